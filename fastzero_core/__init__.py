@@ -1,0 +1,81 @@
+"""fastzero as a library: the operations (`FastZero`), the stack (`Stack`), the records and the errors.
+
+    from fastzero_core import FastZero, Stack
+
+    with Stack("demo").up() as stack:
+        with FastZero(stack.database_url) as fz:
+            ana = fz.users.add("ana", email="ana@example.com", password="correct horse")
+            todo = fz.todos(ana).add("Write the report", state="doing")
+
+Names load when they are first used (PEP 562): importing this package costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import (
+        ConflictError,
+        FastZeroError,
+        InvalidInputError,
+        NotAllowedError,
+        NotFoundError,
+        SchemaError,
+        UnavailableError,
+        UnhealthyError,
+    )
+    from .fastzero import FastZero
+    from .models import NewTodo, Todo, TodoSort, TodoState, User
+    from .settings import Settings, load_settings
+    from .stack.stack import Stack
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "FastZero": "fastzero",
+    "Stack": "stack.stack",
+    "Settings": "settings",
+    "load_settings": "settings",
+    **dict.fromkeys(("NewTodo", "Todo", "TodoSort", "TodoState", "User"), "models"),
+    **dict.fromkeys(
+        (
+            "ConflictError",
+            "FastZeroError",
+            "InvalidInputError",
+            "NotAllowedError",
+            "NotFoundError",
+            "SchemaError",
+            "UnavailableError",
+            "UnhealthyError",
+        ),
+        "errors",
+    ),
+}
+
+__all__ = [
+    "ConflictError",
+    "FastZero",
+    "FastZeroError",
+    "InvalidInputError",
+    "NewTodo",
+    "NotAllowedError",
+    "NotFoundError",
+    "SchemaError",
+    "Settings",
+    "Stack",
+    "Todo",
+    "TodoSort",
+    "TodoState",
+    "UnavailableError",
+    "UnhealthyError",
+    "User",
+    "load_settings",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value

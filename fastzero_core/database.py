@@ -1,0 +1,95 @@
+"""The one door to the database: makes engines, and turns every driver error into a FastZeroError.
+
+Engines made here carry time limits, so that nothing waits for ever, and an error handler, so that no
+exception of SQLAlchemy or psycopg leaves the core.
+"""
+
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from . import errors
+from .driver_errors import translate
+
+CONNECT_TIMEOUT = 5  # seconds; libpq's own default is to wait for the kernel to give up
+DRIVER = "postgresql+psycopg"
+POSTGRES_DRIVERS = ("postgres", "postgresql", DRIVER, "postgresql+psycopg2", "postgresql+asyncpg")
+
+SESSION_SETTINGS = {
+    "TimeZone": "UTC",
+    "statement_timeout": "60s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "5min",
+}
+
+
+def parse_url(url: str | URL) -> URL:
+    """A PostgreSQL URL of any spelling, for psycopg 3. Raises InvalidInputError for anything else."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise errors.InvalidInputError(
+            "the database URL cannot be read",
+            field="database_url",
+            hint="It looks like postgresql://user:password@host:5432/database",
+        ) from None
+    if parsed.drivername not in POSTGRES_DRIVERS:
+        raise errors.InvalidInputError(
+            f"the database URL begins with {parsed.drivername!r}; fastzero needs PostgreSQL",
+            field="database_url",
+            hint="It looks like postgresql://user:password@host:5432/database",
+        )
+    return parsed.set(drivername=DRIVER)
+
+
+def create_engine(
+    url: str | URL,
+    *,
+    pooled: bool = False,
+    settings: dict[str, str] | None = None,
+    connect_timeout: int = CONNECT_TIMEOUT,
+) -> Engine:
+    """An engine over psycopg 3 whose errors are FastZeroErrors.
+
+    `pooled` keeps up to five connections, last in first out, tested before use; without it each connection is
+    opened for its block alone. `settings` are PostgreSQL settings of the session, by default SESSION_SETTINGS;
+    `connect_timeout` is in seconds. Nothing is connected yet.
+    """
+    parsed = parse_url(url)
+    pool: dict[str, Any] = (
+        {"pool_pre_ping": True, "pool_use_lifo": True, "pool_timeout": CONNECT_TIMEOUT, "max_overflow": 0}
+        if pooled
+        else {"poolclass": NullPool}
+    )
+    options = " ".join(
+        f"-c {name}={value}" for name, value in (SESSION_SETTINGS if settings is None else settings).items()
+    )
+    given = parsed.query.get("options")
+    if isinstance(given, str):
+        options = f"{options} {given}"
+    connect_args = {"connect_timeout": connect_timeout, "application_name": "fastzero"}
+    connect_args = {name: value for name, value in connect_args.items() if name not in parsed.query}
+    engine = sqlalchemy.create_engine(parsed, connect_args={**connect_args, "options": options}, **pool)
+    event.listen(engine, "handle_error", _translate_in_engine)
+    return engine
+
+
+def _translate_in_engine(context: ExceptionContext) -> None:
+    if isinstance(context.original_exception, errors.FastZeroError):
+        return
+    error = context.sqlalchemy_exception or context.original_exception
+    # A KeyboardInterrupt passes through here as well, and is no error of the database's.
+    if isinstance(error, Exception):
+        raise translate(error) from context.original_exception
+
+
+def connect(engine: Engine) -> Connection:
+    """A connection of the engine's. Raises a FastZeroError too where the pool, not the driver, gives up."""
+    try:
+        return engine.connect()
+    except SQLAlchemyError as error:
+        raise translate(error) from error

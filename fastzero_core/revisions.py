@@ -1,0 +1,40 @@
+"""The migration files, read without loading Alembic: what every readiness check needs. Standard library only."""
+
+import ast
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .errors import InvalidInputError
+
+
+def folder() -> Path:
+    """Where the migrations are: beside this file in an installed wheel, else in the checkout."""
+    installed = Path(__file__).parent / "migrations"
+    return installed if installed.is_dir() else Path(__file__).parent.parent / "migrations"
+
+
+@cache
+def head_revision() -> str:
+    """The code's newest revision. Raises InvalidInputError if there is not exactly one."""
+    revisions, replaced = set(), set()
+    for path in (folder() / "versions").glob("*.py"):
+        values = _assigned(path)
+        revisions.add(values["revision"])
+        replaced.add(values["down_revision"])
+    heads = sorted(revisions - replaced)
+    if len(heads) != 1:
+        raise InvalidInputError(f"the migrations must have one head; they have: {', '.join(heads) or 'none'}")
+    return str(heads[0])
+
+
+def _assigned(path: Path) -> dict[str, Any]:
+    """The literal assignments at the top of a revision file."""
+    values = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        match node:
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                values[name] = ast.literal_eval(value)
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                values[name] = ast.literal_eval(value)
+    return values

@@ -1,0 +1,138 @@
+"""Settings, read at the edges and passed in: flag > environment > .env > /run/secrets > fastzero.toml > user > default.
+
+Names begin with FASTZERO_ in the environment, but for those that every container image uses: DATABASE_URL.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from platformdirs import user_config_path, user_data_path
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from .errors import InvalidInputError
+
+PROJECT_FILE = Path("fastzero.toml")
+SECRETS_FOLDER = Path("/run/secrets")
+
+Output = Literal["table", "json", "ndjson", "csv", "tsv", "ids"]
+Color = Literal["auto", "always", "never"]
+
+
+class Settings(BaseSettings):
+    """What fastzero goes by. Immutable; make one with `load_settings`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FASTZERO_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        env_ignore_empty=True,
+    )
+
+    project: str = Field("fastzero", pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description="the stack to work on")
+    database_url: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("DATABASE_URL"), description="a database to use instead of the stack's own"
+    )
+    user: str | None = Field(None, description="whose todos")
+    runtime: Literal["embedded"] | None = Field(None, description="where a new project's services run")
+    database_port: int | None = Field(None, ge=1, le=65535, description="the database's port on 127.0.0.1")
+    postgres_settings: dict[str, str] = Field({}, description="PostgreSQL settings of the stack's database")
+    timeout: float = Field(60, gt=0, le=86_400, description="how long commands wait, in seconds")
+    output: Output | None = Field(None, description="the format of results")
+    color: Color = Field("auto", description="whether to colour")
+    no_input: bool = Field(False, description="never ask")
+    home: Path = Field(user_data_path("fastzero"), description="where projects keep their state and data")
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return tuple(_sources(init_settings).values())
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One setting: its value, secrets hidden, and where it comes from."""
+
+    name: str
+    value: Any
+    source: str
+
+
+def load_settings(**flags: Any) -> Settings:
+    """The settings; `flags` that are None count as not given. Raises InvalidInputError that names the setting."""
+    try:
+        return Settings(**_given(flags))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]).lower()
+        raise InvalidInputError(
+            f"setting {name}: {first['msg']}", field=name, hint="See where it comes from: fastzero config"
+        ) from None
+    except (SettingsError, ValueError, OSError) as error:
+        raise InvalidInputError(f"the settings cannot be read: {error}", field="settings") from None
+
+
+def origins(**flags: Any) -> list[Origin]:
+    """Every setting with its value and the source that won. Raises InvalidInputError as `load_settings` does."""
+    settings = load_settings(**flags)
+    layers = {label: source() for label, source in _sources(InitSettingsSource(Settings, _given(flags))).items()}
+    return [Origin(name, _shown(getattr(settings, name)), _source_of(name, layers)) for name in Settings.model_fields]
+
+
+def _sources(flags: PydanticBaseSettingsSource) -> dict[str, PydanticBaseSettingsSource]:
+    """Highest precedence first."""
+    sources: dict[str, PydanticBaseSettingsSource] = {
+        "flag": flags,
+        "environment": EnvSettingsSource(Settings),
+        ".env": DotEnvSettingsSource(Settings),
+    }
+    if SECRETS_FOLDER.is_dir():
+        sources[str(SECRETS_FOLDER)] = SecretsSettingsSource(Settings, secrets_dir=SECRETS_FOLDER)
+    for label, path in (("fastzero.toml", PROJECT_FILE), ("user configuration", _user_file())):
+        if path.is_file():
+            sources[label] = TomlConfigSettingsSource(Settings, toml_file=path)
+    return sources
+
+
+def _user_file() -> Path:
+    return user_config_path("fastzero") / "config.toml"
+
+
+def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def _source_of(name: str, layers: Mapping[str, Mapping[str, Any]]) -> str:
+    names = {name, name.upper()}
+    return next((label for label, values in layers.items() if names & values.keys()), "default")
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return "**********"
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,50 @@
+"""Ports on this machine: which are free, and who has the others."""
+
+import socket
+from collections.abc import Collection
+
+from ..errors import PortTakenError
+
+TRIES = 200
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could listen there now. SO_REUSEADDR as PostgreSQL sets it: lingering connections do not count."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
+
+
+def next_free(host: str, first: int, reserved: Collection[int]) -> int:
+    """The first port from `first` on that is free and not reserved. Raises PortTakenError."""
+    for port in range(first, min(first + TRIES, 65536)):
+        if port not in reserved and is_free(host, port):
+            return port
+    raise PortTakenError(f"no free port from {first} on", hint="Choose one: --port PORT")
+
+
+def owner_of(port: int) -> str:
+    """The process that listens on the port, as `nginx (pid 42)`; empty where the system does not tell."""
+    import psutil
+
+    try:
+        listening = [
+            found.pid
+            for found in psutil.net_connections(kind="tcp")
+            if found.status == psutil.CONN_LISTEN and found.laddr and found.laddr.port == port and found.pid
+        ]
+        return f"{psutil.Process(listening[0]).name()} (pid {listening[0]})" if listening else ""
+    except (psutil.AccessDenied, psutil.NoSuchProcess):
+        return ""
+
+
+def taken_error(host: str, port: int) -> PortTakenError:
+    owner = owner_of(port) or "another process"
+    return PortTakenError(
+        f"port {port} on {host} is taken by {owner}",
+        hint=f"Stop {owner}, or give the project another port: fastzero up --port {port + 1}",
+    )

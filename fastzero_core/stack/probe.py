@@ -1,0 +1,29 @@
+"""Whether a database is truly there: a login over TCP with the real password, answered by a query.
+
+Through psycopg alone: a check that runs at every `up` need not load SQLAlchemy.
+"""
+
+from .. import errors
+from ..driver_errors import translate
+
+TIMEOUT = 2  # seconds for one try
+
+
+def revision_of(url: str, *, timeout: int = TIMEOUT) -> str | None:
+    """The schema's revision, None if it has none yet. Raises the FastZeroError that says why the database is not there."""
+    import psycopg
+
+    try:
+        with psycopg.connect(url, connect_timeout=timeout, application_name="fastzero", autocommit=True) as connection:
+            try:
+                row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            except psycopg.errors.UndefinedTable:
+                return None
+            return row[0] if row else None
+    except psycopg.Error as error:
+        raise translate(error) from error
+
+
+def is_starting(error: errors.FastZeroError) -> bool:
+    """Whether waiting can help: the server is not there yet, rather than refusing us."""
+    return isinstance(error, errors.UnavailableError)

@@ -1,0 +1,189 @@
+"""Local processes that outlive the command which started them: start, find again, stop, read their logs.
+
+A process is known by its pid *and* its start time, so that a reused pid is never taken for it. It waits at a gate
+until its record is written: there is no moment in which it runs and nobody can find it.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from .project import make_folder, write_atomically
+from .user import ServiceUser
+
+LOG_MAX = 10 * 2**20  # bytes; a longer log is set aside when its service starts
+STREAMS = ("stdout", "stderr")
+SAME_MOMENT = 1.0  # seconds; start times are computed from a clock that may be set
+
+# The shell waits for a line and becomes the program; if its parent dies first, it reads the end and leaves.
+_GATE = 'read -r go && exec "$@" </dev/null'
+
+# Children of this process must be reaped by it, or they look alive as zombies.
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+@dataclass(frozen=True)
+class ProcessRecord:
+    """What is written down of a process. `created` is seconds since the epoch."""
+
+    pid: int
+    created: float
+    config_hash: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def started_at(self) -> datetime:
+        return datetime.fromtimestamp(self.created, UTC)
+
+
+@dataclass(frozen=True)
+class LogLine:
+    service: str
+    stream: str
+    text: str
+
+
+class Processes:
+    """The local processes of one project, by name."""
+
+    def __init__(self, folder: Path) -> None:
+        self._records = folder / "processes"
+        self._logs = folder / "logs"
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        config_hash: str = "",
+        settings: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        user: ServiceUser | None = None,
+    ) -> ProcessRecord:
+        """Start a process in a session and process group of its own, its output going to its logs."""
+        make_folder(self._logs, 0o700)
+        with self._open_log(name, "stdout") as out, self._open_log(name, "stderr") as err:
+            child = subprocess.Popen(
+                ["/bin/sh", "-c", _GATE, name, *command],
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=err,
+                cwd="/",
+                env=None if environment is None else dict(environment),
+                start_new_session=True,
+                **(user.popen_options() if user else {}),
+            )
+        _children[child.pid] = child
+        record = ProcessRecord(child.pid, psutil.Process(child.pid).create_time(), config_hash, dict(settings or {}))
+        write_atomically(self._record_file(name), json.dumps(asdict(record)))
+        with child.stdin:  # type: ignore[union-attr]
+            child.stdin.write(b"go\n")  # type: ignore[union-attr]
+        return record
+
+    def recorded(self, name: str) -> ProcessRecord | None:
+        """What was started under this name and not stopped by us, whether or not it still runs."""
+        try:
+            return ProcessRecord(**json.loads(self._record_file(name).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+
+    def find(self, name: str) -> ProcessRecord | None:
+        """The process that runs under this name, or None."""
+        record = self.recorded(name)
+        return record if record and is_alive(record) else None
+
+    def stop(self, name: str, *, stop_signal: int = signal.SIGTERM, timeout: float = 10) -> bool:
+        """Ask the process to end, and after `timeout` seconds kill its group. Returns whether it ended by itself."""
+        record = self.find(name)
+        ended = True
+        if record:
+            os.kill(record.pid, stop_signal)
+            ended = wait_until(lambda: not is_alive(record), timeout)
+            if not ended:
+                os.killpg(record.pid, signal.SIGKILL)
+                wait_until(lambda: not is_alive(record), timeout)
+        self.forget(name)
+        return ended
+
+    def forget(self, name: str) -> None:
+        self._record_file(name).unlink(missing_ok=True)
+
+    def log_file(self, name: str, stream: str) -> Path:
+        return self._logs / f"{name}.{stream}.log"
+
+    def logs(self, names: Sequence[str], *, tail: int | None = None, follow: bool = False) -> Iterator[LogLine]:
+        """The lines of these processes' logs, the last `tail` of each; with `follow` also those to come, for ever."""
+        readers = [_LogReader(name, stream, self.log_file(name, stream)) for name in names for stream in STREAMS]
+        for reader in readers:
+            lines = list(reader.new_lines())
+            yield from lines if tail is None else lines[len(lines) - tail if tail < len(lines) else 0 :]
+        while follow:
+            new = [line for reader in readers for line in reader.new_lines()]
+            yield from new
+            if not new:
+                time.sleep(0.1)
+
+    def _record_file(self, name: str) -> Path:
+        return self._records / f"{name}.json"
+
+    def _open_log(self, name: str, stream: str) -> Any:
+        path = self.log_file(name, stream)
+        if path.exists() and path.stat().st_size > LOG_MAX:
+            path.replace(path.with_suffix(".log.1"))
+        return path.open("ab")
+
+
+class _LogReader:
+    """Reads whole lines as they come, and again from the beginning of a log that was set aside."""
+
+    def __init__(self, name: str, stream: str, path: Path) -> None:
+        self._name, self._stream, self._path = name, stream, path
+        self._offset = 0
+        self._rest = b""
+
+    def new_lines(self) -> Iterator[LogLine]:
+        try:
+            with self._path.open("rb") as file:
+                if os.fstat(file.fileno()).st_size < self._offset:
+                    self._offset, self._rest = 0, b""
+                file.seek(self._offset)
+                data = file.read()
+                self._offset = file.tell()
+        except FileNotFoundError:
+            return
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            yield LogLine(self._name, self._stream, line.decode("utf-8", "replace"))
+
+
+def is_alive(record: ProcessRecord) -> bool:
+    """Whether this very process runs: the same pid, started at the same moment, and no zombie."""
+    child = _children.get(record.pid)
+    if child is not None and child.poll() is not None:
+        del _children[record.pid]
+        return False
+    try:
+        process = psutil.Process(record.pid)
+        same = abs(process.create_time() - record.created) < SAME_MOMENT
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_until(condition: Any, timeout: float, *, every: float = 0.02) -> bool:
+    """Whether `condition()` came true within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(every)
+    return True

@@ -1,0 +1,83 @@
+"""The schema as SQLAlchemy Tables: what the operations select from and what Alembic compares with.
+
+Indexes are there for the lists: each sort order pages by `(user_id, column, id)`, a state by
+`(user_id, state, id)`, and text by trigrams, so that a page costs the same in a list of a hundred and of a million.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    func,
+    text,
+)
+
+from .models import TodoState
+from .validate import DESCRIPTION_MAX, EMAIL_MAX, TITLE_MAX, USERNAME_MAX
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+def _time(name: str) -> Column:  # type: ignore[type-arg]
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", BigInteger, Identity(always=True)),
+    Column("username", Text, nullable=False),
+    Column("email", Text, nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("token_version", BigInteger, nullable=False, server_default=text("0")),
+    _time("created_at"),
+    _time("updated_at"),
+    PrimaryKeyConstraint("id"),
+    CheckConstraint(f"char_length(username) BETWEEN 1 AND {USERNAME_MAX}", name="username_length"),
+    CheckConstraint(f"char_length(email) BETWEEN 3 AND {EMAIL_MAX}", name="email_length"),
+)
+Index("uq_users_username", func.lower(users.c.username), unique=True)
+Index("uq_users_email", func.lower(users.c.email), unique=True)
+
+_STATES = ", ".join(f"'{state}'" for state in TodoState)
+
+todos = Table(
+    "todos",
+    metadata,
+    Column("user_id", BigInteger, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("description", Text, nullable=False, server_default=text("''")),
+    Column("state", Text, nullable=False, server_default=text("'todo'")),
+    _time("created_at"),
+    _time("updated_at"),
+    PrimaryKeyConstraint("user_id", "id"),
+    CheckConstraint(f"char_length(title) BETWEEN 1 AND {TITLE_MAX}", name="title_length"),
+    CheckConstraint(f"char_length(description) <= {DESCRIPTION_MAX}", name="description_length"),
+    CheckConstraint(f"state IN ({_STATES})", name="state_known"),
+    Index("ix_todos_state", "user_id", "state", "id"),
+    Index("ix_todos_created_at", "user_id", "created_at", "id"),
+    Index("ix_todos_updated_at", "user_id", "updated_at", "id"),
+    Index("ix_todos_title", "user_id", "title", "id"),
+    Index(
+        "ix_todos_text",
+        "title",
+        "description",
+        postgresql_using="gin",
+        postgresql_ops={"title": "gin_trgm_ops", "description": "gin_trgm_ops"},
+    ),
+)

@@ -1,0 +1,32 @@
+"""How Alembic reaches the database, for `fastzero migrate` and for plain `alembic` alike.
+
+`fastzero_core.migrate` hands over its engine, as `connection`, the name that other tools use too, and a listener for
+each applied revision; under plain `alembic` the engine comes from the settings. Alembic's connection runs nothing
+before `configure`: it would then believe in an outer transaction and commit nothing.
+"""
+
+from typing import Any
+
+from alembic import context
+
+from fastzero_core import migrate
+from fastzero_core.tables import metadata
+
+options: dict[str, Any] = {
+    "target_metadata": metadata,
+    "transaction_per_migration": True,
+    "compare_type": True,
+    "compare_server_default": True,
+}
+
+if context.is_offline_mode():
+    context.configure(dialect_name="postgresql", literal_binds=True, **options)
+    with context.begin_transaction():
+        context.run_migrations()
+else:
+    attributes = context.config.attributes
+    engine = attributes.get("connection") or migrate.engine_from_settings()
+    with engine.connect() as connection:
+        context.configure(connection=connection, on_version_apply=attributes.get("on_version_apply"), **options)
+        with context.begin_transaction():
+            context.run_migrations()
