@@ -21,10 +21,10 @@ class _Diagnostic(Protocol):
     message_primary: str | None
 
 
-_BY_CONSTRAINT = {
-    "uq_users_username": lambda: errors.UsernameTakenError("this username is taken"),
-    "uq_users_email": lambda: errors.EmailTakenError("this e-mail address is taken"),
-    "fk_todos_user_id": lambda: errors.UserNotFoundError("the owner of this todo does not exist"),
+_BY_CONSTRAINT: dict[str | None, tuple[type[errors.FastZeroError], str]] = {
+    "uq_users_username": (errors.UsernameTakenError, "this username is taken"),
+    "uq_users_email": (errors.EmailTakenError, "this e-mail address is taken"),
+    "fk_todos_user_id": (errors.UserNotFoundError, "the owner of this todo does not exist"),
 }
 
 # SQLSTATE → class, most specific first: https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -89,7 +89,8 @@ def _translate(error: BaseException, original: BaseException) -> errors.FastZero
 def _from_sqlstate(sqlstate: str, detail: str, diagnostic: _Diagnostic | None) -> errors.FastZeroError:
     constraint = diagnostic.constraint_name if diagnostic else None
     if constraint in _BY_CONSTRAINT:
-        return _BY_CONSTRAINT[constraint]()
+        error_class, message = _BY_CONSTRAINT[constraint]
+        return error_class(message)
     if sqlstate == "23514":
         return errors.InvalidInputError(f"the database refused this value: {detail}")
     for prefix, error_class, message in _BY_SQLSTATE:

@@ -212,7 +212,8 @@ def _until(deadline: float, attempt: Callable[[], None]) -> None:
     """Try again while a table's lock is not to be had: what is applied already stays, each revision on its own."""
     for pause in _pauses():
         try:
-            return attempt()
+            attempt()
+            return
         except DatabaseBusyError:
             if time.monotonic() + pause > deadline:
                 raise

@@ -36,7 +36,7 @@ from .errors import InvalidInputError, TodoNotFoundError, TodoNotTrashedError
 from .models import NewTodo, Todo, TodoSort, TodoState
 from .tables import todos
 
-_FIELDS = (
+_FIELDS: tuple[Column[Any], ...] = (
     todos.c.id,
     todos.c.title,
     todos.c.description,
@@ -52,6 +52,8 @@ _SORT_COLUMNS: dict[TodoSort, Column[Any]] = {
     TodoSort.TITLE: todos.c.title,
 }
 _PAGE = 1000
+
+TodoRow = Row[*tuple[Any, ...]]
 
 # Inside Todos, whose method it is, `list` means something else.
 TodoList = list[Todo]
@@ -71,7 +73,7 @@ class Todos:
         return _todo(self._connection.execute(statement).one())
 
     def add_many(self, new: Iterable[NewTodo]) -> TodoList:
-        """Create todos in the order given, all or none. Raises InvalidInputError that names the index of the first bad one."""
+        """Create todos in the order given, all or none. Raises InvalidInputError that names the index of a bad one."""
         rows = []
         for index, todo in enumerate(new):
             try:
@@ -207,7 +209,7 @@ class Todos:
         return and_(todos.c.user_id == self.owner_id, todos.c.id == any_(literal(ids, ARRAY(BigInteger))))
 
     def _all_there(self, ids: IdList, also: ColumnElement[bool] | None = None) -> ColumnElement[bool]:
-        """True if all of `ids` exist, which it makes sure of by locking them: what makes a bulk change all or nothing."""
+        """Whether all of `ids` exist; it locks them, so that a bulk change is all or nothing."""
         rows = select(todos.c.id).where(self._among(ids)).with_for_update()
         locked = (rows if also is None else rows.where(also)).cte("locked")
         return select(func.count()).select_from(locked).scalar_subquery() == len(ids)
@@ -232,10 +234,8 @@ class Todos:
             last_id = after.id if isinstance(after, Todo) else validate.record_id(after, "after")
             return todos.c.id < last_id if descending else todos.c.id > last_id
         last = after if isinstance(after, Todo) else self.get(validate.record_id(after, "after"))
-        value = {TodoSort.CREATED: last.created_at, TodoSort.UPDATED: last.updated_at, TodoSort.TITLE: last.title}[
-            order
-        ]
-        here, there = tuple_(_SORT_COLUMNS[order], todos.c.id), tuple_(literal(value), literal(last.id))
+        column = _SORT_COLUMNS[order]
+        here, there = tuple_(column, todos.c.id), tuple_(literal(getattr(last, column.key)), literal(last.id))
         return here < there if descending else here > there
 
 
@@ -277,7 +277,7 @@ def _in_states(page: Select[Any], states: set[TodoState], order: TodoSort, desce
     )
 
 
-def _in_order(ids: list[int], rows: Iterable[Row[Any]]) -> list[Todo]:
+def _in_order(ids: list[int], rows: Iterable[TodoRow]) -> list[Todo]:
     found = {row.id: _todo(row) for row in rows}
     missing = [id for id in ids if id not in found]
     if missing:
@@ -285,6 +285,6 @@ def _in_order(ids: list[int], rows: Iterable[Row[Any]]) -> list[Todo]:
     return [found[id] for id in ids]
 
 
-def _todo(row: Row[Any]) -> Todo:
+def _todo(row: TodoRow) -> Todo:
     id, title, description, state, created_at, updated_at, user_id = row
     return Todo(id, title, description, TodoState(state), created_at, updated_at, user_id)

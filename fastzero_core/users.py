@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, literal, select, update
+from sqlalchemy import Column, Connection, Row, delete, func, insert, literal, select, update
 from sqlalchemy.sql import ColumnElement
 
 from . import validate
@@ -12,11 +12,13 @@ from .models import User
 from .passwords import hash_password
 from .tables import users
 
-_FIELDS = (users.c.id, users.c.username, users.c.email, users.c.created_at, users.c.updated_at)
+_FIELDS: tuple[Column[Any], ...] = (users.c.id, users.c.username, users.c.email, users.c.created_at, users.c.updated_at)
 _PAGE = 1000
 
 UserKey = int | str
 """What names a user: its id, its username or its e-mail address, the last two without regard to case."""
+
+UserRow = Row[*tuple[Any, ...]]
 
 # Inside Users, whose method it is, `list` means something else.
 UserList = list[User]
@@ -80,7 +82,7 @@ class Users:
         return self._update(key, changes)
 
     def set_password(self, key: UserKey, password: str) -> User:
-        """Give the user another password; tokens issued before are void. Raises InvalidInputError, UserNotFoundError."""
+        """Give the user another password and void its tokens. Raises InvalidInputError, UserNotFoundError."""
         return self._update(key, {"password_hash": hash_password(password), "token_version": users.c.token_version + 1})
 
     def remove(self, key: UserKey) -> User:
@@ -113,5 +115,5 @@ def _not_found(key: UserKey) -> UserNotFoundError:
     return UserNotFoundError(f"no user {key!r}")
 
 
-def _user(row: Row[Any]) -> User:
+def _user(row: UserRow) -> User:
     return User(*row)

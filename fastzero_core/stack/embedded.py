@@ -151,14 +151,14 @@ class EmbeddedRuntime:
         log = self._processes.log_file(service.name, "stderr")
         while True:
             written = log.stat().st_size if log.exists() else 0
-            process = self._processes.start(
+            started = self._processes.start(
                 service.name,
                 _postgres(binaries, data, service),
                 config_hash=service.config_hash,
                 settings=service.settings(),
                 user=service_user(),
             )
-            wait_until(lambda: _is_ready(data, process) or not self.is_alive(service.name), deadline - time.monotonic())
+            self._wait_for(service.name, data, started, deadline)
             if self.is_alive(service.name):
                 return
             self._processes.forget(service.name)
@@ -174,6 +174,9 @@ class EmbeddedRuntime:
                 hint=f"Its log says why: fastzero logs -p {self._project.name}",
                 evidence="\n".join(said.splitlines()[-EVIDENCE_LINES:]),
             )
+
+    def _wait_for(self, name: str, data: Path, started: ProcessRecord, deadline: float) -> None:
+        wait_until(lambda: _is_ready(data, started) or not self.is_alive(name), deadline - time.monotonic())
 
     def _existing_data(self) -> Path:
         data = self.data

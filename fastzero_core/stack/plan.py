@@ -83,7 +83,7 @@ def plan_restart(spec: StackSpec, observed: Observed, names: tuple[str, ...]) ->
 
 def plan_down(observed: Observed, *, volumes: bool) -> list[Action]:
     """What stops everything that runs, and with `volumes` destroys the data as well."""
-    found = list(reversed(observed.services.values()))
+    found = list(observed.services.values())[::-1]
     running = [service for service in found if service.state in (ServiceState.RUNNING, ServiceState.UNHEALTHY)]
     actions = [Action(Verb.STOP, service.name, f"it is {service.state}") for service in running]
     if volumes:

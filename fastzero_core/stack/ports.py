@@ -9,7 +9,7 @@ TRIES = 200
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether a server could listen there now. SO_REUSEADDR as PostgreSQL sets it: lingering connections do not count."""
+    """Whether a server could listen there now; connections that only linger do not count, as for PostgreSQL."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -3,14 +3,13 @@
 Through psycopg alone: a check that runs at every `up` need not load SQLAlchemy.
 """
 
-from .. import errors
 from ..driver_errors import translate
 
 TIMEOUT = 2  # seconds for one try
 
 
 def revision_of(url: str, *, timeout: int = TIMEOUT) -> str | None:
-    """The schema's revision, None if it has none yet. Raises the FastZeroError that says why the database is not there."""
+    """The schema's revision, None if it has none yet. Raises what says why the database is not there."""
     import psycopg
 
     try:
@@ -22,8 +21,3 @@ def revision_of(url: str, *, timeout: int = TIMEOUT) -> str | None:
             return row[0] if row else None
     except psycopg.Error as error:
         raise translate(error) from error
-
-
-def is_starting(error: errors.FastZeroError) -> bool:
-    """Whether waiting can help: the server is not there yet, rather than refusing us."""
-    return isinstance(error, errors.UnavailableError)

@@ -96,7 +96,7 @@ class Project:
 
     @contextmanager
     def lock(self, timeout: float, on_wait: Any = None) -> Iterator[None]:
-        """Hold the project for one command; the lock dies with its holder. Raises LockedError after `timeout` seconds."""
+        """Hold the project for one command; the lock dies with its holder. Raises LockedError after `timeout` s."""
         from filelock import FileLock, Timeout
 
         make_folder(self.home / "locks", 0o755)

@@ -17,7 +17,7 @@ class Runtime(Protocol):
         """Every service of the spec as it is now. Changes nothing."""
 
     def apply(self, action: Action, spec: StackSpec, *, timeout: float) -> None:
-        """Do one action on one service, but for the schema. Raises PortTakenError, UnhealthyError, VersionMismatchError."""
+        """Do one action on one service. Raises PortTakenError, UnhealthyError, VersionMismatchError."""
 
     def is_alive(self, service: str) -> bool:
         """Whether there is still something to wait for."""

@@ -116,7 +116,7 @@ class Stack:
         return self._plan(spec, self.settings.timeout)
 
     def down(self, *, volumes: bool = False, timeout: float | None = None) -> list[Action]:
-        """Stop what runs and keep the data; with `volumes` destroy data, secrets and the project. Returns what was done."""
+        """Stop what runs and keep the data; with `volumes` destroy the project with its data. Returns what was done."""
         timeout = timeout or self.settings.timeout
         if self.project.record is None:
             return []
@@ -148,7 +148,7 @@ class Stack:
         return [self._status_of(spec, observed.service(name), observed) for name in spec.names]
 
     def logs(self, service: str | None = None, *, tail: int | None = None, follow: bool = False) -> Iterator[LogLine]:
-        """The services' log lines; with `follow` those to come as well. Raises InvalidInputError for an unknown service."""
+        """The services' log lines, with `follow` also those to come. Raises InvalidInputError."""
         spec = self._spec()
         return self._runtime.logs(self._named(spec, service), tail=tail, follow=follow)
 
