@@ -50,8 +50,13 @@ class FastZero:
     def users(self) -> Users:
         return Users(self._bound)
 
-    def todos(self, owner: User | int | str) -> Todos:
-        """The todos of one user: a User, an id, or a name to look up first (UserNotFoundError)."""
+    def todos(self, owner: User | int | str | None = None) -> Todos:
+        """The todos of one user: a User, an id, a name to look up first, or None for the only user there is.
+
+        Raises UserNotFoundError, or InvalidInputError if there are several.
+        """
+        if owner is None:
+            owner = self.users.only()
         if isinstance(owner, str):
             owner = self.users.get(owner)
         return Todos(self._bound, owner.id if isinstance(owner, User) else owner)

@@ -63,9 +63,9 @@ class Users:
             statement = statement.where(users.c.id > validate.record_id(after, "after"))
         return [_user(row) for row in self._connection.execute(statement)]
 
-    def stream(self) -> Iterator[User]:
-        """Every user, read page by page, so that memory stays flat."""
-        page = self.list(limit=_PAGE)
+    def stream(self, *, after: int | None = None) -> Iterator[User]:
+        """Every user behind the id `after`, read page by page, so that memory stays flat."""
+        page = self.list(after=after, limit=_PAGE)
         while page:
             yield from page
             page = self.list(after=page[-1].id, limit=_PAGE) if len(page) == _PAGE else []

@@ -7,11 +7,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
-from ..errors import UnhealthyError
+from ..errors import ProjectNotFoundError, UnhealthyError
 from .binaries import Binaries, find_binaries, reachable_by
 from .plan import Action, ObservedService, ServiceState, Verb
 from .ports import is_free, taken_error
@@ -23,6 +24,7 @@ from .user import ServiceUser, service_user
 # As root, what PostgreSQL's own user must reach and the project's folder does not let it.
 SHARED_HOME = Path("/var/lib/fastzero")
 EVIDENCE_LINES = 20
+LAST_GASP = 10  # seconds for a killed command's initdb to notice that nobody listens
 NO_PROCESS = 2**31 - 1  # beyond every system's largest pid
 STILL_IN_USE = "shared memory block"
 PORT_IN_USE = "could not bind"
@@ -106,10 +108,15 @@ class EmbeddedRuntime:
         """Make the data directory under another name and rename it once it is whole: it exists, or it does not."""
         user = service_user()
         data = self._place_data(user)
-        for leftover in data.parent.glob(f".{data.name}.init-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        _remove_unfinished(data)
         work = data.with_name(f".{data.name}.init-{secrets.token_hex(4)}")
         make_folder(work, 0o700)
+        try:
+            self._make_cluster(work, user).rename(data)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _make_cluster(self, work: Path, user: ServiceUser | None) -> Path:
         password_file = work / "password"
         self._project.ensure_secret("database_password")
         password_file.touch(0o600)
@@ -121,12 +128,11 @@ class EmbeddedRuntime:
         cluster = work / "cluster"
         _run(_initdb(binaries, cluster, password_file), user)
         _run(
-            [binaries.program("postgres"), "--single", "-D", str(cluster), "postgres"],
+            [binaries.program("postgres"), "--single", "-c", "exit_on_error=on", "-D", str(cluster), "postgres"],
             user,
             f"CREATE DATABASE {DATABASE}\n",
         )
-        cluster.rename(data)
-        shutil.rmtree(work)
+        return cluster
 
     def _place_data(self, user: ServiceUser | None) -> Path:
         record = self._project.record
@@ -145,7 +151,8 @@ class EmbeddedRuntime:
     def _start(self, service: ServiceSpec, timeout: float) -> None:
         deadline = time.monotonic() + timeout
         data, binaries = self._existing_data(), self.binaries()
-        _disown_reused_pid(data)
+        _remove_unfinished(data)
+        _disown_reused_pids(data)
         if not is_free(service.host, service.port):
             raise taken_error(service.host, service.port)
         log = self._processes.log_file(service.name, "stderr")
@@ -162,9 +169,12 @@ class EmbeddedRuntime:
             if self.is_alive(service.name):
                 return
             self._processes.forget(service.name)
-            said = log.read_bytes()[written:].decode("utf-8", "replace")
-            # The last backends of a killed server take a moment to notice.
+            said = _written_since(log, written)
+            # The server that had the data was killed. Its backends notice when they next wait, which may be never.
             if STILL_IN_USE in said and time.monotonic() < deadline:
+                for orphan in _processes_on(data):
+                    with suppress(psutil.NoSuchProcess):
+                        orphan.kill()
                 time.sleep(0.1)
                 continue
             if PORT_IN_USE in said:
@@ -180,7 +190,8 @@ class EmbeddedRuntime:
 
     def _existing_data(self) -> Path:
         data = self.data
-        assert data is not None, "a service is started after it was created"
+        if data is None or self._data_major() is None:
+            raise ProjectNotFoundError(f"project {self._project.name} has no database yet")
         return data
 
     def _stop(self, service: ServiceSpec) -> None:
@@ -188,7 +199,10 @@ class EmbeddedRuntime:
         self._processes.stop(service.name, stop_signal=signal.SIGINT, timeout=service.stop_timeout)
 
     def _destroy(self) -> None:
-        if self.data and self.data.exists():
+        if self.data is None:
+            return
+        _remove_unfinished(self.data)
+        if self.data.exists():
             shutil.rmtree(self.data)
 
 
@@ -243,7 +257,7 @@ def _run(command: list[str], user: ServiceUser | None, text: str | None = None) 
         except BaseException:
             process.terminate()
             raise
-    if process.returncode != 0 or "FATAL" in said:
+    if process.returncode != 0:
         raise UnhealthyError(f"{Path(command[0]).name} failed", evidence=said.strip(), hint="See its own words above")
 
 
@@ -260,22 +274,37 @@ def _pid_file(data: Path) -> list[str]:
         return []
 
 
-def _disown_reused_pid(data: Path) -> None:
-    """After a reboot the pid in a leftover pid file may be anybody's, and PostgreSQL would refuse to start.
+def _disown_reused_pids(data: Path) -> None:
+    """After a reboot the pid in leftover lock files may be anybody's, and PostgreSQL would refuse to start.
 
-    The file stays, since PostgreSQL must still see whether shared memory is in use; only its pid is replaced, and
-    only if that process is no PostgreSQL of this data directory.
+    The files stay, since PostgreSQL must still see whether shared memory is in use; only their pid is replaced, and
+    only if that process is no PostgreSQL of this data directory. An empty one was left by a crash as it was made.
     """
-    lines = _pid_file(data)
-    if not lines or not lines[0].strip().isdigit():
-        return
-    try:
-        process = psutil.Process(int(lines[0]))
-        if process.name() in ("postgres", "postmaster") and Path(process.cwd()) == data.resolve():
-            return
-    except psutil.NoSuchProcess:
-        return
-    except psutil.AccessDenied:
-        return  # another user's: PostgreSQL itself knows that it cannot be its own
-    lines[0] = str(NO_PROCESS)
-    (data / "postmaster.pid").write_text("\n".join(lines) + "\n")
+    files = [path for path in (data / "postmaster.pid", *data.glob(".s.PGSQL.*.lock")) if path.exists()]
+    owners = {str(process.pid) for process in _processes_on(data)} if files else set()
+    for path in files:
+        pid, _, rest = path.read_text().partition("\n")
+        if pid not in owners and (pid or not owners):
+            with path.open("r+") as file:  # in place: no crash leaves it empty
+                file.write(f"{NO_PROCESS}\n{rest}")
+
+
+def _processes_on(data: Path) -> list[psutil.Process]:
+    """Every PostgreSQL process that works on this data directory."""
+    return [
+        process
+        for process in psutil.process_iter(["name", "cwd"])
+        if process.info["name"] in ("postgres", "postmaster") and process.info["cwd"] == str(data.resolve())
+    ]
+
+
+def _written_since(log: Path, offset: int) -> str:
+    """What a log has got since it was `offset` bytes long, or set aside for having been too long."""
+    text = log.read_bytes()
+    return text[offset if offset <= len(text) else 0 :].decode("utf-8", "replace")
+
+
+def _remove_unfinished(data: Path) -> None:
+    """Remove what a killed initialisation left; its initdb may live on for a moment and write."""
+    for leftover in data.parent.glob(f".{data.name}.init-*"):
+        wait_until(lambda path=leftover: shutil.rmtree(path, ignore_errors=True) or not path.exists(), LAST_GASP)

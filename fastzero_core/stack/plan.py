@@ -87,8 +87,8 @@ def plan_down(observed: Observed, *, volumes: bool) -> list[Action]:
     running = [service for service in found if service.state in (ServiceState.RUNNING, ServiceState.UNHEALTHY)]
     actions = [Action(Verb.STOP, service.name, f"it is {service.state}") for service in running]
     if volumes:
-        with_data = [service for service in found if service.state is not ServiceState.ABSENT]
-        actions += [Action(Verb.DESTROY, service.name, "its data was asked to go") for service in with_data]
+        # Also of one that is absent: an interrupted `up` may have begun it.
+        actions += [Action(Verb.DESTROY, service.name, "its data was asked to go") for service in found]
     return actions
 
 

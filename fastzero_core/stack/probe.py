@@ -14,10 +14,8 @@ def revision_of(url: str, *, timeout: int = TIMEOUT) -> str | None:
 
     try:
         with psycopg.connect(url, connect_timeout=timeout, application_name="fastzero", autocommit=True) as connection:
-            try:
-                row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-            except psycopg.errors.UndefinedTable:
-                return None
+            known = connection.execute("SELECT to_regclass('alembic_version') IS NOT NULL").fetchone()
+            row = known and known[0] and connection.execute("SELECT version_num FROM alembic_version").fetchone()
             return row[0] if row else None
     except psycopg.Error as error:
         raise translate(error) from error

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,10 +84,12 @@ class Processes:
                 **(user.popen_options() if user else {}),
             )
         _children[child.pid] = child
-        record = ProcessRecord(child.pid, psutil.Process(child.pid).create_time(), config_hash, dict(settings or {}))
-        write_atomically(self._record_file(name), json.dumps(asdict(record)))
-        with child.stdin:  # type: ignore[union-attr]
-            child.stdin.write(b"go\n")  # type: ignore[union-attr]
+        assert child.stdin is not None
+        with child.stdin as gate:
+            created = psutil.Process(child.pid).create_time()
+            record = ProcessRecord(child.pid, created, config_hash, dict(settings or {}))
+            write_atomically(self._record_file(name), json.dumps(asdict(record)))
+            gate.write(b"go\n")
         return record
 
     def recorded(self, name: str) -> ProcessRecord | None:
@@ -106,10 +109,13 @@ class Processes:
         record = self.find(name)
         ended = True
         if record:
-            os.kill(record.pid, stop_signal)
+            with suppress(ProcessLookupError):
+                os.kill(record.pid, stop_signal)
+                os.killpg(record.pid, signal.SIGCONT)  # one that is suspended would not hear of it
             ended = wait_until(lambda: not is_alive(record), timeout)
             if not ended:
-                os.killpg(record.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.killpg(record.pid, signal.SIGKILL)
                 wait_until(lambda: not is_alive(record), timeout)
         self.forget(name)
         return ended
@@ -124,7 +130,7 @@ class Processes:
         """The lines of these processes' logs, the last `tail` of each; with `follow` also those to come, for ever."""
         readers = [_LogReader(name, stream, self.log_file(name, stream)) for name in names for stream in STREAMS]
         for reader in readers:
-            lines = list(reader.new_lines())
+            lines = [*reader.new_lines(), *([] if follow else reader.last_words())]
             yield from lines if tail is None else lines[len(lines) - tail if tail < len(lines) else 0 :]
         while follow:
             new = [line for reader in readers for line in reader.new_lines()]
@@ -162,7 +168,15 @@ class _LogReader:
             return
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            yield LogLine(self._name, self._stream, line.decode("utf-8", "replace"))
+            yield self._line(line)
+
+    def last_words(self) -> Iterator[LogLine]:
+        """What follows the last end of a line: a crash may cut it off there."""
+        if self._rest:
+            yield self._line(self._rest)
+
+    def _line(self, text: bytes) -> LogLine:
+        return LogLine(self._name, self._stream, text.decode("utf-8", "replace"))
 
 
 def is_alive(record: ProcessRecord) -> bool:

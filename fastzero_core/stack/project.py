@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ..errors import LockedError, NotAllowedError, ProjectNotFoundError
+from ..errors import LockedError, NotAllowedError, ProjectNotFoundError, UnavailableError
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -83,8 +83,8 @@ class Project:
             return None
 
     @current_user.setter
-    def current_user(self, username: str) -> None:
-        write_atomically(self.folder / "user", username + "\n")
+    def current_user(self, username: str | None) -> None:
+        write_atomically(self.folder / "user", f"{username or ''}\n")
 
     def remove(self) -> None:
         """Delete the folder with all that is in it."""
@@ -99,8 +99,11 @@ class Project:
         """Hold the project for one command; the lock dies with its holder. Raises LockedError after `timeout` s."""
         from filelock import FileLock, Timeout
 
-        make_folder(self.home / "locks", 0o755)
-        lock = FileLock(self.home / "locks" / f"{self.name}.lock", poll_interval=0.05)
+        path = self.home / "locks" / f"{self.name}.lock"
+        make_folder(path.parent, 0o755)
+        with _writing(path):
+            path.touch()
+        lock = FileLock(path, poll_interval=0.05)
         try:
             lock.acquire(timeout=min(LOCK_NOTICE, timeout))
         except Timeout:
@@ -147,27 +150,42 @@ def projects(home: Path) -> list[Project]:
 
 def make_folder(path: Path, mode: int) -> None:
     """The folder with its parents. Those in between may be entered, since PostgreSQL may run as another user."""
-    try:
+    with _writing(path):
         missing = [path, *(parent for parent in path.parents)]
         for folder in reversed([folder for folder in missing if not folder.exists()]):
             folder.mkdir(exist_ok=True)
             folder.chmod(mode if folder == path else 0o711)
-    except PermissionError as error:
-        raise NotAllowedError(
-            f"cannot create {path}: {error.strerror}", hint="Set FASTZERO_HOME to a folder of yours"
-        ) from error
 
 
 def write_atomically(path: Path, text: str) -> None:
     """A 0600 file that has either its old content or the new, also after a crash."""
     make_folder(path.parent, 0o711)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with _writing(path):
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise NotAllowedError(
+            f"cannot write {path}: {error.strerror}", hint="Set FASTZERO_HOME to a folder of yours"
+        ) from error
+    except OSError as error:
+        raise UnavailableError(
+            f"cannot write {path}: {error.strerror}", hint="Free some space, or set FASTZERO_HOME to another folder"
+        ) from error
 
 
 def _read(path: Path) -> str:

@@ -121,7 +121,10 @@ class Stack:
         if self.project.record is None:
             return []
         with self.project.lock(timeout, self._notice):
-            spec = self._spec()
+            record = self.project.record
+            if record is None:
+                return []  # another command took it down meanwhile
+            spec = stack_spec(self.settings, self._ports(record, None))
             actions = plan.plan_down(Observed(self._runtime.observe(spec)), volumes=volumes)
             self._run(actions, spec, timeout)
             if volumes:
@@ -151,6 +154,11 @@ class Stack:
         """The services' log lines, with `follow` also those to come. Raises InvalidInputError."""
         spec = self._spec()
         return self._runtime.logs(self._named(spec, service), tail=tail, follow=follow)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there has been an `up` that was not destroyed since."""
+        return self.project.record is not None
 
     @property
     def database_url(self) -> str:
@@ -199,7 +207,7 @@ class Stack:
             )
         chosen = self._ports(record, port)
         if record.ports != chosen:
-            wanted = port or DEFAULT_PORTS[DATABASE_SERVICE]
+            wanted = self._asked_port(port) or DEFAULT_PORTS[DATABASE_SERVICE]
             if chosen[DATABASE_SERVICE] != wanted:
                 self._notice(f"port {wanted} is taken; the database gets {chosen[DATABASE_SERVICE]}")
             record = replace(record, ports=chosen)

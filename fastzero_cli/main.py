@@ -1,0 +1,98 @@
+"""The command tree, and the only error boundary. Open this first.
+
+main()  → the tree parses → a command calls the core once → render prints
+        ← any FastZeroError becomes two lines on stderr and its exit code; only a bug shows a traceback
+"""
+
+import os
+import sys
+import traceback
+
+import typer
+
+from fastzero_core.errors import FastZeroError, InvalidInputError
+
+from . import migrate, render, stack, todo, user
+from .options import HELP_OPTIONS, Run, example_epilog, with_global_options
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="fastzero",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings=HELP_OPTIONS,
+)
+
+
+@app.callback(
+    epilog=example_epilog(
+        "fastzero up\nfastzero user add ana --email ana@example.com\nfastzero todo add 'Write the report'"
+    )
+)
+@with_global_options
+def fastzero(run: Run) -> None:
+    """A whole stack behind one command: PostgreSQL, its schema, and users and todos in it."""
+
+
+app.add_typer(stack.app)
+app.add_typer(migrate.app)
+app.add_typer(user.app)
+app.add_typer(todo.app)
+
+
+def main() -> int:
+    """Run the command line. Returns the exit code of the table in the README."""
+    try:
+        code = app(prog_name="fastzero", standalone_mode=False)
+        sys.stdout.flush()
+    except FastZeroError as error:
+        return _failed(error)
+    except typer.Abort:
+        return _interrupted()
+    except typer.TyperException as error:
+        return _misused(error)
+    except KeyboardInterrupt:
+        return _interrupted()
+    except BrokenPipeError:
+        render.close_output()
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return _interrupted() if code == INTERRUPTED else code or 0
+
+
+def _failed(error: FastZeroError) -> int:
+    if error.exit_code == 1:
+        traceback.print_exception(error)
+    render.error(error, _wanted_output())
+    return error.exit_code
+
+
+def _misused(error: typer.TyperException) -> int:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "fastzero"
+    message = error.format_message()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        render.help(message)
+        return error.exit_code
+    render.error(InvalidInputError(message, hint=f"See: {path} --help"), _wanted_output())
+    return 2
+
+
+def _interrupted() -> int:
+    render.interrupted()
+    return INTERRUPTED
+
+
+def _wanted_output() -> str | None:
+    """The format asked for, also where the command line could not be understood."""
+    words = sys.argv[1:]
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word in ("-o", "--output"):
+            return following
+        for prefix in ("--output=", "-o"):
+            if word.startswith(prefix):
+                return word.removeprefix(prefix)
+    return os.environ.get("FASTZERO_OUTPUT")

@@ -1,0 +1,115 @@
+"""fastzero migrate: the schema, forwards and back."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import Run, Timeout, Yes, command, example_epilog, group, with_global_options
+from .render import APPLIED, REVISION
+
+if TYPE_CHECKING:
+    from fastzero_core.migrate import Applied
+
+app = group("Bring the database's schema to head, and back. Alone: to head.", name="migrate", alone_is_help=False)
+
+Revision = Annotated[str, typer.Argument(metavar="REV", help="A revision, `head`, `base`, or steps as +1 and -1.")]
+STEPS = {"ignore_unknown_options": True}  # or -1 would be taken for an option
+
+
+@app.callback(invoke_without_command=True, epilog=example_epilog("fastzero migrate"))
+@with_global_options
+def migrate(run: Run, timeout: Timeout = None) -> None:
+    """Bring the database's schema to head, and back. Alone: to head."""
+    if run.subcommand is None:
+        _up(run, "head", timeout)
+
+
+@command(app, example="fastzero migrate up\nfastzero migrate up 0001", context_settings=STEPS)
+def up(run: Run, revision: Revision = "head", timeout: Timeout = None) -> None:
+    """Upgrade to a revision, to head without one."""
+    _up(run, revision, timeout)
+
+
+@command(app, example="fastzero migrate down -1\nfastzero migrate down base --yes", context_settings=STEPS)
+def down(run: Run, revision: Revision, yes: Yes = False, timeout: Timeout = None) -> None:
+    """Downgrade to a revision. What later revisions hold is lost."""
+    from fastzero_core import migrate
+
+    current = migrate.status(run.database_url, drift=False).current
+    run.confirm(f"From {current or 'base'} down to {revision}: what the revisions taken back hold will be gone.", yes)
+    status = migrate.down(run.database_url, revision, timeout=timeout or run.settings.timeout, on_applied=_tell(run))
+    run.render.one(status, APPLIED)
+
+
+@command(app, example="fastzero migrate status -o json")
+def status(run: Run) -> None:
+    """Show the current revision, the head, what is pending, and where the live schema differs from the code."""
+    from fastzero_core import migrate
+
+    run.render.one(migrate.status(run.database_url), APPLIED)
+
+
+@command(app, example="fastzero migrate history")
+def history(run: Run) -> None:
+    """List every revision with its state in the database."""
+    from fastzero_core import migrate
+
+    run.render.many(migrate.history(run.database_url), REVISION)
+
+
+@command(app, example="fastzero migrate new 'add due dates' --autogenerate")
+def new(
+    run: Run,
+    message: Annotated[str, typer.Argument(metavar="MESSAGE")],
+    autogenerate: Annotated[
+        bool, typer.Option("--autogenerate", help="Fill it with what differs between models and database.")
+    ] = False,
+) -> None:
+    """Write a new revision on top of the head."""
+    from fastzero_core import migrate
+
+    path = migrate.new(message, url=run.database_url if autogenerate else None)
+    run.render.text(f"{path}\n")
+
+
+@command(app, example="fastzero migrate check && echo ready")
+def check(run: Run) -> None:
+    """Succeed only if the database is at head and as the models say; exit 7 otherwise."""
+    from fastzero_core import migrate
+
+    run.render.one(migrate.check(run.database_url), APPLIED)
+
+
+@command(app, example="fastzero migrate sql > upgrade.sql\nfastzero migrate sql 0001:head")
+def sql(
+    run: Run,
+    revision: Annotated[str, typer.Argument(metavar="REV", help="Up to this one, or `from:to`.")] = "head",
+) -> None:
+    """Print the statements of an upgrade instead of running them."""
+    from fastzero_core import migrate
+
+    run.render.text(migrate.sql(revision))
+
+
+@command(app, example="fastzero migrate stamp head")
+def stamp(run: Run, revision: Revision, timeout: Timeout = None) -> None:
+    """Write down that the database is at a revision without running anything."""
+    from fastzero_core import migrate
+
+    run.render.one(migrate.stamp(run.database_url, revision, timeout=timeout or run.settings.timeout), APPLIED)
+
+
+def _up(run: Run, revision: str, timeout: float | None) -> None:
+    from fastzero_core import migrate
+
+    status = migrate.up(run.database_url, revision, timeout=timeout or run.settings.timeout, on_applied=_tell(run))
+    run.render.one(status, APPLIED)
+
+
+def _tell(run: Run) -> "Callable[[Applied], None]":
+    def tell(applied: "Applied") -> None:
+        arrow = {"up": "↑", "down": "↓"}[applied.direction]
+        run.render.message(f"{arrow} {applied.revision} {applied.message} ({applied.seconds:.2f} s)")
+
+    return tell

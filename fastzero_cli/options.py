@@ -1,0 +1,199 @@
+"""What every command shares: the global options, before or after the command, and the `Run` they make."""
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fastzero_core.errors import InvalidInputError
+
+from .render import Renderer
+
+if TYPE_CHECKING:
+    from fastzero_core import FastZero, Settings, Stack
+
+OUTPUTS = ("table", "json", "ndjson", "csv", "tsv", "ids")
+COLORS = ("auto", "always", "never")
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
+
+
+def _complete_project(incomplete: str) -> list[str]:
+    from .completion import project_names
+
+    return project_names(incomplete)
+
+
+def _complete_from(*choices: str) -> Callable[[str], list[str]]:
+    def complete(incomplete: str) -> list[str]:
+        return [choice for choice in choices if choice.startswith(incomplete)]
+
+    return complete
+
+
+GLOBAL_OPTIONS: dict[str, Any] = {
+    "project": Annotated[
+        str | None,
+        typer.Option("-p", "--project", metavar="NAME", help="The stack to work on.", autocompletion=_complete_project),
+    ],
+    "database_url": Annotated[
+        str | None,
+        typer.Option("--database-url", metavar="URL", help="A database to use instead of the stack's own."),
+    ],
+    "output": Annotated[
+        str | None,
+        typer.Option(
+            "-o", "--output", metavar="FORMAT", help=" | ".join(OUTPUTS), autocompletion=_complete_from(*OUTPUTS)
+        ),
+    ],
+    "quiet": Annotated[bool, typer.Option("-q", "--quiet", help="No messages, results only.")],
+    "no_input": Annotated[bool, typer.Option("--no-input", help="Never ask.")],
+    "color": Annotated[
+        str | None,
+        typer.Option("--color", metavar="WHEN", help=" | ".join(COLORS), autocompletion=_complete_from(*COLORS)),
+    ],
+}
+
+
+class Run:
+    """One invocation: the options given, and what follows from them when it is first needed."""
+
+    def __init__(self, given: dict[str, Any], subcommand: str | None = None) -> None:
+        self.subcommand = subcommand  # what follows, where a group itself is run
+        self.quiet = bool(given.pop("quiet", False))
+        self._flags = {name: value for name, value in given.items() if value}
+
+    @cached_property
+    def settings(self) -> "Settings":
+        from fastzero_core.settings import load_settings
+
+        return load_settings(**self._flags)
+
+    @property
+    def flags(self) -> dict[str, Any]:
+        """What was given on the command line, as settings."""
+        return self._flags
+
+    @cached_property
+    def render(self) -> Renderer:
+        return Renderer(self.settings.output, self.settings.color, quiet=self.quiet)
+
+    @property
+    def database_url(self) -> str:
+        from fastzero_core.stack.project import database_url
+
+        return database_url(self.settings)
+
+    @contextmanager
+    def fastzero(self, *, autocommit: bool = False) -> "Iterator[FastZero]":
+        from fastzero_core.fastzero import FastZero
+
+        with FastZero(self.database_url, autocommit=autocommit) as fz:
+            yield fz
+
+    @property
+    def stack(self) -> "Stack":
+        from fastzero_core.stack.stack import Stack
+
+        return Stack(self.settings, on_event=self.render.event)
+
+    def confirm(self, what: str, yes: bool) -> None:
+        """Go on only if the person agrees, now or by `--yes`. Raises InvalidInputError where nobody can be asked."""
+        if yes:
+            return
+        if self.settings.no_input or not sys.stdin.isatty():
+            raise InvalidInputError(f"{what} Nobody is there to ask", field="yes", hint="Agree beforehand: --yes")
+        if not typer.confirm(f"{what} Go on?", err=True):
+            self.render.message("Nothing was changed.")
+            raise typer.Exit(130)
+
+    def password(self, from_stdin: bool, file: str | None) -> str:
+        """A password from stdin, from a file, or typed twice without being shown."""
+        if from_stdin:
+            return sys.stdin.readline().rstrip("\r\n")
+        if file is not None:
+            return _first_line(file)
+        if self.settings.no_input or not sys.stdin.isatty():
+            raise InvalidInputError(
+                "no password given", field="password", hint="Hand one over: --password-stdin or --password-file FILE"
+            )
+        typed: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        return typed
+
+
+def _first_line(file: str) -> str:
+    try:
+        with open(file, encoding="utf-8") as lines:  # noqa: PTH123
+            return lines.readline().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"cannot read the password from {file}: {error}", field="password") from None
+
+
+def group(help: str, *, name: str | None = None, alone_is_help: bool = True) -> typer.Typer:
+    """A group of commands."""
+    return typer.Typer(
+        name=name,
+        help=help,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        no_args_is_help=alone_is_help,
+        add_completion=False,
+        context_settings=HELP_OPTIONS,
+    )
+
+
+def command(
+    app: typer.Typer, name: str | None = None, *, example: str, **settings: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command: a function of a Run and its own parameters; the global options come along."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        context = {**HELP_OPTIONS, **settings.pop("context_settings", {})}
+        app.command(name, epilog=example_epilog(example), context_settings=context, **settings)(
+            with_global_options(function)
+        )
+        return function
+
+    return register
+
+
+def with_global_options(function: Callable[..., None]) -> Callable[..., None]:
+    """The function as Typer needs it: the Run is made from the global options of this and of outer levels."""
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    shared = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=False if "bool" in str(kind) else None, annotation=kind
+        )
+        for name, kind in GLOBAL_OPTIONS.items()
+    ]
+
+    @functools.wraps(function)
+    def invoke(ctx: typer.Context, **arguments: Any) -> None:
+        given = {name: arguments.pop(name) for name in GLOBAL_OPTIONS}
+        ctx.obj = {**(ctx.obj or {}), **{name: value for name, value in given.items() if value}}
+        function(Run(dict(ctx.obj), ctx.invoked_subcommand), **arguments)
+
+    context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    parameters = [context, *(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own), *shared]
+    invoke.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    invoke.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return invoke
+
+
+def example_epilog(example: str) -> str:
+    """What stands below a command's help."""
+    # \b keeps the lines of a paragraph as they are.
+    lines = "\n".join(f"  {line}" for line in example.splitlines())
+    return f"\b\nExample:\n{lines}"
+
+
+Yes = Annotated[bool, typer.Option("-y", "--yes", help="Agree beforehand.")]
+PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
+PasswordFile = Annotated[
+    str | None, typer.Option("--password-file", metavar="FILE", help="Read the password from a file's first line.")
+]
+Timeout = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long to wait.")]

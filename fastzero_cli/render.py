@@ -1,0 +1,346 @@
+"""The only place that prints: results to stdout, messages and progress to stderr."""
+
+import os
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from fastzero_core import formats
+from fastzero_core.errors import FastZeroError, UnhealthyError
+from fastzero_core.formats import Record
+from fastzero_core.models import as_dict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fastzero_core.stack.process import LogLine
+    from fastzero_core.stack.stack import StackEvent
+
+STATE_STYLES = {
+    "draft": "dim",
+    "todo": "cyan",
+    "doing": "yellow",
+    "done": "green",
+    "trash": "dim red",
+    "running": "green",
+    "stopped": "yellow",
+    "unhealthy": "red",
+    "absent": "dim",
+    "current": "green",
+    "pending": "yellow",
+    "ok": "green",
+    "warning": "yellow",
+    "failed": "red",
+}
+BATCH = 200  # rows whose widths decide the table's, and that are laid out at a time
+AGES = ((31_536_000, "y"), (2_592_000, "mo"), (604_800, "w"), (86_400, "d"), (3_600, "h"), (60, "min"))
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a field is shown on a terminal; the widest one gives way when there is no room."""
+
+    field: str
+    header: str = ""
+    kind: str = "text"  # text, state, age, number
+    flexible: bool = False
+
+    @property
+    def title(self) -> str:
+        return self.header or self.field.replace("_", " ")
+
+
+TODO = (
+    Column("id", kind="number"),
+    Column("state", kind="state"),
+    Column("title", flexible=True),
+    Column("updated_at", "updated", kind="age"),
+)
+USER = (
+    Column("id", kind="number"),
+    Column("username"),
+    Column("email", flexible=True),
+    Column("created_at", "created", kind="age"),
+)
+SERVICE = (
+    Column("service"),
+    Column("state", kind="state"),
+    Column("address"),
+    Column("version"),
+    Column("revision"),
+    Column("pid", kind="number"),
+    Column("started_at", "up for", kind="age"),
+    Column("detail", flexible=True),
+)
+PROJECT = (
+    Column("project"),
+    Column("runtime"),
+    Column("state", kind="state"),
+    Column("address"),
+    Column("folder", flexible=True),
+)
+ACTION = (Column("verb"), Column("service"), Column("cause", flexible=True))
+REVISION = (
+    Column("revision"),
+    Column("down_revision", "after"),
+    Column("state", kind="state"),
+    Column("message", flexible=True),
+)
+APPLIED = (Column("current"), Column("head"), Column("pending"), Column("drift", flexible=True))
+ORIGIN = (Column("name", "setting"), Column("value", flexible=True), Column("source"))
+FINDING = (Column("code"), Column("result", kind="state"), Column("found", flexible=True), Column("remedy"))
+
+
+class Renderer:
+    """Prints in one format. `output` None means a table on a terminal and TSV elsewhere."""
+
+    def __init__(self, output: str | None, color: str = "auto", *, quiet: bool = False) -> None:
+        self.output = output or ("table" if sys.stdout.isatty() else "tsv")
+        self._color = color
+        self._quiet = quiet
+        self._progress_open = False
+
+    # -- results -----------------------------------------------------------------------------------------------
+
+    def many(self, records: Iterable[Any], columns: Sequence[Column], *, header: bool = True) -> None:
+        """A list of records, printed as they come."""
+        rows = (record if isinstance(record, dict) else as_dict(record) for record in records)
+        if self.output == "table":
+            self._table(rows, columns, header)
+        else:
+            self._write(formats.LINES[self.output](rows))
+
+    def one(self, record: Any, columns: Sequence[Column]) -> None:
+        """One record: on a terminal all its fields below each other, in JSON an object."""
+        row = record if isinstance(record, dict) else as_dict(record)
+        if self.output == "json":
+            self._write([formats.json_object(row)])
+        elif self.output == "table":
+            self._fields(row, columns)
+        else:
+            self._write(formats.LINES[self.output]([row]))
+
+    def changed(self, records: Iterable[Any], columns: Sequence[Column]) -> None:
+        """What a command has made or changed: like a list, without a header."""
+        self.many(records, columns, header=False)
+
+    def text(self, text: str) -> None:
+        """Text that is a result as it is."""
+        self._write([text])
+
+    def object(self, record: Record) -> None:
+        """One JSON object, whatever the format."""
+        self._write([formats.json_object(record)])
+
+    def board(self, columns: dict[str, tuple[list[str], int]]) -> None:
+        """States side by side: for each the titles to show and how many more there are."""
+        from rich.table import Table
+        from rich.text import Text
+
+        console = self._console()
+        table = Table(box=None, expand=True, padding=(0, 1))
+        cells = []
+        for state, (titles, more) in columns.items():
+            table.add_column(Text(f"{state} {len(titles) + more}", style=f"bold {STATE_STYLES[state]}"), ratio=1)
+            lines = [Text(_printable(title), no_wrap=True, overflow="ellipsis") for title in titles]
+            if more:
+                lines.append(Text(f"… {more} more", style="dim"))
+            cells.append(Text("\n", no_wrap=True, overflow="ellipsis").join(lines))
+        table.add_row(*cells)
+        self._guard(lambda: console.print(table))
+
+    def logs(self, lines: "Iterable[LogLine]") -> None:
+        """Log lines, each on the stream it was written to; in JSON all on stdout."""
+        if self.output in ("json", "ndjson"):
+            self._write(formats.ndjson_lines(as_dict(line) for line in lines), flush=True)
+            return
+        for line in lines:
+            stream = sys.stdout if line.stream == "stdout" else sys.stderr
+            self._guard(lambda stream=stream, line=line: print(line.text, file=stream, flush=True))  # type: ignore[misc]
+
+    # -- messages ----------------------------------------------------------------------------------------------
+
+    def message(self, text: str) -> None:
+        """A line for the person, on stderr."""
+        if not self._quiet:
+            self._clear_progress()
+            print(text, file=sys.stderr, flush=True)
+
+    def event(self, event: "StackEvent") -> None:
+        """Progress: on a terminal an action shows while it lasts, elsewhere when it is done."""
+        if event.action is None:
+            self.message(event.text)
+            return
+        what = f"{event.action.verb} {event.action.service}: {event.action.cause}"
+        if event.seconds is not None:
+            self.message(f"✓ {what} ({event.seconds:.1f} s)")
+        elif sys.stderr.isatty() and not self._quiet:
+            self._clear_progress()
+            print(f"… {what}", end="", file=sys.stderr, flush=True)
+            self._progress_open = True
+
+    def _clear_progress(self) -> None:
+        if self._progress_open:
+            print("\r\033[K", end="", file=sys.stderr)
+            self._progress_open = False
+
+    # -- how ---------------------------------------------------------------------------------------------------
+
+    def _write(self, lines: Iterable[str], *, flush: bool = False) -> None:
+        def write() -> None:
+            for line in lines:
+                sys.stdout.write(line)
+                if flush:
+                    sys.stdout.flush()
+            sys.stdout.flush()
+
+        self._guard(write)
+
+    def _guard(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except BrokenPipeError:
+            close_output()
+
+    def _console(self) -> "Console":
+        from rich.console import Console
+
+        color = {"always": True, "never": False}.get(self._color)
+        if color is None and not os.environ.get("NO_COLOR"):
+            color = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        return Console(
+            force_terminal=bool(color), no_color=not color, highlight=False, markup=False, emoji=False, soft_wrap=False
+        )
+
+    def _table(self, rows: Iterator[Record], columns: Sequence[Column], header: bool) -> None:
+        first = list(islice(rows, BATCH))
+        if not first:
+            self.message("Nothing there.")
+            return
+        shown = [column for column in columns if any(_cell(row, column) for row in first)]
+        console = self._console()
+        widths = _widths(first, shown, header, console.width)
+        batch = first
+        while batch:
+            table = _layout(batch, shown, widths, header)
+            self._guard(lambda table=table: console.print(table))  # type: ignore[misc]
+            header = False
+            batch = list(islice(rows, BATCH))
+
+    def _fields(self, row: Record, columns: Sequence[Column]) -> None:
+        from rich.table import Table
+        from rich.text import Text
+
+        kinds = {column.field: column.kind for column in columns}
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        for name, value in row.items():
+            kind = kinds.get(name, "age" if name.endswith("_at") else "text")
+            shown = f"{value} ({_age(value)})" if kind == "age" and value else _plain(value, multiline=True)
+            table.add_row(Text(name, style="bold"), Text(shown, style=STATE_STYLES.get(shown, "")))
+        console = self._console()
+        self._guard(lambda: console.print(table))
+
+
+def error(problem: FastZeroError, output: str | None) -> None:
+    """What is wrong, what to do and, for a failed service, what it left behind."""
+    if output in ("json", "ndjson"):
+        import json
+
+        print(json.dumps({"error": problem.as_dict()}, ensure_ascii=False), file=sys.stderr)
+        return
+    if isinstance(problem, UnhealthyError) and problem.evidence:
+        print(problem.evidence, file=sys.stderr)
+    print(f"Error: {problem.message}", file=sys.stderr)
+    if problem.hint:
+        print(f"Hint: {problem.hint}", file=sys.stderr)
+
+
+def help(text: str) -> None:
+    """What there is to choose from, where nothing was chosen."""
+    print(text, file=sys.stderr)
+
+
+def interrupted() -> None:
+    print("\nInterrupted. The same command goes on from here.", file=sys.stderr)
+
+
+def close_output() -> NoReturn:
+    """The reader has gone, as `head` does when it has enough: end well, and let nothing more be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(0)
+
+
+def _layout(rows: Sequence[Record], columns: Sequence[Column], widths: dict[str, int], header: bool) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=header, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(
+            column.title,
+            width=widths[column.field],
+            no_wrap=True,
+            overflow="ellipsis",
+            justify="right" if column.kind == "number" else "left",
+        )
+    for row in rows:
+        cells = [(column, _cell(row, column)) for column in columns]
+        table.add_row(
+            *(Text(cell, style=STATE_STYLES.get(cell, "") if column.kind == "state" else "") for column, cell in cells)
+        )
+    return table
+
+
+def _widths(rows: Sequence[Record], columns: Sequence[Column], header: bool, room: int) -> dict[str, int]:
+    """The columns' widths in cells: as wide as their content, the flexible one as wide as the rest leaves."""
+    from rich.cells import cell_len
+
+    widths = {
+        column.field: max([cell_len(column.title) if header else 1, *(cell_len(_cell(row, column)) for row in rows)])
+        for column in columns
+    }
+    excess = sum(widths.values()) + 2 * len(columns) - room
+    for column in sorted(columns, key=lambda column: (not column.flexible, -widths[column.field])):
+        if excess > 0:
+            narrowed = max(6 if column.flexible else 4, widths[column.field] - excess)
+            narrowed = min(narrowed, widths[column.field])
+            excess -= widths[column.field] - narrowed
+            widths[column.field] = narrowed
+    return widths
+
+
+def _cell(row: Record, column: Column) -> str:
+    value = row.get(column.field)
+    if column.kind == "age":
+        return _age(value) if value else ""
+    return _plain(value)
+
+
+def _plain(value: Any, *, multiline: bool = False) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return _printable(str(value), keep="\n" if multiline else "")
+
+
+def _printable(text: str, keep: str = "") -> str:
+    """Text without what would steer the terminal: a title must not move the cursor or change colours."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character in keep or unicodedata.category(character) not in ("Cc", "Cf", "Zl", "Zp") else "\ufffd"
+        for character in text
+    )
+
+
+def _age(moment: str) -> str:
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    for length, unit in AGES:
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit}"
+    return "now" if seconds < 5 else f"{int(seconds)} s"

@@ -1,0 +1,265 @@
+"""fastzero todo: the todos of one user."""
+
+import re
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fastzero_core.errors import InvalidInputError
+from fastzero_core.models import NewTodo, TodoState
+from fastzero_core.validate import BULK_MAX
+
+from . import completion
+from .options import Run, Yes, command, group
+from .render import TODO
+
+if TYPE_CHECKING:
+    from fastzero_core import FastZero
+    from fastzero_core.todos import Todos
+
+app = group("Add, list and change todos.", name="todo")
+
+BOARD_CARDS = 20
+SHOWN = [state for state in TodoState if state is not TodoState.TRASH]
+
+User = Annotated[
+    str | None,
+    typer.Option(
+        "-u",
+        "--user",
+        metavar="NAME",
+        help="Whose todos: a username, e-mail address or id.",
+        autocompletion=completion.usernames,
+    ),
+]
+Ids = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="ID...",
+        help="Ids as `3 5-9`, or - to read them from standard input.",
+        autocompletion=completion.todo_ids,
+    ),
+]
+Id = Annotated[str, typer.Argument(metavar="ID", autocompletion=completion.todo_ids)]
+StateOption = Annotated[
+    str, typer.Option("-s", "--state", metavar="STATE", help=" | ".join(TodoState), autocompletion=completion.states)
+]
+Description = Annotated[str | None, typer.Option("-d", "--description", metavar="TEXT")]
+
+
+@command(
+    app,
+    example="fastzero todo add 'Write the report' -d 'For Friday' -s doing\ncat titles.txt | fastzero todo add -",
+)
+def add(
+    run: Run,
+    title: Annotated[str, typer.Argument(metavar="TITLE|-", help="The title, or - for a title a line.")],
+    description: Description = None,
+    state: StateOption = TodoState.TODO.value,
+    user: User = None,
+) -> None:
+    """Add a todo, or one for each line of standard input in one transaction."""
+    titles = _lines() if title == "-" else [title]
+    with run.fastzero() as fz:
+        todos = owned(run, fz, user)
+        if title == "-":
+            added = todos.add_many(NewTodo(each, description or "", state) for each in titles)
+        else:
+            added = [todos.add(title, description=description or "", state=state)]
+    run.render.changed(added, TODO)
+
+
+@command(app, "list", example="fastzero todo list -s doing -s todo --text report\nfastzero todo list --board")
+def list_(
+    run: Run,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-s",
+            "--state",
+            metavar="STATE",
+            help=" | ".join(TodoState) + "; may repeat. Without it all but trash.",
+            autocompletion=completion.states,
+        ),
+    ] = None,
+    all: Annotated[bool, typer.Option("-a", "--all", help="With the trash.")] = False,
+    text: Annotated[
+        str | None, typer.Option("-t", "--text", metavar="TEXT", help="In title or description, in any case.")
+    ] = None,
+    sort: Annotated[
+        str,
+        typer.Option("--sort", metavar="BY", help="id | created | updated | title", autocompletion=completion.sorts),
+    ] = "id",
+    reverse: Annotated[bool, typer.Option("-r", "--reverse", help="Descending.")] = False,
+    after: Annotated[int | None, typer.Option("--after", metavar="ID", help="Begin behind this todo.")] = None,
+    limit: Annotated[int | None, typer.Option("-n", "--limit", metavar="N", help="At most so many.")] = None,
+    board: Annotated[bool, typer.Option("--board", help="The states as columns.")] = False,
+    user: User = None,
+) -> None:
+    """List todos."""
+    states = state or (None if all else SHOWN)
+    filters: dict[str, Any] = {"text": text, "sort": sort, "descending": reverse, "after": after}
+    with run.fastzero(autocommit=True) as fz:
+        todos = owned(run, fz, user)
+        if board:
+            run.render.board(_board(todos, states or list(TodoState), filters))
+        elif limit is not None:
+            run.render.many(todos.list(states=states, limit=limit, **filters), TODO)
+        else:
+            run.render.many(todos.stream(states=states, **filters), TODO)
+
+
+@command(app, example="fastzero todo show 3")
+def show(run: Run, id: Id, user: User = None) -> None:
+    """Show one todo with all its fields."""
+    with run.fastzero(autocommit=True) as fz:
+        run.render.one(owned(run, fz, user).get(one_id(id)), TODO)
+
+
+@command(app, example="fastzero todo edit 3 --title 'Write the whole report'")
+def edit(
+    run: Run,
+    id: Id,
+    title: Annotated[str | None, typer.Option("-t", "--title", metavar="TEXT")] = None,
+    description: Description = None,
+    user: User = None,
+) -> None:
+    """Change a todo's title or description."""
+    with run.fastzero() as fz:
+        todo = owned(run, fz, user).edit(one_id(id), title=title, description=description)
+    run.render.changed([todo], TODO)
+
+
+@command(app, example="fastzero todo move 3 5-9 --to doing")
+def move(
+    run: Run,
+    ids: Ids,
+    to: Annotated[
+        str, typer.Option("--to", metavar="STATE", help=" | ".join(TodoState), autocompletion=completion.states)
+    ],
+    user: User = None,
+) -> None:
+    """Bring todos into a state, all or none."""
+    _move(run, ids, user, to)
+
+
+@command(app, example="fastzero todo start 3")
+def start(run: Run, ids: Ids, user: User = None) -> None:
+    """Bring todos into the state doing."""
+    _move(run, ids, user, TodoState.DOING)
+
+
+@command(app, example="fastzero todo done 3 5-9\nfastzero todo list --text report -o ids | fastzero todo done -")
+def done(run: Run, ids: Ids, user: User = None) -> None:
+    """Bring todos into the state done."""
+    _move(run, ids, user, TodoState.DONE)
+
+
+@command(app, example="fastzero todo reopen 3")
+def reopen(run: Run, ids: Ids, user: User = None) -> None:
+    """Bring todos back into the state todo."""
+    _move(run, ids, user, TodoState.TODO)
+
+
+@command(app, example="fastzero todo trash 3")
+def trash(run: Run, ids: Ids, user: User = None) -> None:
+    """Move todos to the trash; `restore` brings them back."""
+    _move(run, ids, user, TodoState.TRASH)
+
+
+@command(app, example="fastzero todo restore 3")
+def restore(
+    run: Run,
+    ids: Ids,
+    to: Annotated[
+        str, typer.Option("--to", metavar="STATE", help=" | ".join(TodoState), autocompletion=completion.states)
+    ] = TodoState.TODO.value,
+    user: User = None,
+) -> None:
+    """Take todos out of the trash; those that are not in it stay as they are."""
+    with run.fastzero() as fz:
+        restored = owned(run, fz, user).restore(*parse_ids(ids), to=to)
+    run.render.changed(restored, TODO)
+
+
+@command(app, example="fastzero todo purge 3\nfastzero todo purge --yes")
+def purge(
+    run: Run,
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID...]", help="Ids as `3 5-9`, or - for standard input; without any, the whole trash."
+        ),
+    ] = None,
+    yes: Yes = False,
+    user: User = None,
+) -> None:
+    """Delete todos in the trash for ever."""
+    wanted = parse_ids(ids) if ids else []
+    with run.fastzero() as fz:
+        todos = owned(run, fz, user)
+        count = len(wanted) or todos.count([TodoState.TRASH])
+        if count:
+            run.confirm(f"{_todos(count)} in the trash will be gone for ever.", yes)
+        purged = todos.purge(*wanted)
+    run.render.message(f"Purged {_todos(purged)}.")
+
+
+def owned(run: Run, fz: "FastZero", user: str | None) -> "Todos":
+    """The todos of the named user, of the configured one, of the chosen one, or of the only one."""
+    from fastzero_core.stack.project import project_of
+
+    return fz.todos(user or run.settings.user or project_of(run.settings).current_user)
+
+
+def one_id(text: str) -> int:
+    ids = parse_ids([text])
+    if len(ids) != 1:
+        raise InvalidInputError("one id is wanted here", field="id")
+    return ids[0]
+
+
+def parse_ids(words: Iterable[str]) -> list[int]:
+    """Ids from words as `3` and `5-9`; `-` stands for the words of standard input."""
+    ids: list[int] = []
+    for word in words:
+        ids += parse_ids(sys.stdin.read().split()) if word == "-" else _parse_range(word)
+    if not ids:
+        raise InvalidInputError("no id given", field="id")
+    return ids
+
+
+def _parse_range(word: str) -> Iterable[int]:
+    match = re.fullmatch(r"(\d{1,20})(?:-(\d{1,20}))?", word, re.ASCII)
+    if not match:
+        raise InvalidInputError(f"{word!r} is no id", field="id", hint="Ids look like 3, or 5-9 for a range")
+    first = int(match[1])
+    last = int(match[2] or first)
+    if not 0 <= last - first < BULK_MAX:
+        raise InvalidInputError(f"{word} is no range of at most {BULK_MAX} ids", field="id")
+    return range(first, last + 1)
+
+
+def _move(run: Run, ids: list[str], user: str | None, state: str) -> None:
+    with run.fastzero() as fz:
+        moved = owned(run, fz, user).move(*parse_ids(ids), to=state)
+    run.render.changed(moved, TODO)
+
+
+def _board(todos: "Todos", states: Iterable[str], filters: dict[str, Any]) -> dict[str, tuple[list[str], int]]:
+    columns = {}
+    for state in states:
+        cards = todos.list(states=[state], limit=BOARD_CARDS, **filters)
+        more = 0 if len(cards) < BOARD_CARDS or filters["text"] else todos.count([state]) - BOARD_CARDS
+        columns[str(state)] = ([f"{todo.id} {todo.title}" for todo in cards], more)
+    return columns
+
+
+def _lines() -> list[str]:
+    return [line for line in sys.stdin.read().split("\n") if line.strip()]
+
+
+def _todos(count: int) -> str:
+    return "1 todo" if count == 1 else f"{count} todos"

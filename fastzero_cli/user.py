@@ -1,0 +1,109 @@
+"""fastzero user: the accounts that own todos."""
+
+from typing import Annotated
+
+import typer
+
+from . import completion
+from .options import PasswordFile, PasswordStdin, Run, Yes, command, group
+from .render import USER
+
+app = group("Add, list and change users.", name="user")
+
+Name = Annotated[
+    str,
+    typer.Argument(metavar="USER", help="A username, e-mail address or id.", autocompletion=completion.usernames),
+]
+
+
+@command(app, example="fastzero user add ana --email ana@example.com")
+def add(
+    run: Run,
+    username: Annotated[str, typer.Argument(metavar="USERNAME")],
+    email: Annotated[str, typer.Option("-e", "--email", metavar="ADDRESS")],
+    password_stdin: PasswordStdin = False,
+    password_file: PasswordFile = None,
+) -> None:
+    """Add a user. The password is asked for twice, unless it is handed over."""
+    password = run.password(password_stdin, password_file)
+    with run.fastzero() as fz:
+        user = fz.users.add(username, email=email, password=password)
+    run.render.changed([user], USER)
+
+
+@command(app, "list", example="fastzero user list -o json")
+def list_(
+    run: Run,
+    after: Annotated[int | None, typer.Option("--after", metavar="ID", help="Begin behind this user.")] = None,
+    limit: Annotated[int | None, typer.Option("-n", "--limit", metavar="N", help="At most so many.")] = None,
+) -> None:
+    """List the users."""
+    with run.fastzero(autocommit=True) as fz:
+        users = fz.users.stream(after=after) if limit is None else fz.users.list(after=after, limit=limit)
+        run.render.many(users, USER)
+
+
+@command(app, example="fastzero user show ana")
+def show(run: Run, user: Name) -> None:
+    """Show one user with all fields."""
+    with run.fastzero(autocommit=True) as fz:
+        run.render.one(fz.users.get(user), USER)
+
+
+@command(app, example="fastzero user edit ana --username anna")
+def edit(
+    run: Run,
+    user: Name,
+    username: Annotated[str | None, typer.Option("--username", metavar="NAME")] = None,
+    email: Annotated[str | None, typer.Option("-e", "--email", metavar="ADDRESS")] = None,
+) -> None:
+    """Change a user's name or e-mail address."""
+    with run.fastzero() as fz:
+        before = fz.users.get(user)
+        after = fz.users.edit(before.id, username=username, email=email)
+    if _chosen(run) == before.username:
+        _choose(run, after.username)
+    run.render.changed([after], USER)
+
+
+@command(app, example="fastzero user passwd ana")
+def passwd(run: Run, user: Name, password_stdin: PasswordStdin = False, password_file: PasswordFile = None) -> None:
+    """Give a user another password."""
+    password = run.password(password_stdin, password_file)
+    with run.fastzero() as fz:
+        changed = fz.users.set_password(user, password)
+    run.render.changed([changed], USER)
+
+
+@command(app, example="fastzero user use ana")
+def use(run: Run, user: Name) -> None:
+    """Choose whose todos the todo commands of this project are about."""
+    with run.fastzero(autocommit=True) as fz:
+        chosen = fz.users.get(user)
+    _choose(run, chosen.username)
+    run.render.message(f"Todo commands in project {run.settings.project} are now about {chosen.username}.")
+
+
+@command(app, example="fastzero user rm ana")
+def rm(run: Run, user: Name, yes: Yes = False) -> None:
+    """Remove a user with all todos."""
+    with run.fastzero() as fz:
+        found = fz.users.get(user)
+        count = fz.todos(found).count()
+        run.confirm(f"User {found.username} and {count} todo{'' if count == 1 else 's'} will be gone for ever.", yes)
+        removed = fz.users.remove(found.id)
+    if _chosen(run) == removed.username:
+        _choose(run, None)
+    run.render.changed([removed], USER)
+
+
+def _chosen(run: Run) -> str | None:
+    from fastzero_core.stack.project import project_of
+
+    return project_of(run.settings).current_user
+
+
+def _choose(run: Run, username: str | None) -> None:
+    from fastzero_core.stack.project import project_of
+
+    project_of(run.settings).current_user = username

@@ -1,0 +1,69 @@
+"""Records as text for programs: JSON, NDJSON, CSV, TSV and ids, line by line, so that memory stays flat."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from io import StringIO
+from typing import Any
+
+Record = Mapping[str, Any]
+"""One record as JSON types, as `models.as_dict` makes it."""
+
+# As in PostgreSQL's COPY text format: a field never breaks its line or its column.
+_TSV_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def json_lines(records: Iterable[Record]) -> Iterator[str]:
+    """One JSON array, a record a line."""
+    separator = "["
+    for record in records:
+        yield f"{separator}\n  {json.dumps(record, ensure_ascii=False)}"
+        separator = ","
+    yield "[]\n" if separator == "[" else "\n]\n"
+
+
+def ndjson_lines(records: Iterable[Record]) -> Iterator[str]:
+    """One JSON object a line."""
+    for record in records:
+        yield json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def csv_lines(records: Iterable[Record]) -> Iterator[str]:
+    """RFC 4180 with a header, lines ended by `\\n`."""
+    buffer = StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    header_written = False
+    for record in records:
+        if not header_written:
+            writer.writerow(record)
+            header_written = True
+        writer.writerow(_field(value) for value in record.values())
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+
+
+def tsv_lines(records: Iterable[Record]) -> Iterator[str]:
+    """Tab-separated without a header; tabs, line ends and backslashes in a field are escaped."""
+    for record in records:
+        yield "\t".join(_field(value).translate(_TSV_ESCAPES) for value in record.values()) + "\n"
+
+
+def id_lines(records: Iterable[Record]) -> Iterator[str]:
+    """The first field of each record: what other commands take."""
+    for record in records:
+        yield f"{next(iter(record.values()))}\n"
+
+
+LINES = {"json": json_lines, "ndjson": ndjson_lines, "csv": csv_lines, "tsv": tsv_lines, "ids": id_lines}
+
+
+def json_object(record: Record) -> str:
+    """One JSON object on lines of its own."""
+    return json.dumps(record, ensure_ascii=False, indent=2) + "\n"
+
+
+def _field(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
