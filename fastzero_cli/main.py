@@ -12,40 +12,34 @@ import typer
 
 from fastzero_core.errors import FastZeroError, InvalidInputError
 
-from . import migrate, render, stack, todo, user
-from .options import HELP_OPTIONS, Run, example_epilog, with_global_options
+from . import render, stack
+from .options import Run
+from .tree import Group
 
 INTERRUPTED = 130
 
-app = typer.Typer(
-    name="fastzero",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    no_args_is_help=True,
-    context_settings=HELP_OPTIONS,
+root = Group(
+    "fastzero",
+    "A whole stack behind one command: PostgreSQL, its schema, and users and todos in it.",
+    add_completion=True,
 )
+root.include(stack.group)
+root.add("migrate", "migrate")
+root.add("user", "user")
+root.add("todo", "todo")
 
 
-@app.callback(
-    epilog=example_epilog(
-        "fastzero up\nfastzero user add ana --email ana@example.com\nfastzero todo add 'Write the report'"
-    )
+@root.callback(
+    example="fastzero up\nfastzero user add ana --email ana@example.com\nfastzero todo add 'Write the report'"
 )
-@with_global_options
 def fastzero(run: Run) -> None:
-    """A whole stack behind one command: PostgreSQL, its schema, and users and todos in it."""
-
-
-app.add_typer(stack.app)
-app.add_typer(migrate.app)
-app.add_typer(user.app)
-app.add_typer(todo.app)
+    """The options that every command takes."""
 
 
 def main() -> int:
     """Run the command line. Returns the exit code of the table in the README."""
     try:
-        code = app(prog_name="fastzero", standalone_mode=False)
+        code = root.app(prog_name="fastzero", standalone_mode=False)
         sys.stdout.flush()
     except FastZeroError as error:
         return _failed(error)

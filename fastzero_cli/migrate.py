@@ -5,33 +5,33 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Run, Timeout, Yes, command, example_epilog, group, with_global_options
+from .options import Run, Timeout, Yes
 from .render import APPLIED, REVISION
+from .tree import Group
 
 if TYPE_CHECKING:
     from fastzero_core.migrate import Applied
 
-app = group("Bring the database's schema to head, and back. Alone: to head.", name="migrate", alone_is_help=False)
+group = Group("migrate", "Bring the database's schema to head, and back. Alone: to head.", alone_is_help=False)
 
 Revision = Annotated[str, typer.Argument(metavar="REV", help="A revision, `head`, `base`, or steps as +1 and -1.")]
 STEPS = {"ignore_unknown_options": True}  # or -1 would be taken for an option
 
 
-@app.callback(invoke_without_command=True, epilog=example_epilog("fastzero migrate"))
-@with_global_options
+@group.callback(invoke_without_command=True, example="fastzero migrate")
 def migrate(run: Run, timeout: Timeout = None) -> None:
     """Bring the database's schema to head, and back. Alone: to head."""
     if run.subcommand is None:
         _up(run, "head", timeout)
 
 
-@command(app, example="fastzero migrate up\nfastzero migrate up 0001", context_settings=STEPS)
+@group.command(example="fastzero migrate up\nfastzero migrate up 0001", context_settings=STEPS)
 def up(run: Run, revision: Revision = "head", timeout: Timeout = None) -> None:
     """Upgrade to a revision, to head without one."""
     _up(run, revision, timeout)
 
 
-@command(app, example="fastzero migrate down -1\nfastzero migrate down base --yes", context_settings=STEPS)
+@group.command(example="fastzero migrate down -1\nfastzero migrate down base --yes", context_settings=STEPS)
 def down(run: Run, revision: Revision, yes: Yes = False, timeout: Timeout = None) -> None:
     """Downgrade to a revision. What later revisions hold is lost."""
     from fastzero_core import migrate
@@ -42,7 +42,7 @@ def down(run: Run, revision: Revision, yes: Yes = False, timeout: Timeout = None
     run.render.one(status, APPLIED)
 
 
-@command(app, example="fastzero migrate status -o json")
+@group.command(example="fastzero migrate status -o json")
 def status(run: Run) -> None:
     """Show the current revision, the head, what is pending, and where the live schema differs from the code."""
     from fastzero_core import migrate
@@ -50,7 +50,7 @@ def status(run: Run) -> None:
     run.render.one(migrate.status(run.database_url), APPLIED)
 
 
-@command(app, example="fastzero migrate history")
+@group.command(example="fastzero migrate history")
 def history(run: Run) -> None:
     """List every revision with its state in the database."""
     from fastzero_core import migrate
@@ -58,7 +58,7 @@ def history(run: Run) -> None:
     run.render.many(migrate.history(run.database_url), REVISION)
 
 
-@command(app, example="fastzero migrate new 'add due dates' --autogenerate")
+@group.command(example="fastzero migrate new 'add due dates' --autogenerate")
 def new(
     run: Run,
     message: Annotated[str, typer.Argument(metavar="MESSAGE")],
@@ -73,7 +73,7 @@ def new(
     run.render.text(f"{path}\n")
 
 
-@command(app, example="fastzero migrate check && echo ready")
+@group.command(example="fastzero migrate check && echo ready")
 def check(run: Run) -> None:
     """Succeed only if the database is at head and as the models say; exit 7 otherwise."""
     from fastzero_core import migrate
@@ -81,7 +81,7 @@ def check(run: Run) -> None:
     run.render.one(migrate.check(run.database_url), APPLIED)
 
 
-@command(app, example="fastzero migrate sql > upgrade.sql\nfastzero migrate sql 0001:head")
+@group.command(example="fastzero migrate sql > upgrade.sql\nfastzero migrate sql 0001:head")
 def sql(
     run: Run,
     revision: Annotated[str, typer.Argument(metavar="REV", help="Up to this one, or `from:to`.")] = "head",
@@ -92,7 +92,7 @@ def sql(
     run.render.text(migrate.sql(revision))
 
 
-@command(app, example="fastzero migrate stamp head")
+@group.command(example="fastzero migrate stamp head")
 def stamp(run: Run, revision: Revision, timeout: Timeout = None) -> None:
     """Write down that the database is at a revision without running anything."""
     from fastzero_core import migrate

@@ -133,37 +133,9 @@ def _first_line(file: str) -> str:
         raise InvalidInputError(f"cannot read the password from {file}: {error}", field="password") from None
 
 
-def group(help: str, *, name: str | None = None, alone_is_help: bool = True) -> typer.Typer:
-    """A group of commands."""
-    return typer.Typer(
-        name=name,
-        help=help,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        no_args_is_help=alone_is_help,
-        add_completion=False,
-        context_settings=HELP_OPTIONS,
-    )
-
-
-def command(
-    app: typer.Typer, name: str | None = None, *, example: str, **settings: Any
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a command: a function of a Run and its own parameters; the global options come along."""
-
-    def register(function: Callable[..., None]) -> Callable[..., None]:
-        context = {**HELP_OPTIONS, **settings.pop("context_settings", {})}
-        app.command(name, epilog=example_epilog(example), context_settings=context, **settings)(
-            with_global_options(function)
-        )
-        return function
-
-    return register
-
-
 def with_global_options(function: Callable[..., None]) -> Callable[..., None]:
     """The function as Typer needs it: the Run is made from the global options of this and of outer levels."""
-    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    own = list(inspect.signature(function).parameters.values())[1:]
     shared = [
         inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=False if "bool" in str(kind) else None, annotation=kind

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fastzero_core import formats
@@ -37,6 +37,8 @@ STATE_STYLES = {
     "failed": "red",
 }
 BATCH = 200  # rows whose widths decide the table's, and that are laid out at a time
+GAP = 2  # cells behind each column
+MIN_FLEXIBLE = 8  # cells below which a title says nothing
 AGES = ((31_536_000, "y"), (2_592_000, "mo"), (604_800, "w"), (86_400, "d"), (3_600, "h"), (60, "min"))
 
 
@@ -145,7 +147,8 @@ class Renderer:
         table = Table(box=None, expand=True, padding=(0, 1))
         cells = []
         for state, (titles, more) in columns.items():
-            table.add_column(Text(f"{state} {len(titles) + more}", style=f"bold {STATE_STYLES[state]}"), ratio=1)
+            heading = Text(f"{state} {len(titles) + more}", style=f"bold {STATE_STYLES[state]}")
+            table.add_column(heading, ratio=1, no_wrap=True)
             lines = [Text(_printable(title), no_wrap=True, overflow="ellipsis") for title in titles]
             if more:
                 lines.append(Text(f"… {more} more", style="dim"))
@@ -224,6 +227,10 @@ class Renderer:
         shown = [column for column in columns if any(_cell(row, column) for row in first)]
         console = self._console()
         widths = _widths(first, shown, header, console.width)
+        if widths is None:
+            for row in chain(first, rows):
+                self._fields(row, columns)
+            return
         batch = first
         while batch:
             table = _layout(batch, shown, widths, header)
@@ -295,22 +302,24 @@ def _layout(rows: Sequence[Record], columns: Sequence[Column], widths: dict[str,
     return table
 
 
-def _widths(rows: Sequence[Record], columns: Sequence[Column], header: bool, room: int) -> dict[str, int]:
-    """The columns' widths in cells: as wide as their content, the flexible one as wide as the rest leaves."""
+def _widths(rows: Sequence[Record], columns: Sequence[Column], header: bool, room: int) -> dict[str, int] | None:
+    """The columns' widths in cells: as wide as their content, the flexible one as wide as the rest leaves.
+
+    None if that is too little for a table to be read.
+    """
     from rich.cells import cell_len
 
     widths = {
         column.field: max([cell_len(column.title) if header else 1, *(cell_len(_cell(row, column)) for row in rows)])
         for column in columns
     }
-    excess = sum(widths.values()) + 2 * len(columns) - room
-    for column in sorted(columns, key=lambda column: (not column.flexible, -widths[column.field])):
-        if excess > 0:
-            narrowed = max(6 if column.flexible else 4, widths[column.field] - excess)
-            narrowed = min(narrowed, widths[column.field])
-            excess -= widths[column.field] - narrowed
-            widths[column.field] = narrowed
-    return widths
+    excess = sum(widths.values()) + GAP * len(columns) - room
+    for column in columns:
+        if column.flexible and excess > 0:
+            narrowed = max(MIN_FLEXIBLE, widths[column.field] - excess)
+            excess -= max(0, widths[column.field] - narrowed)
+            widths[column.field] = min(narrowed, widths[column.field])
+    return None if excess > 0 else widths
 
 
 def _cell(row: Record, column: Column) -> str:

@@ -7,10 +7,11 @@ import typer
 
 from fastzero_core.errors import InvalidInputError, UnhealthyError
 
-from .options import Run, Timeout, Yes, command, group
+from .options import Run, Timeout, Yes
 from .render import ACTION, FINDING, ORIGIN, PROJECT, SERVICE
+from .tree import Group
 
-app = group("")
+group = Group("stack", "")
 
 Port = Annotated[int | None, typer.Option("--port", metavar="PORT", min=1, max=65535, help="The database's port.")]
 Service = Annotated[str | None, typer.Argument(metavar="[SERVICE]", help="One service; all without it.")]
@@ -18,7 +19,7 @@ Service = Annotated[str | None, typer.Argument(metavar="[SERVICE]", help="One se
 ENV_FORMATS = ("shell", "dotenv", "json")
 
 
-@command(app, example="fastzero up\nfastzero up -p demo --port 5433 --dry-run")
+@group.command(example="fastzero up\nfastzero up -p demo --port 5433 --dry-run")
 def up(
     run: Run,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and why, and do nothing.")] = False,
@@ -40,7 +41,7 @@ def up(
     run.render.many(stack.status(), SERVICE)
 
 
-@command(app, example="fastzero down\nfastzero down -p demo --volumes --yes")
+@group.command(example="fastzero down\nfastzero down -p demo --volumes --yes")
 def down(
     run: Run,
     volumes: Annotated[bool, typer.Option("--volumes", "-v", help="Destroy the data as well.")] = False,
@@ -56,13 +57,13 @@ def down(
         run.render.message(f"Nothing to do: project {run.settings.project} is not running.")
 
 
-@command(app, example="fastzero status\nfastzero status -o json")
+@group.command(example="fastzero status\nfastzero status -o json")
 def status(run: Run) -> None:
     """Show each service: its state, address, version, schema revision and since when it runs."""
     run.render.many(run.stack.status(), SERVICE)
 
 
-@command(app, example="fastzero logs -f\nfastzero logs database --tail 20")
+@group.command(example="fastzero logs -f\nfastzero logs database --tail 20")
 def logs(
     run: Run,
     service: Service = None,
@@ -73,14 +74,14 @@ def logs(
     run.render.logs(run.stack.logs(service, tail=tail, follow=follow))
 
 
-@command(app, example="fastzero restart database")
+@group.command(example="fastzero restart database")
 def restart(run: Run, service: Service = None, timeout: Timeout = None) -> None:
     """Stop and start one service, or all."""
     stack = run.stack.restart(service, timeout=timeout)
     run.render.many(stack.status(), SERVICE)
 
 
-@command(app, example="fastzero ls")
+@group.command(example="fastzero ls")
 def ls(run: Run) -> None:
     """List the projects of this machine."""
     from fastzero_core.stack.stack import list_projects
@@ -88,7 +89,7 @@ def ls(run: Run) -> None:
     run.render.many(list_projects(run.settings), PROJECT)
 
 
-@command(app, example='eval "$(fastzero env)"\nfastzero env --format dotenv > .env')
+@group.command(example='eval "$(fastzero env)"\nfastzero env --format dotenv > .env')
 def env(
     run: Run,
     format: Annotated[str, typer.Option("--format", metavar="FORMAT", help=" | ".join(ENV_FORMATS))] = "shell",
@@ -106,7 +107,7 @@ def env(
             raise InvalidInputError(f"format {format!r} is not one of {', '.join(ENV_FORMATS)}", field="format")
 
 
-@command(app, example="fastzero config\nfastzero config -o json")
+@group.command(example="fastzero config\nfastzero config -o json")
 def config(run: Run) -> None:
     """Show every setting, its value and where it comes from; secrets are hidden."""
     from fastzero_core.settings import origins
@@ -114,7 +115,7 @@ def config(run: Run) -> None:
     run.render.many(origins(**run.flags), ORIGIN)
 
 
-@command(app, example="fastzero doctor")
+@group.command(example="fastzero doctor")
 def doctor(run: Run) -> None:
     """Look for what keeps the stack from working, and say what to do about it; exit 8 if something does."""
     from fastzero_core.stack.doctor import examine
@@ -126,7 +127,7 @@ def doctor(run: Run) -> None:
         raise UnhealthyError(f"found: {', '.join(failed)}", hint="Each finding above says what to do")
 
 
-@command(app, example="fastzero version -o json")
+@group.command(example="fastzero version -o json")
 def version(run: Run) -> None:
     """Show the versions of fastzero, Python and PostgreSQL."""
     run.render.one(_versions(), ())

@@ -12,14 +12,15 @@ from fastzero_core.models import NewTodo, TodoState
 from fastzero_core.validate import BULK_MAX
 
 from . import completion
-from .options import Run, Yes, command, group
+from .options import Run, Yes
 from .render import TODO
+from .tree import Group
 
 if TYPE_CHECKING:
     from fastzero_core import FastZero
     from fastzero_core.todos import Todos
 
-app = group("Add, list and change todos.", name="todo")
+group = Group("todo", "Add, list and change todos.")
 
 BOARD_CARDS = 20
 SHOWN = [state for state in TodoState if state is not TodoState.TRASH]
@@ -49,8 +50,7 @@ StateOption = Annotated[
 Description = Annotated[str | None, typer.Option("-d", "--description", metavar="TEXT")]
 
 
-@command(
-    app,
+@group.command(
     example="fastzero todo add 'Write the report' -d 'For Friday' -s doing\ncat titles.txt | fastzero todo add -",
 )
 def add(
@@ -71,7 +71,7 @@ def add(
     run.render.changed(added, TODO)
 
 
-@command(app, "list", example="fastzero todo list -s doing -s todo --text report\nfastzero todo list --board")
+@group.command("list", example="fastzero todo list -s doing -s todo --text report\nfastzero todo list --board")
 def list_(
     run: Run,
     state: Annotated[
@@ -111,14 +111,14 @@ def list_(
             run.render.many(todos.stream(states=states, **filters), TODO)
 
 
-@command(app, example="fastzero todo show 3")
+@group.command(example="fastzero todo show 3")
 def show(run: Run, id: Id, user: User = None) -> None:
     """Show one todo with all its fields."""
     with run.fastzero(autocommit=True) as fz:
         run.render.one(owned(run, fz, user).get(one_id(id)), TODO)
 
 
-@command(app, example="fastzero todo edit 3 --title 'Write the whole report'")
+@group.command(example="fastzero todo edit 3 --title 'Write the whole report'")
 def edit(
     run: Run,
     id: Id,
@@ -132,7 +132,7 @@ def edit(
     run.render.changed([todo], TODO)
 
 
-@command(app, example="fastzero todo move 3 5-9 --to doing")
+@group.command(example="fastzero todo move 3 5-9 --to doing")
 def move(
     run: Run,
     ids: Ids,
@@ -145,31 +145,31 @@ def move(
     _move(run, ids, user, to)
 
 
-@command(app, example="fastzero todo start 3")
+@group.command(example="fastzero todo start 3")
 def start(run: Run, ids: Ids, user: User = None) -> None:
     """Bring todos into the state doing."""
     _move(run, ids, user, TodoState.DOING)
 
 
-@command(app, example="fastzero todo done 3 5-9\nfastzero todo list --text report -o ids | fastzero todo done -")
+@group.command(example="fastzero todo done 3 5-9\nfastzero todo list --text report -o ids | fastzero todo done -")
 def done(run: Run, ids: Ids, user: User = None) -> None:
     """Bring todos into the state done."""
     _move(run, ids, user, TodoState.DONE)
 
 
-@command(app, example="fastzero todo reopen 3")
+@group.command(example="fastzero todo reopen 3")
 def reopen(run: Run, ids: Ids, user: User = None) -> None:
     """Bring todos back into the state todo."""
     _move(run, ids, user, TodoState.TODO)
 
 
-@command(app, example="fastzero todo trash 3")
+@group.command(example="fastzero todo trash 3")
 def trash(run: Run, ids: Ids, user: User = None) -> None:
     """Move todos to the trash; `restore` brings them back."""
     _move(run, ids, user, TodoState.TRASH)
 
 
-@command(app, example="fastzero todo restore 3")
+@group.command(example="fastzero todo restore 3")
 def restore(
     run: Run,
     ids: Ids,
@@ -184,7 +184,7 @@ def restore(
     run.render.changed(restored, TODO)
 
 
-@command(app, example="fastzero todo purge 3\nfastzero todo purge --yes")
+@group.command(example="fastzero todo purge 3\nfastzero todo purge --yes")
 def purge(
     run: Run,
     ids: Annotated[

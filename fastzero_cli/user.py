@@ -5,10 +5,11 @@ from typing import Annotated
 import typer
 
 from . import completion
-from .options import PasswordFile, PasswordStdin, Run, Yes, command, group
+from .options import PasswordFile, PasswordStdin, Run, Yes
 from .render import USER
+from .tree import Group
 
-app = group("Add, list and change users.", name="user")
+group = Group("user", "Add, list and change users.")
 
 Name = Annotated[
     str,
@@ -16,7 +17,7 @@ Name = Annotated[
 ]
 
 
-@command(app, example="fastzero user add ana --email ana@example.com")
+@group.command(example="fastzero user add ana --email ana@example.com")
 def add(
     run: Run,
     username: Annotated[str, typer.Argument(metavar="USERNAME")],
@@ -31,7 +32,7 @@ def add(
     run.render.changed([user], USER)
 
 
-@command(app, "list", example="fastzero user list -o json")
+@group.command("list", example="fastzero user list -o json")
 def list_(
     run: Run,
     after: Annotated[int | None, typer.Option("--after", metavar="ID", help="Begin behind this user.")] = None,
@@ -43,14 +44,14 @@ def list_(
         run.render.many(users, USER)
 
 
-@command(app, example="fastzero user show ana")
+@group.command(example="fastzero user show ana")
 def show(run: Run, user: Name) -> None:
     """Show one user with all fields."""
     with run.fastzero(autocommit=True) as fz:
         run.render.one(fz.users.get(user), USER)
 
 
-@command(app, example="fastzero user edit ana --username anna")
+@group.command(example="fastzero user edit ana --username anna")
 def edit(
     run: Run,
     user: Name,
@@ -66,7 +67,7 @@ def edit(
     run.render.changed([after], USER)
 
 
-@command(app, example="fastzero user passwd ana")
+@group.command(example="fastzero user passwd ana")
 def passwd(run: Run, user: Name, password_stdin: PasswordStdin = False, password_file: PasswordFile = None) -> None:
     """Give a user another password."""
     password = run.password(password_stdin, password_file)
@@ -75,7 +76,7 @@ def passwd(run: Run, user: Name, password_stdin: PasswordStdin = False, password
     run.render.changed([changed], USER)
 
 
-@command(app, example="fastzero user use ana")
+@group.command(example="fastzero user use ana")
 def use(run: Run, user: Name) -> None:
     """Choose whose todos the todo commands of this project are about."""
     with run.fastzero(autocommit=True) as fz:
@@ -84,7 +85,7 @@ def use(run: Run, user: Name) -> None:
     run.render.message(f"Todo commands in project {run.settings.project} are now about {chosen.username}.")
 
 
-@command(app, example="fastzero user rm ana")
+@group.command(example="fastzero user rm ana")
 def rm(run: Run, user: Name, yes: Yes = False) -> None:
     """Remove a user with all todos."""
     with run.fastzero() as fz:

@@ -84,7 +84,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @cache
 def docker_answers() -> bool:
-    import docker
+    import docker  # type: ignore[import-untyped]
 
     try:
         client = docker.from_env(timeout=5)
@@ -186,10 +186,10 @@ def _stop_server(place: Path) -> None:
 
 
 def _embedded(place: Path) -> Any:
-    from fastzero_core import Settings, Stack
+    from fastzero_core import Stack, load_settings
 
     home = place / "home"
-    return Stack(Settings(project="tests", home=home, runtime="embedded", postgres_settings=THROW_AWAY, timeout=60))
+    return Stack(load_settings(project="tests", home=home, runtime="embedded", postgres_settings=THROW_AWAY))
 
 
 def _answers(url: str) -> bool:

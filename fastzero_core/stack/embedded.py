@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -307,4 +308,9 @@ def _written_since(log: Path, offset: int) -> str:
 def _remove_unfinished(data: Path) -> None:
     """Remove what a killed initialisation left; its initdb may live on for a moment and write."""
     for leftover in data.parent.glob(f".{data.name}.init-*"):
-        wait_until(lambda path=leftover: shutil.rmtree(path, ignore_errors=True) or not path.exists(), LAST_GASP)
+        wait_until(partial(_is_removed, leftover), LAST_GASP)
+
+
+def _is_removed(folder: Path) -> bool:
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()

@@ -28,8 +28,8 @@ SAME_MOMENT = 1.0  # seconds; start times are computed from a clock that may be 
 # The shell waits for a line and becomes the program; if its parent dies first, it reads the end and leaves.
 _GATE = 'read -r go && exec "$@" </dev/null'
 
-# Children of this process must be reaped by it, or they look alive as zombies.
-_children: dict[int, subprocess.Popen[bytes]] = {}
+# Children of this process must be reaped by it, or they stay as zombies.
+_children: set[int] = set()
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ class Processes:
                 start_new_session=True,
                 **(user.popen_options() if user else {}),
             )
-        _children[child.pid] = child
+        child.returncode = 0  # or subprocess would warn that it outlives us, as it is meant to
+        _children.add(child.pid)
         assert child.stdin is not None
         with child.stdin as gate:
             created = psutil.Process(child.pid).create_time()
@@ -181,16 +182,23 @@ class _LogReader:
 
 def is_alive(record: ProcessRecord) -> bool:
     """Whether this very process runs: the same pid, started at the same moment, and no zombie."""
-    child = _children.get(record.pid)
-    if child is not None and child.poll() is not None:
-        del _children[record.pid]
-        return False
+    if record.pid in _children:
+        _reap(record.pid)
     try:
         process = psutil.Process(record.pid)
         same = abs(process.create_time() - record.created) < SAME_MOMENT
         return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def _reap(child: int) -> None:
+    try:
+        pid, _ = os.waitpid(child, os.WNOHANG)
+    except ChildProcessError:
+        pid = child  # somebody else was faster
+    if pid:
+        _children.discard(child)
 
 
 def wait_until(condition: Any, timeout: float, *, every: float = 0.02) -> bool:

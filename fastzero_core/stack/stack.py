@@ -23,7 +23,7 @@ from . import plan, ports, probe
 from .embedded import EmbeddedRuntime
 from .plan import Action, Observed, ObservedService, ServiceState, Verb
 from .process import LogLine
-from .project import DATABASE, HOST, ROLE, Project, ProjectRecord, project_of, projects
+from .project import DATABASE, HOST, ROLE, Project, ProjectRecord, project_of, projects, url
 from .runtime import Runtime
 from .spec import DATABASE_SERVICE, StackSpec, stack_spec
 
@@ -268,7 +268,9 @@ class Stack:
         if database.state is not ServiceState.RUNNING:
             return Observed(services)
         try:
-            return Observed(services, self._wait(patience, give_up_early=True))
+            # Where it listens now, which need not be where it should.
+            port = int((database.settings or spec.service(DATABASE_SERVICE).settings())["port"])
+            return Observed(services, self._wait(patience, port, give_up_early=True))
         except (UnavailableError, UnhealthyError) as error:
             state = ServiceState.UNHEALTHY if self._runtime.is_alive(DATABASE_SERVICE) else ServiceState.STOPPED
             services[DATABASE_SERVICE] = replace(database, state=state, detail=error.message)
@@ -287,16 +289,16 @@ class Stack:
             else:
                 self._runtime.apply(action, spec, timeout=timeout)
                 if action.verb in STARTING_VERBS:
-                    self._wait(timeout)
+                    self._wait(timeout, spec.service(DATABASE_SERVICE).port)
             self._tell(StackEvent(action.cause, action, time.monotonic() - began))
         return any(action.verb in (Verb.CREATE, Verb.START) for action in actions)
 
-    def _wait(self, timeout: float, *, give_up_early: bool = False) -> str | None:
+    def _wait(self, timeout: float, port: int, *, give_up_early: bool = False) -> str | None:
         """The schema's revision as soon as the database answers. Raises what it answers instead, or UnhealthyError."""
         began = time.monotonic()
         while True:
             try:
-                return probe.revision_of(self.database_url)
+                return probe.revision_of(url(self.project.secret("database_password"), port))
             except DatabaseLoginError as error:
                 error.hint = f"The password in {self.project.folder}/secrets is not the one the database was made with"
                 raise

@@ -1,0 +1,105 @@
+"""The command tree, built only where it is walked: to run one command, one is built and not forty.
+
+Typer builds every command of an app before it runs one, which takes as long as importing Typer itself.
+"""
+
+from collections.abc import Callable, Iterator, MutableMapping
+from importlib import import_module
+from typing import Any
+
+import typer
+import typer.core
+import typer.main
+
+from .options import HELP_OPTIONS, Run, example_epilog, with_global_options
+
+Function = Callable[..., None]
+Builder = Callable[[], Any]
+
+
+class Group:
+    """A group of commands that are registered by decorators, as in Typer, and built on demand."""
+
+    def __init__(self, name: str, help: str, *, alone_is_help: bool = True, add_completion: bool = False) -> None:
+        self.builders: dict[str, Builder] = {}
+        self.app = typer.Typer(
+            name=name,
+            help=help or None,
+            cls=_lazy(self.builders),
+            rich_markup_mode=None,
+            pretty_exceptions_enable=False,
+            no_args_is_help=alone_is_help,
+            add_completion=add_completion,
+            context_settings=HELP_OPTIONS,
+        )
+        self.app.callback()(with_global_options(_options_only))
+
+    def callback(self, *, example: str, **settings: Any) -> Callable[[Function], Function]:
+        """Register what runs before each command of the group."""
+        return lambda function: self.app.callback(epilog=example_epilog(example), **settings)(
+            with_global_options(function)
+        )
+
+    def command(self, name: str | None = None, *, example: str, **settings: Any) -> Callable[[Function], Function]:
+        """Register a command: a function of a Run and its own parameters; the global options come along."""
+
+        def register(function: Function) -> Function:
+            self.builders[name or function.__name__] = lambda: _command(function, name, example, settings)
+            return function
+
+        return register
+
+    def add(self, name: str, module: str) -> None:
+        """Register the group `app` of a module of this package, imported when it is walked into."""
+        self.builders[name] = lambda: typer.main.get_group(import_module(f".{module}", __package__).group.app)
+
+    def include(self, other: "Group") -> None:
+        """Register the commands of another group as this one's own."""
+        self.builders.update(other.builders)
+
+
+def _options_only(run: Run) -> None:
+    """A group itself does nothing but take the global options."""
+
+
+class _Commands(MutableMapping[str, Any]):
+    """Commands by name, each built when it is first asked for."""
+
+    def __init__(self, builders: dict[str, Builder]) -> None:
+        self._builders = builders
+        self._built: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._built:
+            self._built[name] = self._builders[name]()
+        return self._built[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._builders[name] = lambda: command
+
+    def __delitem__(self, name: str) -> None:
+        del self._builders[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._builders)
+
+    def __len__(self) -> int:
+        return len(self._builders)
+
+
+def _lazy(builders: dict[str, Builder]) -> type[typer.core.TyperGroup]:
+    class LazyGroup(typer.core.TyperGroup):
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings)
+            self.commands = _Commands(builders)
+
+    return LazyGroup
+
+
+def _command(function: Function, name: str | None, example: str, settings: dict[str, Any]) -> Any:
+    app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+    context = {**HELP_OPTIONS, **settings.get("context_settings", {})}
+    app.command(name, epilog=example_epilog(example), **{**settings, "context_settings": context})(
+        with_global_options(function)
+    )
+    return typer.main.get_command(app)

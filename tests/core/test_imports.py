@@ -1,0 +1,92 @@
+"""What importing costs, and in which direction imports go."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import fastzero_core
+
+CORE = Path(fastzero_core.__file__).parent
+MODULES = sorted(CORE.rglob("*.py"))
+HEAVY = {"sqlalchemy", "psycopg", "alembic", "pydantic", "pydantic_settings", "typer", "docker", "rich", "psutil"}
+STANDARD_LIBRARY_ONLY = ["errors", "models", "validate", "revisions", "driver_errors"]
+OPERATIONS = ["users", "todos", "tables", "models", "validate", "passwords", "database", "driver_errors", "errors"]
+NOT_FOR_OPERATIONS = {"typer", "docker", "fastapi", "pydantic", "pydantic_settings"}
+NOT_FOR_OPERATIONS |= {f"fastzero_core.{name}" for name in ("settings", "stack", "migrate", "fastzero", "api")}
+
+
+def _imports(path: Path, *, at_import: bool = False) -> Iterator[str]:
+    """The modules that a file names; with `at_import` those alone that importing it loads."""
+    package = ("fastzero_core", *path.relative_to(CORE).parent.parts)
+    for node in _nodes(ast.parse(path.read_text(encoding="utf-8")), at_import):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def _nodes(tree: ast.AST, at_import: bool) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        if at_import and (isinstance(node, ast.FunctionDef) or _is_for_type_checkers(node)):
+            continue
+        yield node
+        yield from _nodes(node, at_import)
+
+
+def _is_for_type_checkers(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def _is_one_of(module: str, names: set[str]) -> bool:
+    return any(module == name or module.startswith(name + ".") for name in names)
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = "import sys, fastzero_core; print(*{name.split('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not HEAVY & set(loaded.split())
+
+
+@pytest.mark.parametrize("name", fastzero_core.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(fastzero_core, name) is getattr(fastzero_core, name)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        fastzero_core.Nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(CORE)))
+def test_the_core_knows_nothing_of_the_command_line(path: Path) -> None:
+    assert not [name for name in _imports(path) if _is_one_of(name, {"fastzero_cli", "typer", "rich"})]
+
+
+@pytest.mark.parametrize("name", STANDARD_LIBRARY_ONLY)
+def test_what_every_module_imports_needs_the_standard_library_alone(name: str) -> None:
+    modules = set(_imports(CORE / f"{name}.py", at_import=True)) - {"fastzero_core"}
+    light = {f"fastzero_core.{module}" for module in STANDARD_LIBRARY_ONLY} | set(sys.stdlib_module_names)
+    assert not [module for module in modules if not _is_one_of(module, light)]
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operations_see_no_edge_and_no_settings(name: str) -> None:
+    assert not [module for module in _imports(CORE / f"{name}.py") if _is_one_of(module, NOT_FOR_OPERATIONS)]
+
+
+def test_fastzero_finds_the_settings_only_when_it_must() -> None:
+    at_import = list(_imports(CORE / "fastzero.py", at_import=True))
+    assert not [module for module in at_import if _is_one_of(module, NOT_FOR_OPERATIONS)]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(CORE)))
+def test_one_module_alone_knows_docker(path: Path) -> None:
+    if path != CORE / "stack" / "docker.py":
+        assert not [module for module in _imports(path) if _is_one_of(module, {"docker"})]

@@ -1,0 +1,249 @@
+"""Lists of todos: order, pages, filters, and what a page costs."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, Engine, delete, insert
+
+from fastzero_core import FastZero, InvalidInputError, NewTodo, TodoSort, TodoState, User, tables
+from fastzero_core.errors import TodoNotFoundError
+from fastzero_core.todos import Todos
+
+EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
+KEYS = {TodoSort.ID: "id", TodoSort.CREATED: "created_at", TodoSort.UPDATED: "updated_at", TodoSort.TITLE: "title"}
+TIMES = st.integers(0, 3).map(lambda days: EPOCH + timedelta(days=days))
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "title": st.text("aAbéZ😀", min_size=1, max_size=2),
+            "state": st.sampled_from([state.value for state in TodoState]),
+            "created_at": TIMES,
+            "updated_at": TIMES,
+        }
+    ),
+    max_size=12,
+)
+# In all of these one character is one character, whatever its case: what a filter finds can be told in Python.
+AWKWARD = "aA%_\\'\"äÄ漢 "
+
+
+@given(
+    rows=ROWS,
+    sort=st.sampled_from(TodoSort),
+    descending=st.booleans(),
+    states=st.none() | st.sets(st.sampled_from(TodoState)),
+    limit=st.integers(1, 5),
+    by_id=st.booleans(),
+)
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_pages_give_every_todo_once_and_in_order(
+    connection: Connection,
+    todos: Todos,
+    rows: list[dict[str, Any]],
+    sort: TodoSort,
+    descending: bool,
+    states: set[TodoState] | None,
+    limit: int,
+    by_id: bool,
+) -> None:
+    connection.execute(delete(tables.todos))
+    if rows:
+        connection.execute(insert(tables.todos), [{"user_id": todos.owner_id, **row} for row in rows])
+    every = todos.list(limit=100)
+    wanted = [todo for todo in every if states is None or todo.state in states]
+    wanted.sort(key=lambda todo: (getattr(todo, KEYS[sort]), todo.id), reverse=descending)
+
+    found, page = [], todos.list(states=states, sort=sort, descending=descending, limit=limit)
+    while page:
+        assert len(page) <= limit
+        found += page
+        after = page[-1].id if by_id else page[-1]
+        page = todos.list(states=states, sort=sort, descending=descending, limit=limit, after=after)
+    assert found == wanted
+
+
+@given(title=st.text(AWKWARD, min_size=1, max_size=8).filter(str.strip), needle=st.text(AWKWARD, max_size=3))
+@settings(max_examples=150)
+def test_text_is_found_literally_and_without_regard_to_case(
+    connection: Connection, todos: Todos, title: str, needle: str
+) -> None:
+    connection.execute(delete(tables.todos))
+    titled, described = todos.add(title), todos.add("-", description=title)
+    expected = [titled, described] if needle.lower() in title.lower() else []
+    assert todos.list(text=needle) == expected
+
+
+@pytest.mark.parametrize(
+    ("title", "text"), [("ÉCOLE", "école"), ("Straße", "STRASSE"[:4]), ("ПРИВЕТ мир", "привет МИР"), ("日本語", "本")]
+)
+def test_case_does_not_matter_in_any_script(fz: FastZero, ana: User, title: str, text: str) -> None:
+    todo = fz.todos(ana).add(title)
+    assert fz.todos(ana).list(text=text) == [todo]
+
+
+def test_text_that_cannot_be_stored_cannot_be_looked_for(fz: FastZero, ana: User) -> None:
+    for text in ("a\0b", "\ud800"):
+        with pytest.raises(InvalidInputError) as refused:
+            fz.todos(ana).list(text=text)
+        assert refused.value.field == "text"
+
+
+def test_filters_apply_together(fz: FastZero, ana: User) -> None:
+    todos = fz.todos(ana)
+    todos.add_many([NewTodo("Buy milk"), NewTodo("Buy bread", state="done"), NewTodo("Drink milk", state="done")])
+    todos.add_many([NewTodo("Spill milk", state="trash")])
+    found = todos.list(states=["done", TodoState.TRASH], text="MILK", sort="title", descending=True)
+    assert [todo.title for todo in found] == ["Spill milk", "Drink milk"]
+
+
+def test_a_state_named_twice_counts_once(fz: FastZero, ana: User) -> None:
+    todo = fz.todos(ana).add("Write")
+    assert fz.todos(ana).list(states=["todo", TodoState.TODO]) == [todo]
+
+
+def test_no_state_at_all_finds_nothing(fz: FastZero, ana: User) -> None:
+    fz.todos(ana).add("Write")
+    assert fz.todos(ana).list(states=[]) == []
+    assert fz.todos(ana).count([]) == 0
+
+
+def test_counts_are_of_all_or_of_some_states(fz: FastZero, ana: User) -> None:
+    todos = fz.todos(ana)
+    todos.add_many([NewTodo("a"), NewTodo("b", state="done"), NewTodo("c", state="trash")])
+    assert (todos.count(), todos.count(["done", "trash"]), todos.count(["doing"])) == (3, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"states": ["finished"]}, "state"),
+        ({"sort": "size"}, "sort"),
+        ({"limit": 0}, "limit"),
+        ({"limit": 2**63}, "limit"),
+        ({"after": 0}, "after"),
+        ({"after": 2**63, "sort": "title"}, "after"),
+    ],
+)
+def test_what_a_list_cannot_be_asked_is_refused(
+    todos: Todos, statements: list[object], arguments: dict[str, Any], field: str
+) -> None:
+    statements.clear()
+    with pytest.raises(InvalidInputError) as refused:
+        todos.list(**arguments)
+    assert refused.value.field == field
+    assert not statements
+
+
+def test_a_page_by_id_goes_on_behind_a_todo_that_is_gone(fz: FastZero, ana: User) -> None:
+    first, second = fz.todos(ana).add_many([NewTodo("a", state="trash"), NewTodo("b")])
+    fz.todos(ana).purge(first.id)
+    assert fz.todos(ana).list(after=first.id) == [second]
+    assert fz.todos(ana).list(after=first, sort="title") == [second]
+
+
+def test_a_page_by_title_behind_an_unknown_id_is_not_found(fz: FastZero, ana: User) -> None:
+    with pytest.raises(TodoNotFoundError):
+        fz.todos(ana).list(after=12345, sort="title")
+
+
+@pytest.mark.parametrize("sort", TodoSort)
+def test_a_stream_gives_what_a_list_gives(
+    fz: FastZero, ana: User, sort: TodoSort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastzero_core.todos._PAGE", 3)
+    todos = fz.todos(ana)
+    todos.add_many([NewTodo("aab"[n % 3], state=["todo", "done"][n % 2]) for n in range(12)])
+    filters: dict[str, Any] = {"sort": sort, "descending": True}
+    assert list(todos.stream(**filters)) == todos.list(**filters)
+    assert list(todos.stream(states=iter(["todo"]), **filters)) == todos.list(states=["todo"], **filters)
+
+
+# -- what a page costs -----------------------------------------------------------------------------------------
+
+MANY, RARE = 5000, 3
+
+
+@pytest.fixture
+def crowded(engine: Engine, other: psycopg.Connection) -> Iterator[Todos]:
+    """Todos of a user who has many, of which a few, the newest, are done; there are other users as well."""
+    with engine.connect() as connection:
+        for n in range(5):
+            insert_user = "INSERT INTO users (username, email, password_hash) VALUES (%s, %s, '') RETURNING id"
+            row = other.execute(insert_user, [f"u{n}", f"{n}@example.com"]).fetchone()
+            assert row is not None
+            other.execute(
+                "INSERT INTO todos (user_id, title, state, created_at, updated_at)"
+                " SELECT %s, md5(n::text), CASE WHEN n > %s THEN 'done' ELSE 'todo' END,"
+                " now() - n * interval '1 min', now() - (n * 7919 %% 5000) * interval '1 min'"
+                " FROM generate_series(1, %s) n",
+                [row[0], MANY - RARE, MANY],
+            )
+        other.execute("ANALYZE")
+        yield Todos(connection, row[0])
+
+
+def _plan(session: psycopg.Connection, statement: tuple[str, Any]) -> list[dict[str, Any]]:
+    """The nodes of a statement's plan, as it ran."""
+    row = session.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + statement[0], statement[1]).fetchone()  # type: ignore[call-overload]
+    assert row is not None
+    return list(_nodes((row[0] if isinstance(row[0], list) else json.loads(row[0]))[0]["Plan"]))
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for child in node.get("Plans", []):
+        yield from _nodes(child)
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize(
+    ("sort", "index"),
+    [
+        ("id", "pk_todos"),
+        ("created", "ix_todos_created_at"),
+        ("updated", "ix_todos_updated_at"),
+        ("title", "ix_todos_title"),
+    ],
+)
+def test_a_page_is_a_scan_of_its_index_without_sorting(
+    crowded: Todos,
+    other: psycopg.Connection,
+    statements: list[tuple[str, Any]],
+    sort: str,
+    index: str,
+    descending: bool,
+) -> None:
+    first = crowded.list(sort=sort, descending=descending)
+    crowded.list(sort=sort, descending=descending, after=first[-1])
+    for statement in statements:
+        plan = _plan(other, statement)
+        assert not [node for node in plan if "Sort" in node["Node Type"]]
+        [scan] = [node for node in plan if "Scan" in node["Node Type"]]
+        assert scan["Index Name"] == index
+        assert scan["Actual Rows"] == 50
+        assert not scan.get("Rows Removed by Filter")
+
+
+def test_a_page_of_rare_states_reads_those_alone(
+    crowded: Todos, other: psycopg.Connection, statements: list[tuple[str, Any]]
+) -> None:
+    assert len(crowded.list(states=["done", "doing"])) == RARE
+    plan = _plan(other, statements[-1])
+    [scan] = [node for node in plan if "Index" in node["Node Type"]]
+    assert scan["Index Name"] == "ix_todos_state"
+    assert not scan.get("Rows Removed by Filter")
+    assert "Nested Loop" in [node["Node Type"] for node in plan]
+
+
+def test_a_page_of_common_states_reads_no_more_than_a_page_of_each(
+    crowded: Todos, other: psycopg.Connection, statements: list[tuple[str, Any]]
+) -> None:
+    crowded.list(states=["done", "todo"], limit=20)
+    [scan] = [node for node in _plan(other, statements[-1]) if "Index" in node["Node Type"]]
+    assert scan["Actual Rows"] * scan["Actual Loops"] <= 20 + RARE
