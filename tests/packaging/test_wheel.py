@@ -1,0 +1,89 @@
+"""What is in the wheel, and that it works on its own, away from the checkout."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built without an environment of its own from a copy of what is in the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    ignored = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "dist", "build")
+    source = Path(shutil.copytree(CHECKOUT, folder / "source", ignore=ignored))
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source)]
+    subprocess.run(command, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture
+def installed(wheel: Path, folder: Path) -> Iterator[Path]:
+    """The Python of an environment that has the wheel and, from this one, what it depends on."""
+    place = folder / "venv"
+    venv.create(place, with_pip=False, symlinks=True)
+    packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(place)}))
+    zipfile.ZipFile(wheel).extractall(packages)
+    # Behind the wheel, and without this environment's own editable install of the checkout.
+    packages.joinpath("dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    yield place / "bin" / "python"
+
+
+def test_it_holds_packages_and_migrations_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"fastzero_cli", "fastzero_core"}
+    assert "fastzero_core/migrations/env.py" in names
+    assert "fastzero_core/migrations/script.py.mako" in names
+    assert "fastzero_core/migrations/versions/0002_todos.py" in names
+    assert "fastzero_core/py.typed" in names
+    assert not [name for name in names if "test" in name or name.endswith((".pyc", ".toml"))]
+
+
+def test_it_has_the_console_script_and_the_licence(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (entry_points,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
+        assert "fastzero = fastzero_cli.main:main" in archive.read(entry_points).decode()
+        assert [name for name in archive.namelist() if name.endswith("LICENSE")]
+
+
+def test_from_the_wheel_the_whole_journey_works(installed: Path, folder: Path) -> None:
+    home = folder / "elsewhere"
+    home.mkdir(mode=0o755)
+
+    def fastzero(*arguments: str, text: str = "") -> str:
+        run = subprocess.run(
+            [installed, "-m", "fastzero_cli", *arguments],
+            cwd=folder,
+            env={**os.environ, "FASTZERO_HOME": str(home)},
+            input=text,
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+
+    where = [installed, "-c", "import fastzero_core; print(fastzero_core.__file__)"]
+    assert str(folder) in subprocess.run(where, capture_output=True, text=True, cwd=folder, check=True).stdout
+    try:
+        fastzero("up")
+        fastzero("user", "add", "ana", "-e", "ana@example.com", "--password-stdin", text="correct horse\n")
+        fastzero("todo", "add", "Write the report")
+        fastzero("todo", "done", "1")
+        fastzero("migrate", "check")
+        before = fastzero("todo", "list", "-o", "json")
+        fastzero("down")
+        fastzero("up")
+        assert fastzero("todo", "list", "-o", "json") == before
+    finally:
+        fastzero("down", "--volumes", "--yes")
