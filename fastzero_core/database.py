@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from . import errors
-from .driver_errors import translate
+from .driver_errors import URL_HINT, translate
 
 CONNECT_TIMEOUT = 5  # seconds; libpq's own default is to wait for the kernel to give up
 DRIVER = "postgresql+psycopg"
@@ -31,19 +31,17 @@ def parse_url(url: str | URL) -> URL:
     """A PostgreSQL URL of any spelling, for psycopg 3. Raises InvalidInputError for anything else."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
-        raise errors.InvalidInputError(
-            "the database URL cannot be read",
-            field="database_url",
-            hint="It looks like postgresql://user:password@host:5432/database",
-        ) from None
+    except (ArgumentError, ValueError):
+        raise _unusable("the database URL cannot be read") from None
+    if any("\0" in str(part) for part in parsed):
+        raise _unusable("the database URL must not contain a NUL character")
     if parsed.drivername not in POSTGRES_DRIVERS:
-        raise errors.InvalidInputError(
-            f"the database URL begins with {parsed.drivername!r}; fastzero needs PostgreSQL",
-            field="database_url",
-            hint="It looks like postgresql://user:password@host:5432/database",
-        )
+        raise _unusable(f"the database URL begins with {parsed.drivername!r}; fastzero needs PostgreSQL")
     return parsed.set(drivername=DRIVER)
+
+
+def _unusable(message: str) -> errors.InvalidInputError:
+    return errors.InvalidInputError(message, field="database_url", hint=URL_HINT)
 
 
 def create_engine(
@@ -75,11 +73,21 @@ def create_engine(
     connect_args = {name: value for name, value in connect_args.items() if name not in parsed.query}
     engine = sqlalchemy.create_engine(parsed, connect_args={**connect_args, "options": options}, **pool)
     event.listen(engine, "handle_error", _translate_in_engine)
+    event.listen(engine, "before_execute", lambda connection, *_: refuse_if_lost(connection))
     return engine
 
 
+def refuse_if_lost(connection: Connection) -> None:
+    """Raises ConnectionLostError, or RuntimeError behind the end of a block, where SQLAlchemy has errors of its own."""
+    if connection.closed:
+        raise RuntimeError("the block is over: call the operations inside of it")
+    if connection.invalidated:
+        raise errors.ConnectionLostError("the connection to the database was lost earlier in this block")
+
+
 def _translate_in_engine(context: ExceptionContext) -> None:
-    if isinstance(context.original_exception, errors.FastZeroError):
+    # A pool tests its connections and replaces those that are lost: no error of anybody's.
+    if context.is_pre_ping or isinstance(context.original_exception, errors.FastZeroError):
         return
     error = context.sqlalchemy_exception or context.original_exception
     # A KeyboardInterrupt passes through here as well, and is no error of the database's.

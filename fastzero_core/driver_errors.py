@@ -44,6 +44,7 @@ _BY_SQLSTATE: tuple[tuple[str, type[errors.FastZeroError], str], ...] = (
         "an earlier statement of this block failed, so that nothing more can be done in it",
     ),
     ("25P03", errors.ConnectionLostError, "the transaction was idle for too long: {}"),
+    ("25P04", errors.ConnectionLostError, "the transaction took too long: {}"),
     ("40", errors.DatabaseBusyError, "another session was in the way: {}"),
     ("53100", errors.DatabaseFullError, "the database's disk is full: {}"),
     ("53300", errors.PoolExhaustedError, "the database takes no more connections: {}"),
@@ -67,6 +68,10 @@ _BY_CONNECT_MESSAGE: tuple[tuple[str, type[errors.FastZeroError]], ...] = (
     ("too many connections", errors.PoolExhaustedError),
 )
 
+# psycopg refuses these before it connects.
+_UNUSABLE_OPTIONS = ("invalid connection option", "bad value for")
+URL_HINT = "It looks like postgresql://user:password@host:5432/database"
+
 
 def _translate(error: BaseException, original: BaseException) -> errors.FastZeroError:
     if (
@@ -81,6 +86,10 @@ def _translate(error: BaseException, original: BaseException) -> errors.FastZero
         return _from_sqlstate(sqlstate, detail, getattr(original, "diag", None))
     if _is_connection_failure(error, original):
         return connect_error(detail, lost=bool(getattr(error, "connection_invalidated", False)))
+    if detail.startswith(_UNUSABLE_OPTIONS):
+        return errors.InvalidInputError(
+            f"the database URL cannot be used: {detail}", field="database_url", hint=URL_HINT
+        )
     if isinstance(original, ValueError | OverflowError) or type(original).__name__ == "DataError":
         return errors.InvalidInputError(f"the database cannot store this: {detail}")
     return errors.DatabaseError(f"the database layer failed: {type(original).__name__}: {detail}")

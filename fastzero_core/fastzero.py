@@ -1,11 +1,13 @@
 """FastZero: the operations over one database, one block one transaction."""
 
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from sqlalchemy import Connection, Engine
 
 from . import database
+from .errors import ConflictError, FastZeroError
 from .models import User
 from .todos import Todos
 from .users import Users
@@ -42,9 +44,14 @@ class FastZero:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         connection, self._connection = self._bound, None
+        if kind is not None:
+            # The error of the block is what matters, also where the connection is lost and cannot roll back.
+            with suppress(FastZeroError):
+                connection.close()
+            return
         with connection:
-            if kind is None:
-                connection.commit()
+            _refuse_if_failed(connection)
+            connection.commit()
 
     @property
     def users(self) -> Users:
@@ -66,6 +73,14 @@ class FastZero:
         if self._connection is None:
             raise RuntimeError("no transaction: use `with FastZero(…) as fz:` and call the operations inside")
         return self._connection
+
+
+def _refuse_if_failed(connection: Connection) -> None:
+    """PostgreSQL answers a COMMIT behind a failed statement by undoing everything, without an error."""
+    database.refuse_if_lost(connection)
+    driver_connection = connection.connection.driver_connection
+    if driver_connection is not None and driver_connection.info.transaction_status.name == "INERROR":
+        raise ConflictError("an earlier statement of this block failed, so that nothing of it was saved")
 
 
 def _engine(url: str | None, project: str | None) -> Engine:

@@ -14,7 +14,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import database, revisions
+from . import database, revisions, validate
 from .errors import (
     DatabaseBusyError,
     DatabaseError,
@@ -132,6 +132,8 @@ def sql(revision: str = "head") -> str:
     """The statements of an upgrade as a script, for those who may not run it themselves; `from:to` for a range."""
     from alembic import command
 
+    for part in revision.split(":", 1):
+        _check_spelling(part)
     script = StringIO()
     config = _config()
     config.output_buffer = script
@@ -144,7 +146,7 @@ def new(message: str, *, url: str | None = None) -> Path:
     """Write a new revision file on top of the head; with a URL, filled with what differs from that database."""
     from alembic import command
 
-    if not message.strip():
+    if not validate.text(message, "message").strip():
         raise InvalidInputError("message must not be empty", field="message")
     number = f"{len(history()) + 1:04d}"
     slug = re.sub(r"\W+", "_", message.lower()).strip("_")[:40]
@@ -167,28 +169,40 @@ def engine_from_settings() -> "Engine":
 
 
 _MIGRATION_SETTINGS = {"lock_timeout": LOCK_TIMEOUT}
+_REVISION = re.compile(r"\w+([+-]\d+)?|[+-]\d+")
 
 
 def _run(verb: str, url: str, revision: str, timeout: float, on_applied: Listener | None) -> SchemaStatus:
+    _check_spelling(revision)
     deadline = time.monotonic() + timeout
     engine = database.create_engine(url, settings=_MIGRATION_SETTINGS)
     with _only_runner(engine, deadline):
         with engine.connect() as connection:
             _pending(_current(connection))  # a database newer than the code is refused before anything runs
-        if verb == "upgrade":
-            _drop_invalid_indexes(engine)
         config = _config()
         config.attributes.update(connection=engine, on_version_apply=_listening(on_applied))
-        _until(deadline, lambda: _alembic(verb, config, revision))
+        _until(deadline, lambda: _alembic(verb, engine, config, revision))
     found = status(url, drift=False)
     if verb == "upgrade" and revision in ("head", "heads") and not found.up_to_date:
         raise DatabaseError(f"the upgrade ended, yet the database is at {found.current or 'base'}, not {found.head}")
     return found
 
 
-def _alembic(verb: str, config: "Config", revision: str) -> None:
+def _check_spelling(revision: str) -> None:
+    # Alembic answers some of what is none with a failed assertion.
+    if not _REVISION.fullmatch(revision):
+        raise InvalidInputError(
+            f"{revision!r} is no revision: give one, or head, base, +1 or -1",
+            field="revision",
+            hint=RevisionNotFoundError.default_hint,
+        )
+
+
+def _alembic(verb: str, engine: "Engine", config: "Config", revision: str) -> None:
     from alembic import command
 
+    if verb == "upgrade":
+        _drop_invalid_indexes(engine)
     with _alembic_errors():
         getattr(command, verb)(config, revision)
 
@@ -265,7 +279,8 @@ def _listening(on_applied: Listener | None) -> Callable[..., None]:
 def _current(connection: "Connection") -> str | None:
     from alembic.migration import MigrationContext
 
-    return MigrationContext.configure(connection).get_current_revision()
+    with _alembic_errors():
+        return MigrationContext.configure(connection).get_current_revision()
 
 
 def _pending(current: str | None) -> list[Revision]:
@@ -335,4 +350,6 @@ def _alembic_errors() -> Iterator[None]:
         text = str(error)
         if "locate revision" in text or "No such revision" in text or "walked too far" in text:
             raise RevisionNotFoundError(text) from error
+        if "not up to date" in text:
+            raise SchemaOutdatedError("the database is not at head") from error
         raise InvalidInputError(text) from error

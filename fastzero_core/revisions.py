@@ -7,6 +7,8 @@ from typing import Any
 
 from .errors import InvalidInputError
 
+_IDENTIFIERS = ("revision", "down_revision")
+
 
 def folder() -> Path:
     """Where the migrations are: beside this file in an installed wheel, else in the checkout."""
@@ -19,22 +21,23 @@ def head_revision() -> str:
     """The code's newest revision. Raises InvalidInputError if there is not exactly one."""
     revisions, replaced = set(), set()
     for path in (folder() / "versions").glob("*.py"):
-        values = _assigned(path)
-        revisions.add(values["revision"])
-        replaced.add(values["down_revision"])
+        values = _identifiers(path)
+        if "revision" in values:
+            revisions.add(values["revision"])
+            replaced.add(values.get("down_revision"))
     heads = sorted(revisions - replaced)
     if len(heads) != 1:
         raise InvalidInputError(f"the migrations must have one head; they have: {', '.join(heads) or 'none'}")
     return str(heads[0])
 
 
-def _assigned(path: Path) -> dict[str, Any]:
-    """The literal assignments at the top of a revision file."""
+def _identifiers(path: Path) -> dict[str, Any]:
+    """What a revision file says of itself: `revision` and `down_revision`."""
     values = {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         match node:
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value) if name in _IDENTIFIERS:
                 values[name] = ast.literal_eval(value)
-            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in _IDENTIFIERS:
                 values[name] = ast.literal_eval(value)
     return values

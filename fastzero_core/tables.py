@@ -59,7 +59,8 @@ todos = Table(
     "todos",
     metadata,
     Column("user_id", BigInteger, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
-    Column("id", BigInteger, Identity(always=True), nullable=False),
+    # A sentinel, so that many rows inserted by one statement come back in their order.
+    Column("id", BigInteger, Identity(always=True), nullable=False, insert_sentinel=True),
     Column("title", Text, nullable=False),
     Column("description", Text, nullable=False, server_default=text("''")),
     Column("state", Text, nullable=False, server_default=text("'todo'")),

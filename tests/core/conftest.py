@@ -92,4 +92,6 @@ def python() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
     yield run
     for process in processes:
         process.kill()
-        process.communicate()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()

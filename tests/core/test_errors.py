@@ -34,7 +34,7 @@ def _below(error_class: type[FastZeroError]) -> Iterator[type[FastZeroError]]:
             yield from _below(child)
 
 
-ALL = [FastZeroError, *_below(FastZeroError)]
+ALL: list[type[FastZeroError]] = [FastZeroError, *_below(FastZeroError)]
 LEAVES = [error_class for error_class in ALL if not list(_below(error_class))]
 
 

@@ -18,6 +18,13 @@ def test_annotated_and_plain_assignments_are_read(migrations_copy: Path) -> None
     assert revisions.head_revision() == "0003"
 
 
+def test_what_else_a_revision_file_holds_does_not_matter(migrations_copy: Path) -> None:
+    versions = migrations_copy / "versions"
+    (versions / "__init__.py").touch()
+    (versions / "0003.py").write_text('revision = "0003"\ndown_revision = "0002"\ntable = dict(a=len("b"))\n')
+    assert revisions.head_revision() == "0003"
+
+
 def test_two_heads_are_refused_by_name(migrations_copy: Path) -> None:
     for name in ("003a", "003b"):
         (migrations_copy / "versions" / f"{name}.py").write_text(f'revision = "{name}"\ndown_revision = "0002"\n')

@@ -1,5 +1,7 @@
 """One block is one transaction; every operation has its number of statements."""
 
+# ruff: noqa: PT012 - what is raised is raised by a whole block, from any of its statements or from its end
+
 from collections.abc import Callable
 from typing import Any
 
@@ -115,6 +117,13 @@ def test_outside_a_block_there_is_nothing_to_call(database_url: str) -> None:
         fz.users  # noqa: B018
     with pytest.raises(RuntimeError, match="with FastZero"):
         fz.todos(1)
+
+
+def test_behind_the_end_of_a_block_there_is_nothing_to_call(database_url: str) -> None:
+    with FastZero(database_url) as fz:
+        users = fz.users
+    with pytest.raises(RuntimeError, match="block is over"):
+        users.list()
 
 
 def test_an_engine_may_be_shared_by_many(database_url: str) -> None:

@@ -47,7 +47,11 @@ def test_an_email_address_is_taken_whatever_its_capitals(fz: FastZero, ana: User
 @pytest.mark.parametrize(
     ("names", "emails", "error"),
     [
-        (["ana", "Ana", "aNa", "ANA"], ["a@example.com", "b@example.com", "c@example.com", "d@example.com"], "username"),
+        (
+            ["ana", "Ana", "aNa", "ANA"],
+            ["a@example.com", "b@example.com", "c@example.com", "d@example.com"],
+            "username",
+        ),
         (["a", "b", "c", "d"], ["ana@example.com"] * 4, "email"),
     ],
 )
@@ -152,7 +156,8 @@ def test_an_empty_list_is_empty(fz: FastZero) -> None:
 
 def test_a_stream_gives_every_user_once(fz: FastZero, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastzero_core.users._PAGE", 2)
-    assert list(fz.users.stream()) == _several(fz, 4)
+    added = _several(fz, 4)
+    assert list(fz.users.stream()) == added
 
 
 def test_an_edit_changes_what_is_given(database_url: str) -> None:
@@ -217,7 +222,8 @@ def test_nothing_is_done_to_a_user_who_is_not_there(fz: FastZero, operation: str
 
 
 @pytest.mark.parametrize(
-    "values", ["('', 'a@b.c', 'x')", "(repeat('x', 51), 'a@b.c', 'x')", "('a', 'x', 'x')", "('a', repeat('x', 255), 'x')"]
+    "values",
+    ["('', 'a@b.c', 'x')", "(repeat('x', 51), 'a@b.c', 'x')", "('a', 'x', 'x')", "('a', repeat('x', 255), 'x')"],
 )
 def test_the_database_keeps_the_limits_against_every_client(other: psycopg.Connection, values: str) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):

@@ -7,7 +7,6 @@ import sys
 import sysconfig
 import venv
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,7 +27,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def installed(wheel: Path, folder: Path) -> Iterator[Path]:
+def installed(wheel: Path, folder: Path) -> Path:
     """The Python of an environment that has the wheel and, from this one, what it depends on."""
     place = folder / "venv"
     venv.create(place, with_pip=False, symlinks=True)
@@ -36,7 +35,7 @@ def installed(wheel: Path, folder: Path) -> Iterator[Path]:
     zipfile.ZipFile(wheel).extractall(packages)
     # Behind the wheel, and without this environment's own editable install of the checkout.
     packages.joinpath("dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    yield place / "bin" / "python"
+    return place / "bin" / "python"
 
 
 def test_it_holds_packages_and_migrations_and_nothing_else(wheel: Path) -> None:

@@ -1,0 +1,162 @@
+"""Settings: which source wins, what is said about it, and that no secret is."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pydantic
+import pytest
+
+from fastzero_core import InvalidInputError, load_settings, settings
+from fastzero_core.settings import origins
+
+SECRET = "s3kr1t-never-shown"
+Write = Callable[[str], None]
+
+
+@pytest.fixture(autouse=True)
+def secrets_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(settings, "SECRETS_FOLDER", folder)
+    return folder
+
+
+@pytest.fixture
+def user_file() -> Path:
+    path = settings._user_file()
+    path.parent.mkdir(parents=True)
+    return path
+
+
+def _source(name: str) -> str:
+    return next(origin.source for origin in origins() if origin.name == name)
+
+
+def test_each_source_wins_over_those_below_it(
+    secrets_folder: Path, user_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers: list[tuple[str, Callable[[str], object]]] = [
+        ("user configuration", lambda value: user_file.write_text(f'project = "{value}"\n')),
+        ("fastzero.toml", lambda value: Path("fastzero.toml").write_text(f'project = "{value}"\n')),
+        (str(secrets_folder), lambda value: (secrets_folder / "FASTZERO_PROJECT").write_text(f"{value}\n")),
+        (".env", lambda value: Path(".env").write_text(f"FASTZERO_PROJECT={value}\n")),
+        ("environment", lambda value: monkeypatch.setenv("FASTZERO_PROJECT", value)),
+    ]
+    assert (load_settings().project, _source("project")) == ("fastzero", "default")
+    for number, (source, write) in enumerate(layers):
+        write(f"layer-{number}")
+        assert (load_settings().project, _source("project")) == (f"layer-{number}", source)
+    assert load_settings(project="flagged").project == "flagged"
+    assert origins(project="flagged")[0].source == "flag"
+
+
+def test_a_flag_that_was_not_given_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTZERO_USER", "ana")
+    assert load_settings(user=None).user == "ana"
+
+
+def test_an_empty_variable_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "")
+    assert load_settings().database_url is None
+
+
+@pytest.mark.parametrize("where", ["environment", ".env", "secrets", "secrets, lower case", "fastzero.toml"])
+def test_the_database_url_has_its_usual_name_everywhere(
+    where: str, secrets_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "postgresql://ana:secret@host/db"
+    match where:
+        case "environment":
+            monkeypatch.setenv("DATABASE_URL", url)
+        case ".env":
+            Path(".env").write_text(f"DATABASE_URL={url}\n")
+        case "secrets":
+            (secrets_folder / "DATABASE_URL").write_text(url + "\n")
+        case "secrets, lower case":
+            (secrets_folder / "database_url").write_text(url)
+        case _:
+            Path("fastzero.toml").write_text(f'database_url = "{url}"\n')
+    found = load_settings().database_url
+    assert found is not None
+    assert found.get_secret_value() == url
+    assert _source("database_url") != "default"
+
+
+def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://ana:{SECRET}@host/db")
+    assert SECRET not in repr(load_settings())
+    assert SECRET not in repr(origins())
+
+
+def test_every_setting_is_listed_once() -> None:
+    assert [origin.name for origin in origins()] == list(settings.Settings.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("project", "Not A Name"),
+        ("project", "../up"),
+        ("database_port", "0"),
+        ("database_port", "65536"),
+        ("database_port", "many"),
+        ("timeout", "0"),
+        ("timeout", "nan"),
+        ("output", "xml"),
+        ("color", "blue"),
+        ("runtime", "cloud"),
+        ("no_input", "perhaps"),
+        ("postgres_settings", "not json"),
+        ("postgres_settings", "[1]"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_by_the_settings_name(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"FASTZERO_{name.upper()}", value)
+    with pytest.raises(InvalidInputError, match=name) as refused:
+        load_settings()
+    assert refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("fastzero.toml", b"project = \n"),
+        ("fastzero.toml", b"\xff\xfe"),
+        (".env", b"\xff\xfe"),
+        ("fastzero.toml", b"project = 1\n"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_invalid_input(name: str, content: bytes) -> None:
+    Path(name).write_bytes(content)
+    with pytest.raises(InvalidInputError):
+        load_settings()
+
+
+def test_an_unreadable_user_configuration_is_invalid_input(user_file: Path) -> None:
+    user_file.write_text("[[[")
+    with pytest.raises(InvalidInputError):
+        load_settings()
+
+
+def test_settings_of_several_values_are_written_as_json_or_as_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("fastzero.toml").write_text('[postgres_settings]\nwork_mem = "8MB"\n')
+    assert load_settings().postgres_settings == {"work_mem": "8MB"}
+    monkeypatch.setenv("FASTZERO_POSTGRES_SETTINGS", '{"work_mem": "9MB"}')
+    assert load_settings().postgres_settings == {"work_mem": "9MB"}
+
+
+def test_home_is_an_absolute_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTZERO_HOME", "~/state")
+    assert load_settings().home == Path.home() / "state"
+    assert load_settings(home=Path("here")).home == Path.cwd() / "here"
+
+
+def test_what_others_write_into_the_files_is_ignored() -> None:
+    Path(".env").write_text("SOMETHING_ELSE=1\nFASTZERO_UNHEARD_OF=1\n")
+    Path("fastzero.toml").write_text("[another]\nkey = 1\n")
+    assert load_settings().project == "fastzero"
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(pydantic.ValidationError):
+        load_settings().project = "other"
