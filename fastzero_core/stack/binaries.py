@@ -117,6 +117,9 @@ def _inspect(folder: Path) -> Binaries | None:
     program = folder / "postgres"
     if not os.access(program, os.X_OK) or not os.access(folder / "initdb", os.X_OK):
         return None
-    said = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+    try:
+        said = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+    except OSError:  # made for another machine
+        return None
     match = re.search(r"(\d+(?:\.\d+)?)", said)
     return Binaries(folder, match[1]) if match else None

@@ -28,9 +28,6 @@ SAME_MOMENT = 1.0  # seconds; start times are computed from a clock that may be 
 # The shell waits for a line and becomes the program; if its parent dies first, it reads the end and leaves.
 _GATE = 'read -r go && exec "$@" </dev/null'
 
-# Children of this process must be reaped by it, or they stay as zombies.
-_children: set[int] = set()
-
 
 @dataclass(frozen=True)
 class ProcessRecord:
@@ -84,7 +81,6 @@ class Processes:
                 **(user.popen_options() if user else {}),
             )
         child.returncode = 0  # or subprocess would warn that it outlives us, as it is meant to
-        _children.add(child.pid)
         assert child.stdin is not None
         with child.stdin as gate:
             created = psutil.Process(child.pid).create_time()
@@ -182,23 +178,17 @@ class _LogReader:
 
 def is_alive(record: ProcessRecord) -> bool:
     """Whether this very process runs: the same pid, started at the same moment, and no zombie."""
-    if record.pid in _children:
-        _reap(record.pid)
     try:
         process = psutil.Process(record.pid)
-        same = abs(process.create_time() - record.created) < SAME_MOMENT
-        return same and process.status() != psutil.STATUS_ZOMBIE
+        if abs(process.create_time() - record.created) >= SAME_MOMENT:
+            return False
+        if process.status() != psutil.STATUS_ZOMBIE:
+            return True
     except psutil.NoSuchProcess:
         return False
-
-
-def _reap(child: int) -> None:
-    try:
-        pid, _ = os.waitpid(child, os.WNOHANG)
-    except ChildProcessError:
-        pid = child  # somebody else was faster
-    if pid:
-        _children.discard(child)
+    with suppress(ChildProcessError):
+        os.waitpid(record.pid, os.WNOHANG)  # a child of ours stays a zombie until it is reaped
+    return False
 
 
 def wait_until(condition: Any, timeout: float, *, every: float = 0.02) -> bool:

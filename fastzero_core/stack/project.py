@@ -101,8 +101,8 @@ class Project:
 
         path = self.home / "locks" / f"{self.name}.lock"
         make_folder(path.parent, 0o755)
-        with _writing(path):
-            path.touch()
+        with _writing(path), path.open("a"):
+            pass
         lock = FileLock(path, poll_interval=0.05)
         try:
             lock.acquire(timeout=min(LOCK_NOTICE, timeout))

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,12 @@ from fastzero_core import Stack, load_settings
 from fastzero_core.stack import stack as stack_module
 from fastzero_core.stack.ports import is_free
 from fastzero_core.stack.process import Processes, wait_until
-from fastzero_core.stack.project import Project, projects
+from fastzero_core.stack.project import Project, make_folder, projects
 from fastzero_core.stack.user import ServiceUser, service_user
 
 RunPython = Callable[..., subprocess.Popen[str]]
 WorkingOn = Callable[[Path], list[psutil.Process]]
+KillServer = Callable[[Stack], int]
 
 
 @dataclass(frozen=True)
@@ -37,21 +39,44 @@ class Template:
     folder: Path
     seconds: float
 
+    def copy_to(self, home: Path, port: int) -> None:
+        """Make it the project demo of that home."""
+        project = Project("demo", home)
+        make_folder(project.folder.parent, 0o711)
+        subprocess.run(["cp", "-a", str(self.folder), str(project.folder)], check=True)
+        record = project.record
+        assert record is not None
+        project.save(replace(record, ports={"database": port}, data=str(project.folder / "data")))
+
 
 @pytest.fixture
 def home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     home = folder / "home"
     monkeypatch.setenv("FASTZERO_HOME", str(home))
     yield home
-    _end_all(home)
+    end_all(home)
 
 
 @pytest.fixture
 def free_port() -> int:
+    return any_free_port()
+
+
+def any_free_port() -> int:
     # Below those the system hands out itself, and not from `random`, which every xdist worker seeds alike.
     while not is_free("127.0.0.1", port := 15_000 + secrets.randbelow(15_000)):
         pass
     return port
+
+
+@contextmanager
+def new_home() -> Iterator[Path]:
+    """A home for more than one test."""
+    home = Path(tempfile.mkdtemp(dir=os.environ["_FASTZERO_TEST_SESSION"]))
+    home.chmod(0o755)
+    yield home
+    end_all(home)
+    shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture
@@ -63,25 +88,18 @@ def default_port(free_port: int, monkeypatch: pytest.MonkeyPatch) -> int:
 
 @pytest.fixture(scope="session")
 def template() -> Iterator[Template]:
-    place = Path(tempfile.mkdtemp(dir=os.environ["_FASTZERO_TEST_SESSION"]))
-    place.chmod(0o755)
-    settings = load_settings(project="demo", home=place, database_port=15_000 + secrets.randbelow(15_000))
-    began = time.monotonic()
-    stack = Stack(settings).up()
-    seconds = time.monotonic() - began
-    stack.down()
-    yield Template(stack.project.folder, seconds)
-    shutil.rmtree(place, ignore_errors=True)
+    with new_home() as home:
+        settings = load_settings(project="demo", home=home, database_port=any_free_port())
+        began = time.monotonic()
+        stack = Stack(settings).up()
+        seconds = time.monotonic() - began
+        stack.down()
+        yield Template(stack.project.folder, seconds)
 
 
 @pytest.fixture
 def stack(home: Path, free_port: int, template: Template) -> Stack:
-    project = Project("demo", home)
-    project.folder.parent.mkdir(parents=True)
-    subprocess.run(["cp", "-a", str(template.folder), str(project.folder)], check=True)
-    record = project.record
-    assert record is not None
-    project.save(replace(record, ports={"database": free_port}, data=str(project.folder / "data")))
+    template.copy_to(home, free_port)
     return Stack("demo")
 
 
@@ -119,7 +137,7 @@ def working_on() -> WorkingOn:
 
 
 @pytest.fixture
-def kill_server(working_on: WorkingOn) -> Callable[[Stack], int]:
+def kill_server() -> KillServer:
     """Kills the postmaster as the system's out-of-memory killer would; returns the pid it had."""
 
     def kill(stack: Stack) -> int:
@@ -142,7 +160,7 @@ def _working_on(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def _end_all(home: Path) -> None:
+def end_all(home: Path) -> None:
     for project in projects(home):
         processes = Processes(project.folder)
         for record in (project.folder / "processes").glob("*.json"):

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from queue import Queue
@@ -18,10 +18,15 @@ from fastzero_core.errors import FastZeroError
 from fastzero_core.stack import process as process_module
 from fastzero_core.stack.process import LogLine, Processes, ProcessRecord, is_alive, wait_until
 
-RunPython = Callable[..., "subprocess.Popen[str]"]
-WorkingOn = Callable[[Path], list[psutil.Process]]
+from .conftest import RunPython, WorkingOn
 
 SERVE = ["/bin/sh", "-c", "echo serving; exec sleep 1000"]
+ENDS_IN_ITS_OWN_WAY = [
+    sys.executable,
+    "-c",
+    "import signal; signal.signal(signal.SIGTERM, lambda *_: print('bye', flush=True));"
+    "print('serving', flush=True); signal.pause()",
+]
 IGNORES_SIGTERM = [
     sys.executable,
     "-c",
@@ -152,11 +157,12 @@ def test_a_program_that_ignores_sigterm_is_killed_with_its_whole_group(processes
 
 
 def test_a_suspended_program_is_stopped_in_its_own_way(processes: Processes) -> None:
-    record = processes.start("web", SERVE)
+    record = processes.start("web", ENDS_IN_ITS_OWN_WAY)
+    assert wait_until(lambda: texts(processes) == ["serving"], 10)
     os.kill(record.pid, signal.SIGSTOP)
 
-    assert processes.stop("web", timeout=10)
-    assert not is_alive(record)
+    assert processes.stop("web", timeout=5)
+    assert texts(processes) == ["serving", "bye"]
 
 
 def test_a_process_that_ended_is_reaped_by_the_one_that_started_it(processes: Processes) -> None:
@@ -189,9 +195,7 @@ def record_of(place: Path, record: ProcessRecord) -> None:
     (place / "processes" / "web.json").write_text(json.dumps(asdict(record)))
 
 
-def test_a_reused_pid_is_not_taken_for_the_process(
-    processes: Processes, place: Path, stranger: psutil.Process
-) -> None:
+def test_a_reused_pid_is_not_taken_for_the_process(processes: Processes, place: Path, stranger: psutil.Process) -> None:
     record_of(place, ProcessRecord(stranger.pid, stranger.create_time() - 60))
 
     assert processes.find("web") is None
@@ -255,8 +259,7 @@ def test_a_starter_that_is_killed_before_the_record_leaves_nothing_running(
     starter = run_python(HANG_BEFORE_THE_RECORD, str(place))
     assert starter.stdout is not None
     assert starter.stdout.readline() == "hangs\n"
-    at_the_gate = [found for found in working_on(place) if found.pid != starter.pid]
-    assert len(at_the_gate) == 1
+    assert wait_until(lambda: len(working_on(place)) == 2, 10), "one waits at the gate"
 
     starter.kill()
     starter.wait()
@@ -317,7 +320,8 @@ def test_logs_go_on_where_the_run_before_ended(processes: Processes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tail", "expected"), [(None, ["1", "2", "3"]), (0, []), (2, ["2", "3"]), (3, ["1", "2", "3"]), (9, ["1", "2", "3"])]
+    ("tail", "expected"),
+    [(None, ["1", "2", "3"]), (0, []), (2, ["2", "3"]), (3, ["1", "2", "3"]), (9, ["1", "2", "3"])],
 )
 def test_tail_is_the_last_lines(processes: Processes, tail: int | None, expected: list[str]) -> None:
     run_to_its_end(processes, "printf '1\\n2\\n3\\n'")

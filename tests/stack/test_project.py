@@ -5,7 +5,7 @@ import signal
 import stat
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,12 +21,13 @@ from fastzero_core.stack.project import (
     write_atomically,
 )
 
-RunPython = Callable[..., "subprocess.Popen[str]"]
+from .conftest import RunPython
 
 HOLD_THE_LOCK = """
 import sys
 from pathlib import Path
 from fastzero_core.stack.project import Project
+
 with Project("demo", Path(sys.argv[1])).lock(10):
     print("held", flush=True)
     sys.stdin.read()
@@ -195,7 +196,7 @@ def test_a_reader_sees_the_old_content_or_the_new_even_if_the_writer_is_killed(
 def test_a_home_that_is_a_file_is_an_error_of_fastzeros(folder: Path) -> None:
     (folder / "home").touch()
 
-    with pytest.raises(UnavailableError, match="Not a directory|File exists") as caught:
+    with pytest.raises(UnavailableError, match=r"Not a directory|File exists") as caught:
         Project("demo", folder / "home").save(ProjectRecord("embedded"))
 
     assert "FASTZERO_HOME" in caught.value.hint
@@ -225,7 +226,7 @@ def test_a_lock_that_is_not_ours_is_an_error_of_fastzeros(project: Project) -> N
 
 
 def hold(run_python: RunPython, project: Project) -> "subprocess.Popen[str]":
-    holder = run_python(HOLD_THE_LOCK, str(project.home), stdin=subprocess.PIPE)
+    holder: subprocess.Popen[str] = run_python(HOLD_THE_LOCK, str(project.home), stdin=subprocess.PIPE)
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     return holder

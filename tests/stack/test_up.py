@@ -4,24 +4,26 @@ import os
 import socket
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import psycopg
 import pytest
 
-from fastzero_core import FastZero, InvalidInputError, Stack, UnhealthyError
+from fastzero_core import FastZero, InvalidInputError, Stack, UnhealthyError, load_settings
 from fastzero_core.errors import DatabaseLoginError, PortTakenError, ProjectNotFoundError
 from fastzero_core.revisions import head_revision
 from fastzero_core.stack import embedded, ports
-from fastzero_core.stack.plan import ServiceState, Verb
+from fastzero_core.stack import stack as stack_module
+from fastzero_core.stack.plan import Action, ServiceState, Verb
 from fastzero_core.stack.process import Processes
 from fastzero_core.stack.project import Project, ProjectRecord
 from fastzero_core.stack.stack import StackEvent, list_projects
 
-WorkingOn = Callable[[Path], list[psutil.Process]]
-
+from .conftest import RunPython, Template, WorkingOn, any_free_port, new_home
 
 
 def ask(stack: Stack, query: str) -> str:
@@ -48,48 +50,33 @@ def data_of(stack: Stack) -> Path:
 # -- the first up ----------------------------------------------------------------------------------------------
 
 
-def test_the_first_up_goes_from_nothing_to_a_server_at_head(home: Path, default_port: int) -> None:
-    told: list[StackEvent] = []
+@dataclass(frozen=True)
+class FirstUp:
+    """A first `up`: what was planned, what was told, and each command line and environment of the machine meanwhile."""
 
-    stack = Stack("demo", on_event=told.append).up()
-
-    assert [event.action.verb for event in told if event.action and event.seconds is None] == [
-        Verb.CREATE,
-        Verb.MIGRATE,
-    ]
-    [status] = stack.status()
-    assert (status.state, status.revision, status.address) == (
-        ServiceState.RUNNING,
-        head_revision(),
-        f"127.0.0.1:{default_port}",
-    )
-    assert status.version == "PostgreSQL 18"
+    stack: Stack
+    port: int
+    planned: list[Action]
+    told: list[StackEvent]
+    processes: set[str]
 
 
-def test_the_first_up_chooses_the_runtime_says_so_and_records_it(home: Path, default_port: int) -> None:
-    told: list[StackEvent] = []
-
-    stack = Stack("demo", on_event=told.append).up()
-
-    assert told[0].text == "project demo runs embedded, and will from now on"
-    assert stack.project.record == ProjectRecord(
-        "embedded", {"database": default_port}, str(stack.project.folder / "data")
-    )
-
-
-def test_a_plan_of_a_new_project_is_what_up_does_and_changes_nothing(home: Path, default_port: int) -> None:
-    done: list[StackEvent] = []
-    stack = Stack("demo", on_event=done.append)
-
-    planned = stack.plan()
-
-    assert not home.exists()
-    stack.up()
-    assert [event.action for event in done if event.action and event.seconds is not None] == planned
+@pytest.fixture(scope="module")
+def first_up() -> Iterator[FirstUp]:
+    with new_home() as home, pytest.MonkeyPatch.context() as patch:
+        port = any_free_port()
+        patch.setitem(stack_module.DEFAULT_PORTS, "database", port)
+        told: list[StackEvent] = []
+        stack = Stack(load_settings(project="demo", home=home / "not-there-yet"), on_event=told.append)
+        planned = stack.plan()
+        assert list(home.iterdir()) == [], "a plan changes nothing"
+        with watched_processes() as processes:
+            stack.up()
+        yield FirstUp(stack, port, planned, told, processes)
 
 
-def test_no_secret_is_in_a_command_line_an_environment_a_log_or_a_record(home: Path, default_port: int) -> None:
-    stack = Stack("demo")
+@contextmanager
+def watched_processes() -> Iterator[set[str]]:
     seen: set[str] = set()
     done = threading.Event()
 
@@ -97,23 +84,54 @@ def test_no_secret_is_in_a_command_line_an_environment_a_log_or_a_record(home: P
         while not done.is_set():
             for process in Path("/proc").glob("[0-9]*"):
                 for name in ("cmdline", "environ"):
-                    try:
+                    with suppress(OSError):
                         seen.add((process / name).read_bytes().decode("utf-8", "replace"))
-                    except OSError:
-                        continue
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        stack.up()
+        yield seen
     finally:
         done.set()
         watcher.join()
 
-    password = stack.project.secret("database_password")
-    assert any("initdb" in text for text in seen), "the watcher saw the initialisation"
-    assert not [text for text in seen if password in text]
-    files = [path for path in stack.project.folder.rglob("*") if path.is_file() and "data" not in path.parts]
+
+def test_the_first_up_goes_from_nothing_to_a_server_at_head(first_up: FirstUp) -> None:
+    [status] = first_up.stack.status()
+
+    assert (status.state, status.revision) == (ServiceState.RUNNING, head_revision())
+    assert (status.version, status.address) == ("PostgreSQL 18", f"127.0.0.1:{first_up.port}")
+
+
+def test_the_first_up_chooses_the_runtime_says_so_and_records_it(first_up: FirstUp) -> None:
+    project = first_up.stack.project
+
+    assert first_up.told[0].text == "project demo runs embedded, and will from now on"
+    assert project.record == ProjectRecord("embedded", {"database": first_up.port}, str(project.folder / "data"))
+
+
+def test_what_is_planned_is_what_is_done(first_up: FirstUp) -> None:
+    done = [event.action for event in first_up.told if event.action and event.seconds is not None]
+
+    assert [action.verb for action in first_up.planned] == [Verb.CREATE, Verb.MIGRATE]
+    assert done == first_up.planned
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
+def test_no_secret_is_in_a_command_line_or_an_environment(first_up: FirstUp) -> None:
+    password = first_up.stack.project.secret("database_password")
+
+    assert any("initdb" in text for text in first_up.processes), "the watcher saw the initialisation"
+    assert not [text for text in first_up.processes if password in text]
+
+
+def test_no_secret_is_in_a_log_or_a_record(first_up: FirstUp) -> None:
+    project = first_up.stack.project
+    password = project.secret("database_password")
+
+    files = [path for path in project.folder.rglob("*") if path.is_file() and "data" not in path.parts]
+
+    assert {"project.json", "database.json", "database.stderr.log"} <= {path.name for path in files}
     assert [path.name for path in files if password in path.read_text()] == ["database_password"]
 
 
@@ -145,10 +163,11 @@ def test_it_listens_on_the_loopback_and_a_socket_only(running: Stack) -> None:
     assert ask(running, "SHOW unix_socket_directories") == "."
 
 
-def test_the_project_works_however_deep_its_folder_lies(folder: Path, default_port: int) -> None:
+def test_a_project_works_however_deep_its_folder_lies(folder: Path, free_port: int, template: Template) -> None:
     deep = folder.joinpath(*["a-folder-with-a-long-name"] * 6)
-    settings = Stack("demo").settings.model_copy(update={"home": deep})
-    with Stack(settings).up() as stack:
+    template.copy_to(deep, free_port)
+
+    with Stack(load_settings(project="demo", home=deep)).up() as stack:
         assert state_of(stack) is ServiceState.RUNNING
 
 
@@ -215,9 +234,7 @@ def test_up_migrates_a_schema_that_is_behind(running: Stack) -> None:
     assert running.status()[0].revision == head_revision()
 
 
-def test_a_changed_setting_recreates_the_server_with_its_data(
-    running: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_changed_setting_recreates_the_server_with_its_data(running: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     with FastZero(running.database_url) as fz:
         fz.users.add("ana", email="ana@example.com", password="correct horse")
     monkeypatch.setenv("FASTZERO_POSTGRES_SETTINGS", '{"work_mem": "7MB"}')
@@ -415,9 +432,7 @@ def test_a_block_that_fails_stops_what_it_started_too(stack: Stack) -> None:
     assert state_of(stack) is ServiceState.STOPPED
 
 
-def test_a_process_that_ends_leaves_no_warning_behind(
-    stack: Stack, run_python: Callable[..., "psutil.Popen"]
-) -> None:
+def test_a_process_that_ends_leaves_no_warning_behind(stack: Stack, run_python: RunPython) -> None:
     said, _ = run_python(
         "import warnings; warnings.simplefilter('error')\nfrom fastzero_core import Stack; Stack('demo').up()"
     ).communicate()
@@ -460,13 +475,15 @@ def test_a_port_that_was_asked_for_and_is_taken_is_an_error(stack: Stack, free_p
         stack.up(port=free_port + 1)
 
 
-def test_a_port_that_was_asked_for_is_not_said_to_be_taken(home: Path, default_port: int) -> None:
+def test_a_port_that_was_asked_for_is_not_said_to_be_taken(
+    stack: Stack, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTZERO_DATABASE_PORT", str(free_port + 1))
     told: list[StackEvent] = []
-    stack = Stack(
-        Stack("demo").settings.model_copy(update={"database_port": default_port + 7}), on_event=told.append
-    ).up()
 
-    assert stack.status()[0].address == f"127.0.0.1:{default_port + 7}"
+    Stack("demo", on_event=told.append).up()
+
+    assert stack.status()[0].address == f"127.0.0.1:{free_port + 1}"
     assert not [event for event in told if "taken" in event.text]
 
 
@@ -486,7 +503,10 @@ def test_a_port_lost_between_the_check_and_the_start_of_a_first_up_is_replaced(
     told_the_truth = ports.is_free
 
     def lies_at_first(host: str, port: int) -> bool:
-        return len(lies) < 2 and not lies.append(port) or told_the_truth(host, port)  # type: ignore[func-returns-value]
+        if len(lies) < 2:
+            lies.append(port)
+            return True
+        return told_the_truth(host, port)
 
     lies: list[int] = []
     monkeypatch.setattr(ports, "is_free", lies_at_first)
