@@ -1,7 +1,7 @@
 """The schema as SQLAlchemy Tables: what the operations select from and what Alembic compares with.
 
-Indexes are there for the lists: each sort order pages by `(user_id, column, id)`, a state by
-`(user_id, state, id)`, and text by trigrams, so that a page costs the same in a list of a hundred and of a million.
+Indexes are there for the lists: each state pages by `(user_id, state, column, id)` in each sort order, and text by
+trigrams, so that a page costs the same in a list of a hundred and of a million.
 """
 
 from sqlalchemy import (
@@ -71,9 +71,9 @@ todos = Table(
     CheckConstraint(f"char_length(description) <= {DESCRIPTION_MAX}", name="description_length"),
     CheckConstraint(f"state IN ({_STATES})", name="state_known"),
     Index("ix_todos_state", "user_id", "state", "id"),
-    Index("ix_todos_created_at", "user_id", "created_at", "id"),
-    Index("ix_todos_updated_at", "user_id", "updated_at", "id"),
-    Index("ix_todos_title", "user_id", "title", "id"),
+    Index("ix_todos_state_created_at", "user_id", "state", "created_at", "id"),
+    Index("ix_todos_state_updated_at", "user_id", "state", "updated_at", "id"),
+    Index("ix_todos_state_title", "user_id", "state", "title", "id"),
     Index(
         "ix_todos_text",
         "title",

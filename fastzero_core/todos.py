@@ -120,10 +120,11 @@ class Todos:
             conditions.append(self._behind(after, order, descending))
         page = select(*_FIELDS).where(*conditions)
         limit = validate.limit(limit)
-        if states is None:
+        if states is None and order is TodoSort.ID:
             page = page.order_by(*_ordering(todos.c, order, descending)).limit(limit)
         else:
-            page = _in_states(page, {validate.state(state) for state in states}, order, descending, limit)
+            wanted = set(TodoState) if states is None else {validate.state(state) for state in states}
+            page = _in_states(page, wanted, order, descending, limit)
         return [_todo(row) for row in self._connection.execute(page).all()]
 
     def stream(
@@ -261,7 +262,8 @@ def _ordering(columns: Any, order: TodoSort, descending: bool) -> list[ColumnEle
 def _in_states(page: Select[Any], states: set[TodoState], order: TodoSort, descending: bool, limit: int) -> Select[Any]:
     """The page over some states: at most `limit` rows of each state by a short index scan, then merged.
 
-    A plain `state IN (…)` walks the owner's whole list when the wanted states are rare at its beginning.
+    A plain `state IN (…)` walks the owner's whole list when the wanted states are rare at its beginning. Each state
+    has an index for each order, and none spans the states: sorting without a filter is a page over all of them.
     """
     names = literal(sorted(states), ARRAY(Text))
     wanted = func.unnest(names).table_valued(column("state", Text), name="wanted").render_derived()

@@ -32,9 +32,9 @@ def upgrade() -> None:
         sa.CheckConstraint("state IN ('draft', 'todo', 'doing', 'done', 'trash')", name="ck_todos_state_known"),
     )
     op.create_index("ix_todos_state", "todos", ["user_id", "state", "id"])
-    op.create_index("ix_todos_created_at", "todos", ["user_id", "created_at", "id"])
-    op.create_index("ix_todos_updated_at", "todos", ["user_id", "updated_at", "id"])
-    op.create_index("ix_todos_title", "todos", ["user_id", "title", "id"])
+    op.create_index("ix_todos_state_created_at", "todos", ["user_id", "state", "created_at", "id"])
+    op.create_index("ix_todos_state_updated_at", "todos", ["user_id", "state", "updated_at", "id"])
+    op.create_index("ix_todos_state_title", "todos", ["user_id", "state", "title", "id"])
     op.create_index(
         "ix_todos_text",
         "todos",

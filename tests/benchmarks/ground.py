@@ -1,0 +1,163 @@
+"""What the benchmarks stand on: one embedded stack in memory, with a database of few todos and one of very many."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import LiteralString
+
+import psycopg
+from sqlalchemy import Engine
+from sqlalchemy.engine import make_url
+
+from fastzero_core import FastZero, Stack, User, load_settings
+from fastzero_core.database import create_engine
+from fastzero_core.stack.ports import next_free
+from fastzero_core.stack.project import HOST, projects
+
+IN_MEMORY = Path("/dev/shm")
+FIRST_PORT = 21_000
+FEW = 100
+SEVERAL = 10_000
+RARE = 10  # todos of a user that are drafts, and those that speak of a quokka: the last ones
+
+# Titles repeat words as people do, in an order that is not that of the ids; times go on with the ids.
+SEED = """
+    INSERT INTO todos (user_id, title, description, state, created_at, updated_at)
+    SELECT
+        %(user_id)s,
+        (ARRAY['Write','Read','Call','Fix','Review','Plan','Buy','Clean'])[1 + n * 7 %% 8] || ' the '
+            || (ARRAY['report','letter','garden','server','budget','kitchen','lecture'])[1 + n * 5 %% 7]
+            || ' ' || md5(n::text) || CASE WHEN n > %(count)s - %(rare)s THEN ' quokka' ELSE '' END,
+        CASE n %% 3 WHEN 0 THEN '' ELSE 'Before ' || (ARRAY['Monday','noon','the holidays'])[1 + n %% 3] END,
+        CASE WHEN n > %(count)s - %(rare)s THEN 'draft'
+            ELSE (ARRAY['todo','doing','done','done','done','trash'])[1 + n %% 6] END,
+        now() - (%(count)s - n) * interval '1 second',
+        now() - (n * 7919 %% %(count)s) * interval '1 second'
+    FROM generate_series(1, %(count)s::bigint) AS n
+"""
+
+
+@dataclass(frozen=True)
+class Side:
+    """A user with `count` todos, in a database."""
+
+    url: str
+    engine: Engine
+    user: User
+    count: int
+
+
+class Ground:
+    def __init__(self, folder: Path, many: int) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.many_count = many
+        self.stack = Stack(load_settings(project="bench", home=self.home, database_port=free_port()))
+        self._engines: list[Engine] = []
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of a command: nobody's settings but this ground's."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("FASTZERO_", "XDG_")) and name != "DATABASE_URL"
+        }
+        return {
+            **kept,
+            "HOME": str(self.folder),
+            "FASTZERO_HOME": str(self.home),
+            "FASTZERO_PROJECT": "bench",
+            # Without bytecode at hand, compiling would be most of what is measured.
+            "PYTHONDONTWRITEBYTECODE": "",
+        }
+
+    def run(self, *command: str, **more: str) -> str:
+        """A command's output, in an empty folder. Raises CalledProcessError."""
+        done = subprocess.run(
+            command, check=True, stdout=subprocess.PIPE, text=True, cwd=self.folder, env={**self.environment, **more}
+        )
+        return done.stdout
+
+    def python(self, code: str, *arguments: str) -> str:
+        return self.run(sys.executable, "-c", code, *arguments)
+
+    def fastzero(self, *arguments: str, **more: str) -> str:
+        return self.run(str(Path(sys.executable).with_name("fastzero")), *arguments, **more)
+
+    @cached_property
+    def writer(self) -> Side:
+        """The only user of the stack's own database."""
+        return self._side("writer", self.stack.database_url, FEW)
+
+    @cached_property
+    def few(self) -> Side:
+        """A user with a hundred todos, in a database without any others."""
+        return self._side("few", self._database("few"), FEW)
+
+    @cached_property
+    def many(self) -> Side:
+        """A user with very many todos."""
+        return self._side("many", self._database("many"), self.many_count)
+
+    @cached_property
+    def neighbour(self) -> Side:
+        """A user with a hundred todos, in the database of the one who has very many."""
+        return self._side("neighbour", self.many.url, FEW)
+
+    @cached_property
+    def several(self) -> Side:
+        """A user with ten thousand todos, in the database of the one who has very many."""
+        return self._side("several", self.many.url, SEVERAL)
+
+    def _database(self, name: LiteralString) -> str:
+        with psycopg.connect(self.stack.database_url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        url = make_url(self.stack.database_url).set(database=name).render_as_string(hide_password=False)
+        self.fastzero("migrate", "-q", DATABASE_URL=url)
+        return url
+
+    def _side(self, name: str, url: str, count: int) -> Side:
+        with FastZero(url) as fz:
+            user = fz.users.add(name, email=f"{name}@example.com", password="correct horse")
+        began = time.monotonic()
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(SEED, {"user_id": user.id, "count": count, "rare": RARE})
+            inserted = time.monotonic()
+            connection.execute("VACUUM ANALYZE")
+        told = f"{count:,} todos inserted in {inserted - began:.1f} s, vacuumed in {time.monotonic() - inserted:.1f} s"
+        print(told, file=sys.stderr, flush=True)
+        self._engines.append(create_engine(url, pooled=True))
+        return Side(url, self._engines[-1], user, count)
+
+    def end(self) -> None:
+        for engine in self._engines:
+            engine.dispose()
+        for project in projects(self.home):
+            Stack(load_settings(project=project.name, home=self.home)).down(volumes=True)
+
+
+@contextmanager
+def new_ground(many: int) -> Iterator[Ground]:
+    """A stack that is up, and gone with all its data in the end."""
+    folder = Path(tempfile.mkdtemp(prefix="fastzero-bench-", dir=IN_MEMORY if IN_MEMORY.is_dir() else None))
+    folder.chmod(0o755)
+    ground = Ground(folder, many)
+    try:
+        ground.stack.up()
+        yield ground
+    finally:
+        ground.end()
+        shutil.rmtree(folder)
+
+
+def free_port() -> int:
+    return next_free(HOST, FIRST_PORT, ())
