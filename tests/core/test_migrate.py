@@ -365,7 +365,7 @@ def test_a_hand_made_column_is_drift(database_url: str, other: psycopg.Connectio
         "ALTER TABLE users ALTER COLUMN token_version TYPE integer",
         "ALTER TABLE todos ALTER COLUMN state SET DEFAULT 'draft'",
         "ALTER TABLE todos ALTER COLUMN title DROP NOT NULL",
-        "DROP INDEX ix_todos_title",
+        "DROP INDEX ix_todos_state_title",
         "CREATE INDEX extra ON todos (title)",
         "CREATE TABLE extra (id int)",
         "DROP TABLE todos",

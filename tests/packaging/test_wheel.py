@@ -62,7 +62,7 @@ def test_from_the_wheel_the_whole_journey_works(installed: Path, folder: Path) -
 
     def fastzero(*arguments: str, text: str = "") -> str:
         run = subprocess.run(
-            [installed, "-m", "fastzero_cli", *arguments],
+            [str(installed), "-m", "fastzero_cli", *arguments],
             cwd=folder,
             env={**os.environ, "FASTZERO_HOME": str(home)},
             input=text,
@@ -72,7 +72,7 @@ def test_from_the_wheel_the_whole_journey_works(installed: Path, folder: Path) -
         assert run.returncode == 0, run.stderr
         return run.stdout
 
-    where = [installed, "-c", "import fastzero_core; print(fastzero_core.__file__)"]
+    where = [str(installed), "-c", "import fastzero_core; print(fastzero_core.__file__)"]
     assert str(folder) in subprocess.run(where, capture_output=True, text=True, cwd=folder, check=True).stdout
     try:
         fastzero("up")
