@@ -1,23 +1,33 @@
 """What the shell may complete. Silent and quick: whatever fails, there is simply nothing to suggest."""
 
 import functools
+import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 import typer
 
 from fastzero_core.models import TodoSort, TodoState
+from fastzero_core.validate import BIGINT_MAX
+
+from .render import printable
 
 if TYPE_CHECKING:
     from fastzero_core.fastzero import FastZero
+    from fastzero_core.models import Todo
+    from fastzero_core.todos import Todos
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-CONNECT_TIMEOUT = 1  # seconds
+PATIENCE = 1  # seconds
 MOST = 50
+
+# Shells evaluate what Typer's scripts hand them, and Rich reads brackets as markup. Fullwidth forms mean nothing there.
+_HARMLESS = {ord(character): ord(character) + 0xFEE0 for character in "\\`$\"'[]"}
 
 
 def _quietly(complete: Callable[P, list[T]]) -> Callable[P, list[T]]:
@@ -31,6 +41,10 @@ def _quietly(complete: Callable[P, list[T]]) -> Callable[P, list[T]]:
             return []
 
     return attempt
+
+
+def _give_up(*_: object) -> NoReturn:
+    raise TimeoutError
 
 
 def states(incomplete: str) -> list[str]:
@@ -54,7 +68,7 @@ def project_names(incomplete: str) -> list[str]:
 def usernames(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     with _database(_given(ctx)) as fz:
         users = (user for user in fz.users.stream() if user.username.startswith(incomplete))
-        return [(user.username, user.email) for user in islice(users, MOST)]
+        return [(user.username, _help(user.email)) for user in islice(users, MOST)]
 
 
 @_quietly
@@ -62,9 +76,22 @@ def todo_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     given = _given(ctx)
     with _database(given) as fz:
         todos = fz.todos(given.get("user") or given["settings"].user or given["chosen"])
-        newest = todos.list(descending=True, limit=MOST) if not incomplete else todos.stream(descending=True)
-        fitting = (todo for todo in newest if str(todo.id).startswith(incomplete))
-        return [(str(todo.id), todo.title) for todo in islice(fitting, MOST)]
+        found = _beginning_with(todos, incomplete) if incomplete else todos.list(descending=True, limit=MOST)
+        return [(str(todo.id), _help(todo.title)) for todo in islice(found, MOST)]
+
+
+def _beginning_with(todos: "Todos", digits: str) -> "Iterator[Todo]":
+    """The todos whose ids begin with these digits, newest first: 42, 420–429, 4200–4299 …, each range from its end."""
+    for more in range(len(str(BIGINT_MAX)) - len(digits), -1, -1):
+        first, beyond = int(digits) * 10**more, (int(digits) + 1) * 10**more
+        page = todos.list(descending=True, after=beyond, limit=MOST) if beyond <= BIGINT_MAX else []
+        yield from (todo for todo in page if todo.id >= first)
+
+
+def _help(text: str) -> str:
+    # Typer lays help texts out with Rich, which would break long ones into lines: shells take each for a suggestion.
+    os.environ.setdefault("TERMINAL_WIDTH", "1000")
+    return printable(text).translate(_HARMLESS)
 
 
 def _given(ctx: typer.Context) -> dict[str, Any]:
@@ -75,7 +102,7 @@ def _given(ctx: typer.Context) -> dict[str, Any]:
     given: dict[str, Any] = {}
     level: Any = ctx
     while level is not None:
-        given = {**level.params, **given}
+        given = {**{name: value for name, value in level.params.items() if value is not None}, **given}
         level = level.parent
     settings = load_settings(project=given.get("project"), database_url=given.get("database_url"))
     return {**given, "settings": settings, "chosen": project_of(settings).current_user}
@@ -83,10 +110,14 @@ def _given(ctx: typer.Context) -> dict[str, Any]:
 
 @contextmanager
 def _database(given: dict[str, Any]) -> "Iterator[FastZero]":
-    from fastzero_core import database
     from fastzero_core.fastzero import FastZero
     from fastzero_core.stack.project import database_url
 
-    engine = database.create_engine(database_url(given["settings"]), connect_timeout=CONNECT_TIMEOUT)
-    with FastZero(engine, autocommit=True) as fz:
-        yield fz
+    # Not every wait has a limit of its own: a server may accept a connection and never say a word.
+    signal.signal(signal.SIGALRM, _give_up)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+    try:
+        with FastZero(database_url(given["settings"]), autocommit=True) as fz:
+            yield fz
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)

@@ -38,6 +38,7 @@ def fastzero(run: Run) -> None:
 
 def main() -> int:
     """Run the command line. Returns the exit code of the table in the README."""
+    render.prepare()
     try:
         code = root.app(prog_name="fastzero", standalone_mode=False)
         sys.stdout.flush()
@@ -51,15 +52,22 @@ def main() -> int:
         return _interrupted()
     except BrokenPipeError:
         render.close_output()
-    except Exception:
-        traceback.print_exc()
-        return 1
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in render.DISK_FULL:
+            return _failed(render.unwritable(error))
+        return _failed(_bug(error))
     return _interrupted() if code == INTERRUPTED else code or 0
+
+
+def _bug(error: Exception) -> FastZeroError:
+    bug = FastZeroError(f"{type(error).__name__}: {error}", hint="This is a bug: please report it with the above")
+    bug.__cause__ = error
+    return bug
 
 
 def _failed(error: FastZeroError) -> int:
     if error.exit_code == 1:
-        traceback.print_exception(error)
+        traceback.print_exception(error.__cause__ or error)
     render.error(error, _wanted_output())
     return error.exit_code
 

@@ -61,7 +61,7 @@ def history(run: Run) -> None:
 @group.command(example="fastzero migrate new 'add due dates' --autogenerate")
 def new(
     run: Run,
-    message: Annotated[str, typer.Argument(metavar="MESSAGE")],
+    message: Annotated[str, typer.Argument(metavar="MESSAGE", help="What it does, in a few words.")],
     autogenerate: Annotated[
         bool, typer.Option("--autogenerate", help="Fill it with what differs between models and database.")
     ] = False,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 OUTPUTS = ("table", "json", "ndjson", "csv", "tsv", "ids")
 COLORS = ("auto", "always", "never")
+DECLINED = 130  # the exit code of a "no", as of Ctrl-C
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 
@@ -65,7 +66,7 @@ class Run:
     def __init__(self, given: dict[str, Any], subcommand: str | None = None) -> None:
         self.subcommand = subcommand  # what follows, where a group itself is run
         self.quiet = bool(given.pop("quiet", False))
-        self._flags = {name: value for name, value in given.items() if value}
+        self._flags = given
 
     @cached_property
     def settings(self) -> "Settings":
@@ -109,7 +110,7 @@ class Run:
             raise InvalidInputError(f"{what} Nobody is there to ask", field="yes", hint="Agree beforehand: --yes")
         if not typer.confirm(f"{what} Go on?", err=True):
             self.render.message("Nothing was changed.")
-            raise typer.Exit(130)
+            raise SystemExit(DECLINED)
 
     def password(self, from_stdin: bool, file: str | None) -> str:
         """A password from stdin, from a file, or typed twice without being shown."""
@@ -146,7 +147,7 @@ def with_global_options(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def invoke(ctx: typer.Context, **arguments: Any) -> None:
         given = {name: arguments.pop(name) for name in GLOBAL_OPTIONS}
-        ctx.obj = {**(ctx.obj or {}), **{name: value for name, value in given.items() if value}}
+        ctx.obj = {**(ctx.obj or {}), **{name: value for name, value in given.items() if value not in (None, False)}}
         function(Run(dict(ctx.obj), ctx.invoked_subcommand), **arguments)
 
     context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)

@@ -1,21 +1,24 @@
 """The only place that prints: results to stdout, messages and progress to stderr."""
 
+import errno
 import os
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from fastzero_core import formats
-from fastzero_core.errors import FastZeroError, UnhealthyError
+from fastzero_core.errors import FastZeroError, UnavailableError, UnhealthyError
 from fastzero_core.formats import Record
 from fastzero_core.models import as_dict
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from fastzero_core.stack.process import LogLine
     from fastzero_core.stack.stack import StackEvent
@@ -38,6 +41,7 @@ STATE_STYLES = {
 }
 BATCH = 200  # rows whose widths decide the table's, and that are laid out at a time
 GAP = 2  # cells behind each column
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MIN_FLEXIBLE = 8  # cells below which a title says nothing
 AGES = ((31_536_000, "y"), (2_592_000, "mo"), (604_800, "w"), (86_400, "d"), (3_600, "h"), (60, "min"))
 
@@ -108,11 +112,18 @@ class Renderer:
 
     # -- results -----------------------------------------------------------------------------------------------
 
-    def many(self, records: Iterable[Any], columns: Sequence[Column], *, header: bool = True) -> None:
-        """A list of records, printed as they come."""
+    def many(
+        self,
+        records: Iterable[Any],
+        columns: Sequence[Column],
+        *,
+        header: bool = True,
+        none: str = "Nothing there.",
+    ) -> None:
+        """A list of records, printed as they come; `none` tells a person that there are none."""
         rows = (record if isinstance(record, dict) else as_dict(record) for record in records)
         if self.output == "table":
-            self._table(rows, columns, header)
+            self._table(rows, columns, header, none)
         else:
             self._write(formats.LINES[self.output](rows))
 
@@ -149,12 +160,12 @@ class Renderer:
         for state, (titles, more) in columns.items():
             heading = Text(f"{state} {len(titles) + more}", style=f"bold {STATE_STYLES[state]}")
             table.add_column(heading, ratio=1, no_wrap=True)
-            lines = [Text(_printable(title), no_wrap=True, overflow="ellipsis") for title in titles]
+            lines = [Text(printable(title), no_wrap=True, overflow="ellipsis") for title in titles]
             if more:
                 lines.append(Text(f"… {more} more", style="dim"))
             cells.append(Text("\n", no_wrap=True, overflow="ellipsis").join(lines))
         table.add_row(*cells)
-        self._guard(lambda: console.print(table))
+        self._print(console, table)
 
     def logs(self, lines: "Iterable[LogLine]") -> None:
         """Log lines, each on the stream it was written to; in JSON all on stdout."""
@@ -171,7 +182,7 @@ class Renderer:
         """A line for the person, on stderr."""
         if not self._quiet:
             self._clear_progress()
-            print(text, file=sys.stderr, flush=True)
+            _say(text)
 
     def event(self, event: "StackEvent") -> None:
         """Progress: on a terminal an action shows while it lasts, elsewhere when it is done."""
@@ -183,12 +194,12 @@ class Renderer:
             self.message(f"✓ {what} ({event.seconds:.1f} s)")
         elif sys.stderr.isatty() and not self._quiet:
             self._clear_progress()
-            print(f"… {what}", end="", file=sys.stderr, flush=True)
+            _say(f"… {what}", end="")
             self._progress_open = True
 
     def _clear_progress(self) -> None:
         if self._progress_open:
-            print("\r\033[K", end="", file=sys.stderr)
+            _say("\r\033[K", end="")
             self._progress_open = False
 
     # -- how ---------------------------------------------------------------------------------------------------
@@ -202,6 +213,12 @@ class Renderer:
             sys.stdout.flush()
 
         self._guard(write)
+
+    def _print(self, console: "Console", table: "Table") -> None:
+        # Rich has an opinion of its own on what a closed pipe means.
+        with console.capture() as captured:
+            console.print(table)
+        self._write([captured.get()])
 
     def _guard(self, write: Callable[[], None]) -> None:
         try:
@@ -219,10 +236,10 @@ class Renderer:
             force_terminal=bool(color), no_color=not color, highlight=False, markup=False, emoji=False, soft_wrap=False
         )
 
-    def _table(self, rows: Iterator[Record], columns: Sequence[Column], header: bool) -> None:
+    def _table(self, rows: Iterator[Record], columns: Sequence[Column], header: bool, none: str) -> None:
         first = list(islice(rows, BATCH))
         if not first:
-            self.message("Nothing there.")
+            self.message(none)
             return
         shown = [column for column in columns if any(_cell(row, column) for row in first)]
         console = self._console()
@@ -233,8 +250,10 @@ class Renderer:
             return
         batch = first
         while batch:
+            # Later ids are longer: the columns grow with them.
+            widths = _widths(batch, shown, header, console.width, widths) or widths
             table = _layout(batch, shown, widths, header)
-            self._guard(lambda table=table: console.print(table))  # type: ignore[misc]
+            self._print(console, table)
             header = False
             batch = list(islice(rows, BATCH))
 
@@ -247,9 +266,10 @@ class Renderer:
         for name, value in row.items():
             kind = kinds.get(name, "age" if name.endswith("_at") else "text")
             shown = f"{value} ({_age(value)})" if kind == "age" and value else _plain(value, multiline=True)
-            table.add_row(Text(name, style="bold"), Text(shown, style=STATE_STYLES.get(shown, "")))
+            style = STATE_STYLES.get(shown, "") if kind == "state" else ""
+            table.add_row(Text(name, style="bold"), Text(shown, style=style))
         console = self._console()
-        self._guard(lambda: console.print(table))
+        self._print(console, table)
 
 
 def error(problem: FastZeroError, output: str | None) -> None:
@@ -257,28 +277,60 @@ def error(problem: FastZeroError, output: str | None) -> None:
     if output in ("json", "ndjson"):
         import json
 
-        print(json.dumps({"error": problem.as_dict()}, ensure_ascii=False), file=sys.stderr)
+        _say(json.dumps({"error": problem.as_dict()}, ensure_ascii=False))
         return
     if isinstance(problem, UnhealthyError) and problem.evidence:
-        print(problem.evidence, file=sys.stderr)
-    print(f"Error: {problem.message}", file=sys.stderr)
+        _say(problem.evidence)
+    _say(f"Error: {problem.message}")
     if problem.hint:
-        print(f"Hint: {problem.hint}", file=sys.stderr)
+        _say(f"Hint: {problem.hint}")
 
 
 def help(text: str) -> None:
     """What there is to choose from, where nothing was chosen."""
-    print(text, file=sys.stderr)
+    _say(text)
 
 
 def interrupted() -> None:
-    print("\nInterrupted. The same command goes on from here.", file=sys.stderr)
+    _say("\nInterrupted. The same command goes on from here.")
+
+
+def prepare() -> None:
+    """Give the streams UTF-8 in every locale, and a place to go where the caller has closed them."""
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape" if name == "stdin" else "backslashreplace")
 
 
 def close_output() -> NoReturn:
     """The reader has gone, as `head` does when it has enough: end well, and let nothing more be written."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _discard(sys.stdout)
+    _discard(sys.stderr)
     raise SystemExit(0)
+
+
+def unwritable(problem: OSError) -> FastZeroError:
+    """The error of a full disk under the output, of which nothing more is written."""
+    _discard(sys.stdout)
+    return UnavailableError(
+        f"the result cannot be written: {problem.strerror}",
+        hint="Make room for it. What the command has changed is changed; only its result is lost",
+    )
+
+
+def _say(text: str, end: str = "\n") -> None:
+    """Something for the person. That nobody listens is no reason to leave work half done."""
+    try:
+        print(text, end=end, file=sys.stderr, flush=True)
+    except OSError:
+        _discard(sys.stderr)
+
+
+def _discard(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _layout(rows: Sequence[Record], columns: Sequence[Column], widths: dict[str, int], header: bool) -> Any:
@@ -302,16 +354,19 @@ def _layout(rows: Sequence[Record], columns: Sequence[Column], widths: dict[str,
     return table
 
 
-def _widths(rows: Sequence[Record], columns: Sequence[Column], header: bool, room: int) -> dict[str, int] | None:
+def _widths(
+    rows: Sequence[Record], columns: Sequence[Column], header: bool, room: int, before: Mapping[str, int] | None = None
+) -> dict[str, int] | None:
     """The columns' widths in cells: as wide as their content, the flexible one as wide as the rest leaves.
 
-    None if that is too little for a table to be read.
+    No column gets narrower than `before`, but for a flexible one. None if there is too little room for a table to
+    be read.
     """
     from rich.cells import cell_len
 
+    least = {column.field: cell_len(column.title) if header else 1 for column in columns} | dict(before or {})
     widths = {
-        column.field: max([cell_len(column.title) if header else 1, *(cell_len(_cell(row, column)) for row in rows)])
-        for column in columns
+        column.field: max([least[column.field], *(cell_len(_cell(row, column)) for row in rows)]) for column in columns
     }
     excess = sum(widths.values()) + GAP * len(columns) - room
     for column in columns:
@@ -334,10 +389,10 @@ def _plain(value: Any, *, multiline: bool = False) -> str:
         return ""
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    return _printable(str(value), keep="\n" if multiline else "")
+    return printable(str(value), keep="\n" if multiline else "")
 
 
-def _printable(text: str, keep: str = "") -> str:
+def printable(text: str, keep: str = "") -> str:
     """Text without what would steer the terminal: a title must not move the cursor or change colours."""
     if text.isprintable():
         return text

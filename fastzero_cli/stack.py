@@ -33,7 +33,7 @@ def up(
     stack = run.stack
     if dry_run:
         actions = stack.plan(runtime=runtime, port=port)
-        run.render.many(actions, ACTION)
+        run.render.many(actions, ACTION, none="Nothing to do.")
         return
     stack.up(runtime=runtime, port=port, timeout=timeout)
     if run.settings.database_url:
@@ -55,6 +55,7 @@ def down(
     done = stack.down(volumes=volumes, timeout=timeout)
     if not done:
         run.render.message(f"Nothing to do: project {run.settings.project} is not running.")
+    run.render.many(stack.status(), SERVICE, none=f"Project {run.settings.project} is gone.")
 
 
 @group.command(example="fastzero status\nfastzero status -o json")
@@ -92,11 +93,13 @@ def ls(run: Run) -> None:
 @group.command(example='eval "$(fastzero env)"\nfastzero env --format dotenv > .env')
 def env(
     run: Run,
-    format: Annotated[str, typer.Option("--format", metavar="FORMAT", help=" | ".join(ENV_FORMATS))] = "shell",
+    format: Annotated[
+        str | None, typer.Option("--format", metavar="FORMAT", help=" | ".join(ENV_FORMATS) + "; shell without it.")
+    ] = None,
 ) -> None:
     """Print what a program needs in its environment to use the database, the password included."""
     variables = run.stack.environment()
-    match format:
+    match format or ("json" if run.settings.output == "json" else "shell"):
         case "shell":
             run.render.text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()))
         case "dotenv":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fastzero_core import validate
 from fastzero_core.errors import InvalidInputError
 from fastzero_core.models import NewTodo, TodoState
 from fastzero_core.validate import BULK_MAX
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
     from fastzero_core import FastZero
     from fastzero_core.todos import Todos
 
-group = Group("todo", "Add, list and change todos.")
+group = Group(
+    "todo",
+    "Add, list and change todos.",
+    example="fastzero todo add 'Write the report'\nfastzero todo list\nfastzero todo done 1",
+)
 
 BOARD_CARDS = 20
 SHOWN = [state for state in TodoState if state is not TodoState.TRASH]
@@ -43,11 +48,13 @@ Ids = Annotated[
         autocompletion=completion.todo_ids,
     ),
 ]
-Id = Annotated[str, typer.Argument(metavar="ID", autocompletion=completion.todo_ids)]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The todo's id.", autocompletion=completion.todo_ids)]
 StateOption = Annotated[
     str, typer.Option("-s", "--state", metavar="STATE", help=" | ".join(TodoState), autocompletion=completion.states)
 ]
-Description = Annotated[str | None, typer.Option("-d", "--description", metavar="TEXT")]
+Description = Annotated[
+    str | None, typer.Option("-d", "--description", metavar="TEXT", help="What there is to say beyond the title.")
+]
 
 
 @group.command(
@@ -61,7 +68,7 @@ def add(
     user: User = None,
 ) -> None:
     """Add a todo, or one for each line of standard input in one transaction."""
-    titles = _lines() if title == "-" else [title]
+    titles = _titles() if title == "-" else []
     with run.fastzero() as fz:
         todos = owned(run, fz, user)
         if title == "-":
@@ -103,7 +110,7 @@ def list_(
     filters: dict[str, Any] = {"text": text, "sort": sort, "descending": reverse, "after": after}
     with run.fastzero(autocommit=True) as fz:
         todos = owned(run, fz, user)
-        if board:
+        if board and run.settings.output in (None, "table"):
             run.render.board(_board(todos, states or list(TodoState), filters))
         elif limit is not None:
             run.render.many(todos.list(states=states, limit=limit, **filters), TODO)
@@ -122,7 +129,7 @@ def show(run: Run, id: Id, user: User = None) -> None:
 def edit(
     run: Run,
     id: Id,
-    title: Annotated[str | None, typer.Option("-t", "--title", metavar="TEXT")] = None,
+    title: Annotated[str | None, typer.Option("-t", "--title", metavar="TEXT", help="The new title.")] = None,
     description: Description = None,
     user: User = None,
 ) -> None:
@@ -204,14 +211,16 @@ def purge(
         if count:
             run.confirm(f"{_todos(count)} in the trash will be gone for ever.", yes)
         purged = todos.purge(*wanted)
-    run.render.message(f"Purged {_todos(purged)}.")
+    run.render.one({"purged": purged}, ())
 
 
 def owned(run: Run, fz: "FastZero", user: str | None) -> "Todos":
     """The todos of the named user, of the configured one, of the chosen one, or of the only one."""
     from fastzero_core.stack.project import project_of
 
-    return fz.todos(user or run.settings.user or project_of(run.settings).current_user)
+    if user is not None:
+        return fz.todos(user)
+    return fz.todos(run.settings.user or project_of(run.settings).current_user)
 
 
 def one_id(text: str) -> int:
@@ -257,8 +266,16 @@ def _board(todos: "Todos", states: Iterable[str], filters: dict[str, Any]) -> di
     return columns
 
 
-def _lines() -> list[str]:
-    return [line for line in sys.stdin.read().split("\n") if line.strip()]
+def _titles() -> list[str]:
+    """A title for each line that is not blank. Raises InvalidInputError that names the line of a bad one."""
+    titles = []
+    for number, line in enumerate(sys.stdin.read().split("\n"), 1):
+        if line.strip():
+            try:
+                titles.append(validate.title(line))
+            except InvalidInputError as error:
+                raise InvalidInputError(f"line {number}: {error.message}", field="title") from None
+    return titles
 
 
 def _todos(count: int) -> str:

@@ -20,11 +20,14 @@ Builder = Callable[[], Any]
 class Group:
     """A group of commands that are registered by decorators, as in Typer, and built on demand."""
 
-    def __init__(self, name: str, help: str, *, alone_is_help: bool = True, add_completion: bool = False) -> None:
+    def __init__(
+        self, name: str, help: str, *, example: str = "", alone_is_help: bool = True, add_completion: bool = False
+    ) -> None:
         self.builders: dict[str, Builder] = {}
         self.app = typer.Typer(
             name=name,
             help=help or None,
+            epilog=example_epilog(example),
             cls=_lazy(self.builders),
             rich_markup_mode=None,
             pretty_exceptions_enable=False,

@@ -9,7 +9,11 @@ from .options import PasswordFile, PasswordStdin, Run, Yes
 from .render import USER
 from .tree import Group
 
-group = Group("user", "Add, list and change users.")
+group = Group(
+    "user",
+    "Add, list and change users.",
+    example="fastzero user add ana --email ana@example.com\nfastzero user list",
+)
 
 Name = Annotated[
     str,
@@ -20,8 +24,8 @@ Name = Annotated[
 @group.command(example="fastzero user add ana --email ana@example.com")
 def add(
     run: Run,
-    username: Annotated[str, typer.Argument(metavar="USERNAME")],
-    email: Annotated[str, typer.Option("-e", "--email", metavar="ADDRESS")],
+    username: Annotated[str, typer.Argument(metavar="USERNAME", help="Letters, digits and . _ + -, not digits alone.")],
+    email: Annotated[str, typer.Option("-e", "--email", metavar="ADDRESS", help="The e-mail address.")],
     password_stdin: PasswordStdin = False,
     password_file: PasswordFile = None,
 ) -> None:
@@ -55,8 +59,8 @@ def show(run: Run, user: Name) -> None:
 def edit(
     run: Run,
     user: Name,
-    username: Annotated[str | None, typer.Option("--username", metavar="NAME")] = None,
-    email: Annotated[str | None, typer.Option("-e", "--email", metavar="ADDRESS")] = None,
+    username: Annotated[str | None, typer.Option("--username", metavar="NAME", help="The new name.")] = None,
+    email: Annotated[str | None, typer.Option("-e", "--email", metavar="ADDRESS", help="The new address.")] = None,
 ) -> None:
     """Change a user's name or e-mail address."""
     with run.fastzero() as fz:
@@ -83,6 +87,7 @@ def use(run: Run, user: Name) -> None:
         chosen = fz.users.get(user)
     _choose(run, chosen.username)
     run.render.message(f"Todo commands in project {run.settings.project} are now about {chosen.username}.")
+    run.render.changed([chosen], USER)
 
 
 @group.command(example="fastzero user rm ana")

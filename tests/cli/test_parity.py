@@ -1,0 +1,103 @@
+"""What the library can do, the command line can do."""
+
+import inspect
+from types import ModuleType
+
+import pytest
+
+from fastzero_core import Stack, migrate
+from fastzero_core.stack import doctor
+from fastzero_core.stack import stack as stack_module
+from fastzero_core.todos import Todos
+from fastzero_core.users import Users
+
+from .tree import COMMANDS
+
+# An operation → the command that offers it. A value that is no command is the reason why there is none.
+OFFERED: dict[str, str] = {
+    "Users.add": "user add",
+    "Users.get": "user show",
+    "Users.only": "reason: whom todo commands are about where nobody was named",
+    "Users.list": "user list",
+    "Users.stream": "user list",
+    "Users.edit": "user edit",
+    "Users.set_password": "user passwd",
+    "Users.remove": "user rm",
+    "Todos.add": "todo add",
+    "Todos.add_many": "todo add",
+    "Todos.get": "todo show",
+    "Todos.get_many": "reason: what bulk operations answer with; on the shell it is a loop over `todo show`",
+    "Todos.list": "todo list",
+    "Todos.stream": "todo list",
+    "Todos.edit": "todo edit",
+    "Todos.move": "todo move",
+    "Todos.trash": "todo trash",
+    "Todos.restore": "todo restore",
+    "Todos.purge": "todo purge",
+    "Todos.count": "reason: what `user rm` and `todo purge` say before they ask, and the board's headings",
+    "migrate.up": "migrate up",
+    "migrate.down": "migrate down",
+    "migrate.status": "migrate status",
+    "migrate.history": "migrate history",
+    "migrate.check": "migrate check",
+    "migrate.stamp": "migrate stamp",
+    "migrate.sql": "migrate sql",
+    "migrate.new": "migrate new",
+    "migrate.engine_from_settings": "reason: the door for plain `alembic`",
+    "Stack.up": "up",
+    "Stack.plan": "up",
+    "Stack.down": "down",
+    "Stack.restart": "restart",
+    "Stack.status": "status",
+    "Stack.logs": "logs",
+    "Stack.exists": "reason: what `down --volumes` asks itself before it asks the person",
+    "Stack.database_url": "env",
+    "Stack.environment": "env",
+    "stack.list_projects": "ls",
+    "doctor.examine": "doctor",
+}
+
+
+def _methods(owner: type) -> list[str]:
+    public = {name: member for name, member in vars(owner).items() if not name.startswith("_")}
+    operations = [name for name, member in public.items() if inspect.isfunction(member) or isinstance(member, property)]
+    return [f"{owner.__name__}.{name}" for name in operations]
+
+
+def _functions(module: ModuleType) -> list[str]:
+    own = [function for _, function in inspect.getmembers(module, inspect.isfunction)]
+    public = [each for each in own if each.__module__ == module.__name__ and not each.__name__.startswith("_")]
+    return [f"{module.__name__.rpartition('.')[2]}.{each.__name__}" for each in public]
+
+
+OPERATIONS = [
+    *_methods(Users),
+    *_methods(Todos),
+    *_methods(Stack),
+    *_functions(migrate),
+    *_functions(stack_module),
+    *_functions(doctor),
+]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_public_operation_has_its_command_or_a_reason(operation: str) -> None:
+    offered = OFFERED[operation]
+    assert offered in COMMANDS or offered.startswith("reason: ")
+
+
+def test_the_list_names_nothing_that_is_gone() -> None:
+    assert set(OFFERED) == set(OPERATIONS)
+
+
+@pytest.mark.parametrize(
+    ("group", "names"),
+    [
+        ("", "up down status logs restart ls env doctor config version migrate user todo"),
+        ("migrate", "up down status history new check sql stamp"),
+        ("user", "add list show edit passwd use rm"),
+        ("todo", "add list show edit start done reopen trash restore move purge"),
+    ],
+)
+def test_the_tree_has_the_designed_commands(group: str, names: str) -> None:
+    assert set(COMMANDS[group].commands) == set(names.split())

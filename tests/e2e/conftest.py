@@ -1,0 +1,57 @@
+"""Whole stacks, driven as a person would. What a test brings up goes down with it.
+
+`home` is an empty place for projects, `running` the stack of the default project that a worker's tests share.
+"""
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fastzero_core import Stack, load_settings
+from fastzero_core.stack.ports import is_free
+from fastzero_core.stack.project import projects
+from tests.cli.conftest import fastzero as fastzero
+
+PLACE = "_FASTZERO_TEST_SESSION"
+
+
+@pytest.fixture
+def home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    home = folder / "home"
+    monkeypatch.setenv("FASTZERO_HOME", str(home))
+    # A port of its own, since others may take the usual one while a test has its stack down.
+    monkeypatch.setenv("FASTZERO_DATABASE_PORT", str(_free_port()))
+    yield home
+    _destroy_all(home)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Stack]:
+    home = Path(tempfile.mkdtemp(dir=os.environ[PLACE]))
+    home.chmod(0o755)
+    yield Stack(load_settings(project="fastzero", home=home, database_port=_free_port())).up()
+    _destroy_all(home)
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def running(shared: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    monkeypatch.setenv("FASTZERO_HOME", str(shared.settings.home))
+    return shared
+
+
+def _free_port() -> int:
+    # Below those the system hands out itself, and not from `random`, which every xdist worker seeds alike.
+    while not is_free("127.0.0.1", port := 15_000 + secrets.randbelow(15_000)):
+        pass
+    return port
+
+
+def _destroy_all(home: Path) -> None:
+    for project in projects(home):
+        Stack(load_settings(project=project.name, home=home)).down(volumes=True)
