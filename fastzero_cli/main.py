@@ -7,9 +7,11 @@ main()  → the tree parses → a command calls the core once → render prints
 import os
 import sys
 import traceback
+from typing import Annotated
 
 import typer
 
+from fastzero_core import __version__
 from fastzero_core.errors import FastZeroError, InvalidInputError
 
 from . import render, stack
@@ -29,10 +31,19 @@ root.add("user", "user")
 root.add("todo", "todo")
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        render.plain(f"fastzero {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version)]
+
+
 @root.callback(
     example="fastzero up\nfastzero user add ana --email ana@example.com\nfastzero todo add 'Write the report'"
 )
-def fastzero(run: Run) -> None:
+def fastzero(run: Run, version: Version = False) -> None:
     """The options that every command takes."""
 
 
@@ -77,8 +88,8 @@ def _misused(error: typer.TyperException) -> int:
     path = context.command_path if context else "fastzero"
     message = error.format_message()
     if type(error).__name__ == "NoArgsIsHelpError":
-        render.help(message)
-        return error.exit_code
+        render.plain(message)
+        return 0
     render.error(InvalidInputError(message, hint=f"See: {path} --help"), _wanted_output())
     return 2
 

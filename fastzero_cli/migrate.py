@@ -44,7 +44,10 @@ def down(run: Run, revision: Revision, yes: Yes = False, timeout: Timeout = None
 
 @group.command(example="fastzero migrate status -o json")
 def status(run: Run) -> None:
-    """Show the current revision, the head, what is pending, and where the live schema differs from the code."""
+    """Show where the database is.
+
+    The current revision, the head, what is pending, and where the live schema differs from the code.
+    """
     from fastzero_core import migrate
 
     run.render.one(migrate.status(run.database_url), APPLIED)
@@ -52,7 +55,7 @@ def status(run: Run) -> None:
 
 @group.command(example="fastzero migrate history")
 def history(run: Run) -> None:
-    """List every revision with its state in the database."""
+    """List every revision and its state."""
     from fastzero_core import migrate
 
     run.render.many(migrate.history(run.database_url), REVISION)
@@ -75,7 +78,10 @@ def new(
 
 @group.command(example="fastzero migrate check && echo ready")
 def check(run: Run) -> None:
-    """Succeed only if the database is at head and as the models say; exit 7 otherwise."""
+    """Succeed only if the schema is up to date.
+
+    That is: at head, and as the models say. Exit 7 otherwise.
+    """
     from fastzero_core import migrate
 
     run.render.one(migrate.check(run.database_url), APPLIED)
@@ -86,7 +92,7 @@ def sql(
     run: Run,
     revision: Annotated[str, typer.Argument(metavar="REV", help="Up to this one, or `from:to`.")] = "head",
 ) -> None:
-    """Print the statements of an upgrade instead of running them."""
+    """Print an upgrade instead of running it."""
     from fastzero_core import migrate
 
     run.render.text(migrate.sql(revision))
@@ -94,7 +100,7 @@ def sql(
 
 @group.command(example="fastzero migrate stamp head")
 def stamp(run: Run, revision: Revision, timeout: Timeout = None) -> None:
-    """Write down that the database is at a revision without running anything."""
+    """Write down a revision without running it."""
     from fastzero_core import migrate
 
     run.render.one(migrate.stamp(run.database_url, revision, timeout=timeout or run.settings.timeout), APPLIED)

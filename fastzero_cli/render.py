@@ -286,13 +286,13 @@ def error(problem: FastZeroError, output: str | None) -> None:
         _say(f"Hint: {problem.hint}")
 
 
-def help(text: str) -> None:
-    """What there is to choose from, where nothing was chosen."""
-    _say(text)
+def plain(text: str) -> None:
+    """A result that has no format: the version, or what there is to choose from."""
+    print(text)
 
 
 def interrupted() -> None:
-    _say("\nInterrupted. The same command goes on from here.")
+    _say("\nInterrupted.")
 
 
 def prepare() -> None:

@@ -29,7 +29,10 @@ def up(
     port: Port = None,
     timeout: Timeout = None,
 ) -> None:
-    """Start the stack, bring its schema to head, and wait until it is ready."""
+    """Start the stack and wait until it is ready.
+
+    Its database is migrated to head. The first time, the runtime and the ports are chosen, and then kept.
+    """
     stack = run.stack
     if dry_run:
         actions = stack.plan(runtime=runtime, port=port)
@@ -48,7 +51,10 @@ def down(
     yes: Yes = False,
     timeout: Timeout = None,
 ) -> None:
-    """Stop the stack and keep its data; with --volumes destroy the project."""
+    """Stop the stack; its data stays.
+
+    With --volumes the project is destroyed: its database, passwords and logs.
+    """
     stack = run.stack
     if volumes and stack.exists:
         run.confirm(f"Project {run.settings.project} will be gone for ever: its database, passwords and logs.", yes)
@@ -60,7 +66,10 @@ def down(
 
 @group.command(example="fastzero status\nfastzero status -o json")
 def status(run: Run) -> None:
-    """Show each service: its state, address, version, schema revision and since when it runs."""
+    """Show the services and how they are.
+
+    Each with its state, address, version, schema revision and since when it runs.
+    """
     run.render.many(run.stack.status(), SERVICE)
 
 
@@ -71,7 +80,10 @@ def logs(
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what comes.")] = False,
     tail: Annotated[int | None, typer.Option("-n", "--tail", metavar="N", min=0, help="The last lines only.")] = None,
 ) -> None:
-    """Print the services' logs, each line on the stream it was written to."""
+    """Print the services' logs.
+
+    Each line goes to the stream it was written to: PostgreSQL's to standard error.
+    """
     run.render.logs(run.stack.logs(service, tail=tail, follow=follow))
 
 
@@ -97,7 +109,10 @@ def env(
         str | None, typer.Option("--format", metavar="FORMAT", help=" | ".join(ENV_FORMATS) + "; shell without it.")
     ] = None,
 ) -> None:
-    """Print what a program needs in its environment to use the database, the password included."""
+    """Print the environment for other programs.
+
+    What they need to use the database, the password included.
+    """
     variables = run.stack.environment()
     match format or ("json" if run.settings.output == "json" else "shell"):
         case "shell":
@@ -112,7 +127,10 @@ def env(
 
 @group.command(example="fastzero config\nfastzero config -o json")
 def config(run: Run) -> None:
-    """Show every setting, its value and where it comes from; secrets are hidden."""
+    """Show the settings and where each comes from.
+
+    Secrets are hidden.
+    """
     from fastzero_core.settings import origins
 
     run.render.many(origins(**run.flags), ORIGIN)
@@ -120,7 +138,10 @@ def config(run: Run) -> None:
 
 @group.command(example="fastzero doctor")
 def doctor(run: Run) -> None:
-    """Look for what keeps the stack from working, and say what to do about it; exit 8 if something does."""
+    """Look for what keeps the stack from working.
+
+    Each finding says what to do about it. Exit 8 if something keeps it from working.
+    """
     from fastzero_core.stack.doctor import examine
 
     findings = examine(run.settings)
@@ -132,7 +153,7 @@ def doctor(run: Run) -> None:
 
 @group.command(example="fastzero version -o json")
 def version(run: Run) -> None:
-    """Show the versions of fastzero, Python and PostgreSQL."""
+    """Show the versions of everything involved."""
     run.render.one(_versions(), ())
 
 

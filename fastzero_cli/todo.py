@@ -43,7 +43,7 @@ User = Annotated[
 Ids = Annotated[
     list[str],
     typer.Argument(
-        metavar="ID...",
+        metavar="ID",
         help="Ids as `3 5-9`, or - to read them from standard input.",
         autocompletion=completion.todo_ids,
     ),
@@ -62,12 +62,18 @@ Description = Annotated[
 )
 def add(
     run: Run,
-    title: Annotated[str, typer.Argument(metavar="TITLE|-", help="The title, or - for a title a line.")],
+    title: Annotated[
+        str,
+        typer.Argument(metavar="TITLE|-", help="The title; - reads one a line; behind -- it may begin with a dash."),
+    ],
     description: Description = None,
     state: StateOption = TodoState.TODO.value,
     user: User = None,
 ) -> None:
-    """Add a todo, or one for each line of standard input in one transaction."""
+    """Add a todo, or one a line.
+
+    With - each line of standard input is a title; all are added, or none.
+    """
     titles = _titles() if title == "-" else []
     with run.fastzero() as fz:
         todos = owned(run, fz, user)
@@ -111,25 +117,29 @@ def list_(
     with run.fastzero(autocommit=True) as fz:
         todos = owned(run, fz, user)
         if board and run.settings.output in (None, "table"):
-            run.render.board(_board(todos, states or list(TodoState), filters))
+            run.render.board(_board(todos, states or list(TodoState), filters, limit or BOARD_CARDS))
         elif limit is not None:
             run.render.many(todos.list(states=states, limit=limit, **filters), TODO)
         else:
             run.render.many(todos.stream(states=states, **filters), TODO)
 
 
-@group.command(example="fastzero todo show 3")
-def show(run: Run, id: Id, user: User = None) -> None:
-    """Show one todo with all its fields."""
+@group.command(example="fastzero todo show 3\nfastzero todo show 3 5-9 -o json")
+def show(run: Run, ids: Ids, user: User = None) -> None:
+    """Show todos with all their fields."""
     with run.fastzero(autocommit=True) as fz:
-        run.render.one(owned(run, fz, user).get(one_id(id)), TODO)
+        found = owned(run, fz, user).get_many(parse_ids(ids))
+    if len(found) == 1:
+        run.render.one(found[0], TODO)
+    else:
+        run.render.many(found, TODO)
 
 
 @group.command(example="fastzero todo edit 3 --title 'Write the whole report'")
 def edit(
     run: Run,
     id: Id,
-    title: Annotated[str | None, typer.Option("-t", "--title", metavar="TEXT", help="The new title.")] = None,
+    title: Annotated[str | None, typer.Option("--title", metavar="TEXT", help="The new title.")] = None,
     description: Description = None,
     user: User = None,
 ) -> None:
@@ -172,7 +182,10 @@ def reopen(run: Run, ids: Ids, user: User = None) -> None:
 
 @group.command(example="fastzero todo trash 3")
 def trash(run: Run, ids: Ids, user: User = None) -> None:
-    """Move todos to the trash; `restore` brings them back."""
+    """Move todos to the trash.
+
+    `restore` brings them back.
+    """
     _move(run, ids, user, TodoState.TRASH)
 
 
@@ -185,9 +198,13 @@ def restore(
     ] = TodoState.TODO.value,
     user: User = None,
 ) -> None:
-    """Take todos out of the trash; those that are not in it stay as they are."""
+    """Take todos out of the trash.
+
+    Those that are not in it stay as they are.
+    """
+    wanted = parse_ids(ids)
     with run.fastzero() as fz:
-        restored = owned(run, fz, user).restore(*parse_ids(ids), to=to)
+        restored = owned(run, fz, user).restore(*wanted, to=to) if wanted else []
     run.render.changed(restored, TODO)
 
 
@@ -196,15 +213,15 @@ def purge(
     run: Run,
     ids: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[ID...]", help="Ids as `3 5-9`, or - for standard input; without any, the whole trash."
-        ),
+        typer.Argument(metavar="ID", help="Ids as `3 5-9`, or - for standard input; without any, the whole trash."),
     ] = None,
     yes: Yes = False,
     user: User = None,
 ) -> None:
     """Delete todos in the trash for ever."""
-    wanted = parse_ids(ids) if ids else []
+    wanted = parse_ids(ids or [])
+    if ids and not wanted:
+        raise InvalidInputError("no id given", field="id", hint="Without any id at all, the whole trash is purged")
     with run.fastzero() as fz:
         todos = owned(run, fz, user)
         count = len(wanted) or todos.count([TodoState.TRASH])
@@ -231,12 +248,10 @@ def one_id(text: str) -> int:
 
 
 def parse_ids(words: Iterable[str]) -> list[int]:
-    """Ids from words as `3` and `5-9`; `-` stands for the words of standard input."""
+    """Ids from words as `3` and `5-9`; `-` stands for the words of standard input, of which there may be none."""
     ids: list[int] = []
     for word in words:
         ids += parse_ids(sys.stdin.read().split()) if word == "-" else _parse_range(word)
-    if not ids:
-        raise InvalidInputError("no id given", field="id")
     return ids
 
 
@@ -252,16 +267,19 @@ def _parse_range(word: str) -> Iterable[int]:
 
 
 def _move(run: Run, ids: list[str], user: str | None, state: str) -> None:
+    wanted = parse_ids(ids)
     with run.fastzero() as fz:
-        moved = owned(run, fz, user).move(*parse_ids(ids), to=state)
+        moved = owned(run, fz, user).move(*wanted, to=state) if wanted else []
     run.render.changed(moved, TODO)
 
 
-def _board(todos: "Todos", states: Iterable[str], filters: dict[str, Any]) -> dict[str, tuple[list[str], int]]:
+def _board(
+    todos: "Todos", states: Iterable[str], filters: dict[str, Any], limit: int
+) -> dict[str, tuple[list[str], int]]:
     columns = {}
     for state in states:
-        cards = todos.list(states=[state], limit=BOARD_CARDS, **filters)
-        more = 0 if len(cards) < BOARD_CARDS or filters["text"] else todos.count([state]) - BOARD_CARDS
+        cards = todos.list(states=[state], limit=limit, **filters)
+        more = todos.count([state], text=filters["text"]) - limit if len(cards) == limit else 0
         columns[str(state)] = ([f"{todo.id} {todo.title}" for todo in cards], more)
     return columns
 

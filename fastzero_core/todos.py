@@ -193,11 +193,13 @@ class Todos:
             raise TodoNotTrashedError(f"not in the trash: {', '.join(map(str, kept))}")
         return purged
 
-    def count(self, states: Iterable[TodoState | str] | None = None) -> int:
-        """How many todos there are, in these states or in all."""
+    def count(self, states: Iterable[TodoState | str] | None = None, *, text: str | None = None) -> int:
+        """How many todos there are, in these states or in all, and with `text` as `list` matches it."""
         statement = select(func.count()).select_from(todos).where(todos.c.user_id == self.owner_id)
         if states is not None:
             statement = statement.where(todos.c.state.in_([validate.state(state).value for state in states]))
+        if text is not None:
+            statement = statement.where(_contains(validate.text(text, "text")))
         return self._connection.execute(statement).scalar_one()
 
     def _values(self, new: NewTodo) -> dict[str, Any]:

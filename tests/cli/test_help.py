@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from fastzero_core import __version__
+
 from .conftest import Run
 from .tree import COMMANDS, ROOT
 
@@ -64,11 +66,14 @@ def test_short_help_is_the_same(path: str, fastzero: Run) -> None:
 
 
 @pytest.mark.parametrize("words", [[], ["todo"], ["user"]])
-def test_a_group_alone_shows_what_there_is_on_stderr(words: list[str], fastzero: Run) -> None:
+def test_a_group_alone_shows_what_there_is(words: list[str], fastzero: Run) -> None:
     result = fastzero(*words)
-    assert result.code == 2
-    assert result.out == ""
-    assert "Commands:" in result.err
+    assert (result.code, result.err) == (0, "")
+    assert "Commands:" in result.out
+
+
+def test_the_version_is_an_option_too(fastzero: Run) -> None:
+    assert fastzero("--version") == (0, f"fastzero {__version__}\n", "")
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_one_record_comes_in_every_format(output: str, nasty: None, fastzero: Ru
 
 CHANGES = [
     (["todo", "add", "new"], TODO_FIELDS),
-    (["todo", "edit", "1", "-t", "new"], TODO_FIELDS),
+    (["todo", "edit", "1", "--title", "new"], TODO_FIELDS),
     (["todo", "start", "1"], TODO_FIELDS),
     (["todo", "done", "1", "2"], TODO_FIELDS),
     (["todo", "reopen", "1"], TODO_FIELDS),

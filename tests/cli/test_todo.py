@@ -139,11 +139,23 @@ def test_many_ranges_together_have_the_limit_too(todos: None, fastzero: Run) -> 
     assert fastzero("todo", "done", "1-9000", "9001-18000").code == 2
 
 
-@pytest.mark.parametrize("verb", ["show", "edit"])
-def test_verbs_for_one_todo_take_one_id(verb: str, todos: None, fastzero: Run) -> None:
-    result = fastzero("todo", verb, "1-2", *(["-t", "x"] if verb == "edit" else []))
+def test_edit_takes_one_id(todos: None, fastzero: Run) -> None:
+    result = fastzero("todo", "edit", "1-2", "--title", "x")
     assert result.code == 2
     assert "one id" in result.err
+
+
+def test_show_takes_several(todos: None, fastzero: Run) -> None:
+    shown = json.loads(fastzero("todo", "show", "1-2", "-o", "json").out)
+    assert [todo["id"] for todo in shown] == [1, 2]
+
+
+def test_no_ids_from_standard_input_are_nothing_to_do(todos: None, fastzero: Run) -> None:
+    assert fastzero("todo", "done", "-", "-o", "json", stdin="") == (0, "[]\n", "")
+
+
+def test_no_ids_from_standard_input_never_purge_the_whole_trash(todos: None, fastzero: Run) -> None:
+    assert fastzero("todo", "purge", "-", "--yes", stdin="").code == 2
 
 
 # -- bulk verbs ------------------------------------------------------------------------------------------------
@@ -260,7 +272,7 @@ def test_an_empty_name_is_nobody_and_never_somebody_else(several: None, fastzero
     assert fastzero("todo", "list", "--user", "").code == 3
 
 
-@pytest.mark.parametrize("verb", [["show"], ["edit", "-t", "mine"], ["done"], ["trash"]])
+@pytest.mark.parametrize("verb", [["show"], ["edit", "--title", "mine"], ["done"], ["trash"]])
 def test_nobody_reaches_the_todos_of_another(verb: list[str], several: None, fastzero: Run) -> None:
     id = records(fastzero("todo", "list", "-u", "bob", "-o", "json"))[0]["id"]
     assert fastzero("todo", *verb, id, "-u", "ana").code == 3
@@ -292,7 +304,7 @@ def test_a_list_is_filtered_sorted_and_paged(words: list[str], ids: list[int], t
 
 
 def test_the_latest_change_comes_first(todos: None, fastzero: Run) -> None:
-    fastzero("todo", "edit", "2", "-t", "changed")
+    fastzero("todo", "edit", "2", "--title", "changed")
     assert _ids(fastzero, "--sort", "updated", "-r")[0] == 2
 
 
