@@ -3,6 +3,7 @@
 Names begin with FASTZERO_ in the environment, but for those that every container image uses: DATABASE_URL.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
     )
 
-    project: str = Field("fastzero", pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description="the stack to work on")
+    project: str = Field("fastzero", description="the stack to work on")
     database_url: SecretStr | None = Field(
         None, validation_alias=AliasChoices("DATABASE_URL"), description="a database to use instead of the stack's own"
     )
@@ -56,6 +57,13 @@ class Settings(BaseSettings):
     color: Color = Field("auto", description="whether to colour")
     no_input: bool = Field(False, description="never ask")
     home: Path = Field(user_data_path("fastzero"), description="where projects keep their state and data")
+
+    @field_validator("project")
+    @classmethod
+    def _usable_everywhere(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", value):
+            raise ValueError(f"{value!r} must be 1 to 40 of a-z, 0-9, - and _, and begin with a letter or digit")
+        return value
 
     @field_validator("home")
     @classmethod
@@ -90,8 +98,11 @@ def load_settings(**flags: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]).lower()
+        reason = first["msg"].removeprefix("Value error, ")
         raise InvalidInputError(
-            f"setting {name}: {first['msg']}", field=name, hint="See where it comes from: fastzero config"
+            f"setting {name}: {reason}",
+            field=name,
+            hint="It comes from a flag, the environment, .env or a fastzero.toml",
         ) from None
     except (SettingsError, ValueError, OSError) as error:
         raise InvalidInputError(f"the settings cannot be read: {error}", field="settings") from None

@@ -43,8 +43,9 @@ def owner_of(port: int) -> str:
 
 
 def taken_error(host: str, port: int) -> PortTakenError:
-    owner = owner_of(port) or "another process"
+    owner = owner_of(port)
+    stop = f"Stop {owner}, or give" if owner else "Give"
     return PortTakenError(
-        f"port {port} on {host} is taken by {owner}",
-        hint=f"Stop {owner}, or give the project another port: fastzero up --port {port + 1}",
+        f"port {port} on {host} is taken by {owner or 'another process'}",
+        hint=f"{stop} the project another port: fastzero up --port {port + 1}",
     )

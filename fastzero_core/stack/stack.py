@@ -97,16 +97,16 @@ class Stack:
         """
         timeout = timeout or self.settings.timeout
         with self.project.lock(timeout, self._notice):
-            kept = self._asked_port(port) or self._recorded_ports()
+            before = self._recorded_ports()
             for _ in range(PORT_RACES):
                 spec = self._decide(runtime, port)
                 try:
                     self._started_here = self._run(self._plan(spec, timeout), spec, timeout)
                     return self
                 except PortTakenError:
-                    if kept:
+                    self._record_ports(before)
+                    if before or self._asked_port(port):
                         raise
-                    self._forget_ports()
             raise PortTakenError("every port tried was taken before PostgreSQL could have it", hint="Try again")
 
     def plan(self, *, runtime: str | None = None, port: int | None = None) -> list[Action]:
@@ -238,10 +238,10 @@ class Stack:
         record = self.project.record
         return record.ports if record else {}
 
-    def _forget_ports(self) -> None:
+    def _record_ports(self, ports: dict[str, int]) -> None:
         record = self.project.record
         if record:
-            self.project.save(replace(record, ports={}))
+            self.project.save(replace(record, ports=ports))
 
     def _spec(self) -> StackSpec:
         record = self.project.record

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -77,6 +78,13 @@ def new_home() -> Iterator[Path]:
     yield home
     end_all(home)
     shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def listening(free_port: int) -> Iterator[int]:
+    """A port that this very process listens on."""
+    with socket.create_server(("127.0.0.1", free_port)):
+        yield free_port
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import os
 import socket
-from collections.abc import Iterator
 
 import pytest
 
@@ -10,13 +9,6 @@ from fastzero_core.errors import PortTakenError
 from fastzero_core.stack import ports
 
 HOST = "127.0.0.1"
-
-
-@pytest.fixture
-def listening(free_port: int) -> Iterator[int]:
-    """A port that this very process listens on."""
-    with socket.create_server((HOST, free_port)):
-        yield free_port
 
 
 def test_a_port_without_a_listener_is_free(free_port: int) -> None:

@@ -528,3 +528,12 @@ def test_a_project_that_never_got_a_port_can_be_destroyed(stack: Stack) -> None:
 
     assert not Path(record.data).exists()
     assert stack.project.record is None
+
+
+def test_a_port_that_was_asked_for_in_vain_is_not_kept(home: Path, free_port: int, listening: int) -> None:
+    stack = Stack("demo")
+    with pytest.raises(PortTakenError):
+        stack.up(port=listening)
+
+    assert stack.project.record is not None
+    assert stack.project.record.ports == {}
