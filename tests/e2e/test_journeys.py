@@ -4,8 +4,6 @@ import csv
 import io
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +31,7 @@ def answer(*words: str, stdin: str = "") -> Any:
     return json.loads(result.out)
 
 
+@pytest.mark.slow
 def test_from_nothing_to_todos_and_back(home: Path) -> None:
     (database,) = answer("up")
     assert (database["service"], database["state"], database["revision"]) == ("database", "running", "0002")
@@ -61,6 +60,7 @@ def test_from_nothing_to_todos_and_back(home: Path) -> None:
     assert script("todo", "list").code == 3
 
 
+@pytest.mark.slow
 def test_up_says_why_it_does_what_and_the_second_time_nothing(home: Path) -> None:
     planned = answer("up", "--dry-run")
     assert [action["verb"] for action in planned] == ["create", "migrate"]
@@ -209,11 +209,3 @@ def test_doctor_is_content_with_a_stack_that_runs(running: Stack, fastzero: Run)
     assert findings["database"]["result"] == "ok"
     assert {finding["result"] for finding in findings.values()} <= {"ok", "warning"}
     assert re.search(r"at head \(0002\)", findings["schema"]["found"])
-
-
-def test_the_example_of_the_library_runs_as_it_is_written(home: Path) -> None:
-    subprocess.run([sys.executable, "-c", EXAMPLE], check=True, capture_output=True, timeout=60)
-    (project,) = answer("ls")
-    assert (project["project"], project["state"]) == ("demo", "stopped")
-    script("up", "-p", "demo", "-q")
-    assert [todo["state"] for todo in answer("todo", "list", "-p", "demo")] == ["done"]

@@ -30,6 +30,7 @@ def test_the_list_of_commands_is_current() -> None:
     assert README.read_text(encoding="utf-8") == readme_with_reference(), "run: poe reference"
 
 
+@pytest.mark.slow
 def test_the_shell_examples_run_one_after_the_other(folder: Path) -> None:
     examples = "\n".join(_blocks("sh"))
     assert "fastzero up" in examples
