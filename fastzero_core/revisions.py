@@ -9,6 +9,10 @@ from .errors import InvalidInputError
 
 _IDENTIFIERS = ("revision", "down_revision")
 
+# Where Alembic keeps the revision a database is at, without an error where it keeps none yet.
+HAS_REVISION = "SELECT to_regclass('alembic_version') IS NOT NULL"
+CURRENT_REVISION = "SELECT version_num FROM alembic_version"
+
 
 def folder() -> Path:
     """Where the migrations are: beside this file in an installed wheel, else in the checkout."""

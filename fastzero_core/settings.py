@@ -28,6 +28,9 @@ from .errors import InvalidInputError
 PROJECT_FILE = Path("fastzero.toml")
 SECRETS_FOLDER = Path("/run/secrets")
 
+# PostgreSQL settings by which the stack reaches its database.
+DECIDED = {"port", "listen_addresses", "data_directory", "unix_socket_directories", "hba_file", "external_pid_file"}
+
 Output = Literal["table", "json", "ndjson", "csv", "tsv", "ids"]
 Color = Literal["auto", "always", "never"]
 
@@ -49,14 +52,26 @@ class Settings(BaseSettings):
         None, validation_alias=AliasChoices("DATABASE_URL"), description="a database to use instead of the stack's own"
     )
     user: str | None = Field(None, description="whose todos")
-    runtime: Literal["embedded"] | None = Field(None, description="where a new project's services run")
+    runtime: Literal["embedded", "docker"] | None = Field(None, description="where a new project's services run")
     database_port: int | None = Field(None, ge=1, le=65535, description="the database's port on 127.0.0.1")
+    app: bool = Field(True, description="whether the stack has the app, besides the database")
+    app_port: int | None = Field(None, ge=1, le=65535, description="the app's port on 127.0.0.1")
+    workers: int = Field(1, ge=1, le=64, description="processes that serve the app")
+    postgres_image: str = Field("postgres:18", description="the database's image, for the docker runtime")
+    python_image: str = Field("python:3.13-slim", description="what the app's image is built from")
     postgres_settings: dict[str, str] = Field({}, description="PostgreSQL settings of the stack's database")
     timeout: float = Field(60, gt=0, le=86_400, description="how long commands wait, in seconds")
     output: Output | None = Field(None, description="the format of results")
     color: Color = Field("auto", description="whether to colour")
     no_input: bool = Field(False, description="never ask")
     home: Path = Field(user_data_path("fastzero"), description="where projects keep their state and data")
+
+    @field_validator("postgres_settings")
+    @classmethod
+    def _not_ours(cls, value: dict[str, str]) -> dict[str, str]:
+        if taken := sorted(value.keys() & DECIDED):
+            raise ValueError(f"{', '.join(taken)} is decided by fastzero itself")
+        return value
 
     @field_validator("project")
     @classmethod
