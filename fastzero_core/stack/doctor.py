@@ -1,140 +1,130 @@
 """What keeps a stack from working: each finding with a stable code, what was seen, and what to do."""
 
-import shutil
+import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import FastZeroError
+from ..errors import DatabaseLoginError, FastZeroError
 from ..revisions import head_revision
 from ..settings import Settings
-from . import ports
-from .binaries import find_binaries
+from . import ports, probe
 from .plan import ServiceState
-from .project import HOST, Project, project_of
-from .stack import DEFAULT_PORTS, Stack
-from .user import service_user
+from .project import HOST
+from .runtime import Finding, disk_finding
+from .spec import APP_SERVICE, DATABASE_SERVICE, DEFAULT_PORTS
+from .stack import ServiceStatus, Stack
 
-LOW_DISK = 500 * 2**20  # bytes; PostgreSQL keeps up to a gigabyte of write-ahead log
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One check. `result` is ok, warning or failed; a warning stops nothing yet."""
-
-    code: str
-    result: str
-    found: str
-    remedy: str = ""
+MAX_SKEW = 2.0  # seconds; what this machine and the database write down would no longer be in order
 
 
-def examine(settings: Settings) -> list[Finding]:
-    """Every check on the settings' project, in the order in which `up` would meet the trouble."""
-    project = project_of(settings)
-    checks: tuple[Callable[[Project, Settings], Iterator[Finding]], ...] = (
-        _home,
-        _disk,
-        _account,
-        _binaries,
-        _port,
-        _secrets,
-        _stack,
-    )
-    return [finding for check in checks for finding in _safely(check, project, settings)]
+def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
+    """Every check on the settings' project, in the order in which `up` would meet the trouble.
+
+    With `fix` a database that was made with another password than the project has is given the project's.
+    """
+    stack = Stack(settings)
+    checks: list[Callable[[Stack], Iterator[Finding]]] = [_home, _disk, Stack.examine, _ports, _secrets, _services]
+    if fix:
+        checks.insert(0, _repair)
+    return [finding for check in checks for finding in _safely(check, stack)]
 
 
-def _safely(
-    check: Callable[[Project, Settings], Iterator[Finding]], project: Project, settings: Settings
-) -> Iterator[Finding]:
+def _safely(check: Callable[[Stack], Iterator[Finding]], stack: Stack) -> Iterator[Finding]:
     try:
-        yield from check(project, settings)
+        yield from check(stack)
     except FastZeroError as error:
         yield Finding(error.code, "failed", error.message, error.hint)
 
 
-def _home(project: Project, _: Settings) -> Iterator[Finding]:
-    import os
+def _repair(stack: Stack) -> Iterator[Finding]:
+    if stack.repair_password():
+        yield Finding("password", "fixed", "the database has the project's password again")
 
-    existing = _existing(project.home)
+
+def _home(stack: Stack) -> Iterator[Finding]:
+    existing = _existing(stack.project.home)
     if os.access(existing, os.W_OK):
-        yield Finding("home", "ok", str(project.home))
+        yield Finding("home", "ok", str(stack.project.home))
     else:
         yield Finding("home", "failed", f"{existing} is not writable", "Set FASTZERO_HOME to a folder of yours")
 
 
-def _disk(project: Project, _: Settings) -> Iterator[Finding]:
-    record = project.record
-    place = Path(record.data) if record and record.data else project.home
-    free = shutil.disk_usage(_existing(place)).free
-    found = f"{free / 2**30:.1f} GiB free at {place}"
-    yield (
-        Finding("disk", "ok", found)
-        if free > LOW_DISK
-        else Finding("disk", "failed", found, "Free some space, or set FASTZERO_HOME to another disk")
-    )
+def _disk(stack: Stack) -> Iterator[Finding]:
+    record = stack.project.record
+    place = Path(record.data) if record and record.data else stack.project.home
+    yield disk_finding("disk", _existing(place), "Free some space, or set FASTZERO_HOME to another disk")
 
 
-def _account(_: Project, __: Settings) -> Iterator[Finding]:
-    user = service_user()
-    yield Finding("account", "ok", f"PostgreSQL runs as {user.name}" if user else "PostgreSQL runs as you")
+def _ports(stack: Stack) -> Iterator[Finding]:
+    settings, record = stack.settings, stack.project.record
+    kept = record.ports if record else {}
+    running = stack.running()
+    asked = {DATABASE_SERVICE: settings.database_port, APP_SERVICE: settings.app_port if settings.app else None}
+    for service in asked if settings.app else (DATABASE_SERVICE,):
+        port = asked[service] or kept.get(service)
+        yield _port(service, port or DEFAULT_PORTS[service], is_fixed=port is not None, runs=service in running)
 
 
-def _binaries(project: Project, _: Settings) -> Iterator[Finding]:
-    binaries = find_binaries(_data_major(project))
-    yield Finding("postgres", "ok", f"PostgreSQL {binaries.version} in {binaries.folder}")
-
-
-def _port(project: Project, settings: Settings) -> Iterator[Finding]:
-    record = project.record
-    kept = record.ports.get("database") if record else None
-    port = settings.database_port or kept or DEFAULT_PORTS["database"]
+def _port(service: str, port: int, *, is_fixed: bool, runs: bool) -> Finding:
+    if runs:
+        return Finding("port", "ok", f"port {port} is this project's {service}")
     if ports.is_free(HOST, port):
-        yield Finding("port", "ok", f"port {port} is free")
-    elif record and _runs(settings):
-        yield Finding("port", "ok", f"port {port} is this project's")
-    elif kept or settings.database_port:
-        error = ports.taken_error(HOST, port)
-        yield Finding(error.code, "failed", error.message, error.hint)
-    else:
-        owner = ports.owner_of(port) or "another process"
-        yield Finding(
-            "port", "warning", f"port {port} is taken by {owner}", "Nothing to do: `up` takes the next free one"
-        )
+        return Finding("port", "ok", f"port {port} is free for the {service}")
+    error = ports.taken_error(service, HOST, port)
+    if is_fixed:
+        return Finding(error.code, "failed", error.message, error.hint)
+    return Finding("port", "warning", error.message, f"Nothing to do: `up` gives the {service} the next free one")
 
 
-def _secrets(project: Project, _: Settings) -> Iterator[Finding]:
-    if project.record and _data_major(project) is not None:
-        project.secret("database_password")
+def _secrets(stack: Stack) -> Iterator[Finding]:
+    record = stack.project.record
+    if record and record.initialised:
+        stack.project.secret("database_password")
         yield Finding("secrets", "ok", "the database's password is there")
 
 
-def _stack(_: Project, settings: Settings) -> Iterator[Finding]:
-    for service in Stack(settings).status():
+def _services(stack: Stack) -> Iterator[Finding]:
+    try:
+        services = stack.status()
+    except DatabaseLoginError as error:
+        yield Finding("password", "failed", error.message, error.hint)
+        return
+    for service in services:
         if service.state is ServiceState.UNHEALTHY:
             yield Finding(service.service, "failed", service.detail, "Start it anew: fastzero restart")
         elif service.state is not ServiceState.RUNNING:
             yield Finding(service.service, "warning", f"it is {service.state}", "Start it: fastzero up")
         else:
-            yield Finding(service.service, "ok", f"it answers on {service.address}")
-            yield from _schema(service.revision)
+            yield from _database(stack, service) if service.service == DATABASE_SERVICE else _app(service)
 
 
-def _schema(revision: str | None) -> Iterator[Finding]:
-    if revision == head_revision():
-        yield Finding("schema", "ok", f"at head ({revision})")
+def _database(stack: Stack, service: ServiceStatus) -> Iterator[Finding]:
+    yield Finding(service.service, "ok", f"it answers on {service.address}")
+    yield _schema(service.revision)
+    yield _clock(probe.clock_skew(stack.database_url))
+
+
+def _app(service: ServiceStatus) -> Iterator[Finding]:
+    host, _, port = service.address.rpartition(":")
+    reason = probe.not_ready(host, int(port))
+    if reason:
+        yield Finding(service.service, "failed", f"it is not ready: {reason}", "See its log: fastzero logs app")
     else:
-        found = f"at {revision or 'base'}; head is {head_revision()}"
-        yield Finding("schema", "failed", found, "Bring it to head: fastzero migrate")
+        yield Finding(service.service, "ok", f"it is ready on http://{service.address}")
 
 
-def _runs(settings: Settings) -> bool:
-    return any(service.state is ServiceState.RUNNING for service in Stack(settings).status())
+def _schema(revision: str | None) -> Finding:
+    if revision == head_revision():
+        return Finding("schema", "ok", f"at head ({revision})")
+    found = f"at {revision or 'base'}; head is {head_revision()}"
+    return Finding("schema", "failed", found, "Bring it to head: fastzero migrate")
 
 
-def _data_major(project: Project) -> int | None:
-    record = project.record
-    version = Path(record.data) / "PG_VERSION" if record and record.data else None
-    return int(version.read_text()) if version and version.exists() else None
+def _clock(skew: float) -> Finding:
+    if abs(skew) <= MAX_SKEW:
+        return Finding("clock", "ok", "the database's clock is this machine's")
+    found = f"the database's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this machine's"
+    return Finding("clock", "warning", found, "Set both clocks by the network; Docker Desktop: restart it")
 
 
 def _existing(path: Path) -> Path:

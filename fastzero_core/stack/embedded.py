@@ -5,21 +5,26 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 import psutil
 
-from ..errors import ProjectNotFoundError, UnhealthyError
+from .. import __version__
+from ..errors import InvalidInputError, ProjectNotFoundError, UnhealthyError
 from .binaries import Binaries, find_binaries, reachable_by
-from .plan import Action, ObservedService, ServiceState, Verb
+from .plan import Action, Observed, ObservedService, ServiceState, Verb
 from .ports import is_free, taken_error
 from .process import LogLine, Processes, ProcessRecord, wait_until
-from .project import DATABASE, ROLE, Project, make_folder
-from .spec import ServiceSpec, StackSpec
+from .project import DATABASE, HOST, ROLE, Project, make_folder
+from .runtime import Finding
+from .spec import DATABASE_SERVICE, ServiceSpec, StackSpec
 from .user import ServiceUser, service_user
 
 # As root, what PostgreSQL's own user must reach and the project's folder does not let it.
@@ -29,27 +34,30 @@ LAST_GASP = 10  # seconds for a killed command's initdb to notice that nobody li
 NO_PROCESS = 2**31 - 1  # beyond every system's largest pid
 STILL_IN_USE = "shared memory block"
 PORT_IN_USE = "could not bind"
+KILLED_BY = 128  # a shell's exit code is this and the signal's number
+NOT_THE_STACKS = ("DATABASE_URL", "SECRET_KEY", "PGPASSWORD")  # what may mean another database, and other secrets
 
 
 class EmbeddedRuntime:
     """One project's services as local processes."""
 
     name = "embedded"
+    unfinished = False  # a data directory is whole, or it does not exist
 
     def __init__(self, project: Project) -> None:
         self._project = project
         self._processes = Processes(project.folder)
 
-    def observe(self, spec: StackSpec) -> dict[str, ObservedService]:
-        return {service.name: self._observe(service) for service in spec.services}
+    def observe(self, spec: StackSpec) -> Observed:
+        return Observed({service.name: self._observe(service) for service in spec.services})
 
-    def apply(self, action: Action, spec: StackSpec, *, timeout: float) -> None:
+    def apply(self, action: Action, spec: StackSpec, *, timeout: float, tell: Callable[[str], None]) -> None:
         service = spec.service(action.service)
         match action.verb:
-            case Verb.CREATE:
+            case Verb.CREATE if service.name == DATABASE_SERVICE:
                 self._initialise()
                 self._start(service, timeout)
-            case Verb.START:
+            case Verb.CREATE | Verb.START:
                 self._start(service, timeout)
             case Verb.RECREATE:
                 self._stop(service)
@@ -59,14 +67,66 @@ class EmbeddedRuntime:
             case Verb.DESTROY:
                 self._destroy()
 
+    def settle(self) -> None:
+        """Nothing is kept to go back to."""
+
+    def roll_back(self, action: Action, spec: StackSpec) -> None:
+        """Stop what was started; a data directory that is whole stays."""
+        self._stop(spec.service(action.service))
+
+    def finish_down(self) -> None:
+        """Nothing is left behind the processes."""
+
     def is_alive(self, service: str) -> bool:
         return self._processes.find(service) is not None
 
     def evidence(self, service: str) -> str:
         return "\n".join(line.text for line in self._processes.logs([service], tail=EVIDENCE_LINES))
 
-    def logs(self, services: Sequence[str], *, tail: int | None, follow: bool) -> Iterator[LogLine]:
-        return self._processes.logs(services, tail=tail, follow=follow)
+    def logs(
+        self, services: Sequence[str], *, tail: int | None, follow: bool, since: datetime | None
+    ) -> Iterator[LogLine]:
+        return self._processes.logs(services, tail=tail, follow=follow, since=since)
+
+    def execute(self, service: str, command: Sequence[str], *, interactive: bool) -> int:
+        """Run a command beside the service, with the stack's database and the programs of both at hand."""
+        if not self.is_alive(service):
+            raise UnhealthyError(f"{service} is not running", hint="Start it: fastzero up")
+        programs = [str(Path(sys.executable).parent), str(self.binaries().folder), os.environ.get("PATH", "")]
+        environment = {**self._environment(), **self._client_variables(), "PATH": os.pathsep.join(programs)}
+        # Ctrl-C reaches the command as well, and what comes of it is the command's to say.
+        handler = signal.signal(signal.SIGINT, lambda *_: None) if interactive else None
+        try:
+            code = subprocess.run(command, env=environment).returncode
+        except (FileNotFoundError, PermissionError) as error:
+            raise InvalidInputError(f"cannot run {command[0]!r}: {error.strerror}", field="command") from error
+        finally:
+            if interactive:
+                signal.signal(signal.SIGINT, handler)
+        return code if code >= 0 else KILLED_BY - code
+
+    def repair_password(self) -> None:
+        """Set the role's password on the data itself, while no server has it."""
+        record = self._processes.find(DATABASE_SERVICE)
+        if record:
+            self._processes.stop(DATABASE_SERVICE, stop_signal=signal.SIGINT, timeout=60)
+        password = self._project.secret("database_password")
+        statement = f"ALTER ROLE {ROLE} PASSWORD '{password}'\n"
+        _run(_single_user(self.binaries(), self._existing_data()), service_user(), statement)
+
+    def examine(self, spec: StackSpec) -> Iterator[Finding]:
+        """The account and the binaries that PostgreSQL runs with, and what a killed initialisation left."""
+        user = service_user()
+        yield Finding("account", "ok", f"PostgreSQL runs as {user.name}" if user else "PostgreSQL runs as you")
+        binaries = find_binaries(self._data_major())
+        yield Finding("postgres", "ok", f"PostgreSQL {binaries.version} in {binaries.folder}")
+        if self.data and (unfinished := _unfinished(self.data)):
+            yield Finding(
+                "initialisation",
+                "warning",
+                f"an initialisation did not end, and left {unfinished[0]}",
+                "Nothing to do: `up` removes it",
+            )
 
     @property
     def data(self) -> Path | None:
@@ -90,14 +150,17 @@ class EmbeddedRuntime:
                 config_hash=record.config_hash,
                 pid=record.pid,
                 started_at=record.started_at,
-                version=f"PostgreSQL {self._data_major()}",
+                version=self._version(service),
             )
-        major = self._data_major()
-        if major is None:
-            return ObservedService(service.name, ServiceState.ABSENT)
         crashed = self._processes.recorded(service.name) is not None
+        has_data = service.name == DATABASE_SERVICE and self._data_major() is not None
+        if not has_data and not crashed:
+            return ObservedService(service.name, ServiceState.ABSENT)
         detail = "its process is gone without having been stopped" if crashed else "it is stopped"
-        return ObservedService(service.name, ServiceState.STOPPED, detail, version=f"PostgreSQL {major}")
+        return ObservedService(service.name, ServiceState.STOPPED, detail, version=self._version(service))
+
+    def _version(self, service: ServiceSpec) -> str:
+        return f"PostgreSQL {self._data_major()}" if service.name == DATABASE_SERVICE else f"fastzero {__version__}"
 
     def _data_major(self) -> int | None:
         try:
@@ -128,11 +191,7 @@ class EmbeddedRuntime:
         binaries = self.binaries()
         cluster = work / "cluster"
         _run(_initdb(binaries, cluster, password_file), user)
-        _run(
-            [binaries.program("postgres"), "--single", "-c", "exit_on_error=on", "-D", str(cluster), "postgres"],
-            user,
-            f"CREATE DATABASE {DATABASE}\n",
-        )
+        _run(_single_user(binaries, cluster), user, f"CREATE DATABASE {DATABASE}\n")
         return cluster
 
     def _place_data(self, user: ServiceUser | None) -> Path:
@@ -146,26 +205,28 @@ class EmbeddedRuntime:
         if user and not user.can_enter(self._project.folder):
             data = SHARED_HOME / "clusters" / f"{self._project.name}-{secrets.token_hex(4)}"
             make_folder(data.parent, 0o711)
-        self._project.save(type(record)(record.runtime, record.ports, str(data)))
+        self._project.save(replace(record, data=str(data)))
         return data
 
     def _start(self, service: ServiceSpec, timeout: float) -> None:
+        # The workers of a parent that was killed are a moment behind it.
+        crashed = self._processes.recorded(service.name) is not None
+        if not wait_until(lambda: is_free(service.host, service.port), LAST_GASP if crashed else 0):
+            raise taken_error(service.name, service.host, service.port)
+        if service.name == DATABASE_SERVICE:
+            self._start_database(service, timeout)
+        else:
+            self._launch(service, [sys.executable, "-m", "fastzero_cli", *service.command], None)
+
+    def _start_database(self, service: ServiceSpec, timeout: float) -> None:
         deadline = time.monotonic() + timeout
-        data, binaries = self._existing_data(), self.binaries()
+        data, binaries, user = self._existing_data(), self.binaries(), service_user()
         _remove_unfinished(data)
         _disown_reused_pids(data)
-        if not is_free(service.host, service.port):
-            raise taken_error(service.host, service.port)
         log = self._processes.log_file(service.name, "stderr")
         while True:
             written = log.stat().st_size if log.exists() else 0
-            started = self._processes.start(
-                service.name,
-                _postgres(binaries, data, service),
-                config_hash=service.config_hash,
-                settings=service.settings(),
-                user=service_user(),
-            )
+            started = self._launch(service, _postgres(binaries, data, service), user)
             self._wait_for(service.name, data, started, deadline)
             if self.is_alive(service.name):
                 return
@@ -179,12 +240,40 @@ class EmbeddedRuntime:
                 time.sleep(0.1)
                 continue
             if PORT_IN_USE in said:
-                raise taken_error(service.host, service.port)
+                raise taken_error(service.name, service.host, service.port)
             raise UnhealthyError(
                 f"{service.name} ended while it was starting",
                 hint=f"Its log says why: fastzero logs -p {self._project.name}",
                 evidence="\n".join(said.splitlines()[-EVIDENCE_LINES:]),
             )
+
+    def _launch(self, service: ServiceSpec, command: Sequence[str], user: ServiceUser | None) -> ProcessRecord:
+        environment = None if user else {**self._environment(), **service.variables}
+        return self._processes.start(
+            service.name,
+            command,
+            config_hash=service.config_hash,
+            settings=service.settings(),
+            environment=environment,
+            user=user,
+        )
+
+    def _environment(self) -> dict[str, str]:
+        """The environment, in which fastzero finds this project; the secrets stay in the project's files."""
+        inherited = {name: value for name, value in os.environ.items() if name not in NOT_THE_STACKS}
+        return {**inherited, "FASTZERO_PROJECT": self._project.name, "FASTZERO_HOME": str(self._project.home)}
+
+    def _client_variables(self) -> dict[str, str]:
+        """By what PostgreSQL's own programs find the database; in a container it is on their socket."""
+        record = self._project.record
+        assert record is not None, "nothing runs before there is a record"
+        return {
+            "PGHOST": HOST,
+            "PGPORT": str(record.ports[DATABASE_SERVICE]),
+            "PGUSER": ROLE,
+            "PGDATABASE": DATABASE,
+            "PGPASSWORD": self._project.secret("database_password"),
+        }
 
     def _wait_for(self, name: str, data: Path, started: ProcessRecord, deadline: float) -> None:
         wait_until(lambda: _is_ready(data, started) or not self.is_alive(name), deadline - time.monotonic())
@@ -196,8 +285,8 @@ class EmbeddedRuntime:
         return data
 
     def _stop(self, service: ServiceSpec) -> None:
-        # SIGINT: PostgreSQL's fast shutdown, which ends sessions and writes a checkpoint.
-        self._processes.stop(service.name, stop_signal=signal.SIGINT, timeout=service.stop_timeout)
+        stop_signal = signal.Signals[service.stop_signal]
+        self._processes.stop(service.name, stop_signal=stop_signal, timeout=service.stop_timeout)
 
     def _destroy(self) -> None:
         if self.data is None:
@@ -228,12 +317,17 @@ def _initdb(binaries: Binaries, cluster: Path, password_file: Path) -> list[str]
     ]
 
 
+def _single_user(binaries: Binaries, data: Path) -> list[str]:
+    return [binaries.program("postgres"), "--single", "-c", "exit_on_error=on", "-D", str(data), "postgres"]
+
+
 def _postgres(binaries: Binaries, data: Path, service: ServiceSpec) -> list[str]:
     settings = {
         "listen_addresses": service.host,
         "port": str(service.port),
         # Relative to the data directory: a socket's path may have 107 bytes only, and a project's folder may be deep.
         "unix_socket_directories": ".",
+        "log_timezone": "UTC",
         **service.configuration,
     }
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -307,8 +401,12 @@ def _written_since(log: Path, offset: int) -> str:
 
 def _remove_unfinished(data: Path) -> None:
     """Remove what a killed initialisation left; its initdb may live on for a moment and write."""
-    for leftover in data.parent.glob(f".{data.name}.init-*"):
+    for leftover in _unfinished(data):
         wait_until(partial(_is_removed, leftover), LAST_GASP)
+
+
+def _unfinished(data: Path) -> list[Path]:
+    return list(data.parent.glob(f".{data.name}.init-*"))
 
 
 def _is_removed(folder: Path) -> bool:

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Collection
 
 from ..errors import PortTakenError
+from .spec import APP_SERVICE
 
 TRIES = 200
 
@@ -42,10 +43,14 @@ def owner_of(port: int) -> str:
         return ""
 
 
-def taken_error(host: str, port: int) -> PortTakenError:
+def taken_error(service: str, host: str, port: int, flag: str = "") -> PortTakenError:
+    """The error that names who has the port, and the `flag` that chooses another: by default that of `up`."""
     owner = owner_of(port)
-    stop = f"Stop {owner}, or give" if owner else "Give"
-    return PortTakenError(
+    remedy = f"Stop {owner}, or choose" if owner else "Choose"
+    flag = flag or ("fastzero up --app-port" if service == APP_SERVICE else "fastzero up --port")
+    error = PortTakenError(
         f"port {port} on {host} is taken by {owner or 'another process'}",
-        hint=f"{stop} the project another port: fastzero up --port {port + 1}",
+        hint=f"{remedy} another port: {flag} {port + 1}",
     )
+    error.service = service
+    return error

@@ -1,11 +1,18 @@
-"""Whether a database is truly there: a login over TCP with the real password, answered by a query.
+"""Whether a database is truly there: a login over TCP with the real password, answered by a query. And the app.
 
 Through psycopg alone: a check that runs at every `up` need not load SQLAlchemy.
 """
 
+import json
+import time
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+
 from ..driver_errors import translate
+from ..revisions import CURRENT_REVISION, HAS_REVISION
 
 TIMEOUT = 2  # seconds for one try
+APP_TIMEOUT = 5  # the app itself waits for the database before it says what is missing
 
 
 def revision_of(url: str, *, timeout: int = TIMEOUT) -> str | None:
@@ -14,8 +21,40 @@ def revision_of(url: str, *, timeout: int = TIMEOUT) -> str | None:
 
     try:
         with psycopg.connect(url, connect_timeout=timeout, application_name="fastzero", autocommit=True) as connection:
-            known = connection.execute("SELECT to_regclass('alembic_version') IS NOT NULL").fetchone()
-            row = known and known[0] and connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            known = connection.execute(HAS_REVISION).fetchone()
+            row = known and known[0] and connection.execute(CURRENT_REVISION).fetchone()
             return row[0] if row else None
     except psycopg.Error as error:
         raise translate(error) from error
+
+
+def clock_skew(url: str) -> float:
+    """By how many seconds the database's clock is ahead of this machine's."""
+    import psycopg
+
+    try:
+        with psycopg.connect(url, connect_timeout=TIMEOUT, application_name="fastzero", autocommit=True) as connection:
+            before = time.time()
+            row = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+            assert row is not None
+            return float(row[0]) - (before + time.time()) / 2
+    except psycopg.Error as error:
+        raise translate(error) from error
+
+
+def not_ready(host: str, port: int) -> str:
+    """Why the app there is not ready, in its own words; empty if it is."""
+    connection = HTTPConnection(host, port, timeout=APP_TIMEOUT)
+    try:
+        connection.request("GET", "/readyz")
+        response = connection.getresponse()
+        answer = response.read()
+        if response.status == HTTPStatus.OK:
+            return ""
+        if response.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            return str(json.loads(answer)["reason"])
+        return f"it answers {response.status} {response.reason}"
+    except (OSError, HTTPException, ValueError, KeyError) as error:
+        return f"{type(error).__name__}: {error}"
+    finally:
+        connection.close()

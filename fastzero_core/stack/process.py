@@ -6,6 +6,7 @@ until its record is written: there is no moment in which it runs and nobody can 
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -13,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from .project import make_folder, write_atomically
 from .user import ServiceUser
 
 LOG_MAX = 10 * 2**20  # bytes; a longer log is set aside when its service starts
+_LEADING_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 STREAMS = ("stdout", "stderr")
 SAME_MOMENT = 1.0  # seconds; start times are computed from a clock that may be set
 
@@ -123,11 +127,24 @@ class Processes:
     def log_file(self, name: str, stream: str) -> Path:
         return self._logs / f"{name}.{stream}.log"
 
-    def logs(self, names: Sequence[str], *, tail: int | None = None, follow: bool = False) -> Iterator[LogLine]:
-        """The lines of these processes' logs, the last `tail` of each; with `follow` also those to come, for ever."""
+    def logs(
+        self,
+        names: Sequence[str],
+        *,
+        tail: int | None = None,
+        follow: bool = False,
+        since: datetime | None = None,
+    ) -> Iterator[LogLine]:
+        """The lines of these processes' logs, the last `tail` of each; with `follow` also those to come, for ever.
+
+        `since` goes by the time that a line begins with, as PostgreSQL and the app write it; a line without one
+        belongs to the line before.
+        """
         readers = [_LogReader(name, stream, self.log_file(name, stream)) for name in names for stream in STREAMS]
         for reader in readers:
             lines = [*reader.new_lines(), *([] if follow else reader.last_words())]
+            if since is not None:
+                lines = list(dropwhile(partial(_is_before, since), lines))
             yield from lines if tail is None else lines[len(lines) - tail if tail < len(lines) else 0 :]
         while follow:
             new = [line for reader in readers for line in reader.new_lines()]
@@ -174,6 +191,11 @@ class _LogReader:
 
     def _line(self, text: bytes) -> LogLine:
         return LogLine(self._name, self._stream, text.decode("utf-8", "replace"))
+
+
+def _is_before(moment: datetime, line: LogLine) -> bool:
+    match = _LEADING_TIME.match(line.text)
+    return match is None or datetime.fromisoformat(match[0]).replace(tzinfo=UTC) < moment
 
 
 def is_alive(record: ProcessRecord) -> bool:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 ROLE = "fastzero"
 DATABASE = "fastzero"
+SECRETS = ("database_password", "secret_key")
 LOCK_NOTICE = 0.5  # seconds of waiting before it is worth a word
 
 
@@ -37,6 +38,7 @@ class ProjectRecord:
     runtime: str
     ports: dict[str, int] = field(default_factory=dict)
     data: str = ""
+    initialised: bool = False  # whether the database has ever been ready
 
 
 class Project:
@@ -91,6 +93,22 @@ class Project:
         if self.folder.exists():
             shutil.rmtree(self.folder)
 
+    def container_secret(self, name: str) -> Path:
+        """A copy of a secret for a container to read: its user is another, so the folder guards it, not its mode.
+
+        `database_url` is the database's URL as it is inside the project's network.
+        """
+        value = self._url_inside() if name == "database_url" else self.secret(name)
+        path = self.folder / "container-secrets" / name
+        make_folder(path.parent, 0o700)
+        if not path.exists() or path.read_text(encoding="utf-8") != value:
+            write_atomically(path, value)
+            path.chmod(0o444)
+        return path
+
+    def _url_inside(self) -> str:
+        return url(self.secret("database_password"), 5432, host="database")
+
     def _secret_file(self, name: str) -> Path:
         return self.folder / "secrets" / name
 
@@ -126,8 +144,8 @@ class Project:
         return url(self.secret("database_password"), record.ports["database"])
 
 
-def url(password: str, port: int, database: str = DATABASE) -> str:
-    return f"postgresql://{ROLE}:{quote(password, safe='')}@{HOST}:{port}/{database}"
+def url(password: str, port: int, *, host: str = HOST) -> str:
+    return f"postgresql://{ROLE}:{quote(password, safe='')}@{host}:{port}/{DATABASE}"
 
 
 def project_of(settings: "Settings") -> Project:

@@ -1,29 +1,74 @@
 """What a runtime must do. `Stack` knows no more of it than this."""
 
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
-from .plan import Action, ObservedService
+from .plan import Action, Observed
 from .process import LogLine
 from .spec import StackSpec
+
+LOW_DISK = 500 * 2**20  # bytes; PostgreSQL keeps up to a gigabyte of write-ahead log
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check of `fastzero doctor`. `result` is ok, fixed, warning or failed; a warning stops nothing yet."""
+
+    code: str
+    result: str
+    found: str
+    remedy: str = ""
+
+
+def disk_finding(code: str, place: Path, remedy: str) -> Finding:
+    """Whether there is room for what PostgreSQL writes."""
+    free = shutil.disk_usage(place).free
+    found = f"{free / 2**30:.1f} GiB free at {place}"
+    return Finding(code, "ok", found) if free > LOW_DISK else Finding(code, "failed", found, remedy)
 
 
 class Runtime(Protocol):
     """Where a project's services run."""
 
     name: str
+    unfinished: bool
+    """Whether the data that was started on may come from an initialisation that never ended."""
 
-    def observe(self, spec: StackSpec) -> dict[str, ObservedService]:
-        """Every service of the spec as it is now. Changes nothing."""
+    def observe(self, spec: StackSpec) -> Observed:
+        """Every service of the spec as it is now, but for the schema. Changes nothing."""
 
-    def apply(self, action: Action, spec: StackSpec, *, timeout: float) -> None:
-        """Do one action on one service. Raises PortTakenError, UnhealthyError, VersionMismatchError."""
+    def apply(self, action: Action, spec: StackSpec, *, timeout: float, tell: Callable[[str], None]) -> None:
+        """Do one action. Raises PortTakenError, UnhealthyError, VersionMismatchError, ImageError."""
+
+    def settle(self) -> None:
+        """All actions went well: let go of what was kept to go back to."""
+
+    def roll_back(self, action: Action, spec: StackSpec) -> None:
+        """Undo one action of a run that failed, as far as nothing that was there before is touched."""
+
+    def finish_down(self) -> None:
+        """Remove what is left once no service runs."""
 
     def is_alive(self, service: str) -> bool:
         """Whether there is still something to wait for."""
 
     def evidence(self, service: str) -> str:
-        """What a failed service left behind: its last log lines."""
+        """What a failed service left behind: its state and last log lines."""
 
-    def logs(self, services: Sequence[str], *, tail: int | None, follow: bool) -> Iterator[LogLine]:
+    def logs(
+        self, services: Sequence[str], *, tail: int | None, follow: bool, since: datetime | None
+    ) -> Iterator[LogLine]:
         """The services' logs, line by line."""
+
+    def execute(self, service: str, command: Sequence[str], *, interactive: bool) -> int:
+        """Run a command where the service runs, with this process's streams. Returns its exit code."""
+
+    def repair_password(self) -> None:
+        """Give the running database's role the password that the project has; it may be stopped afterwards."""
+
+    def examine(self, spec: StackSpec) -> Iterator[Finding]:
+        """What there is to know of this runtime before it works. Changes nothing."""

@@ -2,37 +2,61 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .project import HOST
+from ..errors import InvalidInputError
+from .project import DATABASE, HOST, ROLE
 
 if TYPE_CHECKING:
     from ..settings import Settings
 
 DATABASE_SERVICE = "database"
+APP_SERVICE = "app"
+DATABASE_PORT, APP_PORT = 5432, 8000
+DEFAULT_PORTS = {DATABASE_SERVICE: DATABASE_PORT, APP_SERVICE: APP_PORT}
+BUILTIN_LOCALE_SINCE = 17
 
 
 @dataclass(frozen=True)
 class ServiceSpec:
-    """One service: where it listens, how it is configured, which secrets it is handed, how it is stopped."""
+    """One service: what it runs, where it listens, how it is configured, which secrets it is handed, how it is stopped.
+
+    `port` is the one on `host`, `container_port` the one inside a container. `base_image` is set where the image is
+    built from it. `configuration` are the server's own settings.
+    """
 
     name: str
     port: int
     host: str = HOST
+    container_port: int = 0
+    image: str = ""
+    base_image: str = ""
     configuration: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    command: tuple[str, ...] = ()
+    health_command: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     depends_on: tuple[str, ...] = ()
-    stop_timeout: float = 60  # seconds; less can cut a checkpoint short
+    stop_signal: str = "SIGTERM"
+    stop_timeout: float = 10  # seconds
 
     def settings(self) -> dict[str, str]:
         """Everything whose change means that the service must be recreated, as flat text."""
-        return {"host": self.host, "port": str(self.port), **self.configuration}
+        image = {"image": self.image} if self.image else {}
+        command = {"command": " ".join(self.command)} if self.command else {}
+        return {"host": self.host, "port": str(self.port), **image, **command, **self.variables, **self.configuration}
 
     @property
     def config_hash(self) -> str:
         return hashlib.sha256(json.dumps(self.settings(), sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def major(self) -> int:
+        """The major version that a PostgreSQL image is of."""
+        return major_of(self.image)
 
 
 @dataclass(frozen=True)
@@ -50,15 +74,39 @@ class StackSpec:
         return tuple(service.name for service in self.services)
 
 
-def stack_spec(settings: "Settings", ports: Mapping[str, int]) -> StackSpec:
-    """The stack that the settings ask for, on the ports that the project was given."""
-    database = ServiceSpec(
-        name=DATABASE_SERVICE,
-        port=ports[DATABASE_SERVICE],
-        configuration=dict(settings.postgres_settings),
-        secrets=("database_password",),
-    )
-    return StackSpec(settings.project, (database,))
+def stack_spec(settings: "Settings", ports: Mapping[str, int], *, app_image: str = "", app: bool = False) -> StackSpec:
+    """The stack that the settings ask for, on the ports that the project was given.
+
+    With `app_image` its services are containers. Raises InvalidInputError for an image without a major version.
+    """
+    in_containers = bool(app_image)
+    services = [_database(settings, ports[DATABASE_SERVICE], in_containers)]
+    if app:
+        services.append(_app(settings, ports, app_image))
+    return StackSpec(settings.project, tuple(services))
+
+
+def major_of(image: str) -> int:
+    """18 of `postgres:18`, `postgres:18.1-bookworm` or `registry:5000/postgres:18`. Raises InvalidInputError."""
+    tag = image.rpartition("/")[2].partition("@")[0].partition(":")[2]
+    match = re.match(r"(\d+)(?:[.-]|$)", tag)
+    if not match:
+        raise InvalidInputError(
+            f"image {image!r} has no major version in its tag",
+            field="postgres_image",
+            hint="Data of one major version does not start under another: name it, as postgres:18",
+        )
+    return int(match[1])
+
+
+def data_mount(major: int) -> str:
+    """Where the official image wants its volume, which moved with 18."""
+    return "/var/lib/postgresql" if major >= 18 else "/var/lib/postgresql/data"
+
+
+def volume_name(project: str) -> str:
+    """The volume that has a project's data."""
+    return f"fastzero-{project}-{DATABASE_SERVICE}"
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
@@ -70,3 +118,50 @@ def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         if before.get(name) != after.get(name)
     ]
     return ", ".join(parts)
+
+
+def _database(settings: "Settings", port: int, in_containers: bool) -> ServiceSpec:
+    return ServiceSpec(
+        name=DATABASE_SERVICE,
+        port=port,
+        container_port=DATABASE_PORT,
+        image=settings.postgres_image if in_containers else "",
+        configuration=dict(settings.postgres_settings),
+        variables=_postgres_variables(settings.postgres_image) if in_containers else {},
+        health_command=("pg_isready", "-h", "127.0.0.1", "-U", ROLE, "-d", DATABASE),
+        secrets=("database_password",),
+        stop_signal="SIGINT",  # PostgreSQL's fast shutdown, which ends sessions and writes a checkpoint
+        stop_timeout=60,  # less can cut the checkpoint short
+    )
+
+
+def _postgres_variables(image: str) -> dict[str, str]:
+    """What the official image is told: https://hub.docker.com/_/postgres"""
+    # The builtin locale depends on no C library, whose next version would sort differently.
+    builtin = "--locale-provider=builtin --builtin-locale=C.UTF-8"
+    locale = builtin if major_of(image) >= BUILTIN_LOCALE_SINCE else "--locale=C.UTF-8"
+    return {
+        "POSTGRES_USER": ROLE,
+        "POSTGRES_DB": DATABASE,
+        "POSTGRES_PASSWORD_FILE": "/run/secrets/database_password",
+        "POSTGRES_INITDB_ARGS": f"--encoding=UTF8 {locale} --data-checksums",
+    }
+
+
+def _app(settings: "Settings", ports: Mapping[str, int], image: str) -> ServiceSpec:
+    port = ports[APP_SERVICE]
+    listen = ("--host", "0.0.0.0") if image else ("--host", HOST, "--port", str(port))  # noqa: S104 - in a container
+    url = f"http://127.0.0.1:{APP_PORT}/readyz"
+    return ServiceSpec(
+        name=APP_SERVICE,
+        port=port,
+        container_port=APP_PORT,
+        image=image,
+        base_image=settings.python_image if image else "",
+        # Inside their own network the database's port never changes.
+        variables={} if image else {"FASTZERO_DATABASE_PORT": str(ports[DATABASE_SERVICE])},
+        command=("serve", *listen, "--workers", str(settings.workers)),
+        health_command=("python", "-c", f"import urllib.request; urllib.request.urlopen({url!r}, timeout=2)"),
+        secrets=("database_url", "secret_key"),
+        depends_on=(DATABASE_SERVICE,),
+    )

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import import_module
@@ -20,15 +20,14 @@ from ..errors import (
 from ..revisions import head_revision
 from ..settings import Settings, load_settings
 from . import plan, ports, probe
-from .embedded import EmbeddedRuntime
 from .plan import Action, Observed, ObservedService, ServiceState, Verb
 from .process import LogLine
-from .project import DATABASE, HOST, ROLE, Project, ProjectRecord, project_of, projects, url
-from .runtime import Runtime
-from .spec import DATABASE_SERVICE, StackSpec, stack_spec
+from .project import DATABASE, HOST, ROLE, SECRETS, Project, ProjectRecord, project_of, projects, url
+from .runtime import Finding, Runtime
+from .spec import APP_SERVICE, DATABASE_SERVICE, DEFAULT_PORTS, ServiceSpec, StackSpec, stack_spec
 
-DEFAULT_PORTS = {DATABASE_SERVICE: 5432}
-RUNTIMES: dict[str, Callable[[Project], Runtime]] = {"embedded": EmbeddedRuntime}
+ALL_SERVICES = (DATABASE_SERVICE, APP_SERVICE)
+RUNTIMES = ("embedded", "docker")
 PORT_RACES = 5  # how often a port may be lost between the check and the start
 POLL = 0.05  # seconds between two probes
 PATIENCE = 10  # seconds for a process that runs and does not answer, before it is started anew
@@ -85,35 +84,64 @@ class Stack:
         self.project = project_of(self.settings)
         self._tell = on_event or (lambda event: None)
         self._started_here = False
+        self._made: Runtime | None = None
 
     # -- commands ----------------------------------------------------------------------------------------------
 
-    def up(self, *, runtime: str | None = None, port: int | None = None, timeout: float | None = None) -> Self:
-        """Make the stack run, its database answer and its schema be at head; nothing happens if all that is so.
+    def up(
+        self,
+        *,
+        runtime: str | None = None,
+        port: int | None = None,
+        app_port: int | None = None,
+        app: bool | None = None,
+        build: bool = False,
+        pull: bool = False,
+        keep: bool = False,
+        timeout: float | None = None,
+    ) -> Self:
+        """Make the stack run, its database answer, its schema be at head and its app be ready; nothing if all is so.
 
-        The first `up` chooses the runtime and the ports, later ones keep them. `port` is the database's; `timeout`
-        is in seconds and bounds each wait. Raises LockedError, PortTakenError, VersionMismatchError,
-        SchemaNewerError, DatabaseLoginError, UnhealthyError.
+        The first `up` chooses the runtime and the ports, later ones keep them; `port` is the database's. Without `app`
+        only the database runs. `build` and `pull` renew the images. After a failure what this run made is undone,
+        unless `keep`. `timeout` is in seconds and bounds each wait.
+        Raises LockedError, PortTakenError, VersionMismatchError, SchemaNewerError, DatabaseLoginError, ImageError,
+        UnhealthyError.
         """
         timeout = timeout or self.settings.timeout
+        asked = self._asked_ports(port, app_port)
         with self.project.lock(timeout, self._notice):
             before = self._recorded_ports()
             for _ in range(PORT_RACES):
-                spec = self._decide(runtime, port)
+                spec = self._decide(runtime, asked, self._services(app))
                 try:
-                    self._started_here = self._run(self._plan(spec, timeout), spec, timeout)
+                    self._renew_images(spec, timeout, build=build, pull=pull)
+                    self._started_here = self._converge(spec, timeout, keep=keep)
                     return self
-                except PortTakenError:
+                except PortTakenError as error:
                     self._record_ports(before)
-                    if before or self._asked_port(port):
+                    if error.service in before or error.service in asked:
                         raise
-            raise PortTakenError("every port tried was taken before PostgreSQL could have it", hint="Try again")
+            raise PortTakenError("every port tried was taken before the service could have it", hint="Try again")
 
-    def plan(self, *, runtime: str | None = None, port: int | None = None) -> list[Action]:
+    def plan(
+        self,
+        *,
+        runtime: str | None = None,
+        port: int | None = None,
+        app_port: int | None = None,
+        app: bool | None = None,
+        build: bool = False,
+        pull: bool = False,
+    ) -> list[Action]:
         """What `up` would do now, and why. Changes nothing."""
         record = self.project.record or ProjectRecord(self._choose_runtime(runtime))
-        spec = stack_spec(self.settings, self._ports(record, port))
-        return self._plan(spec, self.settings.timeout)
+        self._refuse_other_runtime(record, runtime)
+        wanted = self._services(app)
+        spec = self._spec_of(record, self._ports(record, self._asked_ports(port, app_port), wanted), wanted)
+        observed = self._observe(spec, self._runtime_of(record), self.settings.timeout)
+        images = plan.plan_images(spec, observed, build=build, pull=pull)
+        return [*images, *plan.plan_up(spec, observed, head_revision())]
 
     def down(self, *, volumes: bool = False, timeout: float | None = None) -> list[Action]:
         """Stop what runs and keep the data; with `volumes` destroy the project with its data. Returns what was done."""
@@ -124,9 +152,10 @@ class Stack:
             record = self.project.record
             if record is None:
                 return []  # another command took it down meanwhile
-            spec = stack_spec(self.settings, self._ports(record, None))
-            actions = plan.plan_down(Observed(self._runtime.observe(spec)), volumes=volumes)
-            self._run(actions, spec, timeout)
+            spec = self._spec_of(record, self._ports(record, {}, ALL_SERVICES), ALL_SERVICES)
+            actions = plan.plan_down(self._runtime.observe(spec), volumes=volumes)
+            self._apply(actions, spec, timeout)
+            self._runtime.finish_down()
             if volumes:
                 self.project.remove()
             return actions
@@ -136,9 +165,61 @@ class Stack:
         timeout = timeout or self.settings.timeout
         with self.project.lock(timeout, self._notice):
             spec = self._spec()
-            names = self._named(spec, service)
-            self._run(plan.plan_restart(spec, Observed(self._runtime.observe(spec)), names), spec, timeout)
+            actions = plan.plan_restart(spec, self._runtime.observe(spec), self._named(spec, service))
+            self._apply(actions, spec, timeout)
+            self._wait_for_all(spec, timeout)
+            self._runtime.settle()
         return self
+
+    def execute(self, service: str, command: Sequence[str], *, interactive: bool = False) -> int:
+        """Run a command where the service runs, with this process's streams. Returns its exit code."""
+        return self._runtime.execute(self._named(self._spec(), service)[0], command, interactive=interactive)
+
+    def compose(self) -> str:
+        """The stack as a compose.yaml. Raises InvalidInputError for one that does not run in containers."""
+        record = self.project.record
+        if record is None or record.runtime != "docker":
+            raise InvalidInputError(
+                f"project {self.project.name} does not run in containers",
+                hint="Make one that does: fastzero up --runtime docker -p NAME",
+            )
+        from .compose import compose_yaml
+
+        return compose_yaml(self._spec(), self.project)
+
+    def repair_password(self, *, timeout: float | None = None) -> bool:
+        """Give the database's role the password that the project has. Returns whether it had another.
+
+        A database that is stopped is started for it, and stopped again.
+        """
+        timeout = timeout or self.settings.timeout
+        with self.project.lock(timeout, self._notice):
+            record = self.project.record
+            if record is None:
+                return False
+            services = (DATABASE_SERVICE,)
+            spec = self._spec_of(record, self._ports(record, {}, services), services)
+            state = self._runtime.observe(spec).service(DATABASE_SERVICE).state
+            if state is ServiceState.ABSENT:
+                return False
+            try:
+                return self._repair_password(spec, timeout)
+            finally:
+                if state is ServiceState.STOPPED:
+                    self._runtime.apply(
+                        Action(Verb.STOP, DATABASE_SERVICE, "it was stopped before"),
+                        spec,
+                        timeout=timeout,
+                        tell=self._notice,
+                    )
+                    self._runtime.finish_down()
+
+    def examine(self) -> Iterator[Finding]:
+        """What there is to know of the project's runtime, or of the one that a first `up` would choose."""
+        record = self.project.record or ProjectRecord(self._choose_runtime(None))
+        wanted = self._services(None)
+        spec = self._spec_of(record, self._ports(record, {}, wanted), wanted)
+        return self._runtime_of(record).examine(spec)
 
     # -- questions ---------------------------------------------------------------------------------------------
 
@@ -147,13 +228,27 @@ class Stack:
         if not self._recorded_ports():
             return []
         spec = self._spec()
-        observed = self._observe(spec)
+        observed = self._observe(spec, self._runtime)
         return [self._status_of(spec, observed.service(name), observed) for name in spec.names]
 
-    def logs(self, service: str | None = None, *, tail: int | None = None, follow: bool = False) -> Iterator[LogLine]:
+    def running(self) -> set[str]:
+        """The services that have a process or a running container, whether or not it answers."""
+        if not self._recorded_ports():
+            return set()
+        observed = self._runtime.observe(self._spec())
+        resting = (ServiceState.ABSENT, ServiceState.STOPPED)
+        return {name for name, service in observed.services.items() if service.state not in resting}
+
+    def logs(
+        self,
+        service: str | None = None,
+        *,
+        tail: int | None = None,
+        follow: bool = False,
+        since: datetime | None = None,
+    ) -> Iterator[LogLine]:
         """The services' log lines, with `follow` also those to come. Raises InvalidInputError."""
-        spec = self._spec()
-        return self._runtime.logs(self._named(spec, service), tail=tail, follow=follow)
+        return self._runtime.logs(self._named(self._spec(), service), tail=tail, follow=follow, since=since)
 
     @property
     def exists(self) -> bool:
@@ -190,64 +285,100 @@ class Stack:
     @property
     def _runtime(self) -> Runtime:
         record = self.project.record
-        assert record is not None, "the runtime is decided first"
-        return RUNTIMES[record.runtime](self.project)
+        if record is None:
+            raise self._no_stack()
+        return self._runtime_of(record)
 
-    def _decide(self, runtime: str | None, port: int | None) -> StackSpec:
+    def _runtime_of(self, record: ProjectRecord) -> Runtime:
+        if self._made is None or self._made.name != record.runtime:
+            self._made = _make_runtime(record.runtime, self.project)
+        return self._made
+
+    def _decide(self, runtime: str | None, asked: Mapping[str, int], wanted: tuple[str, ...]) -> StackSpec:
         """Write down what this first `up` chooses, or what a flag changes; then the spec follows from the record."""
         record = self.project.record
         if record is None:
             record = ProjectRecord(self._choose_runtime(runtime))
             self._notice(f"project {self.project.name} runs {record.runtime}, and will from now on")
-        elif runtime not in (None, record.runtime):
+        self._refuse_other_runtime(record, runtime)
+        chosen = self._ports(record, asked, wanted)
+        for service, port in chosen.items():
+            first = asked.get(service, DEFAULT_PORTS[service])
+            if service not in record.ports and port != first:
+                self._notice(f"port {first} is taken; the {service} gets {port}")
+        record = replace(record, ports=chosen)
+        if record != self.project.record:
+            self.project.save(record)
+        for name in SECRETS:
+            self.project.ensure_secret(name)
+        return self._spec_of(record, chosen, wanted)
+
+    def _refuse_other_runtime(self, record: ProjectRecord, runtime: str | None) -> None:
+        if runtime not in (None, record.runtime):
             raise InvalidInputError(
                 f"project {self.project.name} runs {record.runtime}, not {runtime}",
                 field="runtime",
                 hint="A project keeps its runtime; use another project: -p NAME",
             )
-        chosen = self._ports(record, port)
-        if record.ports != chosen:
-            wanted = self._asked_port(port) or DEFAULT_PORTS[DATABASE_SERVICE]
-            if chosen[DATABASE_SERVICE] != wanted:
-                self._notice(f"port {wanted} is taken; the database gets {chosen[DATABASE_SERVICE]}")
-            record = replace(record, ports=chosen)
-        if record != self.project.record:
-            self.project.save(record)
-        return stack_spec(self.settings, chosen)
 
     def _choose_runtime(self, runtime: str | None) -> str:
-        chosen = runtime or self.settings.runtime or "embedded"
+        chosen = runtime or self.settings.runtime
+        if chosen is None:
+            return "docker" if _docker_answers() else "embedded"
         if chosen not in RUNTIMES:
             raise InvalidInputError(f"runtime {chosen!r} is not one of {', '.join(RUNTIMES)}", field="runtime")
         return chosen
 
-    def _ports(self, record: ProjectRecord, port: int | None) -> dict[str, int]:
-        asked = self._asked_port(port)
-        if asked:
-            return {**record.ports, DATABASE_SERVICE: asked}
-        if DATABASE_SERVICE in record.ports:
-            return record.ports
-        others = [project.record for project in projects(self.project.home)]
+    def _ports(self, record: ProjectRecord, asked: Mapping[str, int], wanted: tuple[str, ...]) -> dict[str, int]:
+        """Each service's port: the one asked for, else the one it has, else the next that is free."""
+        others = [project.record for project in projects(self.project.home) if project.name != self.project.name]
         reserved = {taken for other in others if other for taken in other.ports.values()}
-        return {DATABASE_SERVICE: ports.next_free(HOST, DEFAULT_PORTS[DATABASE_SERVICE], reserved)}
+        chosen = {**record.ports, **asked}
+        for service in wanted:
+            if service not in chosen:
+                taken = reserved | set(chosen.values())
+                chosen[service] = ports.next_free(HOST, DEFAULT_PORTS[service], taken)
+        return chosen
 
-    def _asked_port(self, port: int | None) -> int | None:
-        return port or self.settings.database_port
+    def _asked_ports(self, port: int | None, app_port: int | None) -> dict[str, int]:
+        asked = {
+            DATABASE_SERVICE: port or self.settings.database_port,
+            APP_SERVICE: app_port or self.settings.app_port,
+        }
+        return {service: number for service, number in asked.items() if number is not None}
 
     def _recorded_ports(self) -> dict[str, int]:
         record = self.project.record
         return record.ports if record else {}
 
-    def _record_ports(self, ports: dict[str, int]) -> None:
+    def _record_ports(self, chosen: dict[str, int]) -> None:
         record = self.project.record
         if record:
-            self.project.save(replace(record, ports=ports))
+            self.project.save(replace(record, ports=chosen))
 
     def _spec(self) -> StackSpec:
+        """The stack as the record has it, whatever of it runs."""
         record = self.project.record
         if record is None or not record.ports:
-            raise ProjectNotFoundError(f"project {self.project.name} has no stack yet")
-        return stack_spec(self.settings, record.ports)
+            raise self._no_stack()
+        wanted = self._services(None)
+        return self._spec_of(record, self._ports(record, {}, wanted), wanted)
+
+    def _no_stack(self) -> ProjectNotFoundError:
+        return ProjectNotFoundError(f"project {self.project.name} has no stack yet")
+
+    def _services(self, app: bool | None) -> tuple[str, ...]:
+        """The services wanted: the app only if the settings or the caller say so."""
+        wants_app = self.settings.app if app is None else app
+        return ALL_SERVICES if wants_app else (DATABASE_SERVICE,)
+
+    def _spec_of(self, record: ProjectRecord, chosen: Mapping[str, int], wanted: tuple[str, ...]) -> StackSpec:
+        app_image = ""
+        if record.runtime == "docker":
+            from .image import image_name
+
+            app_image = image_name(self.settings.python_image)
+        return stack_spec(self.settings, chosen, app_image=app_image, app=APP_SERVICE in wanted)
 
     def _named(self, spec: StackSpec, service: str | None) -> tuple[str, ...]:
         if service is not None and service not in spec.names:
@@ -256,42 +387,93 @@ class Stack:
 
     # -- observe, plan, apply, wait ----------------------------------------------------------------------------
 
-    def _plan(self, spec: StackSpec, patience: float) -> list[Action]:
-        return plan.plan_up(spec, self._observe(spec, patience), head_revision())
-
-    def _observe(self, spec: StackSpec, patience: float = 0) -> Observed:
+    def _observe(self, spec: StackSpec, runtime: Runtime, patience: float = 0) -> Observed:
         """What is there. A database that runs and does not answer yet is given some time to."""
-        if self.project.record is None:
-            return Observed()
-        services = self._runtime.observe(spec)
+        observed = runtime.observe(spec)
+        services = dict(observed.services)
         database = services[DATABASE_SERVICE]
         if database.state is not ServiceState.RUNNING:
-            return Observed(services)
+            return observed
+        revision = None
+        # Where it listens now, which need not be where it should.
+        port = int((database.settings or spec.service(DATABASE_SERVICE).settings())["port"])
         try:
-            # Where it listens now, which need not be where it should.
-            port = int((database.settings or spec.service(DATABASE_SERVICE).settings())["port"])
-            return Observed(services, self._wait(patience, port, give_up_early=True))
+            revision = self._wait(patience, port, give_up_early=True)
         except (UnavailableError, UnhealthyError) as error:
-            state = ServiceState.UNHEALTHY if self._runtime.is_alive(DATABASE_SERVICE) else ServiceState.STOPPED
+            state = ServiceState.UNHEALTHY if runtime.is_alive(DATABASE_SERVICE) else ServiceState.STOPPED
             services[DATABASE_SERVICE] = replace(database, state=state, detail=error.message)
-            return Observed(services)
+        return replace(observed, services=services, revision=revision)
 
-    def _run(self, actions: list[Action], spec: StackSpec, timeout: float) -> bool:
-        """Do the actions in their order. Returns whether a service was started that had not been running."""
+    def _renew_images(self, spec: StackSpec, timeout: float, *, build: bool, pull: bool) -> None:
+        self._apply(plan.plan_images(spec, self._runtime.observe(spec), build=build, pull=pull), spec, timeout)
+
+    def _converge(self, spec: StackSpec, timeout: float, *, keep: bool) -> bool:
+        """Observe, plan, apply and wait. Returns whether a service was started that had not been running."""
+        observed = self._observe(spec, self._runtime, timeout)
+        for orphan in observed.orphans:
+            self._notice(f"{orphan} is not part of this stack now, and stays as it is")
+        actions = plan.plan_up(spec, observed, head_revision())
+        done: list[Action] = []
+        try:
+            self._apply(actions, spec, timeout, done)
+            self._wait_for_all(spec, timeout)
+        except BaseException as error:
+            if self._starts_over(error, spec):
+                return self._converge(spec, timeout, keep=keep)
+            if not keep:
+                self._roll_back(done, spec)
+            raise
+        self._runtime.settle()
+        return any(action.verb in (Verb.CREATE, Verb.START) for action in actions)
+
+    def _apply(self, actions: list[Action], spec: StackSpec, timeout: float, done: list[Action] | None = None) -> None:
+        """Do the actions in their order, and note in `done` those that have begun."""
         if any(action.verb is Verb.CREATE for action in actions):
             # initdb keeps one core busy for a second; Alembic takes that long to import.
             threading.Thread(target=import_module, args=("alembic.command",), daemon=True).start()
         for action in actions:
             began = time.monotonic()
             self._tell(StackEvent(action.cause, action))
+            if done is not None:
+                done.append(action)
             if action.verb is Verb.MIGRATE:
                 self._migrate(timeout)
             else:
-                self._runtime.apply(action, spec, timeout=timeout)
-                if action.verb in STARTING_VERBS:
-                    self._wait(timeout, spec.service(DATABASE_SERVICE).port)
+                self._runtime.apply(action, spec, timeout=timeout, tell=self._notice)
             self._tell(StackEvent(action.cause, action, time.monotonic() - began))
-        return any(action.verb in (Verb.CREATE, Verb.START) for action in actions)
+
+    def _starts_over(self, error: BaseException, spec: StackSpec) -> bool:
+        """Whether the database failed on data that no `up` has ever seen ready: then nothing is lost by a new start."""
+        if not self._runtime.unfinished or not isinstance(error, UnhealthyError | DatabaseLoginError):
+            return False
+        self._notice("the first initialisation of the database was interrupted; it starts over")
+        self._runtime.roll_back(Action(Verb.CREATE, DATABASE_SERVICE, "its initialisation never ended"), spec)
+        return True
+
+    def _roll_back(self, done: list[Action], spec: StackSpec) -> None:
+        undone = [action for action in reversed(done) if action.verb in STARTING_VERBS]
+        for action in undone:
+            self._runtime.roll_back(action, spec)
+        if undone:
+            self._notice(f"undone: {', '.join(f'{action.verb} {action.service}' for action in undone)}")
+
+    def _wait_for_all(self, spec: StackSpec, timeout: float) -> None:
+        self._wait(timeout, spec.service(DATABASE_SERVICE).port)
+        record = self.project.record
+        if record is not None and not record.initialised:
+            self.project.save(replace(record, initialised=True))
+        if APP_SERVICE in spec.names:
+            self._wait_for_app(spec.service(APP_SERVICE), timeout)
+
+    def _wait_for_app(self, app: ServiceSpec, timeout: float) -> None:
+        """Return once `/readyz` says so."""
+        deadline = time.monotonic() + timeout
+        while reason := probe.not_ready(app.host, app.port):
+            if not self._runtime.is_alive(APP_SERVICE):
+                raise self._failure(APP_SERVICE, "ended before it was ready")
+            if time.monotonic() > deadline:
+                raise self._failure(APP_SERVICE, f"is not ready: {reason}")
+            time.sleep(POLL)
 
     def _wait(self, timeout: float, port: int, *, give_up_early: bool = False) -> str | None:
         """The schema's revision as soon as the database answers. Raises what it answers instead, or UnhealthyError."""
@@ -300,26 +482,44 @@ class Stack:
             try:
                 return probe.revision_of(url(self.project.secret("database_password"), port))
             except DatabaseLoginError as error:
-                error.hint = f"The password in {self.project.folder}/secrets is not the one the database was made with"
+                error.hint = "The database was made with another password than the project has: fastzero doctor --fix"
                 raise
             except UnavailableError as error:
                 if not self._runtime.is_alive(DATABASE_SERVICE):
-                    raise self._failure("ended before it answered") from error
+                    raise self._failure(DATABASE_SERVICE, "ended before it answered") from error
                 waited = time.monotonic() - began
                 recovering = any(word in error.message for word in RECOVERING)
-                if waited > timeout or (give_up_early and waited > PATIENCE and not recovering):
-                    raise self._failure(f"does not answer: {error.message}") from error
+                hopeless = self._runtime.unfinished and "does not exist" in error.message
+                if waited > timeout or hopeless or (give_up_early and waited > PATIENCE and not recovering):
+                    raise self._failure(DATABASE_SERVICE, f"does not answer: {error.message}") from error
             time.sleep(POLL)
 
-    def _failure(self, what: str) -> UnhealthyError:
+    def _failure(self, service: str, what: str) -> UnhealthyError:
         return UnhealthyError(
-            f"{DATABASE_SERVICE} {what}",
-            hint=f"The whole log: fastzero logs -p {self.project.name}",
-            evidence=self._runtime.evidence(DATABASE_SERVICE),
+            f"{service} {what}",
+            hint=f"The whole log: fastzero logs {service} -p {self.project.name}",
+            evidence=self._runtime.evidence(service),
         )
 
+    def _repair_password(self, spec: StackSpec, timeout: float) -> bool:
+        port = spec.service(DATABASE_SERVICE).port
+        self._ensure_running(spec, timeout)
+        try:
+            self._wait(timeout, port)
+        except DatabaseLoginError:
+            self._runtime.repair_password()
+            self._ensure_running(spec, timeout)
+            self._wait(timeout, port)
+            return True
+        return False
+
+    def _ensure_running(self, spec: StackSpec, timeout: float) -> None:
+        if not self._runtime.is_alive(DATABASE_SERVICE):
+            start = Action(Verb.START, DATABASE_SERVICE, "its password is looked at")
+            self._runtime.apply(start, spec, timeout=timeout, tell=self._notice)
+
     def _migrate(self, timeout: float) -> None:
-        if probe.revision_of(self.database_url) == head_revision():
+        if self._wait(timeout, self._recorded_ports()[DATABASE_SERVICE]) == head_revision():
             return
         from .. import migrate
 
@@ -346,20 +546,45 @@ class Stack:
         self._tell(StackEvent(text))
 
 
-def list_projects(settings: Settings) -> list[ProjectSummary]:
-    """Every project of this machine with the state of its database."""
-    return [_summary(project) for project in projects(settings.home)]
+def _make_runtime(name: str, project: Project) -> Runtime:
+    if name == "docker":
+        from .docker import DockerRuntime
+
+        return DockerRuntime(project)
+    from .embedded import EmbeddedRuntime
+
+    return EmbeddedRuntime(project)
 
 
-def _summary(project: Project) -> ProjectSummary:
-    stack = Stack(load_settings(project=project.name, home=project.home))
-    record = project.record
+def _docker_answers() -> bool:
+    from .docker import answers
+
+    return answers()
+
+
+def every_stack(settings: Settings, *, on_event: Listener | None = None) -> list[Stack]:
+    """The stacks of all projects of this machine."""
+    return [
+        Stack(settings.model_copy(update={"project": project.name}), on_event=on_event)
+        for project in projects(settings.home)
+    ]
+
+
+def list_projects(settings: Settings, *, all: bool = True) -> list[ProjectSummary]:
+    """The projects of this machine with the state of their database; without `all` only those that run."""
+    summaries = [_summary(stack) for stack in every_stack(settings)]
+    resting = (ServiceState.ABSENT, ServiceState.STOPPED)
+    return [summary for summary in summaries if all or summary.state not in resting]
+
+
+def _summary(stack: Stack) -> ProjectSummary:
+    record = stack.project.record
     assert record is not None, "projects() lists those that have one"
     database = next(iter(stack.status()), None)
     return ProjectSummary(
-        project=project.name,
+        project=stack.project.name,
         runtime=record.runtime,
         state=database.state if database else ServiceState.ABSENT,
         address=database.address if database else "",
-        folder=str(project.folder),
+        folder=str(stack.project.folder),
     )
