@@ -28,6 +28,7 @@ root = Group(
     add_completion=True,
 )
 root.include(stack.group)
+root.add_group(stack.export)
 root.add("migrate", "migrate")
 root.add("user", "user")
 root.add("todo", "todo")

@@ -22,13 +22,13 @@ STEPS = {"ignore_unknown_options": True}  # or -1 would be taken for an option
 def migrate(run: Run, timeout: Timeout = None) -> None:
     """Bring the database's schema to head, and back. Alone: to head."""
     if run.subcommand is None:
-        _up(run, "head", timeout)
+        to_head(run, "head", timeout)
 
 
 @group.command(example="fastzero migrate up\nfastzero migrate up 0001", context_settings=STEPS)
 def up(run: Run, revision: Revision = "head", timeout: Timeout = None) -> None:
     """Upgrade to a revision, to head without one."""
-    _up(run, revision, timeout)
+    to_head(run, revision, timeout)
 
 
 @group.command(example="fastzero migrate down -1\nfastzero migrate down base --yes", context_settings=STEPS)
@@ -38,7 +38,7 @@ def down(run: Run, revision: Revision, yes: Yes = False, timeout: Timeout = None
 
     current = migrate.status(run.database_url, drift=False).current
     run.confirm(f"From {current or 'base'} down to {revision}: what the revisions taken back hold will be gone.", yes)
-    status = migrate.down(run.database_url, revision, timeout=timeout or run.settings.timeout, on_applied=_tell(run))
+    status = migrate.down(run.database_url, revision, timeout=timeout or run.settings.timeout, on_applied=tell(run))
     run.render.one(status, APPLIED)
 
 
@@ -106,16 +106,19 @@ def stamp(run: Run, revision: Revision, timeout: Timeout = None) -> None:
     run.render.one(migrate.stamp(run.database_url, revision, timeout=timeout or run.settings.timeout), APPLIED)
 
 
-def _up(run: Run, revision: str, timeout: float | None) -> None:
+def to_head(run: Run, revision: str = "head", timeout: float | None = None) -> None:
+    """Upgrade to head, or to a revision on the way there."""
     from fastzero_core import migrate
 
-    status = migrate.up(run.database_url, revision, timeout=timeout or run.settings.timeout, on_applied=_tell(run))
+    status = migrate.up(run.database_url, revision, timeout=timeout or run.settings.timeout, on_applied=tell(run))
     run.render.one(status, APPLIED)
 
 
-def _tell(run: Run) -> "Callable[[Applied], None]":
-    def tell(applied: "Applied") -> None:
+def tell(run: Run) -> "Callable[[Applied], None]":
+    """What says each revision as it is applied."""
+
+    def say(applied: "Applied") -> None:
         arrow = {"up": "↑", "down": "↓"}[applied.direction]
         run.render.message(f"{arrow} {applied.revision} {applied.message} ({applied.seconds:.2f} s)")
 
-    return tell
+    return say

@@ -102,6 +102,13 @@ class Run:
 
         return Stack(self.settings, on_event=self.render.event)
 
+    @property
+    def stacks(self) -> "list[Stack]":
+        """The stacks of every project of this machine."""
+        from fastzero_core.stack.stack import every_stack
+
+        return every_stack(self.settings, on_event=self.render.event)
+
     def confirm(self, what: str, yes: bool) -> None:
         """Go on only if the person agrees, now or by `--yes`. Raises InvalidInputError where nobody can be asked."""
         if yes:

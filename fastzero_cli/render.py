@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from fastzero_core import formats
-from fastzero_core.errors import FastZeroError, UnavailableError, UnhealthyError
+from fastzero_core.errors import FastZeroError, ImageError, UnavailableError, UnhealthyError
 from fastzero_core.formats import Record
 from fastzero_core.models import as_dict
 
@@ -36,6 +36,7 @@ STATE_STYLES = {
     "current": "green",
     "pending": "yellow",
     "ok": "green",
+    "fixed": "green",
     "warning": "yellow",
     "failed": "red",
 }
@@ -126,6 +127,12 @@ class Renderer:
             self._table(rows, columns, header, none)
         else:
             self._write(formats.LINES[self.output](rows))
+
+    def again(self, records: Iterable[Any], columns: Sequence[Column]) -> None:
+        """The same list anew: on a terminal in place of the old one, elsewhere below it."""
+        if self.output == "table" and sys.stdout.isatty():
+            self._write(["\033[H\033[2J"])
+        self.many(records, columns)
 
     def one(self, record: Any, columns: Sequence[Column]) -> None:
         """One record: on a terminal all its fields below each other, in JSON an object."""
@@ -279,7 +286,7 @@ def error(problem: FastZeroError, output: str | None) -> None:
 
         _say(json.dumps({"error": problem.as_dict()}, ensure_ascii=False))
         return
-    if isinstance(problem, UnhealthyError) and problem.evidence:
+    if isinstance(problem, UnhealthyError | ImageError) and problem.evidence:
         _say(problem.evidence)
     _say(f"Error: {problem.message}")
     if problem.hint:

@@ -1,6 +1,10 @@
 """The stack commands, at the top level: up, down, status, logs, restart, ls, env, config, doctor, version."""
 
+import re
 import shlex
+import sys
+import time
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +16,8 @@ from .render import ACTION, FINDING, ORIGIN, PROJECT, SERVICE
 from .tree import Group
 
 group = Group("stack", "")
+NOTHING_TO_STOP = "Nothing to do: project {} is not running."
+export = Group("export", "Hand the stack over to other tools.", example="fastzero export compose > compose.yaml")
 
 Port = Annotated[int | None, typer.Option("--port", metavar="PORT", min=1, max=65535, help="The database's port.")]
 Service = Annotated[str | None, typer.Argument(metavar="[SERVICE]", help="One service; all without it.")]
@@ -19,14 +25,22 @@ Service = Annotated[str | None, typer.Argument(metavar="[SERVICE]", help="One se
 ENV_FORMATS = ("shell", "dotenv", "json")
 
 
-@group.command(example="fastzero up\nfastzero up -p demo --port 5433 --dry-run")
+@group.command(example="fastzero up\nfastzero up -p demo --runtime docker --dry-run")
 def up(
     run: Run,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and why, and do nothing.")] = False,
     runtime: Annotated[
-        str | None, typer.Option("--runtime", metavar="RUNTIME", help="embedded; a project keeps its first.")
+        str | None,
+        typer.Option("--runtime", metavar="RUNTIME", help="embedded | docker; a project keeps its first."),
     ] = None,
     port: Port = None,
+    app_port: Annotated[
+        int | None, typer.Option("--app-port", metavar="PORT", min=1, max=65535, help="The app's port.")
+    ] = None,
+    no_app: Annotated[bool, typer.Option("--no-app", help="The database alone.")] = False,
+    build: Annotated[bool, typer.Option("--build", help="Build the app's image anew.")] = False,
+    pull: Annotated[bool, typer.Option("--pull", help="Pull the images anew.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave what failed as it is, to look at it.")] = False,
     timeout: Timeout = None,
 ) -> None:
     """Start the stack and wait until it is ready.
@@ -34,20 +48,69 @@ def up(
     Its database is migrated to head. The first time, the runtime and the ports are chosen, and then kept.
     """
     stack = run.stack
+    wanted: dict[str, Any] = {
+        "runtime": runtime,
+        "port": port,
+        "app_port": app_port,
+        "app": False if no_app else None,
+        "build": build,
+        "pull": pull,
+    }
     if dry_run:
-        actions = stack.plan(runtime=runtime, port=port)
-        run.render.many(actions, ACTION, none="Nothing to do.")
+        run.render.many(stack.plan(**wanted), ACTION, none="Nothing to do.")
         return
-    stack.up(runtime=runtime, port=port, timeout=timeout)
+    stack.up(**wanted, keep=keep, timeout=timeout)
     if run.settings.database_url:
         run.render.message("DATABASE_URL is set: user, todo and migrate use that database, not this stack's.")
     run.render.many(stack.status(), SERVICE)
 
 
-@group.command(example="fastzero down\nfastzero down -p demo --volumes --yes")
+@group.command(example="fastzero serve --port 8000 --workers 2")
+def serve(
+    run: Run,
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", metavar="PORT", min=1, max=65535, help="The port.")] = 8000,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", min=1, max=64, help="Processes that serve.")
+    ] = None,
+    migrate: Annotated[bool, typer.Option("--migrate", help="Bring the schema to head first.")] = False,
+) -> None:
+    """Serve the web app in the foreground.
+
+    Until SIGTERM or Ctrl-C; requests in flight are finished.
+    """
+    from fastzero_core.api.server import serve
+
+    from .migrate import tell
+
+    workers = workers or run.settings.workers
+    serve(run.settings, host=host, port=port, workers=workers, migrate=migrate, on_applied=tell(run))
+
+
+@group.command(
+    "exec",
+    example="fastzero exec app -- fastzero todo list -u ana\nfastzero exec database -- psql -U fastzero",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+def exec_(
+    run: Run,
+    service: Annotated[str, typer.Argument(metavar="SERVICE", help="Where to run it: database or app.")],
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The command and its arguments.")],
+) -> None:
+    """Run a command where a service runs.
+
+    On this terminal, if it is one; the exit code is passed on.
+    """
+    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    words = command[1:] if command[:1] == ["--"] else command
+    raise typer.Exit(run.stack.execute(service, words, interactive=interactive))
+
+
+@group.command(example="fastzero down\nfastzero down -p demo --volumes --yes\nfastzero down --all")
 def down(
     run: Run,
     volumes: Annotated[bool, typer.Option("--volumes", "-v", help="Destroy the data as well.")] = False,
+    all: Annotated[bool, typer.Option("-a", "--all", help="Every project of this machine.")] = False,
     yes: Yes = False,
     timeout: Timeout = None,
 ) -> None:
@@ -55,22 +118,33 @@ def down(
 
     With --volumes the project is destroyed: its database, passwords and logs.
     """
-    stack = run.stack
-    if volumes and stack.exists:
-        run.confirm(f"Project {run.settings.project} will be gone for ever: its database, passwords and logs.", yes)
-    done = stack.down(volumes=volumes, timeout=timeout)
-    if not done:
-        run.render.message(f"Nothing to do: project {run.settings.project} is not running.")
-    run.render.many(stack.status(), SERVICE, none=f"Project {run.settings.project} is gone.")
+    stacks = [stack for stack in (run.stacks if all else [run.stack]) if stack.exists]
+    names = ", ".join(stack.project.name for stack in stacks)
+    if not stacks:
+        run.render.message(
+            "Nothing to do: there is no project." if all else NOTHING_TO_STOP.format(run.settings.project)
+        )
+    if volumes and stacks:
+        run.confirm(f"{_projects(len(stacks))} {names} will be gone for ever: database, passwords and logs.", yes)
+    for stack in stacks:
+        if not stack.down(volumes=volumes, timeout=timeout):
+            run.render.message(NOTHING_TO_STOP.format(stack.project.name))
+    run.render.many([service for stack in stacks for service in stack.status()], SERVICE, none="")
 
 
 @group.command(example="fastzero status\nfastzero status -o json")
-def status(run: Run) -> None:
+def status(
+    run: Run,
+    watch: Annotated[bool, typer.Option("-w", "--watch", help="Show it anew every second, until Ctrl-C.")] = False,
+) -> None:
     """Show the services and how they are.
 
     Each with its state, address, version, schema revision and since when it runs.
     """
     run.render.many(run.stack.status(), SERVICE)
+    while watch:
+        time.sleep(1)
+        run.render.again(run.stack.status(), SERVICE)
 
 
 @group.command(example="fastzero logs -f\nfastzero logs database --tail 20")
@@ -79,12 +153,16 @@ def logs(
     service: Service = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what comes.")] = False,
     tail: Annotated[int | None, typer.Option("-n", "--tail", metavar="N", min=0, help="The last lines only.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help="A time as RFC 3339, or how long ago: 90s, 10m, 2h, 1d."),
+    ] = None,
 ) -> None:
     """Print the services' logs.
 
     Each line goes to the stream it was written to: PostgreSQL's to standard error.
     """
-    run.render.logs(run.stack.logs(service, tail=tail, follow=follow))
+    run.render.logs(run.stack.logs(service, tail=tail, follow=follow, since=_moment(since)))
 
 
 @group.command(example="fastzero restart database")
@@ -94,12 +172,12 @@ def restart(run: Run, service: Service = None, timeout: Timeout = None) -> None:
     run.render.many(stack.status(), SERVICE)
 
 
-@group.command(example="fastzero ls")
-def ls(run: Run) -> None:
+@group.command(example="fastzero ls\nfastzero ls --all")
+def ls(run: Run, all: Annotated[bool, typer.Option("-a", "--all", help="Also those that do not run.")] = False) -> None:
     """List the projects of this machine."""
     from fastzero_core.stack.stack import list_projects
 
-    run.render.many(list_projects(run.settings), PROJECT)
+    run.render.many(list_projects(run.settings, all=all), PROJECT)
 
 
 @group.command(example='eval "$(fastzero env)"\nfastzero env --format dotenv > .env')
@@ -136,15 +214,17 @@ def config(run: Run) -> None:
     run.render.many(origins(**run.flags), ORIGIN)
 
 
-@group.command(example="fastzero doctor")
-def doctor(run: Run) -> None:
+@group.command(example="fastzero doctor\nfastzero doctor --fix")
+def doctor(
+    run: Run, fix: Annotated[bool, typer.Option("--fix", help="Repair what can be repaired without a loss.")] = False
+) -> None:
     """Look for what keeps the stack from working.
 
     Each finding says what to do about it. Exit 8 if something keeps it from working.
     """
     from fastzero_core.stack.doctor import examine
 
-    findings = examine(run.settings)
+    findings = examine(run.settings, fix=fix)
     run.render.many(findings, FINDING)
     failed = [finding.code for finding in findings if finding.result == "failed"]
     if failed:
@@ -155,6 +235,35 @@ def doctor(run: Run) -> None:
 def version(run: Run) -> None:
     """Show the versions of everything involved."""
     run.render.one(_versions(), ())
+
+
+@export.command(example="fastzero export compose > compose.yaml")
+def compose(run: Run) -> None:
+    """Print the stack as a compose.yaml.
+
+    For Docker Compose: the same services, images, secrets and volume.
+    """
+    run.render.text(run.stack.compose())
+
+
+def _projects(count: int) -> str:
+    return "Project" if count == 1 else "Projects"
+
+
+def _moment(text: str | None) -> datetime | None:
+    """A time, or how long ago as 90s, 10m, 2h or 1d."""
+    if text is None:
+        return None
+    ago = re.fullmatch(r"(\d{1,9})([smhd])", text)
+    if ago:
+        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[ago[2]]
+        return datetime.now(UTC) - timedelta(**{unit: int(ago[1])})
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        raise InvalidInputError(
+            f"{text!r} is no time", field="since", hint="As 2026-01-31T12:00:00Z, or as 90s, 10m, 2h, 1d ago"
+        ) from None
 
 
 def _versions() -> dict[str, Any]:

@@ -56,6 +56,10 @@ class Group:
         """Register the group `app` of a module of this package, imported when it is walked into."""
         self.builders[name] = lambda: typer.main.get_group(import_module(f".{module}", __package__).group.app)
 
+    def add_group(self, other: "Group") -> None:
+        """Register a group that is at hand already."""
+        self.builders[str(other.app.info.name)] = lambda: typer.main.get_group(other.app)
+
     def include(self, other: "Group") -> None:
         """Register the commands of another group as this one's own."""
         self.builders.update(other.builders)
