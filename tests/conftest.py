@@ -199,7 +199,7 @@ def _embedded(place: Path) -> Any:
     from fastzero_core import Stack, load_settings
 
     home = place / "home"
-    return Stack(load_settings(project="tests", home=home, runtime="embedded", postgres_settings=THROW_AWAY))
+    return Stack(load_settings(project="tests", home=home, runtime="embedded", app=False, postgres_settings=THROW_AWAY))
 
 
 def _answers(url: str) -> bool:
@@ -299,6 +299,9 @@ def isolated_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("FASTZERO_HOME", "fastzero"),
     ):
         monkeypatch.setenv(name, str(home / part))
+    # The app is not what most tests are about, and takes a second to start; nor is which runtime is there.
+    monkeypatch.setenv("FASTZERO_APP", "false")
+    monkeypatch.setenv("FASTZERO_RUNTIME", "embedded")
     (home / "home").mkdir()
     (home / "work").mkdir()
     monkeypatch.chdir(home / "work")

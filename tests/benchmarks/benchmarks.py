@@ -16,6 +16,7 @@ from fastzero_core.stack.user import service_user
 from fastzero_core.tables import todos
 from fastzero_core.todos import Todos
 
+from .containers import containers
 from .ground import Ground, Side, free_port
 from .measure import Comparison, Samples, compare
 
@@ -234,4 +235,5 @@ BENCHMARKS: dict[str, Callable[[Ground, bool], Iterator[Comparison]]] = {
     "operations": operations,
     "million": million,
     "memory": memory,
+    "containers": containers,
 }

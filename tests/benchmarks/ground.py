@@ -60,8 +60,14 @@ class Ground:
         self.folder = folder
         self.home = folder / "home"
         self.many_count = many
-        self.stack = Stack(load_settings(project="bench", home=self.home, database_port=free_port()))
         self._engines: list[Engine] = []
+
+    @cached_property
+    def stack(self) -> Stack:
+        """The project of the benchmarks that need no other, up."""
+        return Stack(
+            load_settings(project="bench", home=self.home, database_port=free_port(), runtime="embedded", app=False)
+        ).up()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -76,6 +82,10 @@ class Ground:
             "HOME": str(self.folder),
             "FASTZERO_HOME": str(self.home),
             "FASTZERO_PROJECT": "bench",
+            "FASTZERO_RUNTIME": "embedded",
+            "FASTZERO_APP": "false",
+            # Where the engine is may be written there, and HOME is another here.
+            "DOCKER_CONFIG": os.environ.get("DOCKER_CONFIG", str(Path.home() / ".docker")),
             # Without bytecode at hand, compiling would be most of what is measured.
             "PYTHONDONTWRITEBYTECODE": "",
         }
@@ -147,17 +157,16 @@ class Ground:
 
 @contextmanager
 def new_ground(many: int) -> Iterator[Ground]:
-    """A stack that is up, and gone with all its data in the end."""
+    """An empty home; the projects in it are gone with all their data in the end."""
     folder = Path(tempfile.mkdtemp(prefix="fastzero-bench-", dir=IN_MEMORY if IN_MEMORY.is_dir() else None))
     folder.chmod(0o755)
     ground = Ground(folder, many)
     try:
-        ground.stack.up()
         yield ground
     finally:
         ground.end()
         shutil.rmtree(folder)
 
 
-def free_port() -> int:
-    return next_free(HOST, FIRST_PORT, ())
+def free_port(*taken: int) -> int:
+    return next_free(HOST, FIRST_PORT, taken)

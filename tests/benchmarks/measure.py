@@ -13,7 +13,7 @@ FEWEST = 3
 
 @dataclass
 class Samples:
-    """What one side took: `values` in seconds, or in MiB; `cpu` in seconds, of this process and its children."""
+    """What one side took: `values` in seconds, or in `unit`; `cpu` in seconds, of this process and its children."""
 
     unit: str = "s"
     values: list[float] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Samples:
 
 @dataclass
 class Comparison:
-    """Two sides and the limit: on their ratio or, as `allowance`, on the seconds that the measured takes longer."""
+    """Two sides and the limit: on their ratio or, as `allowance`, on what the measured takes more, in its unit."""
 
     name: str
     against: str
@@ -70,7 +70,7 @@ class Comparison:
     @property
     def bound(self) -> str:
         if self.allowance is not None:
-            return f"+{self.allowance} s ({self.excess:+.2f})"
+            return f"+{self.allowance} {self.measured.unit} ({self.excess:+.2f})"
         return "-" if self.limit is None else f"{self.limit}"
 
 

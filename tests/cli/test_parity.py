@@ -53,7 +53,13 @@ OFFERED: dict[str, str] = {
     "Stack.exists": "reason: what `down --volumes` asks itself before it asks the person",
     "Stack.database_url": "env",
     "Stack.environment": "env",
+    "Stack.running": "reason: what `doctor` asks before it blames a port on somebody else",
+    "Stack.execute": "exec",
+    "Stack.compose": "export compose",
+    "Stack.repair_password": "doctor",
+    "Stack.examine": "doctor",
     "stack.list_projects": "ls",
+    "stack.every_stack": "down",
     "doctor.examine": "doctor",
 }
 
@@ -93,7 +99,7 @@ def test_the_list_names_nothing_that_is_gone() -> None:
 @pytest.mark.parametrize(
     ("group", "names"),
     [
-        ("", "up down status logs restart ls env doctor config version migrate user todo"),
+        ("", "up down status logs exec restart ls env doctor config serve export version migrate user todo"),
         ("migrate", "up down status history new check sql stamp"),
         ("user", "add list show edit passwd use rm"),
         ("todo", "add list show edit start done reopen trash restore move purge"),

@@ -34,7 +34,8 @@ def home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def shared() -> Iterator[Stack]:
     home = Path(tempfile.mkdtemp(dir=os.environ[PLACE]))
     home.chmod(0o755)
-    yield Stack(load_settings(project="fastzero", home=home, database_port=_free_port())).up()
+    settings = load_settings(project="fastzero", home=home, runtime="embedded", app=False, database_port=_free_port())
+    yield Stack(settings).up()
     _destroy_all(home)
     shutil.rmtree(home)
 

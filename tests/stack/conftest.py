@@ -11,21 +11,27 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from filelock import FileLock
 
-from fastzero_core import Stack, load_settings
-from fastzero_core.stack import stack as stack_module
+from fastzero_core import FastZero, Stack, load_settings
+from fastzero_core.stack import image
+from fastzero_core.stack.docker import DockerRuntime
+from fastzero_core.stack.plan import Action, Verb
 from fastzero_core.stack.ports import is_free
 from fastzero_core.stack.process import Processes, wait_until
 from fastzero_core.stack.project import Project, make_folder, projects
+from fastzero_core.stack.spec import DEFAULT_PORTS, stack_spec
+from fastzero_core.stack.stack import Listener
 from fastzero_core.stack.user import ServiceUser, service_user
 
 RunPython = Callable[..., subprocess.Popen[str]]
@@ -90,14 +96,16 @@ def listening(free_port: int) -> Iterator[int]:
 @pytest.fixture
 def default_port(free_port: int, monkeypatch: pytest.MonkeyPatch) -> int:
     """The port that a first `up` tries first, in place of one that a server of this machine may have."""
-    monkeypatch.setitem(stack_module.DEFAULT_PORTS, "database", free_port)
+    monkeypatch.setitem(DEFAULT_PORTS, "database", free_port)
     return free_port
 
 
 @pytest.fixture(scope="session")
 def template() -> Iterator[Template]:
     with new_home() as home:
-        settings = load_settings(project="demo", home=home, database_port=any_free_port())
+        settings = load_settings(
+            project="demo", home=home, database_port=any_free_port(), runtime="embedded", app=False
+        )
         began = time.monotonic()
         stack = Stack(settings).up()
         seconds = time.monotonic() - began
@@ -176,3 +184,168 @@ def end_all(home: Path) -> None:
     for process in _working_on(home):
         process.kill()
     assert wait_until(lambda: not _working_on(home), 10), "a test left processes behind"
+
+
+# -- containers ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Contained:
+    """A project in containers of its own name, and how the engine sees it."""
+
+    engine: Any
+    home: Path
+    project: str
+    ports: dict[str, int]
+
+    def stack(self, *, on_event: Listener | None = None, **changed: Any) -> Stack:
+        """The project's stack: the database alone unless `app=True`."""
+        given = {"runtime": "docker", "app": False, "home": self.home, "project": self.project, **self.ports}
+        return Stack(load_settings(**{**given, **changed}), on_event=on_event)
+
+    def environment(self, **changed: str) -> dict[str, str]:
+        """The same for another process."""
+        given = {"runtime": "docker", "app": "false", "home": str(self.home), "project": self.project, **self.ports}
+        return {
+            **os.environ,
+            **{f"FASTZERO_{name.upper()}": str(value) for name, value in {**given, **changed}.items()},
+        }
+
+    def name(self, service: str) -> str:
+        return f"fastzero-{self.project}-{service}"
+
+    def container(self, service: str) -> Any:
+        return self.engine.containers.get(self.name(service))
+
+    def all_containers(self) -> list[Any]:
+        filters = {"label": f"fastzero.project={self.project}"}
+        return list(self.engine.containers.list(all=True, filters=filters, ignore_removed=True))
+
+    def services(self) -> set[str]:
+        """The names of all its containers, without what they have in common."""
+        return {each.name.removeprefix(self.name("")) for each in self.all_containers()}
+
+    @property
+    def volume(self) -> Any:
+        return self.engine.volumes.get(self.name("database"))
+
+    def has_volume(self) -> bool:
+        return any(each.name == self.name("database") for each in self.engine.volumes.list())
+
+    def has_network(self) -> bool:
+        return bool(self.engine.networks.list(names=[self.name("")[:-1]]))
+
+    def remove(self) -> None:
+        for container in self.engine.containers.list(all=True, filters={"name": self.name("")}, ignore_removed=True):
+            container.remove(force=True, v=True)
+        for network in self.engine.networks.list(names=[self.name("")[:-1]]):
+            network.remove()
+        if self.has_volume():
+            self.volume.remove(force=True)
+
+
+@contextmanager
+def new_project(engine: Any) -> Iterator[Contained]:
+    home = Path(tempfile.mkdtemp(dir=os.environ["_FASTZERO_TEST_SESSION"]))
+    home.chmod(0o755)
+    ports = {"database_port": any_free_port(), "app_port": any_free_port()}
+    contained = Contained(engine, home, f"test-{secrets.token_hex(6)}", ports)
+    yield contained
+    contained.remove()
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Any]:
+    """The Docker Engine, through a client of the tests' own."""
+    import docker
+
+    client = docker.from_env()
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def app_image(engine: Any) -> str:
+    """The app's image, built once whichever worker comes first."""
+    base = load_settings().python_image
+    with FileLock(Path(os.environ["_FASTZERO_TEST_SESSION"]) / "image.lock"), new_project(engine) as project:
+        stack = project.stack(app=True)
+        spec = stack_spec(stack.settings, {"database": 1, "app": 1}, app_image=image.image_name(base), app=True)
+        if not engine.images.list(name=spec.service("app").image):
+            runtime = DockerRuntime(stack.project)
+            runtime.apply(Action(Verb.BUILD, "app", ""), spec, timeout=600, tell=lambda text: None)
+    return spec.service("app").image
+
+
+@pytest.fixture
+def contained(engine: Any, app_image: str) -> Iterator[Contained]:
+    """A project that nothing was done with yet."""
+    with new_project(engine) as project:
+        yield project
+
+
+@pytest.fixture(scope="session")
+def served(engine: Any, app_image: str) -> Iterator[Contained]:
+    """A project whose database and app run, for tests that leave it as it is."""
+    with new_project(engine) as project:
+        project.stack(app=True).up()
+        yield project
+
+
+def add_user(stack: Stack, name: str = "ana") -> None:
+    with FastZero(stack.database_url) as fz:
+        fz.users.add(name, email=f"{name}@example.com", password="correct horse")
+
+
+def users_of(stack: Stack) -> list[str]:
+    with FastZero(stack.database_url) as fz:
+        return [user.username for user in fz.users.list()]
+
+
+class Proxy:
+    """A socket in front of another, until it is cut."""
+
+    def __init__(self, path: Path, target: str) -> None:
+        self._target = target
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self._open: list[socket.socket] = []
+        self.connections = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(self._target)
+                self._open += [client, server]
+                self.connections += 1
+                for pair in ((client, server), (server, client)):
+                    threading.Thread(target=self._pump, args=pair, daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+    def cut(self) -> None:
+        """The engine is gone: nobody listens, and what was being said is broken off."""
+        for each in (self._listener, *self._open):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+
+@pytest.fixture
+def proxy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """What DOCKER_HOST names for this test: a way to the engine that can be cut."""
+    socket_of_engine = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
+    made = Proxy(folder / "docker.sock", socket_of_engine)
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{folder / 'docker.sock'}")
+    yield made
+    made.cut()

@@ -95,6 +95,7 @@ def test_an_installed_postgresql_serves_where_there_is_no_wheel_and_keeps_its_da
 
     monkeypatch.undo()
     monkeypatch.setenv("FASTZERO_HOME", str(home))
+    monkeypatch.setenv("FASTZERO_APP", "false")
     binaries._candidates.cache_clear()
     assert find_binaries().major == 18
 

@@ -11,6 +11,7 @@ from fastzero_core.stack.plan import (
     ServiceState,
     Verb,
     plan_down,
+    plan_images,
     plan_restart,
     plan_up,
 )
@@ -133,13 +134,13 @@ def test_a_process_whose_settings_are_unknown_is_recreated() -> None:
     assert plan[0].verb is RECREATE
 
 
-def test_the_schema_comes_before_the_services_that_need_it() -> None:
+def test_the_services_start_in_their_order_and_boot_while_the_schema_is_migrated() -> None:
     plan = plan_up(BOTH, Observed(), HEAD)
 
     assert [(action.verb, action.service) for action in plan] == [
         (CREATE, "database"),
-        (MIGRATE, "database"),
         (CREATE, "app"),
+        (MIGRATE, "database"),
     ]
 
 
@@ -168,7 +169,7 @@ def test_up_twice_is_up_once(spec: StackSpec, state: ServiceState) -> None:
         (
             {"database": RUNNING, "app": RUNNING},
             True,
-            ["stop app", "stop database", "destroy app", "destroy database"],
+            ["stop app", "stop database", "destroy database"],
         ),
     ],
 )
@@ -193,3 +194,72 @@ def test_restart_leaves_the_services_alone_that_were_not_named() -> None:
     plan = plan_restart(BOTH, observed(seen(DATABASE), seen(APP)), ("app",))
 
     assert [action.service for action in plan] == ["app"]
+
+
+# -- in containers ---------------------------------------------------------------------------------------------
+
+POSTGRES = ServiceSpec("database", 5432, image="postgres:18")
+BUILT = ServiceSpec("app", 8000, image="fastzero-app:1", base_image="python:3.13-slim")
+IMAGES = StackSpec("demo", (POSTGRES, BUILT))
+
+
+@pytest.mark.parametrize(
+    ("here", "wanted", "expected"),
+    [
+        (None, {}, []),
+        ([], {}, ["pull database", "build app"]),
+        (["postgres:18"], {}, ["build app"]),
+        (["postgres:18", "fastzero-app:1"], {}, []),
+        (["postgres:18", "fastzero-app:1"], {"pull": True}, ["pull database"]),
+        (["postgres:18", "fastzero-app:1"], {"build": True}, ["build app"]),
+        (["postgres:18", "fastzero-app:1"], {"build": True, "pull": True}, ["pull database", "build app"]),
+    ],
+)
+def test_images_are_pulled_or_built_where_they_are_missing_or_asked_for(
+    here: list[str] | None, wanted: dict[str, bool], expected: list[str]
+) -> None:
+    before = Observed(images=None if here is None else frozenset(here))
+
+    assert [f"{each.verb} {each.service}" for each in plan_images(IMAGES, before, **wanted)] == expected
+
+
+def test_a_missing_image_and_one_that_was_asked_for_have_different_causes() -> None:
+    missing = plan_images(IMAGES, Observed(images=frozenset()))[0]
+    asked = plan_images(IMAGES, Observed(images=frozenset({"postgres:18"})), pull=True)[0]
+
+    assert missing.cause == "image postgres:18 is not here yet"
+    assert asked.cause == "it was asked for, though image postgres:18 is here"
+
+
+@pytest.mark.parametrize("state", [STOPPED, RUNNING])
+def test_another_image_of_the_same_name_recreates_the_service(state: ServiceState) -> None:
+    outdated = ObservedService(
+        "database", state, "", POSTGRES.settings(), POSTGRES.config_hash, outdated="its image is another one now"
+    )
+
+    plan = plan_up(StackSpec("demo", (POSTGRES,)), observed(outdated), HEAD)
+
+    assert plan[0] == Action(RECREATE, "database", "its image is another one now")
+
+
+def test_a_stopped_container_of_another_configuration_is_recreated_and_not_started() -> None:
+    stopped = ObservedService("database", STOPPED, "it is stopped", settings={}, config_hash="old")
+
+    assert plan_up(ALONE, observed(stopped), HEAD)[0].verb is RECREATE
+
+
+def test_what_an_interrupted_command_left_is_swept_before_all_else() -> None:
+    before = Observed({"database": seen(DATABASE)}, HEAD, leftovers=("fastzero-demo-database-old",))
+
+    assert plan_up(ALONE, before, HEAD) == [
+        Action(Verb.SWEEP, "fastzero-demo-database-old", "an interrupted command left it")
+    ]
+    assert plan_down(before, volumes=False)[0].verb is Verb.SWEEP
+
+
+def test_an_orphan_is_nothing_to_do() -> None:
+    assert plan_up(ALONE, Observed({"database": seen(DATABASE)}, HEAD, orphans=("cache",)), HEAD) == []
+
+
+def test_down_removes_a_container_that_is_only_stopped() -> None:
+    assert [action.verb for action in plan_down(observed(seen(DATABASE, STOPPED)), volumes=False)] == [Verb.STOP]

@@ -55,7 +55,7 @@ def test_a_port_that_nobody_has_has_no_owner(free_port: int) -> None:
 
 
 def test_the_error_names_port_owner_and_remedy(listening: int) -> None:
-    error = ports.taken_error(HOST, listening)
+    error = ports.taken_error("database", HOST, listening)
 
     assert f"port {listening}" in error.message
     assert f"(pid {os.getpid()})" in error.message

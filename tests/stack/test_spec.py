@@ -3,7 +3,8 @@
 import pytest
 
 from fastzero_core import load_settings
-from fastzero_core.stack.spec import ServiceSpec, changed, stack_spec
+from fastzero_core.errors import InvalidInputError
+from fastzero_core.stack.spec import ServiceSpec, StackSpec, changed, data_mount, major_of, stack_spec
 
 
 def test_the_stack_is_a_database_on_the_loopback_and_the_projects_port() -> None:
@@ -69,3 +70,100 @@ def test_a_difference_names_each_setting_with_its_old_and_new_value(
     before: dict[str, str], after: dict[str, str], text: str
 ) -> None:
     assert changed(before, after) == text
+
+
+# -- in containers ---------------------------------------------------------------------------------------------
+
+
+def contained(**settings: object) -> StackSpec:
+    ports = {"database": 5433, "app": 8001}
+    return stack_spec(load_settings(**settings), ports, app_image="fastzero-app:abc", app=True)
+
+
+@pytest.mark.parametrize(
+    ("image", "major"),
+    [
+        ("postgres:18", 18),
+        ("postgres:17.2", 17),
+        ("postgres:18.1-bookworm", 18),
+        ("postgres:16-alpine", 16),
+        ("registry:5000/library/postgres:18", 18),
+        ("postgres:18@sha256:0123", 18),
+    ],
+)
+def test_the_major_version_is_read_from_the_tag(image: str, major: int) -> None:
+    assert major_of(image) == major
+
+
+@pytest.mark.parametrize(
+    "image", ["postgres", "postgres:latest", "postgres:alpine3.20", "registry:5000/postgres", "postgres@sha256:18", ""]
+)
+def test_a_tag_without_a_major_version_is_refused_with_a_remedy(image: str) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        major_of(image)
+
+    assert refused.value.field == "postgres_image"
+    assert "postgres:18" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("major", "mount"),
+    [(15, "/var/lib/postgresql/data"), (17, "/var/lib/postgresql/data"), (18, "/var/lib/postgresql")],
+)
+def test_the_volume_is_mounted_where_the_major_version_keeps_its_data(major: int, mount: str) -> None:
+    assert data_mount(major) == mount
+
+
+@pytest.mark.parametrize(("image", "locale"), [("postgres:18", "builtin"), ("postgres:17", "builtin")])
+def test_the_locale_depends_on_no_c_library_where_postgresql_has_its_own(image: str, locale: str) -> None:
+    arguments = contained(postgres_image=image).service("database").variables["POSTGRES_INITDB_ARGS"]
+
+    assert f"--locale-provider={locale}" in arguments
+    assert "--data-checksums" in arguments
+
+
+def test_an_older_postgresql_gets_the_locale_that_it_knows() -> None:
+    arguments = contained(postgres_image="postgres:16").service("database").variables["POSTGRES_INITDB_ARGS"]
+
+    assert "--locale=C.UTF-8" in arguments
+    assert "provider" not in arguments
+
+
+def test_the_password_is_handed_over_as_a_file() -> None:
+    database = contained().service("database")
+
+    assert "POSTGRES_PASSWORD" not in database.variables
+    assert database.variables["POSTGRES_PASSWORD_FILE"] == "/run/secrets/database_password"
+    assert database.secrets == ("database_password",)
+
+
+def test_inside_its_container_a_service_listens_on_its_usual_port_whatever_the_published_one() -> None:
+    spec = contained()
+
+    assert [(service.port, service.container_port) for service in spec.services] == [(5433, 5432), (8001, 8000)]
+    assert {service.host for service in spec.services} == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "service"),
+    [
+        ({"postgres_image": "postgres:17"}, "database"),
+        ({"postgres_settings": {"work_mem": "8MB"}}, "database"),
+        ({"workers": 2}, "app"),
+    ],
+)
+def test_a_setting_is_in_the_hash_of_the_service_that_it_touches_alone(
+    settings: dict[str, object], service: str
+) -> None:
+    before, after = contained(), contained(**settings)
+
+    assert [name for name in before.names if before.service(name).config_hash != after.service(name).config_hash] == [
+        service
+    ]
+
+
+def test_another_app_image_is_in_the_hash_of_the_app_alone() -> None:
+    other = stack_spec(load_settings(), {"database": 5433, "app": 8001}, app_image="fastzero-app:def", app=True)
+
+    assert other.service("app").config_hash != contained().service("app").config_hash
+    assert other.service("database").config_hash == contained().service("database").config_hash

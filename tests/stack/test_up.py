@@ -17,10 +17,10 @@ from fastzero_core import FastZero, InvalidInputError, Stack, UnhealthyError, lo
 from fastzero_core.errors import DatabaseLoginError, PortTakenError, ProjectNotFoundError
 from fastzero_core.revisions import head_revision
 from fastzero_core.stack import embedded, ports
-from fastzero_core.stack import stack as stack_module
 from fastzero_core.stack.plan import Action, ServiceState, Verb
 from fastzero_core.stack.process import Processes
 from fastzero_core.stack.project import Project, ProjectRecord
+from fastzero_core.stack.spec import DEFAULT_PORTS
 from fastzero_core.stack.stack import StackEvent, list_projects
 
 from .conftest import RunPython, Template, WorkingOn, any_free_port, new_home
@@ -65,9 +65,12 @@ class FirstUp:
 def first_up() -> Iterator[FirstUp]:
     with new_home() as home, pytest.MonkeyPatch.context() as patch:
         port = any_free_port()
-        patch.setitem(stack_module.DEFAULT_PORTS, "database", port)
+        patch.setitem(DEFAULT_PORTS, "database", port)
         told: list[StackEvent] = []
-        stack = Stack(load_settings(project="demo", home=home / "not-there-yet"), on_event=told.append)
+        stack = Stack(
+            load_settings(project="demo", home=home / "not-there-yet", runtime="embedded", app=False),
+            on_event=told.append,
+        )
         planned = stack.plan()
         assert list(home.iterdir()) == [], "a plan changes nothing"
         with watched_processes() as processes:
@@ -107,7 +110,9 @@ def test_the_first_up_chooses_the_runtime_says_so_and_records_it(first_up: First
     project = first_up.stack.project
 
     assert first_up.told[0].text == "project demo runs embedded, and will from now on"
-    assert project.record == ProjectRecord("embedded", {"database": first_up.port}, str(project.folder / "data"))
+    assert project.record == ProjectRecord(
+        "embedded", {"database": first_up.port}, str(project.folder / "data"), initialised=True
+    )
 
 
 def test_what_is_planned_is_what_is_done(first_up: FirstUp) -> None:
@@ -299,7 +304,7 @@ def test_a_password_that_is_not_the_databases_is_told_as_such(running: Stack) ->
         running.up()
 
     assert caught.value.exit_code == 5
-    assert "secrets" in caught.value.hint
+    assert "doctor --fix" in caught.value.hint
     assert Processes(running.project.folder).find("database") is not None
 
 

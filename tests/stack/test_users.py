@@ -157,7 +157,13 @@ def ordinary_python() -> tuple[str, dict[str, str]]:
     places = [str(Path(fastzero_core.__file__).parent.parent), sysconfig.get_path("purelib")]
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     for program in (sys.executable, f"/usr/bin/python{version}", f"/usr/local/bin/python{version}"):
-        environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": os.pathsep.join(places), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": os.pathsep.join(places),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "FASTZERO_RUNTIME": "embedded",
+            "FASTZERO_APP": "false",
+        }
         try:
             subprocess.run(
                 [program, "-c", "import fastzero_core.stack.stack"],

