@@ -4,6 +4,7 @@
 - `empty_database_url`: the same without any schema.
 - `fz`: a FastZero in its block on `database_url`, undone at the end. `ana`: a User in it.
 - `folder`: an empty folder that any user may enter, PostgreSQL's too; deleted afterwards.
+- `migrations_copy`: the migrations in a folder where a test may change them.
 - Always on: no FASTZERO_* in the environment, HOME, FASTZERO_HOME and the working directory empty folders, and
   password hashes that cost nothing.
 
@@ -33,7 +34,7 @@ import pytest
 from filelock import FileLock
 from sqlalchemy.engine import make_url
 
-from fastzero_core import FastZero, User
+from fastzero_core import FastZero, User, revisions
 
 IMAGE = "postgres:18"
 ROLE = TEMPLATE = "fastzero"
@@ -307,6 +308,17 @@ def isolated_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(home / "work")
     yield
     shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def migrations_copy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The migrations in a folder where they may be changed, and where the code looks for them."""
+    copy = folder / "migrations"
+    shutil.copytree(revisions.folder(), copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(revisions, "folder", lambda: copy)
+    revisions.head_revision.cache_clear()
+    yield copy
+    revisions.head_revision.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -6,9 +6,8 @@
 import io
 import json
 import os
-import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +16,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from fastzero_cli.main import main
-from fastzero_core import FastZero, User, revisions
+from fastzero_core import FastZero, User
 
 from .shell import Result
 
@@ -89,17 +88,6 @@ def sql(database: str) -> Callable[[str], None]:
             connection.execute(statement.encode())
 
     return execute
-
-
-@pytest.fixture
-def migrations_copy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The migrations in a folder where they may be changed, and where the code looks for them."""
-    copy = folder / "migrations"
-    shutil.copytree(revisions.folder(), copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(revisions, "folder", lambda: copy)
-    revisions.head_revision.cache_clear()
-    yield copy
-    revisions.head_revision.cache_clear()
 
 
 @pytest.fixture

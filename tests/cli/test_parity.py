@@ -26,7 +26,7 @@ OFFERED: dict[str, str] = {
     "Todos.add": "todo add",
     "Todos.add_many": "todo add",
     "Todos.get": "todo show",
-    "Todos.get_many": "reason: what bulk operations answer with; on the shell it is a loop over `todo show`",
+    "Todos.get_many": "todo show",
     "Todos.list": "todo list",
     "Todos.stream": "todo list",
     "Todos.edit": "todo edit",

@@ -1,18 +1,16 @@
 """What the core's tests share: engines whose statements can be counted, other sessions, roles and processes."""
 
 import secrets
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import make_url
 
-from fastzero_core import database, revisions
+from fastzero_core import database
 from fastzero_core.todos import Todos
 from fastzero_core.users import Users
 
@@ -64,17 +62,6 @@ def role_url(database_url: str, other: psycopg.Connection) -> Iterator[str]:
     other.execute(f"REASSIGN OWNED BY {name} TO CURRENT_USER")
     other.execute(f"DROP OWNED BY {name}")
     other.execute(f"DROP ROLE {name}")
-
-
-@pytest.fixture
-def migrations_copy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The migrations in a folder where they may be changed, and where the code looks for them."""
-    copy = folder / "migrations"
-    shutil.copytree(revisions.folder(), copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(revisions, "folder", lambda: copy)
-    revisions.head_revision.cache_clear()
-    yield copy
-    revisions.head_revision.cache_clear()
 
 
 @pytest.fixture
