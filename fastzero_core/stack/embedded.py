@@ -178,7 +178,7 @@ class EmbeddedRuntime:
         try:
             self._make_cluster(work, user).rename(data)
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            _remove_unfinished(data)
 
     def _make_cluster(self, work: Path, user: ServiceUser | None) -> Path:
         password_file = work / "password"
@@ -350,7 +350,9 @@ def _run(command: list[str], user: ServiceUser | None, text: str | None = None) 
         try:
             said, _ = process.communicate(text)
         except BaseException:
-            process.terminate()
+            # initdb has servers of its own at work; all may have ended by themselves just now.
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGTERM)
             raise
     if process.returncode != 0:
         raise UnhealthyError(f"{Path(command[0]).name} failed", evidence=said.strip(), hint="See its own words above")
