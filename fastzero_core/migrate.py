@@ -95,22 +95,32 @@ def status(url: str, *, drift: bool = True) -> SchemaStatus:
     with engine.connect() as connection:
         current = _current(connection)
         differences = _differences(connection) if drift and current == head_revision() else []
-    return SchemaStatus(current, head_revision(), [step.revision for step in _pending(current)], differences)
+    return SchemaStatus(current, head_revision(), [step.revision for step in pending(current)], differences)
 
 
 def history(url: str | None = None) -> list[Revision]:
     """Every revision, oldest first; with a URL, each with its state in that database."""
     current = status(url, drift=False).current if url else None
-    pending = {step.revision for step in _pending(current)} if url else set()
+    ahead = {step.revision for step in pending(current)} if url else set()
     return [
         Revision(
             script.revision,
             _single(script.down_revision),
             script.doc,
-            "" if not url else _state_of(script.revision, current, pending),
+            "" if not url else _state_of(script.revision, current, ahead),
         )
         for script in reversed(list(_scripts().walk_revisions()))
     ]
+
+
+def pending(current: str | None) -> list[Revision]:
+    """What lies between a database's revision and the head, oldest first. Raises SchemaNewerError."""
+    scripts = _scripts()
+    known = {script.revision for script in scripts.walk_revisions()}
+    if current is not None and current not in known:
+        raise SchemaNewerError(f"the database is at revision {current}, which this fastzero does not know")
+    steps = scripts.iterate_revisions("head", current or "base")
+    return [Revision(step.revision, _single(step.down_revision), step.doc) for step in reversed(list(steps))]
 
 
 def check(url: str) -> SchemaStatus:
@@ -178,7 +188,7 @@ def _run(verb: str, url: str, revision: str, timeout: float, on_applied: Listene
     engine = database.create_engine(url, settings=_MIGRATION_SETTINGS)
     with _only_runner(engine, deadline):
         with engine.connect() as connection:
-            _pending(_current(connection))  # a database newer than the code is refused before anything runs
+            pending(_current(connection))  # a database newer than the code is refused before anything runs
         config = _config()
         config.attributes.update(connection=engine, on_version_apply=_listening(on_applied))
         _until(deadline, lambda: _alembic(verb, engine, config, revision))
@@ -281,16 +291,6 @@ def _current(connection: "Connection") -> str | None:
 
     with _alembic_errors():
         return MigrationContext.configure(connection).get_current_revision()
-
-
-def _pending(current: str | None) -> list[Revision]:
-    """What lies between a database's revision and the head, oldest first. Raises SchemaNewerError."""
-    scripts = _scripts()
-    known = {script.revision for script in scripts.walk_revisions()}
-    if current is not None and current not in known:
-        raise SchemaNewerError(f"the database is at revision {current}, which this fastzero does not know")
-    steps = scripts.iterate_revisions("head", current or "base")
-    return [Revision(step.revision, _single(step.down_revision), step.doc) for step in reversed(list(steps))]
 
 
 def _differences(connection: "Connection") -> list[str]:
