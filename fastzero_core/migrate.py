@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from .errors import (
     SchemaNewerError,
     SchemaOutdatedError,
 )
+from .lint import LintFinding, lint_script
 from .revisions import head_revision
 
 if TYPE_CHECKING:
@@ -53,12 +54,13 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A revision that has just been applied, or taken back."""
+    """A revision that has just been applied, or taken back; `locked` are the tables that others then wait for."""
 
     revision: str
     message: str
     direction: str  # "up" or "down"
     seconds: float
+    locked: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,12 @@ def check(url: str) -> SchemaStatus:
     if found.drift:
         raise SchemaDriftError(f"the schema differs from the models: {'; '.join(found.drift)}")
     return found
+
+
+def lint(url: str) -> list[LintFinding]:
+    """What the pending revisions of a database lock or lose, by their statements. Raises SchemaNewerError."""
+    current = status(url, drift=False).current
+    return lint_script(sql(f"{current or 'base'}:head")) if current != head_revision() else []
 
 
 def stamp(url: str, revision: str, *, timeout: float = 60) -> SchemaStatus:
@@ -274,16 +282,36 @@ def _drop_invalid_indexes(engine: "Engine") -> None:
 def _listening(on_applied: Listener | None) -> Callable[..., None]:
     began = time.monotonic()
 
-    def applied(*, step: Any, **_: Any) -> None:
+    def applied(*, ctx: Any, step: Any, **_: Any) -> None:
         nonlocal began
-        now = time.monotonic()
+        seconds = time.monotonic() - began
         if on_applied and not step.is_stamp:
             script = step.up_revision
             direction = "up" if step.is_upgrade else "down"
-            on_applied(Applied(script.revision, script.doc, direction, now - began))
-        began = now
+            # Still in the revision's own transaction, which holds its locks.
+            on_applied(Applied(script.revision, script.doc, direction, seconds, _locked(ctx.connection)))
+        began = time.monotonic()
 
     return applied
+
+
+def _locked(connection: "Connection | None") -> list[str]:
+    """The tables that were there before this transaction and that it keeps others from, as `todos: writing`."""
+    from sqlalchemy import text
+
+    if connection is None:
+        return []
+    rows = connection.execute(
+        text(
+            "SELECT c.relname, bool_or(l.mode = 'AccessExclusiveLock') FROM pg_locks l"
+            " JOIN pg_class c ON c.oid = l.relation AND c.relkind = 'r'"
+            " WHERE l.pid = pg_backend_pid() AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',"
+            " 'AccessExclusiveLock') AND c.relnamespace <> 'pg_catalog'::regnamespace"
+            " AND c.relname <> 'alembic_version' AND c.xmin <> pg_current_xact_id_if_assigned()::xid"
+            " GROUP BY 1 ORDER BY 1"
+        )
+    )
+    return [f"{name}: {'reading and writing' if exclusive else 'writing'}" for name, exclusive in rows]
 
 
 def _current(connection: "Connection") -> str | None:

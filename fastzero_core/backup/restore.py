@@ -1,6 +1,6 @@
 """Bringing a backup back: into a database of its own first, compared with its manifest there, then swapped in."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,10 @@ from ..revisions import head_revision
 from . import content
 from .manifest import Manifest, check_archive, read_manifest
 from .programs import Programs
-from .server import Server, at_server, url_of
+from .server import KeptDatabase, Server, at_server
 from .target import Listener, Progress, Target, silent
 
+FOR_TRIAL = ("--no-owner", "--no-privileges")  # whoever tries owns all of it
 JOBS = 2  # sessions of pg_restore: tables and indexes side by side
 TIMEOUTS_SINCE = 17  # pg_restore sets transaction_timeout, which older servers do not know
 
@@ -53,9 +54,8 @@ def verify(target: Target, archive: Path, *, tell: Listener = silent) -> Verifie
     manifest = _checked(archive, tell)
     with at_server(target.url) as server:
         server.refuse_unless_able()
-        programs = _programs(target, server, manifest)
-        with _scratch(server) as name:
-            _fill(target, programs, name, archive, manifest, ["--no-owner", "--no-privileges"], tell)
+        with scratch(server) as name:
+            fill(target, server, name, archive, manifest, tell=tell)
     return Verified(
         file=str(archive),
         database=manifest.database,
@@ -78,10 +78,10 @@ def restore(target: Target, archive: Path, *, upgrade: bool = False, tell: Liste
     _refuse_other_schema(manifest, upgrade)
     with at_server(target.url) as server:
         server.refuse_unless_able()
-        programs = _programs(target, server, manifest)
-        with _scratch(server) as name:
-            _fill(target, programs, name, archive, manifest, _ownership(server, manifest, tell), tell)
-            _finish(url_of(target.url, name), manifest, tell)
+        ownership = _ownership(server, manifest, tell)
+        with scratch(server) as name:
+            fill(target, server, name, archive, manifest, options=ownership, tell=tell)
+            _finish(database.url_of(target.url, name), manifest, tell)
             tell(Progress("swap"))
             kept = server.swap(name)
     return Restored(server.name, _revision_after(manifest), manifest.rows, kept)
@@ -95,10 +95,9 @@ def restore_into_empty(target: Target, archive: Path, *, upgrade: bool = False, 
     manifest = _checked(archive, tell)
     _refuse_other_schema(manifest, upgrade)
     with at_server(target.url, exclusive=False) as server:
-        programs = _programs(target, server, manifest)
+        _refuse_unless_empty(target.url)
         options = [*_ownership(server, manifest, tell), "--single-transaction"]
-    _refuse_unless_empty(target.url)
-    _fill(target, programs, server.name, archive, manifest, options, tell)
+        fill(target, server, server.name, archive, manifest, options=options, tell=tell)
     _finish(target.url, manifest, tell)
     return Restored(server.name, _revision_after(manifest), manifest.rows, None)
 
@@ -117,13 +116,34 @@ def undo(target: Target) -> Restored:
         return Restored(server.name, database.schema_revision(connection), _rows(connection), kept)
 
 
+def last_kept(target: Target) -> KeptDatabase:
+    """The database that `undo` would put back. Raises BackupNotFoundError."""
+    with at_server(target.url, exclusive=False) as server:
+        return server.last_kept()
+
+
+def kept_databases(target: Target) -> list[KeptDatabase]:
+    """The databases kept from before a restore, oldest first."""
+    with at_server(target.url, exclusive=False) as server:
+        return server.kept()
+
+
+def drop_kept(target: Target) -> list[KeptDatabase]:
+    """Drop the databases kept from before a restore. Returns them."""
+    with at_server(target.url) as server:
+        kept = server.kept()
+        for each in kept:
+            server.drop(each.database)
+        return kept
+
+
 def reset(target: Target, *, tell: Listener = silent) -> Restored:
     """Put an empty database at head into service, and drop the one before it."""
     with at_server(target.url) as server:
         server.refuse_unless_able()
-        with _scratch(server) as name:
+        with scratch(server) as name:
             tell(Progress("migrate"))
-            migrate.up(url_of(target.url, name))
+            migrate.up(database.url_of(target.url, name))
             tell(Progress("swap"))
             kept = server.swap(name)
         if kept is not None:
@@ -170,18 +190,19 @@ def _programs(target: Target, server: Server, manifest: Manifest) -> Programs:
     return programs
 
 
-def _ownership(server: Server, manifest: Manifest, tell: Listener) -> list[str]:
+def _ownership(server: Server, manifest: Manifest, tell: Listener) -> Sequence[str]:
     """The options that leave owners and grants out, where not every role that they name is usable here."""
     missing = [name for name in manifest.owners if not server.has_role(name, as_owner=True)]
     missing += [name for name in manifest.grantees if not server.has_role(name, as_owner=False)]
     if not missing:
-        return []
-    tell(Progress(f"without owners and grants, since these roles are not to be had: {', '.join(sorted(set(missing)))}"))
-    return ["--no-owner", "--no-privileges"]
+        return ()
+    roles = ", ".join(sorted(set(missing)))
+    tell(Progress(notice=f"owners and grants are left out: this role cannot use {roles}"))
+    return FOR_TRIAL
 
 
 @contextmanager
-def _scratch(server: Server) -> Iterator[str]:
+def scratch(server: Server) -> Iterator[str]:
     """A database for one block; one that was swapped in by then has another name, and stays."""
     name = server.create()
     try:
@@ -190,21 +211,23 @@ def _scratch(server: Server) -> Iterator[str]:
         server.drop(name)
 
 
-def _fill(
+def fill(
     target: Target,
-    programs: Programs,
+    server: Server,
     name: str,
     archive: Path,
     manifest: Manifest,
-    options: list[str],
-    tell: Listener,
+    *,
+    options: Sequence[str] = FOR_TRIAL,
+    tell: Listener = silent,
 ) -> None:
     """Restore into a database, and compare. Raises BackupMismatchError."""
+    programs = _programs(target, server, manifest)
     tell(Progress("restore", 0, manifest.rows, "rows"))
     jobs = [] if "--single-transaction" in options else [f"--jobs={JOBS}"]
     programs.run("pg_restore", ["--exit-on-error", "--no-password", *jobs, *options], name, archive=archive)
     tell(Progress("compare"))
-    engine = database.create_engine(url_of(target.url, name), settings=content.SESSION)
+    engine = database.create_engine(database.url_of(target.url, name), settings=content.SESSION)
     with engine.connect() as connection:
         content.compare(connection, manifest)
 

@@ -110,7 +110,7 @@ class Server:
         now = datetime.now(UTC)
         kept = self._free_name(now)
         mark = json.dumps({"fastzero": "kept", "of": self.name, "at": now.isoformat(), "comment": self._comment()})
-        returning = self._marks().get(new, {}).get("comment", self._comment())
+        returning = _marks(self._session).get(new, {}).get("comment", self._comment())
         with self._evicting(self.name, new), self._engine.begin() as transaction:
             for statement in (
                 f"ALTER DATABASE {quote(self.name)} RENAME TO {quote(kept)}",
@@ -123,13 +123,7 @@ class Server:
 
     def kept(self) -> list[KeptDatabase]:
         """The databases kept from before a swap, oldest first."""
-        sizes = "SELECT pg_database_size(oid) FROM pg_database WHERE datname = :name"
-        found = [
-            KeptDatabase(name, self.name, mark["at"], self._scalar(sizes, name=name))
-            for name, mark in self._marks().items()
-            if mark.get("of") == self.name
-        ]
-        return sorted(found, key=lambda each: each.kept_at)
+        return kept_databases(self._session, self.name)
 
     def last_kept(self) -> KeptDatabase:
         """The one kept last. Raises BackupNotFoundError."""
@@ -216,13 +210,6 @@ class Server:
         comment: str | None = self._scalar(written, name=self.name)
         return comment
 
-    def _marks(self) -> dict[str, dict[str, Any]]:
-        """What fastzero has written down on databases, by their names."""
-        rows = self._session.execute(
-            text("SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database ORDER BY datname")
-        )
-        return {name: mark for name, comment in rows if (mark := _mark(comment))}
-
     def _free_name(self, now: datetime) -> str:
         stamp = now.strftime("%Y%m%dt%H%M%S")
         base = f"{_shortened(self.name, _BEFORE, len(stamp) + 3)}{_BEFORE}{stamp}"
@@ -257,9 +244,22 @@ def at_server(url: str, *, exclusive: bool = True) -> Iterator[Server]:
         yield server
 
 
-def url_of(url: str, name: str) -> str:
-    """The URL of another database of the same server."""
-    return database.parse_url(url).set(database=name).render_as_string(hide_password=False)
+def server_major(url: str) -> int:
+    """The major version of a database's server."""
+    engine = database.create_engine(url)
+    with engine.connect() as connection:
+        return int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10_000
+
+
+def kept_databases(connection: Connection, name: str) -> list[KeptDatabase]:
+    """The databases kept from before a swap of database `name`, oldest first, seen from any database of the server."""
+    size = text("SELECT pg_database_size(oid) FROM pg_database WHERE datname = :name")
+    found = [
+        KeptDatabase(kept, name, mark["at"], connection.execute(size, {"name": kept}).scalar_one())
+        for kept, mark in _marks(connection).items()
+        if mark.get("of") == name
+    ]
+    return sorted(found, key=lambda each: each.kept_at)
 
 
 def quote(name: str) -> str:
@@ -308,6 +308,14 @@ def _words(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"{provider}_LOCALE", literal(locale)
     yield "TABLESPACE", quote(row["spcname"])
     yield "CONNECTION LIMIT", str(row["datconnlimit"])
+
+
+def _marks(connection: Connection) -> dict[str, dict[str, Any]]:
+    """What fastzero has written down on databases, by their names."""
+    rows = connection.execute(
+        text("SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database ORDER BY datname")
+    )
+    return {name: mark for name, comment in rows if (mark := _mark(comment))}
 
 
 def _mark(comment: str | None) -> dict[str, Any] | None:

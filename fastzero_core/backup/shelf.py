@@ -52,13 +52,18 @@ def find(folder: Path, wanted: str) -> Path:
 def backups(folder: Path) -> list[Backup]:
     """The folder's backups, oldest first."""
     paths = [path for path in folder.glob(f"*{ENDING}") if not path.name.startswith(".")] if folder.is_dir() else []
-    return sorted(map(_described, paths), key=lambda each: (each.taken_at, each.name))
+    return sorted(map(described, paths), key=lambda each: (each.taken_at, each.name))
+
+
+def surplus(folder: Path, keep: int) -> list[Backup]:
+    """All but the newest `keep` backups; one that says nothing of itself is none of them."""
+    found = [each for each in backups(folder) if not each.problem]
+    return found[: max(0, len(found) - keep)]
 
 
 def prune(folder: Path, keep: int) -> list[Backup]:
-    """Delete all but the newest `keep` backups, and what lost its backup. Returns those deleted."""
-    found = [each for each in backups(folder) if not each.problem]
-    gone = found[: max(0, len(found) - keep)]
+    """Delete all but the newest `keep` backups, and manifests without one. Returns those deleted."""
+    gone = surplus(folder, keep)
     for each in gone:
         path = Path(each.file)
         path.unlink(missing_ok=True)  # first: a manifest alone is no backup
@@ -69,7 +74,8 @@ def prune(folder: Path, keep: int) -> list[Backup]:
     return gone
 
 
-def _described(path: Path) -> Backup:
+def described(path: Path) -> Backup:
+    """One backup, by what its manifest says."""
     size = path.stat().st_size
     try:
         manifest = read_manifest(path)

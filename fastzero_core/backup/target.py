@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..database import parse_url
 from ..stack.project import Project, database_url, project_of
 from .programs import Programs, find_programs
 
@@ -21,6 +22,12 @@ class Target:
     folder: Path
     programs: Callable[[int], Programs]
 
+    @property
+    def database(self) -> str:
+        """The database's name."""
+        parsed = parse_url(self.url)
+        return parsed.database or parsed.username or ""
+
     @classmethod
     def of_url(cls, url: str, folder: Path) -> "Target":
         """Any database, with the programs of this machine."""
@@ -29,12 +36,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a command is. `total` is None where it is not known; both are counted in `unit`."""
+    """How far a command is. `total` is None where it is not known; both are counted in `unit`, bytes or rows.
 
-    step: str
+    A `notice` is a word to the person, and no step.
+    """
+
+    step: str = ""
     done: int = 0
     total: int | None = None
     unit: str = ""
+    notice: str = ""
 
 
 Listener = Callable[[Progress], None]
