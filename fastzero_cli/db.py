@@ -133,7 +133,7 @@ def restore(
         run.confirm(f"Database {run.target.database} will be replaced by {path.name}, and kept.{also}", yes)
         run.back_up_first(no_backup)
         result = restore.restore(run.target, path, upgrade=upgrade, tell=run.render.progress)
-        run.render.message(f"Database {result.kept} is the one before. To get back: fastzero db restore --undo")
+        run.render.message(f"The database before is kept as {result.kept}. {_undo_hint(run)}")
     run.render.one(result, RESTORED)
 
 
@@ -203,8 +203,12 @@ def _undo(run: Run, archive: str | None, yes: bool) -> None:
     last = restore.last_kept(run.target)
     run.confirm(f"Database {last.database}, kept {last.kept_at}, will be in service again.", yes)
     result = restore.undo(run.target)
-    run.render.message(f"The one before is kept as {result.kept}. To change your mind: fastzero db restore --undo")
+    run.render.message(f"The database before is kept as {result.kept}. {_undo_hint(run)}")
     run.render.one(result, RESTORED)
+
+
+def _undo_hint(run: Run) -> str:
+    return f"To get back: fastzero db restore --undo{run.project_option}"
 
 
 def _stdout() -> Any:

@@ -130,10 +130,10 @@ class Run:
         except FastZeroError as error:
             error.hint = f"{error.hint}. Or go on without a backup: --no-backup".lstrip(". ")
             raise
-        self.render.message(f"To get back: fastzero db restore {path.stem}{self._project_option}")
+        self.render.message(f"To get back: fastzero db restore {path.stem}{self.project_option}")
 
     @property
-    def _project_option(self) -> str:
+    def project_option(self) -> str:
         """What names this project in a command to come, where it is not the default."""
         return "" if self.settings.project == "fastzero" else f" -p {self.settings.project}"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..stack.project import ROLE, Project
 from ..stack.spec import DATABASE_SERVICE
 from .files import read_chunks
-from .programs import Write, raise_if_failed
+from .programs import Write, raise_if_failed, variables
 
 if TYPE_CHECKING:
     from ..stack.docker import DockerRuntime
@@ -34,7 +34,8 @@ class ContainerPrograms:
         write: Write | None = None,
         archive: Path | None = None,
     ) -> None:
-        command = ["env", "LC_ALL=C.UTF-8", program, f"--username={ROLE}", f"--dbname={database}", *arguments]
+        settings = [f"{name}={value}" for name, value in variables(program).items()]
+        command = ["env", *settings, program, f"--username={ROLE}", f"--dbname={database}", *arguments]
         if archive is None:
             self._run(program, command, write)
             return

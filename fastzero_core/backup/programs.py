@@ -32,6 +32,9 @@ from .files import CHUNK
 Write = Callable[[bytes], object]
 PIPE = 2**20  # bytes; the system's own pipes are small, and each fill is a switch of processes
 EVIDENCE_LINES = 20
+# A restore that fails is dropped, and one that is swapped in is on the disk by the swap's own commit: nothing need be
+# waited for before. Indexes have twice the memory that they have by default.
+SESSION_OPTIONS = {"pg_restore": "-c synchronous_commit=off -c maintenance_work_mem=128MB"}
 
 _MEANINGS: tuple[tuple[str, type[FastZeroError], str], ...] = (
     ("server version mismatch", VersionMismatchError, "the program is older than the server"),
@@ -85,7 +88,7 @@ class LocalPrograms:
         write: Write | None = None,
         archive: Path | None = None,
     ) -> None:
-        command = [*self._command(program, arguments, database), *([str(archive)] if archive else [])]
+        command = [*self.command(program, arguments, database), *([str(archive)] if archive else [])]
         with tempfile.TemporaryFile() as said:
             # Ctrl-C is for us to hear: a program that ends by it would tell of an error there is none of.
             process = subprocess.Popen(
@@ -93,7 +96,7 @@ class LocalPrograms:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if write else subprocess.DEVNULL,
                 stderr=said,
-                env=self._environment(),
+                env=self._environment(program),
                 start_new_session=True,
                 bufsize=0,
                 pipesize=PIPE,
@@ -111,17 +114,17 @@ class LocalPrograms:
             raise_if_failed(program, process.returncode, said.read().decode("utf-8", "replace"))
 
     def interact(self, program: str, arguments: Sequence[str], database: str) -> int:
-        return subprocess.run(self._command(program, arguments, database), env=self._environment()).returncode
+        return subprocess.run(self.command(program, arguments, database), env=self._environment(program)).returncode
 
-    def _command(self, program: str, arguments: Sequence[str], database: str) -> list[str]:
+    def command(self, program: str, arguments: Sequence[str], database: str) -> list[str]:
+        """How a program is called; the password is in its environment alone."""
         found = self.folder / program
         if not found.exists():
             raise BinariesNotFoundError(f"there is no {program} in {self.folder}", hint=_hint(self.major))
         return [str(found), f"--dbname={url_of(self.url, database, password=False)}", *arguments]
 
-    def _environment(self) -> dict[str, str]:
-        # Messages are read for what they mean.
-        return {**os.environ, **_password(self.url), "LC_MESSAGES": "C", "LC_ALL": "C.UTF-8", "PGAPPNAME": "fastzero"}
+    def _environment(self, program: str) -> dict[str, str]:
+        return {**os.environ, **_password(self.url), **variables(program)}
 
 
 def find_programs(url: str, major: int) -> LocalPrograms:
@@ -140,6 +143,12 @@ def find_programs(url: str, major: int) -> LocalPrograms:
     raise VersionMismatchError(
         f"pg_dump is of PostgreSQL {newest} here, too old for the server's {major}", hint=_hint(major)
     )
+
+
+def variables(program: str) -> dict[str, str]:
+    """What every run of a program finds in its environment; its messages are read for what they mean."""
+    options = {"PGOPTIONS": SESSION_OPTIONS[program]} if program in SESSION_OPTIONS else {}
+    return {"LC_ALL": "C.UTF-8", "PGAPPNAME": "fastzero", **options}
 
 
 def raise_if_failed(program: str, code: int, said: str) -> None:

@@ -19,7 +19,7 @@ def rehearse(target: Target, revision: str = "head", *, timeout: float = 60, tel
         archive = Path(folder) / "copy.dump"
         manifest = dump.backup(target, archive, tell=tell)
         applied: list[Applied] = []
-        with at_server(target.url) as server, restore.scratch(server) as name:
+        with at_server(target.url) as server, server.scratch() as name:
             restore.fill(target, server, name, archive, manifest, tell=tell)
             tell(Progress("rehearse"))
             migrate.up(database.url_of(target.url, name), revision, timeout=timeout, on_applied=applied.append)

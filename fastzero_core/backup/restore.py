@@ -1,7 +1,6 @@
 """Bringing a backup back: into a database of its own first, compared with its manifest there, then swapped in."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +53,7 @@ def verify(target: Target, archive: Path, *, tell: Listener = silent) -> Verifie
     manifest = _checked(archive, tell)
     with at_server(target.url) as server:
         server.refuse_unless_able()
-        with scratch(server) as name:
+        with server.scratch() as name:
             fill(target, server, name, archive, manifest, tell=tell)
     return Verified(
         file=str(archive),
@@ -79,7 +78,7 @@ def restore(target: Target, archive: Path, *, upgrade: bool = False, tell: Liste
     with at_server(target.url) as server:
         server.refuse_unless_able()
         ownership = _ownership(server, manifest, tell)
-        with scratch(server) as name:
+        with server.scratch() as name:
             fill(target, server, name, archive, manifest, options=ownership, tell=tell)
             _finish(database.url_of(target.url, name), manifest, tell)
             tell(Progress("swap"))
@@ -141,7 +140,7 @@ def reset(target: Target, *, tell: Listener = silent) -> Restored:
     """Put an empty database at head into service, and drop the one before it."""
     with at_server(target.url) as server:
         server.refuse_unless_able()
-        with scratch(server) as name:
+        with server.scratch() as name:
             tell(Progress("migrate"))
             migrate.up(database.url_of(target.url, name))
             tell(Progress("swap"))
@@ -199,16 +198,6 @@ def _ownership(server: Server, manifest: Manifest, tell: Listener) -> Sequence[s
     roles = ", ".join(sorted(set(missing)))
     tell(Progress(notice=f"owners and grants are left out: this role cannot use {roles}"))
     return FOR_TRIAL
-
-
-@contextmanager
-def scratch(server: Server) -> Iterator[str]:
-    """A database for one block; one that was swapped in by then has another name, and stays."""
-    name = server.create()
-    try:
-        yield name
-    finally:
-        server.drop(name)
 
 
 def fill(

@@ -82,21 +82,26 @@ class Server:
         ):
             raise DatabasePrivilegeError(f"database {self.name} belongs to another role, so that it cannot be replaced")
 
-    def create(self) -> str:
-        """A new, empty database of the same locale, owner, limits and grants. Returns its name."""
+    @contextmanager
+    def scratch(self) -> Iterator[str]:
+        """A new, empty database of the same locale, owner, limits and grants, for one block.
+
+        One that was swapped in by the end of it has another name then, and stays.
+        """
         name = f"{_shortened(self.name, _RESTORING, 8)}{_RESTORING}{secrets.token_hex(4)}"
-        self._execute(f"CREATE DATABASE {quote(name)} TEMPLATE template0 {self._attributes()}")
         try:
+            self._execute(f"CREATE DATABASE {quote(name)} TEMPLATE template0 {self._attributes()}")
             for statement in self._grants_and_settings(name):
                 self._execute(statement)
-        except BaseException:
+            yield name
+        finally:
             self.drop(name)
-            raise
-        return name
 
     def drop(self, name: str) -> None:
         """Drop a database with all sessions in it, if it is there."""
-        self._execute(f"DROP DATABASE IF EXISTS {quote(name)} WITH (FORCE)")
+        # Ctrl-C in a statement may have cost the session its connection.
+        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as session:
+            _run(session, f"DROP DATABASE IF EXISTS {quote(name)} WITH (FORCE)")
 
     def swap(self, new: str) -> str | None:
         """Put `new` into service. Returns the name under which the database is kept that was, if there was one.
@@ -306,7 +311,8 @@ def _words(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "LC_CTYPE", literal(row["datctype"])
     if locale:
         yield f"{provider}_LOCALE", literal(locale)
-    yield "TABLESPACE", quote(row["spcname"])
+    if row["spcname"] != "pg_default":  # which ordinary roles may use, but not name
+        yield "TABLESPACE", quote(row["spcname"])
     yield "CONNECTION LIMIT", str(row["datconnlimit"])
 
 

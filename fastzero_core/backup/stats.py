@@ -11,7 +11,7 @@ from .server import KeptDatabase, kept_databases
 PAGE_HEAD, ROW_HEAD = 24, 28  # bytes of each page and of each row that hold no values
 
 _OVERVIEW = """
-    SELECT current_database() AS database, current_setting('server_version') AS server_version,
+    SELECT current_database() AS database, split_part(current_setting('server_version'), ' ', 1) AS server_version,
         pg_database_size(current_database()) AS size,
         round(blks_hit::numeric / nullif(blks_hit + blks_read, 0), 4)::float AS cache_hits,
         (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()) AS connections,
