@@ -305,9 +305,11 @@ def _locked(connection: "Connection | None") -> list[str]:
         text(
             "SELECT c.relname, bool_or(l.mode = 'AccessExclusiveLock') FROM pg_locks l"
             " JOIN pg_class c ON c.oid = l.relation AND c.relkind = 'r'"
+            # Of all that describes a table, its system columns alone never change.
+            " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tableoid'"
             " WHERE l.pid = pg_backend_pid() AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',"
             " 'AccessExclusiveLock') AND c.relnamespace <> 'pg_catalog'::regnamespace"
-            " AND c.relname <> 'alembic_version' AND c.xmin <> pg_current_xact_id_if_assigned()::xid"
+            " AND c.relname <> 'alembic_version' AND a.xmin <> pg_current_xact_id()::xid"
             " GROUP BY 1 ORDER BY 1"
         )
     )
