@@ -47,6 +47,7 @@ THROW_AWAY = {
     "max_connections": "200",
     "autovacuum": "off",
 }
+FOREIGN = {"DATABASE_URL", "SECRET_KEY", "ALGORITHM", "ACCESS_TOKEN_EXPIRE_MINUTES", "NO_COLOR", "FORCE_COLOR"}
 CHOSEN_SERVER = os.environ.get("FASTZERO_TEST_SERVER", "")
 DOCKER_IS_REQUIRED = os.environ.get("FASTZERO_REQUIRE_DOCKER") == "1"
 
@@ -288,7 +289,7 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def isolated_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in os.environ:
-        if name.startswith("FASTZERO_") or name in ("DATABASE_URL", "NO_COLOR", "FORCE_COLOR"):
+        if name.startswith("FASTZERO_") or name in FOREIGN:
             monkeypatch.delenv(name)
     home = _new_folder(dir=os.environ[PLACE])
     for name, part in (
@@ -326,7 +327,7 @@ def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     from argon2 import PasswordHasher
 
     hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    monkeypatch.setattr("fastzero_core.passwords._hasher", lambda: hasher)
+    monkeypatch.setattr("fastzero_core.passwords._hasher", lambda cost: hasher)
 
 
 def _new_folder(prefix: str = "", dir: str | None = None) -> Path:
