@@ -134,7 +134,7 @@ def _start_server(place: Path) -> None:
         url, container = _start_container()
     else:
         url, container = _embedded(place).up(port=_free_port()).database_url, None
-    (place / "server.json").write_text(json.dumps({"url": _on(url, "postgres"), "container": container}))
+    (place / "server.json").write_text(json.dumps({"url": on(url, "postgres"), "container": container}))
 
 
 def _has_image() -> bool:
@@ -219,7 +219,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _on(url: str, database: str) -> str:
+def on(url: str, database: str) -> str:
     return make_url(url).set(database=database).render_as_string(hide_password=False)
 
 
@@ -234,17 +234,17 @@ def _maintenance(server_url: str) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def database_url(_maintenance: psycopg.Connection, server_url: str) -> Iterator[str]:
-    with _database(_maintenance, TEMPLATE) as name:
-        yield _on(server_url, name)
+    with a_database(_maintenance, TEMPLATE) as name:
+        yield on(server_url, name)
 
 
 @pytest.fixture
 def empty_database_url(_maintenance: psycopg.Connection, server_url: str) -> Iterator[str]:
-    with _database(_maintenance, "template1") as name:
-        yield _on(server_url, name)
+    with a_database(_maintenance, "template1") as name:
+        yield on(server_url, name)
 
 
-class _database:
+class a_database:
     """A database of its own for one block."""
 
     def __init__(self, maintenance: psycopg.Connection, template: str) -> None:
