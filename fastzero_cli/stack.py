@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fastzero_core.errors import InvalidInputError, UnhealthyError
+from fastzero_core.errors import FastZeroError, InvalidInputError, UnhealthyError
 
 from .options import Run, Timeout, Yes
 from .render import ACTION, FINDING, ORIGIN, PROJECT, SERVICE
@@ -62,7 +62,7 @@ def up(
     stack.up(**wanted, keep=keep, timeout=timeout)
     if run.settings.database_url:
         run.render.message("DATABASE_URL is set: user, todo and migrate use that database, not this stack's.")
-    run.render.many(stack.status(), SERVICE)
+    run.render.many(stack.status(fresh=False), SERVICE)
 
 
 @group.command(example="fastzero serve --port 8000 --workers 2")
@@ -89,7 +89,7 @@ def serve(
 
 @group.command(
     "exec",
-    example="fastzero exec app -- fastzero todo list -u ana\nfastzero exec database -- psql -U fastzero",
+    example="fastzero exec app -- fastzero todo list -u ana\nfastzero exec database -- psql",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 def exec_(
@@ -126,10 +126,21 @@ def down(
         )
     if volumes and stacks:
         run.confirm(f"{_projects(len(stacks))} {names} will be gone for ever: database, passwords and logs.", yes)
+    statuses = []
+    failure = None
     for stack in stacks:
-        if not stack.down(volumes=volumes, timeout=timeout):
-            run.render.message(NOTHING_TO_STOP.format(stack.project.name))
-    run.render.many([service for stack in stacks for service in stack.status()], SERVICE, none="")
+        try:
+            if not stack.down(volumes=volumes, timeout=timeout):
+                run.render.message(NOTHING_TO_STOP.format(stack.project.name))
+            statuses += stack.status()
+        except FastZeroError as error:
+            if len(stacks) == 1:
+                raise
+            run.render.message(f"{stack.project.name} could not be stopped: {error.message}")
+            failure = error  # the others can be stopped all the same
+    run.render.many(statuses, SERVICE, none="")
+    if failure:
+        raise failure
 
 
 @group.command(example="fastzero status\nfastzero status -o json")

@@ -4,6 +4,7 @@ Engines made here carry time limits, so that nothing waits for ever, and an erro
 exception of SQLAlchemy or psycopg leaves the core.
 """
 
+import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from . import errors
@@ -83,15 +84,46 @@ def create_engine(
     return engine
 
 
-def create_async_engine(url: str | URL, *, settings: dict[str, str] | None = None) -> "AsyncEngine":
-    """The same for asyncio, pooled."""
+def create_async_engine(
+    url: str | URL,
+    *,
+    pool_size: int = 5,
+    pool_timeout: float = CONNECT_TIMEOUT,
+    autocommit: bool = False,
+    settings: dict[str, str] | None = None,
+    connect_timeout: int = CONNECT_TIMEOUT,
+) -> "AsyncEngine":
+    """The same for asyncio, with up to `pool_size` connections, for one of which a task waits `pool_timeout` seconds.
+
+    With `autocommit` every statement is a transaction of its own: one round trip instead of three.
+    """
     from sqlalchemy.ext import asyncio
 
     parsed = parse_url(url)
-    arguments = _connect_arguments(parsed, settings, CONNECT_TIMEOUT)
-    engine = asyncio.create_async_engine(parsed, connect_args=arguments, **_POOL)
+    options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None} if autocommit else {}
+    engine = asyncio.create_async_engine(
+        parsed,
+        connect_args=_connect_arguments(parsed, settings, connect_timeout),
+        pool_size=pool_size,
+        pool_timeout=pool_timeout,
+        pool_use_lifo=True,
+        max_overflow=0,
+        **options,
+    )
     _watch(engine.sync_engine)
+    event.listen(engine.sync_engine, "checkout", _replace_if_ended)
     return engine
+
+
+def _replace_if_ended(connection: Any, *_: object) -> None:
+    """Have the pool replace a connection that the server has ended: without a round trip, unlike a ping.
+
+    While nothing is asked, there is something to read only where the server said farewell, or the network ended.
+    """
+    readable = select.poll()
+    readable.register(connection.driver_connection, select.POLLIN)
+    if readable.poll(0):
+        raise DisconnectionError
 
 
 def _connect_arguments(parsed: URL, settings: dict[str, str] | None, connect_timeout: int) -> dict[str, Any]:

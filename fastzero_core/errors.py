@@ -9,12 +9,15 @@ A class carries what each edge needs to answer with: `code` for programs, `exit_
     │                                           ProjectNotFoundError, BackupNotFoundError
     ├── ConflictError                 4 · 409   UsernameTakenError, EmailTakenError, TodoNotTrashedError,
     │                                           VersionMismatchError, DatabaseNotEmptyError, BackupMismatchError
-    ├── NotAllowedError               5 · 403   DatabaseLoginError, DatabasePrivilegeError (503 over HTTP)
+    ├── NotAllowedError               5 · 403   AccountError; DatabaseLoginError, DatabasePrivilegeError
+    │   │                                           (503 over HTTP)
+    │   └── AuthenticationError       5 · 401   InvalidTokenError, LoginRefusedError, LoginNeededError,
+    │                                           LoginThrottledError (429 over HTTP)
     ├── UnavailableError              6 · 503   DatabaseUnreachableError, ConnectionLostError, PoolExhaustedError,
     │                                           DatabaseBusyError, StatementTimeoutError, DatabaseFullError,
     │                                           ReadOnlyDatabaseError, PortTakenError, BinariesNotFoundError,
-    │                                            LockedError, DockerUnavailableError, DockerPermissionError,
-    │                                           DockerNotInstalledError, ImageError, ProgramFailedError
+    │                                           LockedError, DockerUnavailableError, DockerPermissionError,
+    │                                           DockerNotInstalledError, ImageError, BusyError, ProgramFailedError
     ├── SchemaError                   7 · 503   SchemaOutdatedError, SchemaNewerError, SchemaDriftError
     ├── UnhealthyError                8
     └── DatabaseError                 1 · 500   what no other class names: a bug, the cause is kept
@@ -143,6 +146,50 @@ class NotAllowedError(FastZeroError):
     http_status = 403
 
 
+class AccountError(NotAllowedError):
+    """An account is changed by its owner alone."""
+
+    code = "not_your_account"
+    default_hint = "Log in as its owner"
+
+
+class AuthenticationError(NotAllowedError):
+    """Who this is could not be told."""
+
+    code = "not_authenticated"
+    http_status = 401
+    default_hint = "Log in: POST /auth/token"
+
+
+class InvalidTokenError(AuthenticationError):
+    """A token that is malformed, forged, expired or revoked: nobody is told which."""
+
+    code = "invalid_token"
+
+
+class LoginRefusedError(AuthenticationError):
+    """No such user, or another password: nobody is told which."""
+
+    code = "login_refused"
+    default_hint = "Check e-mail address and password"
+
+
+class LoginNeededError(AuthenticationError):
+    code = "login_needed"
+
+
+class LoginThrottledError(AuthenticationError):
+    """Too many logins of this account failed in a row; the next is looked at in `retry_after` seconds."""
+
+    code = "login_throttled"
+    http_status = 429
+    default_hint = "Wait for as long as it says, then try again"
+
+    def __init__(self, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(f"Too many failed logins; try again in {retry_after} s")
+
+
 class DatabaseLoginError(NotAllowedError):
     code = "database_login_refused"
     http_status = 503
@@ -171,6 +218,13 @@ class DatabaseUnreachableError(UnavailableError):
 class ConnectionLostError(UnavailableError):
     code = "connection_lost"
     default_hint = "The transaction was not confirmed: see whether it took effect, then try again"
+
+
+class BusyError(UnavailableError):
+    """As much is under way as this process takes on."""
+
+    code = "busy"
+    default_hint = "Try again in a moment"
 
 
 class PoolExhaustedError(UnavailableError):

@@ -1,16 +1,26 @@
-"""FastZero: the operations over one database, one block one transaction."""
+"""FastZero: the operations over one database, one block one transaction; AsyncFastZero: the same ones under asyncio."""
 
+import asyncio
+import socket
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.util import greenlet_spawn
 
 from . import database
-from .errors import ConflictError, FastZeroError
-from .models import User
+from .errors import ConflictError, DatabaseUnreachableError, FastZeroError
+from .logins import Logins
+from .models import Identity, User
 from .todos import Todos
 from .users import Users
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+T = TypeVar("T")
 
 
 class FastZero:
@@ -57,9 +67,18 @@ class FastZero:
     def users(self) -> Users:
         return Users(self._bound)
 
-    def todos(self, owner: User | int | str | None = None) -> Todos:
+    def users_for(self, bearer: Identity) -> Users:
+        """The users for whom a token is of: the operations raise InvalidTokenError once it no longer holds."""
+        return Users(self._bound, bearer)
+
+    @property
+    def logins(self) -> Logins:
+        return Logins(self._bound)
+
+    def todos(self, owner: User | Identity | int | str | None = None) -> Todos:
         """The todos of one user: a User, an id, a name to look up first, or None for the only user there is.
 
+        For the Identity of a token the operations raise InvalidTokenError once it no longer holds.
         Raises UserNotFoundError, or InvalidInputError if there are several.
         """
         if owner is None:
@@ -69,10 +88,88 @@ class FastZero:
         return Todos(self._bound, owner.id if isinstance(owner, User) else owner)
 
     @property
+    def file_number(self) -> int:
+        """The file descriptor of the connection's socket."""
+        connection = self._bound.connection.driver_connection
+        return int(connection.fileno()) if connection is not None else -1
+
+    @property
     def _bound(self) -> Connection:
         if self._connection is None:
             raise RuntimeError("no transaction: use `with FastZero(…) as fz:` and call the operations inside")
         return self._connection
+
+
+class AsyncFastZero:
+    """FastZero under asyncio: `await AsyncFastZero(url).run(lambda fz: fz.todos(ana).list())`.
+
+    Each `run` is one block of the synchronous FastZero, and so one transaction, in a greenlet: whenever the database is
+    at work, the event loop goes on. `database` is a URL, or an engine of `fastzero_core.database.create_async_engine`;
+    leaving `async with` closes an engine made here. What takes more than `limit` seconds is an UnavailableError.
+    """
+
+    def __init__(self, database: "str | AsyncEngine", *, limit: float = 60) -> None:
+        self._owned = isinstance(database, str)
+        self._engine = _async_engine(database) if isinstance(database, str) else database
+        self._limit = limit
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._owned:
+            await self._engine.dispose()
+
+    async def run(self, operations: Callable[[FastZero], T]) -> T:
+        """What `operations` return, run in a block of their own. Raises what they raise."""
+        deadline = _Deadline(self._limit)
+
+        def block() -> T:
+            with FastZero(self._engine.sync_engine) as fz:
+                deadline.watch(fz)
+                return operations(fz)
+
+        with deadline:
+            return await greenlet_spawn(block)
+
+
+class _Deadline:
+    """Ends the task's waiting for a connection by cancelling it, and a statement by cutting its connection.
+
+    A driver that is cancelled asks the server to cancel the statement, and waits: for ever, where the server is gone.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._task = asyncio.current_task()
+        self._file: int | None = None
+        self._cancelled = False
+
+    def __enter__(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._limit, self._end)
+
+    def watch(self, fz: FastZero) -> None:
+        """From here on it is about a statement on this connection."""
+        self._file = fz.file_number
+
+    def _end(self) -> None:
+        if self._file is not None:
+            _shut_down(self._file)
+        elif self._task is not None:
+            self._cancelled = self._task.cancel()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._timer.cancel()
+        if self._cancelled and kind is asyncio.CancelledError and self._task is not None and not self._task.uncancel():
+            raise DatabaseUnreachableError(f"the database does not answer within {self._limit:g} seconds")
+
+
+def _shut_down(file: int) -> None:
+    connection = socket.socket(fileno=file)
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    finally:
+        connection.detach()
 
 
 def _refuse_if_failed(connection: Connection) -> None:
@@ -81,6 +178,10 @@ def _refuse_if_failed(connection: Connection) -> None:
     driver_connection = connection.connection.driver_connection
     if driver_connection is not None and driver_connection.info.transaction_status.name == "INERROR":
         raise ConflictError("an earlier statement of this block failed, so that nothing of it was saved")
+
+
+def _async_engine(url: str) -> "AsyncEngine":
+    return database.create_async_engine(url)
 
 
 def _engine(url: str | None, project: str | None) -> Engine:

@@ -36,6 +36,14 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom a token is of. It holds for as long as the user exists and has this token version."""
+
+    user_id: int
+    token_version: int
+
+
+@dataclass(frozen=True, slots=True)
 class NewTodo:
     """A todo to be: what `add_many` takes."""
 

@@ -1,13 +1,14 @@
 """Settings, read at the edges and passed in: flag > environment > .env > /run/secrets > fastzero.toml > user > default.
 
-Names begin with FASTZERO_ in the environment, but for those that every container image uses: DATABASE_URL.
+Names begin with FASTZERO_ in the environment, but for those that every container image uses: DATABASE_URL, SECRET_KEY,
+ALGORITHM and ACCESS_TOKEN_EXPIRE_MINUTES.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from platformdirs import user_config_path, user_data_path
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
@@ -16,6 +17,7 @@ from pydantic_settings import (
     DotEnvSettingsSource,
     EnvSettingsSource,
     InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
     SettingsConfigDict,
@@ -51,12 +53,36 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         None, validation_alias=AliasChoices("DATABASE_URL"), description="a database to use instead of the stack's own"
     )
+    secret_key: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("SECRET_KEY"),
+        description="what tokens are signed with, instead of the stack's own",
+    )
+    algorithm: Literal["HS256", "HS384", "HS512"] = Field(
+        "HS256", validation_alias=AliasChoices("ALGORITHM"), description="how tokens are signed"
+    )
+    access_token_expire_minutes: int = Field(
+        30,
+        ge=1,
+        le=1440,
+        validation_alias=AliasChoices("ACCESS_TOKEN_EXPIRE_MINUTES"),
+        description="how long a token holds",
+    )
+    session_hours: float = Field(24, gt=0, le=8760, description="how long a login can be refreshed")
     user: str | None = Field(None, description="whose todos")
     runtime: Literal["embedded", "docker"] | None = Field(None, description="where a new project's services run")
     database_port: int | None = Field(None, ge=1, le=65535, description="the database's port on 127.0.0.1")
     app: bool = Field(True, description="whether the stack has the app, besides the database")
     app_port: int | None = Field(None, ge=1, le=65535, description="the app's port on 127.0.0.1")
     workers: int = Field(1, ge=1, le=64, description="processes that serve the app")
+    pool_size: int = Field(10, ge=1, le=1000, description="connections to the database of each worker")
+    docs: bool = Field(True, description="whether the app has /docs, /redoc and /openapi.json")
+    metrics: bool = Field(True, description="whether the app has /metrics")
+    cors_origins: Annotated[list[str], NoDecode] = Field([], description="origins whose pages may call the app")
+    log: Literal["json", "plain"] = Field("plain", description="the format of the app's log")
+    argon2_time: int = Field(3, ge=2, le=100, description="passes of a password's hash")
+    argon2_memory: int = Field(65_536, ge=19_456, le=4_194_304, description="KiB of memory of a password's hash")
+    argon2_parallelism: int = Field(4, ge=1, le=64, description="lanes of a password's hash")
     postgres_image: str = Field("postgres:18", description="the database's image, for the docker runtime")
     python_image: str = Field("python:3.13-slim", description="what the app's image is built from")
     postgres_settings: dict[str, str] = Field({}, description="PostgreSQL settings of the stack's database")
@@ -72,6 +98,11 @@ class Settings(BaseSettings):
         if taken := sorted(value.keys() & DECIDED):
             raise ValueError(f"{', '.join(taken)} is decided by fastzero itself")
         return value
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _separated(cls, value: Any) -> Any:
+        return [origin.strip() for origin in value.split(",") if origin.strip()] if isinstance(value, str) else value
 
     @field_validator("project")
     @classmethod

@@ -12,6 +12,7 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
+    Integer,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -53,14 +54,27 @@ users = Table(
 Index("uq_users_username", func.lower(users.c.username), unique=True)
 Index("uq_users_email", func.lower(users.c.email), unique=True)
 
+# Logins that failed in a row, of accounts and of names that nobody has: what they get tells nobody which is which.
+# Rows of which nothing follows any more go as others come: there are never many more than failures in an hour.
+login_failures = Table(
+    "login_failures",
+    metadata,
+    Column("account", Text),
+    Column("failures", Integer, nullable=False),
+    Column("failed_at", DateTime(timezone=True), nullable=False),
+    Column("blocked_until", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("account"),
+    CheckConstraint("failures > 0", name="failures_positive"),
+    Index("ix_login_failures_failed_at", "failed_at"),
+)
+
 _STATES = ", ".join(f"'{state}'" for state in TodoState)
 
 todos = Table(
     "todos",
     metadata,
     Column("user_id", BigInteger, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
-    # A sentinel, so that many rows inserted by one statement come back in their order.
-    Column("id", BigInteger, Identity(always=True), nullable=False, insert_sentinel=True),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
     Column("title", Text, nullable=False),
     Column("description", Text, nullable=False, server_default=text("''")),
     Column("state", Text, nullable=False, server_default=text("'todo'")),

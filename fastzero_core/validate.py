@@ -17,6 +17,7 @@ EMAIL_MAX = 254
 PASSWORD_MIN, PASSWORD_MAX = 8, 128
 BIGINT_MAX = 2**63 - 1
 BULK_MAX = 10_000
+OFFSET_MAX = 10_000
 
 _USERNAME = re.compile(r"[\w.+-]+")
 
@@ -54,7 +55,7 @@ def username(value: str) -> str:
         raise InvalidInputError(f"username must have 1 to {USERNAME_MAX} characters", field="username")
     if not _USERNAME.fullmatch(value):
         raise InvalidInputError("username may have letters, digits, '.', '_', '+' and '-' only", field="username")
-    if value.isdigit():
+    if value.isdecimal():
         raise InvalidInputError("username must not be digits alone", field="username")
     return value
 
@@ -102,6 +103,23 @@ def limit(value: int) -> int:
     if not 1 <= value <= BIGINT_MAX:
         raise InvalidInputError("limit must be a whole number from 1", field="limit")
     return value
+
+
+def offset(value: int) -> int:
+    if not 0 <= value <= OFFSET_MAX:
+        raise InvalidInputError(
+            f"offset must be between 0 and {OFFSET_MAX}", field="offset", hint="Further on, page by the last id: after"
+        )
+    return value
+
+
+def is_text(value: str) -> bool:
+    """Whether PostgreSQL can store it."""
+    try:
+        text(value, "")
+    except InvalidInputError:
+        return False
+    return True
 
 
 def text(value: str, field: str) -> str:

@@ -47,6 +47,7 @@ THROW_AWAY = {
     "max_connections": "200",
     "autovacuum": "off",
 }
+FOREIGN = {"DATABASE_URL", "SECRET_KEY", "ALGORITHM", "ACCESS_TOKEN_EXPIRE_MINUTES", "NO_COLOR", "FORCE_COLOR"}
 CHOSEN_SERVER = os.environ.get("FASTZERO_TEST_SERVER", "")
 DOCKER_IS_REQUIRED = os.environ.get("FASTZERO_REQUIRE_DOCKER") == "1"
 
@@ -133,7 +134,7 @@ def _start_server(place: Path) -> None:
         url, container = _start_container()
     else:
         url, container = _embedded(place).up(port=_free_port()).database_url, None
-    (place / "server.json").write_text(json.dumps({"url": _on(url, "postgres"), "container": container}))
+    (place / "server.json").write_text(json.dumps({"url": on(url, "postgres"), "container": container}))
 
 
 def _has_image() -> bool:
@@ -218,7 +219,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _on(url: str, database: str) -> str:
+def on(url: str, database: str) -> str:
     return make_url(url).set(database=database).render_as_string(hide_password=False)
 
 
@@ -233,17 +234,17 @@ def _maintenance(server_url: str) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def database_url(_maintenance: psycopg.Connection, server_url: str) -> Iterator[str]:
-    with _database(_maintenance, TEMPLATE) as name:
-        yield _on(server_url, name)
+    with a_database(_maintenance, TEMPLATE) as name:
+        yield on(server_url, name)
 
 
 @pytest.fixture
 def empty_database_url(_maintenance: psycopg.Connection, server_url: str) -> Iterator[str]:
-    with _database(_maintenance, "template1") as name:
-        yield _on(server_url, name)
+    with a_database(_maintenance, "template1") as name:
+        yield on(server_url, name)
 
 
-class _database:
+class a_database:
     """A database of its own for one block."""
 
     def __init__(self, maintenance: psycopg.Connection, template: str) -> None:
@@ -288,7 +289,7 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def isolated_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in os.environ:
-        if name.startswith("FASTZERO_") or name in ("DATABASE_URL", "NO_COLOR", "FORCE_COLOR"):
+        if name.startswith("FASTZERO_") or name in FOREIGN:
             monkeypatch.delenv(name)
     home = _new_folder(dir=os.environ[PLACE])
     for name, part in (
@@ -326,7 +327,7 @@ def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     from argon2 import PasswordHasher
 
     hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    monkeypatch.setattr("fastzero_core.passwords._hasher", lambda: hasher)
+    monkeypatch.setattr("fastzero_core.passwords._hasher", lambda cost: hasher)
 
 
 def _new_folder(prefix: str = "", dir: str | None = None) -> Path:

@@ -5,57 +5,112 @@ import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
-from fastapi import FastAPI
+import email_validator  # noqa: F401 - here, so that the first who signs up need not wait for it
+from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 
 from .. import __version__, database
+from ..fastzero import AsyncFastZero
+from ..passwords import HashCost
 from ..settings import Settings, load_settings
-from ..stack.project import database_url
-from . import health
+from ..stack.project import database_url, secret_key
+from ..tokens import Tokens
+from . import auth, health, metrics, problems, todos, users
+from .deps import Services
+from .hashing import Hashing
+from .middleware import Observed, OnePath
 
-# The pages work without internet, and a browser is to ask nobody else either: ReDoc would load its logo from a CDN.
-ONLY_FROM_HERE = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data:; worker-src 'self' blob:"
-)
+BODY_MAX = 1024 * 1024  # bytes
+ANSWER_WITHIN = 4.5  # seconds, of the database: whoever asks has an answer within five
+SESSION = {
+    "TimeZone": "UTC",
+    "statement_timeout": "3s",
+    "lock_timeout": "2s",
+    "idle_in_transaction_session_timeout": "10s",
+}
+PAGES = ("/docs", "/redoc", "/static-offline-docs")
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The app over the database that the settings name. Connects when it is first asked to; `/docs` needs no CDN."""
+    """The app over the database that the settings name. Connects when it is first asked to; `/docs` needs no CDN.
+
+    Raises InvalidInputError for a SECRET_KEY that is missing or under 32 bytes.
+    """
     settings = settings or load_settings()
-    engine = database.create_async_engine(database_url(settings))
+    engine = database.create_async_engine(
+        database_url(settings),
+        pool_size=settings.pool_size,
+        pool_timeout=2,
+        autocommit=True,
+        settings=SESSION,
+        connect_timeout=2,
+    )
+    metrics.observe_pool(engine, settings.pool_size)
+    services = _services(settings, AsyncFastZero(engine, limit=ANSWER_WITHIN))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         threading.Thread(target=_end_with_parent, daemon=True).start()
+        services.hashing.start()
         yield
+        services.hashing.end()
         await engine.dispose()
 
-    app = FastAPIOffline(
-        title="fastzero", version=__version__, lifespan=lifespan, description="Users and todos in PostgreSQL."
+    app = (FastAPIOffline if settings.docs else FastAPI)(
+        title="fastzero",
+        version=__version__,
+        description="Users and todos in PostgreSQL.",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        max_body_size=BODY_MAX,
+        **_no_pages(settings),
     )
     app.state.engine = engine
-    app.add_middleware(OnlyFromHere)
-    app.include_router(health.router)
+    app.state.services = services
+    routes = []
+    for router in (health.router, auth.router, users.router, todos.router, *_optional_routers(settings)):
+        app.include_router(router)
+        routes += [route for route in router.routes if isinstance(route, Route)]
+    problems.install(app, routes)
+    _surround(app, settings, routes)
     return app
 
 
-class OnlyFromHere:
-    """Tells browsers to load nothing from elsewhere."""
+def _services(settings: Settings, fastzero: AsyncFastZero) -> Services:
+    tokens = Tokens(
+        secret_key(settings),
+        algorithm=settings.algorithm,
+        lifetime=settings.access_token_expire_minutes * 60,
+        session=int(settings.session_hours * 3600),
+    )
+    cost = HashCost(settings.argon2_time, settings.argon2_memory, settings.argon2_parallelism)
+    return Services(fastzero, tokens, Hashing(cost))
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_policy(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["Content-Security-Policy"] = ONLY_FROM_HERE
-            await send(message)
+def _optional_routers(settings: Settings) -> list[APIRouter]:
+    return [health.metrics_router] if settings.metrics else []
 
-        await self._app(scope, receive, send_with_policy)
+
+def _no_pages(settings: Settings) -> dict[str, Any]:
+    return {} if settings.docs else {"docs_url": None, "redoc_url": None, "openapi_url": None}
+
+
+def _surround(app: FastAPI, settings: Settings, routes: list[Route]) -> None:
+    """The last one added is the first to see a request."""
+    app.add_middleware(OnePath, with_slash=frozenset(route.path for route in routes if route.path.endswith("/")))
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+        )
+    app.add_middleware(Observed, pages=PAGES)
 
 
 def _end_with_parent() -> None:

@@ -9,14 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from .. import database
 from ..errors import FastZeroError
 from ..revisions import head_revision
+from . import metrics
+from .schemas import Message
 
 LIMIT = 3  # seconds for the database to answer
 
 router = APIRouter(tags=["health"])
-
-
-class Message(BaseModel):
-    message: str
+metrics_router = APIRouter(tags=["health"])
 
 
 class Health(BaseModel):
@@ -55,6 +54,14 @@ async def readyz(request: Request, response: Response) -> Health:
     if revision != head_revision():
         return _unavailable(response, f"the schema is at {revision or 'base'}; head is {head_revision()}", revision)
     return Health(status="ok", revision=revision)
+
+
+@metrics_router.get(
+    "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}, "description": "Numbers"}}
+)
+async def read_metrics() -> Response:
+    """What happened so far, in Prometheus's text format."""
+    return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)
 
 
 async def _revision(engine: AsyncEngine) -> str | None:

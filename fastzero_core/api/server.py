@@ -1,12 +1,10 @@
 """Serving the app: uvicorn, told where to listen, how to start and how to end."""
 
 import errno
-import logging
 import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
@@ -19,13 +17,16 @@ from .. import database
 from ..errors import InvalidInputError, UnavailableError
 from ..settings import Settings, load_settings
 from ..stack.ports import taken_error
-from ..stack.project import database_url
+from ..stack.project import database_url, secret_key
 from ..stack.spec import APP_SERVICE
+from ..tokens import checked_key
+from . import logs
 
 if TYPE_CHECKING:
     from ..migrate import Applied
 
 DRAIN = 3  # seconds for requests in flight when asked to end; with what else there is to end, no more than 5
+KEEP_ALIVE = 75  # seconds that a connection may be idle
 BACKLOG = 2048  # connections that may wait to be accepted
 APP = "fastzero_core.api.app:create_app"
 
@@ -49,6 +50,7 @@ def serve(
     # Here, where it is an error that somebody sees, and not in each worker.
     url = database_url(settings)
     database.parse_url(url)
+    checked_key(secret_key(settings))
     if migrate:
         from .. import migrate as migrations
 
@@ -60,9 +62,11 @@ def serve(
         backlog=BACKLOG,
         workers=workers,
         timeout_graceful_shutdown=DRAIN,
+        timeout_keep_alive=KEEP_ALIVE,
         # psycopg cannot work on the loop that Windows has by default.
         loop="asyncio:SelectorEventLoop" if sys.platform == "win32" else "auto",
-        log_config=_LOGGING,
+        log_config=logs.log_config(settings.log),
+        access_log=False,
         server_header=False,
     )
     with _listening(host, port) as listener, suppress(KeyboardInterrupt):
@@ -105,20 +109,3 @@ def _listening(host: str, port: int) -> socket.socket:
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(0)
-
-
-class UtcFormatter(logging.Formatter):
-    """A time with its zone in front, as PostgreSQL has it in its log."""
-
-    converter = staticmethod(time.gmtime)
-    default_msec_format = "%s.%03d UTC"
-
-
-# Everything on stderr, a time and a level in front.
-_LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"plain": {"()": UtcFormatter, "format": "%(asctime)s %(levelname)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "loggers": {"uvicorn": {"handlers": ["stderr"], "level": "INFO", "propagate": False}},
-}

@@ -41,7 +41,7 @@ from ..errors import (
     UnhealthyError,
     VersionMismatchError,
 )
-from . import image, ports, probe, terminal
+from . import image, ports, terminal
 from .hardening import APP_CPUS, APP_MEMORY, APP_PIDS, APP_USER, DATABASE_SHM, TMPFS
 from .plan import Action, Observed, ObservedService, ServiceState, Verb
 from .process import STREAMS, LogLine
@@ -114,7 +114,7 @@ class DockerRuntime:
             if service.name == DATABASE_SERVICE and has_data:
                 return ObservedService(service.name, ServiceState.STOPPED, "its container is gone, its data is there")
             return ObservedService(service.name, ServiceState.ABSENT)
-        state, detail = _state(service, container)
+        state, detail = _state(container)
         labels = container.labels
         return ObservedService(
             service.name,
@@ -683,18 +683,14 @@ def _foreign(kind: str, name: str) -> ConflictError:
     )
 
 
-def _state(service: ServiceSpec, container: Container) -> tuple[ServiceState, str]:
+def _state(container: Container) -> tuple[ServiceState, str]:
     """How a container is, and what is to be said of it."""
     state = container.attrs["State"]
     if state["Status"] == "restarting":
         return ServiceState.UNHEALTHY, _state_detail(state)
     if state["Status"] != "running":
         return ServiceState.STOPPED, _state_detail(state)
-    # A database that recovers may fail its checks for long; and the engine needs a while to notice who is well again.
-    if service.name == APP_SERVICE and (state.get("Health") or {}).get("Status") == "unhealthy":
-        published = json.loads(container.labels[SETTINGS])
-        reason = probe.not_ready(published["host"], int(published["port"]))
-        return (ServiceState.UNHEALTHY, reason) if reason else (ServiceState.RUNNING, "")
+    # What the engine's own checks say is old: a service is asked itself.
     return ServiceState.RUNNING, ""
 
 

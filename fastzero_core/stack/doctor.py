@@ -94,23 +94,16 @@ def _services(stack: Stack) -> Iterator[Finding]:
             yield Finding(service.service, "failed", service.detail, "Start it anew: fastzero restart")
         elif service.state is not ServiceState.RUNNING:
             yield Finding(service.service, "warning", f"it is {service.state}", "Start it: fastzero up")
+        elif service.service == DATABASE_SERVICE:
+            yield from _database(stack, service)
         else:
-            yield from _database(stack, service) if service.service == DATABASE_SERVICE else _app(service)
+            yield Finding(service.service, "ok", f"it is ready on http://{service.address}")
 
 
 def _database(stack: Stack, service: ServiceStatus) -> Iterator[Finding]:
     yield Finding(service.service, "ok", f"it answers on {service.address}")
     yield _schema(service.revision)
     yield _clock(probe.clock_skew(stack.database_url))
-
-
-def _app(service: ServiceStatus) -> Iterator[Finding]:
-    host, _, port = service.address.rpartition(":")
-    reason = probe.not_ready(host, int(port))
-    if reason:
-        yield Finding(service.service, "failed", f"it is not ready: {reason}", "See its log: fastzero logs app")
-    else:
-        yield Finding(service.service, "ok", f"it is ready on http://{service.address}")
 
 
 def _schema(revision: str | None) -> Finding:

@@ -30,6 +30,7 @@ from .user import ServiceUser, service_user
 # As root, what PostgreSQL's own user must reach and the project's folder does not let it.
 SHARED_HOME = Path("/var/lib/fastzero")
 EVIDENCE_LINES = 20
+GOING_BACK = 60  # seconds for a service to start that ran before
 LAST_GASP = 10  # seconds for a killed command's initdb to notice that nobody listens
 NO_PROCESS = 2**31 - 1  # beyond every system's largest pid
 STILL_IN_USE = "shared memory block"
@@ -47,6 +48,7 @@ class EmbeddedRuntime:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._processes = Processes(project.folder)
+        self._replaced: dict[str, ServiceSpec] = {}  # as they were, to go back to
 
     def observe(self, spec: StackSpec) -> Observed:
         return Observed({service.name: self._observe(service) for service in spec.services})
@@ -60,6 +62,9 @@ class EmbeddedRuntime:
             case Verb.CREATE | Verb.START:
                 self._start(service, timeout)
             case Verb.RECREATE:
+                before = self._processes.find(service.name)
+                if before:
+                    self._replaced[service.name] = service.having(before.settings)
                 self._stop(service)
                 self._start(service, timeout)
             case Verb.STOP:
@@ -68,11 +73,15 @@ class EmbeddedRuntime:
                 self._destroy()
 
     def settle(self) -> None:
-        """Nothing is kept to go back to."""
+        """All is well: forget what was replaced."""
+        self._replaced.clear()
 
     def roll_back(self, action: Action, spec: StackSpec) -> None:
-        """Stop what was started; a data directory that is whole stays."""
+        """Stop what was started, and start what it replaced; a data directory that is whole stays."""
         self._stop(spec.service(action.service))
+        before = self._replaced.pop(action.service, None)
+        if before:
+            self._start(before, GOING_BACK)
 
     def finish_down(self) -> None:
         """Nothing is left behind the processes."""

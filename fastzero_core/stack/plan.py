@@ -1,7 +1,7 @@
 """From what should be and what is to what to do. Pure: the plan that `up --dry-run` prints is the plan `up` runs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -13,6 +13,7 @@ class ServiceState(StrEnum):
     STOPPED = "stopped"
     RUNNING = "running"
     UNHEALTHY = "unhealthy"  # there is a process, and it does not answer
+    UNKNOWN = "unknown"  # who could tell does not answer, as an engine that is stopped
 
 
 class Verb(StrEnum):
@@ -66,6 +67,10 @@ class Observed:
 
     def service(self, name: str) -> ObservedService:
         return self.services.get(name, ObservedService(name, ServiceState.ABSENT))
+
+    def having(self, service: ObservedService) -> "Observed":
+        """The same but for this service."""
+        return replace(self, services={**self.services, service.name: service})
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ..errors import LockedError, NotAllowedError, ProjectNotFoundError, UnavailableError
+from ..errors import InvalidInputError, LockedError, NotAllowedError, ProjectNotFoundError, UnavailableError
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -157,6 +157,20 @@ def database_url(settings: "Settings") -> str:
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
     return project_of(settings).database_url()
+
+
+def secret_key(settings: "Settings") -> str:
+    """The key that tokens are signed with: SECRET_KEY, else the project's. Raises InvalidInputError without one."""
+    if settings.secret_key is not None:
+        return settings.secret_key.get_secret_value()
+    project = project_of(settings)
+    if project.record is None:
+        raise InvalidInputError(
+            "there is no SECRET_KEY to sign tokens with",
+            field="secret_key",
+            hint="Set SECRET_KEY to 32 random bytes or more, or start the project, which makes one: fastzero up",
+        )
+    return project.secret("secret_key")
 
 
 def projects(home: Path) -> list[Project]:

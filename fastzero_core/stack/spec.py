@@ -4,8 +4,8 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import InvalidInputError
 from .project import DATABASE, HOST, ROLE
@@ -48,6 +48,19 @@ class ServiceSpec:
         image = {"image": self.image} if self.image else {}
         command = {"command": " ".join(self.command)} if self.command else {}
         return {"host": self.host, "port": str(self.port), **image, **command, **self.variables, **self.configuration}
+
+    def having(self, settings: Mapping[str, str]) -> Self:
+        """The service as it is when these are its `settings()`, image aside."""
+        own = ("host", "port", "image", "command")
+        rest = {name: value for name, value in settings.items() if name not in own}
+        return replace(
+            self,
+            host=settings["host"],
+            port=int(settings["port"]),
+            command=tuple(settings.get("command", "").split()),
+            variables={name: value for name, value in rest.items() if name in self.variables},
+            configuration={name: value for name, value in rest.items() if name not in self.variables},
+        )
 
     @property
     def config_hash(self) -> str:
@@ -145,6 +158,9 @@ def _postgres_variables(image: str) -> dict[str, str]:
         "POSTGRES_DB": DATABASE,
         "POSTGRES_PASSWORD_FILE": "/run/secrets/database_password",
         "POSTGRES_INITDB_ARGS": f"--encoding=UTF8 {locale} --data-checksums",
+        # For psql, run in the container.
+        "PGUSER": ROLE,
+        "PGDATABASE": DATABASE,
     }
 
 

@@ -12,6 +12,7 @@ from typing import Self
 from ..errors import (
     DatabaseLoginError,
     InvalidInputError,
+    NotAllowedError,
     PortTakenError,
     ProjectNotFoundError,
     UnavailableError,
@@ -85,6 +86,7 @@ class Stack:
         self._tell = on_event or (lambda event: None)
         self._started_here = False
         self._made: Runtime | None = None
+        self._seen: list[ServiceStatus] | None = None  # by the last `up`, if it had nothing to do
 
     # -- commands ----------------------------------------------------------------------------------------------
 
@@ -115,8 +117,7 @@ class Stack:
             for _ in range(PORT_RACES):
                 spec = self._decide(runtime, asked, self._services(app))
                 try:
-                    self._renew_images(spec, timeout, build=build, pull=pull)
-                    self._started_here = self._converge(spec, timeout, keep=keep)
+                    self._started_here = self._converge(spec, timeout, build=build, pull=pull, keep=keep)
                     return self
                 except PortTakenError as error:
                     self._record_ports(before)
@@ -223,13 +224,14 @@ class Stack:
 
     # -- questions ---------------------------------------------------------------------------------------------
 
-    def status(self) -> list[ServiceStatus]:
-        """Every service as it is now."""
+    def status(self, *, fresh: bool = True) -> list[ServiceStatus]:
+        """Every service as it is now; not `fresh`, as this object's last `up` found it, where it found all well."""
+        if self._seen is not None and not fresh:
+            return self._seen
         if not self._recorded_ports():
             return []
         spec = self._spec()
-        observed = self._observe(spec, self._runtime)
-        return [self._status_of(spec, observed.service(name), observed) for name in spec.names]
+        return self._statuses(spec, self._observe(spec, self._runtime))
 
     def running(self) -> set[str]:
         """The services that have a process or a running container, whether or not it answers."""
@@ -387,32 +389,45 @@ class Stack:
 
     # -- observe, plan, apply, wait ----------------------------------------------------------------------------
 
-    def _observe(self, spec: StackSpec, runtime: Runtime, patience: float = 0) -> Observed:
-        """What is there. A database that runs and does not answer yet is given some time to."""
+    def _observe(self, spec: StackSpec, runtime: Runtime, patience: float | None = None) -> Observed:
+        """What is there. With `patience`, in seconds, what runs and does not answer yet is given some time to."""
+        # It takes as long to import as an engine or a file system to answer.
+        threading.Thread(target=import_module, args=("psycopg",), daemon=True).start()
         observed = runtime.observe(spec)
-        services = dict(observed.services)
-        database = services[DATABASE_SERVICE]
-        if database.state is not ServiceState.RUNNING:
-            return observed
-        revision = None
+        if observed.service(DATABASE_SERVICE).state is ServiceState.RUNNING:
+            observed = self._ask_database(spec, observed, runtime, patience or 0)
+        app = observed.service(APP_SERVICE)
+        if app.state is ServiceState.RUNNING and (patience is None or _has_no_excuse(spec, observed)):
+            observed = observed.having(_ask_app(app, min(patience or 0, PATIENCE)))
+        return observed
+
+    def _ask_database(self, spec: StackSpec, observed: Observed, runtime: Runtime, patience: float) -> Observed:
+        database = observed.service(DATABASE_SERVICE)
         # Where it listens now, which need not be where it should.
         port = int((database.settings or spec.service(DATABASE_SERVICE).settings())["port"])
         try:
-            revision = self._wait(patience, port, give_up_early=True)
+            return replace(observed, revision=self._wait(patience, port, give_up_early=True))
         except (UnavailableError, UnhealthyError) as error:
             state = ServiceState.UNHEALTHY if runtime.is_alive(DATABASE_SERVICE) else ServiceState.STOPPED
-            services[DATABASE_SERVICE] = replace(database, state=state, detail=error.message)
-        return replace(observed, services=services, revision=revision)
+            return observed.having(replace(database, state=state, detail=error.message))
 
-    def _renew_images(self, spec: StackSpec, timeout: float, *, build: bool, pull: bool) -> None:
-        self._apply(plan.plan_images(spec, self._runtime.observe(spec), build=build, pull=pull), spec, timeout)
-
-    def _converge(self, spec: StackSpec, timeout: float, *, keep: bool) -> bool:
+    def _converge(
+        self, spec: StackSpec, timeout: float, *, build: bool = False, pull: bool = False, keep: bool = False
+    ) -> bool:
         """Observe, plan, apply and wait. Returns whether a service was started that had not been running."""
+        self._seen = None
         observed = self._observe(spec, self._runtime, timeout)
+        images = plan.plan_images(spec, observed, build=build, pull=pull)
+        if images:
+            self._apply(images, spec, timeout)
+            observed = self._observe(spec, self._runtime, timeout)
         for orphan in observed.orphans:
             self._notice(f"{orphan} is not part of this stack now, and stays as it is")
         actions = plan.plan_up(spec, observed, head_revision())
+        if not actions:
+            self._note_initialised()
+            self._seen = self._statuses(spec, observed)
+            return False
         done: list[Action] = []
         try:
             self._apply(actions, spec, timeout, done)
@@ -459,11 +474,14 @@ class Stack:
 
     def _wait_for_all(self, spec: StackSpec, timeout: float) -> None:
         self._wait(timeout, spec.service(DATABASE_SERVICE).port)
+        self._note_initialised()
+        if APP_SERVICE in spec.names:
+            self._wait_for_app(spec.service(APP_SERVICE), timeout)
+
+    def _note_initialised(self) -> None:
         record = self.project.record
         if record is not None and not record.initialised:
             self.project.save(replace(record, initialised=True))
-        if APP_SERVICE in spec.names:
-            self._wait_for_app(spec.service(APP_SERVICE), timeout)
 
     def _wait_for_app(self, app: ServiceSpec, timeout: float) -> None:
         """Return once `/readyz` says so."""
@@ -529,8 +547,10 @@ class Stack:
             on_applied=lambda applied: self._notice(f"{applied.revision} {applied.message} ({applied.seconds:.2f} s)"),
         )
 
-    def _status_of(self, spec: StackSpec, service: ObservedService, observed: Observed) -> ServiceStatus:
-        wanted = spec.service(service.name)
+    def _statuses(self, spec: StackSpec, observed: Observed) -> list[ServiceStatus]:
+        return [self._status_of(spec.service(name), observed.service(name), observed) for name in spec.names]
+
+    def _status_of(self, wanted: ServiceSpec, service: ObservedService, observed: Observed) -> ServiceStatus:
         return ServiceStatus(
             service=service.name,
             state=service.state,
@@ -544,6 +564,24 @@ class Stack:
 
     def _notice(self, text: str) -> None:
         self._tell(StackEvent(text))
+
+
+def _has_no_excuse(spec: StackSpec, observed: Observed) -> bool:
+    """Whether the app has all it needs to be ready, and will not be made anew anyway."""
+    settled = observed.service(APP_SERVICE).config_hash == spec.service(APP_SERVICE).config_hash
+    healthy = observed.service(DATABASE_SERVICE).state is ServiceState.RUNNING
+    return settled and healthy and observed.revision == head_revision()
+
+
+def _ask_app(app: ObservedService, patience: float) -> ObservedService:
+    """The app as it says it is itself: a process that never becomes ready is no running service."""
+    settings = app.settings or {}
+    deadline = time.monotonic() + patience
+    while reason := probe.not_ready(settings["host"], int(settings["port"])):
+        if time.monotonic() > deadline:
+            return replace(app, state=ServiceState.UNHEALTHY, detail=reason)
+        time.sleep(POLL)
+    return app
 
 
 def _make_runtime(name: str, project: Project) -> Runtime:
@@ -580,11 +618,16 @@ def list_projects(settings: Settings, *, all: bool = True) -> list[ProjectSummar
 def _summary(stack: Stack) -> ProjectSummary:
     record = stack.project.record
     assert record is not None, "projects() lists those that have one"
-    database = next(iter(stack.status()), None)
+    try:
+        database = next(iter(stack.status()), None)
+        state = database.state if database else ServiceState.ABSENT
+    except (UnavailableError, NotAllowedError):
+        state = ServiceState.UNKNOWN  # one project's engine that is away must not hide the others
+    port = record.ports.get(DATABASE_SERVICE)
     return ProjectSummary(
         project=stack.project.name,
         runtime=record.runtime,
-        state=database.state if database else ServiceState.ABSENT,
-        address=database.address if database else "",
+        state=state,
+        address=f"{HOST}:{port}" if port else "",
         folder=str(stack.project.folder),
     )

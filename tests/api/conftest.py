@@ -1,14 +1,17 @@
-"""The app, served: `serve_app` in this process for what it answers, `fastzero_serve` as a command for how it lives."""
+"""The app, served: in this process for what it answers, as a command for how it lives.
 
-import http.client
-import json
+- `api`: a Client of one app over one database, shared by all tests of a process: each makes users of its own.
+- `ana`, `bob`: Accounts of that app, logged in, new for each test.
+- `serve_app`: serves an app over another database, or with other settings.
+- `fastzero_serve`: `fastzero serve`, a process of its own.
+"""
+
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,58 +23,51 @@ import uvicorn
 from fastzero_core import load_settings
 from fastzero_core.api.app import create_app
 from fastzero_core.stack.process import wait_until
+from tests.conftest import TEMPLATE, a_database, on
 
-PATIENCE = 30  # seconds until a server that hangs is given up
+from .client import PATIENCE, Account, Answer, Client, answers, get
 
+__all__ = ["Account", "Answer", "Client", "answers", "get"]
 
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: dict[str, str]
-    text: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.text)
+SECRET_KEY = "the key of the tests, which is long enough"
 
 
-def get(port: int, path: str) -> Answer:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        headers = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, headers, response.read().decode("utf-8", "replace"))
-    finally:
-        connection.close()
+@pytest.fixture(scope="session")
+def api(server_url: str, _maintenance: psycopg.Connection) -> Iterator[Client]:
+    with a_database(_maintenance, TEMPLATE) as name, served(on(server_url, name)) as client:
+        yield client
 
 
-def answers(port: int, path: str = "/healthz") -> bool:
-    try:
-        return get(port, path).status == 200
-    except (OSError, http.client.HTTPException):
-        return False
+@pytest.fixture
+def ana(api: Client) -> Account:
+    return api.sign_up()
 
 
-ServeApp = Callable[[str], int]
+@pytest.fixture
+def bob(api: Client) -> Account:
+    return api.sign_up()
+
+
+ServeApp = Callable[..., Client]
 
 
 @pytest.fixture
 def serve_app() -> Iterator[ServeApp]:
-    """Serves the app over a database; returns the port."""
+    """Serves an app over a database, with the settings given."""
     with ExitStack() as stack:
-        yield lambda url: stack.enter_context(_served(url))
+        yield lambda url, **settings: stack.enter_context(served(url, **settings))
 
 
 @contextmanager
-def _served(url: str) -> Iterator[int]:
-    app = create_app(load_settings(database_url=url))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=1))
+def served(url: str, **settings: Any) -> Iterator[Client]:
+    app = create_app(load_settings(**{"database_url": url, "secret_key": SECRET_KEY, **settings}))
+    config = uvicorn.Config(app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
         assert wait_until(lambda: server.started, PATIENCE)
-        yield server.servers[0].sockets[0].getsockname()[1]
+        yield Client(server.servers[0].sockets[0].getsockname()[1], app)
     finally:
         server.should_exit = True
         thread.join()
@@ -86,7 +82,7 @@ class Served:
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "fastzero_cli", "serve", "--port", str(port), *options],
-                env={**os.environ, "DATABASE_URL": url},
+                env={"SECRET_KEY": SECRET_KEY, **os.environ, "DATABASE_URL": url},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -9,49 +9,49 @@ import pytest
 from fastzero_core import migrate
 from fastzero_core.revisions import head_revision
 
-from .conftest import ServeApp, free_port, get
+from .conftest import ServeApp, free_port
 
 NOBODY = "postgresql://nobody:wrong@127.0.0.1:{port}/nothing"
 
 
 def test_the_root_greets(serve_app: ServeApp, database_url: str) -> None:
-    answer = get(serve_app(database_url), "/")
+    answer = serve_app(database_url).get("/")
     assert (answer.status, answer.json) == (200, {"message": "Olá Mundo!"})
 
 
 def test_it_is_alive_without_a_database(serve_app: ServeApp) -> None:
-    answer = get(serve_app(NOBODY.format(port=free_port())), "/healthz")
+    answer = serve_app(NOBODY.format(port=free_port())).get("/healthz")
     assert (answer.status, answer.json["status"]) == (200, "ok")
 
 
 def test_it_is_ready_at_head_and_says_which_revision_that_is(serve_app: ServeApp, database_url: str) -> None:
-    answer = get(serve_app(database_url), "/readyz")
+    answer = serve_app(database_url).get("/readyz")
     assert (answer.status, answer.json) == (200, {"status": "ok", "revision": head_revision(), "reason": ""})
 
 
 def test_it_is_not_ready_without_a_schema(serve_app: ServeApp, empty_database_url: str) -> None:
-    answer = get(serve_app(empty_database_url), "/readyz")
+    answer = serve_app(empty_database_url).get("/readyz")
     assert (answer.status, answer.json["reason"]) == (503, f"the schema is at base; head is {head_revision()}")
 
 
 def test_it_is_not_ready_behind_head(serve_app: ServeApp, database_url: str) -> None:
     migrate.down(database_url, "0001")
-    answer = get(serve_app(database_url), "/readyz")
+    answer = serve_app(database_url).get("/readyz")
     assert answer.status == 503
     assert answer.json["revision"] == "0001"
     assert answer.json["reason"] == f"the schema is at 0001; head is {head_revision()}"
 
 
 def test_it_becomes_ready_when_the_schema_does(serve_app: ServeApp, empty_database_url: str) -> None:
-    port = serve_app(empty_database_url)
-    assert get(port, "/readyz").status == 503
+    api = serve_app(empty_database_url)
+    assert api.get("/readyz").status == 503
     migrate.up(empty_database_url)
-    assert get(port, "/readyz").status == 200
+    assert api.get("/readyz").status == 200
 
 
 def test_a_database_that_is_away_is_the_reason(serve_app: ServeApp) -> None:
     port = free_port()
-    answer = get(serve_app(NOBODY.format(port=port)), "/readyz")
+    answer = serve_app(NOBODY.format(port=port)).get("/readyz")
     assert answer.status == 503
     assert str(port) in answer.json["reason"]
 
@@ -59,7 +59,7 @@ def test_a_database_that_is_away_is_the_reason(serve_app: ServeApp) -> None:
 def test_a_refused_login_is_a_reason_without_the_password(serve_app: ServeApp, database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         port = connection.info.port
-    answer = get(serve_app(NOBODY.format(port=port)), "/readyz")
+    answer = serve_app(NOBODY.format(port=port)).get("/readyz")
     assert answer.status == 503
     assert answer.json["reason"]
     assert "wrong" not in answer.text
@@ -68,9 +68,9 @@ def test_a_refused_login_is_a_reason_without_the_password(serve_app: ServeApp, d
 @pytest.mark.slow
 def test_a_database_that_accepts_and_says_nothing_is_unready_within_five_seconds(serve_app: ServeApp) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        port = serve_app(NOBODY.format(port=silent.getsockname()[1]))
+        api = serve_app(NOBODY.format(port=silent.getsockname()[1]))
         began = time.monotonic()
-        answer = get(port, "/readyz")
+        answer = api.get("/readyz")
     assert answer.status == 503
     assert "does not answer" in answer.json["reason"]
     assert time.monotonic() - began < 5
@@ -80,10 +80,10 @@ def test_a_database_that_accepts_and_says_nothing_is_unready_within_five_seconds
 def test_a_database_that_answers_no_query_is_unready_and_ready_again_afterwards(
     serve_app: ServeApp, database_url: str, schema_lock: psycopg.Connection
 ) -> None:
-    port = serve_app(database_url)
+    api = serve_app(database_url)
     began = time.monotonic()
-    answers = [get(port, "/readyz") for _ in range(2)]
+    answers = [api.get("/readyz") for _ in range(2)]
     assert [answer.status for answer in answers] == [503, 503]
     assert time.monotonic() - began < 10
     schema_lock.rollback()
-    assert get(port, "/readyz").status == 200
+    assert api.get("/readyz").status == 200

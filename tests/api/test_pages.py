@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ServeApp, get
+from .conftest import ServeApp
 
 PAGES = ["/docs", "/redoc"]
 LOADED = re.compile(r"""(?:src|href|url\()\s*=?\s*["']?([^"'\s)>]+)""")
@@ -17,28 +17,28 @@ BROWSER = next(filter(None, map(shutil.which, BROWSERS)), "")
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_names_no_other_host(page: str, serve_app: ServeApp, database_url: str) -> None:
-    answer = get(serve_app(database_url), page)
+    answer = serve_app(database_url).get(page)
     assert answer.status == 200
     assert not re.search(r"https?://|[\"']//", answer.text)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_everything_that_a_page_loads_is_served_here(page: str, serve_app: ServeApp, database_url: str) -> None:
-    port = serve_app(database_url)
-    loaded = [path for path in LOADED.findall(get(port, page).text) if path.startswith("/")]
+    api = serve_app(database_url)
+    loaded = [path for path in LOADED.findall(api.get(page).text) if path.startswith("/")]
     assert loaded
-    assert {path: get(port, path).status for path in loaded} == dict.fromkeys(loaded, 200)
+    assert {path: api.get(path).status for path in loaded} == dict.fromkeys(loaded, 200)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_lets_the_browser_load_nothing_from_elsewhere(page: str, serve_app: ServeApp, database_url: str) -> None:
-    policy = get(serve_app(database_url), page).headers["content-security-policy"]
+    policy = serve_app(database_url).get(page).headers["content-security-policy"]
     assert "default-src 'self'" in policy
     assert "http" not in policy
 
 
 def test_the_pages_describe_the_paths_that_there_are(serve_app: ServeApp, database_url: str) -> None:
-    assert {"/", "/healthz", "/readyz"} <= get(serve_app(database_url), "/openapi.json").json["paths"].keys()
+    assert {"/", "/healthz", "/readyz"} <= serve_app(database_url).get("/openapi.json").json["paths"].keys()
 
 
 @pytest.mark.slow
@@ -47,7 +47,7 @@ def test_the_pages_describe_the_paths_that_there_are(serve_app: ServeApp, databa
 def test_a_real_browser_shows_a_page_and_asks_nobody_else(
     page: str, serve_app: ServeApp, database_url: str, folder: Path
 ) -> None:
-    address = f"http://127.0.0.1:{serve_app(database_url)}"
+    address = f"http://127.0.0.1:{serve_app(database_url).port}"
     log = folder / "net.json"
     shown = subprocess.run(
         [

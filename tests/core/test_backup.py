@@ -19,11 +19,14 @@ from fastzero_core.backup.programs import find_programs
 from fastzero_core.backup.server import at_server
 from fastzero_core.backup.target import Progress, Target
 from fastzero_core.database import url_of
+from fastzero_core.revisions import head_revision
 from fastzero_core.stack.process import wait_until
+from fastzero_core.tables import metadata
 
 from .backup import Databases, as_role, databases, execute, fingerprint, role, target
 
 __all__ = ["databases", "role", "target"]
+HEAD = head_revision()
 Python = Callable[..., "subprocess.Popen[str]"]
 
 # A character of every plane that has some, and what looks like something else in SQL, COPY or a shell.
@@ -77,7 +80,7 @@ def test_what_was_backed_up_comes_back_to_the_byte(filled: Target, archive: Path
     execute(filled.url, "DELETE FROM users")
     restored = restore.restore(filled, archive)
     assert fingerprint(filled.url) == before
-    assert (restored.database, restored.revision, restored.rows) == (filled.database, "0002", len(TITLES) + 2)
+    assert (restored.database, restored.revision, restored.rows) == (filled.database, HEAD, len(TITLES) + 2)
     assert migrate.check(filled.url).up_to_date
 
 
@@ -180,7 +183,7 @@ def test_verify_leaves_nothing_behind(filled: Target, archive: Path, databases: 
     dump.backup(filled, archive)
     before = databases()
     verified = restore.verify(filled, archive)
-    assert (verified.rows, verified.tables, verified.revision) == (len(TITLES) + 2, 3, "0002")
+    assert (verified.rows, verified.tables, verified.revision) == (len(TITLES) + 2, len(metadata.tables) + 1, HEAD)
     assert databases() == before
 
 
@@ -315,7 +318,7 @@ def _attributes(target: Target) -> list[tuple[object, ...]]:
 def humble(filled: Target, role: str) -> Target:
     """The target for a role that owns the database and all in it, and may not create others."""
     execute(filled.url, f"ALTER DATABASE {filled.database} OWNER TO {role}")
-    for relation in ("users", "todos", "alembic_version"):
+    for relation in (*metadata.tables, "alembic_version"):
         execute(filled.url, f"ALTER TABLE {relation} OWNER TO {role}")
     return Target.of_url(as_role(filled.url, role), filled.folder)
 
@@ -338,7 +341,7 @@ def test_such_a_role_restores_into_an_empty_database(humble: Target, filled: Tar
     dump.backup(humble, archive)
     with pytest.raises(errors.DatabaseNotEmptyError):
         restore.restore_into_empty(humble, archive)
-    execute(filled.url, "DROP TABLE todos, users, alembic_version", "DROP EXTENSION pg_trgm")
+    execute(filled.url, f"DROP TABLE {', '.join(metadata.tables)}, alembic_version", "DROP EXTENSION pg_trgm")
     restore.restore_into_empty(humble, archive)
     assert fingerprint(humble.url) == before
 
@@ -413,7 +416,7 @@ def test_a_backup_of_an_older_revision_is_migrated_if_so_agreed(filled: Target, 
     with pytest.raises(errors.SchemaOutdatedError):
         restore.restore(filled, archive)
     assert restore.needs_upgrade(archive)
-    assert restore.restore(filled, archive, upgrade=True).revision == "0002"
+    assert restore.restore(filled, archive, upgrade=True).revision == HEAD
     assert migrate.check(filled.url).up_to_date
 
 

@@ -14,6 +14,8 @@ EDGES: dict[type[FastZeroError], tuple[int, int]] = {
     errors.NotFoundError: (3, 404),
     errors.ConflictError: (4, 409),
     errors.NotAllowedError: (5, 403),
+    errors.AuthenticationError: (5, 401),
+    errors.LoginThrottledError: (5, 429),
     errors.DatabaseLoginError: (5, 503),
     errors.DatabasePrivilegeError: (5, 503),
     errors.UnavailableError: (6, 503),

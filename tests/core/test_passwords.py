@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastzero_core import InvalidInputError
+from fastzero_core.passwords import DEFAULT_COST, hash_password, verify_password
 from fastzero_core.passwords import _hasher as hasher_of_production
-from fastzero_core.passwords import hash_password, verify_password
 
 
 def test_the_real_hash_is_argon2id_well_above_the_least_that_is_safe() -> None:
-    parameters = extract_parameters(hasher_of_production().hash("correct horse"))
+    parameters = extract_parameters(hasher_of_production(DEFAULT_COST).hash("correct horse"))
     assert parameters.type is Type.ID
     assert parameters.memory_cost >= 19_456
     assert parameters.time_cost >= 2

@@ -166,7 +166,7 @@ def test_what_stays_as_it_is_was_not_updated(database_url: str, yesterday: Todo)
 
 
 def test_an_edit_without_a_change_is_refused(fz: FastZero, ana: User) -> None:
-    with pytest.raises(InvalidInputError, match="title or a description"):
+    with pytest.raises(InvalidInputError, match="a title, a description or a state"):
         fz.todos(ana).edit(1)
 
 

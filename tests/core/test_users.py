@@ -186,7 +186,7 @@ def test_an_edit_cannot_take_what_is_anothers(
 
 
 def test_an_edit_without_a_change_is_refused(fz: FastZero, ana: User) -> None:
-    with pytest.raises(InvalidInputError, match="username or an e-mail"):
+    with pytest.raises(InvalidInputError, match="a username, an e-mail address or a password"):
         fz.users.edit("ana")
 
 

@@ -221,6 +221,23 @@ def test_after_a_failed_start_nothing_of_it_is_left(make_stack: MakeStack, monke
     assert readiness(make_stack().up()) == (200, "")
 
 
+def test_an_app_that_hangs_is_unhealthy_and_the_next_up_makes_it_anew(
+    running: Stack, make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastzero_core.stack.stack.PATIENCE", 0)
+    monkeypatch.setattr("fastzero_core.stack.probe.APP_TIMEOUT", 0.5)
+    hanging = process_of(running)
+    os.kill(hanging.pid, signal.SIGSTOP)
+
+    assert states(running) == {"database": ServiceState.RUNNING, "app": ServiceState.UNHEALTHY}
+    assert [(action.verb, action.service) for action in running.plan()] == [(Verb.RECREATE, "app")]
+
+    monkeypatch.setattr("fastzero_core.stack.probe.APP_TIMEOUT", 5)
+    make_stack().up()
+    assert process_of(running) != hanging
+    assert readiness(running) == (200, "")
+
+
 # -- what it is told -------------------------------------------------------------------------------------------
 
 

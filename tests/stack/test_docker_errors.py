@@ -5,6 +5,8 @@ import hashlib
 import json
 import os
 import socket
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from fastzero_core import Stack, load_settings
 from fastzero_core.errors import (
     DockerNotInstalledError,
     DockerPermissionError,
@@ -21,9 +24,11 @@ from fastzero_core.errors import (
     PortTakenError,
 )
 from fastzero_core.stack import docker, ports
+from fastzero_core.stack.plan import ServiceState
 from fastzero_core.stack.process import wait_until
+from fastzero_core.stack.project import Project, ProjectRecord
 from fastzero_core.stack.spec import DEFAULT_PORTS
-from fastzero_core.stack.stack import StackEvent
+from fastzero_core.stack.stack import StackEvent, list_projects
 
 from .conftest import Contained, Proxy, RunPython, add_user, any_free_port, users_of
 
@@ -62,6 +67,31 @@ def test_a_port_where_nobody_listens_means_that_no_engine_answers(docker_host: N
 
     with pytest.raises(DockerUnavailableError, match="no Docker Engine answers"):
         docker.connect()
+
+
+def test_an_engine_that_is_away_hides_no_other_project(docker_host: Named, home: Path, free_port: int) -> None:
+    Project("contained", home).save(ProjectRecord("docker", {"database": free_port}))
+    Project("local", home).save(ProjectRecord("embedded", {"database": free_port + 1}))
+    docker_host(f"tcp://127.0.0.1:{free_port}")
+
+    states = {summary.project: summary.state for summary in list_projects(load_settings())}
+
+    assert states == {"contained": ServiceState.UNKNOWN, "local": ServiceState.ABSENT}
+
+
+def test_an_engine_that_is_away_keeps_no_other_project_running(
+    docker_host: Named, running: Stack, free_port: int
+) -> None:
+    Project("a-contained", running.project.home).save(ProjectRecord("docker", {"database": free_port}))
+    docker_host(f"tcp://127.0.0.1:{any_free_port()}")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "fastzero_cli", "down", "--all"], capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode == DockerUnavailableError.exit_code
+    assert "a-contained could not be stopped: no Docker Engine answers" in done.stderr
+    assert running.status()[0].state is ServiceState.STOPPED
 
 
 def test_a_dead_socket_means_that_no_engine_answers(docker_host: Named, folder: Path) -> None:

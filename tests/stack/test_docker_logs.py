@@ -91,7 +91,7 @@ def test_following_goes_on_with_what_comes(served: Contained) -> None:
     next(lines)
     trigger = "SELECT 1/0 AS a_line_to_follow"
     subprocess.run(
-        [*EXEC, "database", "--", "psql", "-U", "fastzero", "-c", trigger],
+        [*EXEC, "database", "--", "psql", "-c", trigger],
         env=served.environment(),
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

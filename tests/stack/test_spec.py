@@ -167,3 +167,13 @@ def test_another_app_image_is_in_the_hash_of_the_app_alone() -> None:
 
     assert other.service("app").config_hash != contained().service("app").config_hash
     assert other.service("database").config_hash == contained().service("database").config_hash
+
+
+@pytest.mark.parametrize("service", ["database", "app"])
+def test_a_service_is_made_again_from_the_settings_that_were_written_down(service: str) -> None:
+    settings = load_settings(postgres_settings={"work_mem": "8MB"}, workers=3)
+    before = stack_spec(settings, {"database": 1, "app": 2}, app=True).service(service)
+    after = stack_spec(load_settings(), {"database": 3, "app": 4}, app=True).service(service)
+
+    assert after != before
+    assert after.having(before.settings()) == before

@@ -280,6 +280,18 @@ def test_a_setting_that_postgres_refuses_is_unhealthy_with_its_own_words(
     assert state_of(Stack("demo").up()) is ServiceState.RUNNING
 
 
+def test_a_setting_that_postgres_refuses_leaves_the_server_running_as_it_was(
+    running: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as environment:
+        environment.setenv("FASTZERO_POSTGRES_SETTINGS", '{"work_mem": "plenty"}')
+        with pytest.raises(UnhealthyError):
+            Stack("demo").up()
+
+    assert state_of(running) is ServiceState.RUNNING
+    assert Stack("demo").plan() == []
+
+
 def test_the_evidence_survives_that_a_long_log_is_set_aside(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastzero_core.stack.process.LOG_MAX", 10)
     monkeypatch.setenv("FASTZERO_POSTGRES_SETTINGS", '{"work_mem": "plenty"}')

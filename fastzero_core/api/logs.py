@@ -1,0 +1,76 @@
+"""The app's log: one line an event on stderr, for people or as JSON; no secret, no body and no query in it."""
+
+import json
+import logging
+import time
+from typing import Any
+
+ACCESS = logging.getLogger("fastzero.access")
+ERRORS = logging.getLogger("fastzero.error")
+
+
+def log_config(format: str) -> dict[str, Any]:
+    """What `logging.config.dictConfig` takes. `format` is json or plain."""
+    formatter = {"()": JsonFormatter} if format == "json" else {"()": PlainFormatter}
+    loggers = {name: {"handlers": ["stderr"], "level": "INFO", "propagate": False} for name in ("uvicorn", "fastzero")}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"chosen": formatter},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "chosen"}},
+        "loggers": loggers,
+    }
+
+
+class PlainFormatter(logging.Formatter):
+    """A time with its zone in front, as PostgreSQL has it in its log."""
+
+    converter = staticmethod(time.gmtime)
+    default_msec_format = "%s.%03d UTC"
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level and message, and what the event has besides."""
+
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+    def format(self, record: logging.LogRecord) -> str:
+        event = {"time": self.formatTime(record), "level": record.levelname.lower(), "message": record.getMessage()}
+        event |= getattr(record, "event", {})
+        if record.exc_info:
+            event["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(event, ensure_ascii=False)
+
+
+def access(method: str, path: str, status: int, seconds: float, client: str, request_id: str) -> None:
+    """One request that was answered."""
+    if ACCESS.isEnabledFor(logging.INFO):
+        milliseconds = round(seconds * 1000, 2)
+        ACCESS.info(
+            "%s %s %s %d in %s ms, request %s",
+            *(client, method, path, status, milliseconds, request_id),
+            extra={
+                "event": {
+                    "client": client,
+                    "method": method,
+                    "path": path,
+                    "status": status,
+                    "duration_ms": milliseconds,
+                    "request_id": request_id,
+                }
+            },
+        )
+
+
+def failure(method: str, path: str, request_id: str) -> None:
+    """A bug: the exception that is being handled, with its traceback."""
+    ERRORS.exception(
+        "%s %s failed, request %s",
+        *(method, path, request_id),
+        extra={"event": {"method": method, "path": path, "request_id": request_id}},
+    )

@@ -1,0 +1,108 @@
+"""What surrounds every request, as plain ASGI: one path for a resource, safe headers, a log line and numbers."""
+
+import re
+import secrets
+import time
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from . import logs, metrics, problems
+
+DATABASE_SECONDS = "fastzero.database_seconds"  # in the scope: what the request has waited for the database
+REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+UNMATCHED = "unmatched"  # every path that is none, so that nobody fills the metrics with names
+
+SAFE_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+]
+# An answer is nobody's but the asker's, and no page.
+API_HEADERS = [
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+]
+# The pages work without internet, and a browser is to ask nobody else either: ReDoc would load its logo from a CDN.
+PAGE_HEADERS = [
+    (
+        b"content-security-policy",
+        b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+        b"img-src 'self' data:; worker-src 'self' blob:; frame-ancestors 'none'",
+    )
+]
+
+
+class OnePath:
+    """A path with a slash behind it and one without are the same resource, without a redirect."""
+
+    def __init__(self, app: ASGIApp, with_slash: frozenset[str]) -> None:
+        self._app = app
+        self._with_slash = with_slash
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path = scope["path"].removesuffix("/")
+            scope["path"] = f"{path}/" if f"{path}/" in self._with_slash else path
+        await self._app(scope, receive, send)
+
+
+class Observed:
+    """Gives each answer a request id and safe headers, and each request a log line and a place in the metrics."""
+
+    def __init__(self, app: ASGIApp, pages: tuple[str, ...]) -> None:
+        self._app = app
+        self._pages = pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        request_id = _request_id(scope)
+        headers = self._headers(scope["path"], request_id)
+        scope[DATABASE_SECONDS] = 0.0
+        status = 0
+
+        async def send_observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *headers]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_observed)
+        except Exception:
+            logs.failure(scope["method"], _path(scope), request_id)
+            if not status:
+                await problems.answer(500, "Internal Server Error")(scope, receive, send_observed)
+        finally:
+            seconds = time.perf_counter() - began
+            metrics.observe(scope["method"], _route(scope), status, seconds, scope[DATABASE_SECONDS])
+            logs.access(scope["method"], _path(scope), status, seconds, _client(scope), request_id)
+
+    def _headers(self, path: str, request_id: str) -> list[tuple[bytes, bytes]]:
+        more = PAGE_HEADERS if path.startswith(self._pages) else API_HEADERS
+        return [(b"x-request-id", request_id.encode()), *SAFE_HEADERS, *more]
+
+
+def _request_id(scope: Scope) -> str:
+    """The one that came with the request, unless it is none that a log should hold."""
+    given = Headers(scope=scope).get("x-request-id", "")
+    return given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _route(scope: Scope) -> str:
+    return str(getattr(scope.get("route"), "path", UNMATCHED))
+
+
+def _path(scope: Scope) -> str:
+    """As it was sent, without the query: nothing in it ends a line."""
+    return str(scope.get("raw_path", b"").partition(b"?")[0].decode("ascii", "backslashreplace"))
+
+
+def _client(scope: Scope) -> str:
+    client: Any = scope.get("client")
+    return str(client[0]) if client else "-"
