@@ -169,7 +169,7 @@ def upgrade(
         return
     if to is None:
         raise InvalidInputError("to which version?", field="to", hint="For example: fastzero db upgrade --to 18")
-    _tell_moved(run, run.stack.upgrade(to, timeout=timeout, tell=run.render.progress), "upgrade")
+    _tell_moved(run, run.stack.upgrade(to, timeout=timeout, tell=run.render.progress))
 
 
 @group.command(example="fastzero db move --to docker\nfastzero db move --rollback")
@@ -189,7 +189,7 @@ def move(
         return
     if to is None:
         raise InvalidInputError("to which runtime?", field="to", hint="For example: fastzero db move --to docker")
-    _tell_moved(run, run.stack.move(to, timeout=timeout, tell=run.render.progress), "move")
+    _tell_moved(run, run.stack.move(to, timeout=timeout, tell=run.render.progress))
 
 
 @group.command(
@@ -244,10 +244,11 @@ def _go_back(run: Run, to: object, yes: bool, timeout: float | None) -> None:
     if to is not None:
         raise InvalidInputError("--rollback goes to where the data was, and nowhere else", field="to")
     run.confirm("The data will be again what it was before it moved; what was written since stays behind.", yes)
-    _tell_moved(run, run.stack.go_back(timeout=timeout), "move")
+    _tell_moved(run, run.stack.go_back(timeout=timeout))
 
 
-def _tell_moved(run: Run, moved: "Moved", command: str) -> None:
+def _tell_moved(run: Run, moved: "Moved") -> None:
+    command = "upgrade" if moved.runtime == moved.kept_runtime else "move"
     back = f"fastzero db {command} --rollback{run.project_option}"
     run.render.message(f"What it was before is kept in {moved.kept}. To get back: {back}")
     run.render.one(moved, MOVED)

@@ -592,12 +592,13 @@ class DockerRuntime:
             api = self._client.api
             made = api.exec_create(str(container.id), list(command), stdin=read is not None)["Id"]
             stream = api.exec_start(made, socket=True)
-            said = terminal.exchange(
-                getattr(stream, "_sock", stream),
-                frames_iter(stream, False),  # type: ignore[no-untyped-call]
-                read,
-                write,
-            )
+            connection = getattr(stream, "_sock", stream)
+            try:
+                frames = frames_iter(stream, False)  # type: ignore[no-untyped-call]
+                said = terminal.exchange(connection, frames, read, write)
+            finally:
+                stream.close()
+                connection.close()  # the SDK does not take it back
             return int(api.exec_inspect(made)["ExitCode"]), said
 
 

@@ -7,7 +7,7 @@ Whatever a killed command leaves of `next` is removed by the next one; the data 
 
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from . import ports
 from .plan import Action, Verb
 from .process import wait_until
 from .project import HOST, Project, ProjectRecord, make_folder, write_atomically
-from .spec import DATABASE_SERVICE, DEFAULT_PORTS, StackSpec, database_image, image_of_major, major_of
+from .spec import DATABASE_SERVICE, DEFAULT_PORTS, StackSpec, database_image, image_of_major, major_of, volume_of
 
 if TYPE_CHECKING:
     from ..backup.target import Listener
@@ -175,18 +175,15 @@ def destroy_previous(main: Project, spec: StackSpec) -> None:
         _runtime_of(former).apply(_action(Verb.DESTROY), spec, timeout=PATIENCE, tell=_silent)
 
 
-def described(record: ProjectRecord) -> Moved:
-    """Where the data is, and where it was."""
-    return Moved(
-        runtime=record.runtime,
-        place=_shown(record.place),
-        kept_runtime=record.previous.get("runtime", ""),
-        kept=_shown(record.previous),
-    )
+def described(project: Project) -> Moved:
+    """Where a project's data is, and where it was."""
+    record = _record_of(project)
+    former = _Former(project, record.moved(record.previous))
+    return Moved(record.runtime, _shown(project), record.previous["runtime"], _shown(former))
 
 
-def _shown(place: Mapping[str, str]) -> str:
-    return place.get("data") or place.get("volume") or "its first volume"
+def _shown(project: Project) -> str:
+    return _record_of(project).data or volume_of(project)
 
 
 def _new_volume(project: Project) -> str:

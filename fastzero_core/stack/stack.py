@@ -266,7 +266,7 @@ class Stack:
             self._stop_all(timeout)
             self.project.save(record.moved(record.previous))
             self._start_again(running, timeout)
-            return relocation.described(self._record())
+            return relocation.described(self.project)
 
     def repair_password(self, *, timeout: float | None = None) -> bool:
         """Give the database's role the password that the project has. Returns whether it had another.
@@ -399,7 +399,7 @@ class Stack:
         finally:
             relocation.discard(self.project, self._spec_of_record)
             self._start_again(running, timeout)
-        return relocation.described(self._record())
+        return relocation.described(self.project)
 
     def _prepare_images(self, record: ProjectRecord, timeout: float) -> None:
         """Build what the new place needs and is not here. Raises ImageError for what would have to be pulled."""
