@@ -1,12 +1,15 @@
 """The pytest plugin as another project uses it: installed, outside of this checkout, in parallel."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
+
+from .reference import README
 
 THEIR_TESTS = """
 import psycopg
@@ -62,6 +65,13 @@ def test_the_tests_of_another_project_have_their_databases(project: Path, worker
     done = _pytest(project, "-n", workers, FASTZERO_TEST_SERVER="embedded")
     assert "21 passed" in done.stdout, done.stdout + done.stderr
     assert _servers() - before == set()
+
+
+def test_the_example_of_the_readme_is_true(project: Path) -> None:
+    (example,) = re.findall(r"^```py\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    (project / "test_example.py").write_text(example)
+    done = _pytest(project, FASTZERO_TEST_SERVER="embedded")
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.docker
