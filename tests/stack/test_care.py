@@ -1,16 +1,21 @@
 """Backups of a stack, whichever runtime it is in: its own programs, and a server that need not run."""
 
+import contextlib
+import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from fastzero_core import Stack
 from fastzero_core.backup.target import Progress
-from fastzero_core.errors import BackupNotFoundError, ProgramFailedError, ProjectNotFoundError
+from fastzero_core.errors import BackupNotFoundError, ProgramFailedError, ProjectNotFoundError, UnavailableError
 from fastzero_core.stack.docker import DockerRuntime
 
-from .conftest import Contained, add_user, users_of
+from .conftest import Contained, Template, add_user, end_all, users_of
 
 
 @pytest.fixture(params=["embedded", pytest.param("docker", marks=pytest.mark.docker)])
@@ -105,3 +110,70 @@ def test_a_program_that_fails_in_the_container_says_why(served: Contained) -> No
     with pytest.raises(ProgramFailedError, match="unrecognized option") as failed:
         programs.run("pg_dump", ["--nonsense"], "fastzero")
     assert "--nonsense" in failed.value.evidence
+
+
+# -- a full disk -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(home: Path) -> Iterator[Path]:
+    """The home on a disk that has little room."""
+    home.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200m,mode=755", "fastzero-test", str(home)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("mounting is not permitted here")
+    yield home
+    end_all(home)
+    subprocess.run(["umount", "--lazy", str(home)], check=True)
+
+
+@pytest.fixture
+def cramped(small_disk: Path, free_port: int, template: Template) -> Stack:
+    """A stack with many todos on that disk."""
+    template.copy_to(small_disk, free_port)
+    stack = Stack("demo").up()
+    add_user(stack)
+    with psycopg.connect(stack.database_url) as session:
+        session.execute(
+            "INSERT INTO todos (user_id, title) SELECT id, md5(n::text) FROM users, generate_series(1, 20000) n"
+        )
+    return stack
+
+
+def _leave_room(disk: Path, megabytes: float) -> None:
+    """Fill a disk but for so much."""
+    with (disk / "ballast").open("wb") as file, contextlib.suppress(OSError):
+        while shutil.disk_usage(disk).free > megabytes * 2**20:
+            file.write(bytes(2**16))
+            file.flush()
+
+
+@pytest.mark.slow
+def test_a_full_disk_under_a_restore_loses_nothing(cramped: Stack, small_disk: Path, folder: Path) -> None:
+    cramped.backup(folder / "one.dump")
+    _leave_room(small_disk, 9)
+    with pytest.raises(UnavailableError):
+        cramped.restore(folder / "one.dump")
+    (small_disk / "ballast").unlink()
+    cramped.up()
+    assert _count(cramped) == 20_000
+    assert cramped.restore(folder / "one.dump").rows == 20_002
+    assert _count(cramped) == 20_000
+
+
+@pytest.mark.slow
+def test_a_full_disk_under_a_backup_leaves_no_half_of_one(cramped: Stack, small_disk: Path) -> None:
+    backups = small_disk / "backups" / "demo"
+    _leave_room(small_disk, 0.2)
+    with pytest.raises(UnavailableError) as full:
+        cramped.backup(name="one")
+    assert "room" in full.value.hint or "space" in full.value.hint
+    assert list(backups.iterdir()) == []
+    (small_disk / "ballast").unlink()
+    assert cramped.backup(name="one").rows == 20_002
+
+
+def _count(stack: Stack) -> int:
+    with psycopg.connect(stack.database_url) as session:
+        row = session.execute("SELECT count(*) FROM todos").fetchone()
+        return int(row[0]) if row else 0
