@@ -5,13 +5,14 @@ ALGORITHM and ACCESS_TOKEN_EXPIRE_MINUTES.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import user_config_path, user_data_path
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -111,6 +112,16 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r} must be 1 to 40 of a-z, 0-9, - and _, and begin with a letter or digit")
         return value
 
+    def as_environment(self, names: Iterable[str]) -> dict[str, str]:
+        """Those of these settings that are not as they are by default, as environment variables."""
+        changed = {name: getattr(self, name) for name in names}
+        fields = type(self).model_fields
+        return {
+            _variable(name, fields[name]): _written(value)
+            for name, value in changed.items()
+            if value != fields[name].default
+        }
+
     @field_validator("home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
@@ -174,6 +185,15 @@ def _sources(flags: PydanticBaseSettingsSource) -> dict[str, PydanticBaseSetting
         if path.is_file():
             sources[label] = TomlConfigSettingsSource(Settings, toml_file=path)
     return sources
+
+
+def _variable(name: str, field: FieldInfo) -> str:
+    alias = field.validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"FASTZERO_{name.upper()}"
+
+
+def _written(value: Any) -> str:
+    return ",".join(value) if isinstance(value, list) else str(value)
 
 
 def _user_file() -> Path:

@@ -42,7 +42,7 @@ from ..errors import (
     VersionMismatchError,
 )
 from . import image, ports, terminal
-from .hardening import APP_CPUS, APP_MEMORY, APP_PIDS, APP_USER, DATABASE_SHM, TMPFS
+from .hardening import APP_USER, DATABASE_SHM, TMPFS, app_cpus, app_memory, app_pids
 from .plan import Action, Observed, ObservedService, ServiceState, Verb
 from .process import STREAMS, LogLine
 from .project import ROLE, Project, write_atomically
@@ -330,7 +330,7 @@ class DockerRuntime:
         return self._client.containers.get(made["Id"])
 
     def _host_config(self, service: ServiceSpec) -> dict[str, Any]:
-        own = self._app_limits() if service.name == APP_SERVICE else self._database_storage(service)
+        own = self._app_limits(service.workers) if service.name == APP_SERVICE else self._database_storage(service)
         return self._client.api.create_host_config(
             network_mode=self._prefix,
             port_bindings={service.container_port: (service.host, service.port)},
@@ -347,15 +347,15 @@ class DockerRuntime:
             "restart_policy": {"Name": "no"},
         }
 
-    def _app_limits(self) -> dict[str, Any]:
+    def _app_limits(self, workers: int) -> dict[str, Any]:
         return {
             "read_only": True,
             "tmpfs": TMPFS,
             "cap_drop": ["ALL"],
             "init": True,
-            "mem_limit": APP_MEMORY,
-            "nano_cpus": int(APP_CPUS * 1e9),
-            "pids_limit": APP_PIDS,
+            "mem_limit": app_memory(workers),
+            "nano_cpus": int(app_cpus(workers, self._client.info()["NCPU"]) * 1e9),
+            "pids_limit": app_pids(workers),
             "restart_policy": {"Name": "on-failure", "MaximumRetryCount": 5},
         }
 

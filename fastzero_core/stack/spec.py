@@ -19,13 +19,29 @@ DATABASE_PORT, APP_PORT = 5432, 8000
 DEFAULT_PORTS = {DATABASE_SERVICE: DATABASE_PORT, APP_SERVICE: APP_PORT}
 BUILTIN_LOCALE_SINCE = 17
 
+# What the app goes by itself. It runs elsewhere, and would not find the files that they may come from.
+APP_SETTINGS = (
+    "algorithm",
+    "access_token_expire_minutes",
+    "session_hours",
+    "pool_size",
+    "docs",
+    "metrics",
+    "cors_origins",
+    "log",
+    "argon2_time",
+    "argon2_memory",
+    "argon2_parallelism",
+)
+
 
 @dataclass(frozen=True)
 class ServiceSpec:
     """One service: what it runs, where it listens, how it is configured, which secrets it is handed, how it is stopped.
 
     `port` is the one on `host`, `container_port` the one inside a container. `base_image` is set where the image is
-    built from it. `configuration` are the server's own settings.
+    built from it. `configuration` are the server's own settings,
+    `workers` the processes that serve at once.
     """
 
     name: str
@@ -37,6 +53,7 @@ class ServiceSpec:
     configuration: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
+    workers: int = 1
     health_command: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     depends_on: tuple[str, ...] = ()
@@ -50,16 +67,16 @@ class ServiceSpec:
         return {"host": self.host, "port": str(self.port), **image, **command, **self.variables, **self.configuration}
 
     def having(self, settings: Mapping[str, str]) -> Self:
-        """The service as it is when these are its `settings()`, image aside."""
-        own = ("host", "port", "image", "command")
-        rest = {name: value for name, value in settings.items() if name not in own}
+        """The local process as it is when these are its `settings()`."""
+        rest = {name: value for name, value in settings.items() if name not in ("host", "port", "command")}
+        is_server = self.name == DATABASE_SERVICE
         return replace(
             self,
             host=settings["host"],
             port=int(settings["port"]),
             command=tuple(settings.get("command", "").split()),
-            variables={name: value for name, value in rest.items() if name in self.variables},
-            configuration={name: value for name, value in rest.items() if name not in self.variables},
+            variables={} if is_server else rest,
+            configuration=rest if is_server else {},
         )
 
     @property
@@ -168,15 +185,17 @@ def _app(settings: "Settings", ports: Mapping[str, int], image: str) -> ServiceS
     port = ports[APP_SERVICE]
     listen = ("--host", "0.0.0.0") if image else ("--host", HOST, "--port", str(port))  # noqa: S104 - in a container
     url = f"http://127.0.0.1:{APP_PORT}/readyz"
+    # Inside their own network the database's port never changes.
+    database = {} if image else {"FASTZERO_DATABASE_PORT": str(ports[DATABASE_SERVICE])}
     return ServiceSpec(
         name=APP_SERVICE,
         port=port,
         container_port=APP_PORT,
         image=image,
         base_image=settings.python_image if image else "",
-        # Inside their own network the database's port never changes.
-        variables={} if image else {"FASTZERO_DATABASE_PORT": str(ports[DATABASE_SERVICE])},
+        variables={**database, **settings.as_environment(APP_SETTINGS)},
         command=("serve", *listen, "--workers", str(settings.workers)),
+        workers=settings.workers,
         health_command=("python", "-c", f"import urllib.request; urllib.request.urlopen({url!r}, timeout=2)"),
         secrets=("database_url", "secret_key"),
         depends_on=(DATABASE_SERVICE,),
