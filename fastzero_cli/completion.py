@@ -72,6 +72,16 @@ def usernames(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
 
 
 @_quietly
+def backups(ctx: typer.Context, incomplete: str) -> list[str]:
+    from fastzero_core.backup import shelf
+    from fastzero_core.backup.target import backups_folder
+    from fastzero_core.stack.project import project_of
+
+    found = shelf.backups(backups_folder(project_of(_given(ctx)["settings"])))
+    return [backup.name for backup in reversed(found) if backup.name.startswith(incomplete)]
+
+
+@_quietly
 def todo_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     given = _given(ctx)
     with _database(given) as fz:

@@ -30,6 +30,7 @@ root = Group(
 root.include(stack.group)
 root.add_group(stack.export)
 root.add("migrate", "migrate")
+root.add("db", "db")
 root.add("user", "user")
 root.add("todo", "todo")
 

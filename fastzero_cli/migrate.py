@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Run, Timeout, Yes
-from .render import APPLIED, REVISION
+from .options import NoBackup, Run, Timeout, Yes
+from .render import APPLIED, LINT, REVISION
 from .tree import Group
 
 if TYPE_CHECKING:
@@ -25,19 +25,41 @@ def migrate(run: Run, timeout: Timeout = None) -> None:
         to_head(run, "head", timeout)
 
 
-@group.command(example="fastzero migrate up\nfastzero migrate up 0001", context_settings=STEPS)
-def up(run: Run, revision: Revision = "head", timeout: Timeout = None) -> None:
-    """Upgrade to a revision, to head without one."""
+@group.command(
+    example="fastzero migrate up\nfastzero migrate up 0001\nfastzero migrate up --rehearse", context_settings=STEPS
+)
+def up(
+    run: Run,
+    revision: Revision = "head",
+    rehearse: Annotated[bool, typer.Option("--rehearse", help="First on a copy of the database, to see.")] = False,
+    timeout: Timeout = None,
+) -> None:
+    """Upgrade to a revision, to head without one.
+
+    With --rehearse the revisions first run on a copy of the database: how long each takes and what it locks is told,
+    and if one fails nothing is changed.
+    """
+    if rehearse:
+        from fastzero_core.backup.rehearsal import rehearse as rehearse_on_a_copy
+
+        limit = timeout or run.settings.timeout
+        steps = rehearse_on_a_copy(run.target, revision, timeout=limit, tell=run.render.progress)
+        for step in steps:
+            run.render.message(f"On a copy: {_step(step)}, locked {', '.join(step.locked) or 'nothing'}")
     to_head(run, revision, timeout)
 
 
 @group.command(example="fastzero migrate down -1\nfastzero migrate down base --yes", context_settings=STEPS)
-def down(run: Run, revision: Revision, yes: Yes = False, timeout: Timeout = None) -> None:
-    """Downgrade to a revision. What later revisions hold is lost."""
+def down(run: Run, revision: Revision, no_backup: NoBackup = False, yes: Yes = False, timeout: Timeout = None) -> None:
+    """Downgrade to a revision. What later revisions hold is lost.
+
+    The database is backed up before.
+    """
     from fastzero_core import migrate
 
     current = migrate.status(run.database_url, drift=False).current
     run.confirm(f"From {current or 'base'} down to {revision}: what the revisions taken back hold will be gone.", yes)
+    run.back_up_first(no_backup)
     status = migrate.down(run.database_url, revision, timeout=timeout or run.settings.timeout, on_applied=tell(run))
     run.render.one(status, APPLIED)
 
@@ -80,10 +102,12 @@ def new(
 def check(run: Run) -> None:
     """Succeed only if the schema is up to date.
 
-    That is: at head, and as the models say. Exit 7 otherwise.
+    That is: at head, and as the models say. Exit 7 otherwise. Of pending revisions it lists what they lock or lose.
     """
     from fastzero_core import migrate
 
+    if findings := migrate.lint(run.database_url):
+        run.render.many(findings, LINT)
     run.render.one(migrate.check(run.database_url), APPLIED)
 
 
@@ -118,7 +142,11 @@ def tell(run: Run) -> "Callable[[Applied], None]":
     """What says each revision as it is applied."""
 
     def say(applied: "Applied") -> None:
-        arrow = {"up": "↑", "down": "↓"}[applied.direction]
-        run.render.message(f"{arrow} {applied.revision} {applied.message} ({applied.seconds:.2f} s)")
+        run.render.message(_step(applied))
 
     return say
+
+
+def _step(applied: "Applied") -> str:
+    arrow = {"up": "↑", "down": "↓"}[applied.direction]
+    return f"{arrow} {applied.revision} {applied.message} ({applied.seconds:.2f} s)"

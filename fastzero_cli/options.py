@@ -16,6 +16,7 @@ from .render import Renderer
 
 if TYPE_CHECKING:
     from fastzero_core import FastZero, Settings, Stack
+    from fastzero_core.backup.target import Target
 
 OUTPUTS = ("table", "json", "ndjson", "csv", "tsv", "ids")
 COLORS = ("auto", "always", "never")
@@ -109,6 +110,33 @@ class Run:
 
         return every_stack(self.settings, on_event=self.render.event)
 
+    @cached_property
+    def target(self) -> "Target":
+        """The database that the db commands take care of."""
+        from fastzero_core.backup.target import target_of
+
+        return target_of(self.settings)
+
+    def back_up_first(self, skip: bool) -> None:
+        """Take a backup before something is lost, and say how to get back, unless `skip`."""
+        if skip:
+            return
+        from fastzero_core.backup import dump, shelf
+        from fastzero_core.errors import FastZeroError
+
+        try:
+            path = shelf.new_path(self.target.folder, self.target.database)
+            dump.backup(self.target, path, tell=self.render.progress)
+        except FastZeroError as error:
+            error.hint = f"{error.hint}. Or go on without a backup: --no-backup".lstrip(". ")
+            raise
+        self.render.message(f"To get back: fastzero db restore {path.stem}{self.project_option}")
+
+    @property
+    def project_option(self) -> str:
+        """What names this project in a command to come, where it is not the default."""
+        return "" if self.settings.project == "fastzero" else f" -p {self.settings.project}"
+
     def confirm(self, what: str, yes: bool) -> None:
         """Go on only if the person agrees, now or by `--yes`. Raises InvalidInputError where nobody can be asked."""
         if yes:
@@ -176,4 +204,5 @@ PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the 
 PasswordFile = Annotated[
     str | None, typer.Option("--password-file", metavar="FILE", help="Read the password from a file's first line.")
 ]
+NoBackup = Annotated[bool, typer.Option("--no-backup", help="Take no backup before.")]
 Timeout = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long to wait.")]

@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from fastzero_core import formats
-from fastzero_core.errors import FastZeroError, ImageError, UnavailableError, UnhealthyError
+from fastzero_core.errors import FastZeroError, ImageError, ProgramFailedError, UnavailableError, UnhealthyError
 from fastzero_core.formats import Record
 from fastzero_core.models import as_dict
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from fastzero_core.backup.target import Progress
     from fastzero_core.stack.process import LogLine
     from fastzero_core.stack.stack import StackEvent
 
@@ -40,6 +42,8 @@ STATE_STYLES = {
     "warning": "yellow",
     "failed": "red",
 }
+PROGRESS_EVERY = 0.1  # seconds
+BAR = 30  # cells
 BATCH = 200  # rows whose widths decide the table's, and that are laid out at a time
 GAP = 2  # cells behind each column
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -53,7 +57,7 @@ class Column:
 
     field: str
     header: str = ""
-    kind: str = "text"  # text, state, age, number
+    kind: str = "text"  # text, state, age, number, bytes, share
     flexible: bool = False
 
     @property
@@ -99,6 +103,32 @@ REVISION = (
 )
 APPLIED = (Column("current"), Column("head"), Column("pending"), Column("drift", flexible=True))
 ORIGIN = (Column("name", "setting"), Column("value", flexible=True), Column("source"))
+BACKUP = (
+    Column("name"),
+    Column("taken_at", "taken", kind="age"),
+    Column("database"),
+    Column("revision"),
+    Column("rows", kind="number"),
+    Column("size", kind="bytes"),
+    Column("problem", flexible=True),
+)
+KEPT = (Column("database"), Column("kept_at", "kept", kind="age"), Column("size", kind="bytes"))
+RESTORED = (Column("database"), Column("revision"), Column("rows", kind="number"), Column("kept", flexible=True))
+STATS = (
+    Column("size", kind="bytes"),
+    Column("oldest_transaction", "oldest transaction"),
+    Column("cache_hits", kind="share"),
+    Column("taken_at", kind="age"),
+)
+TABLE = (
+    Column("table"),
+    Column("rows", kind="number"),
+    Column("size", kind="bytes"),
+    Column("bloat", kind="bytes"),
+    Column("index_use", "by index", kind="share"),
+)
+INDEX = (Column("index"), Column("table"), Column("size", kind="bytes"), Column("scans", kind="number"))
+LINT = (Column("revision"), Column("rule"), Column("statement", flexible=True), Column("remedy"))
 FINDING = (Column("code"), Column("result", kind="state"), Column("found", flexible=True), Column("remedy"))
 
 
@@ -110,6 +140,7 @@ class Renderer:
         self._color = color
         self._quiet = quiet
         self._progress_open = False
+        self._progress_step, self._progress_at = "", 0.0
 
     # -- results -----------------------------------------------------------------------------------------------
 
@@ -204,6 +235,23 @@ class Renderer:
             _say(f"… {what}", end="")
             self._progress_open = True
 
+    def progress(self, progress: "Progress") -> None:
+        """How far a long command is, on a terminal; a notice of it everywhere."""
+        if progress.notice:
+            self.message(progress.notice)
+        elif sys.stderr.isatty() and not self._quiet and self._is_due(progress):
+            self._clear_progress()
+            _say(f"… {_progress(progress)}", end="")
+            self._progress_open = True
+
+    def _is_due(self, progress: "Progress") -> bool:
+        """Whether a terminal's reader can see it: a new step at once, more of the same ten times a second."""
+        now = time.monotonic()
+        if progress.step == self._progress_step and now - self._progress_at < PROGRESS_EVERY:
+            return False
+        self._progress_step, self._progress_at = progress.step, now
+        return True
+
     def _clear_progress(self) -> None:
         if self._progress_open:
             _say("\r\033[K", end="")
@@ -272,7 +320,11 @@ class Renderer:
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         for name, value in row.items():
             kind = kinds.get(name, "age" if name.endswith("_at") else "text")
-            shown = f"{value} ({_age(value)})" if kind == "age" and value else _plain(value, multiline=True)
+            shown = _plain(value, multiline=True)
+            if kind == "age" and value:
+                shown = f"{value} ({_age(value)})"
+            elif kind in ("bytes", "share"):
+                shown = _cell(row, Column(name, kind=kind))
             style = STATE_STYLES.get(shown, "") if kind == "state" else ""
             table.add_row(Text(name, style="bold"), Text(shown, style=style))
         console = self._console()
@@ -286,7 +338,7 @@ def error(problem: FastZeroError, output: str | None) -> None:
 
         _say(json.dumps({"error": problem.as_dict()}, ensure_ascii=False))
         return
-    if isinstance(problem, UnhealthyError | ImageError) and problem.evidence:
+    if isinstance(problem, UnhealthyError | ImageError | ProgramFailedError) and problem.evidence:
         _say(problem.evidence)
     _say(f"Error: {problem.message}")
     if problem.hint:
@@ -351,7 +403,7 @@ def _layout(rows: Sequence[Record], columns: Sequence[Column], widths: dict[str,
             width=widths[column.field],
             no_wrap=True,
             overflow="ellipsis",
-            justify="right" if column.kind == "number" else "left",
+            justify="right" if column.kind in ("number", "bytes", "share") else "left",
         )
     for row in rows:
         cells = [(column, _cell(row, column)) for column in columns]
@@ -386,8 +438,13 @@ def _widths(
 
 def _cell(row: Record, column: Column) -> str:
     value = row.get(column.field)
-    if column.kind == "age":
-        return _age(value) if value else ""
+    match column.kind:
+        case "age":
+            return _age(value) if value else ""
+        case "bytes" if value is not None:
+            return size(value)
+        case "share" if value is not None:
+            return f"{value:.0%}"
     return _plain(value)
 
 
@@ -397,6 +454,25 @@ def _plain(value: Any, *, multiline: bool = False) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return printable(str(value), keep="\n" if multiline else "")
+
+
+def size(count: int) -> str:
+    """A number of bytes, short."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} B" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def _progress(progress: "Progress") -> str:
+    done = size(progress.done) if progress.unit == "bytes" else f"{progress.done:,} {progress.unit}"
+    if not progress.total:
+        return f"{progress.step} {done if progress.done else ''}".rstrip()
+    share = min(1.0, progress.done / progress.total)
+    filled = round(BAR * share)
+    return f"{progress.step} {'━' * filled}{'─' * (BAR - filled)} {share:4.0%} {done}"
 
 
 def printable(text: str, keep: str = "") -> str:

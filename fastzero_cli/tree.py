@@ -18,20 +18,30 @@ Builder = Callable[[], Any]
 
 
 class Group:
-    """A group of commands that are registered by decorators, as in Typer, and built on demand."""
+    """A group of commands that are registered by decorators, as in Typer, and built on demand.
+
+    `default` is the command that is meant where none is named.
+    """
 
     def __init__(
-        self, name: str, help: str, *, example: str = "", alone_is_help: bool = True, add_completion: bool = False
+        self,
+        name: str,
+        help: str,
+        *,
+        example: str = "",
+        alone_is_help: bool = True,
+        add_completion: bool = False,
+        default: str | None = None,
     ) -> None:
         self.builders: dict[str, Builder] = {}
         self.app = typer.Typer(
             name=name,
             help=help or None,
             epilog=example_epilog(example),
-            cls=_lazy(self.builders),
+            cls=_lazy(self.builders, default),
             rich_markup_mode=None,
             pretty_exceptions_enable=False,
-            no_args_is_help=alone_is_help,
+            no_args_is_help=alone_is_help and default is None,
             add_completion=add_completion,
             context_settings=HELP_OPTIONS,
         )
@@ -94,11 +104,27 @@ class _Commands(MutableMapping[str, Any]):
         return len(self._builders)
 
 
-def _lazy(builders: dict[str, Builder]) -> type[typer.core.TyperGroup]:
+def _lazy(builders: dict[str, Builder], default: str | None) -> type[typer.core.TyperGroup]:
     class LazyGroup(typer.core.TyperGroup):
         def __init__(self, **settings: Any) -> None:
             super().__init__(**settings)
             self.commands = _Commands(builders)
+
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            if default and not {*HELP_OPTIONS["help_option_names"]} & {*args} and self._names_none(args):
+                args = [default, *args]
+            return super().parse_args(ctx, args)
+
+        def _names_none(self, args: list[str]) -> bool:
+            """Whether the first word that is neither an option nor an option's value is no command."""
+            flags = {option for each in self.params if getattr(each, "is_flag", False) for option in each.opts}
+            words = iter(args)
+            for word in words:
+                if not word.startswith("-") or word == "-":
+                    return word not in self.commands
+                if word not in flags and "=" not in word:
+                    next(words, None)
+            return True
 
     return LazyGroup
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from . import completion
-from .options import PasswordFile, PasswordStdin, Run, Yes
+from .options import NoBackup, PasswordFile, PasswordStdin, Run, Yes
 from .render import USER
 from .tree import Group
 
@@ -91,12 +91,16 @@ def use(run: Run, user: Name) -> None:
 
 
 @group.command(example="fastzero user rm ana")
-def rm(run: Run, user: Name, yes: Yes = False) -> None:
-    """Remove a user with all todos."""
+def rm(run: Run, user: Name, no_backup: NoBackup = False, yes: Yes = False) -> None:
+    """Remove a user with all todos.
+
+    The database is backed up before.
+    """
     with run.fastzero() as fz:
         found = fz.users.get(user)
         count = fz.todos(found).count()
         run.confirm(f"User {found.username} and {count} todo{'' if count == 1 else 's'} will be gone for ever.", yes)
+        run.back_up_first(no_backup)
         removed = fz.users.remove(found.id)
     if _chosen(run) == removed.username:
         _choose(run, None)

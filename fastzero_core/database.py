@@ -49,6 +49,16 @@ def parse_url(url: str | URL) -> URL:
     return parsed.set(drivername=DRIVER)
 
 
+def url_of(url: str, name: str | None = None, *, password: bool = True) -> str:
+    """The URL as libpq's own programs take it: of another database of the server, or without its password."""
+    parsed = parse_url(url).set(drivername="postgresql")
+    if name is not None:
+        parsed = parsed.set(database=name)
+    if not password:
+        parsed = parsed._replace(password=None).difference_update_query(["password"])
+    return parsed.render_as_string(hide_password=False)
+
+
 def _unusable(message: str) -> errors.InvalidInputError:
     return errors.InvalidInputError(message, field="database_url", hint=URL_HINT)
 

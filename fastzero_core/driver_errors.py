@@ -49,6 +49,7 @@ _BY_SQLSTATE: tuple[tuple[str, type[errors.FastZeroError], str], ...] = (
     ("53100", errors.DatabaseFullError, "the database's disk is full: {}"),
     ("53300", errors.PoolExhaustedError, "the database takes no more connections: {}"),
     ("53", errors.DatabaseBusyError, "the database is short of resources: {}"),
+    ("55006", errors.DatabaseBusyError, "another session uses it: {}"),
     ("55P03", errors.DatabaseBusyError, "a lock was not to be had in time: {}"),
     ("57014", errors.StatementTimeoutError, "the statement took too long: {}"),
     ("57P03", errors.DatabaseUnreachableError, "the database is starting up or shutting down: {}"),

@@ -4,11 +4,11 @@ A class carries what each edge needs to answer with: `code` for programs, `exit_
 `http_status` for HTTP, and `hint`, the one line that says what to do about it.
 
     FastZeroError
-    ├── InvalidInputError             2 · 422
+    ├── InvalidInputError             2 · 422   DamagedBackupError
     ├── NotFoundError                 3 · 404   UserNotFoundError, TodoNotFoundError, RevisionNotFoundError,
-    │                                           ProjectNotFoundError
+    │                                           ProjectNotFoundError, BackupNotFoundError
     ├── ConflictError                 4 · 409   UsernameTakenError, EmailTakenError, TodoNotTrashedError,
-    │                                           VersionMismatchError
+    │                                           VersionMismatchError, DatabaseNotEmptyError, BackupMismatchError
     ├── NotAllowedError               5 · 403   AccountError; DatabaseLoginError, DatabasePrivilegeError
     │   │                                           (503 over HTTP)
     │   └── AuthenticationError       5 · 401   InvalidTokenError, LoginRefusedError, LoginNeededError,
@@ -17,7 +17,7 @@ A class carries what each edge needs to answer with: `code` for programs, `exit_
     │                                           DatabaseBusyError, StatementTimeoutError, DatabaseFullError,
     │                                           ReadOnlyDatabaseError, PortTakenError, BinariesNotFoundError,
     │                                           LockedError, DockerUnavailableError, DockerPermissionError,
-    │                                           DockerNotInstalledError, ImageError, BusyError
+    │                                           DockerNotInstalledError, ImageError, BusyError, ProgramFailedError
     ├── SchemaError                   7 · 503   SchemaOutdatedError, SchemaNewerError, SchemaDriftError
     ├── UnhealthyError                8
     └── DatabaseError                 1 · 500   what no other class names: a bug, the cause is kept
@@ -56,6 +56,13 @@ class InvalidInputError(FastZeroError):
         self.field = field
 
 
+class DamagedBackupError(InvalidInputError):
+    """A file that is not, byte for byte, a backup that fastzero made."""
+
+    code = "backup_damaged"
+    default_hint = "Nothing was changed. See which backups there are: fastzero db backup list"
+
+
 class NotFoundError(FastZeroError):
     code = "not_found"
     exit_code = 3
@@ -89,6 +96,11 @@ class ProjectNotFoundError(NotFoundError):
     default_hint = "See which there are: fastzero ls. Create this one: fastzero up"
 
 
+class BackupNotFoundError(NotFoundError):
+    code = "backup_not_found"
+    default_hint = "See which there are: fastzero db backup list"
+
+
 class ConflictError(FastZeroError):
     code = "conflict"
     exit_code = 4
@@ -114,6 +126,18 @@ class VersionMismatchError(ConflictError):
     """The data belongs to another major version of PostgreSQL than the binaries here."""
 
     code = "postgres_version_mismatch"
+
+
+class DatabaseNotEmptyError(ConflictError):
+    code = "database_not_empty"
+    default_hint = "Nothing was changed. Restore beside it instead: fastzero db restore, without --into-empty"
+
+
+class BackupMismatchError(ConflictError):
+    """What was restored is not what the manifest says was backed up."""
+
+    code = "backup_mismatch"
+    default_hint = "The database in service was not touched. Use another backup: fastzero db backup list"
 
 
 class NotAllowedError(FastZeroError):
@@ -260,6 +284,17 @@ class ImageError(UnavailableError):
 
     code = "image_unavailable"
     default_hint = "Check the name and the network, or load the image by hand: docker load"
+
+    def __init__(self, message: str, *, hint: str | None = None, evidence: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.evidence = evidence
+
+
+class ProgramFailedError(UnavailableError):
+    """One of PostgreSQL's programs failed for a reason of its own; `evidence` are its last words."""
+
+    code = "program_failed"
+    default_hint = "Nothing was changed. Its own words above say why"
 
     def __init__(self, message: str, *, hint: str | None = None, evidence: str = "") -> None:
         super().__init__(message, hint=hint)

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from .errors import (
     SchemaNewerError,
     SchemaOutdatedError,
 )
+from .lint import LintFinding, lint_script
 from .revisions import head_revision
 
 if TYPE_CHECKING:
@@ -53,12 +54,13 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A revision that has just been applied, or taken back."""
+    """A revision that has just been applied, or taken back; `locked` are the tables that others then wait for."""
 
     revision: str
     message: str
     direction: str  # "up" or "down"
     seconds: float
+    locked: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,22 +97,32 @@ def status(url: str, *, drift: bool = True) -> SchemaStatus:
     with engine.connect() as connection:
         current = _current(connection)
         differences = _differences(connection) if drift and current == head_revision() else []
-    return SchemaStatus(current, head_revision(), [step.revision for step in _pending(current)], differences)
+    return SchemaStatus(current, head_revision(), [step.revision for step in pending(current)], differences)
 
 
 def history(url: str | None = None) -> list[Revision]:
     """Every revision, oldest first; with a URL, each with its state in that database."""
     current = status(url, drift=False).current if url else None
-    pending = {step.revision for step in _pending(current)} if url else set()
+    ahead = {step.revision for step in pending(current)} if url else set()
     return [
         Revision(
             script.revision,
             _single(script.down_revision),
             script.doc,
-            "" if not url else _state_of(script.revision, current, pending),
+            "" if not url else _state_of(script.revision, current, ahead),
         )
         for script in reversed(list(_scripts().walk_revisions()))
     ]
+
+
+def pending(current: str | None) -> list[Revision]:
+    """What lies between a database's revision and the head, oldest first. Raises SchemaNewerError."""
+    scripts = _scripts()
+    known = {script.revision for script in scripts.walk_revisions()}
+    if current is not None and current not in known:
+        raise SchemaNewerError(f"the database is at revision {current}, which this fastzero does not know")
+    steps = scripts.iterate_revisions("head", current or "base")
+    return [Revision(step.revision, _single(step.down_revision), step.doc) for step in reversed(list(steps))]
 
 
 def check(url: str) -> SchemaStatus:
@@ -121,6 +133,12 @@ def check(url: str) -> SchemaStatus:
     if found.drift:
         raise SchemaDriftError(f"the schema differs from the models: {'; '.join(found.drift)}")
     return found
+
+
+def lint(url: str) -> list[LintFinding]:
+    """What the pending revisions of a database lock or lose, by their statements. Raises SchemaNewerError."""
+    current = status(url, drift=False).current
+    return lint_script(sql(f"{current or 'base'}:head")) if current != head_revision() else []
 
 
 def stamp(url: str, revision: str, *, timeout: float = 60) -> SchemaStatus:
@@ -178,7 +196,7 @@ def _run(verb: str, url: str, revision: str, timeout: float, on_applied: Listene
     engine = database.create_engine(url, settings=_MIGRATION_SETTINGS)
     with _only_runner(engine, deadline):
         with engine.connect() as connection:
-            _pending(_current(connection))  # a database newer than the code is refused before anything runs
+            pending(_current(connection))  # a database newer than the code is refused before anything runs
         config = _config()
         config.attributes.update(connection=engine, on_version_apply=_listening(on_applied))
         _until(deadline, lambda: _alembic(verb, engine, config, revision))
@@ -264,16 +282,38 @@ def _drop_invalid_indexes(engine: "Engine") -> None:
 def _listening(on_applied: Listener | None) -> Callable[..., None]:
     began = time.monotonic()
 
-    def applied(*, step: Any, **_: Any) -> None:
+    def applied(*, ctx: Any, step: Any, **_: Any) -> None:
         nonlocal began
-        now = time.monotonic()
+        seconds = time.monotonic() - began
         if on_applied and not step.is_stamp:
             script = step.up_revision
             direction = "up" if step.is_upgrade else "down"
-            on_applied(Applied(script.revision, script.doc, direction, now - began))
-        began = now
+            # Still in the revision's own transaction, which holds its locks.
+            on_applied(Applied(script.revision, script.doc, direction, seconds, _locked(ctx.connection)))
+        began = time.monotonic()
 
     return applied
+
+
+def _locked(connection: "Connection | None") -> list[str]:
+    """The tables that were there before this transaction and that it keeps others from, as `todos: writing`."""
+    from sqlalchemy import text
+
+    if connection is None:
+        return []
+    rows = connection.execute(
+        text(
+            "SELECT c.relname, bool_or(l.mode = 'AccessExclusiveLock') FROM pg_locks l"
+            " JOIN pg_class c ON c.oid = l.relation AND c.relkind = 'r'"
+            # Of all that describes a table, its system columns alone never change.
+            " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tableoid'"
+            " WHERE l.pid = pg_backend_pid() AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',"
+            " 'AccessExclusiveLock') AND c.relnamespace <> 'pg_catalog'::regnamespace"
+            " AND c.relname <> 'alembic_version' AND a.xmin <> pg_current_xact_id()::xid"
+            " GROUP BY 1 ORDER BY 1"
+        )
+    )
+    return [f"{name}: {'reading and writing' if exclusive else 'writing'}" for name, exclusive in rows]
 
 
 def _current(connection: "Connection") -> str | None:
@@ -281,16 +321,6 @@ def _current(connection: "Connection") -> str | None:
 
     with _alembic_errors():
         return MigrationContext.configure(connection).get_current_revision()
-
-
-def _pending(current: str | None) -> list[Revision]:
-    """What lies between a database's revision and the head, oldest first. Raises SchemaNewerError."""
-    scripts = _scripts()
-    known = {script.revision for script in scripts.walk_revisions()}
-    if current is not None and current not in known:
-        raise SchemaNewerError(f"the database is at revision {current}, which this fastzero does not know")
-    steps = scripts.iterate_revisions("head", current or "base")
-    return [Revision(step.revision, _single(step.down_revision), step.doc) for step in reversed(list(steps))]
 
 
 def _differences(connection: "Connection") -> list[str]:

@@ -567,6 +567,33 @@ class DockerRuntime:
                 found = f"{name} is published to the world, past most firewalls"
                 yield Finding("exposed", "failed", found, "Make its container anew: fastzero down, then fastzero up")
 
+    def pipe(
+        self,
+        service: str,
+        command: Sequence[str],
+        *,
+        read: Iterator[bytes] | None = None,
+        write: Callable[[bytes], Any],
+    ) -> tuple[int, str]:
+        """Run a command in the service's container: it reads the chunks of `read`, and `write` is handed its output.
+
+        Returns its exit code and what it said on stderr. Raises UnhealthyError if the service does not run.
+        """
+        with _engine_errors():
+            container = self._containers().get(service)
+            if container is None or container.attrs["State"]["Status"] != "running":
+                raise UnhealthyError(f"{service} is not running", hint="Start it: fastzero up")
+            api = self._client.api
+            made = api.exec_create(str(container.id), list(command), stdin=read is not None)["Id"]
+            stream = api.exec_start(made, socket=True)
+            said = terminal.exchange(
+                getattr(stream, "_sock", stream),
+                frames_iter(stream, False),  # type: ignore[no-untyped-call]
+                read,
+                write,
+            )
+            return int(api.exec_inspect(made)["ExitCode"]), said
+
 
 def _execute(api: docker.APIClient, container: str, command: Sequence[str], *, interactive: bool) -> int:
     variables = terminal.variables() if interactive else {}

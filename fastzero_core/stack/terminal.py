@@ -26,6 +26,27 @@ def attach(connection: Any, frames: Iterable[tuple[int, bytes]], resize: Resize 
             out.flush()
 
 
+def exchange(
+    connection: Any,
+    frames: Iterable[tuple[int, bytes]],
+    read: Iterator[bytes] | None,
+    write: Callable[[bytes], object],
+) -> str:
+    """Send what `read` yields and its end, hand on what comes. Returns what came on the error stream."""
+    sender = threading.Thread(target=_send_all, args=(connection, read), daemon=True) if read else None
+    if sender:
+        sender.start()
+    said = bytearray()
+    for number, data in frames:
+        if number == STDERR:
+            said += data
+        else:
+            write(data)
+    if sender:
+        sender.join()
+    return said.decode("utf-8", "replace")
+
+
 def variables() -> dict[str, str]:
     """What a command is told of this terminal."""
     return {"TERM": "xterm", **{name: os.environ[name] for name in TERMINAL_VARIABLES if name in os.environ}}
@@ -37,6 +58,14 @@ def _send(connection: Any) -> None:
     with contextlib.suppress(OSError):
         while data := os.read(sys.stdin.fileno(), CHUNK):
             connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+
+
+def _send_all(connection: Any, chunks: Iterator[bytes]) -> None:
+    # A command that ends early says itself why.
+    with contextlib.suppress(OSError):
+        for chunk in chunks:
+            connection.sendall(chunk)
         connection.shutdown(socket.SHUT_WR)
 
 

@@ -6,6 +6,7 @@ from types import ModuleType
 import pytest
 
 from fastzero_core import Stack, migrate
+from fastzero_core.backup import dump, psql, rehearsal, restore, shelf, stats
 from fastzero_core.stack import doctor
 from fastzero_core.stack import stack as stack_module
 from fastzero_core.todos import Todos
@@ -47,6 +48,29 @@ OFFERED: dict[str, str] = {
     "migrate.stamp": "migrate stamp",
     "migrate.sql": "migrate sql",
     "migrate.new": "migrate new",
+    "migrate.lint": "migrate check",
+    "migrate.pending": "reason: what a backup's revision is held against",
+    "dump.backup": "db backup take",
+    "dump.write_backup": "db backup take",
+    "restore.verify": "db verify",
+    "restore.restore": "db restore",
+    "restore.restore_into_empty": "db restore",
+    "restore.undo": "db restore",
+    "restore.reset": "db reset",
+    "restore.needs_upgrade": "reason: what `db restore` asks about",
+    "restore.last_kept": "reason: what `db restore --undo` says before it asks",
+    "restore.kept_databases": "db stats",
+    "restore.drop_kept": "db backup prune",
+    "restore.fill": "reason: a step of verify, restore and rehearse",
+    "rehearsal.rehearse": "migrate up",
+    "shelf.new_path": "db backup take",
+    "shelf.find": "db restore",
+    "shelf.backups": "db backup list",
+    "shelf.surplus": "reason: what `db backup prune` says before it asks",
+    "shelf.prune": "db backup prune",
+    "shelf.described": "db backup list",
+    "psql.shell": "db shell",
+    "stats.stats": "db stats",
     "migrate.engine_from_settings": "reason: the door for plain `alembic`",
     "Stack.up": "up",
     "Stack.plan": "up",
@@ -87,6 +111,7 @@ OPERATIONS = [
     *_functions(migrate),
     *_functions(stack_module),
     *_functions(doctor),
+    *(name for module in (dump, restore, rehearsal, shelf, psql, stats) for name in _functions(module)),
 ]
 
 
@@ -103,8 +128,10 @@ def test_the_list_names_nothing_that_is_gone() -> None:
 @pytest.mark.parametrize(
     ("group", "names"),
     [
-        ("", "up down status logs exec restart ls env doctor config serve export version migrate user todo"),
+        ("", "up down status logs exec restart ls env doctor config serve export version migrate db user todo"),
         ("migrate", "up down status history new check sql stamp"),
+        ("db", "backup verify restore reset shell url stats"),
+        ("db backup", "take list prune"),
         ("user", "add list show edit passwd use rm"),
         ("todo", "add list show edit start done reopen trash restore move purge"),
     ],

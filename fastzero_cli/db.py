@@ -1,0 +1,219 @@
+"""fastzero db: take care of the database, wherever it runs."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fastzero_core.errors import InvalidInputError
+
+from . import completion
+from .options import NoBackup, Run, Yes
+from .render import BACKUP, INDEX, KEPT, RESTORED, STATS, TABLE, size
+from .tree import Group
+
+group = Group(
+    "db",
+    "Back the database up, bring it back, look after it.",
+    example="fastzero db backup\nfastzero db backup list\nfastzero db restore before-holidays",
+)
+backups = Group(
+    "backup",
+    "Take a backup, or look after those there are. Alone: take one.",
+    default="take",
+    example="fastzero db backup\nfastzero db backup list",
+)
+group.add_group(backups)
+STREAM = "-"
+
+Archive = Annotated[
+    str, typer.Argument(metavar="FILE|NAME", help="A backup's file, or its name.", autocompletion=completion.backups)
+]
+
+
+@backups.command(
+    example="fastzero db backup take\nfastzero db backup --name before-holidays\nfastzero db backup - | pg_restore -l"
+)
+def take(
+    run: Run,
+    file: Annotated[str | None, typer.Argument(metavar="[FILE|-]", help="Where to; - is standard output.")] = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Its name among the backups.")] = None,
+) -> None:
+    """Take a backup.
+
+    In pg_dump's custom format, with a manifest beside it that `db verify` and `db restore` go by. Without FILE it goes
+    to the project's backups.
+    """
+    from fastzero_core.backup import dump, shelf
+
+    if file and name:
+        raise InvalidInputError("a file or a name, not both", field="name")
+    if file == STREAM:
+        with _stdout() as stream:
+            dump.write_backup(run.target, stream, tell=run.render.progress)
+        run.render.message("A stream has no manifest: pg_restore reads it, fastzero db restore does not.")
+        return
+    path = Path(file).absolute() if file else shelf.new_path(run.target.folder, run.target.database, name)
+    dump.backup(run.target, path, tell=run.render.progress)
+    run.render.changed([shelf.described(path)], BACKUP)
+
+
+@backups.command("list", example="fastzero db backup list -o json")
+def list_(run: Run) -> None:
+    """List the project's backups, oldest first."""
+    from fastzero_core.backup import shelf
+
+    run.render.many(shelf.backups(run.target.folder), BACKUP, none="No backups yet.")
+
+
+@backups.command(example="fastzero db backup prune --keep 5 --yes")
+def prune(
+    run: Run,
+    keep: Annotated[int, typer.Option("--keep", metavar="N", min=0, help="How many of the newest stay.")],
+    yes: Yes = False,
+) -> None:
+    """Delete old backups, and the databases kept from before a restore."""
+    from fastzero_core.backup import restore, shelf
+
+    old, kept = shelf.surplus(run.target.folder, keep), restore.kept_databases(run.target)
+    if old or kept:
+        what = [*(backup.name for backup in old), *(f"database {database.database}" for database in kept)]
+        run.confirm(f"These will be gone for ever: {', '.join(what)}.", yes)
+    run.render.many(shelf.prune(run.target.folder, keep), BACKUP, header=False, none="No backup to delete.")
+    for database in restore.drop_kept(run.target):
+        run.render.message(f"Dropped database {database.database} ({size(database.size)}).")
+
+
+@group.command(example="fastzero db verify before-holidays")
+def verify(run: Run, archive: Archive) -> None:
+    """Prove that a backup can be restored.
+
+    Its hash is checked; it is restored into a scratch database, compared with its manifest, and dropped again.
+    """
+    from fastzero_core.backup import restore, shelf
+
+    path = shelf.find(run.target.folder, archive)
+    run.render.one(restore.verify(run.target, path, tell=run.render.progress), BACKUP)
+
+
+@group.command(example="fastzero db restore before-holidays\nfastzero db restore --undo")
+def restore(
+    run: Run,
+    archive: Annotated[
+        str | None,
+        typer.Argument(metavar="[FILE|NAME]", help="A backup's file, or its name.", autocompletion=completion.backups),
+    ] = None,
+    into_empty: Annotated[
+        bool, typer.Option("--into-empty", help="Into the database itself, which must have no tables.")
+    ] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Put the database back that the last restore replaced.")] = False,
+    no_backup: NoBackup = False,
+    yes: Yes = False,
+) -> None:
+    """Bring a backup back.
+
+    It is restored beside the database, compared with its manifest, and swapped in within a moment. The database
+    before it is kept until `db restore --undo` or `db backup prune`.
+    """
+    from fastzero_core.backup import restore, shelf
+
+    if undo:
+        _undo(run, archive, yes)
+        return
+    if archive is None:
+        raise InvalidInputError("which backup?", field="archive", hint="See which there are: fastzero db backup list")
+    path = shelf.find(run.target.folder, archive)
+    upgrade = restore.needs_upgrade(path)
+    also = " Its schema is older, and will be migrated to head." if upgrade else ""
+    if into_empty:
+        run.confirm(f"{path.name} will be restored into database {run.target.database}.{also}", yes)
+        result = restore.restore_into_empty(run.target, path, upgrade=upgrade, tell=run.render.progress)
+    else:
+        run.confirm(f"Database {run.target.database} will be replaced by {path.name}, and kept.{also}", yes)
+        run.back_up_first(no_backup)
+        result = restore.restore(run.target, path, upgrade=upgrade, tell=run.render.progress)
+        run.render.message(f"The database before is kept as {result.kept}. {_undo_hint(run)}")
+    run.render.one(result, RESTORED)
+
+
+@group.command(example="fastzero db reset --yes")
+def reset(run: Run, no_backup: NoBackup = False, yes: Yes = False) -> None:
+    """Empty the database and bring its schema to head."""
+    from fastzero_core.backup import restore
+
+    run.confirm(f"All that is in database {run.target.database} will be gone.", yes)
+    run.back_up_first(no_backup)
+    run.render.one(restore.reset(run.target, tell=run.render.progress), RESTORED)
+
+
+@group.command(
+    example="fastzero db shell\nfastzero db shell -- -c 'TABLE users'",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+def shell(
+    run: Run,
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[-- ARGUMENTS]", help="psql's own.")] = None,
+) -> None:
+    """Open psql on the database.
+
+    The password goes by the environment. The exit code is psql's.
+    """
+    from fastzero_core.backup import psql
+
+    words = arguments or []
+    raise typer.Exit(psql.shell(run.target, words[1:] if words[:1] == ["--"] else words))
+
+
+@group.command(example="fastzero db url\nfastzero db url --password | docker secret create database_url -")
+def url(
+    run: Run,
+    password: Annotated[bool, typer.Option("--password", help="With the password in it.")] = False,
+) -> None:
+    """Print the database's URL, without its password."""
+    from fastzero_core.database import url_of
+
+    run.render.text(f"{url_of(run.database_url, password=password)}\n")
+
+
+@group.command(example="fastzero db stats\nfastzero db stats -o json")
+def stats(run: Run) -> None:
+    """Show the database at a glance.
+
+    Size, rows, how much goes by indexes and the cache, connections, the oldest transaction, bloat, revision. Rows and
+    bloat are estimates.
+    """
+    from fastzero_core.backup.stats import stats
+
+    found = stats(run.target.url)
+    if run.render.output != "table":
+        run.render.one(found, STATS)
+        return
+    run.render.one(found.overview(), STATS)
+    run.render.many(found.tables, TABLE, none="No tables.")
+    run.render.many(found.indexes, INDEX, none="")
+    run.render.many(found.kept, KEPT, none="")
+
+
+def _undo(run: Run, archive: str | None, yes: bool) -> None:
+    from fastzero_core.backup import restore
+
+    if archive is not None:
+        raise InvalidInputError("--undo takes no backup: it goes back to the database kept last", field="archive")
+    last = restore.last_kept(run.target)
+    run.confirm(f"Database {last.database}, kept {last.kept_at}, will be in service again.", yes)
+    result = restore.undo(run.target)
+    run.render.message(f"The database before is kept as {result.kept}. {_undo_hint(run)}")
+    run.render.one(result, RESTORED)
+
+
+def _undo_hint(run: Run) -> str:
+    return f"To get back: fastzero db restore --undo{run.project_option}"
+
+
+def _stdout() -> Any:
+    if sys.stdout.isatty():
+        raise InvalidInputError(
+            "a backup is nothing for a terminal", field="file", hint="Redirect it: fastzero db backup - > FILE"
+        )
+    return open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)

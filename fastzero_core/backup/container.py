@@ -1,0 +1,75 @@
+"""PostgreSQL's programs in the database's own container, on its own socket, where no password is needed."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..stack.project import ROLE, Project
+from ..stack.spec import DATABASE_SERVICE
+from .files import read_chunks
+from .programs import Write, raise_if_failed, variables
+
+if TYPE_CHECKING:
+    from ..stack.docker import DockerRuntime
+
+# One place: what a killed command leaves there, the next one writes over.
+PLACE = "/tmp/fastzero-archive"  # noqa: S108 - in the container, where there are no others
+
+
+@dataclass(frozen=True)
+class ContainerPrograms:
+    """The programs of a project's database container."""
+
+    runtime: "DockerRuntime"
+    major: int
+
+    def run(
+        self,
+        program: str,
+        arguments: Sequence[str],
+        database: str,
+        *,
+        write: Write | None = None,
+        archive: Path | None = None,
+    ) -> None:
+        settings = [f"{name}={value}" for name, value in variables(program).items()]
+        command = ["env", *settings, program, f"--username={ROLE}", f"--dbname={database}", *arguments]
+        if archive is None:
+            self._run(program, command, write)
+            return
+        # Only a file can be read from several places at once.
+        with self._inside(archive):
+            self._run(program, [*command, PLACE], write)
+
+    def interact(self, program: str, arguments: Sequence[str], database: str) -> int:
+        import sys
+
+        command = [program, f"--username={ROLE}", f"--dbname={database}", *arguments]
+        interactive = sys.stdin.isatty() and sys.stdout.isatty()
+        return self.runtime.execute(DATABASE_SERVICE, command, interactive=interactive)
+
+    def _run(self, program: str, command: list[str], write: Write | None, read: Iterator[bytes] | None = None) -> None:
+        code, said = self.runtime.pipe(DATABASE_SERVICE, command, read=read, write=write or _ignore)
+        raise_if_failed(program, code, said)
+
+    @contextmanager
+    def _inside(self, archive: Path) -> Iterator[None]:
+        copy = ["sh", "-c", 'umask 077; rm -f "$1"; cat >"$1"', "sh", PLACE]
+        try:
+            self._run("cat", copy, None, read_chunks(archive))
+            yield
+        finally:
+            self._run("rm", ["rm", "-f", PLACE], None)
+
+
+def container_programs(project: Project, major: int) -> ContainerPrograms:
+    """The programs of the container that the server of that version runs in."""
+    from ..stack.docker import DockerRuntime
+
+    return ContainerPrograms(DockerRuntime(project), major)
+
+
+def _ignore(chunk: bytes) -> None:
+    """Nobody wants it."""

@@ -1,0 +1,134 @@
+"""What is in a database, in numbers that two databases can be compared by. The server does the counting.
+
+A table's hash is the sum of its rows' 64-bit hashes, so that it needs no order and one pass. It guards against
+accidents: a row that is lost, doubled, cut off or changed. It is no proof against somebody who wants to deceive.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, text
+
+from ..errors import BackupMismatchError
+from .manifest import Content, Manifest
+
+# How values become text must not depend on the role or the database.
+SESSION = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "3",
+    "row_security": "off",  # an error is better than rows that are not seen
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "lock_timeout": "10s",
+    "max_parallel_workers_per_gather": "0",  # it works beside a dump, which needs the other cores
+}
+
+# By what a row is hashed. Over its text everything counts; over its values it is more than twice as fast, but equal
+# values need not be the same ones: 1.0 and 1.00. So only types in which they are go by their values.
+_ROW_HASHES = {"text": "hashtextextended(t::text, 0)", "values": "hash_record_extended(t, 0)"}
+_EXACT_TYPES = ("bool", "int2", "int4", "int8", "text", "varchar", "uuid", "bytea", "date", "timestamp", "timestamptz")
+
+_OURS = """
+    n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relpersistence <> 't' AND NOT EXISTS (
+        SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+"""
+_TABLES = f"""
+    SELECT format('%I.%I', n.nspname, c.relname), coalesce(bool_and(y.typname = ANY(:exact)
+        AND y.typnamespace = 'pg_catalog'::regnamespace AND coalesce(l.collisdeterministic, true)), false)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    LEFT JOIN pg_type y ON y.oid = a.atttypid LEFT JOIN pg_collation l ON l.oid = a.attcollation
+    WHERE c.relkind = 'r' AND {_OURS} GROUP BY n.nspname, c.relname ORDER BY n.nspname, c.relname
+"""  # noqa: S608
+_SEQUENCES = f"""
+    SELECT format('%I.%I', n.nspname, c.relname), coalesce(pg_sequence_last_value(c.oid), 0)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence s ON s.seqrelid = c.oid
+    WHERE s.seqincrement > 0 AND NOT s.seqcycle AND {_OURS} ORDER BY 1
+"""  # noqa: S608
+# The bootstrap superuser is in no pg_shdepend, so that owners are looked up where they are written.
+_OWNERS = """
+    SELECT DISTINCT rolname FROM (
+        SELECT relowner FROM pg_class WHERE oid >= 16384
+        UNION SELECT nspowner FROM pg_namespace WHERE oid >= 16384
+        UNION SELECT proowner FROM pg_proc WHERE oid >= 16384
+        UNION SELECT refobjid FROM pg_shdepend WHERE deptype = 'o'
+            AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+    ) AS owners (oid) JOIN pg_roles USING (oid) ORDER BY 1
+"""
+_GRANTEES = """
+    SELECT DISTINCT rolname FROM pg_shdepend JOIN pg_roles r ON r.oid = refobjid
+    WHERE deptype IN ('a', 'r') AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY 1
+"""
+
+
+def lock_tables(connection: Connection) -> None:
+    """Keep every table's definition as it is until the transaction ends; reading and writing go on."""
+    for name in _hash_kinds(connection):
+        _execute(connection, f"LOCK TABLE ONLY {name} IN ACCESS SHARE MODE")
+
+
+def table_contents(connection: Connection, kinds: Mapping[str, str] | None = None) -> dict[str, Content]:
+    """Every table's rows, counted and hashed. `kinds` tells by what a table is hashed; else its types decide."""
+    found = _hash_kinds(connection)
+    return {name: _content(connection, name, (kinds or found).get(name, kind)) for name, kind in found.items()}
+
+
+def sequence_values(connection: Connection) -> dict[str, int]:
+    """The last number that every rising sequence has handed out, 0 for one that has not yet."""
+    return {name: int(value) for name, value in connection.execute(text(_SEQUENCES))}
+
+
+def owners(connection: Connection) -> list[str]:
+    """The roles that own something in the database."""
+    return list(connection.execute(text(_OWNERS)).scalars())
+
+
+def grantees(connection: Connection) -> list[str]:
+    """The roles that were granted something in the database."""
+    return list(connection.execute(text(_GRANTEES)).scalars())
+
+
+def compare(connection: Connection, manifest: Manifest) -> None:
+    """Hold a database against what a manifest says of it. Raises BackupMismatchError."""
+    kinds = {name: content.hash.partition(":")[0] for name, content in manifest.tables.items()}
+    if unknown := sorted(set(kinds.values()) - _ROW_HASHES.keys()):
+        raise BackupMismatchError(f"the manifest's hashes are of a kind unknown here: {', '.join(unknown)}")
+    found = table_contents(connection, kinds)
+    different = [_difference(name, manifest.tables.get(name), found.get(name)) for name in {**manifest.tables, **found}]
+    values = sequence_values(connection)
+    different += [
+        f"sequence {name} is at {values.get(name, 'nothing')}, behind {last}"
+        for name, last in manifest.sequences.items()
+        if values.get(name, -1) < last
+    ]
+    if told := [each for each in different if each]:
+        raise BackupMismatchError(f"what was restored is not what was backed up: {'; '.join(told)}")
+
+
+def _hash_kinds(connection: Connection) -> dict[str, str]:
+    rows = connection.execute(text(_TABLES), {"exact": list(_EXACT_TYPES)})
+    return {name: "values" if exact else "text" for name, exact in rows}
+
+
+def _content(connection: Connection, table: str, kind: str) -> Content:
+    hashed = f"SELECT count(*), coalesce(sum({_ROW_HASHES[kind]}), 0) FROM ONLY {table} AS t"  # noqa: S608
+    row = _execute(connection, hashed).one()
+    return Content(row[0], f"{kind}:{row[1]}")
+
+
+def _execute(connection: Connection, statement: str) -> CursorResult[*tuple[Any, ...]]:
+    """A statement that is written out: a name in it may have colons and per cent signs."""
+    return connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+
+
+def _difference(name: str, wanted: Content | None, found: Content | None) -> str:
+    if wanted == found:
+        return ""
+    if wanted is None or found is None:
+        return f"table {name} is {'missing' if found is None else 'not in the backup'}"
+    if wanted.rows != found.rows:
+        return f"table {name} has {found.rows} rows, not {wanted.rows}"
+    return f"table {name} has other content"

@@ -1,0 +1,138 @@
+"""What lies beside a backup and says what is in it, so that a file can be told from a damaged or a foreign one.
+
+A manifest is one canonical JSON object that ends with its own checksum: a flipped bit is noticed in it as well as in
+the backup. Standard library only.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ..errors import BackupNotFoundError, DamagedBackupError
+from .files import read_chunks
+
+FORMAT = 1
+SUFFIX = ".manifest.json"
+
+
+@dataclass(frozen=True)
+class Content:
+    """One table's rows: how many, and a hash of them that does not depend on their order."""
+
+    rows: int
+    hash: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a backup holds, as of its own snapshot. `size` is in bytes; `taken_at` is RFC 3339.
+
+    `tables` and `sequences` are named as SQL names them; a sequence's number is one that it has handed out, which no
+    restored one may be behind of. `owners` and `grantees` are the roles that its objects need.
+    """
+
+    database: str
+    revision: str | None
+    taken_at: str
+    server_version: str
+    fastzero_version: str
+    sha256: str
+    size: int
+    tables: dict[str, Content]
+    sequences: dict[str, int]
+    owners: list[str] = field(default_factory=list)
+    grantees: list[str] = field(default_factory=list)
+    format: int = FORMAT
+
+    @property
+    def rows(self) -> int:
+        return sum(content.rows for content in self.tables.values())
+
+    @property
+    def server_major(self) -> int:
+        return int(self.server_version.split(".")[0])
+
+    def as_text(self) -> str:
+        """The file's text, checksum included."""
+        body = asdict(self)
+        return _text({**body, "checksum": _checksum(body)})
+
+
+def manifest_path(archive: Path) -> Path:
+    return archive.with_name(archive.name + SUFFIX)
+
+
+def read_manifest(archive: Path) -> Manifest:
+    """What the manifest beside `archive` says. Raises BackupNotFoundError or DamagedBackupError."""
+    if not archive.is_file():
+        raise BackupNotFoundError(f"there is no backup {archive}")
+    path = manifest_path(archive)
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise DamagedBackupError(f"{archive} has no manifest beside it: it is no backup made by fastzero") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DamagedBackupError(f"{path} cannot be read: {error}") from None
+    return _parsed(text, path)
+
+
+def check_archive(archive: Path, tell: Callable[[int, int], object] | None = None) -> Manifest:
+    """The manifest of a file that is, byte for byte, the one it was made for; `tell` hears how far the reading is.
+
+    Raises BackupNotFoundError or DamagedBackupError.
+    """
+    manifest = read_manifest(archive)
+    size = archive.stat().st_size
+    if size != manifest.size:
+        raise DamagedBackupError(f"{archive} has {size} bytes; its manifest says {manifest.size}")
+    digest, done = hashlib.sha256(), 0
+    for chunk in read_chunks(archive):
+        digest.update(chunk)
+        done += len(chunk)
+        if tell:
+            tell(done, size)
+    if digest.hexdigest() != manifest.sha256:
+        raise DamagedBackupError(f"{archive} is damaged: its SHA-256 is not the one in its manifest")
+    return manifest
+
+
+def with_archive(manifest: Manifest, sha256: str, size: int) -> Manifest:
+    """The manifest once the file it is about is written."""
+    return replace(manifest, sha256=sha256, size=size)
+
+
+def _parsed(text: str, path: Path) -> Manifest:
+    try:
+        body = json.loads(text)
+        checksum = body.pop("checksum")
+        if body["format"] != FORMAT:
+            raise DamagedBackupError(
+                f"{path} is of format {body['format']}, which this fastzero does not know",
+                hint="Use the version of fastzero that made it",
+            )
+        if checksum != _checksum(body) or text != _text({**body, "checksum": checksum}):
+            raise ValueError("its checksum does not fit")
+        return _manifest(body)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise DamagedBackupError(f"{path} is damaged, or no manifest of fastzero's: {error}") from None
+
+
+def _manifest(body: Mapping[str, Any]) -> Manifest:
+    known = {each.name for each in fields(Manifest)}
+    if body.keys() != known:
+        raise ValueError(f"unexpected: {', '.join(sorted(body.keys() ^ known))}")
+    datetime.fromisoformat(body["taken_at"])
+    tables = {name: Content(**content) for name, content in body["tables"].items()}
+    return Manifest(**{**body, "tables": tables})
+
+
+def _text(body: Mapping[str, Any]) -> str:
+    return json.dumps(body, ensure_ascii=False, indent=2) + "\n"
+
+
+def _checksum(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_text(body).encode()).hexdigest()

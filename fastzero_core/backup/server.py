@@ -1,0 +1,341 @@
+"""A server's databases as whole things: made like another, swapped with it, kept, dropped.
+
+The swap is one transaction of two renames, so that a crash leaves the one or the other in service. While it lasts,
+PostgreSQL itself keeps new sessions waiting: a rename locks the database before it looks whether anybody is in it.
+
+What belongs to a database NAME, and is its only in name:
+
+    NAME_restoring_<8 hexadecimals>    being filled; without a holder of the lock it is what a killed command left
+    NAME_before_<time>                 kept from before a swap; a comment on it says so
+"""
+
+import json
+import re
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.engine import URL
+
+from .. import database
+from ..errors import (
+    BackupNotFoundError,
+    DatabasePrivilegeError,
+    DatabaseUnreachableError,
+    FastZeroError,
+    InvalidInputError,
+    LockedError,
+)
+
+MAINTENANCE = ("postgres", "template1")  # where a session may stand while the database itself is renamed
+NAME_MAX = 63  # bytes
+EVICT_EVERY = 0.02  # seconds
+_RESTORING, _BEFORE = "_restoring_", "_before_"
+_SETTINGS = {"lock_timeout": "10s", "TimeZone": "UTC"}
+# Settings whose value is a list of quoted names already.
+_LISTS = ("search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries")
+
+
+@dataclass(frozen=True)
+class KeptDatabase:
+    """A database that was in service before a swap. `kept_at` is RFC 3339, `size` in bytes."""
+
+    database: str
+    of: str
+    kept_at: str
+    size: int
+
+
+class Server:
+    """The server of one database, seen from a session of its maintenance database. Make one with `at_server`."""
+
+    def __init__(self, engine: Engine, session: Connection, name: str) -> None:
+        self._engine = engine
+        self._session = session
+        self.name = name
+
+    @property
+    def major(self) -> int:
+        return int(self._scalar("SHOW server_version_num")) // 10_000
+
+    def exists(self, name: str) -> bool:
+        return bool(self._scalar("SELECT count(*) FROM pg_database WHERE datname = :name", name=name))
+
+    def refuse_unless_able(self) -> None:
+        """Raises DatabasePrivilegeError where the role may not do what a swap needs."""
+        able = self._scalar("SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user")
+        if not able:
+            role = self._scalar("SELECT current_user")
+            raise DatabasePrivilegeError(
+                f"role {role} may not create databases, which a swap and a trial restore need",
+                hint=f"As a superuser: ALTER ROLE {quote(role)} CREATEDB. Or restore into an empty one: --into-empty",
+            )
+        if self.exists(self.name) and not self._scalar(
+            "SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = :name", name=self.name
+        ):
+            raise DatabasePrivilegeError(f"database {self.name} belongs to another role, so that it cannot be replaced")
+
+    @contextmanager
+    def scratch(self) -> Iterator[str]:
+        """A new, empty database of the same locale, owner, limits and grants, for one block.
+
+        One that was swapped in by the end of it has another name then, and stays.
+        """
+        name = f"{_shortened(self.name, _RESTORING, 8)}{_RESTORING}{secrets.token_hex(4)}"
+        try:
+            self._execute(f"CREATE DATABASE {quote(name)} TEMPLATE template0 {self._attributes()}")
+            for statement in self._grants_and_settings(name):
+                self._execute(statement)
+            yield name
+        finally:
+            self.drop(name)
+
+    def drop(self, name: str) -> None:
+        """Drop a database with all sessions in it, if it is there."""
+        # Ctrl-C in a statement may have cost the session its connection.
+        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as session:
+            _run(session, f"DROP DATABASE IF EXISTS {quote(name)} WITH (FORCE)")
+
+    def swap(self, new: str) -> str | None:
+        """Put `new` into service. Returns the name under which the database is kept that was, if there was one.
+
+        Its sessions are ended; until the swap is made, new ones wait. Raises DatabaseBusyError with nothing changed
+        if one cannot be ended.
+        """
+        if not self.exists(self.name):
+            self._execute(f"ALTER DATABASE {quote(new)} RENAME TO {quote(self.name)}")
+            return None
+        now = datetime.now(UTC)
+        kept = self._free_name(now)
+        mark = json.dumps({"fastzero": "kept", "of": self.name, "at": now.isoformat(), "comment": self._comment()})
+        returning = _marks(self._session).get(new, {}).get("comment", self._comment())
+        with self._evicting(self.name, new), self._engine.begin() as transaction:
+            for statement in (
+                f"ALTER DATABASE {quote(self.name)} RENAME TO {quote(kept)}",
+                f"ALTER DATABASE {quote(new)} RENAME TO {quote(self.name)}",
+                f"COMMENT ON DATABASE {quote(kept)} IS {literal(mark)}",
+                f"COMMENT ON DATABASE {quote(self.name)} IS {literal(returning)}",
+            ):
+                _run(transaction, statement)
+        return kept
+
+    def kept(self) -> list[KeptDatabase]:
+        """The databases kept from before a swap, oldest first."""
+        return kept_databases(self._session, self.name)
+
+    def last_kept(self) -> KeptDatabase:
+        """The one kept last. Raises BackupNotFoundError."""
+        found = self.kept()
+        if not found:
+            raise BackupNotFoundError(
+                f"no database is kept from before a restore of {self.name}", hint="See: fastzero db backup list"
+            )
+        return found[-1]
+
+    def sweep(self) -> list[str]:
+        """Drop what killed commands left half made. Only for who holds the lock."""
+        base = re.escape(_shortened(self.name, _RESTORING, 8))
+        names = self._session.execute(text("SELECT datname FROM pg_database")).scalars().all()
+        leftovers = [name for name in names if re.fullmatch(f"{base}{_RESTORING}[0-9a-f]{{8}}", name)]
+        for leftover in leftovers:
+            self.drop(leftover)
+        return leftovers
+
+    def has_role(self, name: str, *, as_owner: bool) -> bool:
+        """Whether a role is there and, with `as_owner`, may be given things by this one."""
+        usable = "pg_has_role(oid, 'MEMBER')" if as_owner else "true"
+        return bool(self._scalar(f"SELECT count(*) FROM pg_roles WHERE rolname = :name AND {usable}", name=name))  # noqa: S608
+
+    @contextmanager
+    def _evicting(self, *names: str) -> Iterator[None]:
+        """Keep ending the sessions of some databases while the block lasts."""
+        over = threading.Event()
+
+        def evict() -> None:
+            while not over.is_set():
+                self._session.execute(
+                    text(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        " WHERE datname = ANY(:names) AND pg_has_role(usesysid, 'MEMBER')"
+                    ),
+                    {"names": list(names)},
+                )
+                time.sleep(EVICT_EVERY)
+
+        with ThreadPoolExecutor(1) as pool:
+            evicting = pool.submit(evict)
+            try:
+                yield
+            finally:
+                over.set()
+        evicting.result()
+
+    def _attributes(self) -> str:
+        """The part of CREATE DATABASE that makes one like another; empty where there is none to be like."""
+        row = self._session.execute(
+            text(
+                "SELECT to_jsonb(d) FROM (SELECT *, pg_encoding_to_char(encoding) AS encoding_name,"
+                " pg_get_userbyid(datdba) AS owner, spcname FROM pg_database"
+                " JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = :name) AS d"
+            ),
+            {"name": self.name},
+        ).scalar_one_or_none()
+        return "" if row is None else " ".join(f"{word} {value}" for word, value in _words(row))
+
+    def _grants_and_settings(self, new: str) -> Iterator[str]:
+        grants = text(
+            "SELECT coalesce(quote_ident(rolname), 'PUBLIC'), privilege_type, is_grantable FROM pg_database"
+            " CROSS JOIN aclexplode(datacl) LEFT JOIN pg_roles r ON r.oid = grantee WHERE datname = :name"
+        )
+        rows = self._session.execute(grants, {"name": self.name}).all()
+        if rows:
+            yield f"REVOKE ALL ON DATABASE {quote(new)} FROM PUBLIC"
+        for grantee, privilege, grantable in rows:
+            option = " WITH GRANT OPTION" if grantable and grantee != "PUBLIC" else ""
+            yield f"GRANT {privilege} ON DATABASE {quote(new)} TO {grantee}{option}"
+        settings = text(
+            "SELECT quote_ident(rolname), unnest(setconfig) FROM pg_db_role_setting"
+            " JOIN pg_database d ON d.oid = setdatabase LEFT JOIN pg_roles r ON r.oid = setrole WHERE datname = :name"
+        )
+        for role, setting in self._session.execute(settings, {"name": self.name}):
+            name, _, value = setting.partition("=")
+            shown = value if name in _LISTS else literal(value)
+            place = f"ROLE {role} IN DATABASE" if role else "DATABASE"
+            yield f"ALTER {place} {quote(new)} SET {name} TO {shown}"
+
+    def _comment(self) -> str | None:
+        written = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = :name"
+        comment: str | None = self._scalar(written, name=self.name)
+        return comment
+
+    def _free_name(self, now: datetime) -> str:
+        stamp = now.strftime("%Y%m%dt%H%M%S")
+        base = f"{_shortened(self.name, _BEFORE, len(stamp) + 3)}{_BEFORE}{stamp}"
+        names = [base, *(f"{base}_{number}" for number in range(2, 100))]
+        return next(name for name in names if not self.exists(name))
+
+    def _scalar(self, statement: str, **parameters: object) -> Any:
+        return self._session.execute(text(statement), parameters).scalar_one_or_none()
+
+    def _execute(self, statement: str) -> None:
+        _run(self._session, statement)
+
+
+@contextmanager
+def at_server(url: str, *, exclusive: bool = True) -> Iterator[Server]:
+    """The server of a database, for one block in which no other command replaces that database.
+
+    What killed commands left half made is dropped first. Without `exclusive` neither is so: for looking alone.
+    Raises LockedError.
+    """
+    parsed = database.parse_url(url)
+    name = parsed.database or parsed.username
+    if not name:
+        raise InvalidInputError("the database URL names no database", field="database_url")
+    with _maintenance_session(parsed, name) as (engine, session):
+        server = Server(engine, session, name)
+        if exclusive:
+            key = {"key": f"fastzero replaces {name}"}
+            if not session.execute(text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))"), key).scalar_one():
+                raise LockedError(f"another fastzero command is at work on database {name}")
+            server.sweep()
+        yield server
+
+
+def server_major(url: str) -> int:
+    """The major version of a database's server."""
+    engine = database.create_engine(url)
+    with engine.connect() as connection:
+        return int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10_000
+
+
+def kept_databases(connection: Connection, name: str) -> list[KeptDatabase]:
+    """The databases kept from before a swap of database `name`, oldest first, seen from any database of the server."""
+    size = text("SELECT pg_database_size(oid) FROM pg_database WHERE datname = :name")
+    found = [
+        KeptDatabase(kept, name, mark["at"], connection.execute(size, {"name": kept}).scalar_one())
+        for kept, mark in _marks(connection).items()
+        if mark.get("of") == name
+    ]
+    return sorted(found, key=lambda each: each.kept_at)
+
+
+def quote(name: str) -> str:
+    """A name as SQL writes it."""
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'
+
+
+def literal(value: str | None) -> str:
+    """A text as SQL writes it."""
+    if value is None:
+        return "NULL"
+    doubled = value.replace("'", "''")
+    escaped = doubled.replace("\\", "\\\\")
+    return f"'{doubled}'" if escaped == doubled else f"E'{escaped}'"
+
+
+@contextmanager
+def _maintenance_session(parsed: URL, name: str) -> Iterator[tuple[Engine, Connection]]:
+    refusal: FastZeroError | None = None
+    for place in MAINTENANCE:
+        if place == name:
+            continue
+        engine = database.create_engine(parsed.set(database=place), settings=_SETTINGS)
+        try:
+            session = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        except (DatabaseUnreachableError, DatabasePrivilegeError) as error:
+            refusal = refusal or error
+            continue
+        with session:
+            yield engine, session
+        return
+    raise refusal or InvalidInputError(f"database {name} is the maintenance database itself", field="database_url")
+
+
+def _words(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    providers = {"b": "builtin", "c": "libc", "i": "icu"}
+    provider = providers[row["datlocprovider"]]
+    locale = row.get("datlocale") or row.get("daticulocale")
+    yield "OWNER", quote(row["owner"])
+    yield "ENCODING", literal(row["encoding_name"])
+    yield "LOCALE_PROVIDER", provider
+    yield "LC_COLLATE", literal(row["datcollate"])
+    yield "LC_CTYPE", literal(row["datctype"])
+    if locale:
+        yield f"{provider}_LOCALE", literal(locale)
+    if row["spcname"] != "pg_default":  # which ordinary roles may use, but not name
+        yield "TABLESPACE", quote(row["spcname"])
+    yield "CONNECTION LIMIT", str(row["datconnlimit"])
+
+
+def _marks(connection: Connection) -> dict[str, dict[str, Any]]:
+    """What fastzero has written down on databases, by their names."""
+    rows = connection.execute(
+        text("SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database ORDER BY datname")
+    )
+    return {name: mark for name, comment in rows if (mark := _mark(comment))}
+
+
+def _mark(comment: str | None) -> dict[str, Any] | None:
+    try:
+        mark = json.loads(comment or "")
+    except ValueError:
+        return None
+    return mark if isinstance(mark, dict) and mark.get("fastzero") == "kept" else None
+
+
+def _shortened(name: str, infix: str, more: int) -> str:
+    """As much of a name as leaves room for what is put behind it."""
+    return name.encode()[: NAME_MAX - len(infix) - more].decode("utf-8", "ignore")
+
+
+def _run(connection: Connection, statement: str) -> None:
+    connection.exec_driver_sql(statement, execution_options={"no_parameters": True})

@@ -1,0 +1,109 @@
+"""A database at a glance, from what PostgreSQL keeps count of. Nothing is scanned."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from .. import database
+from .server import KeptDatabase, kept_databases
+
+PAGE_HEAD, ROW_HEAD = 24, 28  # bytes of each page and of each row that hold no values
+
+_OVERVIEW = """
+    SELECT current_database() AS database, split_part(current_setting('server_version'), ' ', 1) AS server_version,
+        pg_database_size(current_database()) AS size,
+        round(blks_hit::numeric / nullif(blks_hit + blks_read, 0), 4)::float AS cache_hits,
+        (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()) AS connections,
+        current_setting('max_connections')::int AS max_connections,
+        (SELECT round(extract(epoch FROM max(clock_timestamp() - xact_start)), 1)::float FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid()) AS oldest_transaction
+    FROM pg_stat_database WHERE datname = current_database()
+"""
+# Bloat: what the pages take beyond what rows of the average width would.
+_TABLES = f"""
+    SELECT s.relname AS table, greatest(c.reltuples, s.n_live_tup)::bigint AS rows,
+        pg_total_relation_size(c.oid) AS size, pg_indexes_size(c.oid) AS index_size, s.n_dead_tup AS dead_rows,
+        greatest(0, pg_relation_size(c.oid) - ceil(greatest(c.reltuples, s.n_live_tup) * ({ROW_HEAD} + coalesce((
+            SELECT sum((1 - null_frac) * avg_width) FROM pg_stats p
+            WHERE p.schemaname = s.schemaname AND p.tablename = s.relname), 0)) / (b.page - {PAGE_HEAD})) * b.page
+        )::bigint AS bloat,
+        round(s.idx_scan::numeric / nullif(s.idx_scan + s.seq_scan, 0), 4)::float AS index_use
+    FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid,
+        (SELECT current_setting('block_size')::int AS page) AS b
+    ORDER BY 3 DESC, 1
+"""  # noqa: S608
+_INDEXES = """
+    SELECT indexrelname AS index, relname AS table, pg_relation_size(indexrelid) AS size, idx_scan AS scans
+    FROM pg_stat_user_indexes ORDER BY 3 DESC, 1
+"""
+
+
+@dataclass(frozen=True)
+class TableStats:
+    """One table. Sizes are in bytes, `size` with indexes; `rows` and `bloat` are estimates; `index_use` is a share."""
+
+    table: str
+    rows: int
+    size: int
+    index_size: int
+    dead_rows: int
+    bloat: int
+    index_use: float | None
+
+
+@dataclass(frozen=True)
+class IndexStats:
+    """One index, and how often it was used since the statistics began."""
+
+    index: str
+    table: str
+    size: int
+    scans: int
+
+
+@dataclass(frozen=True)
+class DatabaseStats:
+    """`size` in bytes, `oldest_transaction` in seconds, `cache_hits` the share of pages found in memory."""
+
+    database: str
+    server_version: str
+    revision: str | None
+    size: int
+    rows: int
+    cache_hits: float | None
+    connections: int
+    max_connections: int
+    oldest_transaction: float | None
+    bloat: int
+    tables: list[TableStats] = field(default_factory=list)
+    indexes: list[IndexStats] = field(default_factory=list)
+    kept: list[KeptDatabase] = field(default_factory=list)
+
+    def overview(self) -> dict[str, Any]:
+        """All but the lists."""
+        return {name: value for name, value in vars(self).items() if not isinstance(value, list)}
+
+
+def stats(url: str) -> DatabaseStats:
+    """What a database holds and how it is used."""
+    engine = database.create_engine(url)
+    with engine.connect() as connection:
+        tables = [TableStats(**row) for row in _rows(connection, _TABLES)]
+        indexes = [IndexStats(**row) for row in _rows(connection, _INDEXES)]
+        overview = _rows(connection, _OVERVIEW)[0]
+        revision = database.schema_revision(connection)
+        kept = kept_databases(connection, overview["database"])
+    return DatabaseStats(
+        **overview,
+        revision=revision,
+        rows=sum(table.rows for table in tables),
+        bloat=sum(table.bloat for table in tables),
+        tables=tables,
+        indexes=indexes,
+        kept=kept,
+    )
+
+
+def _rows(connection: Connection, statement: str) -> list[dict[str, Any]]:
+    return [dict(row) for row in connection.execute(text(statement)).mappings()]

@@ -1,0 +1,330 @@
+"""fastzero db: backups that come back, asked for before anything is lost, on any database by its URL."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fastzero_core import User, migrate
+from fastzero_core.backup import restore
+from fastzero_core.backup.target import Target
+from fastzero_core.revisions import head_revision
+from fastzero_core.tables import metadata
+
+from .conftest import Run, records
+from .shell import Terminal, script, shell
+
+HEAD = head_revision()
+NEW = f"{int(HEAD) + 1:04d}"
+TABLES = {*metadata.tables, "alembic_version"}
+WAY_BACK = re.compile(r"To get back: fastzero db restore (\S+)")
+
+
+@pytest.fixture(autouse=True)
+def _no_kept_databases(database: str, folder: Path) -> Iterator[None]:
+    yield
+    restore.drop_kept(Target.of_url(database, folder))
+
+
+@pytest.fixture
+def backups() -> Callable[[], list[str]]:
+    """The names of the project's backups."""
+    folder = Path(os.environ["FASTZERO_HOME"]) / "backups" / "fastzero"
+    return lambda: sorted(path.stem for path in folder.glob("*.dump"))
+
+
+@pytest.fixture
+def todo(fastzero: Run, ana: User) -> Callable[[str], None]:
+    def add(title: str) -> None:
+        assert fastzero("todo", "add", title).code == 0
+
+    return add
+
+
+# -- taking, listing, pruning ----------------------------------------------------------------------------------
+
+
+def test_a_backup_goes_to_the_projects_backups(fastzero: Run, ana: User, backups: Callable[[], list[str]]) -> None:
+    (taken,) = records(fastzero("db", "backup", "-o", "json"))
+    assert (taken["revision"], taken["rows"], taken["problem"]) == (HEAD, 2, "")
+    assert backups() == [taken["name"]]
+    assert records(fastzero("db", "backup", "list", "-o", "json")) == [taken]
+
+
+def test_a_backup_has_the_name_it_is_given(fastzero: Run, database: str, backups: Callable[[], list[str]]) -> None:
+    assert fastzero("db", "backup", "--name", "before-holidays").code == 0
+    assert backups() == ["before-holidays"]
+    assert fastzero("db", "backup", "--name", "before-holidays").code == 4
+    assert fastzero("db", "backup", "--name", "../elsewhere").code == 2
+
+
+def test_a_backup_goes_into_a_file(fastzero: Run, database: str, folder: Path) -> None:
+    (taken,) = records(fastzero("db", "backup", folder / "here.dump", "-o", "json"))
+    assert taken["file"] == str(folder / "here.dump")
+    assert sorted(path.name for path in folder.iterdir()) == ["here.dump", "here.dump.manifest.json"]
+    assert fastzero("db", "verify", folder / "here.dump").code == 0
+
+
+def test_a_file_and_a_name_are_one_too_many(fastzero: Run, database: str) -> None:
+    assert fastzero("db", "backup", "a.dump", "--name", "b").code == 2
+
+
+def test_a_backup_goes_into_a_pipe(database: str, folder: Path) -> None:
+    done = shell(f"fastzero db backup - > {folder / 'piped'} && head -c 5 {folder / 'piped'}")
+    assert done.out == "PGDMP"
+    assert "no manifest" in done.err
+
+
+def test_a_backup_is_nothing_for_a_terminal(database: str) -> None:
+    with Terminal("db", "backup", "-") as terminal:
+        result = terminal.end()
+    assert result.code == 2
+    assert "PGDMP" not in result.out
+
+
+def test_where_there_are_none_the_list_is_empty(fastzero: Run, database: str) -> None:
+    assert records(fastzero("db", "backup", "list", "-o", "json")) == []
+
+
+def test_prune_asks_and_keeps_the_newest(fastzero: Run, database: str, backups: Callable[[], list[str]]) -> None:
+    for name in ("one", "two", "three"):
+        fastzero("db", "backup", "--name", name)
+    refused = fastzero("db", "backup", "prune", "--keep", "1")
+    assert refused.code == 2
+    assert len(backups()) == 3
+    assert fastzero("db", "backup", "prune", "--keep", "1", "--yes").code == 0
+    assert len(backups()) == 1
+
+
+def test_prune_drops_the_databases_kept_from_before_a_restore(fastzero: Run, database: str) -> None:
+    fastzero("db", "backup", "--name", "one")
+    kept = records(fastzero("db", "restore", "one", "--yes", "--no-backup", "-o", "json"))["kept"]
+    pruned = fastzero("db", "backup", "prune", "--keep", "1", "--yes")
+    assert f"Dropped database {kept}" in pruned.err
+    assert fastzero("db", "restore", "--undo", "--yes").code == 3
+
+
+# -- verify, restore, undo -------------------------------------------------------------------------------------
+
+
+def test_verify_tells_what_it_has_proved(fastzero: Run, ana: User) -> None:
+    fastzero("db", "backup", "--name", "one")
+    verified = records(fastzero("db", "verify", "one", "-o", "json"))
+    assert (verified["rows"], verified["tables"], verified["revision"]) == (2, len(TABLES), HEAD)
+
+
+def test_a_damaged_backup_is_refused_with_exit_2(fastzero: Run, database: str, folder: Path) -> None:
+    fastzero("db", "backup", folder / "one.dump")
+    with (folder / "one.dump").open("r+b") as file:
+        file.seek(100)
+        file.write(b"?")
+    for command in ("verify", "restore"):
+        result = fastzero("db", command, folder / "one.dump", *(["--yes"] if command == "restore" else []))
+        assert result.code == 2
+        assert "damaged" in result.err
+
+
+def test_restore_brings_back_what_was_there(
+    fastzero: Run, todo: Callable[[str], None], titles: Callable[[], list[str]]
+) -> None:
+    todo("before")
+    fastzero("db", "backup", "--name", "one")
+    todo("after")
+    restored = records(fastzero("db", "restore", "one", "--yes", "-o", "json"))
+    assert titles() == ["before"]
+    assert restored["revision"] == HEAD
+
+
+def test_restore_backs_up_first_and_says_how_to_get_back(
+    fastzero: Run,
+    todo: Callable[[str], None],
+    titles: Callable[[], list[str]],
+    backups: Callable[[], list[str]],
+) -> None:
+    fastzero("db", "backup", "--name", "one")
+    todo("after")
+    result = fastzero("db", "restore", "one", "--yes")
+    names = WAY_BACK.findall(result.err)
+    assert names[0] in backups()
+    assert names[1] == "--undo"
+    fastzero("db", "restore", names[0], "--yes", "--no-backup")
+    assert titles() == ["after"]
+    assert len(backups()) == 2
+
+
+def test_undo_puts_the_database_before_back(
+    fastzero: Run, todo: Callable[[str], None], titles: Callable[[], list[str]]
+) -> None:
+    fastzero("db", "backup", "--name", "one")
+    todo("after")
+    fastzero("db", "restore", "one", "--yes", "--no-backup")
+    assert titles() == []
+    assert fastzero("db", "restore", "--undo", "--yes").code == 0
+    assert titles() == ["after"]
+
+
+def test_restore_asks(fastzero: Run, todo: Callable[[str], None], titles: Callable[[], list[str]]) -> None:
+    fastzero("db", "backup", "--name", "one")
+    todo("after")
+    assert fastzero("db", "restore", "one").code == 2
+    with Terminal("db", "restore", "one") as terminal:
+        terminal.wait_for("[y/N]: ")
+        terminal.type("n\n")
+        assert terminal.end().code == 130
+    assert titles() == ["after"]
+
+
+def test_an_older_schema_is_migrated_after_asking(fastzero: Run, database: str) -> None:
+    migrate.down(database, "0001")
+    fastzero("db", "backup", "--name", "old")
+    migrate.up(database)
+    with Terminal("db", "restore", "old") as terminal:
+        terminal.wait_for("will be migrated to head")
+        terminal.wait_for("[y/N]: ")
+        terminal.type("y\n")
+        assert terminal.end().code == 0
+    assert fastzero("migrate", "check").code == 0
+
+
+def test_a_newer_schema_is_refused_with_exit_7(fastzero: Run, sql: Callable[[str], None]) -> None:
+    sql("UPDATE alembic_version SET version_num = '9999'")
+    fastzero("db", "backup", "--name", "newer")
+    assert fastzero("db", "restore", "newer", "--yes").code == 7
+
+
+@pytest.mark.parametrize("words", [[], ["one", "--undo"], ["nothing"]])
+def test_restore_must_be_told_what(words: list[str], fastzero: Run, database: str) -> None:
+    assert fastzero("db", "restore", *words, "--yes").code in (2, 3)
+
+
+def test_restore_into_an_empty_database(
+    fastzero: Run, ana: User, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fastzero("db", "backup", "--name", "one")
+    assert fastzero("db", "restore", "one", "--into-empty", "--yes").code == 4
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+    assert fastzero("db", "restore", "one", "--into-empty", "--yes").code == 0
+    assert [user["username"] for user in records(fastzero("user", "list", "-o", "json"))] == ["ana"]
+
+
+# -- what backs up first ---------------------------------------------------------------------------------------
+
+
+def test_reset_empties_the_database_and_leaves_a_way_back(
+    fastzero: Run, todo: Callable[[str], None], titles: Callable[[], list[str]]
+) -> None:
+    todo("before")
+    assert fastzero("db", "reset").code == 2
+    result = fastzero("db", "reset", "--yes")
+    assert titles() == []
+    fastzero("db", "restore", WAY_BACK.findall(result.err)[0], "--yes")
+    assert titles() == ["before"]
+
+
+@pytest.mark.parametrize("words", [["user", "rm", "ana"], ["migrate", "down", "base"], ["db", "reset"]])
+def test_what_loses_data_backs_up_first(
+    words: list[str], fastzero: Run, ana: User, backups: Callable[[], list[str]]
+) -> None:
+    result = fastzero(*words, "--yes")
+    assert result.code == 0
+    (name,) = backups()
+    assert WAY_BACK.findall(result.err) == [name]
+    assert fastzero("db", "restore", name, "--yes", "--no-backup").code == 0
+    assert fastzero("user", "show", "ana").code == 0
+
+
+@pytest.mark.parametrize("words", [["user", "rm", "ana"], ["migrate", "down", "base"], ["db", "reset"]])
+def test_no_backup_means_none(words: list[str], fastzero: Run, ana: User, backups: Callable[[], list[str]]) -> None:
+    assert fastzero(*words, "--yes", "--no-backup").code == 0
+    assert backups() == []
+
+
+def test_where_no_backup_can_be_had_nothing_is_lost(fastzero: Run, ana: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Path(os.environ["FASTZERO_HOME"])
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "backups").write_text("in the way")
+    result = fastzero("user", "rm", "ana", "--yes")
+    assert result.code == 6
+    assert "--no-backup" in result.err
+    assert fastzero("user", "show", "ana").code == 0
+
+
+# -- shell, url, stats -----------------------------------------------------------------------------------------
+
+
+def test_shell_is_psql_on_the_database(ana: User) -> None:
+    result = script("db", "shell", "--", "-Atc", "SELECT username FROM users")
+    assert (result.code, result.out) == (0, "ana\n")
+    assert script("db", "shell", "--", "-c", "SELECT nothing").code == 1
+
+
+def test_url_hides_the_password_until_it_is_asked_for(fastzero: Run, database: str) -> None:
+    hidden, shown = fastzero("db", "url").out.strip(), fastzero("db", "url", "--password").out.strip()
+    assert shown == database
+    assert hidden == re.sub(r":[^:@/]*@", "@", database)
+
+
+def test_stats_are_one_object(fastzero: Run, todo: Callable[[str], None]) -> None:
+    todo("one")
+    stats = records(fastzero("db", "stats", "-o", "json"))
+    assert stats["revision"] == HEAD
+    assert stats["size"] > 0
+    assert stats["connections"] >= 1
+    assert {table["table"] for table in stats["tables"]} == TABLES
+    assert "ix_todos_state" in {index["index"] for index in stats["indexes"]}
+
+
+def test_stats_are_one_screen(fastzero: Run, ana: User) -> None:
+    result = fastzero("db", "stats", terminal=100)
+    assert len(result.out.splitlines()) <= 40
+    assert "oldest_transaction" in result.out
+    assert "MiB" in result.out
+
+
+# -- migrate ---------------------------------------------------------------------------------------------------
+
+REVISION = f'''
+"""wider"""
+from alembic import op
+revision = "{NEW}"
+down_revision = "{HEAD}"
+def upgrade() -> None:
+    op.execute("ALTER TABLE todos ALTER COLUMN title TYPE varchar(300)")
+    op.execute("CREATE INDEX ix_more ON users (created_at)")
+def downgrade() -> None:
+    op.execute("DROP INDEX ix_more")
+'''
+
+
+@pytest.fixture
+def pending(database: str, migrations_copy: Path) -> Path:
+    """A revision that locks, and is not applied."""
+    path = migrations_copy / "versions" / f"{NEW}_wider.py"
+    path.write_text(REVISION)
+    return path
+
+
+def test_check_lints_what_is_pending(fastzero: Run, pending: Path) -> None:
+    result = fastzero("migrate", "check", "-o", "json")
+    assert result.code == 7
+    assert [finding["rule"] for finding in json.loads(result.out)] == ["changes-type", "index-not-concurrent"]
+
+
+def test_a_rehearsal_tells_what_each_revision_locks(fastzero: Run, ana: User, pending: Path) -> None:
+    result = fastzero("migrate", "up", "--rehearse", "-o", "json")
+    assert records(result)["current"] == NEW
+    (told, applied) = result.err.splitlines()
+    assert re.fullmatch(
+        rf"On a copy: ↑ {NEW} wider \(\d\.\d\d s\), locked todos: reading and writing, users: writing", told
+    )
+    assert applied.startswith(f"↑ {NEW} wider")
+
+
+def test_a_rehearsal_that_fails_changes_nothing(fastzero: Run, ana: User, pending: Path) -> None:
+    pending.write_text(REVISION.replace("varchar(300)", "bigint USING title::bigint"))
+    fastzero("todo", "add", "not a number")
+    assert fastzero("migrate", "up", "--rehearse").code != 0
+    assert records(fastzero("migrate", "status", "-o", "json"))["current"] == HEAD

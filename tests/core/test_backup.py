@@ -1,0 +1,538 @@
+"""Backup and restore: what comes back is what was there, and the database in service is never in danger."""
+
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from fastzero_core import FastZero, errors, migrate
+from fastzero_core.backup import dump, restore
+from fastzero_core.backup.manifest import Content, Manifest, manifest_path
+from fastzero_core.backup.programs import find_programs
+from fastzero_core.backup.server import at_server
+from fastzero_core.backup.target import Progress, Target
+from fastzero_core.database import url_of
+from fastzero_core.revisions import head_revision
+from fastzero_core.stack.process import wait_until
+from fastzero_core.tables import metadata
+
+from .backup import Databases, as_role, databases, execute, fingerprint, role, target
+
+__all__ = ["databases", "role", "target"]
+HEAD = head_revision()
+Python = Callable[..., "subprocess.Popen[str]"]
+
+# A character of every plane that has some, and what looks like something else in SQL, COPY or a shell.
+TITLES = [
+    "NULL",
+    "\\N",
+    "\\.",
+    "''; DROP TABLE todos; --",
+    '"quoted" \'and\' "again"',
+    "tab\there, line\nend, return\r, vertical\v",
+    "back\\slash \\t \\\\",
+    " leading and trailing ",
+    "\u00e9 \u0301e \u200b \ufeff \u202e",
+    "".join(chr(plane << 16 | 0x42) for plane in range(17)),
+    "😀👩‍👩‍👧‍👦🏳️‍🌈",
+    "%s %(x)s {} $1 :name",
+]
+
+
+@pytest.fixture
+def archive(target: Target) -> Path:
+    return target.folder / "one.dump"
+
+
+@pytest.fixture
+def filled(target: Target) -> Target:
+    """The target, with todos whose titles are no easy ones."""
+    with FastZero(target.url) as fz:
+        ana = fz.users.add("ana", email="ana@example.com", password="correct horse")
+        for title in TITLES:
+            fz.todos(ana).add(title, description=title * 3)
+    return target
+
+
+def _add(url: str, title: str) -> int:
+    with FastZero(url) as fz:
+        return fz.todos("ana").add(title).id
+
+
+def _titles(url: str) -> list[str]:
+    with psycopg.connect(url) as session:
+        return [title for (title,) in session.execute("SELECT title FROM todos ORDER BY id")]
+
+
+# -- the round trip --------------------------------------------------------------------------------------------
+
+
+def test_what_was_backed_up_comes_back_to_the_byte(filled: Target, archive: Path) -> None:
+    before = fingerprint(filled.url)
+    dump.backup(filled, archive)
+    execute(filled.url, "DELETE FROM users")
+    restored = restore.restore(filled, archive)
+    assert fingerprint(filled.url) == before
+    assert (restored.database, restored.revision, restored.rows) == (filled.database, HEAD, len(TITLES) + 2)
+    assert migrate.check(filled.url).up_to_date
+
+
+def test_new_todos_go_on_with_fresh_ids(filled: Target, archive: Path) -> None:
+    last = _add(filled.url, "the last")
+    execute(filled.url, f"DELETE FROM todos WHERE id = {last}")
+    dump.backup(filled, archive)
+    restore.restore(filled, archive)
+    assert _add(filled.url, "the next") == last + 1
+
+
+def test_a_backup_is_of_one_moment_while_others_write(filled: Target, archive: Path) -> None:
+    over = threading.Event()
+
+    def write() -> None:
+        with psycopg.connect(filled.url, autocommit=True) as session:
+            while not over.is_set():
+                session.execute("UPDATE todos SET title = md5(title)")
+                session.execute("INSERT INTO todos (user_id, title) SELECT user_id, title FROM todos LIMIT 3")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        dump.backup(filled, archive)
+    finally:
+        over.set()
+        writer.join()
+    assert restore.verify(filled, archive).rows >= len(TITLES)
+
+
+def test_types_whose_equal_values_differ_are_compared_by_their_text(target: Target, archive: Path) -> None:
+    execute(
+        target.url,
+        "CREATE TABLE odd (n numeric, j json, f float8, r int4range, a text[], s interval, b bytea)",
+        """INSERT INTO odd VALUES (1.00, '{"a":  1}', '-0', '[1,3)', '{NULL,"NULL"}', '1 month', '\\x00ff')""",
+    )
+    manifest = dump.backup(target, archive)
+    assert manifest.tables["public.odd"].hash.startswith("text:")
+    with FastZero(target.url):
+        execute(target.url, "UPDATE odd SET n = 1.0")
+    with pytest.raises(errors.BackupMismatchError, match=r"public\.odd has other content"):
+        _compare(target.url, manifest)
+
+
+def test_names_that_need_quotes_are_no_hindrance(target: Target, archive: Path) -> None:
+    execute(target.url, 'CREATE SCHEMA "a ""b"', 'CREATE TABLE "a ""b"."c:d %s" ("x; y" text)')
+    execute(target.url, """INSERT INTO "a ""b"."c:d %s" VALUES ('z')""")
+    manifest = dump.backup(target, archive)
+    assert manifest.tables['"a ""b"."c:d %s"'].rows == 1
+    assert restore.verify(target, archive).rows == 2
+
+
+def _compare(url: str, manifest: Manifest) -> None:
+    from fastzero_core.backup import content
+    from fastzero_core.database import create_engine
+
+    with create_engine(url, settings=content.SESSION).connect() as connection:
+        content.compare(connection, manifest)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("DELETE FROM todos WHERE id = (SELECT min(id) FROM todos)", "todos has 11 rows, not 12"),
+        ("UPDATE todos SET title = title || '.' WHERE id = (SELECT min(id) FROM todos)", "todos has other content"),
+        ("DROP TABLE todos", "table public.todos is missing"),
+        ("CREATE TABLE more ()", "table public.more is not in the backup"),
+        ("ALTER SEQUENCE todos_id_seq RESTART", "sequence public.todos_id_seq is at 0, behind"),
+    ],
+)
+def test_every_difference_is_told(change: str, told: str, filled: Target, archive: Path) -> None:
+    manifest = dump.backup(filled, archive)
+    _compare(filled.url, manifest)
+    execute(filled.url, change)
+    with pytest.raises(errors.BackupMismatchError) as mismatch:
+        _compare(filled.url, manifest)
+    assert told in mismatch.value.message
+
+
+def test_a_backup_goes_into_a_stream(filled: Target, folder: Path) -> None:
+    with (folder / "stream").open("wb") as file:
+        manifest = dump.write_backup(filled, file)
+    assert (folder / "stream").stat().st_size == manifest.size
+    assert (folder / "stream").read_bytes()[:5] == b"PGDMP"
+
+
+def test_progress_is_told_step_by_step(filled: Target, archive: Path) -> None:
+    told: list[Progress] = []
+    dump.backup(filled, archive, tell=told.append)
+    restore.restore(filled, archive, tell=told.append)
+    steps = list(dict.fromkeys(progress.step for progress in told))
+    assert steps == ["dump", "count", "check", "restore", "compare", "analyze", "swap"]
+    assert told[-1].notice == ""
+
+
+# -- verify ----------------------------------------------------------------------------------------------------
+
+
+def test_verify_leaves_nothing_behind(filled: Target, archive: Path, databases: Databases) -> None:
+    dump.backup(filled, archive)
+    before = databases()
+    verified = restore.verify(filled, archive)
+    assert (verified.rows, verified.tables, verified.revision) == (len(TITLES) + 2, len(metadata.tables) + 1, HEAD)
+    assert databases() == before
+
+
+def test_a_backup_that_is_not_what_its_manifest_says_is_told(
+    filled: Target, archive: Path, databases: Databases
+) -> None:
+    manifest = dump.backup(filled, archive)
+    before, there = fingerprint(filled.url), databases()
+    lying = {**manifest.tables, "public.users": Content(2, "values:7")}
+    manifest_path(archive).write_text(replace(manifest, tables=lying).as_text(), encoding="utf-8")
+    for operation in (restore.verify, restore.restore):
+        with pytest.raises(errors.BackupMismatchError, match=r"users has 1 rows, not 2"):
+            operation(filled, archive)
+    assert (fingerprint(filled.url), databases()) == (before, there)
+
+
+# -- the swap --------------------------------------------------------------------------------------------------
+
+
+def test_the_database_before_is_kept_until_undo(filled: Target, archive: Path, databases: Databases) -> None:
+    dump.backup(filled, archive)
+    _add(filled.url, "afterwards")
+    kept = restore.restore(filled, archive).kept
+    assert databases() == sorted([filled.database, str(kept)])
+    assert "afterwards" not in _titles(filled.url)
+    undone = restore.undo(filled)
+    assert "afterwards" in _titles(filled.url)
+    assert databases() == sorted([filled.database, str(undone.kept)])
+    restore.undo(filled)
+    assert "afterwards" not in _titles(filled.url)
+
+
+def test_there_is_nothing_to_undo_without_a_restore(target: Target) -> None:
+    with pytest.raises(errors.BackupNotFoundError):
+        restore.undo(target)
+
+
+def test_kept_databases_are_dropped_on_demand(filled: Target, archive: Path, databases: Databases) -> None:
+    dump.backup(filled, archive)
+    for _ in range(2):
+        restore.restore(filled, archive)
+    assert len(restore.drop_kept(filled)) == 2
+    assert databases() == [filled.database]
+
+
+def test_sessions_are_ended_and_find_the_new_database_by_the_same_name(filled: Target, archive: Path) -> None:
+    dump.backup(filled, archive)
+    with psycopg.connect(filled.url, autocommit=True) as session:
+        session.execute("BEGIN")
+        restore.restore(filled, archive)
+        with pytest.raises(psycopg.OperationalError):
+            session.execute("SELECT 1")
+    assert len(_titles(filled.url)) == len(TITLES)
+
+
+def test_others_meet_a_lost_connection_and_nothing_else(filled: Target, archive: Path) -> None:
+    """Ten clients that write and reconnect: each acknowledged write after the swap stays."""
+    dump.backup(filled, archive)
+    over, refusals = threading.Event(), []
+    acknowledged: list[tuple[float, str]] = []
+
+    def write(client: int) -> None:
+        number = 0
+        while not over.is_set():
+            number += 1
+            title = f"client {client} write {number}"
+            try:
+                _add(filled.url, title)
+                acknowledged.append((time.monotonic(), title))
+            except errors.FastZeroError as error:
+                refusals.append(error)
+
+    clients = [threading.Thread(target=write, args=(number,)) for number in range(10)]
+    for client in clients:
+        client.start()
+    assert wait_until(lambda: len(acknowledged) > 20, 10)
+    restore.restore(filled, archive)
+    swapped = time.monotonic()
+    count = len(acknowledged)
+    assert wait_until(lambda: len(acknowledged) > count + 20, 10)
+    over.set()
+    for client in clients:
+        client.join()
+    there = set(_titles(filled.url))
+    assert [title for moment, title in acknowledged if moment > swapped + 0.2 and title not in there] == []
+    assert {error.http_status for error in refusals} <= {503}
+    assert len(refusals) <= 3 * len(clients)
+
+
+def test_the_new_database_is_like_the_old_one(filled: Target, archive: Path, role: str) -> None:
+    name = filled.database
+    execute(
+        filled.url,
+        f"ALTER DATABASE {name} SET work_mem = '5MB'",
+        f'ALTER DATABASE {name} SET search_path = public, "it\'s"',
+        f"ALTER ROLE {role} IN DATABASE {name} SET application_name = 'a''b\\c'",
+        f"ALTER DATABASE {name} CONNECTION LIMIT 50",
+        f"COMMENT ON DATABASE {name} IS 'it''s ours'",
+        f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC",
+        f"GRANT CONNECT, TEMPORARY ON DATABASE {name} TO {role}",
+        f"GRANT SELECT ON todos TO {role}",
+        f"ALTER TABLE users OWNER TO {role}",
+    )
+    before = _attributes(filled)
+    dump.backup(filled, archive)
+    restore.restore(filled, archive)
+    assert _attributes(filled) == before
+    with psycopg.connect(as_role(filled.url, role)) as session:
+        assert session.execute("SHOW work_mem").fetchone() == ("5MB",)
+        assert session.execute("SHOW application_name").fetchone() == ("a'b\\c",)
+        assert session.execute("SELECT count(*) FROM todos").fetchone() == (len(TITLES),)
+    restore.undo(filled)
+    assert _attributes(filled) == before
+
+
+def _attributes(target: Target) -> list[tuple[object, ...]]:
+    """All that a database has besides its content."""
+    with psycopg.connect(target.url) as session:
+        return session.execute(
+            "SELECT to_jsonb(d) - '{oid,datfrozenxid,datminmxid,datacl}'::text[],"
+            " array(SELECT unnest(datacl)::text ORDER BY 1), shobj_description(d.oid, 'pg_database'),"
+            " array(SELECT setrole::regrole::text || setconfig::text FROM pg_db_role_setting WHERE setdatabase = d.oid"
+            " ORDER BY 1), (SELECT relowner::regrole FROM pg_class WHERE oid = 'users'::regclass)::text"
+            " FROM pg_database d WHERE datname = current_database()"
+        ).fetchall()
+
+
+# -- who else is there -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def humble(filled: Target, role: str) -> Target:
+    """The target for a role that owns the database and all in it, and may not create others."""
+    execute(filled.url, f"ALTER DATABASE {filled.database} OWNER TO {role}")
+    for relation in (*metadata.tables, "alembic_version"):
+        execute(filled.url, f"ALTER TABLE {relation} OWNER TO {role}")
+    return Target.of_url(as_role(filled.url, role), filled.folder)
+
+
+def test_a_role_that_may_not_create_databases_is_told_what_to_do(humble: Target, archive: Path) -> None:
+    before = fingerprint(humble.url)
+    dump.backup(humble, archive)
+    for operation in (restore.verify, restore.restore):
+        with pytest.raises(errors.DatabasePrivilegeError, match="may not create databases") as refused:
+            operation(humble, archive)
+        assert "CREATEDB" in refused.value.hint
+        assert "--into-empty" in refused.value.hint
+    with pytest.raises(errors.DatabasePrivilegeError):
+        restore.reset(humble)
+    assert fingerprint(humble.url) == before
+
+
+def test_such_a_role_restores_into_an_empty_database(humble: Target, filled: Target, archive: Path) -> None:
+    before = fingerprint(humble.url)
+    dump.backup(humble, archive)
+    with pytest.raises(errors.DatabaseNotEmptyError):
+        restore.restore_into_empty(humble, archive)
+    execute(filled.url, f"DROP TABLE {', '.join(metadata.tables)}, alembic_version", "DROP EXTENSION pg_trgm")
+    restore.restore_into_empty(humble, archive)
+    assert fingerprint(humble.url) == before
+
+
+def test_an_ordinary_role_that_may_create_databases_needs_no_more(
+    humble: Target, filled: Target, archive: Path, role: str
+) -> None:
+    execute(filled.url, f"ALTER ROLE {role} CREATEDB")
+    before = fingerprint(humble.url)
+    dump.backup(humble, archive)
+    restore.restore(humble, archive)
+    assert fingerprint(humble.url) == before
+    restore.undo(humble)
+
+
+def test_a_session_that_cannot_be_ended_stays_and_so_does_the_database(
+    humble: Target, filled: Target, archive: Path, databases: Databases, role: str
+) -> None:
+    execute(filled.url, f"ALTER ROLE {role} CREATEDB")
+    dump.backup(humble, archive)
+    before, there = fingerprint(humble.url), databases()
+    with psycopg.connect(filled.url, autocommit=True) as superuser:
+        with pytest.raises(errors.DatabaseBusyError, match="being accessed by other users"):
+            restore.restore(humble, archive)
+        assert superuser.execute("SELECT 1").fetchone() == (1,)
+    assert (fingerprint(humble.url), databases()) == (before, there)
+
+
+def test_a_role_that_may_not_read_a_table_is_told(filled: Target, archive: Path, role: str) -> None:
+    with pytest.raises(errors.DatabasePrivilegeError):
+        dump.backup(Target.of_url(as_role(filled.url, role), filled.folder), archive)
+    assert not archive.exists()
+
+
+def test_a_table_that_others_hold_ends_the_backup_at_a_deadline(
+    filled: Target, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fastzero_core.backup import content
+
+    monkeypatch.setitem(content.SESSION, "lock_timeout", "100ms")
+    with psycopg.connect(filled.url) as session:
+        session.execute("LOCK TABLE todos")
+        with pytest.raises(errors.DatabaseBusyError):
+            dump.backup(filled, archive)
+    assert not archive.exists()
+
+
+def test_owners_that_are_not_here_are_left_out_with_a_word(filled: Target, archive: Path) -> None:
+    manifest = dump.backup(filled, archive)
+    execute(filled.url, "CREATE ROLE passing", "ALTER TABLE todos OWNER TO passing", "GRANT SELECT ON users TO passing")
+    archive.unlink()
+    assert set(dump.backup(filled, archive).owners) == {*manifest.owners, "passing"}
+    execute(filled.url, "REASSIGN OWNED BY passing TO CURRENT_USER", "DROP OWNED BY passing", "DROP ROLE passing")
+    told: list[Progress] = []
+    restore.restore(filled, archive, tell=told.append)
+    assert "passing" in "".join(progress.notice for progress in told)
+
+
+def test_two_restores_of_a_database_do_not_meet(filled: Target, archive: Path) -> None:
+    dump.backup(filled, archive)
+    with at_server(filled.url), pytest.raises(errors.LockedError):
+        restore.restore(filled, archive)
+
+
+# -- revisions and versions ------------------------------------------------------------------------------------
+
+
+def test_a_backup_of_an_older_revision_is_migrated_if_so_agreed(filled: Target, archive: Path) -> None:
+    migrate.down(filled.url, "0001")
+    dump.backup(filled, archive)
+    migrate.up(filled.url)
+    with pytest.raises(errors.SchemaOutdatedError):
+        restore.restore(filled, archive)
+    assert restore.needs_upgrade(archive)
+    assert restore.restore(filled, archive, upgrade=True).revision == HEAD
+    assert migrate.check(filled.url).up_to_date
+
+
+def test_a_backup_of_a_newer_revision_is_refused(filled: Target, archive: Path) -> None:
+    execute(filled.url, "UPDATE alembic_version SET version_num = '9999'")
+    dump.backup(filled, archive)
+    for operation in (restore.restore, restore.restore_into_empty):
+        with pytest.raises(errors.SchemaNewerError) as refused:
+            operation(filled, archive)
+        assert refused.value.exit_code == 7
+
+
+def test_a_backup_of_a_newer_server_is_refused(filled: Target, archive: Path) -> None:
+    manifest = dump.backup(filled, archive)
+    newer = replace(manifest, server_version="99.1")
+    manifest_path(archive).write_text(newer.as_text(), encoding="utf-8")
+    with pytest.raises(errors.VersionMismatchError, match="of PostgreSQL 99, the server of 18"):
+        restore.verify(filled, archive)
+
+
+def test_programs_older_than_the_server_are_refused_by_name() -> None:
+    with pytest.raises(errors.VersionMismatchError, match="too old for the server's 99") as refused:
+        find_programs("postgresql://localhost/x", 99)
+    assert "postgresql-client-99" in refused.value.hint
+
+
+@pytest.mark.skipif(not shutil.which("/usr/lib/postgresql/15/bin/pg_dump"), reason="no PostgreSQL 15 is installed")
+def test_a_too_old_pg_dump_is_told_apart_from_other_failures(filled: Target, archive: Path) -> None:
+    old = replace(find_programs(filled.url, 18), folder=Path("/usr/lib/postgresql/15/bin"), major=15)
+    with pytest.raises(errors.VersionMismatchError):
+        dump.backup(replace(filled, programs=lambda major: old), archive)
+    assert not archive.exists()
+
+
+def test_a_database_without_our_schema_is_backed_up_and_restored_as_well(
+    empty_database_url: str, folder: Path, archive: Path
+) -> None:
+    theirs = Target.of_url(empty_database_url, folder)
+    execute(theirs.url, "CREATE TABLE theirs (x int)", "INSERT INTO theirs SELECT generate_series(1, 1000)")
+    assert dump.backup(theirs, folder / "theirs.dump").revision is None
+    restore.restore(theirs, folder / "theirs.dump")
+    with psycopg.connect(theirs.url) as session:
+        assert session.execute("SELECT sum(x) FROM theirs").fetchone() == (500_500,)
+    restore.drop_kept(theirs)
+
+
+def test_a_database_that_is_gone_is_made_anew(filled: Target, archive: Path) -> None:
+    before = fingerprint(filled.url)
+    dump.backup(filled, archive)
+    execute_in_maintenance(filled, f"DROP DATABASE {filled.database}")
+    assert restore.restore(filled, archive).kept is None
+    assert fingerprint(filled.url) == before
+
+
+def execute_in_maintenance(target: Target, statement: str) -> None:
+    with psycopg.connect(url_of(target.url, "postgres"), autocommit=True) as session:
+        session.execute(statement.encode())
+
+
+# -- crashes ---------------------------------------------------------------------------------------------------
+
+RESTORE = """
+import sys
+from pathlib import Path
+from fastzero_core.backup import restore
+from fastzero_core.backup.target import Target
+print("begun", flush=True)
+restore.restore(Target.of_url(sys.argv[1], Path(sys.argv[2]).parent), Path(sys.argv[2]))
+print("done", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_kill_9_at_any_moment_leaves_one_of_the_two_in_service(
+    filled: Target, archive: Path, databases: Databases, python: Python
+) -> None:
+    dump.backup(filled, archive)
+    restored = fingerprint(filled.url)
+    _add(filled.url, "afterwards")
+    allowed = {restored, fingerprint(filled.url)}
+    began = time.monotonic()
+    assert python(RESTORE, filled.url, str(archive)).wait() == 0
+    lasting = time.monotonic() - began
+    for moment in range(10):
+        process = python(RESTORE, filled.url, str(archive))
+        time.sleep(lasting * (0.35 + 0.065 * moment))  # the moment is what is tried, not a condition
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert fingerprint(filled.url) in allowed
+    restore.restore(filled, archive)
+    assert fingerprint(filled.url) == restored
+    assert [name for name in databases() if "_restoring_" in name] == []
+
+
+def test_ctrl_c_drops_what_was_being_restored(
+    filled: Target, archive: Path, databases: Databases, python: Python
+) -> None:
+    execute(filled.url, "INSERT INTO todos (user_id, title) SELECT 1, md5(n::text) FROM generate_series(1, 30000) n")
+    dump.backup(filled, archive)
+    before, there = fingerprint(filled.url), databases()
+    process = python(RESTORE, filled.url, str(archive))
+    assert wait_until(lambda: len(databases()) > len(there), 20)
+    process.send_signal(signal.SIGINT)
+    process.wait()
+    assert "KeyboardInterrupt" in (process.stdout.read() if process.stdout else "")
+    assert (fingerprint(filled.url), databases()) == (before, there)
+
+
+def test_reset_leaves_an_empty_database_at_head(filled: Target, databases: Databases) -> None:
+    assert restore.reset(filled).rows == 0
+    assert _titles(filled.url) == []
+    assert migrate.check(filled.url).up_to_date
+    assert databases() == [filled.database]
+
+
+def test_a_password_is_in_no_argument(filled: Target) -> None:
+    programs = find_programs(as_role(filled.url, "ana"), 18)
+    command = programs.command("pg_dump", ["--format=custom"], "fastzero")
+    assert "humble" not in " ".join(command)
