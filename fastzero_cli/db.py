@@ -9,8 +9,8 @@ import typer
 from fastzero_core.errors import InvalidInputError
 
 from . import completion
-from .options import NoBackup, Run, Yes
-from .render import BACKUP, INDEX, KEPT, RESTORED, STATS, TABLE, size
+from .options import NoBackup, Run, Timeout, Yes
+from .render import BACKUP, INDEX, KEPT, RESTORED, SERVICE, STATS, TABLE, size
 from .tree import Group
 
 group = Group(
@@ -73,16 +73,20 @@ def prune(
     keep: Annotated[int, typer.Option("--keep", metavar="N", min=0, help="How many of the newest stay.")],
     yes: Yes = False,
 ) -> None:
-    """Delete old backups, and the databases kept from before a restore."""
+    """Delete old backups, and the databases kept from before a restore, an upgrade or a move."""
     from fastzero_core.backup import restore, shelf
 
     old, kept = shelf.surplus(run.target.folder, keep), restore.kept_databases(run.target)
-    if old or kept:
-        what = [*(backup.name for backup in old), *(f"database {database.database}" for database in kept)]
+    places = () if run.settings.database_url else run.stack.kept
+    if old or kept or places:
+        databases = [f"database {database.database}" for database in kept]
+        what = [*(backup.name for backup in old), *databases, *map(str, places)]
         run.confirm(f"These will be gone for ever: {', '.join(what)}.", yes)
     run.render.many(shelf.prune(run.target.folder, keep), BACKUP, header=False, none="No backup to delete.")
     for database in restore.drop_kept(run.target):
         run.render.message(f"Dropped database {database.database} ({size(database.size)}).")
+    for place in run.stack.discard_kept() if places else ():
+        run.render.message(f"Destroyed the {place}.")
 
 
 @group.command(example="fastzero db verify before-holidays")
@@ -193,6 +197,49 @@ def stats(run: Run) -> None:
     run.render.many(found.tables, TABLE, none="No tables.")
     run.render.many(found.indexes, INDEX, none="")
     run.render.many(found.kept, KEPT, none="")
+
+
+@group.command(example="fastzero db upgrade --to 18\nfastzero db upgrade --rollback")
+def upgrade(
+    run: Run,
+    to: Annotated[int | None, typer.Option("--to", metavar="MAJOR", min=15, help="PostgreSQL's major version.")] = None,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Back to the database before the last upgrade.")] = False,
+    yes: Yes = False,
+    timeout: Timeout = None,
+) -> None:
+    """Bring the database to another major version of PostgreSQL.
+
+    In containers. Its content is dumped, restored in a new volume and compared; meanwhile it can be read, not written.
+    The volume before is kept.
+    """
+    stack = run.stack
+    if rollback is (to is not None):
+        raise InvalidInputError("to which version? Or back?", field="to", hint="--to MAJOR, or --rollback")
+    if rollback:
+        last = stack.kept_before_upgrade
+        run.confirm(f"The database will be as it was in {last}; what was written since stays where it is.", yes)
+        left = stack.roll_back_upgrade(timeout=timeout)
+        run.render.message(f"Kept: {left}.")
+    else:
+        left = stack.upgrade(to or 0, timeout=timeout, tell=run.render.progress)
+        run.render.message(f"Kept: {left}. To get back: fastzero db upgrade --rollback{run.project_option}")
+    run.render.many(stack.status(), SERVICE)
+
+
+@group.command(example="fastzero db move --to docker")
+def move(
+    run: Run,
+    to: Annotated[str, typer.Option("--to", metavar="RUNTIME", help="embedded | docker")],
+    timeout: Timeout = None,
+) -> None:
+    """Bring the project to the other runtime, with its data.
+
+    As `db upgrade` does; the place before is kept.
+    """
+    stack = run.stack
+    left = stack.move(to, timeout=timeout, tell=run.render.progress)
+    run.render.message(f"Kept: {left}.")
+    run.render.many(stack.status(), SERVICE)
 
 
 def _undo(run: Run, archive: str | None, yes: bool) -> None:

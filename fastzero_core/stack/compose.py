@@ -5,7 +5,7 @@ from typing import Any
 
 from .hardening import APP_USER, DATABASE_SHM, TMPFS, app_cpus, app_memory, app_pids
 from .project import Project
-from .spec import APP_SERVICE, DATABASE_SERVICE, ServiceSpec, StackSpec, data_mount, volume_name
+from .spec import APP_SERVICE, DATABASE_SERVICE, ServiceSpec, StackSpec, data_mount
 
 HEADER = "# Made by `fastzero export compose`. Secrets stay in files of this machine.\n"
 
@@ -21,7 +21,7 @@ def compose_yaml(spec: StackSpec, project: Project) -> str:
         # Labelled as fastzero does, for the case that this is what makes it.
         "volumes": {
             DATABASE_SERVICE: {
-                "name": volume_name(project.name),
+                "name": spec.service(DATABASE_SERVICE).volume,
                 "labels": {"fastzero.project": project.name, "fastzero.service": DATABASE_SERVICE},
             }
         },

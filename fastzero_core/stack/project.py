@@ -14,7 +14,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -32,13 +32,44 @@ LOCK_NOTICE = 0.5  # seconds of waiting before it is worth a word
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a database is: a volume and the image that serves it, or the data directory of a local process."""
+
+    runtime: str
+    image: str = ""
+    volume: str = ""
+    data: str = ""
+
+    def __str__(self) -> str:
+        return f"volume {self.volume} of {self.image}" if self.volume else f"data directory {self.data}"
+
+
+@dataclass(frozen=True)
 class ProjectRecord:
-    """What the first `up` decided, and later ones keep."""
+    """What the first `up` decided, and later ones keep.
+
+    `image` and `volume` are set once the database has been moved into them. `kept` are the places that it was moved
+    from, the latest last: their data is as it was.
+    """
 
     runtime: str
     ports: dict[str, int] = field(default_factory=dict)
     data: str = ""
     initialised: bool = False  # whether the database has ever been ready
+    image: str = ""
+    volume: str = ""
+    kept: tuple[Place, ...] = ()
+
+    def moved(self, before: Place, after: Place, kept: tuple[Place, ...]) -> "ProjectRecord":
+        """The same with the database at another place, and the one before kept."""
+        return replace(
+            self,
+            runtime=after.runtime,
+            image=after.image,
+            volume=after.volume,
+            data=after.data,
+            kept=(*kept, before),
+        )
 
 
 class Project:
@@ -53,7 +84,8 @@ class Project:
     def record(self) -> ProjectRecord | None:
         """What was decided, or None before the first `up`."""
         try:
-            return ProjectRecord(**json.loads(_read(self.folder / "project.json")))
+            written = json.loads(_read(self.folder / "project.json"))
+            return ProjectRecord(**{**written, "kept": tuple(Place(**place) for place in written.get("kept", ()))})
         except FileNotFoundError:
             return None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import InvalidInputError
-from .project import DATABASE, HOST, ROLE
+from .project import DATABASE, HOST, ROLE, Place
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -40,7 +40,7 @@ class ServiceSpec:
     """One service: what it runs, where it listens, how it is configured, which secrets it is handed, how it is stopped.
 
     `port` is the one on `host`, `container_port` the one inside a container. `base_image` is set where the image is
-    built from it. `configuration` are the server's own settings,
+    built from it, `volume` where a container has one. `configuration` are the server's own settings,
     `workers` the processes that serve at once.
     """
 
@@ -50,6 +50,7 @@ class ServiceSpec:
     container_port: int = 0
     image: str = ""
     base_image: str = ""
+    volume: str = ""
     configuration: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
@@ -62,9 +63,9 @@ class ServiceSpec:
 
     def settings(self) -> dict[str, str]:
         """Everything whose change means that the service must be recreated, as flat text."""
-        image = {"image": self.image} if self.image else {}
-        command = {"command": " ".join(self.command)} if self.command else {}
-        return {"host": self.host, "port": str(self.port), **image, **command, **self.variables, **self.configuration}
+        made_of = {"image": self.image, "volume": self.volume, "command": " ".join(self.command)}
+        given = {name: value for name, value in made_of.items() if value}
+        return {"host": self.host, "port": str(self.port), **given, **self.variables, **self.configuration}
 
     def having(self, settings: Mapping[str, str]) -> Self:
         """The local process as it is when these are its `settings()`."""
@@ -104,13 +105,26 @@ class StackSpec:
         return tuple(service.name for service in self.services)
 
 
-def stack_spec(settings: "Settings", ports: Mapping[str, int], *, app_image: str = "", app: bool = False) -> StackSpec:
+def stack_spec(
+    settings: "Settings",
+    ports: Mapping[str, int],
+    *,
+    app_image: str = "",
+    app: bool = False,
+    place: Place | None = None,
+) -> StackSpec:
     """The stack that the settings ask for, on the ports that the project was given.
 
-    With `app_image` its services are containers. Raises InvalidInputError for an image without a major version.
+    With `app_image` its services are containers. `place` is where the database was moved to, if it was.
+    Raises InvalidInputError for an image without a major version.
     """
-    in_containers = bool(app_image)
-    services = [_database(settings, ports[DATABASE_SERVICE], in_containers)]
+    port = ports[DATABASE_SERVICE]
+    if app_image:
+        image = place.image if place else settings.postgres_image
+        volume = place.volume if place else volume_name(settings.project)
+        services = [_database(settings, port, image, volume)]
+    else:
+        services = [_database(settings, port)]
     if app:
         services.append(_app(settings, ports, app_image))
     return StackSpec(settings.project, tuple(services))
@@ -134,8 +148,15 @@ def data_mount(major: int) -> str:
     return "/var/lib/postgresql" if major >= 18 else "/var/lib/postgresql/data"
 
 
+def with_major(image: str, major: int) -> str:
+    """`postgres:18-bookworm` for `postgres:17.5-bookworm` and 18. Raises InvalidInputError."""
+    major_of(image)
+    name, _, tag = image.partition("@")[0].rpartition(":")
+    return f"{name}:{re.sub('^[0-9]+([.][0-9]+)*', str(major), tag)}"
+
+
 def volume_name(project: str) -> str:
-    """The volume that has a project's data."""
+    """The volume that a project's data is in, unless it was moved."""
     return f"fastzero-{project}-{DATABASE_SERVICE}"
 
 
@@ -150,14 +171,15 @@ def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _database(settings: "Settings", port: int, in_containers: bool) -> ServiceSpec:
+def _database(settings: "Settings", port: int, image: str = "", volume: str = "") -> ServiceSpec:
     return ServiceSpec(
         name=DATABASE_SERVICE,
         port=port,
         container_port=DATABASE_PORT,
-        image=settings.postgres_image if in_containers else "",
+        image=image,
+        volume=volume,
         configuration=dict(settings.postgres_settings),
-        variables=_postgres_variables(settings.postgres_image) if in_containers else {},
+        variables=_postgres_variables(image) if image else {},
         health_command=("pg_isready", "-h", "127.0.0.1", "-U", ROLE, "-d", DATABASE),
         secrets=("database_password",),
         stop_signal="SIGINT",  # PostgreSQL's fast shutdown, which ends sessions and writes a checkpoint

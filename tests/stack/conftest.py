@@ -240,8 +240,8 @@ class Contained:
             container.remove(force=True, v=True)
         for network in self.engine.networks.list(names=[self.name("")[:-1]]):
             network.remove()
-        if self.has_volume():
-            self.volume.remove(force=True)
+        for volume in self.engine.volumes.list(filters={"name": self.name("database")}):
+            volume.remove(force=True)
 
 
 @contextmanager
