@@ -2,16 +2,19 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fastzero_core.errors import InvalidInputError
 
 from . import completion
-from .options import NoBackup, Run, Yes
-from .render import BACKUP, INDEX, KEPT, RESTORED, STATS, TABLE, size
+from .options import NoBackup, Run, Timeout, Yes
+from .render import BACKUP, INDEX, KEPT, MOVED, RESTORED, STATS, TABLE, size
 from .tree import Group
+
+if TYPE_CHECKING:
+    from fastzero_core.stack.relocation import Moved
 
 group = Group(
     "db",
@@ -26,6 +29,7 @@ backups = Group(
 )
 group.add_group(backups)
 STREAM = "-"
+Rollback = Annotated[bool, typer.Option("--rollback", help="Go back to where the data was.")]
 
 Archive = Annotated[
     str, typer.Argument(metavar="FILE|NAME", help="A backup's file, or its name.", autocompletion=completion.backups)
@@ -147,6 +151,47 @@ def reset(run: Run, no_backup: NoBackup = False, yes: Yes = False) -> None:
     run.render.one(restore.reset(run.target, tell=run.render.progress), RESTORED)
 
 
+@group.command(example="fastzero db upgrade --to 18\nfastzero db upgrade --rollback")
+def upgrade(
+    run: Run,
+    to: Annotated[int | None, typer.Option("--to", metavar="MAJOR", help="PostgreSQL's major version.")] = None,
+    rollback: Rollback = False,
+    yes: Yes = False,
+    timeout: Timeout = None,
+) -> None:
+    """Bring the data to another major version of PostgreSQL.
+
+    For containers. Reading goes on and writing waits while it is copied to a new volume and compared; the old one is
+    kept. Nothing is pulled.
+    """
+    if rollback:
+        _go_back(run, to, yes, timeout)
+        return
+    if to is None:
+        raise InvalidInputError("to which version?", field="to", hint="For example: fastzero db upgrade --to 18")
+    _tell_moved(run, run.stack.upgrade(to, timeout=timeout, tell=run.render.progress), "upgrade")
+
+
+@group.command(example="fastzero db move --to docker\nfastzero db move --rollback")
+def move(
+    run: Run,
+    to: Annotated[str | None, typer.Option("--to", metavar="RUNTIME", help="docker | embedded.")] = None,
+    rollback: Rollback = False,
+    yes: Yes = False,
+    timeout: Timeout = None,
+) -> None:
+    """Bring the data, and with it the project, to another runtime.
+
+    Reading goes on and writing waits while it is copied and compared; the old place is kept.
+    """
+    if rollback:
+        _go_back(run, to, yes, timeout)
+        return
+    if to is None:
+        raise InvalidInputError("to which runtime?", field="to", hint="For example: fastzero db move --to docker")
+    _tell_moved(run, run.stack.move(to, timeout=timeout, tell=run.render.progress), "move")
+
+
 @group.command(
     example="fastzero db shell\nfastzero db shell -- -c 'TABLE users'",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
@@ -193,6 +238,19 @@ def stats(run: Run) -> None:
     run.render.many(found.tables, TABLE, none="No tables.")
     run.render.many(found.indexes, INDEX, none="")
     run.render.many(found.kept, KEPT, none="")
+
+
+def _go_back(run: Run, to: object, yes: bool, timeout: float | None) -> None:
+    if to is not None:
+        raise InvalidInputError("--rollback goes to where the data was, and nowhere else", field="to")
+    run.confirm("The data will be again what it was before it moved; what was written since stays behind.", yes)
+    _tell_moved(run, run.stack.go_back(timeout=timeout), "move")
+
+
+def _tell_moved(run: Run, moved: "Moved", command: str) -> None:
+    back = f"fastzero db {command} --rollback{run.project_option}"
+    run.render.message(f"What it was before is kept in {moved.kept}. To get back: {back}")
+    run.render.one(moved, MOVED)
 
 
 def _undo(run: Run, archive: str | None, yes: bool) -> None:

@@ -64,10 +64,10 @@ _GRANTEES = """
 """
 
 
-def lock_tables(connection: Connection) -> None:
-    """Keep every table's definition as it is until the transaction ends; reading and writing go on."""
+def lock_tables(connection: Connection, mode: str = "ACCESS SHARE") -> None:
+    """Lock every table until the transaction ends, by default so that reading and writing go on."""
     for name in _hash_kinds(connection):
-        _execute(connection, f"LOCK TABLE ONLY {name} IN ACCESS SHARE MODE")
+        _execute(connection, f"LOCK TABLE ONLY {name} IN {mode} MODE")
 
 
 def table_contents(connection: Connection, kinds: Mapping[str, str] | None = None) -> dict[str, Content]:

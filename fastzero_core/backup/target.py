@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..database import parse_url
-from ..stack.project import Project, database_url, project_of
+from ..stack.project import Project, project_of
 from .programs import Programs, find_programs
 
 if TYPE_CHECKING:
@@ -63,9 +63,16 @@ def backups_folder(project: Project) -> Path:
 def target_of(settings: "Settings") -> Target:
     """The database that the settings name. Raises ProjectNotFoundError before the first `up`."""
     project = project_of(settings)
-    target = Target.of_url(database_url(settings), backups_folder(project))
+    if settings.database_url is not None:
+        return Target.of_url(settings.database_url.get_secret_value(), backups_folder(project))
+    return target_of_project(project)
+
+
+def target_of_project(project: Project) -> Target:
+    """The database of a project's stack. Raises ProjectNotFoundError before the first `up`."""
+    target = Target.of_url(project.database_url(), backups_folder(project))
     record = project.record
-    if settings.database_url is None and record is not None and record.runtime == "docker":
+    if record is not None and record.runtime == "docker":
         from .container import container_programs
 
         return Target(target.url, target.folder, partial(container_programs, project))

@@ -4,7 +4,7 @@ from typing import Any
 
 from .hardening import APP_CPUS, APP_MEMORY, APP_PIDS, APP_USER, DATABASE_SHM, TMPFS
 from .project import Project
-from .spec import APP_SERVICE, DATABASE_SERVICE, ServiceSpec, StackSpec, data_mount, volume_name
+from .spec import APP_SERVICE, DATABASE_SERVICE, ServiceSpec, StackSpec, data_mount, volume_of
 
 HEADER = "# Made by `fastzero export compose`. Secrets stay in files of this machine.\n"
 
@@ -20,7 +20,7 @@ def compose_yaml(spec: StackSpec, project: Project) -> str:
         # Labelled as fastzero does, for the case that this is what makes it.
         "volumes": {
             DATABASE_SERVICE: {
-                "name": volume_name(project.name),
+                "name": volume_of(project),
                 "labels": {"fastzero.project": project.name, "fastzero.service": DATABASE_SERVICE},
             }
         },

@@ -47,7 +47,7 @@ from .plan import Action, Observed, ObservedService, ServiceState, Verb
 from .process import STREAMS, LogLine
 from .project import ROLE, Project, write_atomically
 from .runtime import Finding, disk_finding
-from .spec import APP_SERVICE, DATABASE_SERVICE, ServiceSpec, StackSpec, data_mount, volume_name
+from .spec import APP_SERVICE, DATABASE_SERVICE, ServiceSpec, StackSpec, data_mount, volume_of
 
 LABEL = "fastzero."
 PROJECT, SERVICE, HASH, SETTINGS, VERSION, OWNER = (
@@ -86,7 +86,7 @@ class DockerRuntime:
     @property
     def volume(self) -> str:
         """The name of the database's volume."""
-        return volume_name(self._project.name)
+        return volume_of(self._project)
 
     # -- observe -----------------------------------------------------------------------------------------------
 
@@ -122,7 +122,7 @@ class DockerRuntime:
             detail,
             settings=json.loads(labels.get(SETTINGS, "{}")),
             config_hash=labels.get(HASH),
-            outdated=_outdated(service, container, image_id),
+            outdated=_outdated(service, container, image_id, self.volume),
             version=container.attrs["Config"]["Image"],
             pid=container.attrs["State"].get("Pid") or None,
             started_at=_moment(container.attrs["State"].get("StartedAt")),
@@ -146,7 +146,7 @@ class DockerRuntime:
         return list(self._client.containers.list(all=True, filters={"label": labels}, ignore_removed=True))
 
     def _has_volume(self) -> bool:
-        return self._volume_labels().get(PROJECT) == self._project.name
+        return self._volume_labels().get(PROJECT) == self._project.owner
 
     def _volume_labels(self) -> dict[str, str]:
         try:
@@ -198,7 +198,7 @@ class DockerRuntime:
                 case Verb.START if current is not None:
                     self._halt(current, spec.service(action.service))
             if action.verb is Verb.CREATE and action.service == DATABASE_SERVICE and self._was_never_ready():
-                self._destroy()
+                self._destroy_volume()
             self._remove_network()
 
     def _restore(self, name: str, current: Container | None) -> None:
@@ -378,7 +378,7 @@ class DockerRuntime:
         """Whether the volume had to be made. The engine would hand out one of the same name, whoever made it."""
         if self._has_volume():
             return False
-        labels = {PROJECT: self._project.name, SERVICE: service.name, OWNER: self._owner()}
+        labels = {PROJECT: self._project.owner, SERVICE: service.name, OWNER: self._owner()}
         made = self._client.volumes.create(self.volume, labels=labels)
         if made.attrs.get("Labels") != labels:
             raise _foreign("volume", self.volume)
@@ -405,7 +405,13 @@ class DockerRuntime:
             container.remove(force=True)
 
     def _destroy(self) -> None:
-        """Remove the data, with the containers that a recreation which never ended left on it."""
+        """Remove the data, also what was kept when it moved to another volume."""
+        self._destroy_volume()
+        for volume in self._client.volumes.list(filters={"label": [self._own_label, SERVICE]}):
+            volume.remove(force=True)
+
+    def _destroy_volume(self) -> None:
+        """Remove the volume in use, with the containers that a recreation which never ended left on it."""
         for suffix in (NEW, OLD):
             self._sweep(self._container_name(DATABASE_SERVICE) + suffix)
         if self._has_volume():
@@ -703,7 +709,10 @@ def _state_detail(state: dict[str, Any]) -> str:
     return f"it is {state['Status']} with exit code {state.get('ExitCode')}{error}"
 
 
-def _outdated(service: ServiceSpec, container: Container, image_id: str | None) -> str:
+def _outdated(service: ServiceSpec, container: Container, image_id: str | None, volume: str) -> str:
+    mounted = {mount.get("Name") for mount in container.attrs["Mounts"] if mount["Type"] == "volume"}
+    if service.name == DATABASE_SERVICE and volume not in mounted:
+        return f"its data is in volume {volume} now"
     if image_id and container.attrs["Image"] != image_id:
         return f"its image {service.image} is another one now"
     return ""

@@ -209,11 +209,8 @@ class EmbeddedRuntime:
         if record.data:
             make_folder(Path(record.data).parent, 0o711)
             return Path(record.data)
-        make_folder(self._project.folder, 0o711)
-        data = self._project.folder / "data"
-        if user and not user.can_enter(self._project.folder):
-            data = SHARED_HOME / "clusters" / f"{self._project.name}-{secrets.token_hex(4)}"
-            make_folder(data.parent, 0o711)
+        data = place_for_data(self._project, "data", user)
+        make_folder(data.parent, 0o711)
         self._project.save(replace(record, data=str(data)))
         return data
 
@@ -303,6 +300,14 @@ class EmbeddedRuntime:
         _remove_unfinished(self.data)
         if self.data.exists():
             shutil.rmtree(self.data)
+
+
+def place_for_data(project: Project, name: str, user: ServiceUser | None) -> Path:
+    """Where a new data directory of a project's goes: into its folder, or where PostgreSQL's user gets to as well."""
+    make_folder(project.folder, 0o711)
+    if user and not user.can_enter(project.folder):
+        return SHARED_HOME / "clusters" / f"{project.name}-{secrets.token_hex(4)}"
+    return project.folder / name
 
 
 def _initdb(binaries: Binaries, cluster: Path, password_file: Path) -> list[str]:

@@ -12,9 +12,9 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -39,6 +39,25 @@ class ProjectRecord:
     ports: dict[str, int] = field(default_factory=dict)
     data: str = ""
     initialised: bool = False  # whether the database has ever been ready
+    volume: str = ""  # the one that has the data, where it is not the first
+    image: str = ""  # the database's, where it is not of the major version that the settings name
+    previous: dict[str, str] = field(default_factory=dict)  # the place where the data was before it moved
+
+    @property
+    def place(self) -> dict[str, str]:
+        """Where the data is, and what it needs."""
+        return {"runtime": self.runtime, "data": self.data, "volume": self.volume, "image": self.image}
+
+    def moved(self, place: Mapping[str, str]) -> "ProjectRecord":
+        """The record once the data is at another place; the one before is remembered."""
+        return replace(
+            self,
+            runtime=place["runtime"],
+            data=place["data"],
+            volume=place["volume"],
+            image=place["image"],
+            previous=self.place,
+        )
 
 
 class Project:
@@ -48,6 +67,8 @@ class Project:
         self.name = name
         self.home = home
         self.folder = home / "projects" / name
+        self.owner = name
+        """Whose the data is: this project's, but for one that fills a new place for another."""
 
     @property
     def record(self) -> ProjectRecord | None:

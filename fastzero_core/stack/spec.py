@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import InvalidInputError
-from .project import DATABASE, HOST, ROLE
+from .project import DATABASE, HOST, ROLE, Project, ProjectRecord
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -117,9 +117,24 @@ def data_mount(major: int) -> str:
     return "/var/lib/postgresql" if major >= 18 else "/var/lib/postgresql/data"
 
 
-def volume_name(project: str) -> str:
+def image_of_major(image: str, major: int) -> str:
+    """The image of another major version: `postgres:18-alpine` for `postgres:17.2-alpine` and 18."""
+    repository, _, tag = image.partition("@")[0].rpartition(":")
+    variant = tag.partition("-")[2]
+    return f"{repository}:{major}" + (f"-{variant}" if variant else "")
+
+
+def database_image(settings: "Settings", record: ProjectRecord) -> str:
+    """The one the settings name, unless the data was brought to another major version since."""
+    if not record.image or major_of(record.image) == major_of(settings.postgres_image):
+        return settings.postgres_image
+    return record.image
+
+
+def volume_of(project: Project) -> str:
     """The volume that has a project's data."""
-    return f"fastzero-{project}-{DATABASE_SERVICE}"
+    record = project.record
+    return (record.volume if record else "") or f"fastzero-{project.name}-{DATABASE_SERVICE}"
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

@@ -3,14 +3,17 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import import_module
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ..errors import (
     DatabaseLoginError,
+    ImageError,
     InvalidInputError,
     NotAllowedError,
     PortTakenError,
@@ -20,12 +23,18 @@ from ..errors import (
 )
 from ..revisions import head_revision
 from ..settings import Settings, load_settings
-from . import plan, ports, probe
+from . import plan, ports, probe, relocation
 from .plan import Action, Observed, ObservedService, ServiceState, Verb
 from .process import LogLine
 from .project import DATABASE, HOST, ROLE, SECRETS, Project, ProjectRecord, project_of, projects, url
+from .relocation import Moved
 from .runtime import Finding, Runtime
-from .spec import APP_SERVICE, DATABASE_SERVICE, DEFAULT_PORTS, ServiceSpec, StackSpec, stack_spec
+from .spec import APP_SERVICE, DATABASE_SERVICE, DEFAULT_PORTS, ServiceSpec, StackSpec, database_image, stack_spec
+
+if TYPE_CHECKING:
+    from ..backup.restore import Restored, Verified
+    from ..backup.shelf import Backup
+    from ..backup.target import Listener as Tell
 
 ALL_SERVICES = (DATABASE_SERVICE, APP_SERVICE)
 RUNTIMES = ("embedded", "docker")
@@ -113,6 +122,7 @@ class Stack:
         timeout = timeout or self.settings.timeout
         asked = self._asked_ports(port, app_port)
         with self.project.lock(timeout, self._notice):
+            relocation.discard(self.project, self._spec_of_record)
             before = self._recorded_ports()
             for _ in range(PORT_RACES):
                 spec = self._decide(runtime, asked, self._services(app))
@@ -153,11 +163,13 @@ class Stack:
             record = self.project.record
             if record is None:
                 return []  # another command took it down meanwhile
+            relocation.discard(self.project, self._spec_of_record)
             spec = self._spec_of(record, self._ports(record, {}, ALL_SERVICES), ALL_SERVICES)
             actions = plan.plan_down(self._runtime.observe(spec), volumes=volumes)
             self._apply(actions, spec, timeout)
             self._runtime.finish_down()
             if volumes:
+                relocation.destroy_previous(self.project, spec)
                 self.project.remove()
             return actions
 
@@ -188,6 +200,74 @@ class Stack:
 
         return compose_yaml(self._spec(), self.project)
 
+    def backup(self, archive: Path | None = None, *, name: str | None = None, tell: "Tell | None" = None) -> "Backup":
+        """Back the database up to a file, else to the project's backups, there under `name` or the time.
+
+        A database that is stopped is started for it, and stopped again. `tell` hears of progress.
+        """
+        from ..backup import dump, shelf
+        from ..backup.target import silent, target_of_project
+
+        target = target_of_project(self.project)
+        path = archive or shelf.new_path(target.folder, target.database, name)
+        with self._database_running("it is backed up"):
+            dump.backup(target, path, tell=tell or silent)
+        return shelf.described(path)
+
+    def verify(self, archive: Path | str, *, tell: "Tell | None" = None) -> "Verified":
+        """Prove that a backup, a file or one of the project's by name, can be restored. Raises DamagedBackupError."""
+        from ..backup import restore, shelf
+        from ..backup.target import silent, target_of_project
+
+        target = target_of_project(self.project)
+        with self._database_running("a backup is tried on it"):
+            return restore.verify(target, shelf.find(target.folder, str(archive)), tell=tell or silent)
+
+    def restore(self, archive: Path | str, *, upgrade: bool = False, tell: "Tell | None" = None) -> "Restored":
+        """Put a backup into service; the database before is kept. With `upgrade` an older schema is migrated."""
+        from ..backup import restore, shelf
+        from ..backup.target import silent, target_of_project
+
+        target = target_of_project(self.project)
+        with self._database_running("a backup is restored to it"):
+            path = shelf.find(target.folder, str(archive))
+            return restore.restore(target, path, upgrade=upgrade, tell=tell or silent)
+
+    def upgrade(self, major: int, *, timeout: float | None = None, tell: "Tell | None" = None) -> Moved:
+        """Bring the data to another major version of PostgreSQL; the old volume is kept. For the docker runtime.
+
+        Until all is there and compared the old one serves, and only writing waits. Nothing is pulled.
+        Raises InvalidInputError, ImageError, BackupMismatchError, and what `up` does.
+        """
+        with self.project.lock(timeout or self.settings.timeout, self._notice):
+            place = relocation.upgraded(self._record(), self.settings, self.project, major)
+            return self._relocate(place, timeout, tell)
+
+    def move(self, runtime: str, *, timeout: float | None = None, tell: "Tell | None" = None) -> Moved:
+        """Bring the data, and with it the project, to another runtime; the old place is kept. Raises as `upgrade`."""
+        if runtime not in RUNTIMES:
+            raise InvalidInputError(f"runtime {runtime!r} is not one of {', '.join(RUNTIMES)}", field="runtime")
+        with self.project.lock(timeout or self.settings.timeout, self._notice):
+            place = relocation.moved(self._record(), self.settings, self.project, runtime)
+            return self._relocate(place, timeout, tell)
+
+    def go_back(self, *, timeout: float | None = None) -> Moved:
+        """Take the place into service again that the last `upgrade` or `move` left, with what was in it then.
+
+        Raises InvalidInputError if there is none.
+        """
+        timeout = timeout or self.settings.timeout
+        with self.project.lock(timeout, self._notice):
+            relocation.discard(self.project, self._spec_of_record)
+            record = self._record()
+            if not record.previous:
+                raise InvalidInputError(f"project {self.project.name} has not moved", field="rollback")
+            running = self.running()
+            self._stop_all(timeout)
+            self.project.save(record.moved(record.previous))
+            self._start_again(running, timeout)
+            return relocation.described(self._record())
+
     def repair_password(self, *, timeout: float | None = None) -> bool:
         """Give the database's role the password that the project has. Returns whether it had another.
 
@@ -198,22 +278,11 @@ class Stack:
             record = self.project.record
             if record is None:
                 return False
-            services = (DATABASE_SERVICE,)
-            spec = self._spec_of(record, self._ports(record, {}, services), services)
-            state = self._runtime.observe(spec).service(DATABASE_SERVICE).state
-            if state is ServiceState.ABSENT:
+            spec = self._database_spec(record)
+            if self._runtime.observe(spec).service(DATABASE_SERVICE).state is ServiceState.ABSENT:
                 return False
-            try:
+            with self._stopped_again(spec, timeout):
                 return self._repair_password(spec, timeout)
-            finally:
-                if state is ServiceState.STOPPED:
-                    self._runtime.apply(
-                        Action(Verb.STOP, DATABASE_SERVICE, "it was stopped before"),
-                        spec,
-                        timeout=timeout,
-                        tell=self._notice,
-                    )
-                    self._runtime.finish_down()
 
     def examine(self) -> Iterator[Finding]:
         """What there is to know of the project's runtime, or of the one that a first `up` would choose."""
@@ -253,6 +322,12 @@ class Stack:
         return self._runtime.logs(self._named(self._spec(), service), tail=tail, follow=follow, since=since)
 
     @property
+    def has_data(self) -> bool:
+        """Whether its database has ever been ready, so that there is something to lose."""
+        record = self.project.record
+        return record is not None and record.initialised
+
+    @property
     def exists(self) -> bool:
         """Whether there has been an `up` that was not destroyed since."""
         return self.project.record is not None
@@ -282,6 +357,88 @@ class Stack:
         if self._started_here:
             self.down()
 
+    # -- care --------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _database_running(self, cause: str) -> Iterator[None]:
+        """Have the database run for one block, and rest again behind it if it did before."""
+        timeout = self.settings.timeout
+        spec = self._database_spec(self._record())
+        if self._runtime.observe(spec).service(DATABASE_SERVICE).state is ServiceState.ABSENT:
+            raise self._no_stack()
+        with self._stopped_again(spec, timeout):
+            self._ensure_running(spec, timeout, cause)
+            self._wait(timeout, spec.service(DATABASE_SERVICE).port)
+            yield
+
+    @contextmanager
+    def _stopped_again(self, spec: StackSpec, timeout: float) -> Iterator[None]:
+        was_stopped = self._runtime.observe(spec).service(DATABASE_SERVICE).state is ServiceState.STOPPED
+        try:
+            yield
+        finally:
+            if was_stopped:
+                stop = Action(Verb.STOP, DATABASE_SERVICE, "it was stopped before")
+                self._runtime.apply(stop, spec, timeout=timeout, tell=self._notice)
+                self._runtime.finish_down()
+
+    def _relocate(self, place: Mapping[str, str], timeout: float | None, tell: "Tell | None") -> Moved:
+        """Fill a new place, stop all, and write down that the data is there: that one write decides."""
+        from ..backup.target import silent
+
+        timeout = timeout or self.settings.timeout
+        relocation.discard(self.project, self._spec_of_record)
+        record = self._record()
+        self._prepare_images(record.moved(place), timeout)
+        running = self.running()
+        try:
+            with self._database_running("its data moves"), relocation.frozen(self.project):
+                relocation.fill(self.project, record.moved(place), self._spec_of_record, timeout, tell or silent)
+                self._stop_all(timeout)
+                self.project.save(record.moved(place))
+        finally:
+            relocation.discard(self.project, self._spec_of_record)
+            self._start_again(running, timeout)
+        return relocation.described(self._record())
+
+    def _prepare_images(self, record: ProjectRecord, timeout: float) -> None:
+        """Build what the new place needs and is not here. Raises ImageError for what would have to be pulled."""
+        runtime = make_runtime(record.runtime, self.project)
+        spec = self._spec_of(record, self._ports(record, {}, self._services(None)), self._services(None))
+        for action in plan.plan_images(spec, runtime.observe(spec)):
+            if action.verb is Verb.PULL:
+                image = spec.service(action.service).image
+                raise ImageError(f"image {image} is not here", hint=f"Nothing was changed. Get it: docker pull {image}")
+            runtime.apply(action, spec, timeout=timeout, tell=self._notice)
+
+    def _stop_all(self, timeout: float) -> None:
+        record = self._record()
+        spec = self._spec_of(record, self._ports(record, {}, ALL_SERVICES), ALL_SERVICES)
+        self._apply(plan.plan_down(self._runtime.observe(spec), volumes=False), spec, timeout)
+        self._runtime.finish_down()
+
+    def _start_again(self, running: set[str], timeout: float) -> None:
+        """Bring back into service what ran, wherever the record says that the data is."""
+        if DATABASE_SERVICE not in running:
+            return
+        wanted = ALL_SERVICES if APP_SERVICE in running else (DATABASE_SERVICE,)
+        record = self._record()
+        self._converge(self._spec_of(record, self._ports(record, {}, wanted), wanted), timeout, keep=True)
+
+    def _record(self) -> ProjectRecord:
+        record = self.project.record
+        if record is None:
+            raise self._no_stack()
+        return record
+
+    def _database_spec(self, record: ProjectRecord) -> StackSpec:
+        services = (DATABASE_SERVICE,)
+        return self._spec_of(record, self._ports(record, {}, services), services)
+
+    def _spec_of_record(self, record: ProjectRecord) -> StackSpec:
+        """The database alone, on the port that the record has."""
+        return self._spec_of(record, record.ports, (DATABASE_SERVICE,))
+
     # -- decisions ---------------------------------------------------------------------------------------------
 
     @property
@@ -293,7 +450,7 @@ class Stack:
 
     def _runtime_of(self, record: ProjectRecord) -> Runtime:
         if self._made is None or self._made.name != record.runtime:
-            self._made = _make_runtime(record.runtime, self.project)
+            self._made = make_runtime(record.runtime, self.project)
         return self._made
 
     def _decide(self, runtime: str | None, asked: Mapping[str, int], wanted: tuple[str, ...]) -> StackSpec:
@@ -380,7 +537,8 @@ class Stack:
             from .image import image_name
 
             app_image = image_name(self.settings.python_image)
-        return stack_spec(self.settings, chosen, app_image=app_image, app=APP_SERVICE in wanted)
+        settings = self.settings.model_copy(update={"postgres_image": database_image(self.settings, record)})
+        return stack_spec(settings, chosen, app_image=app_image, app=APP_SERVICE in wanted)
 
     def _named(self, spec: StackSpec, service: str | None) -> tuple[str, ...]:
         if service is not None and service not in spec.names:
@@ -531,9 +689,9 @@ class Stack:
             return True
         return False
 
-    def _ensure_running(self, spec: StackSpec, timeout: float) -> None:
+    def _ensure_running(self, spec: StackSpec, timeout: float, cause: str = "its password is looked at") -> None:
         if not self._runtime.is_alive(DATABASE_SERVICE):
-            start = Action(Verb.START, DATABASE_SERVICE, "its password is looked at")
+            start = Action(Verb.START, DATABASE_SERVICE, cause)
             self._runtime.apply(start, spec, timeout=timeout, tell=self._notice)
 
     def _migrate(self, timeout: float) -> None:
@@ -584,7 +742,7 @@ def _ask_app(app: ObservedService, patience: float) -> ObservedService:
     return app
 
 
-def _make_runtime(name: str, project: Project) -> Runtime:
+def make_runtime(name: str, project: Project) -> Runtime:
     if name == "docker":
         from .docker import DockerRuntime
 
