@@ -122,14 +122,10 @@ class Run:
         if skip:
             return
         from fastzero_core.backup import dump, shelf
-        from fastzero_core.errors import FastZeroError
 
-        try:
-            path = shelf.new_path(self.target.folder, self.target.database)
+        path = shelf.new_path(self.target.folder, self.target.database)
+        with unless_declined():
             dump.backup(self.target, path, tell=self.render.progress)
-        except FastZeroError as error:
-            error.hint = f"{error.hint}. Or go on without a backup: --no-backup".lstrip(". ")
-            raise
         self.render.message(f"To get back: fastzero db restore {path.stem}{self.project_option}")
 
     @property
@@ -159,6 +155,18 @@ class Run:
             )
         typed: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
         return typed
+
+
+@contextmanager
+def unless_declined() -> Iterator[None]:
+    """Take a backup in the block; an error of it says how to go on without."""
+    from fastzero_core.errors import FastZeroError
+
+    try:
+        yield
+    except FastZeroError as error:
+        error.hint = f"{error.hint}. Or go on without a backup: --no-backup".lstrip(". ")
+        raise
 
 
 def _first_line(file: str) -> str:

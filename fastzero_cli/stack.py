@@ -5,15 +5,18 @@ import shlex
 import sys
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fastzero_core.errors import FastZeroError, InvalidInputError, UnhealthyError
 
-from .options import Run, Timeout, Yes
+from .options import NoBackup, Run, Timeout, Yes, unless_declined
 from .render import ACTION, FINDING, ORIGIN, PROJECT, SERVICE
 from .tree import Group
+
+if TYPE_CHECKING:
+    from fastzero_core import Stack
 
 group = Group("stack", "")
 NOTHING_TO_STOP = "Nothing to do: project {} is not running."
@@ -111,12 +114,13 @@ def down(
     run: Run,
     volumes: Annotated[bool, typer.Option("--volumes", "-v", help="Destroy the data as well.")] = False,
     all: Annotated[bool, typer.Option("-a", "--all", help="Every project of this machine.")] = False,
+    no_backup: NoBackup = False,
     yes: Yes = False,
     timeout: Timeout = None,
 ) -> None:
     """Stop the stack; its data stays.
 
-    With --volumes the project is destroyed: its database, passwords and logs.
+    With --volumes the project is destroyed: its database, passwords and logs. Its backups stay, with one more.
     """
     stacks = [stack for stack in (run.stacks if all else [run.stack]) if stack.exists]
     names = ", ".join(stack.project.name for stack in stacks)
@@ -130,6 +134,8 @@ def down(
     failure = None
     for stack in stacks:
         try:
+            if volumes and not no_backup:
+                _back_up(run, stack)
             if not stack.down(volumes=volumes, timeout=timeout):
                 run.render.message(NOTHING_TO_STOP.format(stack.project.name))
             statuses += stack.status()
@@ -255,6 +261,16 @@ def compose(run: Run) -> None:
     For Docker Compose: the same services, images, secrets and volume.
     """
     run.render.text(run.stack.compose())
+
+
+def _back_up(run: Run, stack: "Stack") -> None:
+    """Back up what is to be destroyed, where it ever held something, and say how to get back."""
+    if not stack.has_data:
+        return
+    with unless_declined():
+        backup = stack.backup(tell=run.render.progress)
+    name = stack.project.name
+    run.render.message(f"To get back: fastzero up -p {name}, then fastzero db restore {backup.name} -p {name}")
 
 
 def _projects(count: int) -> str:

@@ -66,10 +66,10 @@ _GRANTEES = """
 """
 
 
-def lock_tables(connection: Connection) -> None:
-    """Keep every table's definition as it is until the transaction ends; reading and writing go on."""
+def lock_tables(connection: Connection, mode: str = "ACCESS SHARE") -> None:
+    """Lock every table until the transaction ends, by default so that reading and writing go on."""
     for name in _hash_kinds(connection):
-        _execute(connection, f"LOCK TABLE ONLY {name} IN ACCESS SHARE MODE")
+        _execute(connection, f"LOCK TABLE ONLY {name} IN {mode} MODE")
 
 
 @contextmanager
@@ -81,8 +81,7 @@ def writes_held(url: str) -> Iterator[None]:
     engine = database.create_engine(url, settings=SESSION)
     connection = engine.connect()
     try:
-        for name in _hash_kinds(connection):
-            _execute(connection, f"LOCK TABLE ONLY {name} IN SHARE MODE")
+        lock_tables(connection, "SHARE")
         yield
     finally:
         with suppress(FastZeroError):  # the server may have been stopped in the block

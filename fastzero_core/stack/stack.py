@@ -217,22 +217,11 @@ class Stack:
             record = self.project.record
             if record is None:
                 return False
-            services = (DATABASE_SERVICE,)
-            spec = self._spec_of(record, self._ports(record, {}, services), services)
-            state = self._runtime.observe(spec).service(DATABASE_SERVICE).state
-            if state is ServiceState.ABSENT:
+            spec = self._database_spec(record)
+            if self._runtime.observe(spec).service(DATABASE_SERVICE).state is ServiceState.ABSENT:
                 return False
-            try:
+            with self._stopped_again(spec, timeout):
                 return self._repair_password(spec, timeout)
-            finally:
-                if state is ServiceState.STOPPED:
-                    self._runtime.apply(
-                        Action(Verb.STOP, DATABASE_SERVICE, "it was stopped before"),
-                        spec,
-                        timeout=timeout,
-                        tell=self._notice,
-                    )
-                    self._runtime.finish_down()
 
     def examine(self) -> Iterator[Finding]:
         """What there is to know of the project's runtime, or of the one that a first `up` would choose."""
@@ -246,13 +235,15 @@ class Stack:
     def backup(self, file: Path | None = None, *, name: str | None = None, tell: "Tell | None" = None) -> "Backup":
         """Write a backup to `file`, or to the project's backups under `name` or the time. Returns what lies there.
 
-        `tell` hears how far it is. Raises as `fastzero_core.backup.dump.backup` does.
+        A database that is stopped is started for it, and stopped again. `tell` hears how far it is.
+        Raises as `fastzero_core.backup.dump.backup` does.
         """
         from ..backup import dump, shelf
 
         target = self._target()
         path = file or shelf.new_path(target.folder, target.database, name)
-        dump.backup(target, path, **_telling(tell))
+        with self._database_running("it is backed up"):
+            dump.backup(target, path, **_telling(tell))
         return shelf.described(path)
 
     def verify(self, backup: str | Path, *, tell: "Tell | None" = None) -> "Verified":
@@ -263,7 +254,9 @@ class Stack:
         from ..backup import restore, shelf
 
         target = self._target()
-        return restore.verify(target, shelf.find(target.folder, str(backup)), **_telling(tell))
+        archive = shelf.find(target.folder, str(backup))
+        with self._database_running("a backup is tried on it"):
+            return restore.verify(target, archive, **_telling(tell))
 
     def restore(self, backup: str | Path, *, upgrade: bool = False, tell: "Tell | None" = None) -> "Restored":
         """Put what a backup holds into service; the database before it is kept. With `upgrade` migrate an older one.
@@ -274,7 +267,8 @@ class Stack:
 
         target = self._target()
         archive = shelf.find(target.folder, str(backup))
-        return restore.restore(target, archive, upgrade=upgrade, **_telling(tell))
+        with self._database_running("a backup is restored to it"):
+            return restore.restore(target, archive, upgrade=upgrade, **_telling(tell))
 
     def _target(self) -> "Target":
         from ..backup.target import service_target
@@ -383,6 +377,12 @@ class Stack:
     ) -> Iterator[LogLine]:
         """The services' log lines, with `follow` also those to come. Raises InvalidInputError."""
         return self._runtime.logs(self._named(self._spec(), service), tail=tail, follow=follow, since=since)
+
+    @property
+    def has_data(self) -> bool:
+        """Whether its database has ever been ready, so that there is something to lose."""
+        record = self.project.record
+        return record is not None and record.initialised
 
     @property
     def exists(self) -> bool:
@@ -495,6 +495,11 @@ class Stack:
         record = self._record()
         wanted = self._services(None)
         return self._spec_of(record, self._ports(record, {}, wanted), wanted)
+
+    def _database_spec(self, record: ProjectRecord) -> StackSpec:
+        """The database alone, as the record has it."""
+        services = (DATABASE_SERVICE,)
+        return self._spec_of(record, self._ports(record, {}, services), services)
 
     def _no_stack(self) -> ProjectNotFoundError:
         return ProjectNotFoundError(f"project {self.project.name} has no stack yet")
@@ -756,19 +761,42 @@ class Stack:
 
     def _repair_password(self, spec: StackSpec, timeout: float) -> bool:
         port = spec.service(DATABASE_SERVICE).port
-        self._ensure_running(spec, timeout)
+        self._ensure_running(spec, timeout, "its password is looked at")
         try:
             self._wait(timeout, port)
         except DatabaseLoginError:
             self._runtime.repair_password()
-            self._ensure_running(spec, timeout)
+            self._ensure_running(spec, timeout, "its password was set")
             self._wait(timeout, port)
             return True
         return False
 
-    def _ensure_running(self, spec: StackSpec, timeout: float) -> None:
+    @contextmanager
+    def _database_running(self, cause: str) -> Iterator[None]:
+        """Have the database run for one block, and rest again behind it if it did before."""
+        timeout = self.settings.timeout
+        spec = self._database_spec(self._record())
+        if self._runtime.observe(spec).service(DATABASE_SERVICE).state is ServiceState.ABSENT:
+            raise self._no_stack()
+        with self._stopped_again(spec, timeout):
+            self._ensure_running(spec, timeout, cause)
+            self._wait(timeout, spec.service(DATABASE_SERVICE).port)
+            yield
+
+    @contextmanager
+    def _stopped_again(self, spec: StackSpec, timeout: float) -> Iterator[None]:
+        was_stopped = self._runtime.observe(spec).service(DATABASE_SERVICE).state is ServiceState.STOPPED
+        try:
+            yield
+        finally:
+            if was_stopped:
+                stop = Action(Verb.STOP, DATABASE_SERVICE, "it was stopped before")
+                self._runtime.apply(stop, spec, timeout=timeout, tell=self._notice)
+                self._runtime.finish_down()
+
+    def _ensure_running(self, spec: StackSpec, timeout: float, cause: str) -> None:
         if not self._runtime.is_alive(DATABASE_SERVICE):
-            start = Action(Verb.START, DATABASE_SERVICE, "its password is looked at")
+            start = Action(Verb.START, DATABASE_SERVICE, cause)
             self._runtime.apply(start, spec, timeout=timeout, tell=self._notice)
 
     def _migrate(self, timeout: float) -> None:

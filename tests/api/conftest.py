@@ -22,8 +22,9 @@ import uvicorn
 
 from fastzero_core import load_settings
 from fastzero_core.api.app import create_app
+from fastzero_core.database import url_of
 from fastzero_core.stack.process import wait_until
-from tests.conftest import TEMPLATE, a_database, on
+from fastzero_core.testing import throw_away_database
 
 from .client import PATIENCE, Account, Answer, Client, answers, get
 
@@ -33,8 +34,8 @@ SECRET_KEY = "the key of the tests, which is long enough"
 
 
 @pytest.fixture(scope="session")
-def api(server_url: str, _maintenance: psycopg.Connection) -> Iterator[Client]:
-    with a_database(_maintenance, TEMPLATE) as name, served(on(server_url, name)) as client:
+def api(fastzero_server_url: str, fastzero_maintenance: psycopg.Connection) -> Iterator[Client]:
+    with throw_away_database(fastzero_maintenance) as name, served(url_of(fastzero_server_url, name)) as client:
         yield client
 
 

@@ -1,0 +1,261 @@
+"""A pytest plugin: a migrated PostgreSQL database of its own for each test, in milliseconds. Installed with fastzero.
+
+- `fastzero_database_url`: a database at head, cloned from a template and dropped behind the test.
+- `fz`: a FastZero on it whose operations commit by themselves, so that an app under test sees them.
+- `fastzero_server_url`: the maintenance database of the session's server, whose role may do everything.
+
+The server is one for the whole session, shared by xdist's workers: the first test that asks for a database starts it,
+and the process that began the session stops it. It is a container where a Docker Engine answers and testcontainers is
+installed, else a local process; FASTZERO_TEST_SERVER=docker|embedded decides instead. It keeps its data in memory and
+takes no care of it. Nothing but the standard library is loaded until a test asks for a database.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from .fastzero import FastZero
+    from .stack.stack import Stack
+
+IMAGE = "postgres:18"
+ROLE = TEMPLATE = "fastzero"
+CHOICE = "FASTZERO_TEST_SERVER"
+SERVERS = ("docker", "embedded")
+IN_MEMORY = Path("/dev/shm")  # noqa: S108 - of names that nobody can guess, in folders of their own
+PLACE = "_FASTZERO_TEST_SESSION"  # the session's folder, handed to workers through the environment
+PATIENCE = 60  # seconds for a container to answer
+THROW_AWAY = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    "autovacuum": "off",
+}
+_OUTER = pytest.StashKey[str | None]()
+_CHOSEN = pytest.StashKey[str]()
+
+
+# -- the session -----------------------------------------------------------------------------------------------
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_CHOSEN] = os.environ.get(CHOICE, "")  # before a test changes it
+    if not hasattr(config, "workerinput"):  # which xdist gives to its workers
+        config.stash[_OUTER] = os.environ.get(PLACE)
+        os.environ[PLACE] = str(_memory() / f"fastzero-tests-{secrets.token_hex(8)}")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _OUTER not in config.stash:
+        return
+    place = Path(os.environ.pop(PLACE))
+    if config.stash[_OUTER] is not None:
+        os.environ[PLACE] = str(config.stash[_OUTER])
+    if place.exists():
+        _stop_server(place)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def session_folder() -> Path:
+    """A folder of the session that any user may enter, PostgreSQL's too; it is gone in the end."""
+    place = Path(os.environ[PLACE])
+    place.mkdir(exist_ok=True)
+    place.chmod(0o755)
+    return place
+
+
+def _memory() -> Path:
+    usable = IN_MEMORY.is_dir() and os.access(IN_MEMORY, os.W_OK)
+    return IN_MEMORY if usable else Path(tempfile.gettempdir())
+
+
+# -- fixtures --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def fastzero_server_url(pytestconfig: pytest.Config) -> str:
+    """The maintenance database of the session's server, whose role may do everything."""
+    from filelock import FileLock
+
+    place = session_folder()
+    record = place / "server.json"
+    with FileLock(place / "server.lock"):
+        if not record.exists():
+            _start_server(place, pytestconfig.stash[_CHOSEN])
+        return str(json.loads(record.read_text())["url"])
+
+
+@pytest.fixture(scope="session")
+def fastzero_maintenance(fastzero_server_url: str) -> "Iterator[psycopg.Connection]":
+    """A session of the maintenance database, which commits by itself."""
+    import psycopg
+
+    with psycopg.connect(fastzero_server_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def fastzero_database_url(fastzero_maintenance: "psycopg.Connection", fastzero_server_url: str) -> Iterator[str]:
+    """A database at head for one test alone."""
+    from .database import url_of
+
+    with throw_away_database(fastzero_maintenance) as name:
+        yield url_of(fastzero_server_url, name)
+
+
+@pytest.fixture
+def fz(fastzero_database_url: str) -> "Iterator[FastZero]":
+    """The operations on the test's database, each committed by itself."""
+    from .fastzero import FastZero
+
+    with FastZero(fastzero_database_url, autocommit=True) as fz:
+        yield fz
+
+
+@contextmanager
+def throw_away_database(maintenance: "psycopg.Connection", template: str = TEMPLATE) -> Iterator[str]:
+    """The name of a database for one block, made from another in which nobody is."""
+    name = f"test_{secrets.token_hex(8)}"
+    # Without fsync, copying files takes half of what writing them to the log as well takes.
+    maintenance.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY".encode())
+    try:
+        yield name
+    finally:
+        maintenance.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+
+
+# -- the server ------------------------------------------------------------------------------------------------
+
+
+def _start_server(place: Path, chosen: str) -> None:
+    from .database import url_of
+
+    container = None
+    if _wants_container(chosen):
+        url, container = _start_container()
+    else:
+        url = _embedded(place).up(port=_free_port()).database_url
+    (place / "server.json").write_text(json.dumps({"url": url_of(url, "postgres"), "container": container}))
+
+
+def _wants_container(chosen: str) -> bool:
+    if chosen not in ("", *SERVERS):
+        pytest.fail(f"{CHOICE} is {' or '.join(SERVERS)}, not {chosen!r}")
+    if chosen == "docker" and not docker_answers():
+        pytest.fail("the tests' server must be a container, and no Docker Engine answers")
+    return chosen == "docker" or (not chosen and docker_answers() and _has_testcontainers() and _has_image())
+
+
+@cache
+def docker_answers() -> bool:
+    """Whether a Docker Engine is there for us."""
+    import gc
+    import warnings
+
+    from .stack.docker import answers
+
+    # A client that is refused leaves its socket to the garbage collector, which would blame some test for it.
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        answer = answers()
+        gc.collect()
+    return answer
+
+
+def _has_testcontainers() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("testcontainers") is not None
+
+
+def _has_image() -> bool:
+    """An engine without the image is as good as none: to pull it takes longer than to do without."""
+    from .stack.docker import connect
+
+    client = connect()
+    try:
+        return bool(client.images.list(name=IMAGE))
+    finally:
+        client.close()
+
+
+def _start_container() -> tuple[str, str]:
+    # The reaper would end the server together with the worker that started it.
+    os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
+    from testcontainers.core.container import DockerContainer
+
+    from . import migrate
+    from .stack.process import wait_until
+
+    password = secrets.token_hex(16)
+    options = [part for name, value in THROW_AWAY.items() for part in ("-c", f"{name}={value}")]
+    container = (
+        DockerContainer(IMAGE)
+        .with_env("POSTGRES_USER", ROLE)
+        .with_env("POSTGRES_PASSWORD", password)
+        .with_env("POSTGRES_INITDB_ARGS", "--locale-provider=builtin --builtin-locale=C.UTF-8 --no-sync")
+        .with_exposed_ports(5432)
+        .with_tmpfs_mount("/var/lib/postgresql")
+        .with_command(options)
+        .start()
+    )
+    try:
+        host, port = container.get_container_host_ip(), container.get_exposed_port(5432)
+        url = f"postgresql://{ROLE}:{password}@{host}:{port}/{TEMPLATE}"
+        # The server of the initialisation does not listen on TCP: who answers is the final one.
+        if not wait_until(lambda: _answers(url), PATIENCE):
+            pytest.fail(f"the tests' server does not answer: {container.get_logs()}")
+        migrate.up(url)
+    except BaseException:
+        container.stop()
+        raise
+    return url, str(container.get_wrapped_container().id)
+
+
+def _stop_server(place: Path) -> None:
+    record = place / "server.json"
+    container = json.loads(record.read_text())["container"] if record.exists() else None
+    if container:
+        from .stack.docker import connect
+
+        client = connect()
+        client.containers.get(container).remove(force=True, v=True)
+        client.close()
+    elif (place / "home").exists():
+        _embedded(place).down(volumes=True)
+
+
+def _embedded(place: Path) -> "Stack":
+    from . import Stack, load_settings
+
+    home = place / "home"
+    return Stack(load_settings(project="tests", home=home, runtime="embedded", app=False, postgres_settings=THROW_AWAY))
+
+
+def _answers(url: str) -> bool:
+    import psycopg
+
+    with suppress(psycopg.OperationalError):
+        psycopg.connect(url, connect_timeout=2).close()
+        return True
+    return False
+
+
+def _free_port() -> int:
+    # Not the default port: tests of a stack want to find that one free.
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

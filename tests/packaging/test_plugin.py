@@ -1,0 +1,93 @@
+"""The pytest plugin as another project uses it: installed, outside of this checkout, in parallel."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+THEIR_TESTS = """
+import psycopg
+import pytest
+
+from fastzero_core import FastZero
+
+@pytest.mark.parametrize("number", range(20))
+def test_each_test_has_a_database_of_its_own(fastzero_database_url, fz, number):
+    assert fz.users.list() == []
+    fz.users.add("ana", email="ana@example.com", password="correct horse")
+    with FastZero(fastzero_database_url) as other:
+        assert [user.username for user in other.users.list()] == ["ana"]
+
+@pytest.fixture(scope="session")
+def sessions():
+    opened = []
+    yield opened
+    for session in opened:
+        session.close()
+
+def test_a_session_that_stays_open_is_no_hindrance(fastzero_database_url, sessions):
+    sessions.append(psycopg.connect(fastzero_database_url))
+    sessions[0].execute("SELECT 1")
+"""
+LOADED = """
+import sys
+
+def test_nothing_heavy_is_loaded():
+    heavy = {"sqlalchemy", "psycopg", "docker", "alembic", "pydantic", "testcontainers", "filelock", "psutil"}
+    assert heavy & {name.partition(".")[0] for name in sys.modules} == set()
+"""
+
+
+@pytest.fixture
+def project(folder: Path) -> Path:
+    """A project that is nobody's."""
+    (folder / "pyproject.toml").write_text("[tool.pytest.ini_options]\nfilterwarnings = ['error']\n")
+    return folder
+
+
+def _pytest(project: Path, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", *arguments]
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "_FASTZERO"))}
+    return subprocess.run(command, cwd=project, env={**outside, **variables}, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_the_tests_of_another_project_have_their_databases(project: Path, workers: str) -> None:
+    (project / "test_theirs.py").write_text(THEIR_TESTS)
+    before = _servers()
+    done = _pytest(project, "-n", workers, FASTZERO_TEST_SERVER="embedded")
+    assert "21 passed" in done.stdout, done.stdout + done.stderr
+    assert _servers() - before == set()
+
+
+@pytest.mark.docker
+def test_the_server_is_a_container_where_that_is_chosen(project: Path) -> None:
+    (project / "test_theirs.py").write_text(THEIR_TESTS)
+    done = _pytest(project, FASTZERO_TEST_SERVER="docker")
+    assert "21 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_project_that_asks_for_no_database_pays_for_none(project: Path) -> None:
+    (project / "test_theirs.py").write_text(LOADED)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "fastzero_core.testing"]
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # what others load is not ours to tell
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_server_that_is_none_is_told(project: Path) -> None:
+    (project / "test_theirs.py").write_text("def test_it(fz): pass")
+    assert "is docker or embedded, not 'nowhere'" in _pytest(project, FASTZERO_TEST_SERVER="nowhere").stdout
+
+
+def _servers() -> set[int]:
+    """The PostgreSQL servers of this machine that have no parent of their own."""
+    return {
+        process.pid
+        for process in psutil.process_iter(["name", "cmdline"])
+        if process.info["name"] == "postgres" and "-D" in (process.info["cmdline"] or [])
+    }
