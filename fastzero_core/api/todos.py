@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Response
 from pydantic import TypeAdapter
 from starlette import status
 
@@ -77,6 +77,12 @@ async def create_todos(caller: WithToken, bulk: schemas.Bulk) -> Response:
     """Add up to 1,000 todos, all or none."""
     new = [todo.new() for todo in bulk.todos]
     return _many(await caller.run(lambda fz: fz.todos(caller.identity).add_many(new)))
+
+
+@router.api_route("/bulk", methods=["GET", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+async def refuse_other_methods() -> None:
+    """`bulk` is no id."""
+    raise HTTPException(status.HTTP_405_METHOD_NOT_ALLOWED)
 
 
 @router.get("/{id}", response_model=schemas.TodoOut, responses=documented(404))
