@@ -71,10 +71,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.engine = engine
     app.state.services = services
-    routes = []
-    for router in (health.router, auth.router, users.router, todos.router, *_optional_routers(settings)):
-        app.include_router(router)
-        routes += [route for route in router.routes if isinstance(route, Route)]
+    routers = [todos.router, users.router, auth.router, health.router, *_optional_routers(settings)]
+    routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
+    # Flat, and in front of the pages: each included router would be searched anew by every request.
+    app.router.routes[:0] = routes
     problems.install(app, routes)
     _surround(app, settings, routes)
     return app
