@@ -184,6 +184,15 @@ async def connect_async(engine: "AsyncEngine") -> "AsyncIterator[AsyncConnection
         await connection.close()
 
 
+def connections_allowed(connection: Connection) -> int:
+    """How many connections the server has for ordinary roles."""
+    allowed = """
+        SELECT current_setting('max_connections')::int - sum(setting::int) FROM pg_settings
+        WHERE name IN ('superuser_reserved_connections', 'reserved_connections')
+    """
+    return int(connection.execute(text(allowed)).scalar_one())
+
+
 def schema_revision(connection: Connection) -> str | None:
     """The revision the database is at, None before the first."""
     if connection.execute(text(HAS_REVISION)).scalar_one():

@@ -1,4 +1,4 @@
-"""A load generator: some connections that ask, wait for the answer, and ask again; no more per request than it takes."""
+"""A load generator: some connections that ask, wait for the answer, and ask again."""
 
 import asyncio
 import re

@@ -1,7 +1,7 @@
 """What the app is measured against: the same contract as tutorials write it, straightforwardly and in good style.
 
-FastAPI with an AsyncSession for each request, ORM models with a `selectin` relationship, one query for the user whom the
-token is of and one for the list; on the same tables. `uvicorn tests.benchmarks.reference_app:app` with DATABASE_URL.
+FastAPI with an AsyncSession for each request, ORM models with a `selectin` relationship, one query for the user whom
+the token is of and one for the list; on the same tables. Run by `uvicorn tests.benchmarks.reference_app:app`.
 """
 
 import os
@@ -123,9 +123,7 @@ CurrentUser = Annotated[User, Depends(get_current_user)]
 
 
 @app.post("/auth/token")
-async def login_for_access_token(
-    form_data: Annotated[OAuth2PasswordRequestForm, Depends()], session: Session
-) -> Token:
+async def login_for_access_token(form_data: Annotated[OAuth2PasswordRequestForm, Depends()], session: Session) -> Token:
     user = await session.scalar(select(User).where(User.email == form_data.username))
     if not user or not verify_password(form_data.password, user.password_hash):
         raise HTTPException(status_code=HTTPStatus.UNAUTHORIZED, detail="Incorrect email or password")
