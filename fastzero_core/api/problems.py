@@ -15,7 +15,6 @@ from ..errors import FastZeroError, InvalidInputError
 from . import schemas
 
 RETRY_AFTER = "1"  # seconds
-UNPARSED = "There was an error parsing the body"  # FastAPI's words where a body is not even malformed JSON
 
 # The contract's words; whatever is not here says its own.
 _DETAILS: dict[type[FastZeroError], str] = {
@@ -107,8 +106,9 @@ def _may_be_shown(sent: Any) -> bool:
 
 async def _answer_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
-    if error.status_code == status.HTTP_400_BAD_REQUEST and error.detail == UNPARSED:
-        invalid = {"type": "json_invalid", "loc": ["body"], "msg": UNPARSED}
+    if error.status_code == status.HTTP_400_BAD_REQUEST:
+        # FastAPI's for a body that is not even malformed JSON, or no form: invalid as any other.
+        invalid = {"type": "body_invalid", "loc": ["body"], "msg": error.detail}
         return answer(status.HTTP_422_UNPROCESSABLE_CONTENT, [invalid])
     headers = dict(error.headers or {})
     if error.status_code == status.HTTP_405_METHOD_NOT_ALLOWED:
