@@ -16,6 +16,7 @@ from fastzero_core.stack.user import service_user
 from fastzero_core.tables import todos
 from fastzero_core.todos import Todos
 
+from .api import api, endurance, logins
 from .containers import containers
 from .ground import Ground, Side, free_port
 from .measure import Comparison, Samples, compare
@@ -236,4 +237,7 @@ BENCHMARKS: dict[str, Callable[[Ground, bool], Iterator[Comparison]]] = {
     "million": million,
     "memory": memory,
     "containers": containers,
+    "api": api,
+    "logins": logins,
+    "endurance": endurance,
 }
