@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from . import completion
 from .options import NoBackup, Run, Timeout, Yes
 from .render import BACKUP, INDEX, KEPT, RESTORED, SERVICE, STATS, TABLE, size
 from .tree import Group
+
+if TYPE_CHECKING:
+    from fastzero_core import Stack
 
 group = Group(
     "db",
@@ -212,7 +215,7 @@ def upgrade(
     In containers. Its content is dumped, restored in a new volume and compared; meanwhile it can be read, not written.
     The volume before is kept.
     """
-    stack = run.stack
+    stack = _own_stack(run)
     if rollback is (to is not None):
         raise InvalidInputError("to which version? Or back?", field="to", hint="--to MAJOR, or --rollback")
     if rollback:
@@ -236,10 +239,20 @@ def move(
 
     As `db upgrade` does; the place before is kept.
     """
-    stack = run.stack
+    stack = _own_stack(run)
     left = stack.move(to, timeout=timeout, tell=run.render.progress)
     run.render.message(f"Kept: {left}.")
     run.render.many(stack.status(), SERVICE)
+
+
+def _own_stack(run: Run) -> "Stack":
+    if run.settings.database_url:
+        raise InvalidInputError(
+            "DATABASE_URL names a database that is not this stack's, and it stays where it is",
+            field="database_url",
+            hint="Unset DATABASE_URL to go on with the stack's own",
+        )
+    return run.stack
 
 
 def _undo(run: Run, archive: str | None, yes: bool) -> None:

@@ -1,6 +1,8 @@
 """A database that moves, to a newer PostgreSQL or to the other runtime, loses nothing that was acknowledged."""
 
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -201,6 +203,44 @@ def test_local_processes_have_no_other_postgres_to_upgrade_to(local: Stack) -> N
         local.upgrade(18)
 
     assert "db move --to docker" in refused.value.hint
+
+
+# -- from the shell --------------------------------------------------------------------------------------------
+
+
+def fastzero(contained: Contained, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fastzero_cli", *words]
+    return subprocess.run(
+        command, env=contained.environment(**environment), stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+
+
+def test_the_commands_say_what_is_kept_and_how_to_get_back(contained: Contained, old: Stack) -> None:
+    upgraded = fastzero(contained, "db", "upgrade", "--to", "18", postgres_image=OLD)
+    assert upgraded.returncode == 0, upgraded.stderr
+    assert upgraded.stdout.split("\t")[:4:3] == ["database", NEW]
+    way_back = f"fastzero db upgrade --rollback -p {contained.project}"
+    assert f"Kept: volume {contained.name('database')} of {OLD}. To get back: {way_back}" in upgraded.stderr
+
+    unasked = fastzero(contained, "db", "upgrade", "--rollback", postgres_image=OLD)
+    assert (unasked.returncode, major_of(old)) == (2, 18)
+    back = fastzero(contained, "db", "upgrade", "--rollback", "--yes", postgres_image=OLD)
+    assert (back.returncode, major_of(old)) == (0, 17)
+
+
+@pytest.mark.parametrize("words", [("upgrade",), ("upgrade", "--to", "18", "--rollback"), ("move", "--to", "nowhere")])
+def test_a_command_that_cannot_be_meant_is_refused(contained: Contained, old: Stack, words: tuple[str, ...]) -> None:
+    assert fastzero(contained, "db", *words).returncode == 2
+
+
+def test_another_database_than_the_stack_s_is_not_moved(
+    contained: Contained, old: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", old.database_url)
+
+    refused = fastzero(contained, "db", "upgrade", "--to", "18", postgres_image=OLD)
+
+    assert (refused.returncode, major_of(old)) == (2, 17)
 
 
 # -- killed ----------------------------------------------------------------------------------------------------
