@@ -75,6 +75,7 @@ def _app(service: ServiceSpec) -> dict[str, Any]:
     return {
         # Nobody migrates from outside here: the app does before it serves.
         "command": [*service.command, "--migrate"],
+        **({"environment": dict(service.variables)} if service.variables else {}),
         "depends_on": {name: {"condition": "service_healthy"} for name in service.depends_on},
         "user": APP_USER,
         "read_only": True,

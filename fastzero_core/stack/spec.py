@@ -159,7 +159,8 @@ def _app(settings: "Settings", ports: Mapping[str, int], image: str) -> ServiceS
         image=image,
         base_image=settings.python_image if image else "",
         # Inside their own network the database's port never changes.
-        variables={} if image else {"FASTZERO_DATABASE_PORT": str(ports[DATABASE_SERVICE])},
+        variables=settings.app_variables()
+        | ({} if image else {"FASTZERO_DATABASE_PORT": str(ports[DATABASE_SERVICE])}),
         command=("serve", *listen, "--workers", str(settings.workers)),
         health_command=("python", "-c", f"import urllib.request; urllib.request.urlopen({url!r}, timeout=2)"),
         secrets=("database_url", "secret_key"),

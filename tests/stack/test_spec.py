@@ -167,3 +167,25 @@ def test_another_app_image_is_in_the_hash_of_the_app_alone() -> None:
 
     assert other.service("app").config_hash != contained().service("app").config_hash
     assert other.service("database").config_hash == contained().service("database").config_hash
+
+
+@pytest.mark.parametrize("app_image", ["", "fastzero-app:abc"])
+def test_the_app_is_handed_the_settings_that_are_its_own_and_not_the_default(app_image: str) -> None:
+    settings = load_settings(
+        algorithm="HS512", access_token_expire_minutes=5, log="json", cors_origins=["https://a", "b"]
+    )
+    spec = stack_spec(settings, {"database": 5432, "app": 8000}, app_image=app_image, app=True)
+    variables = dict(spec.service("app").variables)
+    assert variables.pop("FASTZERO_DATABASE_PORT", "5432") == "5432"
+    assert variables == {
+        "ALGORITHM": "HS512",
+        "ACCESS_TOKEN_EXPIRE_MINUTES": "5",
+        "FASTZERO_LOG": "json",
+        "FASTZERO_CORS_ORIGINS": "https://a,b",
+    }
+
+
+def test_no_secret_is_among_the_app_s_variables() -> None:
+    settings = load_settings(secret_key="a secret that is long enough for that")
+    spec = stack_spec(settings, {"database": 5432, "app": 8000}, app_image="fastzero-app:abc", app=True)
+    assert "SECRET_KEY" not in spec.service("app").settings()
