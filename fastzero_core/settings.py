@@ -5,14 +5,13 @@ ALGORITHM and ACCESS_TOKEN_EXPIRE_MINUTES.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import user_config_path, user_data_path
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -33,6 +32,21 @@ SECRETS_FOLDER = Path("/run/secrets")
 
 # PostgreSQL settings by which the stack reaches its database.
 DECIDED = {"port", "listen_addresses", "data_directory", "unix_socket_directories", "hba_file", "external_pid_file"}
+
+# What the app goes by, wherever the stack runs it: handed on through its environment. Secrets are not among them.
+APP_SETTINGS = (
+    "algorithm",
+    "access_token_expire_minutes",
+    "session_hours",
+    "pool_size",
+    "docs",
+    "metrics",
+    "cors_origins",
+    "log",
+    "argon2_time",
+    "argon2_memory",
+    "argon2_parallelism",
+)
 
 Output = Literal["table", "json", "ndjson", "csv", "tsv", "ids"]
 Color = Literal["auto", "always", "never"]
@@ -93,6 +107,16 @@ class Settings(BaseSettings):
     no_input: bool = Field(False, description="never ask")
     home: Path = Field(user_data_path("fastzero"), description="where projects keep their state and data")
 
+    def app_variables(self) -> dict[str, str]:
+        """The app's settings that are not the default, as its environment has them."""
+        changed = {name: getattr(self, name) for name in APP_SETTINGS}
+        fields = type(self).model_fields
+        return {
+            _variable(name, fields[name].validation_alias): _text(value)
+            for name, value in changed.items()
+            if value != fields[name].default
+        }
+
     @field_validator("postgres_settings")
     @classmethod
     def _not_ours(cls, value: dict[str, str]) -> dict[str, str]:
@@ -111,16 +135,6 @@ class Settings(BaseSettings):
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", value):
             raise ValueError(f"{value!r} must be 1 to 40 of a-z, 0-9, - and _, and begin with a letter or digit")
         return value
-
-    def as_environment(self, names: Iterable[str]) -> dict[str, str]:
-        """Those of these settings that are not as they are by default, as environment variables."""
-        changed = {name: getattr(self, name) for name in names}
-        fields = type(self).model_fields
-        return {
-            _variable(name, fields[name]): _written(value)
-            for name, value in changed.items()
-            if value != fields[name].default
-        }
 
     @field_validator("home")
     @classmethod
@@ -187,12 +201,11 @@ def _sources(flags: PydanticBaseSettingsSource) -> dict[str, PydanticBaseSetting
     return sources
 
 
-def _variable(name: str, field: FieldInfo) -> str:
-    alias = field.validation_alias
+def _variable(name: str, alias: Any) -> str:
     return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"FASTZERO_{name.upper()}"
 
 
-def _written(value: Any) -> str:
+def _text(value: Any) -> str:
     return ",".join(value) if isinstance(value, list) else str(value)
 
 

@@ -25,7 +25,7 @@ from .hashing import Hashing
 from .middleware import Limited, Observed, OnePath
 
 BODY_MAX = 1024 * 1024  # bytes
-ANSWER_WITHIN = 4.5  # seconds, of the database: whoever asks has an answer within five
+ANSWER_WITHIN = 4  # seconds, of the database: whoever asks has an answer within five
 SESSION = {
     "TimeZone": "UTC",
     "statement_timeout": "3s",

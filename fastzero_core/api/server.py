@@ -1,6 +1,7 @@
 """Serving the app: uvicorn, told where to listen, how to start and how to end."""
 
 import errno
+import gc
 import os
 import signal
 import socket
@@ -25,12 +26,14 @@ from ..tokens import checked_key
 from . import logs
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from ..migrate import Applied
 
 DRAIN = 3  # seconds for requests in flight when asked to end; with what else there is to end, no more than 5
 KEEP_ALIVE = 75  # seconds that a connection may be idle
 BACKLOG = 2048  # connections that may wait to be accepted
-APP = "fastzero_core.api.app:create_app"
+APP = "fastzero_core.api.server:app_of_process"
 
 
 def serve(
@@ -79,6 +82,16 @@ def serve(
                 Multiprocess(config, [listener]).run()
         else:
             uvicorn.Server(config).run([listener])
+
+
+def app_of_process() -> "FastAPI":
+    """The app of a process that serves nothing else: what it is made of is not looked through for garbage again."""
+    from .app import create_app
+
+    app = create_app()
+    gc.collect()
+    gc.freeze()
+    return app
 
 
 def _hand_on(settings: Settings) -> None:

@@ -19,21 +19,6 @@ DATABASE_PORT, APP_PORT = 5432, 8000
 DEFAULT_PORTS = {DATABASE_SERVICE: DATABASE_PORT, APP_SERVICE: APP_PORT}
 BUILTIN_LOCALE_SINCE = 17
 
-# What the app goes by itself. It runs elsewhere, and would not find the files that they may come from.
-APP_SETTINGS = (
-    "algorithm",
-    "access_token_expire_minutes",
-    "session_hours",
-    "pool_size",
-    "docs",
-    "metrics",
-    "cors_origins",
-    "log",
-    "argon2_time",
-    "argon2_memory",
-    "argon2_parallelism",
-)
-
 
 @dataclass(frozen=True)
 class ServiceSpec:
@@ -215,7 +200,7 @@ def _app(settings: "Settings", ports: Mapping[str, int], image: str) -> ServiceS
         container_port=APP_PORT,
         image=image,
         base_image=settings.python_image if image else "",
-        variables={**database, **settings.as_environment(APP_SETTINGS)},
+        variables={**database, **settings.app_variables()},
         command=("serve", *listen, "--workers", str(settings.workers)),
         workers=settings.workers,
         health_command=("python", "-c", f"import urllib.request; urllib.request.urlopen({url!r}, timeout=2)"),
