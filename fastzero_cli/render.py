@@ -114,6 +114,7 @@ BACKUP = (
 )
 KEPT = (Column("database"), Column("kept_at", "kept", kind="age"), Column("size", kind="bytes"))
 RESTORED = (Column("database"), Column("revision"), Column("rows", kind="number"), Column("kept", flexible=True))
+MOVED = (Column("runtime"), Column("place"), Column("kept_runtime", "kept in"), Column("kept", flexible=True))
 STATS = (
     Column("size", kind="bytes"),
     Column("oldest_transaction", "oldest transaction"),

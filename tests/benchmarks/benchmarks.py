@@ -17,6 +17,7 @@ from fastzero_core.tables import todos
 from fastzero_core.todos import Todos
 
 from .api import api, endurance, logins
+from .care import KIB_A_UNIT, PEAK_MEMORY, care
 from .containers import containers
 from .ground import Ground, Side, free_port
 from .measure import Comparison, Samples, compare
@@ -38,13 +39,6 @@ import sys
 import psycopg, pydantic_settings, typer
 psycopg.connect(sys.argv[1]).close()
 """
-# The largest resident set that a process reports is at least that of the one it was started by: this one is small.
-PEAK_MEMORY = """
-import resource, subprocess, sys
-subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-"""
-KIB_A_UNIT = 1 / 1024 if sys.platform == "darwin" else 1
 
 
 def help_text(ground: Ground, quick: bool) -> Iterator[Comparison]:
@@ -236,6 +230,7 @@ BENCHMARKS: dict[str, Callable[[Ground, bool], Iterator[Comparison]]] = {
     "operations": operations,
     "million": million,
     "memory": memory,
+    "care": care,
     "containers": containers,
     "api": api,
     "logins": logins,
