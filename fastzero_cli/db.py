@@ -10,11 +10,11 @@ from fastzero_core.errors import InvalidInputError
 
 from . import completion
 from .options import NoBackup, Run, Timeout, Yes
-from .render import BACKUP, INDEX, KEPT, MOVED, RESTORED, STATS, TABLE, size
+from .render import BACKUP, INDEX, KEPT, RESTORED, SERVICE, STATS, TABLE, size
 from .tree import Group
 
 if TYPE_CHECKING:
-    from fastzero_core.stack.relocation import Moved
+    from fastzero_core import Stack
 
 group = Group(
     "db",
@@ -29,7 +29,6 @@ backups = Group(
 )
 group.add_group(backups)
 STREAM = "-"
-Rollback = Annotated[bool, typer.Option("--rollback", help="Go back to where the data was.")]
 
 Archive = Annotated[
     str, typer.Argument(metavar="FILE|NAME", help="A backup's file, or its name.", autocompletion=completion.backups)
@@ -77,16 +76,20 @@ def prune(
     keep: Annotated[int, typer.Option("--keep", metavar="N", min=0, help="How many of the newest stay.")],
     yes: Yes = False,
 ) -> None:
-    """Delete old backups, and the databases kept from before a restore."""
+    """Delete old backups, and the databases kept from before a restore, an upgrade or a move."""
     from fastzero_core.backup import restore, shelf
 
     old, kept = shelf.surplus(run.target.folder, keep), restore.kept_databases(run.target)
-    if old or kept:
-        what = [*(backup.name for backup in old), *(f"database {database.database}" for database in kept)]
+    places = () if run.settings.database_url else run.stack.kept
+    if old or kept or places:
+        databases = [f"database {database.database}" for database in kept]
+        what = [*(backup.name for backup in old), *databases, *map(str, places)]
         run.confirm(f"These will be gone for ever: {', '.join(what)}.", yes)
     run.render.many(shelf.prune(run.target.folder, keep), BACKUP, header=False, none="No backup to delete.")
     for database in restore.drop_kept(run.target):
         run.render.message(f"Dropped database {database.database} ({size(database.size)}).")
+    for place in run.stack.discard_kept() if places else ():
+        run.render.message(f"Destroyed the {place}.")
 
 
 @group.command(example="fastzero db verify before-holidays")
@@ -151,47 +154,6 @@ def reset(run: Run, no_backup: NoBackup = False, yes: Yes = False) -> None:
     run.render.one(restore.reset(run.target, tell=run.render.progress), RESTORED)
 
 
-@group.command(example="fastzero db upgrade --to 18\nfastzero db upgrade --rollback")
-def upgrade(
-    run: Run,
-    to: Annotated[int | None, typer.Option("--to", metavar="MAJOR", help="PostgreSQL's major version.")] = None,
-    rollback: Rollback = False,
-    yes: Yes = False,
-    timeout: Timeout = None,
-) -> None:
-    """Bring the data to another major version of PostgreSQL.
-
-    For containers. Reading goes on and writing waits while it is copied to a new volume and compared; the old one is
-    kept. Nothing is pulled.
-    """
-    if rollback:
-        _go_back(run, to, yes, timeout)
-        return
-    if to is None:
-        raise InvalidInputError("to which version?", field="to", hint="For example: fastzero db upgrade --to 18")
-    _tell_moved(run, run.stack.upgrade(to, timeout=timeout, tell=run.render.progress))
-
-
-@group.command(example="fastzero db move --to docker\nfastzero db move --rollback")
-def move(
-    run: Run,
-    to: Annotated[str | None, typer.Option("--to", metavar="RUNTIME", help="docker | embedded.")] = None,
-    rollback: Rollback = False,
-    yes: Yes = False,
-    timeout: Timeout = None,
-) -> None:
-    """Bring the data, and with it the project, to another runtime.
-
-    Reading goes on and writing waits while it is copied and compared; the old place is kept.
-    """
-    if rollback:
-        _go_back(run, to, yes, timeout)
-        return
-    if to is None:
-        raise InvalidInputError("to which runtime?", field="to", hint="For example: fastzero db move --to docker")
-    _tell_moved(run, run.stack.move(to, timeout=timeout, tell=run.render.progress))
-
-
 @group.command(
     example="fastzero db shell\nfastzero db shell -- -c 'TABLE users'",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
@@ -240,18 +202,57 @@ def stats(run: Run) -> None:
     run.render.many(found.kept, KEPT, none="")
 
 
-def _go_back(run: Run, to: object, yes: bool, timeout: float | None) -> None:
-    if to is not None:
-        raise InvalidInputError("--rollback goes to where the data was, and nowhere else", field="to")
-    run.confirm("The data will be again what it was before it moved; what was written since stays behind.", yes)
-    _tell_moved(run, run.stack.go_back(timeout=timeout))
+@group.command(example="fastzero db upgrade --to 18\nfastzero db upgrade --rollback")
+def upgrade(
+    run: Run,
+    to: Annotated[int | None, typer.Option("--to", metavar="MAJOR", min=15, help="PostgreSQL's major version.")] = None,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Back to the database before the last upgrade.")] = False,
+    yes: Yes = False,
+    timeout: Timeout = None,
+) -> None:
+    """Bring the database to another major version of PostgreSQL.
+
+    In containers. Its content is dumped, restored in a new volume and compared; meanwhile it can be read, not written.
+    The volume before is kept.
+    """
+    stack = _own_stack(run)
+    if rollback is (to is not None):
+        raise InvalidInputError("to which version? Or back?", field="to", hint="--to MAJOR, or --rollback")
+    if rollback:
+        last = stack.kept_before_upgrade
+        run.confirm(f"The database will be as it was in {last}; what was written since stays where it is.", yes)
+        left = stack.roll_back_upgrade(timeout=timeout)
+        run.render.message(f"Kept: {left}.")
+    else:
+        left = stack.upgrade(to or 0, timeout=timeout, tell=run.render.progress)
+        run.render.message(f"Kept: {left}. To get back: fastzero db upgrade --rollback{run.project_option}")
+    run.render.many(stack.status(), SERVICE)
 
 
-def _tell_moved(run: Run, moved: "Moved") -> None:
-    command = "upgrade" if moved.runtime == moved.kept_runtime else "move"
-    back = f"fastzero db {command} --rollback{run.project_option}"
-    run.render.message(f"What it was before is kept in {moved.kept}. To get back: {back}")
-    run.render.one(moved, MOVED)
+@group.command(example="fastzero db move --to docker")
+def move(
+    run: Run,
+    to: Annotated[str, typer.Option("--to", metavar="RUNTIME", help="embedded | docker")],
+    timeout: Timeout = None,
+) -> None:
+    """Bring the project to the other runtime, with its data.
+
+    As `db upgrade` does; the place before is kept.
+    """
+    stack = _own_stack(run)
+    left = stack.move(to, timeout=timeout, tell=run.render.progress)
+    run.render.message(f"Kept: {left}.")
+    run.render.many(stack.status(), SERVICE)
+
+
+def _own_stack(run: Run) -> "Stack":
+    if run.settings.database_url:
+        raise InvalidInputError(
+            "DATABASE_URL names a database that is not this stack's, and it stays where it is",
+            field="database_url",
+            hint="Unset DATABASE_URL to go on with the stack's own",
+        )
+    return run.stack
 
 
 def _undo(run: Run, archive: str | None, yes: bool) -> None:

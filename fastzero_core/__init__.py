@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import (
+        AuthenticationError,
         ConflictError,
         FastZeroError,
         InvalidInputError,
@@ -24,21 +25,23 @@ if TYPE_CHECKING:
         UnavailableError,
         UnhealthyError,
     )
-    from .fastzero import FastZero
-    from .models import NewTodo, Todo, TodoSort, TodoState, User
+    from .fastzero import AsyncFastZero, FastZero
+    from .models import Identity, NewTodo, Todo, TodoSort, TodoState, User
     from .settings import Settings, load_settings
     from .stack.stack import Stack
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AsyncFastZero": "fastzero",
     "FastZero": "fastzero",
     "Stack": "stack.stack",
     "Settings": "settings",
     "load_settings": "settings",
-    **dict.fromkeys(("NewTodo", "Todo", "TodoSort", "TodoState", "User"), "models"),
+    **dict.fromkeys(("Identity", "NewTodo", "Todo", "TodoSort", "TodoState", "User"), "models"),
     **dict.fromkeys(
         (
+            "AuthenticationError",
             "ConflictError",
             "FastZeroError",
             "InvalidInputError",
@@ -53,9 +56,12 @@ _HOMES = {
 }
 
 __all__ = [
+    "AsyncFastZero",
+    "AuthenticationError",
     "ConflictError",
     "FastZero",
     "FastZeroError",
+    "Identity",
     "InvalidInputError",
     "NewTodo",
     "NotAllowedError",

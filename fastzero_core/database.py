@@ -28,6 +28,14 @@ POSTGRES_DRIVERS = ("postgres", "postgresql", DRIVER, "postgresql+psycopg2", "po
 
 _POOL = {"pool_pre_ping": True, "pool_use_lifo": True, "pool_timeout": CONNECT_TIMEOUT, "max_overflow": 0}
 
+# A connection that commits by itself has nothing to undo when it comes back.
+_AUTOCOMMIT: dict[str, Any] = {
+    "isolation_level": "AUTOCOMMIT",
+    "execution_options": {"commits_by_itself": True},
+    "skip_autocommit_rollback": True,
+    "pool_reset_on_return": None,
+}
+
 SESSION_SETTINGS = {
     "TimeZone": "UTC",
     "statement_timeout": "60s",
@@ -100,7 +108,7 @@ def create_async_engine(
     from sqlalchemy.ext import asyncio
 
     parsed = parse_url(url)
-    options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None} if autocommit else {}
+    options = _AUTOCOMMIT if autocommit else {}
     engine = asyncio.create_async_engine(
         parsed,
         connect_args=_connect_arguments(parsed, settings, connect_timeout),
@@ -160,6 +168,11 @@ def _translate_in_engine(context: ExceptionContext) -> None:
         raise translate(error) from context.original_exception
 
 
+def commits_by_itself(engine: Engine) -> bool:
+    """Whether the engine was made so that every statement is a transaction of its own."""
+    return bool(engine.get_execution_options().get("commits_by_itself"))
+
+
 def connect(engine: Engine) -> Connection:
     """A connection of the engine's. Raises a FastZeroError too where the pool, not the driver, gives up."""
     try:
@@ -179,6 +192,15 @@ async def connect_async(engine: "AsyncEngine") -> "AsyncIterator[AsyncConnection
         yield connection
     finally:
         await connection.close()
+
+
+def connections_allowed(connection: Connection) -> int:
+    """How many connections the server has for ordinary roles."""
+    allowed = """
+        SELECT current_setting('max_connections')::int - sum(setting::int) FROM pg_settings
+        WHERE name IN ('superuser_reserved_connections', 'reserved_connections')
+    """
+    return int(connection.execute(text(allowed)).scalar_one())
 
 
 def schema_revision(connection: Connection) -> str | None:

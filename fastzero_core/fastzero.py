@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.util import greenlet_spawn
 
 from . import database
+from .database import commits_by_itself
 from .errors import ConflictError, DatabaseUnreachableError, FastZeroError
 from .logins import Logins
 from .models import Identity, User
@@ -38,7 +39,8 @@ class FastZero:
         self, database: str | Engine | None = None, *, project: str | None = None, autocommit: bool = False
     ) -> None:
         self._engine = database if isinstance(database, Engine) else _engine(database, project)
-        self._autocommit = autocommit
+        self._commits_by_itself = commits_by_itself(self._engine)
+        self._autocommit = autocommit and not self._commits_by_itself
         self._connection: Connection | None = None
 
     def __enter__(self) -> Self:
@@ -47,14 +49,15 @@ class FastZero:
         self._connection = database.connect(self._engine)
         if self._autocommit:
             self._connection = self._connection.execution_options(isolation_level="AUTOCOMMIT")
-        self._connection.begin()
+        if not self._commits_by_itself:
+            self._connection.begin()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         connection, self._connection = self._bound, None
-        if kind is not None:
+        if kind is not None or self._commits_by_itself:
             # The error of the block is what matters, also where the connection is lost and cannot roll back.
             with suppress(FastZeroError):
                 connection.close()

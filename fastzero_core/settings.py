@@ -33,6 +33,21 @@ SECRETS_FOLDER = Path("/run/secrets")
 # PostgreSQL settings by which the stack reaches its database.
 DECIDED = {"port", "listen_addresses", "data_directory", "unix_socket_directories", "hba_file", "external_pid_file"}
 
+# What the app goes by, wherever the stack runs it: handed on through its environment. Secrets are not among them.
+APP_SETTINGS = (
+    "algorithm",
+    "access_token_expire_minutes",
+    "session_hours",
+    "pool_size",
+    "docs",
+    "metrics",
+    "cors_origins",
+    "log",
+    "argon2_time",
+    "argon2_memory",
+    "argon2_parallelism",
+)
+
 Output = Literal["table", "json", "ndjson", "csv", "tsv", "ids"]
 Color = Literal["auto", "always", "never"]
 
@@ -91,6 +106,16 @@ class Settings(BaseSettings):
     color: Color = Field("auto", description="whether to colour")
     no_input: bool = Field(False, description="never ask")
     home: Path = Field(user_data_path("fastzero"), description="where projects keep their state and data")
+
+    def app_variables(self) -> dict[str, str]:
+        """The app's settings that are not the default, as its environment has them."""
+        changed = {name: getattr(self, name) for name in APP_SETTINGS}
+        fields = type(self).model_fields
+        return {
+            _variable(name, fields[name].validation_alias): _text(value)
+            for name, value in changed.items()
+            if value != fields[name].default
+        }
 
     @field_validator("postgres_settings")
     @classmethod
@@ -174,6 +199,14 @@ def _sources(flags: PydanticBaseSettingsSource) -> dict[str, PydanticBaseSetting
         if path.is_file():
             sources[label] = TomlConfigSettingsSource(Settings, toml_file=path)
     return sources
+
+
+def _variable(name: str, alias: Any) -> str:
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"FASTZERO_{name.upper()}"
+
+
+def _text(value: Any) -> str:
+    return ",".join(value) if isinstance(value, list) else str(value)
 
 
 def _user_file() -> Path:

@@ -10,51 +10,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    Connection,
-    Row,
-    Select,
-    Text,
-    and_,
-    any_,
-    case,
-    column,
-    delete,
-    func,
-    insert,
-    literal,
-    or_,
-    select,
-    true,
-    tuple_,
-    update,
-)
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import ColumnElement, Connection, CursorResult, Row, case, delete, func, or_, select, update
 
 from . import validate
 from .errors import InvalidInputError, TodoNotFoundError, TodoNotTrashedError
 from .models import Identity, NewTodo, Todo, TodoSort, TodoState
 from .tables import todos
-from .users import confirm, holds
+from .todo_statements import FIELDS, SORT_COLUMNS, Page, among, contains, deletion, insertion, owned, page, selection
+from .users import confirm
 
-_FIELDS: tuple[Column[Any], ...] = (
-    todos.c.id,
-    todos.c.title,
-    todos.c.description,
-    todos.c.state,
-    todos.c.created_at,
-    todos.c.updated_at,
-    todos.c.user_id,
-)
-_SORT_COLUMNS: dict[TodoSort, Column[Any]] = {
-    TodoSort.ID: todos.c.id,
-    TodoSort.CREATED: todos.c.created_at,
-    TodoSort.UPDATED: todos.c.updated_at,
-    TodoSort.TITLE: todos.c.title,
-}
 # Every row of a list needs one: a look-up costs a tenth of TodoState(…).
 _STATES = {state.value: state for state in TodoState}
 _PAGE = 1000
@@ -74,8 +38,9 @@ class Todos:
         self._connection = connection
         self._bearer = owner if isinstance(owner, Identity) else None
         self.owner_id = validate.record_id(owner.user_id if isinstance(owner, Identity) else owner, "user")
-        self._holds = true() if self._bearer is None else holds(self._bearer)
-        self._owned = and_(todos.c.user_id == self.owner_id, self._holds)
+        self._scope = {"owner_id": self.owner_id}
+        if self._bearer is not None:
+            self._scope["token_version"] = self._bearer.token_version
 
     def add(self, title: str, *, description: str = "", state: TodoState | str = TodoState.TODO) -> Todo:
         """Create a todo. Raises InvalidInputError, or UserNotFoundError if the owner is gone."""
@@ -95,7 +60,7 @@ class Todos:
     def get_many(self, ids: Iterable[int]) -> TodoList:
         """The todos of these ids, in this order. Raises TodoNotFoundError that names the missing."""
         wanted = validate.record_ids(ids)
-        return self._in_order(wanted, self._connection.execute(select(*_FIELDS).where(self._among(wanted))).all())
+        return self._in_order(wanted, self._execute(selection(self._with_token), ids=wanted).all())
 
     def list(
         self,
@@ -118,23 +83,33 @@ class Todos:
         Raises InvalidInputError, or TodoNotFoundError if `after` is the id of no todo and sorting needs more than it.
         """
         order = _sort(sort)
-        conditions = [self._owned]
-        if text is not None:
-            conditions.append(or_(_has(todos.c.title, text, "text"), _has(todos.c.description, text, "text")))
-        if title is not None:
-            conditions.append(_has(todos.c.title, title, "title"))
-        if description is not None:
-            conditions.append(_has(todos.c.description, description, "description"))
-        if after is not None:
-            conditions.append(self._behind(after, order, descending))
-        page = select(*_FIELDS).where(*conditions)
         limit, offset = validate.limit(limit), validate.offset(offset)
-        if states is None and order is TodoSort.ID:
-            page = page.order_by(*_ordering(todos.c, order, descending)).limit(limit)
-        else:
+        values: dict[str, Any] = {"page_size": limit}
+        if text is not None:
+            values["text"] = _pattern(text, "text")
+        if title is not None:
+            values["title_part"] = _pattern(title, "title")
+        if description is not None:
+            values["description_part"] = _pattern(description, "description")
+        if after is not None:
+            values |= self._last(after, order)
+        if offset:
+            values["skipped"] = offset
+        if states is not None or order is not TodoSort.ID:
             wanted = set(TodoState) if states is None else {validate.state(state) for state in states}
-            page = _in_states(page, wanted, order, descending, limit + offset).limit(limit)
-        rows = self._connection.execute(page.offset(offset) if offset else page).all()
+            values |= {"states": sorted(wanted), "reach": limit + offset}
+        shape = Page(
+            self._with_token,
+            order,
+            descending,
+            states=states is not None,
+            text=text is not None,
+            title=title is not None,
+            description=description is not None,
+            behind=after is not None,
+            skips=offset > 0,
+        )
+        rows = self._execute(page(shape), **values).all()
         if not rows:
             self._confirm()
         return [_todo(row) for row in rows]
@@ -199,21 +174,21 @@ class Todos:
 
     def remove(self, id: int) -> Todo:
         """Delete a todo for ever, in the trash or not. Raises TodoNotFoundError."""
-        statement = delete(todos).where(self._among(validate.record_ids([id]))).returning(*_FIELDS)
-        return self._in_order([id], self._connection.execute(statement).all())[0]
+        wanted = validate.record_ids([id])
+        return self._in_order(wanted, self._execute(deletion(self._with_token), ids=wanted).all())[0]
 
     def purge(self, *ids: int) -> int:
         """Delete todos in the trash for ever, all or none; without ids all that are there. Returns how many.
 
         Raises TodoNotFoundError, or TodoNotTrashedError if one of them is not in the trash.
         """
-        trashed = and_(self._owned, todos.c.state == TodoState.TRASH.value)
+        trashed = todos.c.state == TodoState.TRASH.value
         if not ids:
-            return self._connection.execute(delete(todos).where(trashed)).rowcount
+            return self._execute(delete(todos).where(*owned(self._with_token), trashed)).rowcount
         wanted = validate.record_ids(ids)
-        complete = self._all_there(wanted, trashed)
-        statement = delete(todos).where(trashed, self._among(wanted), complete).returning(todos.c.id)
-        purged = len(self._connection.execute(statement).all())
+        among_these = [*among(self._with_token), trashed]
+        statement = delete(todos).where(*among_these, _all_there(among_these, len(wanted))).returning(todos.c.id)
+        purged = len(self._execute(statement, ids=wanted).all())
         if purged != len(wanted):
             kept = [todo.id for todo in self.get_many(wanted) if todo.state is not TodoState.TRASH]
             raise TodoNotTrashedError(f"not in the trash: {', '.join(map(str, kept))}")
@@ -221,29 +196,23 @@ class Todos:
 
     def count(self, states: Iterable[TodoState | str] | None = None, *, text: str | None = None) -> int:
         """How many todos there are, in these states or in all, and with `text` as `list` matches it."""
-        statement = select(func.count()).select_from(todos).where(self._owned)
+        statement = select(func.count()).select_from(todos).where(*owned(self._with_token))
+        values = {}
         if states is not None:
             statement = statement.where(todos.c.state.in_([validate.state(state).value for state in states]))
         if text is not None:
-            statement = statement.where(or_(_has(todos.c.title, text, "text"), _has(todos.c.description, text, "text")))
-        return self._connection.execute(statement).scalar_one()
+            statement = statement.where(or_(contains(todos.c.title, "text"), contains(todos.c.description, "text")))
+            values["text"] = _pattern(text, "text")
+        return int(self._execute(statement, **values).scalar_one())
 
     def _insert(self, new: Sequence[NewTodo]) -> TodoList:
         """One statement, however many there are: columns go as arrays."""
-        columns = {
-            "title": [todo.title for todo in new],
-            "description": [todo.description for todo in new],
-            "state": [str(todo.state) for todo in new],
+        values = {
+            "titles": [todo.title for todo in new],
+            "descriptions": [todo.description for todo in new],
+            "states": [str(todo.state) for todo in new],
         }
-        arrays = [literal(values, ARRAY(Text)) for values in columns.values()]
-        given = func.unnest(*arrays).table_valued(
-            *(column(name, Text) for name in columns), with_ordinality="position", name="given"
-        )
-        given = given.render_derived()
-        rows = select(literal(self.owner_id, BigInteger), *(given.c[name] for name in columns))
-        ordered = rows.where(self._holds).order_by(given.c.position)
-        statement = insert(todos).from_select(["user_id", *columns], ordered).returning(*_FIELDS)
-        added = [_todo(row) for row in self._connection.execute(statement)]
+        added = [_todo(row) for row in self._execute(insertion(self._with_token), **values)]
         if not added:
             self._confirm()
         # Ids are given in the order of the rows; in which order these come back is nowhere promised.
@@ -254,27 +223,26 @@ class Todos:
         if self._bearer is not None:
             confirm(self._connection, self._bearer)
 
-    def _among(self, ids: IdList) -> ColumnElement[bool]:
-        return and_(self._owned, todos.c.id == any_(literal(ids, ARRAY(BigInteger))))
+    @property
+    def _with_token(self) -> bool:
+        return self._bearer is not None
 
-    def _all_there(self, ids: IdList, also: ColumnElement[bool] | None = None) -> ColumnElement[bool]:
-        """Whether all of `ids` exist; it locks them, so that a bulk change is all or nothing."""
-        rows = select(todos.c.id).where(self._among(ids)).with_for_update()
-        locked = (rows if also is None else rows.where(also)).cte("locked")
-        return select(func.count()).select_from(locked).scalar_subquery() == len(ids)
+    def _execute(self, statement: Any, **values: Any) -> CursorResult[Any]:
+        return self._connection.execute(statement, {**self._scope, **values})
 
     def _update(self, ids: Iterable[int], changes: dict[str, Any]) -> TodoList:
         wanted = validate.record_ids(ids)
         if not wanted:
             raise InvalidInputError("no id given", field="id")
+        these = among(self._with_token)
         changed = or_(*(todos.c[name].is_distinct_from(value) for name, value in changes.items()))
         statement = (
             update(todos)
-            .where(self._among(wanted), self._all_there(wanted))
+            .where(*these, _all_there(these, len(wanted)))
             .values(**changes, updated_at=case((changed, func.now()), else_=todos.c.updated_at))
-            .returning(*_FIELDS)
+            .returning(*FIELDS)
         )
-        rows = self._connection.execute(statement).all()
+        rows = self._execute(statement, ids=wanted).all()
         # With none changed, the read names those that are missing.
         return self._in_order(wanted, rows) if rows else self.get_many(wanted)
 
@@ -285,14 +253,18 @@ class Todos:
             raise TodoNotFoundError(missing)
         return [found[id] for id in ids]
 
-    def _behind(self, after: Todo | int, order: TodoSort, descending: bool) -> ColumnElement[bool]:
+    def _last(self, after: Todo | int, order: TodoSort) -> dict[str, Any]:
+        """What a page begins behind, as parameters."""
         if order is TodoSort.ID:
-            last_id = after.id if isinstance(after, Todo) else validate.record_id(after, "after")
-            return todos.c.id < last_id if descending else todos.c.id > last_id
+            return {"last_id": after.id if isinstance(after, Todo) else validate.record_id(after, "after")}
         last = after if isinstance(after, Todo) else self.get(validate.record_id(after, "after"))
-        column = _SORT_COLUMNS[order]
-        here, there = tuple_(column, todos.c.id), tuple_(literal(getattr(last, column.key)), literal(last.id))
-        return here < there if descending else here > there
+        return {"last": getattr(last, SORT_COLUMNS[order].key), "last_id": last.id}
+
+
+def _all_there(conditions: list[ColumnElement[bool]], count: int) -> ColumnElement[bool]:
+    """Whether so many rows fulfil the conditions; it locks them, so that a bulk change is all or nothing."""
+    locked = select(todos.c.id).where(*conditions).with_for_update().cte("locked")
+    return select(func.count()).select_from(locked).scalar_subquery() == count
 
 
 def _sort(value: TodoSort | str) -> TodoSort:
@@ -302,36 +274,9 @@ def _sort(value: TodoSort | str) -> TodoSort:
         raise InvalidInputError(f"sort {value!r} is not one of {', '.join(TodoSort)}", field="sort") from None
 
 
-def _has(column: Column[Any], text: str, field: str) -> ColumnElement[bool]:
-    pattern = re.sub(r"([\\%_])", r"\\\1", validate.text(text, field))
-    return column.ilike(f"%{pattern}%")
-
-
-def _ordering(columns: Any, order: TodoSort, descending: bool) -> list[ColumnElement[Any]]:
-    keys = dict.fromkeys([columns[_SORT_COLUMNS[order].key], columns.id])
-    return [key.desc() if descending else key.asc() for key in keys]
-
-
-def _in_states(page: Select[Any], states: set[TodoState], order: TodoSort, descending: bool, limit: int) -> Select[Any]:
-    """The page over some states: at most `limit` rows of each state by a short index scan, then merged.
-
-    A plain `state IN (…)` walks the owner's whole list when the wanted states are rare at its beginning. Each state
-    has an index for each order, and none spans the states: sorting without a filter is a page over all of them.
-    """
-    names = literal(sorted(states), ARRAY(Text))
-    wanted = func.unnest(names).table_valued(column("state", Text), name="wanted").render_derived()
-    of_state = (
-        page.where(todos.c.state == wanted.c.state)
-        .order_by(*_ordering(todos.c, order, descending))
-        .limit(limit)
-        .lateral("page")
-    )
-    return (
-        select(*of_state.c)
-        .select_from(wanted.join(of_state, true()))
-        .order_by(*_ordering(of_state.c, order, descending))
-        .limit(limit)
-    )
+def _pattern(text: str, field: str) -> str:
+    """What ILIKE is given to find a text anywhere, literally."""
+    return "%" + re.sub(r"([\\%_])", r"\\\1", validate.text(text, field)) + "%"
 
 
 def _checked(new: Iterable[NewTodo]) -> Iterator[NewTodo]:

@@ -5,6 +5,7 @@ import logging
 import time
 from typing import Any
 
+SERVER = logging.getLogger("fastzero.server")
 ACCESS = logging.getLogger("fastzero.access")
 ERRORS = logging.getLogger("fastzero.error")
 

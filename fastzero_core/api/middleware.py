@@ -3,8 +3,10 @@
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from typing import Any
 
+from fastapi import HTTPException
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -12,6 +14,7 @@ from . import logs, metrics, problems
 
 DATABASE_SECONDS = "fastzero.database_seconds"  # in the scope: what the request has waited for the database
 REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+TOO_LARGE = "The body has more than {} bytes"
 UNMATCHED = "unmatched"  # every path that is none, so that nobody fills the metrics with names
 
 SAFE_HEADERS = [
@@ -46,6 +49,43 @@ class OnePath:
             path = scope["path"].removesuffix("/")
             scope["path"] = f"{path}/" if f"{path}/" in self._with_slash else path
         await self._app(scope, receive, send)
+
+
+class Limited:
+    """Refuses bodies of more than `limit` bytes, or of what is `larger` for a path, before they are read whole."""
+
+    def __init__(self, app: ASGIApp, limit: int, larger: Mapping[str, int]) -> None:
+        self._app = app
+        self._limit = limit
+        self._larger = larger
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] == "GET":
+            await self._app(scope, receive, send)
+            return
+        limit = self._larger.get(scope["path"], self._limit)
+        length = Headers(scope=scope).get("content-length")
+        if length is None:
+            await self._app(scope, _counted(receive, limit), send)
+        elif int(length) > limit:
+            await problems.answer(413, TOO_LARGE.format(limit))(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    """What gives a body of unknown length, up to `limit` bytes."""
+    received = 0
+
+    async def receive_counted() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise HTTPException(413, TOO_LARGE.format(limit))
+        return message
+
+    return receive_counted
 
 
 class Observed:

@@ -15,7 +15,6 @@ from ..errors import FastZeroError, InvalidInputError
 from . import schemas
 
 RETRY_AFTER = "1"  # seconds
-UNPARSED = "There was an error parsing the body"  # FastAPI's words where a body is not even malformed JSON
 
 # The contract's words; whatever is not here says its own.
 _DETAILS: dict[type[FastZeroError], str] = {
@@ -107,8 +106,9 @@ def _may_be_shown(sent: Any) -> bool:
 
 async def _answer_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
-    if error.status_code == status.HTTP_400_BAD_REQUEST and error.detail == UNPARSED:
-        invalid = {"type": "json_invalid", "loc": ["body"], "msg": UNPARSED}
+    if error.status_code == status.HTTP_400_BAD_REQUEST:
+        # FastAPI's for a body that is not even malformed JSON, or no form: invalid as any other.
+        invalid = {"type": "body_invalid", "loc": ["body"], "msg": error.detail}
         return answer(status.HTTP_422_UNPROCESSABLE_CONTENT, [invalid])
     headers = dict(error.headers or {})
     if error.status_code == status.HTTP_405_METHOD_NOT_ALLOWED:
@@ -119,5 +119,6 @@ async def _answer_http(request: Request, error: Exception) -> Response:
 def _allowed(request: Request) -> Sequence[str]:
     """The methods of every route of this path: Starlette names those of the first alone."""
     routes: Sequence[Route] = request.app.state.routes
-    fitting = [route.methods or () for route in routes if route.path_regex.match(request.scope["path"])]
-    return sorted({method for methods in fitting for method in methods} or {"GET"})
+    fitting = [route for route in routes if route.path_regex.match(request.scope["path"]) and route.include_in_schema]
+    same_path = [route.methods or () for route in fitting if route.path == fitting[0].path]
+    return sorted({method for methods in same_path for method in methods} or {"GET"})

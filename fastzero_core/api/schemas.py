@@ -17,9 +17,11 @@ BULK_MAX = 1000
 NO_NUL = r"^[^\x00]*$"
 NOT_BLANK = r"^[^\x00]*[^\s\x00][^\x00]*$"
 USERNAME = r"^[\w.+-]*([.+-]|[^\W\d])[\w.+-]*$"
+# Every address that fits is one; the few others that are, are taken as well.
+_ATOM = "[A-Za-z0-9_!#$%&'*+/=?^`{|}~-]"
 EMAIL = (
-    r"^(?=[^@]{1,64}@)[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*"
-    r"@((?=[A-Za-z0-9-]{1,63}\.)[A-Za-z0-9]+(-[A-Za-z0-9]+)*\.)+[A-Za-z]{2,24}$"
+    rf"^{_ATOM}{{1,24}}(\.{_ATOM}{{1,18}}){{0,2}}"
+    r"@([A-Za-z0-9]{1,30}(-[A-Za-z0-9]{1,20})?\.){1,4}[A-Za-z0-9]{0,24}[A-Za-z]$"
 )
 
 
@@ -42,7 +44,7 @@ def _text(minimum: int, maximum: int, **more: Any) -> WithJsonSchema:
 Title = Annotated[str, checked(validate.title), _text(1, validate.TITLE_MAX, pattern=NOT_BLANK)]
 Description = Annotated[str, checked(validate.description), _text(0, validate.DESCRIPTION_MAX, pattern=NO_NUL)]
 Username = Annotated[str, checked(validate.username), _text(1, validate.USERNAME_MAX, pattern=USERNAME)]
-Email = Annotated[str, checked(validate.email), _text(6, validate.EMAIL_MAX, pattern=EMAIL)]
+Email = Annotated[str, checked(validate.email), _text(5, validate.EMAIL_MAX, pattern=EMAIL)]
 Password = Annotated[
     str, checked(validate.password), _text(validate.PASSWORD_MIN, validate.PASSWORD_MAX, writeOnly=True)
 ]

@@ -1,12 +1,15 @@
 """Serving the app: uvicorn, told where to listen, how to start and how to end."""
 
 import errno
+import gc
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -14,7 +17,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from .. import database
-from ..errors import InvalidInputError, UnavailableError
+from ..errors import FastZeroError, InvalidInputError, UnavailableError
 from ..settings import Settings, load_settings
 from ..stack.ports import taken_error
 from ..stack.project import database_url, secret_key
@@ -23,12 +26,14 @@ from ..tokens import checked_key
 from . import logs
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from ..migrate import Applied
 
 DRAIN = 3  # seconds for requests in flight when asked to end; with what else there is to end, no more than 5
 KEEP_ALIVE = 75  # seconds that a connection may be idle
 BACKLOG = 2048  # connections that may wait to be accepted
-APP = "fastzero_core.api.app:create_app"
+APP = "fastzero_core.api.server:app_of_process"
 
 
 def serve(
@@ -69,11 +74,24 @@ def serve(
         access_log=False,
         server_header=False,
     )
+    _allow_many_connections()
+    threading.Thread(target=_announce_pools, args=(url, settings.pool_size, workers), daemon=True).start()
     with _listening(host, port) as listener, suppress(KeyboardInterrupt):
         if workers > 1:
-            Multiprocess(config, [listener]).run()
+            with _shared_numbers():
+                Multiprocess(config, [listener]).run()
         else:
             uvicorn.Server(config).run([listener])
+
+
+def app_of_process() -> "FastAPI":
+    """The app of a process that serves nothing else: what it is made of is not looked through for garbage again."""
+    from .app import create_app
+
+    app = create_app()
+    gc.collect()
+    gc.freeze()
+    return app
 
 
 def _hand_on(settings: Settings) -> None:
@@ -83,6 +101,41 @@ def _hand_on(settings: Settings) -> None:
     # They read the same files and the same environment; what was a flag here is all they cannot know.
     if settings.database_url is not None and settings.database_url != load_settings().database_url:
         os.environ["DATABASE_URL"] = settings.database_url.get_secret_value()
+
+
+@contextmanager
+def _shared_numbers() -> Iterator[None]:
+    """A folder in which workers keep the numbers of their metrics, so that any of them can add all up."""
+    with tempfile.TemporaryDirectory(prefix="fastzero-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        yield
+
+
+def _allow_many_connections() -> None:
+    """Each takes a file descriptor, of which a process has 1,024 by default and may have more."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # where the system says no, it stays as it is
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _announce_pools(url: str, pool_size: int, workers: int) -> None:
+    """Say how many connections the pools may take of those that the server has; beyond, requests would fail."""
+    wanted = pool_size * workers
+    pools = f"{workers} × {pool_size} connections to the database"
+    try:
+        with database.connect(database.create_engine(url)) as connection:
+            most = database.connections_allowed(connection)
+    except FastZeroError:
+        logs.SERVER.info("pools of %s", pools)
+        return
+    if wanted > most:
+        logs.SERVER.warning("pools of %s, of which the server allows %d: set FASTZERO_POOL_SIZE lower", pools, most)
+    else:
+        logs.SERVER.info("pools of %s, of which the server allows %d", pools, most)
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Response
 from pydantic import TypeAdapter
 from starlette import status
 
@@ -13,6 +13,7 @@ from .deps import WithToken
 from .problems import documented
 from .users import After, BigInt, Limit, Offset
 
+BULK_PATH = "/todos/bulk"
 BULK_BODY_MAX = 4 * 1024 * 1024  # bytes
 
 router = APIRouter(prefix="/todos", tags=["todos"], responses=documented(401, 503))
@@ -72,11 +73,17 @@ async def list_todos(
     return _many(todos)
 
 
-@router.post("/bulk", response_model=schemas.TodoList, max_body_size=BULK_BODY_MAX, responses=documented(413))
+@router.post("/bulk", response_model=schemas.TodoList, responses=documented(413))
 async def create_todos(caller: WithToken, bulk: schemas.Bulk) -> Response:
     """Add up to 1,000 todos, all or none."""
     new = [todo.new() for todo in bulk.todos]
     return _many(await caller.run(lambda fz: fz.todos(caller.identity).add_many(new)))
+
+
+@router.api_route("/bulk", methods=["GET", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+async def refuse_other_methods() -> None:
+    """`bulk` is no id."""
+    raise HTTPException(status.HTTP_405_METHOD_NOT_ALLOWED)
 
 
 @router.get("/{id}", response_model=schemas.TodoOut, responses=documented(404))

@@ -24,6 +24,7 @@ class ContainerPrograms:
 
     runtime: "DockerRuntime"
     major: int
+    service: str = DATABASE_SERVICE
 
     def run(
         self,
@@ -48,10 +49,10 @@ class ContainerPrograms:
 
         command = [program, f"--username={ROLE}", f"--dbname={database}", *arguments]
         interactive = sys.stdin.isatty() and sys.stdout.isatty()
-        return self.runtime.execute(DATABASE_SERVICE, command, interactive=interactive)
+        return self.runtime.execute(self.service, command, interactive=interactive)
 
     def _run(self, program: str, command: list[str], write: Write | None, read: Iterator[bytes] | None = None) -> None:
-        code, said = self.runtime.pipe(DATABASE_SERVICE, command, read=read, write=write or _ignore)
+        code, said = self.runtime.pipe(self.service, command, read=read, write=write or _ignore)
         raise_if_failed(program, code, said)
 
     @contextmanager
@@ -64,11 +65,11 @@ class ContainerPrograms:
             self._run("rm", ["rm", "-f", PLACE], None)
 
 
-def container_programs(project: Project, major: int) -> ContainerPrograms:
+def container_programs(project: Project, service: str, major: int) -> ContainerPrograms:
     """The programs of the container that the server of that version runs in."""
     from ..stack.docker import DockerRuntime
 
-    return ContainerPrograms(DockerRuntime(project), major)
+    return ContainerPrograms(DockerRuntime(project), major, service)
 
 
 def _ignore(chunk: bytes) -> None:

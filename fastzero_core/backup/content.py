@@ -4,12 +4,14 @@ A table's hash is the sum of its rows' 64-bit hashes, so that it needs no order 
 accidents: a row that is lost, doubled, cut off or changed. It is no proof against somebody who wants to deceive.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult, text
 
-from ..errors import BackupMismatchError
+from .. import database
+from ..errors import BackupMismatchError, FastZeroError
 from .manifest import Content, Manifest
 
 # How values become text must not depend on the role or the database.
@@ -68,6 +70,22 @@ def lock_tables(connection: Connection, mode: str = "ACCESS SHARE") -> None:
     """Lock every table until the transaction ends, by default so that reading and writing go on."""
     for name in _hash_kinds(connection):
         _execute(connection, f"LOCK TABLE ONLY {name} IN {mode} MODE")
+
+
+@contextmanager
+def writes_held(url: str) -> Iterator[None]:
+    """Keep every session from writing for one block: it waits, for as long as its own patience lasts. Reading goes on.
+
+    Ends with this process, or with the server. Raises DatabaseBusyError.
+    """
+    engine = database.create_engine(url, settings=SESSION)
+    connection = engine.connect()
+    try:
+        lock_tables(connection, "SHARE")
+        yield
+    finally:
+        with suppress(FastZeroError):  # the server may have been stopped in the block
+            connection.close()
 
 
 def table_contents(connection: Connection, kinds: Mapping[str, str] | None = None) -> dict[str, Content]:

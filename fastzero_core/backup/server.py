@@ -256,6 +256,17 @@ def server_major(url: str) -> int:
         return int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10_000
 
 
+def other_databases(url: str) -> list[str]:
+    """The databases of the server besides this one and those that every server has."""
+    engine = database.create_engine(url)
+    others = text(
+        "SELECT datname FROM pg_database WHERE datname NOT IN ('postgres', current_database())"
+        " AND NOT datistemplate ORDER BY datname"
+    )
+    with engine.connect() as connection:
+        return list(connection.execute(others).scalars())
+
+
 def kept_databases(connection: Connection, name: str) -> list[KeptDatabase]:
     """The databases kept from before a swap of database `name`, oldest first, seen from any database of the server."""
     size = text("SELECT pg_database_size(oid) FROM pg_database WHERE datname = :name")

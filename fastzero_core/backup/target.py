@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..database import parse_url
-from ..stack.project import Project, project_of
+from ..stack.project import Project, database_url, project_of
+from ..stack.spec import DATABASE_SERVICE
 from .programs import Programs, find_programs
 
 if TYPE_CHECKING:
@@ -63,17 +64,16 @@ def backups_folder(project: Project) -> Path:
 def target_of(settings: "Settings") -> Target:
     """The database that the settings name. Raises ProjectNotFoundError before the first `up`."""
     project = project_of(settings)
-    if settings.database_url is not None:
-        return Target.of_url(settings.database_url.get_secret_value(), backups_folder(project))
-    return target_of_project(project)
-
-
-def target_of_project(project: Project) -> Target:
-    """The database of a project's stack. Raises ProjectNotFoundError before the first `up`."""
-    target = Target.of_url(project.database_url(), backups_folder(project))
     record = project.record
-    if record is not None and record.runtime == "docker":
+    if settings.database_url is None and record is not None:
+        return service_target(project, record.runtime, DATABASE_SERVICE, project.database_url())
+    return Target.of_url(database_url(settings), backups_folder(project))
+
+
+def service_target(project: Project, runtime: str, service: str, url: str) -> Target:
+    """The database of a project's service, with the programs of the runtime that has it."""
+    if runtime == "docker":
         from .container import container_programs
 
-        return Target(target.url, target.folder, partial(container_programs, project))
-    return target
+        return Target(url, backups_folder(project), partial(container_programs, project, service))
+    return Target.of_url(url, backups_folder(project))

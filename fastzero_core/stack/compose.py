@@ -1,10 +1,11 @@
 """The stack as a compose.yaml, for those who want to go on with Docker Compose. Pure but for the YAML library."""
 
+import os
 from typing import Any
 
-from .hardening import APP_CPUS, APP_MEMORY, APP_PIDS, APP_USER, DATABASE_SHM, TMPFS
+from .hardening import APP_USER, DATABASE_SHM, TMPFS, app_cpus, app_memory, app_pids
 from .project import Project
-from .spec import APP_SERVICE, DATABASE_SERVICE, ServiceSpec, StackSpec, data_mount, volume_of
+from .spec import APP_SERVICE, DATABASE_SERVICE, ServiceSpec, StackSpec, data_mount
 
 HEADER = "# Made by `fastzero export compose`. Secrets stay in files of this machine.\n"
 
@@ -20,7 +21,7 @@ def compose_yaml(spec: StackSpec, project: Project) -> str:
         # Labelled as fastzero does, for the case that this is what makes it.
         "volumes": {
             DATABASE_SERVICE: {
-                "name": volume_of(project),
+                "name": spec.service(DATABASE_SERVICE).volume,
                 "labels": {"fastzero.project": project.name, "fastzero.service": DATABASE_SERVICE},
             }
         },
@@ -75,14 +76,15 @@ def _app(service: ServiceSpec) -> dict[str, Any]:
     return {
         # Nobody migrates from outside here: the app does before it serves.
         "command": [*service.command, "--migrate"],
+        **({"environment": dict(service.variables)} if service.variables else {}),
         "depends_on": {name: {"condition": "service_healthy"} for name in service.depends_on},
         "user": APP_USER,
         "read_only": True,
         "tmpfs": [f"{path}:{options}" for path, options in TMPFS.items()],
         "cap_drop": ["ALL"],
         "init": True,
-        "mem_limit": APP_MEMORY,
-        "cpus": APP_CPUS,
-        "pids_limit": APP_PIDS,
+        "mem_limit": app_memory(service.workers),
+        "cpus": app_cpus(service.workers, os.cpu_count()),
+        "pids_limit": app_pids(service.workers),
         "restart": "on-failure:5",
     }

@@ -13,7 +13,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from functools import cached_property
 from http import HTTPStatus
@@ -42,12 +42,12 @@ from ..errors import (
     VersionMismatchError,
 )
 from . import image, ports, terminal
-from .hardening import APP_CPUS, APP_MEMORY, APP_PIDS, APP_USER, DATABASE_SHM, TMPFS
+from .hardening import APP_USER, DATABASE_SHM, TMPFS, app_cpus, app_memory, app_pids
 from .plan import Action, Observed, ObservedService, ServiceState, Verb
 from .process import STREAMS, LogLine
-from .project import ROLE, Project, write_atomically
-from .runtime import Finding, disk_finding
-from .spec import APP_SERVICE, DATABASE_SERVICE, ServiceSpec, StackSpec, data_mount, volume_of
+from .project import ROLE, Place, Project, write_atomically
+from .runtime import NEW_DATABASE, Finding, disk_finding
+from .spec import APP_SERVICE, DATABASE_SERVICE, ServiceSpec, StackSpec, data_mount, volume_name
 
 LABEL = "fastzero."
 PROJECT, SERVICE, HASH, SETTINGS, VERSION, OWNER = (
@@ -57,6 +57,7 @@ TIMEOUT = 120  # seconds for one call of the engine's API
 FIRST_TIMEOUT = 5  # seconds for an engine to show that it is there
 EVIDENCE_LINES = 20
 MAJORS = range(15, 31)
+STOPPING = 60  # seconds for a database to stop in good order
 NEW, OLD = "-new", "-old"  # behind a container's name while it is being replaced
 GONE = docker.errors.NotFound
 UNREACHABLE = (
@@ -86,7 +87,8 @@ class DockerRuntime:
     @property
     def volume(self) -> str:
         """The name of the database's volume."""
-        return volume_of(self._project)
+        record = self._project.record
+        return record.volume if record and record.volume else volume_name(self._project.name)
 
     # -- observe -----------------------------------------------------------------------------------------------
 
@@ -122,7 +124,7 @@ class DockerRuntime:
             detail,
             settings=json.loads(labels.get(SETTINGS, "{}")),
             config_hash=labels.get(HASH),
-            outdated=_outdated(service, container, image_id, self.volume),
+            outdated=_outdated(service, container, image_id),
             version=container.attrs["Config"]["Image"],
             pid=container.attrs["State"].get("Pid") or None,
             started_at=_moment(container.attrs["State"].get("StartedAt")),
@@ -146,11 +148,11 @@ class DockerRuntime:
         return list(self._client.containers.list(all=True, filters={"label": labels}, ignore_removed=True))
 
     def _has_volume(self) -> bool:
-        return self._volume_labels().get(PROJECT) == self._project.owner
+        return self._volume_labels(self.volume).get(PROJECT) == self._project.name
 
-    def _volume_labels(self) -> dict[str, str]:
+    def _volume_labels(self, name: str) -> dict[str, str]:
         try:
-            return self._client.volumes.get(self.volume).attrs.get("Labels") or {}
+            return self._client.volumes.get(name).attrs.get("Labels") or {}
         except GONE:
             return {}
 
@@ -198,7 +200,7 @@ class DockerRuntime:
                 case Verb.START if current is not None:
                     self._halt(current, spec.service(action.service))
             if action.verb is Verb.CREATE and action.service == DATABASE_SERVICE and self._was_never_ready():
-                self._destroy_volume()
+                self._destroy()
             self._remove_network()
 
     def _restore(self, name: str, current: Container | None) -> None:
@@ -236,7 +238,7 @@ class DockerRuntime:
         A folder that was lost and made anew knows nothing of the data, which must not count as none.
         """
         record = self._project.record
-        mine = self._volume_labels().get(OWNER) == self._owner()
+        mine = self._volume_labels(self.volume).get(OWNER) == self._owner()
         return mine and not (record and record.initialised)
 
     def _owner(self) -> str:
@@ -330,7 +332,7 @@ class DockerRuntime:
         return self._client.containers.get(made["Id"])
 
     def _host_config(self, service: ServiceSpec) -> dict[str, Any]:
-        own = self._app_limits() if service.name == APP_SERVICE else self._database_storage(service)
+        own = self._app_limits(service.workers) if service.name == APP_SERVICE else self._database_storage(service)
         return self._client.api.create_host_config(
             network_mode=self._prefix,
             port_bindings={service.container_port: (service.host, service.port)},
@@ -342,20 +344,20 @@ class DockerRuntime:
 
     def _database_storage(self, service: ServiceSpec) -> dict[str, Any]:
         return {
-            "mounts": [Mount(data_mount(service.major), self.volume, type="volume")],
+            "mounts": [Mount(data_mount(service.major), service.volume, type="volume")],
             "shm_size": DATABASE_SHM,
             "restart_policy": {"Name": "no"},
         }
 
-    def _app_limits(self) -> dict[str, Any]:
+    def _app_limits(self, workers: int) -> dict[str, Any]:
         return {
             "read_only": True,
             "tmpfs": TMPFS,
             "cap_drop": ["ALL"],
             "init": True,
-            "mem_limit": APP_MEMORY,
-            "nano_cpus": int(APP_CPUS * 1e9),
-            "pids_limit": APP_PIDS,
+            "mem_limit": app_memory(workers),
+            "nano_cpus": int(app_cpus(workers, self._client.info()["NCPU"]) * 1e9),
+            "pids_limit": app_pids(workers),
             "restart_policy": {"Name": "on-failure", "MaximumRetryCount": 5},
         }
 
@@ -376,12 +378,18 @@ class DockerRuntime:
 
     def _ensure_volume(self, service: ServiceSpec) -> bool:
         """Whether the volume had to be made. The engine would hand out one of the same name, whoever made it."""
-        if self._has_volume():
+        if self._volume_labels(service.volume).get(PROJECT) == self._project.name:
             return False
-        labels = {PROJECT: self._project.owner, SERVICE: service.name, OWNER: self._owner()}
-        made = self._client.volumes.create(self.volume, labels=labels)
+        record = self._project.record
+        if record and record.volume == service.volume:
+            raise ConflictError(
+                f"volume {service.volume}, into which the database was moved, is gone",
+                hint="Nothing was changed. Go back to the one before: fastzero db upgrade --rollback",
+            )
+        labels = {PROJECT: self._project.name, SERVICE: service.name, OWNER: self._owner()}
+        made = self._client.volumes.create(service.volume, labels=labels)
         if made.attrs.get("Labels") != labels:
-            raise _foreign("volume", self.volume)
+            raise _foreign("volume", service.volume)
         return True
 
     def _stop(self, service: ServiceSpec) -> None:
@@ -396,26 +404,61 @@ class DockerRuntime:
         container.stop(timeout=0 if hopeless else int(service.stop_timeout))
 
     def _sweep(self, name: str) -> None:
+        """Remove a container that was left; of a move that never ended also the volume, which nothing else uses."""
         leftover = self._find(name)
-        if leftover is not None:
-            self._remove(leftover)
+        if leftover is None:
+            return
+        self._remove(leftover)
+        if name == self._container_name(NEW_DATABASE):
+            for mount in leftover.attrs["Mounts"]:
+                if mount["Type"] == "volume" and mount["Name"] != self.volume:
+                    self._remove_volume(mount["Name"])
+
+    def _remove_volume(self, name: str) -> None:
+        """If it is the project's."""
+        if self._volume_labels(name).get(PROJECT) == self._project.name:
+            self._client.volumes.get(name).remove(force=True)
 
     def _remove(self, container: Container) -> None:
         with suppress(GONE):
             container.remove(force=True)
 
     def _destroy(self) -> None:
-        """Remove the data, also what was kept when it moved to another volume."""
-        self._destroy_volume()
-        for volume in self._client.volumes.list(filters={"label": [self._own_label, SERVICE]}):
-            volume.remove(force=True)
-
-    def _destroy_volume(self) -> None:
-        """Remove the volume in use, with the containers that a recreation which never ended left on it."""
+        """Remove the data, with the containers that a recreation which never ended left on it."""
         for suffix in (NEW, OLD):
             self._sweep(self._container_name(DATABASE_SERVICE) + suffix)
-        if self._has_volume():
-            self._client.volumes.get(self.volume).remove(force=True)
+        self._remove_volume(self.volume)
+
+    # -- another place -----------------------------------------------------------------------------------------
+
+    def new_place(self, image: str) -> Place:
+        return Place(self.name, image=image, volume=f"{volume_name(self._project.name)}-{secrets.token_hex(4)}")
+
+    def open_place(self, place: Place, service: ServiceSpec, timeout: float) -> None:
+        with _engine_errors():
+            self._sweep(self._container_name(NEW_DATABASE))
+            self._ensure_network()
+            self._ensure_volume(service)
+            self._run(self._create_container(service, self._container_name(NEW_DATABASE)), service)
+
+    def close_place(self, place: Place) -> None:
+        with _engine_errors():
+            container = self._find(self._container_name(NEW_DATABASE))
+            if container is not None:
+                container.stop(timeout=STOPPING)
+
+    def leave_place(self, place: Place, *, keep: bool) -> None:
+        with _engine_errors():
+            container = self._find(self._container_name(NEW_DATABASE))
+            if container is not None:
+                self._remove(container)
+            if not keep:
+                self.discard(place)
+
+    def discard(self, place: Place) -> None:
+        with _engine_errors():
+            self._remove_volume(place.volume)
+            self._remove_network()
 
     def _container_name(self, service: str) -> str:
         return f"{self._prefix}-{service}"
@@ -486,13 +529,13 @@ class DockerRuntime:
 
     def is_alive(self, service: str) -> bool:
         with _engine_errors():
-            container = self._containers().get(service)
+            container = self._find(self._container_name(service))
             return container is not None and container.attrs["State"]["Status"] in ("running", "created", "restarting")
 
     def evidence(self, service: str) -> str:
         """State, exit code, health log and the last lines of the log."""
         with _engine_errors():
-            container = self._containers().get(service)
+            container = self._find(self._container_name(service))
             if container is None:
                 return ""
             state = container.attrs["State"]
@@ -586,19 +629,15 @@ class DockerRuntime:
         Returns its exit code and what it said on stderr. Raises UnhealthyError if the service does not run.
         """
         with _engine_errors():
-            container = self._containers().get(service)
+            container = self._find(self._container_name(service))
             if container is None or container.attrs["State"]["Status"] != "running":
                 raise UnhealthyError(f"{service} is not running", hint="Start it: fastzero up")
             api = self._client.api
             made = api.exec_create(str(container.id), list(command), stdin=read is not None)["Id"]
             stream = api.exec_start(made, socket=True)
-            connection = getattr(stream, "_sock", stream)
-            try:
+            with closing(getattr(stream, "_sock", stream)) as connection, closing(stream):
                 frames = frames_iter(stream, False)  # type: ignore[no-untyped-call]
                 said = terminal.exchange(connection, frames, read, write)
-            finally:
-                stream.close()
-                connection.close()  # the SDK does not take it back
             return int(api.exec_inspect(made)["ExitCode"]), said
 
 
@@ -710,10 +749,7 @@ def _state_detail(state: dict[str, Any]) -> str:
     return f"it is {state['Status']} with exit code {state.get('ExitCode')}{error}"
 
 
-def _outdated(service: ServiceSpec, container: Container, image_id: str | None, volume: str) -> str:
-    mounted = {mount.get("Name") for mount in container.attrs["Mounts"] if mount["Type"] == "volume"}
-    if service.name == DATABASE_SERVICE and volume not in mounted:
-        return f"its data is in volume {volume} now"
+def _outdated(service: ServiceSpec, container: Container, image_id: str | None) -> str:
     if image_id and container.attrs["Image"] != image_id:
         return f"its image {service.image} is another one now"
     return ""

@@ -22,8 +22,8 @@ from .binaries import Binaries, find_binaries, reachable_by
 from .plan import Action, Observed, ObservedService, ServiceState, Verb
 from .ports import is_free, taken_error
 from .process import LogLine, Processes, ProcessRecord, wait_until
-from .project import DATABASE, HOST, ROLE, Project, make_folder
-from .runtime import Finding
+from .project import DATABASE, HOST, ROLE, Place, Project, make_folder
+from .runtime import NEW_DATABASE, Finding
 from .spec import DATABASE_SERVICE, ServiceSpec, StackSpec
 from .user import ServiceUser, service_user
 
@@ -31,6 +31,7 @@ from .user import ServiceUser, service_user
 SHARED_HOME = Path("/var/lib/fastzero")
 EVIDENCE_LINES = 20
 GOING_BACK = 60  # seconds for a service to start that ran before
+STOPPING = 60  # seconds for a database to stop in good order
 LAST_GASP = 10  # seconds for a killed command's initdb to notice that nobody listens
 NO_PROCESS = 2**31 - 1  # beyond every system's largest pid
 STILL_IN_USE = "shared memory block"
@@ -51,13 +52,18 @@ class EmbeddedRuntime:
         self._replaced: dict[str, ServiceSpec] = {}  # as they were, to go back to
 
     def observe(self, spec: StackSpec) -> Observed:
-        return Observed({service.name: self._observe(service) for service in spec.services})
+        leftovers = (NEW_DATABASE,) if self._processes.recorded(NEW_DATABASE) else ()
+        return Observed({service.name: self._observe(service) for service in spec.services}, leftovers=leftovers)
 
     def apply(self, action: Action, spec: StackSpec, *, timeout: float, tell: Callable[[str], None]) -> None:
+        if action.verb is Verb.SWEEP:
+            self._abandon_place()
+            return
         service = spec.service(action.service)
         match action.verb:
             case Verb.CREATE if service.name == DATABASE_SERVICE:
-                self._initialise()
+                user = service_user()
+                self._initialise(self._place_data(user), user)
                 self._start(service, timeout)
             case Verb.CREATE | Verb.START:
                 self._start(service, timeout)
@@ -123,6 +129,37 @@ class EmbeddedRuntime:
         statement = f"ALTER ROLE {ROLE} PASSWORD '{password}'\n"
         _run(_single_user(self.binaries(), self._existing_data()), service_user(), statement)
 
+    def new_place(self, image: str) -> Place:
+        return Place(self.name, data=str(self._free_data_directory(service_user())))
+
+    def open_place(self, place: Place, service: ServiceSpec, timeout: float) -> None:
+        self._abandon_place()
+        data = Path(place.data)
+        self._initialise(data, service_user())
+        # What is written down of the process tells what there is to remove if it is left.
+        self._start_database(replace(service, name=NEW_DATABASE, variables={"data": place.data}), data, timeout)
+
+    def close_place(self, place: Place) -> None:
+        self._processes.stop(NEW_DATABASE, stop_signal=signal.SIGINT, timeout=STOPPING, forget=False)
+
+    def leave_place(self, place: Place, *, keep: bool) -> None:
+        self._processes.stop(NEW_DATABASE, stop_signal=signal.SIGINT, timeout=STOPPING)
+        if not keep:
+            self.discard(place)
+
+    def discard(self, place: Place) -> None:
+        data = Path(place.data)
+        _remove_unfinished(data)
+        if data.exists():
+            shutil.rmtree(data)
+
+    def _abandon_place(self) -> None:
+        """End a move that a killed command left: its data directory never came into service."""
+        record = self._processes.recorded(NEW_DATABASE)
+        if record:
+            left = Path(record.settings["data"])
+            self.leave_place(Place(self.name, data=str(left)), keep=left == self.data)
+
     def examine(self, spec: StackSpec) -> Iterator[Finding]:
         """The account and the binaries that PostgreSQL runs with, and what a killed initialisation left."""
         user = service_user()
@@ -145,7 +182,10 @@ class EmbeddedRuntime:
 
     def binaries(self) -> Binaries:
         """The PostgreSQL that this project's data needs."""
-        binaries = find_binaries(self._data_major())
+        return self._binaries_for(self.data)
+
+    def _binaries_for(self, data: Path | None) -> Binaries:
+        binaries = find_binaries(_major_of(data) if data else None)
         user = service_user()
         return reachable_by(binaries, user, SHARED_HOME) if user else binaries
 
@@ -172,15 +212,10 @@ class EmbeddedRuntime:
         return f"PostgreSQL {self._data_major()}" if service.name == DATABASE_SERVICE else f"fastzero {__version__}"
 
     def _data_major(self) -> int | None:
-        try:
-            return int((self.data / "PG_VERSION").read_text()) if self.data else None
-        except FileNotFoundError:
-            return None
+        return _major_of(self.data) if self.data else None
 
-    def _initialise(self) -> None:
+    def _initialise(self, data: Path, user: ServiceUser | None) -> None:
         """Make the data directory under another name and rename it once it is whole: it exists, or it does not."""
-        user = service_user()
-        data = self._place_data(user)
         _remove_unfinished(data)
         work = data.with_name(f".{data.name}.init-{secrets.token_hex(4)}")
         make_folder(work, 0o700)
@@ -197,7 +232,7 @@ class EmbeddedRuntime:
         if user:
             for path in (work, password_file):
                 os.chown(path, user.uid, user.gid)
-        binaries = self.binaries()
+        binaries = self._binaries_for(None)
         cluster = work / "cluster"
         _run(_initdb(binaries, cluster, password_file), user)
         _run(_single_user(binaries, cluster), user, f"CREATE DATABASE {DATABASE}\n")
@@ -209,10 +244,20 @@ class EmbeddedRuntime:
         if record.data:
             make_folder(Path(record.data).parent, 0o711)
             return Path(record.data)
-        data = place_for_data(self._project, "data", user)
-        make_folder(data.parent, 0o711)
+        data = self._free_data_directory(user)
         self._project.save(replace(record, data=str(data)))
         return data
+
+    def _free_data_directory(self, user: ServiceUser | None) -> Path:
+        """One that does not exist yet, where PostgreSQL's user can enter."""
+        make_folder(self._project.folder, 0o711)
+        unique = secrets.token_hex(4)
+        if user and not user.can_enter(self._project.folder):
+            data = SHARED_HOME / "clusters" / f"{self._project.name}-{unique}"
+            make_folder(data.parent, 0o711)
+            return data
+        data = self._project.folder / "data"
+        return data.with_name(f"data-{unique}") if data.exists() else data
 
     def _start(self, service: ServiceSpec, timeout: float) -> None:
         # The workers of a parent that was killed are a moment behind it.
@@ -220,13 +265,14 @@ class EmbeddedRuntime:
         if not wait_until(lambda: is_free(service.host, service.port), LAST_GASP if crashed else 0):
             raise taken_error(service.name, service.host, service.port)
         if service.name == DATABASE_SERVICE:
-            self._start_database(service, timeout)
+            self._start_database(service, self._existing_data(), timeout)
         else:
             self._launch(service, [sys.executable, "-m", "fastzero_cli", *service.command], None)
 
-    def _start_database(self, service: ServiceSpec, timeout: float) -> None:
+    def _start_database(self, service: ServiceSpec, data: Path, timeout: float) -> None:
         deadline = time.monotonic() + timeout
-        data, binaries, user = self._existing_data(), self.binaries(), service_user()
+        user = service_user()
+        binaries = self._binaries_for(data)
         _remove_unfinished(data)
         _disown_reused_pids(data)
         log = self._processes.log_file(service.name, "stderr")
@@ -295,19 +341,15 @@ class EmbeddedRuntime:
         self._processes.stop(service.name, stop_signal=stop_signal, timeout=service.stop_timeout)
 
     def _destroy(self) -> None:
-        if self.data is None:
-            return
-        _remove_unfinished(self.data)
-        if self.data.exists():
-            shutil.rmtree(self.data)
+        if self.data:
+            self.discard(Place(self.name, data=str(self.data)))
 
 
-def place_for_data(project: Project, name: str, user: ServiceUser | None) -> Path:
-    """Where a new data directory of a project's goes: into its folder, or where PostgreSQL's user gets to as well."""
-    make_folder(project.folder, 0o711)
-    if user and not user.can_enter(project.folder):
-        return SHARED_HOME / "clusters" / f"{project.name}-{secrets.token_hex(4)}"
-    return project.folder / name
+def _major_of(data: Path) -> int | None:
+    try:
+        return int((data / "PG_VERSION").read_text())
+    except FileNotFoundError:
+        return None
 
 
 def _initdb(binaries: Binaries, cluster: Path, password_file: Path) -> list[str]:

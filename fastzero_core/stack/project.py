@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -32,31 +32,43 @@ LOCK_NOTICE = 0.5  # seconds of waiting before it is worth a word
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a database is: a volume and the image that serves it, or the data directory of a local process."""
+
+    runtime: str
+    image: str = ""
+    volume: str = ""
+    data: str = ""
+
+    def __str__(self) -> str:
+        return f"volume {self.volume} of {self.image}" if self.volume else f"data directory {self.data}"
+
+
+@dataclass(frozen=True)
 class ProjectRecord:
-    """What the first `up` decided, and later ones keep."""
+    """What the first `up` decided, and later ones keep.
+
+    `image` and `volume` are set once the database has been moved into them. `kept` are the places that it was moved
+    from, the latest last: their data is as it was.
+    """
 
     runtime: str
     ports: dict[str, int] = field(default_factory=dict)
     data: str = ""
     initialised: bool = False  # whether the database has ever been ready
-    volume: str = ""  # the one that has the data, where it is not the first
-    image: str = ""  # the database's, where it is not of the major version that the settings name
-    previous: dict[str, str] = field(default_factory=dict)  # the place where the data was before it moved
+    image: str = ""
+    volume: str = ""
+    kept: tuple[Place, ...] = ()
 
-    @property
-    def place(self) -> dict[str, str]:
-        """Where the data is, and what it needs."""
-        return {"runtime": self.runtime, "data": self.data, "volume": self.volume, "image": self.image}
-
-    def moved(self, place: Mapping[str, str]) -> "ProjectRecord":
-        """The record once the data is at another place; the one before is remembered."""
+    def moved(self, before: Place, after: Place, kept: tuple[Place, ...]) -> "ProjectRecord":
+        """The same with the database at another place, and the one before kept."""
         return replace(
             self,
-            runtime=place["runtime"],
-            data=place["data"],
-            volume=place["volume"],
-            image=place["image"],
-            previous=self.place,
+            runtime=after.runtime,
+            image=after.image,
+            volume=after.volume,
+            data=after.data,
+            kept=(*kept, before),
         )
 
 
@@ -67,14 +79,13 @@ class Project:
         self.name = name
         self.home = home
         self.folder = home / "projects" / name
-        self.owner = name
-        """Whose the data is: this project's, but for one that fills a new place for another."""
 
     @property
     def record(self) -> ProjectRecord | None:
         """What was decided, or None before the first `up`."""
         try:
-            return ProjectRecord(**json.loads(_read(self.folder / "project.json")))
+            written = json.loads(_read(self.folder / "project.json"))
+            return ProjectRecord(**{**written, "kept": tuple(Place(**place) for place in written.get("kept", ()))})
         except FileNotFoundError:
             return None
 

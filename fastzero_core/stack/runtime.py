@@ -9,8 +9,10 @@ from typing import Protocol
 
 from .plan import Action, Observed
 from .process import LogLine
-from .spec import StackSpec
+from .project import Place
+from .spec import ServiceSpec, StackSpec
 
+NEW_DATABASE = "database-moving"  # what serves a database that is being moved to another place
 LOW_DISK = 500 * 2**20  # bytes; PostgreSQL keeps up to a gigabyte of write-ahead log
 
 
@@ -69,6 +71,21 @@ class Runtime(Protocol):
 
     def repair_password(self) -> None:
         """Give the running database's role the password that the project has; it may be stopped afterwards."""
+
+    def new_place(self, image: str) -> Place:
+        """A place that no database has been at. Nothing is made yet."""
+
+    def open_place(self, place: Place, service: ServiceSpec, timeout: float) -> None:
+        """Make an empty database there, and begin to serve it beside the project's own, as NEW_DATABASE."""
+
+    def close_place(self, place: Place) -> None:
+        """End what serves it, in good order. Until it is left, or in service, what sweeps up destroys it."""
+
+    def leave_place(self, place: Place, *, keep: bool) -> None:
+        """Remove what has served it; without `keep` nothing of the database is left either."""
+
+    def discard(self, place: Place) -> None:
+        """Destroy the data that is kept at a place, if it is there."""
 
     def examine(self, spec: StackSpec) -> Iterator[Finding]:
         """What there is to know of this runtime before it works. Changes nothing."""

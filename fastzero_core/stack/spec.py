@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import InvalidInputError
-from .project import DATABASE, HOST, ROLE, Project, ProjectRecord
+from .project import DATABASE, HOST, ROLE, Place
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -25,7 +25,8 @@ class ServiceSpec:
     """One service: what it runs, where it listens, how it is configured, which secrets it is handed, how it is stopped.
 
     `port` is the one on `host`, `container_port` the one inside a container. `base_image` is set where the image is
-    built from it. `configuration` are the server's own settings.
+    built from it, `volume` where a container has one. `configuration` are the server's own settings,
+    `workers` the processes that serve at once.
     """
 
     name: str
@@ -34,9 +35,11 @@ class ServiceSpec:
     container_port: int = 0
     image: str = ""
     base_image: str = ""
+    volume: str = ""
     configuration: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
+    workers: int = 1
     health_command: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     depends_on: tuple[str, ...] = ()
@@ -45,21 +48,21 @@ class ServiceSpec:
 
     def settings(self) -> dict[str, str]:
         """Everything whose change means that the service must be recreated, as flat text."""
-        image = {"image": self.image} if self.image else {}
-        command = {"command": " ".join(self.command)} if self.command else {}
-        return {"host": self.host, "port": str(self.port), **image, **command, **self.variables, **self.configuration}
+        made_of = {"image": self.image, "volume": self.volume, "command": " ".join(self.command)}
+        given = {name: value for name, value in made_of.items() if value}
+        return {"host": self.host, "port": str(self.port), **given, **self.variables, **self.configuration}
 
     def having(self, settings: Mapping[str, str]) -> Self:
-        """The service as it is when these are its `settings()`, image aside."""
-        own = ("host", "port", "image", "command")
-        rest = {name: value for name, value in settings.items() if name not in own}
+        """The local process as it is when these are its `settings()`."""
+        rest = {name: value for name, value in settings.items() if name not in ("host", "port", "command")}
+        is_server = self.name == DATABASE_SERVICE
         return replace(
             self,
             host=settings["host"],
             port=int(settings["port"]),
             command=tuple(settings.get("command", "").split()),
-            variables={name: value for name, value in rest.items() if name in self.variables},
-            configuration={name: value for name, value in rest.items() if name not in self.variables},
+            variables={} if is_server else rest,
+            configuration=rest if is_server else {},
         )
 
     @property
@@ -87,13 +90,26 @@ class StackSpec:
         return tuple(service.name for service in self.services)
 
 
-def stack_spec(settings: "Settings", ports: Mapping[str, int], *, app_image: str = "", app: bool = False) -> StackSpec:
+def stack_spec(
+    settings: "Settings",
+    ports: Mapping[str, int],
+    *,
+    app_image: str = "",
+    app: bool = False,
+    place: Place | None = None,
+) -> StackSpec:
     """The stack that the settings ask for, on the ports that the project was given.
 
-    With `app_image` its services are containers. Raises InvalidInputError for an image without a major version.
+    With `app_image` its services are containers. `place` is where the database was moved to, if it was.
+    Raises InvalidInputError for an image without a major version.
     """
-    in_containers = bool(app_image)
-    services = [_database(settings, ports[DATABASE_SERVICE], in_containers)]
+    port = ports[DATABASE_SERVICE]
+    if app_image:
+        image = place.image if place else settings.postgres_image
+        volume = place.volume if place else volume_name(settings.project)
+        services = [_database(settings, port, image, volume)]
+    else:
+        services = [_database(settings, port)]
     if app:
         services.append(_app(settings, ports, app_image))
     return StackSpec(settings.project, tuple(services))
@@ -117,24 +133,16 @@ def data_mount(major: int) -> str:
     return "/var/lib/postgresql" if major >= 18 else "/var/lib/postgresql/data"
 
 
-def image_of_major(image: str, major: int) -> str:
-    """The image of another major version: `postgres:18-alpine` for `postgres:17.2-alpine` and 18."""
-    repository, _, tag = image.partition("@")[0].rpartition(":")
-    variant = tag.partition("-")[2]
-    return f"{repository}:{major}" + (f"-{variant}" if variant else "")
+def with_major(image: str, major: int) -> str:
+    """`postgres:18-bookworm` for `postgres:17.5-bookworm` and 18. Raises InvalidInputError."""
+    major_of(image)
+    name, _, tag = image.partition("@")[0].rpartition(":")
+    return f"{name}:{re.sub('^[0-9]+([.][0-9]+)*', str(major), tag)}"
 
 
-def database_image(settings: "Settings", record: ProjectRecord) -> str:
-    """The one the settings name, unless the data was brought to another major version since."""
-    if not record.image or major_of(record.image) == major_of(settings.postgres_image):
-        return settings.postgres_image
-    return record.image
-
-
-def volume_of(project: Project) -> str:
-    """The volume that has a project's data."""
-    record = project.record
-    return (record.volume if record else "") or f"fastzero-{project.name}-{DATABASE_SERVICE}"
+def volume_name(project: str) -> str:
+    """The volume that a project's data is in, unless it was moved."""
+    return f"fastzero-{project}-{DATABASE_SERVICE}"
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
@@ -148,14 +156,15 @@ def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _database(settings: "Settings", port: int, in_containers: bool) -> ServiceSpec:
+def _database(settings: "Settings", port: int, image: str = "", volume: str = "") -> ServiceSpec:
     return ServiceSpec(
         name=DATABASE_SERVICE,
         port=port,
         container_port=DATABASE_PORT,
-        image=settings.postgres_image if in_containers else "",
+        image=image,
+        volume=volume,
         configuration=dict(settings.postgres_settings),
-        variables=_postgres_variables(settings.postgres_image) if in_containers else {},
+        variables=_postgres_variables(image) if image else {},
         health_command=("pg_isready", "-h", "127.0.0.1", "-U", ROLE, "-d", DATABASE),
         secrets=("database_password",),
         stop_signal="SIGINT",  # PostgreSQL's fast shutdown, which ends sessions and writes a checkpoint
@@ -183,15 +192,17 @@ def _app(settings: "Settings", ports: Mapping[str, int], image: str) -> ServiceS
     port = ports[APP_SERVICE]
     listen = ("--host", "0.0.0.0") if image else ("--host", HOST, "--port", str(port))  # noqa: S104 - in a container
     url = f"http://127.0.0.1:{APP_PORT}/readyz"
+    # Inside their own network the database's port never changes.
+    database = {} if image else {"FASTZERO_DATABASE_PORT": str(ports[DATABASE_SERVICE])}
     return ServiceSpec(
         name=APP_SERVICE,
         port=port,
         container_port=APP_PORT,
         image=image,
         base_image=settings.python_image if image else "",
-        # Inside their own network the database's port never changes.
-        variables={} if image else {"FASTZERO_DATABASE_PORT": str(ports[DATABASE_SERVICE])},
+        variables={**database, **settings.app_variables()},
         command=("serve", *listen, "--workers", str(settings.workers)),
+        workers=settings.workers,
         health_command=("python", "-c", f"import urllib.request; urllib.request.urlopen({url!r}, timeout=2)"),
         secrets=("database_url", "secret_key"),
         depends_on=(DATABASE_SERVICE,),

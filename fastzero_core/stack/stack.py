@@ -1,5 +1,6 @@
 """Stack: observe, plan, apply, wait. What the command line and library users call."""
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,11 +10,10 @@ from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import (
     DatabaseLoginError,
-    ImageError,
     InvalidInputError,
     NotAllowedError,
     PortTakenError,
@@ -23,21 +23,32 @@ from ..errors import (
 )
 from ..revisions import head_revision
 from ..settings import Settings, load_settings
-from . import plan, ports, probe, relocation
+from . import plan, ports, probe
 from .plan import Action, Observed, ObservedService, ServiceState, Verb
 from .process import LogLine
-from .project import DATABASE, HOST, ROLE, SECRETS, Project, ProjectRecord, project_of, projects, url
-from .relocation import Moved
-from .runtime import Finding, Runtime
-from .spec import APP_SERVICE, DATABASE_SERVICE, DEFAULT_PORTS, ServiceSpec, StackSpec, database_image, stack_spec
+from .project import DATABASE, HOST, ROLE, SECRETS, Place, Project, ProjectRecord, project_of, projects, url
+from .runtime import NEW_DATABASE, Finding, Runtime
+from .spec import (
+    APP_SERVICE,
+    DATABASE_SERVICE,
+    DEFAULT_PORTS,
+    ServiceSpec,
+    StackSpec,
+    major_of,
+    stack_spec,
+    volume_name,
+    with_major,
+)
 
 if TYPE_CHECKING:
     from ..backup.restore import Restored, Verified
     from ..backup.shelf import Backup
     from ..backup.target import Listener as Tell
+    from ..backup.target import Target
 
 ALL_SERVICES = (DATABASE_SERVICE, APP_SERVICE)
 RUNTIMES = ("embedded", "docker")
+PLACES_FROM = 55432  # the first port that a database may have while it is being moved
 PORT_RACES = 5  # how often a port may be lost between the check and the start
 POLL = 0.05  # seconds between two probes
 PATIENCE = 10  # seconds for a process that runs and does not answer, before it is started anew
@@ -122,7 +133,6 @@ class Stack:
         timeout = timeout or self.settings.timeout
         asked = self._asked_ports(port, app_port)
         with self.project.lock(timeout, self._notice):
-            relocation.discard(self.project, self._spec_of_record)
             before = self._recorded_ports()
             for _ in range(PORT_RACES):
                 spec = self._decide(runtime, asked, self._services(app))
@@ -163,13 +173,10 @@ class Stack:
             record = self.project.record
             if record is None:
                 return []  # another command took it down meanwhile
-            relocation.discard(self.project, self._spec_of_record)
             spec = self._spec_of(record, self._ports(record, {}, ALL_SERVICES), ALL_SERVICES)
-            actions = plan.plan_down(self._runtime.observe(spec), volumes=volumes)
-            self._apply(actions, spec, timeout)
-            self._runtime.finish_down()
+            actions = self._take_down(spec, timeout, volumes=volumes)
             if volumes:
-                relocation.destroy_previous(self.project, spec)
+                self._discard_kept(record)
                 self.project.remove()
             return actions
 
@@ -200,74 +207,6 @@ class Stack:
 
         return compose_yaml(self._spec(), self.project)
 
-    def backup(self, archive: Path | None = None, *, name: str | None = None, tell: "Tell | None" = None) -> "Backup":
-        """Back the database up to a file, else to the project's backups, there under `name` or the time.
-
-        A database that is stopped is started for it, and stopped again. `tell` hears of progress.
-        """
-        from ..backup import dump, shelf
-        from ..backup.target import silent, target_of_project
-
-        target = target_of_project(self.project)
-        path = archive or shelf.new_path(target.folder, target.database, name)
-        with self._database_running("it is backed up"):
-            dump.backup(target, path, tell=tell or silent)
-        return shelf.described(path)
-
-    def verify(self, archive: Path | str, *, tell: "Tell | None" = None) -> "Verified":
-        """Prove that a backup, a file or one of the project's by name, can be restored. Raises DamagedBackupError."""
-        from ..backup import restore, shelf
-        from ..backup.target import silent, target_of_project
-
-        target = target_of_project(self.project)
-        with self._database_running("a backup is tried on it"):
-            return restore.verify(target, shelf.find(target.folder, str(archive)), tell=tell or silent)
-
-    def restore(self, archive: Path | str, *, upgrade: bool = False, tell: "Tell | None" = None) -> "Restored":
-        """Put a backup into service; the database before is kept. With `upgrade` an older schema is migrated."""
-        from ..backup import restore, shelf
-        from ..backup.target import silent, target_of_project
-
-        target = target_of_project(self.project)
-        with self._database_running("a backup is restored to it"):
-            path = shelf.find(target.folder, str(archive))
-            return restore.restore(target, path, upgrade=upgrade, tell=tell or silent)
-
-    def upgrade(self, major: int, *, timeout: float | None = None, tell: "Tell | None" = None) -> Moved:
-        """Bring the data to another major version of PostgreSQL; the old volume is kept. For the docker runtime.
-
-        Until all is there and compared the old one serves, and only writing waits. Nothing is pulled.
-        Raises InvalidInputError, ImageError, BackupMismatchError, and what `up` does.
-        """
-        with self.project.lock(timeout or self.settings.timeout, self._notice):
-            place = relocation.upgraded(self._record(), self.settings, self.project, major)
-            return self._relocate(place, timeout, tell)
-
-    def move(self, runtime: str, *, timeout: float | None = None, tell: "Tell | None" = None) -> Moved:
-        """Bring the data, and with it the project, to another runtime; the old place is kept. Raises as `upgrade`."""
-        if runtime not in RUNTIMES:
-            raise InvalidInputError(f"runtime {runtime!r} is not one of {', '.join(RUNTIMES)}", field="runtime")
-        with self.project.lock(timeout or self.settings.timeout, self._notice):
-            place = relocation.moved(self._record(), self.settings, self.project, runtime)
-            return self._relocate(place, timeout, tell)
-
-    def go_back(self, *, timeout: float | None = None) -> Moved:
-        """Take the place into service again that the last `upgrade` or `move` left, with what was in it then.
-
-        Raises InvalidInputError if there is none.
-        """
-        timeout = timeout or self.settings.timeout
-        with self.project.lock(timeout, self._notice):
-            relocation.discard(self.project, self._spec_of_record)
-            record = self._record()
-            if not record.previous:
-                raise InvalidInputError(f"project {self.project.name} has not moved", field="rollback")
-            running = self.running()
-            self._stop_all(timeout)
-            self.project.save(record.moved(record.previous))
-            self._start_again(running, timeout)
-            return relocation.described(self.project)
-
     def repair_password(self, *, timeout: float | None = None) -> bool:
         """Give the database's role the password that the project has. Returns whether it had another.
 
@@ -290,6 +229,124 @@ class Stack:
         wanted = self._services(None)
         spec = self._spec_of(record, self._ports(record, {}, wanted), wanted)
         return self._runtime_of(record).examine(spec)
+
+    # -- care of the database ----------------------------------------------------------------------------------
+
+    def backup(self, file: Path | None = None, *, name: str | None = None, tell: "Tell | None" = None) -> "Backup":
+        """Write a backup to `file`, or to the project's backups under `name` or the time. Returns what lies there.
+
+        A database that is stopped is started for it, and stopped again. `tell` hears how far it is.
+        Raises as `fastzero_core.backup.dump.backup` does.
+        """
+        from ..backup import dump, shelf
+
+        target = self._target()
+        path = file or shelf.new_path(target.folder, target.database, name)
+        with self._database_running("it is backed up"):
+            dump.backup(target, path, **_telling(tell))
+        return shelf.described(path)
+
+    def verify(self, backup: str | Path, *, tell: "Tell | None" = None) -> "Verified":
+        """Prove that a backup, a file or one of the project's by its name, can be restored.
+
+        Raises as `fastzero_core.backup.restore.verify` does.
+        """
+        from ..backup import restore, shelf
+
+        target = self._target()
+        archive = shelf.find(target.folder, str(backup))
+        with self._database_running("a backup is tried on it"):
+            return restore.verify(target, archive, **_telling(tell))
+
+    def restore(self, backup: str | Path, *, upgrade: bool = False, tell: "Tell | None" = None) -> "Restored":
+        """Put what a backup holds into service; the database before it is kept. With `upgrade` migrate an older one.
+
+        Raises as `fastzero_core.backup.restore.restore` does.
+        """
+        from ..backup import restore, shelf
+
+        target = self._target()
+        archive = shelf.find(target.folder, str(backup))
+        with self._database_running("a backup is restored to it"):
+            return restore.restore(target, archive, upgrade=upgrade, **_telling(tell))
+
+    def _target(self) -> "Target":
+        from ..backup.target import service_target
+
+        return service_target(self.project, self._record().runtime, DATABASE_SERVICE, self.database_url)
+
+    # -- the database at another place -------------------------------------------------------------------------
+
+    def upgrade(self, major: int, *, timeout: float | None = None, tell: "Tell | None" = None) -> Place:
+        """Bring the database to a newer major version of PostgreSQL, in a volume of its own; the one before is kept.
+
+        Its content is dumped, restored and compared; while that goes on, it can be read but not written. `tell` hears
+        how far it is. Returns where the database was. Raises InvalidInputError unless it runs in containers and
+        `major` is newer; what fails before the end leaves everything as it was.
+        """
+        timeout = timeout or self.settings.timeout
+        with self.project.lock(timeout, self._notice):
+            record = self._record()
+            if record.runtime != "docker":
+                raise InvalidInputError(
+                    f"project {self.project.name} runs {record.runtime}: its PostgreSQL is the one that is installed",
+                    field="to",
+                    hint="Move it into containers first: fastzero db move --to docker",
+                )
+            image = self._place(record).image
+            if major <= major_of(image):
+                raise InvalidInputError(f"the database is of PostgreSQL {major_of(image)} already", field="to")
+            wanted = self.settings.postgres_image
+            new = wanted if major_of(wanted) == major else with_major(image, major)
+            return self._relocate("docker", new, timeout, tell)
+
+    def roll_back_upgrade(self, *, timeout: float | None = None) -> Place:
+        """Go back to the database as it was before the last `upgrade`, in its volume. Returns where it was until now.
+
+        What was written since stays in the volume that is left, which is kept. Raises InvalidInputError.
+        """
+        timeout = timeout or self.settings.timeout
+        with self.project.lock(timeout, self._notice):
+            record, last = self._record(), self.kept_before_upgrade
+            before = self._place(record)
+            self._take_down(self._spec(), timeout)
+            self.project.save(record.moved(before, last, record.kept[:-1]))
+            self._converge(self._spec(), timeout)
+            return before
+
+    @property
+    def kept_before_upgrade(self) -> Place:
+        """Where `roll_back_upgrade` would go back to. Raises InvalidInputError if that is nowhere."""
+        record = self._record()
+        if not record.kept or {record.runtime, record.kept[-1].runtime} != {"docker"}:
+            raise InvalidInputError("there is no upgrade to go back from", field="rollback")
+        return record.kept[-1]
+
+    def move(self, runtime: str, *, timeout: float | None = None, tell: "Tell | None" = None) -> Place:
+        """Bring the project to the other runtime with all of its data, as `upgrade` does; the place before is kept.
+
+        Raises InvalidInputError for an unknown runtime, or the one that it has.
+        """
+        timeout = timeout or self.settings.timeout
+        with self.project.lock(timeout, self._notice):
+            record = self._record()
+            if self._choose_runtime(runtime) == record.runtime:
+                raise InvalidInputError(f"project {self.project.name} runs {runtime} already", field="to")
+            return self._relocate(runtime, self.settings.postgres_image, timeout, tell)
+
+    @property
+    def kept(self) -> tuple[Place, ...]:
+        """The places that the database was moved from, the latest last: their data is as it was."""
+        record = self.project.record
+        return record.kept if record else ()
+
+    def discard_kept(self, *, timeout: float | None = None) -> tuple[Place, ...]:
+        """Destroy the data at those places. Returns them."""
+        with self.project.lock(timeout or self.settings.timeout, self._notice):
+            record = self._record()
+            self._discard_kept(record)
+            self.project.save(replace(record, kept=()))
+            return record.kept
 
     # -- questions ---------------------------------------------------------------------------------------------
 
@@ -357,88 +414,6 @@ class Stack:
         if self._started_here:
             self.down()
 
-    # -- care --------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _database_running(self, cause: str) -> Iterator[None]:
-        """Have the database run for one block, and rest again behind it if it did before."""
-        timeout = self.settings.timeout
-        spec = self._database_spec(self._record())
-        if self._runtime.observe(spec).service(DATABASE_SERVICE).state is ServiceState.ABSENT:
-            raise self._no_stack()
-        with self._stopped_again(spec, timeout):
-            self._ensure_running(spec, timeout, cause)
-            self._wait(timeout, spec.service(DATABASE_SERVICE).port)
-            yield
-
-    @contextmanager
-    def _stopped_again(self, spec: StackSpec, timeout: float) -> Iterator[None]:
-        was_stopped = self._runtime.observe(spec).service(DATABASE_SERVICE).state is ServiceState.STOPPED
-        try:
-            yield
-        finally:
-            if was_stopped:
-                stop = Action(Verb.STOP, DATABASE_SERVICE, "it was stopped before")
-                self._runtime.apply(stop, spec, timeout=timeout, tell=self._notice)
-                self._runtime.finish_down()
-
-    def _relocate(self, place: Mapping[str, str], timeout: float | None, tell: "Tell | None") -> Moved:
-        """Fill a new place, stop all, and write down that the data is there: that one write decides."""
-        from ..backup.target import silent
-
-        timeout = timeout or self.settings.timeout
-        relocation.discard(self.project, self._spec_of_record)
-        record = self._record()
-        self._prepare_images(record.moved(place), timeout)
-        running = self.running()
-        try:
-            with self._database_running("its data moves"), relocation.frozen(self.project):
-                relocation.fill(self.project, record.moved(place), self._spec_of_record, timeout, tell or silent)
-                self._stop_all(timeout)
-                self.project.save(record.moved(place))
-        finally:
-            relocation.discard(self.project, self._spec_of_record)
-            self._start_again(running, timeout)
-        return relocation.described(self.project)
-
-    def _prepare_images(self, record: ProjectRecord, timeout: float) -> None:
-        """Build what the new place needs and is not here. Raises ImageError for what would have to be pulled."""
-        runtime = make_runtime(record.runtime, self.project)
-        spec = self._spec_of(record, self._ports(record, {}, self._services(None)), self._services(None))
-        for action in plan.plan_images(spec, runtime.observe(spec)):
-            if action.verb is Verb.PULL:
-                image = spec.service(action.service).image
-                raise ImageError(f"image {image} is not here", hint=f"Nothing was changed. Get it: docker pull {image}")
-            runtime.apply(action, spec, timeout=timeout, tell=self._notice)
-
-    def _stop_all(self, timeout: float) -> None:
-        record = self._record()
-        spec = self._spec_of(record, self._ports(record, {}, ALL_SERVICES), ALL_SERVICES)
-        self._apply(plan.plan_down(self._runtime.observe(spec), volumes=False), spec, timeout)
-        self._runtime.finish_down()
-
-    def _start_again(self, running: set[str], timeout: float) -> None:
-        """Bring back into service what ran, wherever the record says that the data is."""
-        if DATABASE_SERVICE not in running:
-            return
-        wanted = ALL_SERVICES if APP_SERVICE in running else (DATABASE_SERVICE,)
-        record = self._record()
-        self._converge(self._spec_of(record, self._ports(record, {}, wanted), wanted), timeout, keep=True)
-
-    def _record(self) -> ProjectRecord:
-        record = self.project.record
-        if record is None:
-            raise self._no_stack()
-        return record
-
-    def _database_spec(self, record: ProjectRecord) -> StackSpec:
-        services = (DATABASE_SERVICE,)
-        return self._spec_of(record, self._ports(record, {}, services), services)
-
-    def _spec_of_record(self, record: ProjectRecord) -> StackSpec:
-        """The database alone, on the port that the record has."""
-        return self._spec_of(record, record.ports, (DATABASE_SERVICE,))
-
     # -- decisions ---------------------------------------------------------------------------------------------
 
     @property
@@ -450,7 +425,7 @@ class Stack:
 
     def _runtime_of(self, record: ProjectRecord) -> Runtime:
         if self._made is None or self._made.name != record.runtime:
-            self._made = make_runtime(record.runtime, self.project)
+            self._made = _make_runtime(record.runtime, self.project)
         return self._made
 
     def _decide(self, runtime: str | None, asked: Mapping[str, int], wanted: tuple[str, ...]) -> StackSpec:
@@ -517,11 +492,14 @@ class Stack:
 
     def _spec(self) -> StackSpec:
         """The stack as the record has it, whatever of it runs."""
-        record = self.project.record
-        if record is None or not record.ports:
-            raise self._no_stack()
+        record = self._record()
         wanted = self._services(None)
         return self._spec_of(record, self._ports(record, {}, wanted), wanted)
+
+    def _database_spec(self, record: ProjectRecord) -> StackSpec:
+        """The database alone, as the record has it."""
+        services = (DATABASE_SERVICE,)
+        return self._spec_of(record, self._ports(record, {}, services), services)
 
     def _no_stack(self) -> ProjectNotFoundError:
         return ProjectNotFoundError(f"project {self.project.name} has no stack yet")
@@ -532,13 +510,28 @@ class Stack:
         return ALL_SERVICES if wants_app else (DATABASE_SERVICE,)
 
     def _spec_of(self, record: ProjectRecord, chosen: Mapping[str, int], wanted: tuple[str, ...]) -> StackSpec:
-        app_image = ""
-        if record.runtime == "docker":
-            from .image import image_name
+        app = APP_SERVICE in wanted
+        if record.runtime != "docker":
+            return stack_spec(self.settings, chosen, app=app)
+        from .image import image_name
 
-            app_image = image_name(self.settings.python_image)
-        settings = self.settings.model_copy(update={"postgres_image": database_image(self.settings, record)})
-        return stack_spec(settings, chosen, app_image=app_image, app=APP_SERVICE in wanted)
+        app_image = image_name(self.settings.python_image)
+        return stack_spec(self.settings, chosen, app_image=app_image, app=app, place=self._place(record))
+
+    def _place(self, record: ProjectRecord) -> Place:
+        """Where the database is. The setting for its image may still be the one from before an upgrade."""
+        if record.runtime != "docker":
+            return Place(record.runtime, data=record.data)
+        image = self.settings.postgres_image
+        if record.image and image in {place.image for place in record.kept}:
+            image = record.image
+        return Place(record.runtime, image=image, volume=record.volume or volume_name(self.project.name))
+
+    def _record(self) -> ProjectRecord:
+        record = self.project.record
+        if record is None or not record.ports:
+            raise self._no_stack()
+        return record
 
     def _named(self, spec: StackSpec, service: str | None) -> tuple[str, ...]:
         if service is not None and service not in spec.names:
@@ -599,8 +592,16 @@ class Stack:
         self._runtime.settle()
         return any(action.verb in (Verb.CREATE, Verb.START) for action in actions)
 
-    def _apply(self, actions: list[Action], spec: StackSpec, timeout: float, done: list[Action] | None = None) -> None:
+    def _apply(
+        self,
+        actions: list[Action],
+        spec: StackSpec,
+        timeout: float,
+        done: list[Action] | None = None,
+        runtime: Runtime | None = None,
+    ) -> None:
         """Do the actions in their order, and note in `done` those that have begun."""
+        runtime = runtime or self._runtime
         if any(action.verb is Verb.CREATE for action in actions):
             # initdb keeps one core busy for a second; Alembic takes that long to import.
             threading.Thread(target=import_module, args=("alembic.command",), daemon=True).start()
@@ -612,8 +613,80 @@ class Stack:
             if action.verb is Verb.MIGRATE:
                 self._migrate(timeout)
             else:
-                self._runtime.apply(action, spec, timeout=timeout, tell=self._notice)
+                runtime.apply(action, spec, timeout=timeout, tell=self._notice)
             self._tell(StackEvent(action.cause, action, time.monotonic() - began))
+
+    def _take_down(self, spec: StackSpec, timeout: float, *, volumes: bool = False, sweep: bool = True) -> list[Action]:
+        observed = self._runtime.observe(spec)
+        actions = plan.plan_down(observed if sweep else replace(observed, leftovers=()), volumes=volumes)
+        self._apply(actions, spec, timeout)
+        self._runtime.finish_down()
+        return actions
+
+    def _relocate(self, runtime: str, image: str, timeout: float, tell: "Tell | None") -> Place:
+        """Bring the database to a new place: dump, restore beside it, compare, stop, write down, start.
+
+        The record decides which of the two is in service. Before it is written the one that serves is stopped, after it
+        the new one is started: whenever this is killed, the next `up` starts the one that has everything.
+        """
+        from ..backup import content, dump, restore
+        from ..backup.server import other_databases
+        from ..backup.target import service_target
+
+        self._converge(self._spec(), timeout)
+        record = self._record()
+        before, to = self._place(record), _make_runtime(runtime, self.project)
+        place = to.new_place(image)
+        moved = record.moved(before, place, record.kept)
+        spec = self._spec_of(moved, record.ports, self._services(None))
+        self._apply(plan.plan_images(spec, to.observe(spec)), spec, timeout, runtime=to)
+        others = other_databases(self.database_url)
+        if others:
+            self._notice(f"only database {DATABASE} moves; {', '.join(others)} stays in the {before}")
+        work = self.project.folder / "moving"
+        shutil.rmtree(work, ignore_errors=True)  # of one that was killed
+        try:
+            with content.writes_held(self.database_url):
+                archive = work / "database.dump"
+                dump.backup(self._target(), archive, **_telling(tell))
+                with self._open(to, place, spec, timeout) as address:
+                    target = service_target(self.project, runtime, NEW_DATABASE, address)
+                    restore.restore_into_empty(target, archive, **_telling(tell))
+                self._take_down(self._spec(), timeout, sweep=False)
+            self.project.save(moved)
+            to.leave_place(place, keep=True)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        self._converge(spec, timeout)
+        return before
+
+    @contextmanager
+    def _open(self, runtime: Runtime, place: Place, spec: StackSpec, timeout: float) -> Iterator[str]:
+        """The URL of an empty database at a new place, served for one block; nothing of it is left if that fails."""
+        try:
+            port = self._open_on_a_free_port(runtime, place, spec.service(DATABASE_SERVICE), timeout)
+            self._wait(timeout, port, NEW_DATABASE, runtime=runtime)
+            yield url(self.project.secret("database_password"), port)
+        except BaseException:
+            runtime.leave_place(place, keep=False)
+            raise
+        runtime.close_place(place)
+
+    def _open_on_a_free_port(self, runtime: Runtime, place: Place, service: ServiceSpec, timeout: float) -> int:
+        taken = set(self._recorded_ports().values())
+        for _ in range(PORT_RACES):
+            port = ports.next_free(HOST, PLACES_FROM, taken)
+            try:
+                runtime.open_place(place, replace(service, port=port), timeout)
+                return port
+            except PortTakenError:
+                runtime.leave_place(place, keep=False)
+                taken.add(port)
+        raise PortTakenError("every port tried was taken before the database could have it", hint="Try again")
+
+    def _discard_kept(self, record: ProjectRecord) -> None:
+        for place in record.kept:
+            _make_runtime(place.runtime, self.project).discard(place)
 
     def _starts_over(self, error: BaseException, spec: StackSpec) -> bool:
         """Whether the database failed on data that no `up` has ever seen ready: then nothing is lost by a new start."""
@@ -651,8 +724,17 @@ class Stack:
                 raise self._failure(APP_SERVICE, f"is not ready: {reason}")
             time.sleep(POLL)
 
-    def _wait(self, timeout: float, port: int, *, give_up_early: bool = False) -> str | None:
+    def _wait(
+        self,
+        timeout: float,
+        port: int,
+        service: str = DATABASE_SERVICE,
+        *,
+        runtime: Runtime | None = None,
+        give_up_early: bool = False,
+    ) -> str | None:
         """The schema's revision as soon as the database answers. Raises what it answers instead, or UnhealthyError."""
+        runtime = runtime or self._runtime
         began = time.monotonic()
         while True:
             try:
@@ -661,35 +743,58 @@ class Stack:
                 error.hint = "The database was made with another password than the project has: fastzero doctor --fix"
                 raise
             except UnavailableError as error:
-                if not self._runtime.is_alive(DATABASE_SERVICE):
-                    raise self._failure(DATABASE_SERVICE, "ended before it answered") from error
+                if not runtime.is_alive(service):
+                    raise self._failure(service, "ended before it answered", runtime) from error
                 waited = time.monotonic() - began
                 recovering = any(word in error.message for word in RECOVERING)
-                hopeless = self._runtime.unfinished and "does not exist" in error.message
+                hopeless = runtime.unfinished and "does not exist" in error.message
                 if waited > timeout or hopeless or (give_up_early and waited > PATIENCE and not recovering):
-                    raise self._failure(DATABASE_SERVICE, f"does not answer: {error.message}") from error
+                    raise self._failure(service, f"does not answer: {error.message}", runtime) from error
             time.sleep(POLL)
 
-    def _failure(self, service: str, what: str) -> UnhealthyError:
+    def _failure(self, service: str, what: str, runtime: Runtime | None = None) -> UnhealthyError:
         return UnhealthyError(
             f"{service} {what}",
             hint=f"The whole log: fastzero logs {service} -p {self.project.name}",
-            evidence=self._runtime.evidence(service),
+            evidence=(runtime or self._runtime).evidence(service),
         )
 
     def _repair_password(self, spec: StackSpec, timeout: float) -> bool:
         port = spec.service(DATABASE_SERVICE).port
-        self._ensure_running(spec, timeout)
+        self._ensure_running(spec, timeout, "its password is looked at")
         try:
             self._wait(timeout, port)
         except DatabaseLoginError:
             self._runtime.repair_password()
-            self._ensure_running(spec, timeout)
+            self._ensure_running(spec, timeout, "its password was set")
             self._wait(timeout, port)
             return True
         return False
 
-    def _ensure_running(self, spec: StackSpec, timeout: float, cause: str = "its password is looked at") -> None:
+    @contextmanager
+    def _database_running(self, cause: str) -> Iterator[None]:
+        """Have the database run for one block, and rest again behind it if it did before."""
+        timeout = self.settings.timeout
+        spec = self._database_spec(self._record())
+        if self._runtime.observe(spec).service(DATABASE_SERVICE).state is ServiceState.ABSENT:
+            raise self._no_stack()
+        with self._stopped_again(spec, timeout):
+            self._ensure_running(spec, timeout, cause)
+            self._wait(timeout, spec.service(DATABASE_SERVICE).port)
+            yield
+
+    @contextmanager
+    def _stopped_again(self, spec: StackSpec, timeout: float) -> Iterator[None]:
+        was_stopped = self._runtime.observe(spec).service(DATABASE_SERVICE).state is ServiceState.STOPPED
+        try:
+            yield
+        finally:
+            if was_stopped:
+                stop = Action(Verb.STOP, DATABASE_SERVICE, "it was stopped before")
+                self._runtime.apply(stop, spec, timeout=timeout, tell=self._notice)
+                self._runtime.finish_down()
+
+    def _ensure_running(self, spec: StackSpec, timeout: float, cause: str) -> None:
         if not self._runtime.is_alive(DATABASE_SERVICE):
             start = Action(Verb.START, DATABASE_SERVICE, cause)
             self._runtime.apply(start, spec, timeout=timeout, tell=self._notice)
@@ -724,6 +829,10 @@ class Stack:
         self._tell(StackEvent(text))
 
 
+def _telling(tell: "Tell | None") -> dict[str, Any]:
+    return {"tell": tell} if tell else {}
+
+
 def _has_no_excuse(spec: StackSpec, observed: Observed) -> bool:
     """Whether the app has all it needs to be ready, and will not be made anew anyway."""
     settled = observed.service(APP_SERVICE).config_hash == spec.service(APP_SERVICE).config_hash
@@ -742,7 +851,7 @@ def _ask_app(app: ObservedService, patience: float) -> ObservedService:
     return app
 
 
-def make_runtime(name: str, project: Project) -> Runtime:
+def _make_runtime(name: str, project: Project) -> Runtime:
     if name == "docker":
         from .docker import DockerRuntime
 

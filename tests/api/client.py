@@ -1,5 +1,6 @@
 """A client of the app over HTTP, as plain as can be: what it sends and gets is what goes over the wire."""
 
+import asyncio
 import http.client
 import json
 import secrets
@@ -44,15 +45,22 @@ class Account:
 class Client:
     """Requests to one app, each on a connection of its own."""
 
-    def __init__(self, port: int, app: FastAPI | None = None) -> None:
+    def __init__(self, port: int, app: FastAPI | None = None, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self.port = port
         self._app = app
+        self._loop = loop
 
     @property
     def app(self) -> FastAPI:
         """The app itself, where it runs in this process."""
         assert self._app is not None
         return self._app
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that serves, where it runs in this process."""
+        assert self._loop is not None
+        return self._loop
 
     def request(
         self,

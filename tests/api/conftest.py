@@ -68,7 +68,8 @@ def served(url: str, **settings: Any) -> Iterator[Client]:
     thread.start()
     try:
         assert wait_until(lambda: server.started, PATIENCE)
-        yield Client(server.servers[0].sockets[0].getsockname()[1], app)
+        (listening,) = server.servers
+        yield Client(listening.sockets[0].getsockname()[1], app, listening.get_loop())
     finally:
         server.should_exit = True
         thread.join()

@@ -16,6 +16,7 @@ from fastzero_core.stack.user import service_user
 from fastzero_core.tables import todos
 from fastzero_core.todos import Todos
 
+from .api import api, endurance, logins
 from .care import KIB_A_UNIT, PEAK_MEMORY, care
 from .containers import containers
 from .ground import Ground, Side, free_port
@@ -231,4 +232,7 @@ BENCHMARKS: dict[str, Callable[[Ground, bool], Iterator[Comparison]]] = {
     "memory": memory,
     "care": care,
     "containers": containers,
+    "api": api,
+    "logins": logins,
+    "endurance": endurance,
 }

@@ -75,7 +75,7 @@ class Ground:
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("FASTZERO_", "XDG_")) and name != "DATABASE_URL"
+            if not name.startswith(("FASTZERO_", "XDG_")) and name not in ("DATABASE_URL", "SECRET_KEY")
         }
         return {
             **kept,
@@ -122,6 +122,11 @@ class Ground:
     def neighbour(self) -> Side:
         """A user with a hundred todos, in the database of the one who has very many."""
         return self._side("neighbour", self.many.url, FEW)
+
+    @cached_property
+    def ten(self) -> Side:
+        """A user with ten todos, in the database of the one who has very many."""
+        return self._side("ten", self.many.url, RARE)
 
     @cached_property
     def several(self) -> Side:

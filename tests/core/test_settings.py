@@ -160,3 +160,38 @@ def test_what_others_write_into_the_files_is_ignored() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(pydantic.ValidationError):
         load_settings().project = "other"
+
+
+def test_the_names_that_containers_use_have_no_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_KEY", "k" * 40)
+    monkeypatch.setenv("ALGORITHM", "HS384")
+    monkeypatch.setenv("ACCESS_TOKEN_EXPIRE_MINUTES", "7")
+    settings = load_settings()
+    assert settings.secret_key is not None
+    assert settings.secret_key.get_secret_value() == "k" * 40
+    assert (settings.algorithm, settings.access_token_expire_minutes) == ("HS384", 7)
+    assert "kkk" not in str(origins())
+
+
+@pytest.mark.parametrize("text", ["https://a.example,https://b.example", " https://a.example , https://b.example,"])
+def test_origins_are_separated_by_commas(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTZERO_CORS_ORIGINS", text)
+    assert load_settings().cors_origins == ["https://a.example", "https://b.example"]
+
+
+def test_what_the_app_is_handed_makes_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = {
+        "algorithm": "HS512",
+        "session_hours": 1.5,
+        "pool_size": 3,
+        "docs": False,
+        "metrics": False,
+        "cors_origins": ["https://a.example"],
+        "log": "json",
+        "argon2_time": 4,
+    }
+    variables = load_settings(**changed).app_variables()
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert {name: getattr(load_settings(), name) for name in changed} == changed
+    assert load_settings().app_variables() == variables

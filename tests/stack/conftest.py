@@ -33,7 +33,6 @@ from fastzero_core.stack.project import Project, make_folder, projects
 from fastzero_core.stack.spec import DEFAULT_PORTS, stack_spec
 from fastzero_core.stack.stack import Listener
 from fastzero_core.stack.user import ServiceUser, service_user
-from fastzero_core.testing import session_folder
 
 RunPython = Callable[..., subprocess.Popen[str]]
 WorkingOn = Callable[[Path], list[psutil.Process]]
@@ -80,7 +79,7 @@ def any_free_port() -> int:
 @contextmanager
 def new_home() -> Iterator[Path]:
     """A home for more than one test."""
-    home = Path(tempfile.mkdtemp(dir=session_folder()))
+    home = Path(tempfile.mkdtemp(dir=os.environ["_FASTZERO_TEST_SESSION"]))
     home.chmod(0o755)
     yield home
     end_all(home)
@@ -237,22 +236,17 @@ class Contained:
         return bool(self.engine.networks.list(names=[self.name("")[:-1]]))
 
     def remove(self) -> None:
-        prefix = self.name("")[:-1]
-        for container in self.engine.containers.list(all=True, filters={"name": prefix}, ignore_removed=True):
+        for container in self.engine.containers.list(all=True, filters={"name": self.name("")}, ignore_removed=True):
             container.remove(force=True, v=True)
-        for network in self.engine.networks.list(names=[prefix]):
+        for network in self.engine.networks.list(names=[self.name("")[:-1]]):
             network.remove()
-        for volume in self.volumes():
+        for volume in self.engine.volumes.list(filters={"name": self.name("database")}):
             volume.remove(force=True)
-
-    def volumes(self) -> list[Any]:
-        """Its volumes, those kept from before a move included."""
-        return list(self.engine.volumes.list(filters={"label": f"fastzero.project={self.project}"}))
 
 
 @contextmanager
 def new_project(engine: Any) -> Iterator[Contained]:
-    home = Path(tempfile.mkdtemp(dir=session_folder()))
+    home = Path(tempfile.mkdtemp(dir=os.environ["_FASTZERO_TEST_SESSION"]))
     home.chmod(0o755)
     ports = {"database_port": any_free_port(), "app_port": any_free_port()}
     contained = Contained(engine, home, f"test-{secrets.token_hex(6)}", ports)
@@ -275,7 +269,7 @@ def engine() -> Iterator[Any]:
 def app_image(engine: Any) -> str:
     """The app's image, built once whichever worker comes first."""
     base = load_settings().python_image
-    with FileLock(session_folder() / "image.lock"), new_project(engine) as project:
+    with FileLock(Path(os.environ["_FASTZERO_TEST_SESSION"]) / "image.lock"), new_project(engine) as project:
         stack = project.stack(app=True)
         spec = stack_spec(stack.settings, {"database": 1, "app": 1}, app_image=image.image_name(base), app=True)
         if not engine.images.list(name=spec.service("app").image):

@@ -175,5 +175,26 @@ def test_a_service_is_made_again_from_the_settings_that_were_written_down(servic
     before = stack_spec(settings, {"database": 1, "app": 2}, app=True).service(service)
     after = stack_spec(load_settings(), {"database": 3, "app": 4}, app=True).service(service)
 
-    assert after != before
-    assert after.having(before.settings()) == before
+    again = after.having(before.settings())
+    assert after.settings() != before.settings()
+    assert (again.settings(), again.variables, again.configuration) == (
+        before.settings(),
+        before.variables,
+        before.configuration,
+    )
+
+
+@pytest.mark.parametrize("image", ["", "fastzero-app:1"])
+def test_what_the_app_goes_by_is_handed_to_it_if_it_is_not_the_default(image: str) -> None:
+    settings = load_settings(docs=False, cors_origins=["https://a.example", "https://b.example"], session_hours=24)
+    app = stack_spec(settings, {"database": 1, "app": 2}, app_image=image, app=True).service("app")
+
+    handed = {name: value for name, value in app.variables.items() if name != "FASTZERO_DATABASE_PORT"}
+    assert handed == {"FASTZERO_DOCS": "False", "FASTZERO_CORS_ORIGINS": "https://a.example,https://b.example"}
+
+
+def test_no_secret_is_among_what_the_app_is_handed() -> None:
+    settings = load_settings(secret_key="a secret that is long enough for that")
+    app = stack_spec(settings, {"database": 1, "app": 2}, app_image="fastzero-app:1", app=True).service("app")
+
+    assert "SECRET_KEY" not in app.settings()

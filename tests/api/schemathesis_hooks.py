@@ -1,0 +1,30 @@
+"""What Schemathesis is told before it runs: where tokens come from. It logs out as it goes, and deletes accounts."""
+
+import os
+from typing import Any
+
+import schemathesis
+
+from tests.api.client import Account, Client
+
+TOKEN_SECONDS = 1  # until the next one: the one before may have been voided
+
+
+@schemathesis.auth(refresh_interval=TOKEN_SECONDS)
+class OneUser:
+    """The same user for as long as it is there, so that what was made by one request is there for the next."""
+
+    def __init__(self) -> None:
+        self._client = Client(int(os.environ["API_PORT"]))
+        self._account: Account | None = None
+
+    def get(self, case: Any, context: Any) -> str:
+        if self._account is not None:
+            answer = self._client.log_in(self._account.username)
+            if answer.status == 200:
+                return str(answer.json["access_token"])
+        self._account = self._client.sign_up()
+        return self._account.token
+
+    def set(self, case: Any, data: str, context: Any) -> None:
+        case.headers = {**(case.headers or {}), "Authorization": f"Bearer {data}"}

@@ -1,0 +1,255 @@
+"""A database that is away, silent, busy or killed: a bounded 503, and then service as before."""
+
+import select
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import psutil
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from fastzero_core import Stack, load_settings
+from fastzero_core.models import Identity
+from fastzero_core.stack.process import wait_until
+from fastzero_core.tokens import Tokens
+
+from .client import Answer, Client
+from .conftest import SECRET_KEY, ServeApp, free_port, served
+
+AT_MOST = 5  # seconds until the answer
+NOBODY = "postgresql://nobody:a-secret@127.0.0.1:{port}/nothing"
+TOKEN = Tokens(SECRET_KEY).issue(Identity(1, 0))
+REQUESTS: list[tuple[str, str]] = [
+    ("GET", "/todos/"),
+    ("POST", "/todos/"),
+    ("GET", "/users/"),
+    ("POST", "/auth/token"),
+    ("POST", "/auth/logout"),
+]
+
+
+def ask(api: Client, method: str, path: str, token: str = TOKEN) -> Answer:
+    """Any request of the table, with what it needs; it is answered in time."""
+    began = time.monotonic()
+    form = {"username": "ana", "password": "correct horse"} if path == "/auth/token" else None
+    body = {"title": "Write"} if (method, path) == ("POST", "/todos/") else None
+    answer = api.request(method, path, token=token, form=form, json_body=body)
+    assert time.monotonic() - began < AT_MOST, (method, path)
+    return answer
+
+
+def is_unavailable(answer: Answer) -> bool:
+    return answer.status == 503 and answer.headers["retry-after"] == "1" and isinstance(answer.detail, str)
+
+
+@pytest.mark.parametrize(("method", "path"), REQUESTS)
+def test_a_database_that_is_away_is_a_503_that_tells_nothing_of_it(method: str, path: str, serve_app: ServeApp) -> None:
+    answer = ask(serve_app(NOBODY.format(port=free_port())), method, path)
+    assert is_unavailable(answer)
+    assert "nobody" not in answer.text
+    assert "127.0.0.1" not in answer.text
+
+
+@pytest.mark.parametrize(("method", "path"), REQUESTS)
+def test_a_database_without_the_schema_is_a_503(
+    method: str, path: str, serve_app: ServeApp, empty_database_url: str
+) -> None:
+    assert is_unavailable(ask(serve_app(empty_database_url), method, path))
+
+
+@pytest.mark.slow
+def test_a_database_that_accepts_and_says_nothing_is_a_503_in_time(serve_app: ServeApp) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        api = serve_app(NOBODY.format(port=silent.getsockname()[1]), pool_size=1)
+        threads = [_Asking(api, "GET", "/todos/") for _ in range(6)]
+        assert all(is_unavailable(thread.answer()) for thread in threads)
+
+
+class _Asking(threading.Thread):
+    """A request that is under way while others are."""
+
+    def __init__(self, api: Client, method: str, path: str, token: str = TOKEN) -> None:
+        super().__init__()
+        self._request = (api, method, path, token)
+        self._answer: Answer | None = None
+        self.start()
+
+    def run(self) -> None:
+        self._answer = ask(*self._request)
+
+    def answer(self) -> Answer:
+        self.join()
+        assert self._answer is not None, "it was not answered in time"
+        return self._answer
+
+
+@pytest.fixture
+def lock(database_url: str) -> Iterator[psycopg.Connection]:
+    """Keeps everybody from the todos until it is released."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute("LOCK TABLE todos")
+        yield connection
+
+
+@pytest.mark.slow
+def test_a_busy_database_and_a_full_pool_are_503s_in_time(
+    serve_app: ServeApp, database_url: str, lock: psycopg.Connection
+) -> None:
+    api = serve_app(database_url, pool_size=2)
+    threads = [_Asking(api, "GET", "/todos/") for _ in range(8)]
+    assert all(is_unavailable(thread.answer()) for thread in threads)
+    assert api.get("/healthz").status == 200
+    lock.rollback()
+    assert ask(api, "GET", "/todos/").status == 401  # it is nobody's token, which only the database knows
+
+
+def test_connections_that_the_server_ended_are_replaced_unnoticed(serve_app: ServeApp, database_url: str) -> None:
+    api = serve_app(database_url)
+    ana = api.sign_up()
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        others = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        assert connection.execute(others).fetchall()
+        connection.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM ({others}) AS others")
+    assert api.get("/todos/", ana.token).status == 200
+
+
+class _Proxy:
+    """A way to the database that can become a black hole: what is sent is taken, and nothing comes back."""
+
+    def __init__(self, url: str) -> None:
+        target = make_url(url)
+        self._target = (target.host or "", target.port or 0)
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = target.set(host="127.0.0.1", port=self._server.getsockname()[1]).render_as_string(False)
+        self.is_black_hole = False
+        self._ended = False
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        ways: dict[socket.socket, socket.socket] = {}
+        while not self._ended:
+            for ready in select.select([self._server, *ways], [], [], 0.05)[0]:
+                if ready is self._server:
+                    near, far = self._server.accept()[0], socket.create_connection(self._target)
+                    ways |= {near: far, far: near}
+                elif ready in ways and not self._hand_on(ready, ways[ready]):
+                    for end in (ways.pop(ready), ready):
+                        ways.pop(end, None)
+                        end.close()
+        for end in ways:
+            end.close()
+
+    def _hand_on(self, source: socket.socket, target: socket.socket) -> bool:
+        with suppress(OSError):
+            data = source.recv(65536)
+            if data and not self.is_black_hole:
+                target.sendall(data)
+            return bool(data)
+        return False
+
+    def end(self) -> None:
+        self._ended = True
+        self._thread.join()
+        self._server.close()
+
+
+@contextmanager
+def proxy_to(url: str) -> Iterator[_Proxy]:
+    proxy = _Proxy(url)
+    try:
+        yield proxy
+    finally:
+        proxy.end()
+
+
+@pytest.mark.slow
+def test_a_network_that_swallows_everything_is_a_503_in_time_and_service_comes_back(
+    serve_app: ServeApp, database_url: str
+) -> None:
+    with proxy_to(database_url) as proxy:
+        api = serve_app(proxy.url, pool_size=2)
+        ana = api.sign_up()
+        proxy.is_black_hole = True
+        threads = [_Asking(api, "GET", "/todos/", ana.token) for _ in range(6)]
+        assert all(is_unavailable(thread.answer()) for thread in threads)
+        proxy.is_black_hole = False
+        assert wait_until(lambda: api.get("/todos/", ana.token).status == 200, 10)
+
+
+@pytest.fixture
+def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    settings = load_settings(project="faults", runtime="embedded", app=False, database_port=free_port())
+    stack = Stack(settings).up()
+    yield stack
+    stack.down(volumes=True)
+
+
+@pytest.mark.slow
+def test_a_database_killed_under_load_is_503s_and_no_acknowledged_todo_is_lost(stack: Stack) -> None:
+    with served(stack.database_url) as api:
+        ana = api.sign_up()
+        ledger, statuses, over = _Ledger(), set[int](), threading.Event()
+
+        def write(worker: int) -> None:
+            number = 0
+            while not over.is_set():
+                number += 1
+                title = f"{worker}-{number}"
+                began = time.monotonic()
+                answer = api.post("/todos/", {"title": title}, ana.token)
+                assert time.monotonic() - began < AT_MOST
+                statuses.add(answer.status)
+                ledger.write(title, answer.status)
+
+        writers = [threading.Thread(target=write, args=(worker,)) for worker in range(4)]
+        for writer in writers:
+            writer.start()
+        for _ in range(2):
+            before = ledger.acknowledged_count
+            assert wait_until(lambda before=before: ledger.acknowledged_count > before + 20, 10)
+            _kill(stack)
+            assert wait_until(lambda: 503 in statuses, 10)
+            stack.up()
+        before = ledger.acknowledged_count
+        assert wait_until(lambda: ledger.acknowledged_count > before + 20, 10)
+        over.set()
+        for writer in writers:
+            writer.join()
+        assert statuses == {201, 503}
+        with psycopg.connect(stack.database_url) as connection:
+            kept = [title for (title,) in connection.execute("SELECT title FROM todos")]
+        assert len(kept) == len(set(kept))
+        assert ledger.acknowledged <= set(kept) <= ledger.tried
+
+
+class _Ledger:
+    """What was tried, and what of it was acknowledged."""
+
+    def __init__(self) -> None:
+        self.tried: set[str] = set()
+        self.acknowledged: set[str] = set()
+
+    @property
+    def acknowledged_count(self) -> int:
+        return len(self.acknowledged)
+
+    def write(self, title: str, status: int) -> None:
+        self.tried.add(title)
+        if status == 201:
+            self.acknowledged.add(title)
+
+
+def _kill(stack: Stack) -> None:
+    (database,) = [service for service in stack.status() if service.service == "database"]
+    assert database.pid
+    server = psutil.Process(database.pid)
+    for process in (server, *server.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGKILL)
+    psutil.wait_procs([server], timeout=10)

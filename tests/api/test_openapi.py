@@ -1,0 +1,72 @@
+"""The OpenAPI document is the whole truth: of requests made from it, none finds an answer that it does not describe.
+
+All checks, in all phases. FASTZERO_EXAMPLES says how many examples an operation; `poe contract` takes 2,000.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .client import Account, Client
+from .conftest import ServeApp
+
+CHECKOUT = Path(__file__).parents[2]
+EXAMPLES = os.environ.get("FASTZERO_EXAMPLES", "10")
+
+
+@pytest.mark.slow
+def test_no_answer_is_another_than_described(serve_app: ServeApp, database_url: str, folder: Path) -> None:
+    api = serve_app(database_url)
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{api.port}/openapi.json"),
+            *("--checks", "all", "--max-examples", EXAMPLES, "--workers", "1", "--no-color"),
+        ],
+        cwd=folder,
+        env={
+            **os.environ,
+            "API_PORT": str(api.port),
+            "SCHEMATHESIS_HOOKS": "tests.api.schemathesis_hooks",
+            "PYTHONPATH": str(CHECKOUT),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout
+    assert "Test cases:" in run.stdout
+
+
+def test_every_path_of_the_contract_is_described_once(api: Client) -> None:
+    document = api.get("/openapi.json").json
+    operations = {f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item}
+    assert operations == {
+        "GET /",
+        "POST /users/",
+        "GET /users/",
+        "GET /users/{id}",
+        "PUT /users/{id}",
+        "DELETE /users/{id}",
+        "POST /auth/token",
+        "POST /auth/refresh_token",
+        "POST /auth/logout",
+        "POST /todos/",
+        "GET /todos/",
+        "POST /todos/bulk",
+        "GET /todos/{id}",
+        "PATCH /todos/{id}",
+        "DELETE /todos/{id}",
+        "GET /healthz",
+        "GET /readyz",
+        "GET /metrics",
+    }
+
+
+def test_what_needs_a_token_says_so(api: Client, ana: Account) -> None:
+    document = api.get("/openapi.json").json
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            asked = api.request(method.upper(), path.format(id=1))
+            assert ("security" in operation) == (asked.status == 401), (method, path)

@@ -1,0 +1,153 @@
+"""Logins that fail: who waits for how long, however many ask at once."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import psycopg
+import pytest
+from sqlalchemy import Engine
+
+from fastzero_core import FastZero, database
+from fastzero_core.errors import LoginThrottledError
+from fastzero_core.logins import FREE_FAILURES, LONGEST_WAIT
+from fastzero_core.passwords import PasswordHash
+
+NAMES = ["ana", "nobody"]
+
+
+@pytest.fixture
+def engine(database_url: str) -> Engine:
+    with FastZero(database_url) as fz:
+        fz.users.add("ana", email="ana@example.com", password="correct horse")
+    return database.create_engine(database_url)
+
+
+def fail(engine: Engine, name: str) -> int:
+    """A login with a wrong password; returns the seconds it has to wait, 0 where it was looked at."""
+    try:
+        with FastZero(engine) as fz:
+            fz.logins.fail(fz.logins.begin(name))
+    except LoginThrottledError as error:
+        return error.retry_after
+    return 0
+
+
+def skip_time(other: psycopg.Connection, seconds: float) -> None:
+    """As if so much time had passed since."""
+    interval = f"{seconds} seconds"
+    other.execute(
+        """
+        UPDATE login_failures
+        SET failed_at = failed_at - %(by)s::interval, blocked_until = blocked_until - %(by)s::interval
+        """,
+        {"by": interval},
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_waits_double_behind_five_failures_up_to_five_minutes(
+    name: str, engine: Engine, other: psycopg.Connection
+) -> None:
+    assert [fail(engine, name) for _ in range(FREE_FAILURES)] == [0] * 5
+    waits = []
+    for _ in range(11):
+        waits.append(fail(engine, name))
+        skip_time(other, waits[-1])
+        assert fail(engine, name) == 0
+    assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+    assert max(waits) == LONGEST_WAIT
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_asking_while_waiting_makes_the_wait_no_longer(name: str, engine: Engine) -> None:
+    for _ in range(FREE_FAILURES):
+        fail(engine, name)
+    assert {fail(engine, name) for _ in range(20)} == {1}
+
+
+def test_name_and_address_are_one_account(engine: Engine) -> None:
+    for name in ("ana", "ana@example.com", "ANA", "Ana@Example.com", "ana"):
+        assert fail(engine, name) == 0
+    assert fail(engine, "ana@example.com") == 1
+
+
+def test_a_success_ends_the_row(engine: Engine) -> None:
+    for _ in range(FREE_FAILURES - 1):
+        fail(engine, "ana")
+    with FastZero(engine) as fz:
+        fz.logins.succeed(fz.logins.begin("ana"))
+    assert [fail(engine, "ana") for _ in range(FREE_FAILURES)] == [0] * 5
+
+
+def test_a_right_password_waits_as_well(engine: Engine) -> None:
+    with FastZero(engine) as fz:
+        early = fz.logins.begin("ana")
+    for _ in range(FREE_FAILURES):
+        fail(engine, "ana")
+    with FastZero(engine) as fz, pytest.raises(LoginThrottledError):
+        fz.logins.begin("ana")
+    with FastZero(engine) as fz, pytest.raises(LoginThrottledError):
+        fz.logins.succeed(early)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_of_many_guesses_at_once_five_are_looked_at(name: str, engine: Engine) -> None:
+    at_once = 20
+    together = Barrier(at_once)
+
+    def guess(_: int) -> int:
+        with FastZero(engine) as fz:
+            attempt = fz.logins.begin(name)
+        together.wait()
+        try:
+            with FastZero(engine) as fz:
+                fz.logins.fail(attempt)
+        except LoginThrottledError as error:
+            return error.retry_after
+        return 0
+
+    with ThreadPoolExecutor(at_once) as threads:
+        waits = sorted(threads.map(guess, range(at_once)))
+    assert waits == [0] * FREE_FAILURES + [1] * (at_once - FREE_FAILURES)
+
+
+def test_failures_of_an_hour_ago_do_not_count(engine: Engine, other: psycopg.Connection) -> None:
+    for _ in range(FREE_FAILURES):
+        fail(engine, "ana")
+    skip_time(other, 3601)
+    assert [fail(engine, "ana") for _ in range(FREE_FAILURES)] == [0] * 5
+
+
+def test_rows_that_are_forgotten_go_as_others_come(engine: Engine, other: psycopg.Connection) -> None:
+    for number in range(10):
+        fail(engine, f"nobody-{number}")
+    skip_time(other, 3601)
+    for number in range(10):
+        fail(engine, f"somebody-{number}")
+    (count,) = other.execute("SELECT count(*) FROM login_failures").fetchone() or (None,)
+    assert count == 10
+
+
+def test_a_hash_is_upgraded_only_where_it_is_the_one_that_was_verified(
+    engine: Engine, other: psycopg.Connection
+) -> None:
+    with FastZero(engine) as fz:
+        attempt = fz.logins.begin("ana")
+    with FastZero(engine) as fz:
+        fz.users.set_password("ana", "another horse")
+    with FastZero(engine) as fz:
+        fz.logins.succeed(attempt, PasswordHash("of the old password"))
+    (kept,) = other.execute("SELECT password_hash FROM users").fetchone() or ("",)
+    assert kept.startswith("$argon2id$")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800", "x" * 100_000, "1", "", "%"])
+def test_any_name_is_one_that_may_not_be_there(name: str, engine: Engine) -> None:
+    with FastZero(engine) as fz:
+        assert fz.logins.begin(name).identity is None
+
+
+def test_neither_the_password_nor_the_name_is_kept(engine: Engine, other: psycopg.Connection) -> None:
+    fail(engine, "my-secret-typed-as-a-name")
+    (row,) = other.execute("SELECT login_failures::text FROM login_failures").fetchone() or ("",)
+    assert "secret" not in row

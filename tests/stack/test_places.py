@@ -1,0 +1,305 @@
+"""A database that moves, to a newer PostgreSQL or to the other runtime, loses nothing that was acknowledged."""
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from fastzero_core import FastZero, FastZeroError, Stack
+from fastzero_core.errors import ConflictError, ImageError, InvalidInputError
+from fastzero_core.stack.plan import ServiceState
+
+from .conftest import Contained, RunPython, add_user, users_of
+
+pytestmark = pytest.mark.docker
+
+OLD, NEW = "postgres:17", "postgres:18"
+
+KILLED_AT = """
+import os, signal, sys
+from fastzero_core import Stack
+at = sys.argv[3]
+def die_at(step):
+    if step == at:
+        os.kill(os.getpid(), signal.SIGKILL)
+stack = Stack(on_event=lambda event: die_at(event.action.verb.value if event.action else ""))
+getattr(stack, sys.argv[1])({"18": 18}.get(sys.argv[2], sys.argv[2]), tell=lambda progress: die_at(progress.step))
+"""
+
+
+@pytest.fixture
+def old(contained: Contained) -> Stack:
+    """A project of PostgreSQL 17 with a row."""
+    stack = contained.stack(postgres_image=OLD).up()
+    add_user(stack)
+    return stack
+
+
+@pytest.fixture
+def local(contained: Contained) -> Iterator[Stack]:
+    """A project of local processes with a row, which may become one of containers."""
+    stack = contained.stack(runtime="embedded").up()
+    add_user(stack)
+    yield stack
+    stack.down(volumes=True)
+
+
+def major_of(stack: Stack) -> int:
+    with FastZero(stack.database_url) as fz:
+        return int(fz.users._connection.exec_driver_sql("SHOW server_version_num").scalar_one()) // 10_000
+
+
+def volumes_of(contained: Contained) -> set[str]:
+    filters = {"label": f"fastzero.project={contained.project}"}
+    return {volume.name for volume in contained.engine.volumes.list(filters=filters)}
+
+
+# -- to a newer PostgreSQL -------------------------------------------------------------------------------------
+
+
+def test_an_upgraded_database_has_its_rows_and_new_ones_get_fresh_ids(old: Stack) -> None:
+    left = old.upgrade(18)
+
+    assert (major_of(old), users_of(old)) == (18, ["ana"])
+    with FastZero(old.database_url) as fz:
+        assert fz.users.add("bob", email="bob@example.com", password="correct horse").id == 2
+    assert old.kept == (left,)
+    assert (left.image, left.volume) == (OLD, f"fastzero-{old.project.name}-database")
+
+
+@pytest.mark.parametrize("image", [OLD, NEW])
+def test_after_an_upgrade_up_has_nothing_to_do_whichever_image_is_set(
+    contained: Contained, old: Stack, image: str
+) -> None:
+    old.upgrade(18)
+
+    assert contained.stack(postgres_image=image).plan() == []
+
+
+def test_a_rollback_brings_the_old_volume_back_and_the_upgrade_can_be_made_again(old: Stack) -> None:
+    old.upgrade(18)
+    add_user(old, "bob")
+
+    old.roll_back_upgrade()
+    assert (major_of(old), users_of(old)) == (17, ["ana"])
+
+    add_user(old, "eva")
+    old.upgrade(18)
+    assert (major_of(old), users_of(old)) == (18, ["ana", "eva"])
+
+
+def test_what_was_kept_goes_with_the_project_or_when_it_is_told_to(contained: Contained, old: Stack) -> None:
+    old.upgrade(18)
+    old.roll_back_upgrade()
+    assert len(volumes_of(contained)) == 2
+
+    assert [place.image for place in old.discard_kept()] == [NEW]
+    assert len(volumes_of(contained)) == 1
+
+    old.upgrade(18)
+    old.down(volumes=True)
+    assert volumes_of(contained) == set()
+
+
+def test_what_is_written_while_it_moves_is_there_afterwards_or_was_refused(old: Stack) -> None:
+    acknowledged: list[str] = []
+    over = threading.Event()
+
+    def write() -> None:
+        while not over.is_set():
+            name = f"u{len(acknowledged)}"
+            with suppress(FastZeroError):
+                with FastZero(old.database_url) as fz:
+                    fz.users.add(name, email=f"{name}@example.com", password="correct horse")
+                acknowledged.append(name)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        old.upgrade(18)
+    finally:
+        over.set()
+        writer.join()
+
+    assert len(acknowledged) > 1
+    assert set(acknowledged) <= set(users_of(old))
+
+
+def test_an_image_that_cannot_be_had_changes_nothing(old: Stack) -> None:
+    with pytest.raises(ImageError):
+        old.upgrade(29)
+
+    assert (major_of(old), users_of(old), old.kept) == (17, ["ana"], ())
+
+
+def test_a_moved_volume_that_is_gone_is_never_replaced_by_an_empty_one(contained: Contained, old: Stack) -> None:
+    old.upgrade(18)
+    old.down()
+    record = old.project.record
+    assert record is not None
+    contained.engine.volumes.get(record.volume).remove()
+
+    with pytest.raises(ConflictError, match="is gone"):
+        old.up()
+
+    old.roll_back_upgrade()
+    assert users_of(old) == ["ana"]
+
+
+@pytest.mark.parametrize("major", [16, 17])
+def test_an_upgrade_goes_forward_only(old: Stack, major: int) -> None:
+    with pytest.raises(InvalidInputError, match="is of PostgreSQL 17 already"):
+        old.upgrade(major)
+
+
+def test_without_an_upgrade_there_is_nothing_to_go_back_to(old: Stack) -> None:
+    with pytest.raises(InvalidInputError, match="no upgrade to go back from"):
+        old.roll_back_upgrade()
+
+
+# -- to the other runtime --------------------------------------------------------------------------------------
+
+
+def test_a_project_moves_into_containers_and_back_with_everything(contained: Contained, local: Stack) -> None:
+    record = local.project.record
+    assert record is not None
+
+    local.move("docker")
+    add_user(local, "bob")
+    assert (local.status()[0].version, users_of(local)) == (NEW, ["ana", "bob"])
+    assert contained.stack().plan() == []
+
+    local.move("embedded")
+    add_user(local, "eva")
+    assert (local.status()[0].version, users_of(local)) == ("PostgreSQL 18", ["ana", "bob", "eva"])
+    assert contained.services() == set()
+    assert [place.runtime for place in local.kept] == ["embedded", "docker"]
+    assert local.project.record is not None
+    assert local.project.record.ports == record.ports
+
+
+def test_a_move_takes_the_app_along(contained: Contained) -> None:
+    stack = contained.stack(runtime="embedded", app=True).up()
+    try:
+        stack.move("docker")
+        assert {service.state for service in stack.status()} == {ServiceState.RUNNING}
+        assert contained.services() == {"database", "app"}
+    finally:
+        stack.down(volumes=True)
+
+
+def test_a_move_to_where_it_is_is_refused(old: Stack) -> None:
+    with pytest.raises(InvalidInputError, match="runs docker already"):
+        old.move("docker")
+
+
+def test_local_processes_have_no_other_postgres_to_upgrade_to(local: Stack) -> None:
+    with pytest.raises(InvalidInputError, match="runs embedded") as refused:
+        local.upgrade(18)
+
+    assert "db move --to docker" in refused.value.hint
+
+
+# -- from the shell --------------------------------------------------------------------------------------------
+
+
+def fastzero(contained: Contained, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fastzero_cli", *words]
+    return subprocess.run(
+        command, env=contained.environment(**environment), stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+
+
+def test_the_commands_say_what_is_kept_and_how_to_get_back(contained: Contained, old: Stack) -> None:
+    upgraded = fastzero(contained, "db", "upgrade", "--to", "18", postgres_image=OLD)
+    assert upgraded.returncode == 0, upgraded.stderr
+    assert upgraded.stdout.split("\t")[:4:3] == ["database", NEW]
+    way_back = f"fastzero db upgrade --rollback -p {contained.project}"
+    assert f"Kept: volume {contained.name('database')} of {OLD}. To get back: {way_back}" in upgraded.stderr
+
+    unasked = fastzero(contained, "db", "upgrade", "--rollback", postgres_image=OLD)
+    assert (unasked.returncode, major_of(old)) == (2, 18)
+    back = fastzero(contained, "db", "upgrade", "--rollback", "--yes", postgres_image=OLD)
+    assert (back.returncode, major_of(old)) == (0, 17)
+
+
+@pytest.mark.parametrize("words", [("upgrade",), ("upgrade", "--to", "18", "--rollback"), ("move", "--to", "nowhere")])
+def test_a_command_that_cannot_be_meant_is_refused(contained: Contained, old: Stack, words: tuple[str, ...]) -> None:
+    assert fastzero(contained, "db", *words).returncode == 2
+
+
+def test_another_database_than_the_stack_s_is_not_moved(
+    contained: Contained, old: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", old.database_url)
+
+    refused = fastzero(contained, "db", "upgrade", "--to", "18", postgres_image=OLD)
+
+    assert (refused.returncode, major_of(old)) == (2, 17)
+
+
+# -- killed ----------------------------------------------------------------------------------------------------
+
+STEPS = ["dump", "restore", "compare", "stop", "start"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+def test_an_upgrade_that_was_killed_leaves_all_rows_in_service_and_can_be_run_again(
+    step: str, contained: Contained, old: Stack, run_python: RunPython
+) -> None:
+    kill(run_python, contained.environment(postgres_image=OLD), "upgrade", "18", step)
+
+    old.up()
+    assert users_of(old) == ["ana"]
+
+    if major_of(old) == 17:
+        old.upgrade(18)
+    assert (major_of(old), users_of(old)) == (18, ["ana"])
+    assert contained.services() == {"database"}
+    assert len(volumes_of(contained)) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+def test_a_move_that_was_killed_leaves_all_rows_in_service_and_can_be_run_again(
+    step: str, contained: Contained, local: Stack, run_python: RunPython
+) -> None:
+    for runtime in ("docker", "embedded"):
+        kill(run_python, contained.environment(), "move", runtime, step)
+
+        local.up()
+        assert users_of(local) == ["ana"]
+
+        record = local.project.record
+        assert record is not None
+        if record.runtime != runtime:
+            local.move(runtime)
+        assert users_of(local) == ["ana"]
+
+
+def kill(run_python: RunPython, environment: dict[str, Any], *arguments: str) -> None:
+    killed = run_python(KILLED_AT, *arguments, env=environment)
+    said, _ = killed.communicate()
+    assert killed.returncode == -signal.SIGKILL, said
+
+
+# -- care, from Python -----------------------------------------------------------------------------------------
+
+
+def test_a_stack_is_backed_up_verified_and_restored(old: Stack) -> None:
+    steps: list[str] = []
+    backup = old.backup(name="early", tell=lambda progress: steps.append(progress.step))
+    add_user(old, "bob")
+
+    assert old.verify(backup.file).rows == old.verify("early").rows == backup.rows
+    restored = old.restore("early")
+
+    assert users_of(old) == ["ana"]
+    assert restored.kept is not None
+    assert "dump" in steps
