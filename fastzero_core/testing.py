@@ -42,6 +42,7 @@ THROW_AWAY = {
     "full_page_writes": "off",
     "max_connections": "200",
     "autovacuum": "off",
+    "shared_buffers": "16MB",  # each database made or dropped goes through all of them
 }
 _OUTER = pytest.StashKey[str | None]()
 _CHOSEN = pytest.StashKey[str]()

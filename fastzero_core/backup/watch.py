@@ -10,7 +10,7 @@ from sqlalchemy import text
 from .. import database
 from .target import Listener, Progress, silent
 
-EVERY = 0.2  # seconds
+EVERY = 0.1  # seconds
 _COPIED = text("SELECT relid, tuples_processed FROM pg_stat_progress_copy WHERE datname = current_database()")
 _ESTIMATED = text("SELECT sum(reltuples) FROM pg_class WHERE relkind = 'r' AND oid >= 16384 AND reltuples > 0")
 
@@ -37,6 +37,8 @@ def _watch(url: str, step: str, total: int | None, tell: Listener, over: threadi
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         expected = total or int(connection.execute(_ESTIMATED).scalar_one() or 0)
         while not over.wait(EVERY):
-            for table, rows in connection.execute(_COPIED):
+            at_work = connection.execute(_COPIED).all()
+            for table, rows in at_work:
                 copied[table] = rows
-            tell(Progress(step, sum(copied.values()), expected or None, "rows"))
+            # Between tables, and while indexes are built, there is nothing to count.
+            tell(Progress(step, sum(copied.values()), expected or None, "rows") if at_work else Progress(step))

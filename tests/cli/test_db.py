@@ -328,3 +328,20 @@ def test_a_rehearsal_that_fails_changes_nothing(fastzero: Run, ana: User, pendin
     fastzero("todo", "add", "not a number")
     assert fastzero("migrate", "up", "--rehearse").code != 0
     assert records(fastzero("migrate", "status", "-o", "json"))["current"] == HEAD
+
+
+# -- at a terminal ---------------------------------------------------------------------------------------------
+
+
+def test_a_terminal_sees_how_far_a_restore_is(fastzero: Run, ana: User, sql: Callable[[str], None]) -> None:
+    sql("INSERT INTO todos (user_id, title) SELECT id, md5(n::text) FROM users, generate_series(1, 50000) n")
+    fastzero("db", "backup", "--name", "one")
+    with Terminal("db", "restore", "one", "--yes", "--no-backup") as terminal:
+        terminal.wait_for("… check ━")
+        terminal.wait_for("… restore")
+        terminal.wait_for("… compare")
+        assert terminal.end().code == 0
+
+
+def test_elsewhere_nothing_is_said_of_the_way(ana: User) -> None:
+    assert script("db", "backup", "--name", "one").err == ""
