@@ -11,4 +11,5 @@ content       counts and hashes, by which two databases are compared
 server        databases as whole things: made like another, swapped, kept
 programs      pg_dump, pg_restore and psql of this machine; container: those of a container
 files         whole or not there
+watch         how far they are
 """

@@ -19,6 +19,7 @@ from . import content
 from .files import new_file, writing
 from .manifest import Content, Manifest, manifest_path, with_archive
 from .target import Listener, Progress, Target, silent
+from .watch import copied_rows
 
 # Of pg_dump's own level 6 it takes half the time, for a file that is a tenth larger; every pg_restore reads it.
 COMPRESSION = "3"
@@ -58,9 +59,7 @@ def write_backup(target: Target, file: BinaryIO, *, tell: Listener = silent) -> 
         digest.update(chunk)
         file.write(chunk)
         size += len(chunk)
-        tell(Progress("dump", size, unit="bytes"))
 
-    tell(Progress("dump", unit="bytes"))
     with _snapshot(target.url) as (connection, snapshot), _counting(connection) as counted:
         programs = target.programs(snapshot.major)
         arguments = (
@@ -70,8 +69,9 @@ def write_backup(target: Target, file: BinaryIO, *, tell: Listener = silent) -> 
             f"--lock-wait-timeout={LOCK_TIMEOUT}",
             "--no-password",
         )
-        programs.run("pg_dump", arguments, target.database, write=write)
-        tell(Progress("count", size, unit="bytes"))
+        with copied_rows(target.url, "dump", None, tell):
+            programs.run("pg_dump", arguments, target.database, write=write)
+        tell(Progress("count"))
         found = with_archive(snapshot.manifest, digest.hexdigest(), size)
         return Manifest(**{**vars(found), "tables": counted.result()})
 

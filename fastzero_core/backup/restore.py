@@ -14,6 +14,7 @@ from .manifest import Manifest, check_archive, read_manifest
 from .programs import Programs
 from .server import KeptDatabase, Server, at_server
 from .target import Listener, Progress, Target, silent
+from .watch import copied_rows
 
 FOR_TRIAL = ("--no-owner", "--no-privileges")  # whoever tries owns all of it
 JOBS = 2  # sessions of pg_restore: tables and indexes side by side
@@ -212,9 +213,10 @@ def fill(
 ) -> None:
     """Restore into a database, and compare. Raises BackupMismatchError."""
     programs = _programs(target, server, manifest)
-    tell(Progress("restore", 0, manifest.rows, "rows"))
     jobs = [] if "--single-transaction" in options else [f"--jobs={JOBS}"]
-    programs.run("pg_restore", ["--exit-on-error", "--no-password", *jobs, *options], name, archive=archive)
+    arguments = ["--exit-on-error", "--no-password", *jobs, *options]
+    with copied_rows(database.url_of(target.url, name), "restore", manifest.rows, tell):
+        programs.run("pg_restore", arguments, name, archive=archive)
     tell(Progress("compare"))
     engine = database.create_engine(database.url_of(target.url, name), settings=content.SESSION)
     with engine.connect() as connection:

@@ -176,6 +176,17 @@ def test_progress_is_told_step_by_step(filled: Target, archive: Path) -> None:
     assert told[-1].notice == ""
 
 
+def test_rows_are_told_of_while_they_are_copied(filled: Target, archive: Path) -> None:
+    execute(filled.url, "INSERT INTO todos (user_id, title) SELECT 1, md5(n::text) FROM generate_series(1, 300000) n")
+    execute(filled.url, "ANALYZE")
+    told: list[Progress] = []
+    dump.backup(filled, archive, tell=told.append)
+    on_the_way = [progress for progress in told if progress.step == "dump" and progress.done]
+    assert on_the_way
+    assert all(0 < progress.done <= 300_020 and progress.unit == "rows" for progress in on_the_way)
+    assert on_the_way[0].total == pytest.approx(300_000, rel=0.1)
+
+
 # -- verify ----------------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,6 @@ import psycopg
 import pytest
 
 from fastzero_core import Stack
-from fastzero_core.backup.target import Progress
 from fastzero_core.errors import BackupNotFoundError, ProgramFailedError, ProjectNotFoundError, UnavailableError
 from fastzero_core.stack.docker import DockerRuntime
 
@@ -53,16 +52,6 @@ def test_backups_outlive_the_stack(either: Stack, tmp_path: Path) -> None:
     with pytest.raises(ProjectNotFoundError):
         either.backup()
     assert Path(backup.file).exists()
-
-
-def test_progress_is_told(either: Stack) -> None:
-    told: list[Progress] = []
-    either.backup(name="one", tell=told.append)
-    assert {"dump", "count"} <= {progress.step for progress in told}
-    assert (
-        max(progress.done for progress in told)
-        == Path(either.project.home / "backups").joinpath(either.project.name, "one.dump").stat().st_size
-    )
 
 
 def test_a_backup_that_is_not_there_is_named(either: Stack) -> None:

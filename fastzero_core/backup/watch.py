@@ -1,0 +1,42 @@
+"""How many rows PostgreSQL's programs have copied so far, as the server sees it: they themselves do not say."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from sqlalchemy import text
+
+from .. import database
+from .target import Listener, Progress, silent
+
+EVERY = 0.2  # seconds
+_COPIED = text("SELECT relid, tuples_processed FROM pg_stat_progress_copy WHERE datname = current_database()")
+_ESTIMATED = text("SELECT sum(reltuples) FROM pg_class WHERE relkind = 'r' AND oid >= 16384 AND reltuples > 0")
+
+
+@contextmanager
+def copied_rows(url: str, step: str, total: int | None, tell: Listener) -> Iterator[None]:
+    """Tell of the rows copied from or to a database while the block lasts; without `total` the server estimates it."""
+    tell(Progress(step, 0, total, "rows"))
+    if tell is silent:
+        yield
+        return
+    over = threading.Event()
+    with ThreadPoolExecutor(1, thread_name_prefix="fastzero-watching") as pool:
+        pool.submit(_watch, url, step, total, tell, over)  # what is only told of is nothing to fail for
+        try:
+            yield
+        finally:
+            over.set()
+
+
+def _watch(url: str, step: str, total: int | None, tell: Listener, over: threading.Event) -> None:
+    copied: dict[int, int] = {}
+    engine = database.create_engine(url)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        expected = total or int(connection.execute(_ESTIMATED).scalar_one() or 0)
+        while not over.wait(EVERY):
+            for table, rows in connection.execute(_COPIED):
+                copied[table] = rows
+            tell(Progress(step, sum(copied.values()), expected or None, "rows"))
