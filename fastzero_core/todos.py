@@ -49,7 +49,7 @@ class Todos:
     def add_many(self, new: Iterable[NewTodo]) -> TodoList:
         """Create todos in the order given, all or none. Raises InvalidInputError that names the index of a bad one."""
         added = []
-        for batch in _batches(_all_checked(new)):
+        for batch in _batches(_each_checked(new)):
             added += self._insert(batch)
         return added
 
@@ -279,11 +279,11 @@ def _pattern(text: str, field: str) -> str:
     return "%" + re.sub(r"([\\%_])", r"\\\1", validate.text(text, field)) + "%"
 
 
-def _checked(todo: NewTodo) -> NewTodo:
-    return NewTodo(validate.title(todo.title), validate.description(todo.description), validate.state(todo.state))
+def _checked(new: NewTodo) -> NewTodo:
+    return NewTodo(validate.title(new.title), validate.description(new.description), validate.state(new.state))
 
 
-def _all_checked(new: Iterable[NewTodo]) -> Iterator[NewTodo]:
+def _each_checked(new: Iterable[NewTodo]) -> Iterator[NewTodo]:
     for index, todo in enumerate(new):
         try:
             yield _checked(todo)
