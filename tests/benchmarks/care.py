@@ -34,7 +34,7 @@ KIB_A_UNIT = 1 / 1024 if sys.platform == "darwin" else 1
 
 
 def care(ground: Ground, quick: bool) -> Iterator[Comparison]:
-    runs = 1 if quick else 5
+    runs = 1 if quick else 3
     side = ground.many
     target = Target.of_url(side.url, ground.folder / "backups")
     yield _backup(ground, target, side, runs)
