@@ -118,6 +118,7 @@ MOVED = (Column("runtime"), Column("place"), Column("kept_runtime", "kept in"), 
 STATS = (
     Column("size", kind="bytes"),
     Column("oldest_transaction", "oldest transaction"),
+    Column("bloat", kind="bytes"),
     Column("cache_hits", kind="share"),
     Column("taken_at", kind="age"),
 )
@@ -261,6 +262,8 @@ class Renderer:
     # -- how ---------------------------------------------------------------------------------------------------
 
     def _write(self, lines: Iterable[str], *, flush: bool = False) -> None:
+        self._clear_progress()  # which may be on the same terminal
+
         def write() -> None:
             for line in lines:
                 sys.stdout.write(line)

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.util import greenlet_spawn
@@ -91,10 +91,9 @@ class FastZero:
         return Todos(self._bound, owner.id if isinstance(owner, User) else owner)
 
     @property
-    def file_number(self) -> int:
-        """The file descriptor of the connection's socket."""
-        connection = self._bound.connection.driver_connection
-        return int(connection.fileno()) if connection is not None else -1
+    def driver_connection(self) -> Any:
+        """psycopg's own connection, for what only the driver can tell."""
+        return self._bound.connection.driver_connection
 
     @property
     def _bound(self) -> Connection:
@@ -145,7 +144,7 @@ class _Deadline:
     def __init__(self, limit: float) -> None:
         self._limit = limit
         self._task = asyncio.current_task()
-        self._file: int | None = None
+        self._connection: Any = None
         self._cancelled = False
 
     def __enter__(self) -> None:
@@ -153,17 +152,21 @@ class _Deadline:
 
     def watch(self, fz: FastZero) -> None:
         """From here on it is about a statement on this connection."""
-        self._file = fz.file_number
+        self._connection = fz.driver_connection
 
     def _end(self) -> None:
-        if self._file is not None:
-            _shut_down(self._file)
-        elif self._task is not None:
+        if self._connection is None:
+            assert self._task is not None, "a coroutine runs in a task"
             self._cancelled = self._task.cancel()
+        elif not self._connection.closed:
+            _shut_down(self._connection.fileno())
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._timer.cancel()
-        if self._cancelled and kind is asyncio.CancelledError and self._task is not None and not self._task.uncancel():
+        if not self._cancelled or self._task is None:
+            return
+        is_ours_alone = self._task.uncancel() == 0
+        if kind is asyncio.CancelledError and is_ours_alone:
             raise DatabaseUnreachableError(f"the database does not answer within {self._limit:g} seconds")
 
 

@@ -85,7 +85,8 @@ class Logins:
             where=known.blocked_until <= _now(),
         ).returning(known.account)
         if self._connection.execute(counted.add_cte(_sweep(attempt.account))).one_or_none() is None:
-            _refuse_while(self._connection.execute(_wait_of(attempt.account)).scalar_one() or 1)
+            left = self._connection.execute(_wait_of(attempt.account)).scalar_one()
+            raise LoginThrottledError(max(1, math.ceil(left or 0)))
 
     def succeed(self, attempt: Attempt, upgraded: PasswordHash | None = None) -> None:
         """Count anew from here, and keep the hash of the same password at another cost, if there is one.

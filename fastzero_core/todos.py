@@ -44,12 +44,12 @@ class Todos:
 
     def add(self, title: str, *, description: str = "", state: TodoState | str = TodoState.TODO) -> Todo:
         """Create a todo. Raises InvalidInputError, or UserNotFoundError if the owner is gone."""
-        return self.add_many([NewTodo(title, description, state)])[0]
+        return self._insert([_checked(NewTodo(title, description, state))])[0]
 
     def add_many(self, new: Iterable[NewTodo]) -> TodoList:
         """Create todos in the order given, all or none. Raises InvalidInputError that names the index of a bad one."""
         added = []
-        for batch in _batches(_checked(new)):
+        for batch in _batches(_each_checked(new)):
             added += self._insert(batch)
         return added
 
@@ -279,11 +279,14 @@ def _pattern(text: str, field: str) -> str:
     return "%" + re.sub(r"([\\%_])", r"\\\1", validate.text(text, field)) + "%"
 
 
-def _checked(new: Iterable[NewTodo]) -> Iterator[NewTodo]:
+def _checked(new: NewTodo) -> NewTodo:
+    return NewTodo(validate.title(new.title), validate.description(new.description), validate.state(new.state))
+
+
+def _each_checked(new: Iterable[NewTodo]) -> Iterator[NewTodo]:
     for index, todo in enumerate(new):
         try:
-            state = validate.state(todo.state)
-            yield NewTodo(validate.title(todo.title), validate.description(todo.description), state)
+            yield _checked(todo)
         except InvalidInputError as error:
             raise InvalidInputError(f"todo {index}: {error.message}", field=error.field) from None
 

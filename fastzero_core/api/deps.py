@@ -72,5 +72,5 @@ async def _visitor(request: Request) -> Visitor:
 
 
 # Relative: where the app lies below a path, so does this.
-WithToken = Annotated[Caller, Security(_Bearer(tokenUrl="auth/token", auto_error=False))]
+WithToken = Annotated[Caller, Security(_Bearer(tokenUrl="auth/token", scheme_name="login", auto_error=False))]
 Anyone = Annotated[Visitor, Depends(_visitor)]

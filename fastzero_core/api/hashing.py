@@ -12,7 +12,7 @@ from ..errors import BusyError
 from ..passwords import HashCost, PasswordHash, hash_of_nobody, hash_password, is_outdated, verify_password
 
 THREADS = 2  # each takes the memory of a hash
-WAITING_MAX = 200  # a queue of a few seconds
+WAITING_MAX = 100  # a queue of a few seconds
 NICENESS = 5
 
 T = TypeVar("T")

@@ -24,6 +24,7 @@ _DETAILS: dict[type[FastZeroError], str] = {
     errors.TodoNotFoundError: "Task not found.",
     # What is known of a database that is away names hosts, ports and roles.
     errors.UnavailableError: "The database is not available; try again in a moment",
+    errors.BusyError: "Too many logins at once; try again in a moment",
     errors.SchemaError: "The database's schema is not the one of this version",
     errors.DatabaseLoginError: "The database is not available; try again in a moment",
     errors.DatabasePrivilegeError: "The database is not available; try again in a moment",
@@ -86,11 +87,13 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
 
 
 def _shown(error: dict[str, Any]) -> dict[str, Any]:
-    """An error without its causes and, unless it is plain JSON without a password, without what was sent."""
+    """An error in FastAPI's shape; what was sent, and why it is wrong, only where that is JSON without a password."""
     shown = {name: error[name] for name in ("type", "loc", "msg")}
-    if "password" in error["loc"] or not _may_be_shown(error.get("input")):
+    if "password" in error["loc"]:
         return shown
-    return {**shown, "input": error["input"]}
+    # The reason of a core's error is its message.
+    more = ("input",) if error["type"] == "invalid_input" else ("input", "ctx")
+    return shown | {name: error[name] for name in more if name in error and _may_be_shown(error[name])}
 
 
 def _may_be_shown(sent: Any) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from .. import validate
@@ -105,8 +105,16 @@ class TodoIn(BaseModel):
         return NewTodo(self.title, self.description, self.state)
 
 
+def _without_defaults(schema: dict[str, Any]) -> None:
+    """What is not given has no value at all, and so none to describe."""
+    for described in schema["properties"].values():
+        described.pop("default", None)
+
+
 class TodoChanges(BaseModel):
     """What is not given stays as it is; nothing can be null."""
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
 
     title: Title = ""
     description: Description = ""

@@ -78,7 +78,7 @@ def restore(target: Target, archive: Path, *, upgrade: bool = False, tell: Liste
     _refuse_other_schema(manifest, upgrade)
     with at_server(target.url) as server:
         server.refuse_unless_able()
-        options = ownership(server, manifest, tell)
+        options = _ownership(server, manifest, tell)
         with server.scratch() as name:
             fill(target, server, name, archive, manifest, options=options, tell=tell)
             _finish(database.url_of(target.url, name), manifest, tell)
@@ -96,7 +96,7 @@ def restore_into_empty(target: Target, archive: Path, *, upgrade: bool = False, 
     _refuse_other_schema(manifest, upgrade)
     with at_server(target.url, exclusive=False) as server:
         _refuse_unless_empty(target.url)
-        options = [*ownership(server, manifest, tell), "--single-transaction"]
+        options = [*_ownership(server, manifest, tell), "--single-transaction"]
         fill(target, server, server.name, archive, manifest, options=options, tell=tell)
     _finish(target.url, manifest, tell)
     return Restored(server.name, _revision_after(manifest), manifest.rows, None)
@@ -190,7 +190,7 @@ def _programs(target: Target, server: Server, manifest: Manifest) -> Programs:
     return programs
 
 
-def ownership(server: Server, manifest: Manifest, tell: Listener) -> Sequence[str]:
+def _ownership(server: Server, manifest: Manifest, tell: Listener) -> Sequence[str]:
     """The options that leave owners and grants out, where not every role that they name is usable here."""
     missing = [name for name in manifest.owners if not server.has_role(name, as_owner=True)]
     missing += [name for name in manifest.grantees if not server.has_role(name, as_owner=False)]
@@ -229,10 +229,10 @@ def _finish(url: str, manifest: Manifest, tell: Listener) -> None:
         tell(Progress("migrate"))
         migrate.up(url)
     tell(Progress("analyze"))
-    analyze(url)
+    _analyze(url)
 
 
-def analyze(url: str) -> None:
+def _analyze(url: str) -> None:
     """Gather the statistics that queries are planned by: a restored database has none."""
     engine = database.create_engine(url, settings=content.SESSION)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

@@ -7,6 +7,7 @@ import re
 import socket
 from typing import Any
 
+import psycopg
 import pytest
 
 from fastzero_core.api.logs import JsonFormatter
@@ -109,6 +110,26 @@ def test_a_bug_is_a_500_with_its_traceback_in_the_log_alone(
     event = json.loads(JsonFormatter().format(record))
     assert event["request_id"] == "mine"
     assert "ZeroDivisionError" in event["traceback"]
+
+
+ODD_TRIGGER = """
+    CREATE FUNCTION odd() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''odd''; END';
+    CREATE TRIGGER odd BEFORE INSERT ON todos FOR EACH ROW EXECUTE FUNCTION odd()
+"""
+
+
+def test_a_statement_that_fails_leaves_nothing_of_what_was_written_in_the_log(
+    serve_app: ServeApp, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = serve_app(database_url)
+    ana = api.sign_up()
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(ODD_TRIGGER)
+    with caplog.at_level(logging.ERROR, "fastzero"):
+        answer = api.post("/todos/", {"title": "a-private-title"}, ana.token)
+    assert answer.status == 500
+    (record,) = [record for record in caplog.records if record.name == "fastzero.error"]
+    assert "a-private-title" not in JsonFormatter().format(record)
 
 
 # -- metrics ---------------------------------------------------------------------------------------------------

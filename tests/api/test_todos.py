@@ -228,3 +228,20 @@ def test_a_slash_at_the_end_makes_no_difference_and_no_redirect(path: str, api: 
 def test_a_todo_with_a_slash_behind_is_the_same_todo(api: Client, ana: Account) -> None:
     todo = add(api, ana)
     assert api.get(f"/todos/{todo['id']}/", ana.token).json == todo
+
+
+def test_what_is_invalid_is_told_in_the_shape_of_fastapi(api: Client, ana: Account) -> None:
+    too_short = api.get("/todos/?title=ab", ana.token).detail
+    assert too_short == [
+        {
+            "type": "string_too_short",
+            "loc": ["query", "title"],
+            "msg": "String should have at least 3 characters",
+            "input": "ab",
+            "ctx": {"min_length": 3},
+        }
+    ]
+    blank = api.post("/todos/", {"title": " "}, ana.token).detail
+    assert blank == [
+        {"type": "invalid_input", "loc": ["body", "title"], "msg": "title must not be empty", "input": " "}
+    ]

@@ -85,6 +85,14 @@ def test_a_backup_is_nothing_for_a_terminal(database: str) -> None:
     assert "PGDMP" not in result.out
 
 
+def test_on_a_terminal_progress_makes_way_for_the_result(database: str) -> None:
+    with Terminal("db", "backup", "--name", "one") as terminal:
+        result = terminal.end()
+    progress, _, last_line = result.out.rpartition("\r\x1b[K")
+    assert "… dump" in progress
+    assert last_line.startswith("one")
+
+
 def test_where_there_are_none_the_list_is_empty(fastzero: Run, database: str) -> None:
     assert records(fastzero("db", "backup", "list", "-o", "json")) == []
 

@@ -61,8 +61,6 @@ OFFERED: dict[str, str] = {
     "restore.last_kept": "reason: what `db restore --undo` says before it asks",
     "restore.kept_databases": "db stats",
     "restore.drop_kept": "db backup prune",
-    "restore.ownership": "reason: which owners and grants a restore can bring back",
-    "restore.analyze": "reason: a step of every restore",
     "restore.fill": "reason: a step of verify, restore and rehearse",
     "rehearsal.rehearse": "migrate up",
     "shelf.new_path": "db backup take",

@@ -59,16 +59,20 @@ def test_waits_double_behind_five_failures_up_to_five_minutes(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_asking_while_waiting_makes_the_wait_no_longer(name: str, engine: Engine) -> None:
+def test_asking_while_waiting_makes_the_wait_no_longer(name: str, engine: Engine, other: psycopg.Connection) -> None:
     for _ in range(FREE_FAILURES):
         fail(engine, name)
-    assert {fail(engine, name) for _ in range(20)} == {1}
+    skip_time(other, -100)  # as if it had to wait for so much longer
+    waits = [fail(engine, name) for _ in range(20)]
+    assert waits == sorted(waits, reverse=True)
+    assert 50 < waits[-1] <= 101
 
 
-def test_name_and_address_are_one_account(engine: Engine) -> None:
+def test_name_and_address_are_one_account(engine: Engine, other: psycopg.Connection) -> None:
     for name in ("ana", "ana@example.com", "ANA", "Ana@Example.com", "ana"):
         assert fail(engine, name) == 0
-    assert fail(engine, "ana@example.com") == 1
+    skip_time(other, -100)
+    assert fail(engine, "ana@example.com") > 0
 
 
 def test_a_success_ends_the_row(engine: Engine) -> None:
@@ -79,11 +83,12 @@ def test_a_success_ends_the_row(engine: Engine) -> None:
     assert [fail(engine, "ana") for _ in range(FREE_FAILURES)] == [0] * 5
 
 
-def test_a_right_password_waits_as_well(engine: Engine) -> None:
+def test_a_right_password_waits_as_well(engine: Engine, other: psycopg.Connection) -> None:
     with FastZero(engine) as fz:
         early = fz.logins.begin("ana")
     for _ in range(FREE_FAILURES):
         fail(engine, "ana")
+    skip_time(other, -100)
     with FastZero(engine) as fz, pytest.raises(LoginThrottledError):
         fz.logins.begin("ana")
     with FastZero(engine) as fz, pytest.raises(LoginThrottledError):

@@ -84,6 +84,11 @@ def test_invalid_input_is_refused_before_the_database(
     assert not statements
 
 
+def test_of_a_single_one_no_place_is_named(fz: FastZero, ana: User) -> None:
+    with pytest.raises(InvalidInputError, match=r"^title"):
+        fz.todos(ana).add("")
+
+
 def test_a_todo_for_nobody_says_that_its_owner_is_not_there(fz: FastZero) -> None:
     with pytest.raises(UserNotFoundError, match="owner"):
         fz.todos(MISSING).add("Write")

@@ -232,7 +232,7 @@ def test_up_migrates_a_schema_that_is_behind(running: Stack) -> None:
 
     migrate.down(running.database_url, "-1")
     [action] = running.plan()
-    assert action.cause == f"its schema is at 0001; head is {head_revision()}"
+    assert action.cause == f"its schema is at 0002; head is {head_revision()}"
 
     running.up()
 
