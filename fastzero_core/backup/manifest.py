@@ -6,6 +6,7 @@ the backup. Standard library only.
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
@@ -54,7 +55,7 @@ class Manifest:
 
     @property
     def server_major(self) -> int:
-        return int(self.server_version.split(".")[0])
+        return int(re.split(r"\D", self.server_version)[0])  # of 18.6 as of 19beta1
 
     def as_text(self) -> str:
         """The file's text, checksum included."""

@@ -103,6 +103,11 @@ def test_a_manifest_tells_what_the_backup_holds(archive: Path) -> None:
     assert manifest["server_version"].startswith("18")
 
 
+@pytest.mark.parametrize(("version", "major"), [("18.6", 18), ("15.18", 15), ("19beta1", 19), ("18", 18)])
+def test_every_version_has_its_major(version: str, major: int, archive: Path) -> None:
+    assert replace(read_manifest(archive), server_version=version).server_major == major
+
+
 def test_only_the_owner_may_read_a_backup(archive: Path) -> None:
     assert [path.stat().st_mode & 0o777 for path in (archive, manifest_path(archive))] == [0o600, 0o600]
     assert archive.parent.stat().st_mode & 0o777 == 0o700
