@@ -48,10 +48,10 @@ class Todos:
 
     def add_many(self, new: Iterable[NewTodo]) -> TodoList:
         """Create todos in the order given, all or none. Raises InvalidInputError that names the index of a bad one."""
-        added = []
-        for batch in _batches(_each_checked(new)):
-            added += self._insert(batch)
-        return added
+        checked = list(_each_checked(new))
+        if not checked:
+            self._confirm()
+        return [todo for batch in _batches(checked) for todo in self._insert(batch)]
 
     def get(self, id: int) -> Todo:
         """One todo. Raises TodoNotFoundError."""

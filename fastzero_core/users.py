@@ -43,15 +43,12 @@ class Users:
 
     def get(self, key: UserKey) -> User:
         """The user of this id, username or e-mail address. Raises UserNotFoundError."""
-        return self._found(
-            key, self._connection.execute(select(*_FIELDS).where(_named(key), self._holds)).one_or_none()
-        )
+        return _user(self._one(key, select(*_FIELDS).where(_named(key), self._holds)))
 
     def with_password_hash(self, key: UserKey) -> tuple[User, str]:
         """A user whom a change of the password is about, and its present hash. Raises UserNotFoundError."""
-        statement = select(*_FIELDS, users.c.password_hash).where(*self._own(key))
-        row = self._connection.execute(statement).one_or_none()
-        return self._found(key, row and row[:-1]), row[-1] if row else ""
+        *fields, password_hash = self._one(key, select(*_FIELDS, users.c.password_hash).where(*self._own(key)))
+        return _user(fields), password_hash
 
     def only(self) -> User:
         """The user of a database that has exactly one. Raises UserNotFoundError or InvalidInputError."""
@@ -118,8 +115,7 @@ class Users:
 
     def remove(self, key: UserKey) -> User:
         """Delete the user with all of its todos. Raises UserNotFoundError."""
-        statement = delete(users).where(*self._own(key)).returning(*_FIELDS)
-        return self._found(key, self._connection.execute(statement).one_or_none())
+        return _user(self._one(key, delete(users).where(*self._own(key)).returning(*_FIELDS)))
 
     def confirm(self) -> None:
         """Raises InvalidTokenError unless the token of whom this is seen by holds."""
@@ -127,8 +123,7 @@ class Users:
             confirm(self._connection, self._seen_by)
 
     def _update(self, key: UserKey, changes: dict[str, Any]) -> User:
-        statement = update(users).where(*self._own(key)).values(**changes).returning(*_FIELDS)
-        return self._found(key, self._connection.execute(statement).one_or_none())
+        return _user(self._one(key, update(users).where(*self._own(key)).values(**changes).returning(*_FIELDS)))
 
     def _own(self, key: UserKey) -> ColumnElements:
         """The conditions for a change: of the row itself, which is looked at again where another change was first."""
@@ -139,12 +134,13 @@ class Users:
             raise AccountError("Not enough permissions")
         return [_named(key), users.c.token_version == self._seen_by.token_version]
 
-    def _found(self, key: UserKey, row: Any) -> User:
-        """What a statement about one user gave; where it is nothing, the token is looked at before the user is."""
+    def _one(self, key: UserKey, statement: Any) -> Any:
+        """The row that a statement about one user gives; where it gives none, the token is looked at first."""
+        row = self._connection.execute(statement).one_or_none()
         if row is None:
             self.confirm()
             raise UserNotFoundError(f"no user {key!r}")
-        return _user(row)
+        return row
 
 
 def holds(identity: Identity) -> ColumnElement[bool]:

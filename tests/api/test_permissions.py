@@ -90,6 +90,7 @@ REQUESTS: list[tuple[str, str, Any]] = [
     ("GET", "/todos/?state=done", None),
     ("POST", "/todos/", {"title": "Write"}),
     ("POST", "/todos/bulk", [{"title": "Write"}]),
+    ("POST", "/todos/bulk", []),
     ("GET", "/todos/{todo}", None),
     ("PATCH", "/todos/{todo}", {"title": "Read"}),
     ("PATCH", "/todos/{todo}", {}),

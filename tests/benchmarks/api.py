@@ -144,7 +144,7 @@ def logins(ground: Ground, quick: bool) -> Iterator[Comparison]:
     """What 50 logins at once leave of everything else, and what a name that nobody has is told by the clock."""
     with _own(ground, ground.many.url) as own:
         yield _health_under_logins(own, ground.ten, runs=1 if quick else 5)
-        yield _unknown_names(own, runs=20 if quick else 100)
+        yield _unknown_names(own, runs=20 if quick else 60)
 
 
 def _health_under_logins(own: App, side: Side, runs: int) -> Comparison:

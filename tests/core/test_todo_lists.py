@@ -260,3 +260,27 @@ def test_a_page_of_common_states_reads_no_more_than_a_page_of_each(
     crowded.list(states=["done", "todo"], limit=20)
     [scan] = [node for node in _plan(other, statements[-1]) if "Index" in node["Node Type"]]
     assert scan["Actual Rows"] * scan["Actual Loops"] <= 20 + RARE
+
+
+def test_title_and_description_are_matched_each_in_its_own(fz: FastZero, ana: User) -> None:
+    todos = fz.todos(ana)
+    both = todos.add("Write the report", description="for Friday")
+    todos.add("Friday", description="report")
+    assert todos.list(title="REPORT") == [both]
+    assert todos.list(description="friday") == [both]
+    assert todos.list(title="friday", description="friday") == []
+
+
+@pytest.mark.parametrize("filters", [{}, {"states": ["todo"]}, {"sort": "title"}, {"text": "t"}, {"descending": True}])
+def test_offset_skips_what_the_page_without_it_begins_with(filters: dict[str, Any], fz: FastZero, ana: User) -> None:
+    todos = fz.todos(ana)
+    todos.add_many([NewTodo(f"t{number}") for number in range(10)])
+    whole = todos.list(**filters)
+    assert todos.list(offset=3, limit=4, **filters) == whole[3:7]
+    assert todos.list(offset=9, limit=4, **filters) == whole[9:]
+
+
+@pytest.mark.parametrize("offset", [-1, 10_001])
+def test_an_offset_beyond_its_limits_is_refused(offset: int, fz: FastZero, ana: User) -> None:
+    with pytest.raises(InvalidInputError, match="between 0 and 10000"):
+        fz.todos(ana).list(offset=offset)

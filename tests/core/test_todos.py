@@ -170,6 +170,32 @@ def test_what_stays_as_it_is_was_not_updated(database_url: str, yesterday: Todo)
         assert todos.edit(yesterday.id, title=yesterday.title) == yesterday
 
 
+def test_one_bad_todo_among_very_many_leaves_none_even_where_the_block_goes_on(fz: FastZero, ana: User) -> None:
+    with pytest.raises(InvalidInputError, match="todo 10001"):
+        fz.todos(ana).add_many([*[NewTodo("good")] * 10_001, NewTodo("")])
+    assert fz.todos(ana).count() == 0
+
+
+def test_more_than_one_statement_takes_are_added_in_their_order(fz: FastZero, ana: User) -> None:
+    added = fz.todos(ana).add_many([NewTodo(str(number)) for number in range(10_005)])
+    assert [todo.title for todo in added] == [str(number) for number in range(10_005)]
+    assert [todo.id for todo in added] == sorted(todo.id for todo in added)
+
+
+def test_an_edit_changes_the_state_as_well(fz: FastZero, ana: User) -> None:
+    todo = fz.todos(ana).add("Write")
+    changed = fz.todos(ana).edit(todo.id, title="Read", state="done")
+    assert (changed.title, changed.description, changed.state) == ("Read", "", TodoState.DONE)
+
+
+@pytest.mark.parametrize("state", TodoState)
+def test_a_todo_is_removed_in_the_trash_or_not(state: TodoState, fz: FastZero, ana: User) -> None:
+    todo = fz.todos(ana).add("Write", state=state)
+    assert fz.todos(ana).remove(todo.id) == todo
+    with pytest.raises(TodoNotFoundError):
+        fz.todos(ana).remove(todo.id)
+
+
 def test_an_edit_without_a_change_is_refused(fz: FastZero, ana: User) -> None:
     with pytest.raises(InvalidInputError, match="a title, a description or a state"):
         fz.todos(ana).edit(1)

@@ -1,5 +1,6 @@
 """The operations on users."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, timedelta
 
@@ -9,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
-from fastzero_core import ConflictError, FastZero, FastZeroError, InvalidInputError, User, errors, validate
-from fastzero_core.errors import EmailTakenError, UsernameTakenError, UserNotFoundError
-from fastzero_core.passwords import verify_password
+from fastzero_core import ConflictError, FastZero, FastZeroError, Identity, InvalidInputError, User, errors, validate
+from fastzero_core.errors import AccountError, EmailTakenError, InvalidTokenError, UsernameTakenError, UserNotFoundError
+from fastzero_core.passwords import PasswordHash, hash_password, verify_password
 from fastzero_core.users import Users
 
 PASSWORD = "correct horse"
@@ -233,3 +234,87 @@ def test_the_database_keeps_the_limits_against_every_client(other: psycopg.Conne
 def test_a_limit_that_only_the_database_knows_is_invalid_input_too(connection: Connection) -> None:
     with pytest.raises(errors.InvalidInputError, match="ck_users_username_length"):
         connection.execute(text("INSERT INTO users (username, email, password_hash) VALUES ('', 'a@b', '')"))
+
+
+# -- as a token's bearer sees them -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bearer(fz: FastZero, ana: User) -> Identity:
+    return Identity(ana.id, 0)
+
+
+def test_the_bearer_of_a_token_sees_users_and_changes_the_own_account(
+    fz: FastZero, ana: User, bearer: Identity
+) -> None:
+    users = fz.users_for(bearer)
+    assert users.list() == [ana]
+    assert users.get("ana") == ana
+    assert users.edit(ana.id, username="anna").username == "anna"
+    assert users.remove(ana.id).id == ana.id
+
+
+ON_ONE_USER: list[Callable[[Users, int], object]] = [
+    lambda users, id: users.edit(id, username="another"),
+    lambda users, id: users.set_password(id, "another horse"),
+    lambda users, id: users.void_tokens(id),
+    lambda users, id: users.with_password_hash(id),
+    lambda users, id: users.remove(id),
+]
+
+
+@pytest.mark.parametrize("change", ON_ONE_USER)
+def test_nobody_else_s_account_is_changed(
+    change: Callable[[Users, int], object], fz: FastZero, bearer: Identity
+) -> None:
+    bob = fz.users.add("bob", email="bob@example.com", password="correct horse")
+    with pytest.raises(AccountError):
+        change(fz.users_for(bearer), bob.id)
+    assert fz.users.get(bob.id) == bob
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        *ON_ONE_USER,
+        lambda users, id: users.get(id),
+        lambda users, id: users.get(1_000_000),
+        lambda users, id: users.remove(1_000_000),
+        lambda users, id: users.list(),
+        lambda users, id: users.confirm(),
+    ],
+)
+@pytest.mark.parametrize("void", [lambda fz, id: fz.users.void_tokens(id), lambda fz, id: fz.users.remove(id)])
+def test_nothing_is_done_for_a_token_that_no_longer_holds(
+    void: Callable[[FastZero, int], object],
+    operation: Callable[[Users, int], object],
+    fz: FastZero,
+    ana: User,
+    bearer: Identity,
+) -> None:
+    void(fz, ana.id)
+    before = fz.users.list()
+    with pytest.raises(InvalidTokenError):
+        operation(fz.users_for(bearer), ana.id)
+    assert fz.users.list() == before
+
+
+def test_another_password_voids_tokens_and_another_name_does_not(fz: FastZero, ana: User, bearer: Identity) -> None:
+    fz.users.edit(ana.id, username="anna", email="anna@example.com")
+    fz.users_for(bearer).confirm()
+    fz.users.edit(ana.id, password="another horse")
+    with pytest.raises(InvalidTokenError):
+        fz.users_for(bearer).confirm()
+
+
+def test_a_password_may_be_hashed_beforehand(fz: FastZero, ana: User) -> None:
+    hashed = PasswordHash(hash_password("another horse"))
+    fz.users.set_password(ana.id, hashed)
+    assert fz.users.with_password_hash(ana.id)[1] == hashed.value
+
+
+def test_an_offset_skips_users(fz: FastZero, ana: User) -> None:
+    others = [fz.users.add(f"u{number}", email=f"u{number}@example.com", password="correct horse") for number in "abc"]
+    assert fz.users.list(offset=1, limit=2) == others[:2]
+    with pytest.raises(InvalidInputError, match="between 0 and 10000"):
+        fz.users.list(offset=10_001)
