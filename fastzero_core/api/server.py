@@ -47,7 +47,8 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT, and finish the requests in flight; with `migrate` bring the schema to head first.
 
-    Raises PortTakenError, ProjectNotFoundError where no database is named, and what `migrate.up` raises.
+    Raises PortTakenError, ProjectNotFoundError where no database is named, InvalidInputError where there is no
+    SECRET_KEY or a short one, and what `migrate.up` raises.
     """
     # As PID 1 of a container it would never hear of it otherwise. uvicorn, when it has drained, hands the signal on:
     # by default that would end the process as killed.
