@@ -48,6 +48,9 @@ APP_SETTINGS = (
     "argon2_parallelism",
 )
 
+# Connections of each worker for what takes longer than a page: they are not the ones that pages wait for.
+PATIENT_CONNECTIONS = 2
+
 Output = Literal["table", "json", "ndjson", "csv", "tsv", "ids"]
 Color = Literal["auto", "always", "never"]
 
@@ -106,6 +109,11 @@ class Settings(BaseSettings):
     color: Color = Field("auto", description="whether to colour")
     no_input: bool = Field(False, description="never ask")
     home: Path = Field(user_data_path("fastzero"), description="where projects keep their state and data")
+
+    @property
+    def connections(self) -> int:
+        """How many connections to the database a worker may have."""
+        return self.pool_size + PATIENT_CONNECTIONS
 
     def app_variables(self) -> dict[str, str]:
         """The app's settings that are not the default, as its environment has them."""

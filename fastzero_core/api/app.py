@@ -10,13 +10,14 @@ from typing import Any
 import email_validator  # noqa: F401 - here, so that the first who signs up need not wait for it
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
+from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from .. import __version__, database
 from ..fastzero import AsyncFastZero
 from ..passwords import HashCost
-from ..settings import Settings, load_settings
+from ..settings import PATIENT_CONNECTIONS, Settings, load_settings
 from ..stack.project import database_url, secret_key
 from ..tokens import Tokens
 from . import auth, health, metrics, problems, todos, users
@@ -26,6 +27,7 @@ from .middleware import Limited, Observed, OnePath
 
 BODY_MAX = 1024 * 1024  # bytes
 ANSWER_WITHIN = 4  # seconds, of the database: whoever asks has an answer within five
+PATIENCE = 30  # seconds for as many todos at once as there may be
 SESSION = {
     "TimeZone": "UTC",
     "statement_timeout": "3s",
@@ -41,16 +43,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     Raises InvalidInputError for a SECRET_KEY that is missing or under 32 bytes.
     """
     settings = settings or load_settings()
-    engine = database.create_async_engine(
-        database_url(settings),
-        pool_size=settings.pool_size,
-        pool_timeout=2,
-        autocommit=True,
-        settings=SESSION,
-        connect_timeout=2,
-    )
-    metrics.observe_pool(engine, settings.pool_size)
-    services = _services(settings, AsyncFastZero(engine, limit=ANSWER_WITHIN))
+    engine = _engine(settings, settings.pool_size, SESSION)
+    patient = _engine(settings, PATIENT_CONNECTIONS, {**SESSION, "statement_timeout": f"{PATIENCE - 1}s"})
+    metrics.observe_pools([engine, patient], settings.connections)
+    services = _services(settings, AsyncFastZero(engine, limit=ANSWER_WITHIN), AsyncFastZero(patient, limit=PATIENCE))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -59,6 +55,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         yield
         services.hashing.end()
         await engine.dispose()
+        await patient.dispose()
 
     app = (FastAPIOffline if settings.docs else FastAPI)(
         title="fastzero",
@@ -68,7 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
         **_no_pages(settings),
     )
-    app.state.engine = engine
+    app.state.engine, app.state.patient_engine = engine, patient
     app.state.services = services
     routers = [todos.router, users.router, auth.router, health.router, *_optional_routers(settings)]
     routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
@@ -79,7 +76,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def _services(settings: Settings, fastzero: AsyncFastZero) -> Services:
+def _engine(settings: Settings, size: int, session: dict[str, str]) -> AsyncEngine:
+    return database.create_async_engine(
+        database_url(settings), pool_size=size, pool_timeout=2, autocommit=True, settings=session, connect_timeout=2
+    )
+
+
+def _services(settings: Settings, fastzero: AsyncFastZero, patient: AsyncFastZero) -> Services:
     tokens = Tokens(
         secret_key(settings),
         algorithm=settings.algorithm,
@@ -87,7 +90,7 @@ def _services(settings: Settings, fastzero: AsyncFastZero) -> Services:
         session=int(settings.session_hours * 3600),
     )
     cost = HashCost(settings.argon2_time, settings.argon2_memory, settings.argon2_parallelism)
-    return Services(fastzero, tokens, Hashing(cost))
+    return Services(fastzero, patient, tokens, Hashing(cost))
 
 
 def _optional_routers(settings: Settings) -> list[APIRouter]:

@@ -20,9 +20,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Services:
-    """What every request needs, made once with the app."""
+    """What every request needs, made once with the app. `patient` is for what may take longer than a page."""
 
     database: AsyncFastZero
+    patient: AsyncFastZero
     tokens: Tokens
     hashing: Hashing
 
@@ -34,14 +35,15 @@ class Visitor:
         services: Services = request.app.state.services
         self._scope = request.scope
         self._database = services.database
+        self._patient = services.patient
         self.tokens = services.tokens
         self.hashing = services.hashing
 
-    async def run(self, operations: Callable[[FastZero], T]) -> T:
-        """What `operations` return, run in one block."""
+    async def run(self, operations: Callable[[FastZero], T], *, patiently: bool = False) -> T:
+        """What `operations` return, run in one block; `patiently` where there may be much to do."""
         began = time.perf_counter()
         try:
-            return await self._database.run(operations)
+            return await (self._patient if patiently else self._database).run(operations)
         finally:
             self._scope[DATABASE_SECONDS] += time.perf_counter() - began
 

@@ -5,6 +5,7 @@ and whichever is asked adds them up. The library reads that name when it is impo
 """
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,11 +48,12 @@ def observe(method: str, route: str, status: int, seconds: float, database_secon
         _DATABASE.labels(method, route).inc(database_seconds)
 
 
-def observe_pool(engine: AsyncEngine, size: int) -> None:
-    """Count the connections of this engine's pool as they go out and come back."""
+def observe_pools(engines: Iterable[AsyncEngine], size: int) -> None:
+    """Count the connections of these engines' pools, `size` at most, as they go out and come back."""
     _POOL_SIZE.set(size)
-    event.listen(engine.sync_engine, "checkout", lambda *_: _POOL_IN_USE.inc())
-    event.listen(engine.sync_engine, "checkin", lambda *_: _POOL_IN_USE.dec())
+    for engine in engines:
+        event.listen(engine.sync_engine, "checkout", lambda *_: _POOL_IN_USE.inc())
+        event.listen(engine.sync_engine, "checkin", lambda *_: _POOL_IN_USE.dec())
 
 
 def exposition() -> bytes:

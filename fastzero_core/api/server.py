@@ -47,7 +47,8 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT, and finish the requests in flight; with `migrate` bring the schema to head first.
 
-    Raises PortTakenError, ProjectNotFoundError where no database is named, and what `migrate.up` raises.
+    Raises PortTakenError, ProjectNotFoundError where no database is named, InvalidInputError where there is no
+    SECRET_KEY or a short one, and what `migrate.up` raises.
     """
     # As PID 1 of a container it would never hear of it otherwise. uvicorn, when it has drained, hands the signal on:
     # by default that would end the process as killed.
@@ -75,7 +76,7 @@ def serve(
         server_header=False,
     )
     _allow_many_connections()
-    threading.Thread(target=_announce_pools, args=(url, settings.pool_size, workers), daemon=True).start()
+    threading.Thread(target=_announce_pools, args=(url, settings.connections, workers), daemon=True).start()
     with _listening(host, port) as listener, suppress(KeyboardInterrupt):
         if workers > 1:
             with _shared_numbers():
@@ -122,10 +123,10 @@ def _allow_many_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _announce_pools(url: str, pool_size: int, workers: int) -> None:
+def _announce_pools(url: str, connections: int, workers: int) -> None:
     """Say how many connections the pools may take of those that the server has; beyond, requests would fail."""
-    wanted = pool_size * workers
-    pools = f"{workers} × {pool_size} connections to the database"
+    wanted = connections * workers
+    pools = f"{workers} × {connections} connections to the database"
     try:
         with database.connect(database.create_engine(url)) as connection:
             most = database.connections_allowed(connection)

@@ -77,7 +77,7 @@ async def list_todos(
 async def create_todos(caller: WithToken, bulk: schemas.Bulk) -> Response:
     """Add up to 1,000 todos, all or none."""
     new = [todo.new() for todo in bulk.todos]
-    return _many(await caller.run(lambda fz: fz.todos(caller.identity).add_many(new)))
+    return _many(await caller.run(lambda fz: fz.todos(caller.identity).add_many(new), patiently=True))
 
 
 @router.api_route("/bulk", methods=["GET", "PUT", "PATCH", "DELETE"], include_in_schema=False)

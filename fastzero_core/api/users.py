@@ -71,7 +71,7 @@ async def replace_user(caller: WithToken, id: UserId, new: schemas.UserIn) -> sc
 @router.delete("/{id}", responses=documented(401, 403, 404))
 async def delete_user(caller: WithToken, id: UserId) -> schemas.Message:
     """Delete your account with all of its todos."""
-    await caller.run(lambda fz: fz.users_for(caller.identity).remove(id))
+    await caller.run(lambda fz: fz.users_for(caller.identity).remove(id), patiently=True)
     return schemas.Message(message="User deleted")
 
 

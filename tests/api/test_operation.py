@@ -167,7 +167,7 @@ def test_time_in_all_and_in_the_database_is_measured(api: Client, ana: Account) 
 
 def test_the_pool_is_measured(api: Client, ana: Account) -> None:
     text = api.get("/metrics").text
-    assert sample(text, "fastzero_pool_connections_max ") == 10
+    assert sample(text, "fastzero_pool_connections_max ") == 12
     assert sample(text, "fastzero_pool_connections_in_use ") == 0
 
 
@@ -186,7 +186,7 @@ def test_several_workers_count_as_one(fastzero_serve: FastzeroServe, database_ur
         client.get("/")
     asked = [client.get("/metrics").text for _ in range(6)]
     assert {sample(text, "fastzero_http_requests_total", route="/", status="200") for text in asked} == {20.0}
-    assert {sample(text, "fastzero_pool_connections_max ") for text in asked} <= {10.0, 20.0}
+    assert {sample(text, "fastzero_pool_connections_max ") for text in asked} <= {12.0, 24.0}
 
 
 # -- limits ----------------------------------------------------------------------------------------------------
@@ -345,4 +345,4 @@ def test_pools_are_announced_and_too_many_connections_are_warned_of(
     monkeypatch.setenv("FASTZERO_POOL_SIZE", "1000")
     served = fastzero_serve("--workers", "2", url=database_url)
     assert wait_until(lambda: "WARNING" in served.log, 20)
-    assert re.search(r"pools of 2 × 1000 connections .* allows \d+: set FASTZERO_POOL_SIZE", served.log)
+    assert re.search(r"pools of 2 × 1002 connections .* allows \d+: set FASTZERO_POOL_SIZE", served.log)

@@ -34,15 +34,17 @@ BUDGET: list[tuple[str, str, Any, int]] = [
 @pytest.fixture
 def statements(api: Client) -> Iterator[list[str]]:
     """Every statement that the app sends, as it grows."""
-    engine = api.app.state.engine.sync_engine
+    engines = [each.sync_engine for each in (api.app.state.engine, api.app.state.patient_engine)]
     sent: list[str] = []
 
     def remember(_: object, __: object, statement: str, *rest: object) -> None:
         sent.append(statement)
 
-    event.listen(engine, "before_cursor_execute", remember)
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", remember)
     yield sent
-    event.remove(engine, "before_cursor_execute", remember)
+    for engine in engines:
+        event.remove(engine, "before_cursor_execute", remember)
 
 
 def _filled(body: Any, name: str) -> Any:
