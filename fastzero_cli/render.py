@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from fastzero_core.backup.target import Progress
+    from fastzero_core.backup.progress import Progress
     from fastzero_core.stack.process import LogLine
     from fastzero_core.stack.stack import StackEvent
 

@@ -71,7 +71,10 @@ class FastZero:
         return Users(self._bound)
 
     def users_for(self, bearer: Identity) -> Users:
-        """The users for whom a token is of: the operations raise InvalidTokenError once it no longer holds."""
+        """The users as the bearer of a token may see and change them.
+
+        The operations raise InvalidTokenError once the token no longer holds.
+        """
         return Users(self._bound, bearer)
 
     @property

@@ -27,7 +27,7 @@ async def log_in(login: Annotated[schemas.Login, Form()], visitor: Anyone) -> sc
 
 @router.post("/refresh_token", responses=documented(401))
 async def refresh_token(caller: WithToken) -> schemas.Token:
-    """A token that begins now, of the same login, until that is a day old."""
+    """A token that begins now, of the same login, as long as its session lasts."""
     await caller.run(lambda fz: fz.users_for(caller.identity).confirm())
     token = caller.tokens.issue(caller.identity, logged_in_at=caller.claims.logged_in_at)
     return schemas.Token(access_token=token)

@@ -10,6 +10,7 @@ manifest      what lies beside a backup; a flipped bit is noticed
 content       counts and hashes, by which two databases are compared
 server        databases as whole things: made like another, swapped, kept
 programs      pg_dump, pg_restore and psql of this machine; container: those of a container
+progress      how far a command is, for who wants to hear of it
 files         whole or not there
-watch         how far they are
+watch         how many rows they have copied
 """

@@ -18,7 +18,8 @@ from .. import __version__, database
 from . import content
 from .files import new_file, writing
 from .manifest import Content, Manifest, manifest_path, with_archive
-from .target import Listener, Progress, Target, silent
+from .progress import Listener, Progress, silent
+from .target import Target
 from .watch import copied_rows
 
 # Of pg_dump's own level 6 it takes half the time, for a file that is a tenth larger; every pg_restore reads it.

@@ -6,8 +6,9 @@ from pathlib import Path
 from .. import database, migrate
 from ..migrate import Applied
 from . import dump, restore
+from .progress import Listener, Progress, silent
 from .server import at_server
-from .target import Listener, Progress, Target, silent
+from .target import Target
 
 
 def rehearse(target: Target, revision: str = "head", *, timeout: float = 60, tell: Listener = silent) -> list[Applied]:

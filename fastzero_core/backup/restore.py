@@ -12,8 +12,9 @@ from ..revisions import head_revision
 from . import content
 from .manifest import Manifest, check_archive, read_manifest
 from .programs import Programs
+from .progress import Listener, Progress, silent
 from .server import KeptDatabase, Server, at_server
-from .target import Listener, Progress, Target, silent
+from .target import Target
 from .watch import copied_rows
 
 FOR_TRIAL = ("--no-owner", "--no-privileges")  # whoever tries owns all of it

@@ -35,27 +35,6 @@ class Target:
         return cls(url, folder, partial(find_programs, url))
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a command is. `total` is None where it is not known; both are counted in `unit`, bytes or rows.
-
-    A `notice` is a word to the person, and no step.
-    """
-
-    step: str = ""
-    done: int = 0
-    total: int | None = None
-    unit: str = ""
-    notice: str = ""
-
-
-Listener = Callable[[Progress], None]
-
-
-def silent(progress: Progress) -> None:
-    """For those who do not want to hear of it."""
-
-
 def backups_folder(project: Project) -> Path:
     """Where a project's backups are: beside its state, since they outlive it."""
     return project.home / "backups" / project.name

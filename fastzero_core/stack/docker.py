@@ -47,7 +47,7 @@ from .plan import Action, Observed, ObservedService, ServiceState, Verb
 from .process import STREAMS, LogLine
 from .project import ROLE, Place, Project, write_atomically
 from .runtime import NEW_DATABASE, Finding, disk_finding
-from .spec import APP_SERVICE, DATABASE_SERVICE, ServiceSpec, StackSpec, data_mount, volume_name
+from .spec import APP_SERVICE, DATABASE_SERVICE, STOP_TIMEOUT, ServiceSpec, StackSpec, data_mount, volume_name
 
 LABEL = "fastzero."
 PROJECT, SERVICE, HASH, SETTINGS, VERSION, OWNER = (
@@ -57,7 +57,6 @@ TIMEOUT = 120  # seconds for one call of the engine's API
 FIRST_TIMEOUT = 5  # seconds for an engine to show that it is there
 EVIDENCE_LINES = 20
 MAJORS = range(15, 31)
-STOPPING = 60  # seconds for a database to stop in good order
 NEW, OLD = "-new", "-old"  # behind a container's name while it is being replaced
 GONE = docker.errors.NotFound
 UNREACHABLE = (
@@ -105,7 +104,9 @@ class DockerRuntime:
             return Observed(
                 services,
                 images=frozenset(name for name, present in images.items() if present),
-                leftovers=tuple(str(each.name) for each in found if each not in containers.values()),
+                leftovers=tuple(
+                    str(each.name) for each in found if each not in containers.values() and not self._fills(each)
+                ),
                 orphans=tuple(name for name in containers if name not in spec.names),
             )
 
@@ -129,6 +130,11 @@ class DockerRuntime:
             pid=container.attrs["State"].get("Pid") or None,
             started_at=_moment(container.attrs["State"].get("StartedAt")),
         )
+
+    def _fills(self, container: Container) -> bool:
+        """Whether it serves a place that the record knows of, so that it is not for the runtime to sweep."""
+        record = self._project.record
+        return bool(record and record.filling) and container.name == self._container_name(NEW_DATABASE)
 
     def _find(self, name: str) -> Container | None:
         return next((each for each in self._labelled() if each.name == name), None)
@@ -384,7 +390,7 @@ class DockerRuntime:
         if record and record.volume == service.volume:
             raise ConflictError(
                 f"volume {service.volume}, into which the database was moved, is gone",
-                hint="Nothing was changed. Go back to the one before: fastzero db upgrade --rollback",
+                hint="Nothing was changed. Bring it back; or, behind an upgrade: fastzero db upgrade --rollback",
             )
         labels = {PROJECT: self._project.name, SERVICE: service.name, OWNER: self._owner()}
         made = self._client.volumes.create(service.volume, labels=labels)
@@ -404,15 +410,9 @@ class DockerRuntime:
         container.stop(timeout=0 if hopeless else int(service.stop_timeout))
 
     def _sweep(self, name: str) -> None:
-        """Remove a container that was left; of a move that never ended also the volume, which nothing else uses."""
         leftover = self._find(name)
-        if leftover is None:
-            return
-        self._remove(leftover)
-        if name == self._container_name(NEW_DATABASE):
-            for mount in leftover.attrs["Mounts"]:
-                if mount["Type"] == "volume" and mount["Name"] != self.volume:
-                    self._remove_volume(mount["Name"])
+        if leftover is not None:
+            self._remove(leftover)
 
     def _remove_volume(self, name: str) -> None:
         """If it is the project's."""
@@ -436,27 +436,19 @@ class DockerRuntime:
 
     def open_place(self, place: Place, service: ServiceSpec, timeout: float) -> None:
         with _engine_errors():
-            self._sweep(self._container_name(NEW_DATABASE))
             self._ensure_network()
             self._ensure_volume(service)
             self._run(self._create_container(service, self._container_name(NEW_DATABASE)), service)
 
-    def close_place(self, place: Place) -> None:
+    def close_place(self) -> None:
         with _engine_errors():
-            container = self._find(self._container_name(NEW_DATABASE))
-            if container is not None:
-                container.stop(timeout=STOPPING)
-
-    def leave_place(self, place: Place, *, keep: bool) -> None:
-        with _engine_errors():
-            container = self._find(self._container_name(NEW_DATABASE))
-            if container is not None:
-                self._remove(container)
-            if not keep:
-                self.discard(place)
+            container = self._running(NEW_DATABASE)
+            container.stop(timeout=STOP_TIMEOUT)
+            self._remove(container)
 
     def discard(self, place: Place) -> None:
         with _engine_errors():
+            self._sweep(self._container_name(NEW_DATABASE))
             self._remove_volume(place.volume)
             self._remove_network()
 
@@ -560,10 +552,34 @@ class DockerRuntime:
     def execute(self, service: str, command: Sequence[str], *, interactive: bool) -> int:
         """Run a command in the service's container, this process's streams being its own. Returns its exit code."""
         with _engine_errors():
-            container = self._containers().get(service)
-            if container is None or container.attrs["State"]["Status"] != "running":
-                raise UnhealthyError(f"{service} is not running", hint="Start it: fastzero up")
-            return _execute(self._client.api, str(container.id), command, interactive=interactive)
+            return _execute(self._client.api, str(self._running(service).id), command, interactive=interactive)
+
+    def pipe(
+        self,
+        service: str,
+        command: Sequence[str],
+        *,
+        read: Iterator[bytes] | None = None,
+        write: Callable[[bytes], Any],
+    ) -> tuple[int, str]:
+        """Run a command in the service's container: it reads the chunks of `read`, and `write` is handed its output.
+
+        Returns its exit code and what it said on stderr. Raises UnhealthyError if the service does not run.
+        """
+        with _engine_errors():
+            api = self._client.api
+            made = api.exec_create(str(self._running(service).id), list(command), stdin=read is not None)["Id"]
+            stream = api.exec_start(made, socket=True)
+            with closing(getattr(stream, "_sock", stream)) as connection, closing(stream):
+                frames = frames_iter(stream, False)  # type: ignore[no-untyped-call]
+                said = terminal.exchange(connection, frames, read, write)
+            return int(api.exec_inspect(made)["ExitCode"]), said
+
+    def _running(self, service: str) -> Container:
+        container = self._find(self._container_name(service))
+        if container is None or container.status != "running":
+            raise UnhealthyError(f"{service} is not running", hint="Start it: fastzero up")
+        return container
 
     def repair_password(self) -> None:
         """Give the database's role the password that the project has, through the container's own socket."""
@@ -573,11 +589,8 @@ class DockerRuntime:
             f"ALTER ROLE {ROLE} PASSWORD :'password';\nSQL"
         )
         with _engine_errors():
-            container = self._containers().get(DATABASE_SERVICE)
-            if container is None or container.status != "running":
-                raise UnhealthyError("the database does not run", hint="Start it: fastzero up")
             output: Any
-            code, output = container.exec_run(["sh", "-c", script], user="postgres")
+            code, output = self._running(DATABASE_SERVICE).exec_run(["sh", "-c", script], user="postgres")
         if code != 0:
             raise UnhealthyError("the password could not be set", evidence=str(output, "utf-8", "replace"))
 
@@ -615,30 +628,6 @@ class DockerRuntime:
             if any(not address.startswith("127.") and address != "::1" for address in addresses):
                 found = f"{name} is published to the world, past most firewalls"
                 yield Finding("exposed", "failed", found, "Make its container anew: fastzero down, then fastzero up")
-
-    def pipe(
-        self,
-        service: str,
-        command: Sequence[str],
-        *,
-        read: Iterator[bytes] | None = None,
-        write: Callable[[bytes], Any],
-    ) -> tuple[int, str]:
-        """Run a command in the service's container: it reads the chunks of `read`, and `write` is handed its output.
-
-        Returns its exit code and what it said on stderr. Raises UnhealthyError if the service does not run.
-        """
-        with _engine_errors():
-            container = self._find(self._container_name(service))
-            if container is None or container.attrs["State"]["Status"] != "running":
-                raise UnhealthyError(f"{service} is not running", hint="Start it: fastzero up")
-            api = self._client.api
-            made = api.exec_create(str(container.id), list(command), stdin=read is not None)["Id"]
-            stream = api.exec_start(made, socket=True)
-            with closing(getattr(stream, "_sock", stream)) as connection, closing(stream):
-                frames = frames_iter(stream, False)  # type: ignore[no-untyped-call]
-                said = terminal.exchange(connection, frames, read, write)
-            return int(api.exec_inspect(made)["ExitCode"]), said
 
 
 def _execute(api: docker.APIClient, container: str, command: Sequence[str], *, interactive: bool) -> int:

@@ -24,14 +24,13 @@ from .ports import is_free, taken_error
 from .process import LogLine, Processes, ProcessRecord, wait_until
 from .project import DATABASE, HOST, ROLE, Place, Project, make_folder
 from .runtime import NEW_DATABASE, Finding
-from .spec import DATABASE_SERVICE, ServiceSpec, StackSpec
+from .spec import DATABASE_SERVICE, STOP_TIMEOUT, ServiceSpec, StackSpec
 from .user import ServiceUser, service_user
 
 # As root, what PostgreSQL's own user must reach and the project's folder does not let it.
 SHARED_HOME = Path("/var/lib/fastzero")
 EVIDENCE_LINES = 20
 GOING_BACK = 60  # seconds for a service to start that ran before
-STOPPING = 60  # seconds for a database to stop in good order
 LAST_GASP = 10  # seconds for a killed command's initdb to notice that nobody listens
 NO_PROCESS = 2**31 - 1  # beyond every system's largest pid
 STILL_IN_USE = "shared memory block"
@@ -52,13 +51,9 @@ class EmbeddedRuntime:
         self._replaced: dict[str, ServiceSpec] = {}  # as they were, to go back to
 
     def observe(self, spec: StackSpec) -> Observed:
-        leftovers = (NEW_DATABASE,) if self._processes.recorded(NEW_DATABASE) else ()
-        return Observed({service.name: self._observe(service) for service in spec.services}, leftovers=leftovers)
+        return Observed({service.name: self._observe(service) for service in spec.services})
 
     def apply(self, action: Action, spec: StackSpec, *, timeout: float, tell: Callable[[str], None]) -> None:
-        if action.verb is Verb.SWEEP:
-            self._abandon_place()
-            return
         service = spec.service(action.service)
         match action.verb:
             case Verb.CREATE if service.name == DATABASE_SERVICE:
@@ -124,7 +119,7 @@ class EmbeddedRuntime:
         """Set the role's password on the data itself, while no server has it."""
         record = self._processes.find(DATABASE_SERVICE)
         if record:
-            self._processes.stop(DATABASE_SERVICE, stop_signal=signal.SIGINT, timeout=60)
+            self._processes.stop(DATABASE_SERVICE, stop_signal=signal.SIGINT, timeout=STOP_TIMEOUT)
         password = self._project.secret("database_password")
         statement = f"ALTER ROLE {ROLE} PASSWORD '{password}'\n"
         _run(_single_user(self.binaries(), self._existing_data()), service_user(), statement)
@@ -133,32 +128,19 @@ class EmbeddedRuntime:
         return Place(self.name, data=str(self._free_data_directory(service_user())))
 
     def open_place(self, place: Place, service: ServiceSpec, timeout: float) -> None:
-        self._abandon_place()
         data = Path(place.data)
         self._initialise(data, service_user())
-        # What is written down of the process tells what there is to remove if it is left.
-        self._start_database(replace(service, name=NEW_DATABASE, variables={"data": place.data}), data, timeout)
+        self._start_database(replace(service, name=NEW_DATABASE), data, timeout)
 
-    def close_place(self, place: Place) -> None:
-        self._processes.stop(NEW_DATABASE, stop_signal=signal.SIGINT, timeout=STOPPING, forget=False)
-
-    def leave_place(self, place: Place, *, keep: bool) -> None:
-        self._processes.stop(NEW_DATABASE, stop_signal=signal.SIGINT, timeout=STOPPING)
-        if not keep:
-            self.discard(place)
+    def close_place(self) -> None:
+        self._processes.stop(NEW_DATABASE, stop_signal=signal.SIGINT, timeout=STOP_TIMEOUT)
 
     def discard(self, place: Place) -> None:
+        self._processes.stop(NEW_DATABASE, stop_signal=signal.SIGQUIT)
         data = Path(place.data)
         _remove_unfinished(data)
         if data.exists():
             shutil.rmtree(data)
-
-    def _abandon_place(self) -> None:
-        """End a move that a killed command left: its data directory never came into service."""
-        record = self._processes.recorded(NEW_DATABASE)
-        if record:
-            left = Path(record.settings["data"])
-            self.leave_place(Place(self.name, data=str(left)), keep=left == self.data)
 
     def examine(self, spec: StackSpec) -> Iterator[Finding]:
         """The account and the binaries that PostgreSQL runs with, and what a killed initialisation left."""

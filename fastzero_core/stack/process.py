@@ -105,11 +105,8 @@ class Processes:
         record = self.recorded(name)
         return record if record and is_alive(record) else None
 
-    def stop(self, name: str, *, stop_signal: int = signal.SIGTERM, timeout: float = 10, forget: bool = True) -> bool:
-        """Ask the process to end, and after `timeout` seconds kill its group. Returns whether it ended by itself.
-
-        Unless told to `forget`, what is written down of it stays, as of one that crashed.
-        """
+    def stop(self, name: str, *, stop_signal: int = signal.SIGTERM, timeout: float = 10) -> bool:
+        """Ask the process to end, and after `timeout` seconds kill its group. Returns whether it ended by itself."""
         record = self.find(name)
         ended = True
         if record:
@@ -121,8 +118,7 @@ class Processes:
                 with suppress(ProcessLookupError):
                     os.killpg(record.pid, signal.SIGKILL)
                 wait_until(lambda: not is_alive(record), timeout)
-        if forget:
-            self.forget(name)
+        self.forget(name)
         return ended
 
     def forget(self, name: str) -> None:

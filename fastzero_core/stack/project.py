@@ -48,8 +48,9 @@ class Place:
 class ProjectRecord:
     """What the first `up` decided, and later ones keep.
 
-    `image` and `volume` are set once the database has been moved into them. `kept` are the places that it was moved
-    from, the latest last: their data is as it was.
+    `image` and `volume` are set once the database has been moved into them. `filling` is where a move is taking it, and
+    what is there belongs to nobody yet. `kept` are the places that it was moved from, the latest last: their data is
+    as it was.
     """
 
     runtime: str
@@ -58,6 +59,7 @@ class ProjectRecord:
     initialised: bool = False  # whether the database has ever been ready
     image: str = ""
     volume: str = ""
+    filling: Place | None = None
     kept: tuple[Place, ...] = ()
 
     def moved(self, before: Place, after: Place, kept: tuple[Place, ...]) -> "ProjectRecord":
@@ -68,6 +70,7 @@ class ProjectRecord:
             image=after.image,
             volume=after.volume,
             data=after.data,
+            filling=None,
             kept=(*kept, before),
         )
 
@@ -85,9 +88,14 @@ class Project:
         """What was decided, or None before the first `up`."""
         try:
             written = json.loads(_read(self.folder / "project.json"))
-            return ProjectRecord(**{**written, "kept": tuple(Place(**place) for place in written.get("kept", ()))})
         except FileNotFoundError:
             return None
+        filling = written.get("filling")
+        places = {
+            "filling": Place(**filling) if filling else None,
+            "kept": tuple(Place(**place) for place in written.get("kept", ())),
+        }
+        return ProjectRecord(**{**written, **places})
 
     def save(self, record: ProjectRecord) -> None:
         write_atomically(self.folder / "project.json", json.dumps(asdict(record), indent=2) + "\n")

@@ -78,14 +78,11 @@ class Runtime(Protocol):
     def open_place(self, place: Place, service: ServiceSpec, timeout: float) -> None:
         """Make an empty database there, and begin to serve it beside the project's own, as NEW_DATABASE."""
 
-    def close_place(self, place: Place) -> None:
-        """End what serves it, in good order. Until it is left, or in service, what sweeps up destroys it."""
-
-    def leave_place(self, place: Place, *, keep: bool) -> None:
-        """Remove what has served it; without `keep` nothing of the database is left either."""
+    def close_place(self) -> None:
+        """End in good order what `open_place` began to serve; the data stays."""
 
     def discard(self, place: Place) -> None:
-        """Destroy the data that is kept at a place, if it is there."""
+        """Destroy the data at a place where the project's own is not, with what serves it; what is there of them."""
 
     def examine(self, spec: StackSpec) -> Iterator[Finding]:
         """What there is to know of this runtime before it works. Changes nothing."""

@@ -18,6 +18,7 @@ APP_SERVICE = "app"
 DATABASE_PORT, APP_PORT = 5432, 8000
 DEFAULT_PORTS = {DATABASE_SERVICE: DATABASE_PORT, APP_SERVICE: APP_PORT}
 BUILTIN_LOCALE_SINCE = 17
+STOP_TIMEOUT = 60  # seconds for a database; less can cut its last checkpoint short
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def _database(settings: "Settings", port: int, image: str = "", volume: str = ""
         health_command=("pg_isready", "-h", "127.0.0.1", "-U", ROLE, "-d", DATABASE),
         secrets=("database_password",),
         stop_signal="SIGINT",  # PostgreSQL's fast shutdown, which ends sessions and writes a checkpoint
-        stop_timeout=60,  # less can cut the checkpoint short
+        stop_timeout=STOP_TIMEOUT,
     )
 
 

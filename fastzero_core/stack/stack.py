@@ -10,8 +10,10 @@ from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
+from ..backup.progress import Listener as Listening
+from ..backup.progress import silent
 from ..errors import (
     DatabaseLoginError,
     InvalidInputError,
@@ -43,7 +45,6 @@ from .spec import (
 if TYPE_CHECKING:
     from ..backup.restore import Restored, Verified
     from ..backup.shelf import Backup
-    from ..backup.target import Listener as Tell
     from ..backup.target import Target
 
 ALL_SERVICES = (DATABASE_SERVICE, APP_SERVICE)
@@ -173,6 +174,10 @@ class Stack:
             record = self.project.record
             if record is None:
                 return []  # another command took it down meanwhile
+            if volumes:
+                self._abandon_move()
+            else:
+                self._abandon_move_if_reachable()
             spec = self._spec_of(record, self._ports(record, {}, ALL_SERVICES), ALL_SERVICES)
             actions = self._take_down(spec, timeout, volumes=volumes)
             if volumes:
@@ -232,7 +237,7 @@ class Stack:
 
     # -- care of the database ----------------------------------------------------------------------------------
 
-    def backup(self, file: Path | None = None, *, name: str | None = None, tell: "Tell | None" = None) -> "Backup":
+    def backup(self, file: Path | None = None, *, name: str | None = None, tell: Listening = silent) -> "Backup":
         """Write a backup to `file`, or to the project's backups under `name` or the time. Returns what lies there.
 
         A database that is stopped is started for it, and stopped again. `tell` hears how far it is.
@@ -243,10 +248,10 @@ class Stack:
         target = self._target()
         path = file or shelf.new_path(target.folder, target.database, name)
         with self._database_running("it is backed up"):
-            dump.backup(target, path, **_telling(tell))
+            dump.backup(target, path, tell=tell)
         return shelf.described(path)
 
-    def verify(self, backup: str | Path, *, tell: "Tell | None" = None) -> "Verified":
+    def verify(self, backup: str | Path, *, tell: Listening = silent) -> "Verified":
         """Prove that a backup, a file or one of the project's by its name, can be restored.
 
         Raises as `fastzero_core.backup.restore.verify` does.
@@ -256,9 +261,9 @@ class Stack:
         target = self._target()
         archive = shelf.find(target.folder, str(backup))
         with self._database_running("a backup is tried on it"):
-            return restore.verify(target, archive, **_telling(tell))
+            return restore.verify(target, archive, tell=tell)
 
-    def restore(self, backup: str | Path, *, upgrade: bool = False, tell: "Tell | None" = None) -> "Restored":
+    def restore(self, backup: str | Path, *, upgrade: bool = False, tell: Listening = silent) -> "Restored":
         """Put what a backup holds into service; the database before it is kept. With `upgrade` migrate an older one.
 
         Raises as `fastzero_core.backup.restore.restore` does.
@@ -268,7 +273,7 @@ class Stack:
         target = self._target()
         archive = shelf.find(target.folder, str(backup))
         with self._database_running("a backup is restored to it"):
-            return restore.restore(target, archive, upgrade=upgrade, **_telling(tell))
+            return restore.restore(target, archive, upgrade=upgrade, tell=tell)
 
     def _target(self) -> "Target":
         from ..backup.target import service_target
@@ -277,12 +282,12 @@ class Stack:
 
     # -- the database at another place -------------------------------------------------------------------------
 
-    def upgrade(self, major: int, *, timeout: float | None = None, tell: "Tell | None" = None) -> Place:
+    def upgrade(self, major: int, *, timeout: float | None = None, tell: Listening = silent) -> Place:
         """Bring the database to a newer major version of PostgreSQL, in a volume of its own; the one before is kept.
 
         Its content is dumped, restored and compared; while that goes on, it can be read but not written. `tell` hears
         how far it is. Returns where the database was. Raises InvalidInputError unless it runs in containers and
-        `major` is newer; what fails before the end leaves everything as it was.
+        `major` is newer. Whatever fails, the data stays in service where it was, or will with the next `up`.
         """
         timeout = timeout or self.settings.timeout
         with self.project.lock(timeout, self._notice):
@@ -307,6 +312,7 @@ class Stack:
         """
         timeout = timeout or self.settings.timeout
         with self.project.lock(timeout, self._notice):
+            self._abandon_move()
             record, last = self._record(), self.kept_before_upgrade
             before = self._place(record)
             self._take_down(self._spec(), timeout)
@@ -322,7 +328,7 @@ class Stack:
             raise InvalidInputError("there is no upgrade to go back from", field="rollback")
         return record.kept[-1]
 
-    def move(self, runtime: str, *, timeout: float | None = None, tell: "Tell | None" = None) -> Place:
+    def move(self, runtime: str, *, timeout: float | None = None, tell: Listening = silent) -> Place:
         """Bring the project to the other runtime with all of its data, as `upgrade` does; the place before is kept.
 
         Raises InvalidInputError for an unknown runtime, or the one that it has.
@@ -545,17 +551,20 @@ class Stack:
         # It takes as long to import as an engine or a file system to answer.
         threading.Thread(target=import_module, args=("psycopg",), daemon=True).start()
         observed = runtime.observe(spec)
+        record = self.project.record
+        if record and record.filling:
+            observed = replace(observed, leftovers=(*observed.leftovers, NEW_DATABASE))
         if observed.service(DATABASE_SERVICE).state is ServiceState.RUNNING:
             observed = self._ask_database(spec, observed, runtime, patience or 0)
         app = observed.service(APP_SERVICE)
         if app.state is ServiceState.RUNNING and (patience is None or _has_no_excuse(spec, observed)):
-            observed = observed.having(_ask_app(app, min(patience or 0, PATIENCE)))
+            address = _address(spec, app)
+            observed = observed.having(_ask_app(app, *address, min(patience or 0, PATIENCE)))
         return observed
 
     def _ask_database(self, spec: StackSpec, observed: Observed, runtime: Runtime, patience: float) -> Observed:
         database = observed.service(DATABASE_SERVICE)
-        # Where it listens now, which need not be where it should.
-        port = int((database.settings or spec.service(DATABASE_SERVICE).settings())["port"])
+        _, port = _address(spec, database)
         try:
             return replace(observed, revision=self._wait(patience, port, give_up_early=True))
         except (UnavailableError, UnhealthyError) as error:
@@ -612,22 +621,24 @@ class Stack:
                 done.append(action)
             if action.verb is Verb.MIGRATE:
                 self._migrate(timeout)
+            elif action.service == NEW_DATABASE:
+                self._abandon_move_if_reachable()
             else:
                 runtime.apply(action, spec, timeout=timeout, tell=self._notice)
             self._tell(StackEvent(action.cause, action, time.monotonic() - began))
 
-    def _take_down(self, spec: StackSpec, timeout: float, *, volumes: bool = False, sweep: bool = True) -> list[Action]:
-        observed = self._runtime.observe(spec)
-        actions = plan.plan_down(observed if sweep else replace(observed, leftovers=()), volumes=volumes)
+    def _take_down(self, spec: StackSpec, timeout: float, *, volumes: bool = False) -> list[Action]:
+        actions = plan.plan_down(self._runtime.observe(spec), volumes=volumes)
         self._apply(actions, spec, timeout)
         self._runtime.finish_down()
         return actions
 
-    def _relocate(self, runtime: str, image: str, timeout: float, tell: "Tell | None") -> Place:
+    def _relocate(self, runtime: str, image: str, timeout: float, tell: Listening) -> Place:
         """Bring the database to a new place: dump, restore beside it, compare, stop, write down, start.
 
-        The record decides which of the two is in service. Before it is written the one that serves is stopped, after it
-        the new one is started: whenever this is killed, the next `up` starts the one that has everything.
+        The record decides which of the two is in service, and tells which is only being filled. Before it is written
+        the one that serves is stopped, after it the new one is started: whenever this is killed, the next `up` starts
+        the one that has everything.
         """
         from ..backup import content, dump, restore
         from ..backup.server import other_databases
@@ -645,44 +656,53 @@ class Stack:
             self._notice(f"only database {DATABASE} moves; {', '.join(others)} stays in the {before}")
         work = self.project.folder / "moving"
         shutil.rmtree(work, ignore_errors=True)  # of one that was killed
+        self.project.save(replace(record, filling=place))
         try:
             with content.writes_held(self.database_url):
                 archive = work / "database.dump"
-                dump.backup(self._target(), archive, **_telling(tell))
-                with self._open(to, place, spec, timeout) as address:
-                    target = service_target(self.project, runtime, NEW_DATABASE, address)
-                    restore.restore_into_empty(target, archive, **_telling(tell))
-                self._take_down(self._spec(), timeout, sweep=False)
+                dump.backup(self._target(), archive, tell=tell)
+                address = self._open(to, place, spec.service(DATABASE_SERVICE), timeout)
+                target = service_target(self.project, runtime, NEW_DATABASE, address)
+                restore.restore_into_empty(target, archive, tell=tell)
+                to.close_place()
+                self._take_down(self._spec(), timeout)
             self.project.save(moved)
-            to.leave_place(place, keep=True)
+        except BaseException:
+            self._abandon_move_if_reachable()
+            raise
         finally:
             shutil.rmtree(work, ignore_errors=True)
         self._converge(spec, timeout)
         return before
 
-    @contextmanager
-    def _open(self, runtime: Runtime, place: Place, spec: StackSpec, timeout: float) -> Iterator[str]:
-        """The URL of an empty database at a new place, served for one block; nothing of it is left if that fails."""
-        try:
-            port = self._open_on_a_free_port(runtime, place, spec.service(DATABASE_SERVICE), timeout)
-            self._wait(timeout, port, NEW_DATABASE, runtime=runtime)
-            yield url(self.project.secret("database_password"), port)
-        except BaseException:
-            runtime.leave_place(place, keep=False)
-            raise
-        runtime.close_place(place)
-
-    def _open_on_a_free_port(self, runtime: Runtime, place: Place, service: ServiceSpec, timeout: float) -> int:
+    def _open(self, runtime: Runtime, place: Place, service: ServiceSpec, timeout: float) -> str:
+        """Begin to serve an empty database at a new place, on a port of its own. Returns its URL."""
         taken = set(self._recorded_ports().values())
         for _ in range(PORT_RACES):
             port = ports.next_free(HOST, PLACES_FROM, taken)
             try:
                 runtime.open_place(place, replace(service, port=port), timeout)
-                return port
             except PortTakenError:
-                runtime.leave_place(place, keep=False)
+                runtime.discard(place)
                 taken.add(port)
+                continue
+            self._wait(timeout, port, NEW_DATABASE, runtime=runtime)
+            return url(self.project.secret("database_password"), port)
         raise PortTakenError("every port tried was taken before the database could have it", hint="Try again")
+
+    def _abandon_move(self) -> None:
+        """Destroy what a move that never ended had begun to fill, if there is any."""
+        record = self.project.record
+        if record and record.filling:
+            _make_runtime(record.filling.runtime, self.project).discard(record.filling)
+            self.project.save(replace(record, filling=None))
+
+    def _abandon_move_if_reachable(self) -> None:
+        """The same, but an engine that is away now keeps nobody from going on without it."""
+        try:
+            self._abandon_move()
+        except UnavailableError as error:
+            self._notice(f"what a move left stays for now: {error.message}")
 
     def _discard_kept(self, record: ProjectRecord) -> None:
         for place in record.kept:
@@ -753,9 +773,10 @@ class Stack:
             time.sleep(POLL)
 
     def _failure(self, service: str, what: str, runtime: Runtime | None = None) -> UnhealthyError:
+        whole_log = f"The whole log: fastzero logs {service} -p {self.project.name}"
         return UnhealthyError(
             f"{service} {what}",
-            hint=f"The whole log: fastzero logs {service} -p {self.project.name}",
+            hint="The data stays where it was" if service == NEW_DATABASE else whole_log,
             evidence=(runtime or self._runtime).evidence(service),
         )
 
@@ -773,15 +794,16 @@ class Stack:
 
     @contextmanager
     def _database_running(self, cause: str) -> Iterator[None]:
-        """Have the database run for one block, and rest again behind it if it did before."""
+        """Have the database run for one block, in which no other command stops it, and rest again if it did before."""
         timeout = self.settings.timeout
-        spec = self._database_spec(self._record())
-        if self._runtime.observe(spec).service(DATABASE_SERVICE).state is ServiceState.ABSENT:
-            raise self._no_stack()
-        with self._stopped_again(spec, timeout):
-            self._ensure_running(spec, timeout, cause)
-            self._wait(timeout, spec.service(DATABASE_SERVICE).port)
-            yield
+        with self.project.lock(timeout, self._notice):
+            spec = self._database_spec(self._record())
+            if self._runtime.observe(spec).service(DATABASE_SERVICE).state is ServiceState.ABSENT:
+                raise self._no_stack()
+            with self._stopped_again(spec, timeout):
+                self._ensure_running(spec, timeout, cause)
+                self._wait(timeout, spec.service(DATABASE_SERVICE).port)
+                yield
 
     @contextmanager
     def _stopped_again(self, spec: StackSpec, timeout: float) -> Iterator[None]:
@@ -829,10 +851,6 @@ class Stack:
         self._tell(StackEvent(text))
 
 
-def _telling(tell: "Tell | None") -> dict[str, Any]:
-    return {"tell": tell} if tell else {}
-
-
 def _has_no_excuse(spec: StackSpec, observed: Observed) -> bool:
     """Whether the app has all it needs to be ready, and will not be made anew anyway."""
     settled = observed.service(APP_SERVICE).config_hash == spec.service(APP_SERVICE).config_hash
@@ -840,11 +858,16 @@ def _has_no_excuse(spec: StackSpec, observed: Observed) -> bool:
     return settled and healthy and observed.revision == head_revision()
 
 
-def _ask_app(app: ObservedService, patience: float) -> ObservedService:
+def _address(spec: StackSpec, service: ObservedService) -> tuple[str, int]:
+    """Where a service listens now, which need not be where it should."""
+    settings = service.settings or spec.service(service.name).settings()
+    return settings["host"], int(settings["port"])
+
+
+def _ask_app(app: ObservedService, host: str, port: int, patience: float) -> ObservedService:
     """The app as it says it is itself: a process that never becomes ready is no running service."""
-    settings = app.settings or {}
     deadline = time.monotonic() + patience
-    while reason := probe.not_ready(settings["host"], int(settings["port"])):
+    while reason := probe.not_ready(host, port):
         if time.monotonic() > deadline:
             return replace(app, state=ServiceState.UNHEALTHY, detail=reason)
         time.sleep(POLL)

@@ -16,8 +16,9 @@ from fastzero_core import FastZero, errors, migrate
 from fastzero_core.backup import dump, restore
 from fastzero_core.backup.manifest import Content, Manifest, manifest_path
 from fastzero_core.backup.programs import find_programs
+from fastzero_core.backup.progress import Progress
 from fastzero_core.backup.server import at_server
-from fastzero_core.backup.target import Progress, Target
+from fastzero_core.backup.target import Target
 from fastzero_core.database import url_of
 from fastzero_core.revisions import head_revision
 from fastzero_core.stack.process import wait_until

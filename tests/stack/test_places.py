@@ -6,13 +6,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fastzero_core import FastZero, FastZeroError, Stack
 from fastzero_core.errors import ConflictError, ImageError, InvalidInputError
-from fastzero_core.stack.plan import ServiceState
+from fastzero_core.stack.plan import ServiceState, Verb
+from fastzero_core.stack.process import Processes
 
 from .conftest import Contained, RunPython, add_user, users_of
 
@@ -281,6 +283,54 @@ def test_a_move_that_was_killed_leaves_all_rows_in_service_and_can_be_run_again(
         if record.runtime != runtime:
             local.move(runtime)
         assert users_of(local) == ["ana"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("afterwards", ["up", "down"])
+def test_of_a_move_into_containers_that_was_killed_the_next_command_leaves_none(
+    afterwards: str, contained: Contained, local: Stack, run_python: RunPython
+) -> None:
+    kill(run_python, contained.environment(), "move", "docker", "compare")
+    assert len(volumes_of(contained)) == 1
+    assert [(action.verb, action.service) for action in local.plan()] == [(Verb.SWEEP, "database-moving")]
+
+    getattr(local, afterwards)()
+
+    assert (contained.services(), volumes_of(contained), contained.has_network()) == (set(), set(), False)
+    assert users_of(local.up()) == ["ana"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("afterwards", ["up", "down"])
+def test_of_a_move_out_of_containers_that_was_killed_the_next_command_leaves_no_process_and_no_data(
+    afterwards: str, contained: Contained, old: Stack, run_python: RunPython
+) -> None:
+    kill(run_python, contained.environment(postgres_image=OLD), "move", "embedded", "compare")
+    processes = Processes(old.project.folder)
+    assert processes.find("database-moving") is not None
+    assert (filling := old.project.record and old.project.record.filling)
+
+    getattr(old, afterwards)()
+
+    assert processes.recorded("database-moving") is None
+    assert not Path(filling.data).exists()
+    assert users_of(old.up()) == ["ana"]
+
+
+@pytest.mark.slow
+def test_an_engine_that_is_away_keeps_nobody_from_going_on_behind_a_killed_move(
+    contained: Contained, local: Stack, run_python: RunPython, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill(run_python, contained.environment(), "move", "docker", "compare")
+    told: list[str] = []
+
+    with monkeypatch.context() as away:
+        away.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{free_port}")
+        contained.stack(runtime="embedded", on_event=lambda event: told.append(event.text)).up()
+
+    assert any("what a move left stays for now" in text for text in told)
+    local.up()
+    assert volumes_of(contained) == set()
 
 
 def kill(run_python: RunPython, environment: dict[str, Any], *arguments: str) -> None:
