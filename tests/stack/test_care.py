@@ -11,7 +11,13 @@ import psycopg
 import pytest
 
 from fastzero_core import Stack
-from fastzero_core.errors import BackupNotFoundError, ProgramFailedError, ProjectNotFoundError, UnavailableError
+from fastzero_core.errors import (
+    BackupNotFoundError,
+    LockedError,
+    ProgramFailedError,
+    ProjectNotFoundError,
+    UnavailableError,
+)
 from fastzero_core.stack.docker import DockerRuntime
 
 from .conftest import Contained, Template, add_user, end_all, users_of
@@ -99,6 +105,13 @@ def test_a_program_that_fails_in_the_container_says_why(served: Contained) -> No
     with pytest.raises(ProgramFailedError, match="unrecognized option") as failed:
         programs.run("pg_dump", ["--nonsense"], "fastzero")
     assert "--nonsense" in failed.value.evidence
+
+
+def test_a_backup_waits_its_turn_so_that_nobody_stops_the_database_under_it(running: Stack) -> None:
+    impatient = Stack(running.settings.model_copy(update={"timeout": 0.2}))
+
+    with running.project.lock(1), pytest.raises(LockedError):
+        impatient.backup()
 
 
 # -- a full disk -----------------------------------------------------------------------------------------------
