@@ -3,7 +3,6 @@
 `home` is an empty place for projects, `running` the stack of the default project that a worker's tests share.
 """
 
-import os
 import secrets
 import shutil
 import tempfile
@@ -15,9 +14,8 @@ import pytest
 from fastzero_core import Stack, load_settings
 from fastzero_core.stack.ports import is_free
 from fastzero_core.stack.project import projects
+from fastzero_core.testing import session_folder
 from tests.cli.conftest import fastzero as fastzero
-
-PLACE = "_FASTZERO_TEST_SESSION"
 
 
 @pytest.fixture
@@ -32,7 +30,7 @@ def home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Stack]:
-    home = Path(tempfile.mkdtemp(dir=os.environ[PLACE]))
+    home = Path(tempfile.mkdtemp(dir=session_folder()))
     home.chmod(0o755)
     settings = load_settings(project="fastzero", home=home, runtime="embedded", app=False, database_port=_free_port())
     yield Stack(settings).up()

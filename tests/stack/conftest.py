@@ -33,6 +33,7 @@ from fastzero_core.stack.project import Project, make_folder, projects
 from fastzero_core.stack.spec import DEFAULT_PORTS, stack_spec
 from fastzero_core.stack.stack import Listener
 from fastzero_core.stack.user import ServiceUser, service_user
+from fastzero_core.testing import session_folder
 
 RunPython = Callable[..., subprocess.Popen[str]]
 WorkingOn = Callable[[Path], list[psutil.Process]]
@@ -79,7 +80,7 @@ def any_free_port() -> int:
 @contextmanager
 def new_home() -> Iterator[Path]:
     """A home for more than one test."""
-    home = Path(tempfile.mkdtemp(dir=os.environ["_FASTZERO_TEST_SESSION"]))
+    home = Path(tempfile.mkdtemp(dir=session_folder()))
     home.chmod(0o755)
     yield home
     end_all(home)
@@ -246,7 +247,7 @@ class Contained:
 
 @contextmanager
 def new_project(engine: Any) -> Iterator[Contained]:
-    home = Path(tempfile.mkdtemp(dir=os.environ["_FASTZERO_TEST_SESSION"]))
+    home = Path(tempfile.mkdtemp(dir=session_folder()))
     home.chmod(0o755)
     ports = {"database_port": any_free_port(), "app_port": any_free_port()}
     contained = Contained(engine, home, f"test-{secrets.token_hex(6)}", ports)
@@ -269,7 +270,7 @@ def engine() -> Iterator[Any]:
 def app_image(engine: Any) -> str:
     """The app's image, built once whichever worker comes first."""
     base = load_settings().python_image
-    with FileLock(Path(os.environ["_FASTZERO_TEST_SESSION"]) / "image.lock"), new_project(engine) as project:
+    with FileLock(session_folder() / "image.lock"), new_project(engine) as project:
         stack = project.stack(app=True)
         spec = stack_spec(stack.settings, {"database": 1, "app": 1}, app_image=image.image_name(base), app=True)
         if not engine.images.list(name=spec.service("app").image):
