@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from weakref import WeakSet
 
 import psutil
 from prometheus_client import (
@@ -22,6 +23,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -37,6 +39,7 @@ _DATABASE = Counter(
 )
 _POOL_SIZE = Gauge("fastzero_pool_connections_max", "Connections that the pools may have.", multiprocess_mode="livesum")
 _POOL_IN_USE = Gauge("fastzero_pool_connections_in_use", "Connections in use now.", multiprocess_mode="livesum")
+_in_use: WeakSet[ConnectionPoolEntry] = WeakSet()
 
 
 def observe(method: str, route: str, status: int, seconds: float, database_seconds: float) -> None:
@@ -49,11 +52,24 @@ def observe(method: str, route: str, status: int, seconds: float, database_secon
 
 
 def observe_pools(engines: Iterable[AsyncEngine], size: int) -> None:
-    """Count the connections of these engines' pools, `size` at most, as they go out and come back."""
+    """Count the connections of these engines' pools, `size` at most, as they go out and come back.
+
+    They are kept by identity, not counted up and down: a connection that could not be made is checked in although it
+    was never checked out.
+    """
+
+    def checked_out(_connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
+        _in_use.add(entry)
+        _POOL_IN_USE.set(len(_in_use))
+
+    def checked_in(_connection: object, entry: ConnectionPoolEntry) -> None:
+        _in_use.discard(entry)
+        _POOL_IN_USE.set(len(_in_use))
+
     _POOL_SIZE.set(size)
     for engine in engines:
-        event.listen(engine.sync_engine, "checkout", lambda *_: _POOL_IN_USE.inc())
-        event.listen(engine.sync_engine, "checkin", lambda *_: _POOL_IN_USE.dec())
+        event.listen(engine.sync_engine, "checkout", checked_out)
+        event.listen(engine.sync_engine, "checkin", checked_in)
 
 
 def exposition() -> bytes:

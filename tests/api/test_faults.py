@@ -238,6 +238,7 @@ def test_a_database_killed_under_load_is_503s_and_no_acknowledged_todo_is_lost(s
         for writer in writers:
             writer.join()
         assert statuses == {201, 503}
+        assert "\nfastzero_pool_connections_in_use 0.0\n" in api.get("/metrics").text
         with psycopg.connect(stack.database_url) as connection:
             kept = [title for (title,) in connection.execute("SELECT title FROM todos")]
         assert len(kept) == len(set(kept))
