@@ -16,7 +16,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    import psycopg
+    from concurrent.futures import Future
 
     from .fastzero import FastZero
     from .stack.stack import Stack
@@ -99,21 +99,17 @@ def fastzero_server_url(pytestconfig: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
-def fastzero_maintenance(fastzero_server_url: str) -> "Iterator[psycopg.Connection]":
-    """A session of the maintenance database, which commits by itself."""
-    import psycopg
-
-    with psycopg.connect(fastzero_server_url, autocommit=True) as connection:
-        yield connection
+def fastzero_databases(fastzero_server_url: str) -> "Iterator[Databases]":
+    """Makes the session's databases, and drops them."""
+    with closing(Databases(fastzero_server_url)) as databases:
+        yield databases
 
 
 @pytest.fixture
-def fastzero_database_url(fastzero_maintenance: "psycopg.Connection", fastzero_server_url: str) -> Iterator[str]:
+def fastzero_database_url(fastzero_databases: "Databases") -> Iterator[str]:
     """A database at head for one test alone."""
-    from .database import url_of
-
-    with throw_away_database(fastzero_maintenance) as name:
-        yield url_of(fastzero_server_url, name)
+    with fastzero_databases.throw_away() as url:
+        yield url
 
 
 @pytest.fixture
@@ -125,16 +121,69 @@ def fz(fastzero_database_url: str) -> "Iterator[FastZero]":
         yield fz
 
 
-@contextmanager
-def throw_away_database(maintenance: "psycopg.Connection", template: str = TEMPLATE) -> Iterator[str]:
-    """The name of a database for one block, made from another in which nobody is."""
-    name = f"test_{secrets.token_hex(8)}"
-    # Without fsync, copying files takes half of what writing them to the log as well takes.
-    maintenance.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY".encode())
-    try:
-        yield name
-    finally:
-        maintenance.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+# -- databases -------------------------------------------------------------------------------------------------
+
+
+class Databases:
+    """Makes throw-away databases on one server: each while the test before it runs, and drops it while the next does.
+
+    Making and dropping are sessions of their own, each in a thread, so that one does not wait for the other.
+    """
+
+    def __init__(self, server_url: str) -> None:
+        self._server_url = server_url
+        self._making, self._dropping = _Session(server_url), _Session(server_url)
+        self._ahead: dict[str, tuple[str, Future[object]]] = {}  # one of each template, for the next test
+        self._drops: list[Future[object]] = []
+
+    @contextmanager
+    def throw_away(self, template: str = TEMPLATE) -> Iterator[str]:
+        """The URL of a database for one block, made from another which nobody uses or changes."""
+        from .database import url_of
+
+        name, made = self._ahead.pop(template) if template in self._ahead else self._make(template)
+        self._ahead[template] = self._make(template)
+        made.result()
+        try:
+            yield url_of(self._server_url, name)
+        finally:
+            self._drop(name)
+
+    def close(self) -> None:
+        """Wait until all are dropped. Raises what went wrong there."""
+        self._making.close()
+        for name, _ in self._ahead.values():
+            self._drop(name)
+        self._dropping.close()
+        for drop in self._drops:
+            drop.result()
+
+    def _make(self, template: str) -> "tuple[str, Future[object]]":
+        name = f"test_{secrets.token_hex(8)}"
+        # Without fsync, copying files takes half of what writing them to the log as well takes.
+        return name, self._making.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+
+    def _drop(self, name: str) -> None:
+        self._drops.append(self._dropping.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+
+
+class _Session:
+    """A session of the server with a thread of its own: one statement behind another, while the caller goes on."""
+
+    def __init__(self, url: str) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        import psycopg
+
+        self._connection = psycopg.connect(url, autocommit=True)
+        self._thread = ThreadPoolExecutor(max_workers=1)
+
+    def execute(self, statement: str) -> "Future[object]":
+        return self._thread.submit(self._connection.execute, statement.encode())
+
+    def close(self) -> None:
+        self._thread.shutdown()
+        self._connection.close()
 
 
 # -- the server ------------------------------------------------------------------------------------------------

@@ -20,11 +20,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import hypothesis
-import psycopg
 import pytest
 
 from fastzero_core import FastZero, User, revisions, testing
-from fastzero_core.database import url_of
 
 FOREIGN = {"DATABASE_URL", "SECRET_KEY", "ALGORITHM", "ACCESS_TOKEN_EXPIRE_MINUTES", "NO_COLOR", "FORCE_COLOR"}
 DOCKER_IS_REQUIRED = os.environ.get("FASTZERO_REQUIRE_DOCKER") == "1"
@@ -66,9 +64,9 @@ def database_url(fastzero_database_url: str) -> str:
 
 
 @pytest.fixture
-def empty_database_url(fastzero_maintenance: psycopg.Connection, fastzero_server_url: str) -> Iterator[str]:
-    with testing.throw_away_database(fastzero_maintenance, "template1") as name:
-        yield url_of(fastzero_server_url, name)
+def empty_database_url(fastzero_databases: testing.Databases) -> Iterator[str]:
+    with fastzero_databases.throw_away("template1") as url:
+        yield url
 
 
 class _EndOfTestError(Exception):

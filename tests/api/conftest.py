@@ -22,9 +22,8 @@ import uvicorn
 
 from fastzero_core import load_settings
 from fastzero_core.api.app import create_app
-from fastzero_core.database import url_of
 from fastzero_core.stack.process import wait_until
-from fastzero_core.testing import throw_away_database
+from fastzero_core.testing import Databases
 
 from .client import PATIENCE, Account, Answer, Client, answers, get
 
@@ -34,8 +33,8 @@ SECRET_KEY = "the key of the tests, which is long enough"
 
 
 @pytest.fixture(scope="session")
-def api(fastzero_server_url: str, fastzero_maintenance: psycopg.Connection) -> Iterator[Client]:
-    with throw_away_database(fastzero_maintenance) as name, served(url_of(fastzero_server_url, name)) as client:
+def api(fastzero_databases: Databases) -> Iterator[Client]:
+    with fastzero_databases.throw_away() as url, served(url) as client:
         yield client
 
 
