@@ -72,6 +72,7 @@ def test_each_request_is_a_json_line(
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", event["time"])
 
 
+@pytest.mark.slow
 def test_the_log_holds_no_secret_no_body_and_no_query(fastzero_serve: FastzeroServe, database_url: str) -> None:
     served = fastzero_serve(url=database_url).until_it_answers()
     client = Client(served.port)
@@ -179,6 +180,7 @@ def test_paths_that_are_none_make_no_series_of_their_own(api: Client) -> None:
     assert "user-" not in text
 
 
+@pytest.mark.slow
 def test_several_workers_count_as_one(fastzero_serve: FastzeroServe, database_url: str) -> None:
     served = fastzero_serve("--workers", "2", url=database_url).until_it_answers()
     client = Client(served.port)

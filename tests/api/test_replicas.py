@@ -5,6 +5,8 @@ import pytest
 from .client import Account, Client
 from .conftest import FastzeroServe
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def replicas(fastzero_serve: FastzeroServe, database_url: str, monkeypatch: pytest.MonkeyPatch) -> list[Client]:

@@ -16,6 +16,8 @@ from fastzero_core.stack.process import wait_until
 from .client import Account, Client
 from .conftest import FastzeroServe
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = 10
 
 

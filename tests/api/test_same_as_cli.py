@@ -12,6 +12,8 @@ import pytest
 from .client import PASSWORD, Account, Client
 from .conftest import ServeApp
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

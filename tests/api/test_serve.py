@@ -21,6 +21,8 @@ from fastzero_core.stack.process import wait_until
 
 from .conftest import Answer, FastzeroServe, answers, free_port, get, is_waiting
 
+pytestmark = pytest.mark.slow
+
 AT_MOST = 5  # seconds between the signal and the end
 NOBODY = "postgresql://nobody:a-secret@127.0.0.1:1/nothing"
 
@@ -88,7 +90,6 @@ def test_a_request_in_flight_is_answered_before_it_ends(
         assert served.process.wait(AT_MOST) == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_request_that_does_not_end_holds_it_up_no_longer_than_five_seconds(
     workers: str, fastzero_serve: FastzeroServe, database_url: str

@@ -16,6 +16,8 @@ from .conftest import Run
 from .shell import SCRIPT, Result, Terminal, script, search_path, shell
 from .tree import COMMANDS
 
+pytestmark = pytest.mark.slow
+
 SHELLS = ["bash", "zsh", "fish"]
 
 

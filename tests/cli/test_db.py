@@ -185,6 +185,7 @@ def test_restore_asks(fastzero: Run, todo: Callable[[str], None], titles: Callab
     assert titles() == ["after"]
 
 
+@pytest.mark.slow
 def test_an_older_schema_is_migrated_after_asking(fastzero: Run, database: str) -> None:
     migrate.down(database, "0001")
     fastzero("db", "backup", "--name", "old")
@@ -263,6 +264,7 @@ def test_where_no_backup_can_be_had_nothing_is_lost(fastzero: Run, ana: User, mo
 # -- shell, url, stats -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_shell_is_psql_on_the_database(ana: User) -> None:
     result = script("db", "shell", "--", "-Atc", "SELECT username FROM users")
     assert (result.code, result.out) == (0, "ana\n")
@@ -341,6 +343,7 @@ def test_a_rehearsal_that_fails_changes_nothing(fastzero: Run, ana: User, pendin
 # -- at a terminal ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_terminal_sees_how_far_a_restore_is(fastzero: Run, ana: User, sql: Callable[[str], None]) -> None:
     sql("INSERT INTO todos (user_id, title) SELECT id, md5(n::text) FROM users, generate_series(1, 50000) n")
     fastzero("db", "backup", "--name", "one")

@@ -22,6 +22,8 @@ import yaml
 from fastzero_core.stack.process import wait_until
 from tests.stack.conftest import any_free_port, new_home
 
+pytestmark = pytest.mark.slow
+
 FASTZERO = [sys.executable, "-m", "fastzero_cli"]
 PATIENCE = 120
 

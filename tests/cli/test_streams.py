@@ -9,6 +9,8 @@ from fastzero_core import FastZero, User
 from .conftest import Run
 from .shell import Terminal, script, shell
 
+pytestmark = pytest.mark.slow
+
 LINES = 3000  # more than a pipe holds
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 

@@ -26,6 +26,8 @@ from fastzero_core.tables import metadata
 
 from .backup import Databases, as_role, databases, execute, fingerprint, role, target
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["databases", "role", "target"]
 HEAD = head_revision()
 Python = Callable[..., "subprocess.Popen[str]"]
@@ -501,7 +503,6 @@ print("done", flush=True)
 """
 
 
-@pytest.mark.slow
 def test_kill_9_at_any_moment_leaves_one_of_the_two_in_service(
     filled: Target, archive: Path, databases: Databases, python: Python
 ) -> None:

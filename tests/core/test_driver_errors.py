@@ -173,6 +173,7 @@ def black_hole() -> Iterator[int]:
         yield listening.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_a_host_that_never_answers_is_given_up_in_time(black_hole: int) -> None:
     engine = database.create_engine(f"postgresql://ana:{SECRET}@127.0.0.1:{black_hole}/db", connect_timeout=2)
     began = time.monotonic()
@@ -349,6 +350,7 @@ def test_connections_that_are_lost_do_not_use_up_the_pool(database_url: str, oth
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_a_pool_without_a_free_connection_says_so(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "CONNECT_TIMEOUT", 0.05)
     engine = database.create_engine(database_url, pooled=True)

@@ -13,6 +13,8 @@ from fastzero_core import FastZero, Stack
 from tests.cli.conftest import Run, records
 from tests.cli.shell import Result, Terminal, script
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = """\
 from fastzero_core import FastZero, Stack
 
@@ -31,7 +33,6 @@ def answer(*words: str, stdin: str = "") -> Any:
     return json.loads(result.out)
 
 
-@pytest.mark.slow
 def test_from_nothing_to_todos_and_back(home: Path) -> None:
     (database,) = answer("up")
     assert (database["service"], database["state"], database["revision"]) == ("database", "running", "0003")
@@ -60,7 +61,6 @@ def test_from_nothing_to_todos_and_back(home: Path) -> None:
     assert script("todo", "list").code == 3
 
 
-@pytest.mark.slow
 def test_up_says_why_it_does_what_and_the_second_time_nothing(home: Path) -> None:
     planned = answer("up", "--dry-run")
     assert [action["verb"] for action in planned] == ["create", "migrate"]

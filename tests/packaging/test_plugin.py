@@ -8,6 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+pytestmark = pytest.mark.slow
+
 THEIR_TESTS = """
 from pathlib import Path
 
@@ -57,7 +59,6 @@ def _pytest(project: Path, *arguments: str, **variables: str) -> "subprocess.Com
     return subprocess.run(command, cwd=project, env={**outside, **variables}, capture_output=True, text=True)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_the_tests_of_another_project_have_their_databases(project: Path, workers: str) -> None:
     (project / "test_theirs.py").write_text(THEIR_TESTS)

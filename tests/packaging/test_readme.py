@@ -13,6 +13,8 @@ from fastzero_core import load_settings
 
 from .reference import README, readme_with_reference
 
+pytestmark = pytest.mark.slow
+
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 BLOCKS = BLOCK.findall(README.read_text(encoding="utf-8"))
 SET_UP = "python3 -m venv"  # makes an environment: what continuous integration does with it
@@ -30,7 +32,6 @@ def test_the_list_of_commands_is_current() -> None:
     assert README.read_text(encoding="utf-8") == readme_with_reference(), "run: poe reference"
 
 
-@pytest.mark.slow
 def test_the_shell_examples_run_one_after_the_other(folder: Path) -> None:
     examples = "\n".join(_blocks("sh"))
     assert "fastzero up" in examples

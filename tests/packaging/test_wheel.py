@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 CHECKOUT = Path(__file__).parents[2]
 
 
@@ -57,7 +59,6 @@ def test_it_has_the_console_script_and_the_licence(wheel: Path) -> None:
         assert [name for name in archive.namelist() if name.endswith("LICENSE")]
 
 
-@pytest.mark.slow
 def test_from_the_wheel_the_whole_journey_works(installed: Path, folder: Path) -> None:
     home = folder / "elsewhere"
     home.mkdir(mode=0o755)

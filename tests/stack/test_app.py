@@ -20,6 +20,8 @@ from fastzero_core.stack.process import Processes, ProcessRecord, wait_until
 
 from .conftest import Template, any_free_port
 
+pytestmark = pytest.mark.slow
+
 MakeStack = Callable[..., Stack]
 STRANGER = "postgresql://stranger:a-secret@127.0.0.1:1/elsewhere"
 

@@ -22,6 +22,8 @@ from fastzero_core.stack.docker import DockerRuntime
 
 from .conftest import Contained, Template, add_user, end_all, users_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=["embedded", pytest.param("docker", marks=pytest.mark.docker)])
 def either(request: pytest.FixtureRequest) -> Iterator[Stack]:
@@ -150,7 +152,6 @@ def _leave_room(disk: Path, megabytes: float) -> None:
             file.flush()
 
 
-@pytest.mark.slow
 def test_a_full_disk_under_a_restore_loses_nothing(cramped: Stack, small_disk: Path, folder: Path) -> None:
     cramped.backup(folder / "one.dump")
     _leave_room(small_disk, 9)
@@ -163,7 +164,6 @@ def test_a_full_disk_under_a_restore_loses_nothing(cramped: Stack, small_disk: P
     assert _count(cramped) == 20_000
 
 
-@pytest.mark.slow
 def test_a_full_disk_under_a_backup_leaves_no_half_of_one(cramped: Stack, small_disk: Path) -> None:
     backups = small_disk / "backups" / "demo"
     _leave_room(small_disk, 0.2)

@@ -45,6 +45,7 @@ def test_a_stack_in_order_has_nothing_but_ok(running: Stack) -> None:
     assert set(findings) == {"home", "disk", "account", "postgres", "port", "secrets", "database", "schema", "clock"}
 
 
+@pytest.mark.slow
 def test_the_app_is_examined_where_there_is_one(running: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTZERO_APP", "true")
     stack = Stack(load_settings(project="demo", app_port=any_free_port())).up()

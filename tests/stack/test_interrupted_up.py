@@ -17,6 +17,8 @@ from fastzero_core.stack.process import wait_until
 
 from .conftest import RunPython, Template, WorkingOn
 
+pytestmark = pytest.mark.slow
+
 MOMENTS = 10
 FIRST_UP = """
 from fastzero_core import Stack
@@ -66,7 +68,6 @@ def _strangers(found: list[psutil.Process], postmaster: int | None) -> list[str]
     return strangers
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("moment", range(MOMENTS))
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_an_interrupted_first_up_is_repaired_by_the_next(
@@ -154,7 +155,6 @@ def test_what_an_interrupted_first_up_left_is_destroyed_with_the_project(
     assert [path.name for path in home.rglob("*") if path.is_file()] == ["demo.lock"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("first", [True, False], ids=["from nothing", "with data"])
 def test_five_ups_at_once_are_five_successes_and_one_server(
     first: bool,

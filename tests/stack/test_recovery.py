@@ -24,6 +24,8 @@ from fastzero_core.stack.process import Processes, wait_until
 
 from .conftest import KillServer, RunPython, WorkingOn
 
+pytestmark = pytest.mark.slow
+
 WRITERS = 3
 ROUNDS = 5
 
@@ -112,7 +114,6 @@ class Ledger:
         return wait_until(lambda: len(self.acknowledged) >= before + rows, 30)
 
 
-@pytest.mark.slow
 def test_every_acknowledged_row_is_there_after_the_server_was_killed_again_and_again(
     running: Stack, kill_server: KillServer
 ) -> None:

@@ -21,6 +21,8 @@ from fastzero_core.stack.user import ServiceUser, service_user
 
 from .conftest import WorkingOn
 
+pytestmark = pytest.mark.slow
+
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 NOBODY = ServiceUser("nobody", 65534, 65534)
 
