@@ -46,7 +46,7 @@ class Place:
 
 @dataclass(frozen=True)
 class ProjectRecord:
-    """What the first `up` decided, and later ones keep.
+    """What the first `up` decided, and later ones keep; whether there is an app, each decides anew.
 
     `image` and `volume` are set once the database has been moved into them. `filling` is where a move is taking it, and
     what is there belongs to nobody yet. `kept` are the places that it was moved from, the latest last: their data is
@@ -57,6 +57,7 @@ class ProjectRecord:
     ports: dict[str, int] = field(default_factory=dict)
     data: str = ""
     initialised: bool = False  # whether the database has ever been ready
+    app: bool = True
     image: str = ""
     volume: str = ""
     filling: Place | None = None

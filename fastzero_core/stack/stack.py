@@ -134,15 +134,15 @@ class Stack:
         timeout = timeout or self.settings.timeout
         asked = self._asked_ports(port, app_port)
         with self.project.lock(timeout, self._notice):
-            before = self._recorded_ports()
+            before = self.project.record
             for _ in range(PORT_RACES):
                 spec = self._decide(runtime, asked, self._services(app))
                 try:
                     self._started_here = self._converge(spec, timeout, build=build, pull=pull, keep=keep)
                     return self
                 except PortTakenError as error:
-                    self._record_ports(before)
-                    if error.service in before or error.service in asked:
+                    self._undecide(before)
+                    if (before and error.service in before.ports) or error.service in asked:
                         raise
             raise PortTakenError("every port tried was taken before the service could have it", hint="Try again")
 
@@ -160,7 +160,7 @@ class Stack:
         record = self.project.record or ProjectRecord(self._choose_runtime(runtime))
         self._refuse_other_runtime(record, runtime)
         wanted = self._services(app)
-        spec = self._spec_of(record, self._ports(record, self._asked_ports(port, app_port), wanted), wanted)
+        spec = self._spec_of(record, wanted, self._asked_ports(port, app_port))
         observed = self._observe(spec, self._runtime_of(record), self.settings.timeout)
         images = plan.plan_images(spec, observed, build=build, pull=pull)
         return [*images, *plan.plan_up(spec, observed, head_revision())]
@@ -178,8 +178,7 @@ class Stack:
                 self._abandon_move()
             else:
                 self._abandon_move_if_reachable()
-            spec = self._spec_of(record, self._ports(record, {}, ALL_SERVICES), ALL_SERVICES)
-            actions = self._take_down(spec, timeout, volumes=volumes)
+            actions = self._take_down(self._whole_spec(record), timeout, volumes=volumes)
             if volumes:
                 self._discard_kept(record)
                 self.project.remove()
@@ -231,9 +230,7 @@ class Stack:
     def examine(self) -> Iterator[Finding]:
         """What there is to know of the project's runtime, or of the one that a first `up` would choose."""
         record = self.project.record or ProjectRecord(self._choose_runtime(None))
-        wanted = self._services(None)
-        spec = self._spec_of(record, self._ports(record, {}, wanted), wanted)
-        return self._runtime_of(record).examine(spec)
+        return self._runtime_of(record).examine(self._spec_of(record, self._services(None)))
 
     # -- care of the database ----------------------------------------------------------------------------------
 
@@ -315,7 +312,7 @@ class Stack:
             self._abandon_move()
             record, last = self._record(), self.kept_before_upgrade
             before = self._place(record)
-            self._take_down(self._spec(), timeout)
+            self._take_down(self._whole_spec(record), timeout)
             self.project.save(record.moved(before, last, record.kept[:-1]))
             self._converge(self._spec(), timeout)
             return before
@@ -446,12 +443,12 @@ class Stack:
             first = asked.get(service, DEFAULT_PORTS[service])
             if service not in record.ports and port != first:
                 self._notice(f"port {first} is taken; the {service} gets {port}")
-        record = replace(record, ports=chosen)
+        record = replace(record, ports=chosen, app=APP_SERVICE in wanted)
         if record != self.project.record:
             self.project.save(record)
         for name in SECRETS:
             self.project.ensure_secret(name)
-        return self._spec_of(record, chosen, wanted)
+        return self._spec_of(record, wanted)
 
     def _refuse_other_runtime(self, record: ProjectRecord, runtime: str | None) -> None:
         if runtime not in (None, record.runtime):
@@ -491,21 +488,25 @@ class Stack:
         record = self.project.record
         return record.ports if record else {}
 
-    def _record_ports(self, chosen: dict[str, int]) -> None:
+    def _undecide(self, before: ProjectRecord | None) -> None:
+        """Forget the ports that this `up` chose, and whether there is an app."""
         record = self.project.record
         if record:
-            self.project.save(replace(record, ports=chosen))
+            before = before or replace(record, ports={})
+            self.project.save(replace(record, ports=before.ports, app=before.app))
 
-    def _spec(self) -> StackSpec:
-        """The stack as the record has it, whatever of it runs."""
-        record = self._record()
-        wanted = self._services(None)
-        return self._spec_of(record, self._ports(record, {}, wanted), wanted)
+    def _spec(self, record: ProjectRecord | None = None) -> StackSpec:
+        """The stack as the record has it, or as it would with another, whatever of it runs."""
+        record = record or self._record()
+        return self._spec_of(record, self._services(record.app))
 
     def _database_spec(self, record: ProjectRecord) -> StackSpec:
         """The database alone, as the record has it."""
-        services = (DATABASE_SERVICE,)
-        return self._spec_of(record, self._ports(record, {}, services), services)
+        return self._spec_of(record, (DATABASE_SERVICE,))
+
+    def _whole_spec(self, record: ProjectRecord) -> StackSpec:
+        """All that may run of it."""
+        return self._spec_of(record, ALL_SERVICES)
 
     def _no_stack(self) -> ProjectNotFoundError:
         return ProjectNotFoundError(f"project {self.project.name} has no stack yet")
@@ -515,8 +516,10 @@ class Stack:
         wants_app = self.settings.app if app is None else app
         return ALL_SERVICES if wants_app else (DATABASE_SERVICE,)
 
-    def _spec_of(self, record: ProjectRecord, chosen: Mapping[str, int], wanted: tuple[str, ...]) -> StackSpec:
-        app = APP_SERVICE in wanted
+    def _spec_of(
+        self, record: ProjectRecord, wanted: tuple[str, ...], asked: Mapping[str, int] | None = None
+    ) -> StackSpec:
+        app, chosen = APP_SERVICE in wanted, self._ports(record, asked or {}, wanted)
         if record.runtime != "docker":
             return stack_spec(self.settings, chosen, app=app)
         from .image import image_name
@@ -649,7 +652,7 @@ class Stack:
         before, to = self._place(record), _make_runtime(runtime, self.project)
         place = to.new_place(image)
         moved = record.moved(before, place, record.kept)
-        spec = self._spec_of(moved, record.ports, self._services(None))
+        spec = self._spec(moved)
         self._apply(plan.plan_images(spec, to.observe(spec)), spec, timeout, runtime=to)
         others = other_databases(self.database_url)
         if others:
@@ -665,7 +668,7 @@ class Stack:
                 target = service_target(self.project, runtime, NEW_DATABASE, address)
                 restore.restore_into_empty(target, archive, tell=tell)
                 to.close_place()
-                self._take_down(self._spec(), timeout)
+                self._take_down(self._whole_spec(record), timeout)
             self.project.save(moved)
         except BaseException:
             self._abandon_move_if_reachable()

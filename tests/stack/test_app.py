@@ -124,6 +124,12 @@ def test_without_the_app_the_database_runs_alone(make_stack: MakeStack) -> None:
     assert process_of(stack, "database")
 
 
+def test_what_follows_an_up_without_the_app_leaves_it_out_as_well(make_stack: MakeStack) -> None:
+    make_stack(app_port=None).up(app=False)
+    assert states(make_stack(app_port=None)) == {"database": ServiceState.RUNNING}
+    assert states(make_stack(app_port=None).restart()) == {"database": ServiceState.RUNNING}
+
+
 def test_the_setting_leaves_the_app_out_as_well(make_stack: MakeStack) -> None:
     assert states(make_stack(app=False).up()) == {"database": ServiceState.RUNNING}
 
@@ -198,6 +204,7 @@ def test_a_port_that_is_taken_is_an_error_and_the_database_is_as_it_was(make_sta
         make_stack().up()
     assert "--app-port" in caught.value.hint
     assert process_of(stack, "database") == database
+    assert states(stack) == {"database": ServiceState.RUNNING}
 
 
 def port_of_settings(stack: Stack) -> int:

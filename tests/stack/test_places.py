@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,14 @@ def test_a_rollback_brings_the_old_volume_back_and_the_upgrade_can_be_made_again
     add_user(old, "eva")
     old.upgrade(18)
     assert (major_of(old), users_of(old)) == (18, ["ana", "eva"])
+
+
+def test_a_stack_without_an_app_moves_without_one(contained: Contained) -> None:
+    stack = contained.stack(postgres_image=OLD, app=True).up(app=False)
+    for move in (partial(stack.upgrade, 18), stack.roll_back_upgrade, partial(stack.move, "embedded")):
+        move()
+        assert [(status.service, status.state) for status in stack.status()] == [("database", ServiceState.RUNNING)]
+    stack.down(volumes=True)
 
 
 def test_what_was_kept_goes_with_the_project_or_when_it_is_told_to(contained: Contained, old: Stack) -> None:

@@ -111,7 +111,7 @@ def test_the_first_up_chooses_the_runtime_says_so_and_records_it(first_up: First
 
     assert first_up.told[0].text == "project demo runs embedded, and will from now on"
     assert project.record == ProjectRecord(
-        "embedded", {"database": first_up.port}, str(project.folder / "data"), initialised=True
+        "embedded", {"database": first_up.port}, str(project.folder / "data"), initialised=True, app=False
     )
 
 
