@@ -22,6 +22,7 @@ from ..errors import (
     ProjectNotFoundError,
     UnavailableError,
     UnhealthyError,
+    VersionMismatchError,
 )
 from ..revisions import head_revision
 from ..settings import Settings, load_settings
@@ -328,7 +329,7 @@ class Stack:
     def move(self, runtime: str, *, timeout: float | None = None, tell: Listening = silent) -> Place:
         """Bring the project to the other runtime with all of its data, as `upgrade` does; the place before is kept.
 
-        Raises InvalidInputError for an unknown runtime, or the one that it has.
+        Raises InvalidInputError for an unknown runtime, or the one that it has, VersionMismatchError for an older one.
         """
         timeout = timeout or self.settings.timeout
         with self.project.lock(timeout, self._notice):
@@ -644,11 +645,16 @@ class Stack:
         the one that has everything.
         """
         from ..backup import content, dump, restore
-        from ..backup.server import other_databases
+        from ..backup.server import other_databases, server_major
         from ..backup.target import service_target
 
         self._converge(self._spec(), timeout)
-        record = self._record()
+        record, major = self._record(), server_major(self.database_url)
+        if runtime == "docker" and major_of(image) < major:
+            raise VersionMismatchError(
+                f"the database is of PostgreSQL {major}, too new for image {image}",
+                hint=f"Nothing was changed. Set FASTZERO_POSTGRES_IMAGE=postgres:{major}",
+            )
         before, to = self._place(record), _make_runtime(runtime, self.project)
         place = to.new_place(image)
         moved = record.moved(before, place, record.kept)

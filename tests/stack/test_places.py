@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fastzero_core import FastZero, FastZeroError, Stack
-from fastzero_core.errors import ConflictError, ImageError, InvalidInputError
+from fastzero_core.errors import ConflictError, ImageError, InvalidInputError, VersionMismatchError
 from fastzero_core.stack.plan import ServiceState, Verb
 from fastzero_core.stack.process import Processes
 
@@ -174,6 +174,14 @@ def test_without_an_upgrade_there_is_nothing_to_go_back_to(old: Stack) -> None:
 
 
 # -- to the other runtime --------------------------------------------------------------------------------------
+
+
+def test_into_containers_of_an_older_version_nothing_moves(contained: Contained, local: Stack) -> None:
+    before = local.project.record
+    with pytest.raises(VersionMismatchError, match="PostgreSQL 18, too new for image postgres:17") as caught:
+        contained.stack(runtime="embedded", postgres_image=OLD).move("docker")
+    assert "FASTZERO_POSTGRES_IMAGE=postgres:18" in caught.value.hint
+    assert (local.project.record, users_of(local)) == (before, ["ana"])
 
 
 def test_a_project_moves_into_containers_and_back_with_everything(contained: Contained, local: Stack) -> None:
