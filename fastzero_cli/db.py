@@ -64,10 +64,12 @@ def take(
 
 @backups.command("list", example="fastzero db backup list -o json")
 def list_(run: Run) -> None:
-    """List the project's backups, oldest first."""
+    """List the project's backups, oldest first; also those of one that was destroyed."""
     from fastzero_core.backup import shelf
+    from fastzero_core.backup.target import backups_folder
+    from fastzero_core.stack.project import project_of
 
-    run.render.many(shelf.backups(run.target.folder), BACKUP, none="No backups yet.")
+    run.render.many(shelf.backups(backups_folder(project_of(run.settings))), BACKUP, none="No backups yet.")
 
 
 @backups.command(example="fastzero db backup prune --keep 5 --yes")
@@ -133,11 +135,15 @@ def restore(
     path = shelf.find(run.target.folder, archive)
     upgrade = restore.needs_upgrade(path)
     also = " Its schema is older, and will be migrated to head." if upgrade else ""
+    origin = shelf.described(path).database
+    if origin != run.target.database:
+        also = f" It is a backup of database {origin}.{also}"
     if into_empty:
         run.confirm(f"{path.name} will be restored into database {run.target.database}.{also}", yes)
         result = restore.restore_into_empty(run.target, path, upgrade=upgrade, tell=run.render.progress)
     else:
         run.confirm(f"Database {run.target.database} will be replaced by {path.name}, and kept.{also}", yes)
+        restore.check(run.target, path, upgrade=upgrade, tell=run.render.progress)
         run.back_up_first(no_backup)
         result = restore.restore(run.target, path, upgrade=upgrade, tell=run.render.progress)
         run.render.message(f"The database before is kept as {result.kept}. {_undo_hint(run)}")
@@ -150,6 +156,7 @@ def reset(run: Run, no_backup: NoBackup = False, yes: Yes = False) -> None:
     from fastzero_core.backup import restore
 
     run.confirm(f"All that is in database {run.target.database} will be gone.", yes)
+    restore.refuse_unless_able(run.target)
     run.back_up_first(no_backup)
     run.render.one(restore.reset(run.target, tell=run.render.progress), RESTORED)
 
@@ -268,7 +275,7 @@ def _undo(run: Run, archive: str | None, yes: bool) -> None:
 
 
 def _undo_hint(run: Run) -> str:
-    return f"To get back: fastzero db restore --undo{run.project_option}"
+    return f"To get back: fastzero db restore --undo{run.database_options}"
 
 
 def _stdout() -> Any:

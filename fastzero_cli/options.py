@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -126,12 +127,24 @@ class Run:
         path = shelf.new_path(self.target.folder, self.target.database)
         with unless_declined():
             dump.backup(self.target, path, tell=self.render.progress)
-        self.render.message(f"To get back: fastzero db restore {path.stem}{self.project_option}")
+        self.render.message(f"To get back: fastzero db restore {path.stem}{self.database_options}")
 
     @property
     def project_option(self) -> str:
         """What names this project in a command to come, where it is not the default."""
         return "" if self.settings.project == "fastzero" else f" -p {self.settings.project}"
+
+    @property
+    def database_options(self) -> str:
+        """The same for a command about a database: one named by a flag is named again, but for its password."""
+        given = self._flags.get("database_url")
+        if given is None:
+            return self.project_option
+        from fastzero_core.database import url_of
+
+        url, shown = url_of(given), url_of(given, password=False)
+        put_in = "" if url == shown else " (and its password)"
+        return f"{self.project_option} --database-url {shlex.quote(shown)}{put_in}"
 
     def confirm(self, what: str, yes: bool) -> None:
         """Go on only if the person agrees, now or by `--yes`. Raises InvalidInputError where nobody can be asked."""

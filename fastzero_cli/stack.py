@@ -269,8 +269,11 @@ def _back_up(run: Run, stack: "Stack") -> None:
         return
     with unless_declined():
         backup = stack.backup(tell=run.render.progress)
-    name = stack.project.name
-    run.render.message(f"To get back: fastzero up -p {name}, then fastzero db restore {backup.name} -p {name}")
+    name, record = stack.project.name, stack.project.record
+    runtime = f" --runtime {record.runtime}" if record else ""
+    run.render.message(
+        f"To get back: fastzero up -p {name}{runtime} && fastzero db restore {backup.name} --yes -p {name}"
+    )
 
 
 def _projects(count: int) -> str:

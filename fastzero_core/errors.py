@@ -18,7 +18,8 @@ A class carries what each edge needs to answer with: `code` for programs, `exit_
     │                                           ReadOnlyDatabaseError, PortTakenError, BinariesNotFoundError,
     │                                           LockedError, DockerUnavailableError, DockerPermissionError,
     │                                           DockerNotInstalledError, ImageError, BusyError, ProgramFailedError
-    ├── SchemaError                   7 · 503   SchemaOutdatedError, SchemaNewerError, SchemaDriftError
+    ├── SchemaError                   7 · 503   SchemaOutdatedError, SchemaNewerError, SchemaDriftError,
+    │                                           RevisionFailedError
     ├── UnhealthyError                8
     └── DatabaseError                 1 · 500   what no other class names: a bug, the cause is kept
 
@@ -322,6 +323,13 @@ class SchemaOutdatedError(SchemaError):
 class SchemaNewerError(SchemaError):
     code = "schema_newer"
     default_hint = "Nothing was changed. Upgrade fastzero to the version that made this database"
+
+
+class RevisionFailedError(SchemaError):
+    """The database refused what a revision asked of it."""
+
+    code = "revision_failed"
+    default_hint = "Those before it are applied, it is not: mend it, and run this again"
 
 
 class SchemaDriftError(SchemaError):

@@ -21,10 +21,13 @@ from .errors import (
     FastZeroError,
     InvalidInputError,
     LockedError,
+    NotAllowedError,
+    RevisionFailedError,
     RevisionNotFoundError,
     SchemaDriftError,
     SchemaNewerError,
     SchemaOutdatedError,
+    UnavailableError,
 )
 from .lint import LintFinding, lint_script
 from .revisions import head_revision
@@ -198,7 +201,7 @@ def _run(verb: str, url: str, revision: str, timeout: float, on_applied: Listene
         with engine.connect() as connection:
             pending(_current(connection))  # a database newer than the code is refused before anything runs
         config = _config()
-        config.attributes.update(connection=engine, on_version_apply=_listening(on_applied))
+        config.attributes.update(connection=engine, on_version_apply=_listening(engine, on_applied))
         _until(deadline, lambda: _alembic(verb, engine, config, revision))
     found = status(url, drift=False)
     if verb == "upgrade" and revision in ("head", "heads") and not found.up_to_date:
@@ -222,7 +225,12 @@ def _alembic(verb: str, engine: "Engine", config: "Config", revision: str) -> No
     if verb == "upgrade":
         _drop_invalid_indexes(engine)
     with _alembic_errors():
-        getattr(command, verb)(config, revision)
+        try:
+            getattr(command, verb)(config, revision)
+        except (UnavailableError, NotAllowedError):
+            raise
+        except FastZeroError as error:
+            raise RevisionFailedError(f"a revision failed: {error.message}") from error
 
 
 @contextmanager
@@ -279,28 +287,42 @@ def _drop_invalid_indexes(engine: "Engine") -> None:
             connection.execute(text(f"DROP INDEX CONCURRENTLY IF EXISTS {name}"))
 
 
-def _listening(on_applied: Listener | None) -> Callable[..., None]:
+def _listening(engine: "Engine", on_applied: Listener | None) -> Callable[..., None]:
+    from sqlalchemy import event
+
     began = time.monotonic()
+    held: set[str] = set()
+    is_applied = False
+
+    def committing(connection: "Connection") -> None:
+        # A revision with an autocommit block commits what came before it, and with that lets its locks go.
+        nonlocal is_applied
+        if not is_applied:
+            held.update(_locked(connection))
+        is_applied = False
 
     def applied(*, ctx: Any, step: Any, **_: Any) -> None:
-        nonlocal began
+        nonlocal began, is_applied
         seconds = time.monotonic() - began
         if on_applied and not step.is_stamp:
             script = step.up_revision
             direction = "up" if step.is_upgrade else "down"
             # Still in the revision's own transaction, which holds its locks.
-            on_applied(Applied(script.revision, script.doc, direction, seconds, _locked(ctx.connection)))
+            locked = sorted({*held, *_locked(ctx.connection)})
+            on_applied(Applied(script.revision, script.doc, direction, seconds, locked))
+        held.clear()
+        is_applied = True
         began = time.monotonic()
 
+    if on_applied:
+        event.listen(engine, "commit", committing)
     return applied
 
 
-def _locked(connection: "Connection | None") -> list[str]:
+def _locked(connection: "Connection") -> list[str]:
     """The tables that were there before this transaction and that it keeps others from, as `todos: writing`."""
     from sqlalchemy import text
 
-    if connection is None:
-        return []
     rows = connection.execute(
         text(
             "SELECT c.relname, bool_or(l.mode = 'AccessExclusiveLock') FROM pg_locks l"

@@ -205,6 +205,8 @@ def _wants_container(chosen: str) -> bool:
         pytest.fail(f"{CHOICE} is {' or '.join(SERVERS)}, not {chosen!r}")
     if chosen == "docker" and not docker_answers():
         pytest.fail("the tests' server must be a container, and no Docker Engine answers")
+    if chosen == "docker" and not _has_testcontainers():
+        pytest.fail("the tests' server must be a container, and testcontainers is not here: pip install testcontainers")
     return chosen == "docker" or (not chosen and docker_answers() and _has_testcontainers() and _has_image())
 
 

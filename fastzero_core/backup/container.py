@@ -47,7 +47,8 @@ class ContainerPrograms:
     def interact(self, program: str, arguments: Sequence[str], database: str) -> int:
         import sys
 
-        command = [program, f"--username={ROLE}", f"--dbname={database}", *arguments]
+        # By the environment, so that the arguments may name another database of the server.
+        command = ["env", f"PGUSER={ROLE}", f"PGDATABASE={database}", program, *arguments]
         interactive = sys.stdin.isatty() and sys.stdout.isatty()
         return self.runtime.execute(self.service, command, interactive=interactive)
 

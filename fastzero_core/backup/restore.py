@@ -18,6 +18,7 @@ from .target import Target
 from .watch import copied_rows
 
 FOR_TRIAL = ("--no-owner", "--no-privileges")  # whoever tries owns all of it
+OTHERWISE = ". Or restore into an empty one: --into-empty"
 JOBS = 2  # sessions of pg_restore: tables and indexes side by side
 TIMEOUTS_SINCE = 17  # pg_restore sets transaction_timeout, which older servers do not know
 
@@ -69,6 +70,19 @@ def verify(target: Target, archive: Path, *, tell: Listener = silent) -> Verifie
     )
 
 
+def check(target: Target, archive: Path, *, upgrade: bool = False, tell: Listener = silent) -> None:
+    """Raises what `restore` would before it touches anything."""
+    _refuse_other_schema(_checked(archive, tell), upgrade)
+    with at_server(target.url, exclusive=False) as server:
+        server.refuse_unless_able(OTHERWISE)
+
+
+def refuse_unless_able(target: Target) -> None:
+    """Raises DatabasePrivilegeError where the role may not do what a reset needs."""
+    with at_server(target.url, exclusive=False) as server:
+        server.refuse_unless_able()
+
+
 def restore(target: Target, archive: Path, *, upgrade: bool = False, tell: Listener = silent) -> Restored:
     """Put what a backup holds into service in place of the database, which is kept under a dated name.
 
@@ -78,7 +92,7 @@ def restore(target: Target, archive: Path, *, upgrade: bool = False, tell: Liste
     manifest = _checked(archive, tell)
     _refuse_other_schema(manifest, upgrade)
     with at_server(target.url) as server:
-        server.refuse_unless_able()
+        server.refuse_unless_able(OTHERWISE)
         options = _ownership(server, manifest, tell)
         with server.scratch() as name:
             fill(target, server, name, archive, manifest, options=options, tell=tell)

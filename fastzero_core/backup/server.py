@@ -14,9 +14,9 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -39,6 +39,15 @@ NAME_MAX = 63  # bytes
 EVICT_EVERY = 0.02  # seconds
 _RESTORING, _BEFORE = "_restoring_", "_before_"
 _SETTINGS = {"lock_timeout": "10s", "TimeZone": "UTC"}
+_SWITCHES = (
+    ("rolsuper", "SUPERUSER"),
+    ("rolinherit", "INHERIT"),
+    ("rolcreaterole", "CREATEROLE"),
+    ("rolcreatedb", "CREATEDB"),
+    ("rolcanlogin", "LOGIN"),
+    ("rolreplication", "REPLICATION"),
+    ("rolbypassrls", "BYPASSRLS"),
+)
 # Settings whose value is a list of quoted names already.
 _LISTS = ("search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries")
 
@@ -68,14 +77,14 @@ class Server:
     def exists(self, name: str) -> bool:
         return bool(self._scalar("SELECT count(*) FROM pg_database WHERE datname = :name", name=name))
 
-    def refuse_unless_able(self) -> None:
-        """Raises DatabasePrivilegeError where the role may not do what a swap needs."""
+    def refuse_unless_able(self, otherwise: str = "") -> None:
+        """Raises DatabasePrivilegeError where the role may not do what a swap needs; `otherwise` ends its hint."""
         able = self._scalar("SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user")
         if not able:
             role = self._scalar("SELECT current_user")
             raise DatabasePrivilegeError(
-                f"role {role} may not create databases, which a swap and a trial restore need",
-                hint=f"As a superuser: ALTER ROLE {quote(role)} CREATEDB. Or restore into an empty one: --into-empty",
+                f"role {role} may not create databases, which this needs",
+                hint=f"As a superuser: ALTER ROLE {quote(role)} CREATEDB{otherwise}",
             )
         if self.exists(self.name) and not self._scalar(
             "SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = :name", name=self.name
@@ -94,8 +103,11 @@ class Server:
             for statement in self._grants_and_settings(name):
                 self._execute(statement)
             yield name
-        finally:
-            self.drop(name)
+        except BaseException:
+            with suppress(FastZeroError):  # what went wrong first is what to tell; the next command sweeps
+                self.drop(name)
+            raise
+        self.drop(name)
 
     def drop(self, name: str) -> None:
         """Drop a database with all sessions in it, if it is there."""
@@ -189,6 +201,42 @@ class Server:
         ).scalar_one_or_none()
         return "" if row is None else " ".join(f"{word} {value}" for word, value in _words(row))
 
+    def roles(self) -> Iterator[str]:
+        """The statements that make this server's roles on another, with their passwords, settings and memberships.
+
+        But for those that every server has, and the one that this session has. Only for superusers.
+        """
+        switches = ", ".join(f"CASE WHEN {column} THEN '{word}' ELSE 'NO{word}' END" for column, word in _SWITCHES)
+        made = (
+            f"SELECT format('CREATE ROLE %I CONNECTION LIMIT %s PASSWORD %L VALID UNTIL %L %s', rolname, rolconnlimit,"  # noqa: S608
+            f" rolpassword, coalesce(rolvaliduntil, 'infinity'), concat_ws(' ', {switches})) FROM pg_authid"
+            " WHERE rolname !~ '^pg_' AND rolname <> current_user ORDER BY oid"
+        )
+        memberships = (
+            "SELECT format('GRANT %I TO %I%s', g.rolname, m.rolname,"
+            " CASE WHEN admin_option THEN ' WITH ADMIN OPTION' ELSE '' END) FROM pg_auth_members"
+            " JOIN pg_roles g ON g.oid = roleid JOIN pg_roles m ON m.oid = member WHERE m.rolname !~ '^pg_'"
+        )
+        for query in (made, memberships):
+            yield from self._session.execute(text(query)).scalars()
+        settings = (
+            "SELECT coalesce(quote_ident(rolname), 'ALL'), unnest(setconfig) FROM pg_db_role_setting"
+            " LEFT JOIN pg_roles r ON r.oid = setrole WHERE setdatabase = 0"
+        )
+        for role, setting in self._session.execute(text(settings)):
+            yield f"ALTER ROLE {role} {_setting(setting)}"
+
+    def properties(self) -> Iterator[str]:
+        """The statements that give a database of the same name what this one has beside its content."""
+        limit = self._scalar("SELECT datconnlimit FROM pg_database WHERE datname = :name", name=self.name)
+        yield f"ALTER DATABASE {quote(self.name)} CONNECTION LIMIT {limit}"
+        yield f"COMMENT ON DATABASE {quote(self.name)} IS {literal(self._comment())}"
+        yield from self._grants_and_settings(self.name)
+
+    def execute(self, statements: Iterable[str]) -> None:
+        for statement in statements:
+            self._execute(statement)
+
     def _grants_and_settings(self, new: str) -> Iterator[str]:
         grants = text(
             "SELECT coalesce(quote_ident(rolname), 'PUBLIC'), privilege_type, is_grantable FROM pg_database"
@@ -205,10 +253,8 @@ class Server:
             " JOIN pg_database d ON d.oid = setdatabase LEFT JOIN pg_roles r ON r.oid = setrole WHERE datname = :name"
         )
         for role, setting in self._session.execute(settings, {"name": self.name}):
-            name, _, value = setting.partition("=")
-            shown = value if name in _LISTS else literal(value)
             place = f"ROLE {role} IN DATABASE" if role else "DATABASE"
-            yield f"ALTER {place} {quote(new)} SET {name} TO {shown}"
+            yield f"ALTER {place} {quote(new)} {_setting(setting)}"
 
     def _comment(self) -> str | None:
         written = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = :name"
@@ -247,6 +293,18 @@ def at_server(url: str, *, exclusive: bool = True) -> Iterator[Server]:
                 raise LockedError(f"another fastzero command is at work on database {name}")
             server.sweep()
         yield server
+
+
+def carry_roles(source: str, to: str) -> None:
+    """Make the roles of one database's server on another's, which is new."""
+    with at_server(source, exclusive=False) as old, at_server(to, exclusive=False) as new:
+        new.execute(old.roles())
+
+
+def carry_properties(source: str, to: str) -> None:
+    """Give a database what one of the same name on another server has beside its content."""
+    with at_server(source, exclusive=False) as old, at_server(to, exclusive=False) as new:
+        new.execute(old.properties())
 
 
 def server_major(url: str) -> int:
@@ -309,6 +367,12 @@ def _maintenance_session(parsed: URL, name: str) -> Iterator[tuple[Engine, Conne
             yield engine, session
         return
     raise refusal or InvalidInputError(f"database {name} is the maintenance database itself", field="database_url")
+
+
+def _setting(written: str) -> str:
+    """`name=value`, as the catalogs have it, as the end of an ALTER."""
+    name, _, value = written.partition("=")
+    return f"SET {name} TO {value if name in _LISTS else literal(value)}"
 
 
 def _words(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

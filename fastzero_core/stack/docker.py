@@ -39,7 +39,6 @@ from ..errors import (
     FastZeroError,
     ImageError,
     UnhealthyError,
-    VersionMismatchError,
 )
 from . import image, ports, terminal
 from .hardening import APP_USER, DATABASE_SHM, TMPFS, app_cpus, app_memory, app_pids
@@ -47,7 +46,16 @@ from .plan import Action, Observed, ObservedService, ServiceState, Verb
 from .process import STREAMS, LogLine
 from .project import ROLE, Place, Project, write_atomically
 from .runtime import NEW_DATABASE, Finding, disk_finding
-from .spec import APP_SERVICE, DATABASE_SERVICE, STOP_TIMEOUT, ServiceSpec, StackSpec, data_mount, volume_name
+from .spec import (
+    APP_SERVICE,
+    DATABASE_SERVICE,
+    STOP_TIMEOUT,
+    ServiceSpec,
+    StackSpec,
+    data_mount,
+    other_major,
+    volume_name,
+)
 
 LABEL = "fastzero."
 PROJECT, SERVICE, HASH, SETTINGS, VERSION, OWNER = (
@@ -473,10 +481,7 @@ class DockerRuntime:
         major = self._data_major(container, service)
         if major not in (None, service.major):
             self._remove(container)
-            raise VersionMismatchError(
-                f"the data in volume {self.volume} was made by PostgreSQL {major}; {service.image} is {service.major}",
-                hint=f"Nothing was changed. Set FASTZERO_POSTGRES_IMAGE=postgres:{major}, or use another project",
-            )
+            raise other_major(self.volume, major, service.image)
 
     # -- images ------------------------------------------------------------------------------------------------
 
@@ -612,9 +617,8 @@ class DockerRuntime:
             if existing is None:
                 self._remove(container)
         if major not in (None, service.major):
-            remedy = f"Set FASTZERO_POSTGRES_IMAGE=postgres:{major}, or use another project"
-            found = f"volume {self.volume} was made by PostgreSQL {major}; {service.image} is {service.major}"
-            yield Finding(VersionMismatchError.code, "failed", found, remedy)
+            error = other_major(self.volume, major, service.image)
+            yield Finding(error.code, "failed", error.message, error.hint)
         elif self._was_never_ready():
             found = f"the initialisation of volume {self.volume} never ended"
             yield Finding("initialisation", "warning", found, "Nothing to do: `up` starts it over")

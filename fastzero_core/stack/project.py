@@ -33,24 +33,29 @@ LOCK_NOTICE = 0.5  # seconds of waiting before it is worth a word
 
 @dataclass(frozen=True)
 class Place:
-    """Where a database is: a volume and the image that serves it, or the data directory of a local process."""
+    """Where a database is: a volume and the image that serves it, or the data directory of a local process.
+
+    `others` are databases of the user's own that stayed there when fastzero's moved away.
+    """
 
     runtime: str
     image: str = ""
     volume: str = ""
     data: str = ""
+    others: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"volume {self.volume} of {self.image}" if self.volume else f"data directory {self.data}"
+        where = f"volume {self.volume} of {self.image}" if self.volume else f"data directory {self.data}"
+        return f"{where} with database {', '.join(self.others)}" if self.others else where
 
 
 @dataclass(frozen=True)
 class ProjectRecord:
     """What the first `up` decided, and later ones keep; whether there is an app, each decides anew.
 
-    `image` and `volume` are set once the database has been moved into them. `filling` is where a move is taking it, and
-    what is there belongs to nobody yet. `kept` are the places that it was moved from, the latest last: their data is
-    as it was.
+    `image` is what served the data last, in containers; `volume` is set once it has been moved into one. `filling` is
+    where a move is taking it, and what is there belongs to nobody yet. `kept` are the places that it was moved from,
+    the latest last: their data is as it was.
     """
 
     runtime: str
@@ -76,6 +81,10 @@ class ProjectRecord:
         )
 
 
+def _place(written: dict[str, Any]) -> Place:
+    return Place(**{**written, "others": tuple(written.get("others", ()))})
+
+
 class Project:
     """One project's folder under `home`. Making one touches nothing."""
 
@@ -93,8 +102,8 @@ class Project:
             return None
         filling = written.get("filling")
         places = {
-            "filling": Place(**filling) if filling else None,
-            "kept": tuple(Place(**place) for place in written.get("kept", ())),
+            "filling": _place(filling) if filling else None,
+            "kept": tuple(_place(place) for place in written.get("kept", ())),
         }
         return ProjectRecord(**{**written, **places})
 

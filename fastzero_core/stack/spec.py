@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from ..errors import InvalidInputError
+from ..errors import InvalidInputError, VersionMismatchError
 from .project import DATABASE, HOST, ROLE, Place
 
 if TYPE_CHECKING:
@@ -139,6 +139,16 @@ def with_major(image: str, major: int) -> str:
     major_of(image)
     name, _, tag = image.partition("@")[0].rpartition(":")
     return f"{name}:{re.sub('^[0-9]+([.][0-9]+)*', str(major), tag)}"
+
+
+def other_major(volume: str, major: int, image: str) -> VersionMismatchError:
+    """What to say of data that was made by another major version than an image has."""
+    ours = major_of(image)
+    upgrade = f", or bring it to {ours}: fastzero db upgrade --to {ours}" if ours > major else ""
+    return VersionMismatchError(
+        f"the data in volume {volume} was made by PostgreSQL {major}; {image} is {ours}",
+        hint=f"Nothing was changed. Set FASTZERO_POSTGRES_IMAGE=postgres:{major}{upgrade}",
+    )
 
 
 def volume_name(project: str) -> str:

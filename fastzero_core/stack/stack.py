@@ -16,6 +16,7 @@ from ..backup.progress import Listener as Listening
 from ..backup.progress import silent
 from ..errors import (
     DatabaseLoginError,
+    FastZeroError,
     InvalidInputError,
     NotAllowedError,
     PortTakenError,
@@ -38,6 +39,7 @@ from .spec import (
     ServiceSpec,
     StackSpec,
     major_of,
+    other_major,
     stack_spec,
     volume_name,
     with_major,
@@ -159,7 +161,7 @@ class Stack:
     ) -> list[Action]:
         """What `up` would do now, and why. Changes nothing."""
         record = self.project.record or ProjectRecord(self._choose_runtime(runtime))
-        self._refuse_other_runtime(record, runtime)
+        self._refuse_what_does_not_fit(record, runtime)
         wanted = self._services(app)
         spec = self._spec_of(record, wanted, self._asked_ports(port, app_port))
         observed = self._observe(spec, self._runtime_of(record), self.settings.timeout)
@@ -242,10 +244,14 @@ class Stack:
         Raises as `fastzero_core.backup.dump.backup` does.
         """
         from ..backup import dump, shelf
+        from ..backup.server import other_databases
 
         target = self._target()
         path = file or shelf.new_path(target.folder, target.database, name)
         with self._database_running("it is backed up"):
+            others = other_databases(target.url)
+            if others:
+                self._notice(f"only database {target.database} is backed up, not {', '.join(others)}")
             dump.backup(target, path, tell=tell)
         return shelf.described(path)
 
@@ -296,12 +302,17 @@ class Stack:
                     field="to",
                     hint="Move it into containers first: fastzero db move --to docker",
                 )
-            image = self._place(record).image
+            wanted = self.settings.postgres_image
+            image = record.image or self._place(record).image  # the setting may be ahead of the data
             if major <= major_of(image):
                 raise InvalidInputError(f"the database is of PostgreSQL {major_of(image)} already", field="to")
-            wanted = self.settings.postgres_image
             new = wanted if major_of(wanted) == major else with_major(image, major)
-            return self._relocate("docker", new, timeout, tell)
+            configured = self.settings
+            self.settings = configured.model_copy(update={"postgres_image": image})
+            try:
+                return self._relocate("docker", new, timeout, tell)
+            finally:
+                self.settings = configured
 
     def roll_back_upgrade(self, *, timeout: float | None = None) -> Place:
         """Go back to the database as it was before the last `upgrade`, in its volume. Returns where it was until now.
@@ -312,7 +323,7 @@ class Stack:
         with self.project.lock(timeout, self._notice):
             self._abandon_move()
             record, last = self._record(), self.kept_before_upgrade
-            before = self._place(record)
+            before = self._place_left(record)
             self._take_down(self._whole_spec(record), timeout)
             self.project.save(record.moved(before, last, record.kept[:-1]))
             self._converge(self._spec(), timeout)
@@ -438,7 +449,7 @@ class Stack:
         if record is None:
             record = ProjectRecord(self._choose_runtime(runtime))
             self._notice(f"project {self.project.name} runs {record.runtime}, and will from now on")
-        self._refuse_other_runtime(record, runtime)
+        self._refuse_what_does_not_fit(record, runtime)
         chosen = self._ports(record, asked, wanted)
         for service, port in chosen.items():
             first = asked.get(service, DEFAULT_PORTS[service])
@@ -451,7 +462,10 @@ class Stack:
             self.project.ensure_secret(name)
         return self._spec_of(record, wanted)
 
-    def _refuse_other_runtime(self, record: ProjectRecord, runtime: str | None) -> None:
+    def _refuse_what_does_not_fit(self, record: ProjectRecord, runtime: str | None) -> None:
+        place = self._place(record)
+        if record.image and major_of(record.image) != major_of(place.image):
+            raise other_major(place.volume, major_of(record.image), place.image)
         if runtime not in (None, record.runtime):
             raise InvalidInputError(
                 f"project {self.project.name} runs {record.runtime}, not {runtime}",
@@ -589,7 +603,7 @@ class Stack:
             self._notice(f"{orphan} is not part of this stack now, and stays as it is")
         actions = plan.plan_up(spec, observed, head_revision())
         if not actions:
-            self._note_initialised()
+            self._note_ready(spec)
             self._seen = self._statuses(spec, observed)
             return False
         done: list[Action] = []
@@ -645,7 +659,7 @@ class Stack:
         the one that has everything.
         """
         from ..backup import content, dump, restore
-        from ..backup.server import other_databases, server_major
+        from ..backup.server import carry_properties, carry_roles, server_major
         from ..backup.target import service_target
 
         self._converge(self._spec(), timeout)
@@ -655,34 +669,56 @@ class Stack:
                 f"the database is of PostgreSQL {major}, too new for image {image}",
                 hint=f"Nothing was changed. Set FASTZERO_POSTGRES_IMAGE=postgres:{major}",
             )
-        before, to = self._place(record), _make_runtime(runtime, self.project)
+        before, to = self._place_left(record), _make_runtime(runtime, self.project)
         place = to.new_place(image)
         moved = record.moved(before, place, record.kept)
         spec = self._spec(moved)
         self._apply(plan.plan_images(spec, to.observe(spec)), spec, timeout, runtime=to)
-        others = other_databases(self.database_url)
-        if others:
-            self._notice(f"only database {DATABASE} moves; {', '.join(others)} stays in the {before}")
+        if before.others:
+            self._notice(f"only database {DATABASE} moves: left is the {before}")
         work = self.project.folder / "moving"
         shutil.rmtree(work, ignore_errors=True)  # of one that was killed
         self.project.save(replace(record, filling=place))
+        filled = False
         try:
             with content.writes_held(self.database_url):
                 archive = work / "database.dump"
                 dump.backup(self._target(), archive, tell=tell)
                 address = self._open(to, place, spec.service(DATABASE_SERVICE), timeout)
                 target = service_target(self.project, runtime, NEW_DATABASE, address)
+                carry_roles(self.database_url, address)
                 restore.restore_into_empty(target, archive, tell=tell)
+                carry_properties(self.database_url, address)
                 to.close_place()
+                filled = True
                 self._take_down(self._whole_spec(record), timeout)
             self.project.save(moved)
         except BaseException:
             self._abandon_move_if_reachable()
+            if filled:  # what serves may be stopped already
+                self._converge(self._spec(), timeout)
             raise
         finally:
             shutil.rmtree(work, ignore_errors=True)
-        self._converge(spec, timeout)
+        try:
+            self._converge(spec, timeout)
+        except KeyboardInterrupt:
+            self._notice("too late to interrupt: the database is at its new place")
+            self._converge(spec, timeout)
         return before
+
+    def _place_left(self, record: ProjectRecord) -> Place:
+        """Where the database is now, and the others that would stay there, if it answers."""
+        from ..backup.server import other_databases
+
+        place = self._place(record)
+        if not self._runtime.is_alive(DATABASE_SERVICE):
+            return place
+        try:
+            return replace(place, others=tuple(other_databases(self.database_url)))
+        except FastZeroError as error:
+            self._notice(f"which other databases stay in the {place} cannot be told: {error.message}")
+            return place
 
     def _open(self, runtime: Runtime, place: Place, service: ServiceSpec, timeout: float) -> str:
         """Begin to serve an empty database at a new place, on a port of its own. Returns its URL."""
@@ -734,14 +770,16 @@ class Stack:
 
     def _wait_for_all(self, spec: StackSpec, timeout: float) -> None:
         self._wait(timeout, spec.service(DATABASE_SERVICE).port)
-        self._note_initialised()
+        self._note_ready(spec)
         if APP_SERVICE in spec.names:
             self._wait_for_app(spec.service(APP_SERVICE), timeout)
 
-    def _note_initialised(self) -> None:
+    def _note_ready(self, spec: StackSpec) -> None:
         record = self.project.record
-        if record is not None and not record.initialised:
-            self.project.save(replace(record, initialised=True))
+        if record is not None:
+            noted = replace(record, initialised=True, image=spec.service(DATABASE_SERVICE).image)
+            if noted != record:
+                self.project.save(noted)
 
     def _wait_for_app(self, app: ServiceSpec, timeout: float) -> None:
         """Return once `/readyz` says so."""

@@ -163,6 +163,36 @@ def test_restore_backs_up_first_and_says_how_to_get_back(
     assert len(backups()) == 2
 
 
+def test_the_way_back_names_the_database_that_a_flag_named_but_no_password(
+    fastzero: Run, database: str, ana: User
+) -> None:
+    elsewhere = ("--database-url", database)
+    told = fastzero("user", "rm", "ana", "--yes", *elsewhere).err + fastzero("db", "reset", "--yes", *elsewhere).err
+    shown = re.sub(r":[^:@/]*@", "@", database)
+    assert told.count(f" --database-url {shown} (and its password)\n") == 2
+    assert database not in told
+
+
+def test_a_backup_of_another_database_is_named_before_it_is_restored(
+    fastzero: Run, database: str, empty_database_url: str
+) -> None:
+    fastzero("db", "backup", "--name", "one")
+    refused = fastzero("db", "restore", "one", "--database-url", empty_database_url)
+    assert "It is a backup of database test_" in refused.err
+
+
+def test_a_backup_that_cannot_be_restored_is_refused_before_anything_is_backed_up(
+    fastzero: Run, database: str, backups: Callable[[], list[str]]
+) -> None:
+    (taken,) = records(fastzero("db", "backup", "--name", "one", "-o", "json"))
+    damaged = bytearray(Path(taken["file"]).read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    Path(taken["file"]).write_bytes(damaged)
+    refused = fastzero("db", "restore", "one", "--yes")
+    assert (refused.code, backups()) == (2, ["one"])
+    assert "get back" not in refused.err
+
+
 def test_undo_puts_the_database_before_back(
     fastzero: Run, todo: Callable[[str], None], titles: Callable[[], list[str]]
 ) -> None:
@@ -271,6 +301,15 @@ def test_shell_is_psql_on_the_database(ana: User) -> None:
     assert script("db", "shell", "--", "-c", "SELECT nothing").code == 1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("postgres",), ("-d", "postgres"), ("--dbname=postgres",)])
+def test_shell_goes_to_another_database_of_the_server_where_its_arguments_say_so(
+    words: tuple[str, ...], database: str
+) -> None:
+    result = script("db", "shell", "--", *words, "-Atc", "SELECT current_database()")
+    assert (result.code, result.out) == (0, "postgres\n")
+
+
 def test_url_hides_the_password_until_it_is_asked_for(fastzero: Run, database: str) -> None:
     hidden, shown = fastzero("db", "url").out.strip(), fastzero("db", "url", "--password").out.strip()
     assert shown == database
@@ -333,10 +372,20 @@ def test_a_rehearsal_tells_what_each_revision_locks(fastzero: Run, ana: User, pe
     assert applied.startswith(f"↑ {NEW} wider")
 
 
+def test_locks_that_a_revision_lets_go_in_between_are_told_too(fastzero: Run, ana: User, pending: Path) -> None:
+    alone = "    with op.get_context().autocommit_block():\n"
+    more = "        op.execute('CREATE INDEX CONCURRENTLY ix_again ON users (updated_at)')\n"
+    pending.write_text(REVISION.replace("def downgrade", f"{alone}{more}def downgrade"))
+    result = fastzero("migrate", "up", "--rehearse")
+    assert "locked todos: reading and writing, users: writing" in result.err
+
+
 def test_a_rehearsal_that_fails_changes_nothing(fastzero: Run, ana: User, pending: Path) -> None:
-    pending.write_text(REVISION.replace("varchar(300)", "bigint USING title::bigint"))
-    fastzero("todo", "add", "not a number")
-    assert fastzero("migrate", "up", "--rehearse").code != 0
+    pending.write_text(REVISION.replace("ON users (created_at)", "ON users (nothing)"))
+    failed = fastzero("migrate", "up", "--rehearse")
+    assert failed.code == 7
+    assert failed.err.startswith("Error: on the copy a revision failed: ")
+    assert "The database itself is as it was" in failed.err
     assert records(fastzero("migrate", "status", "-o", "json"))["current"] == HEAD
 
 

@@ -57,6 +57,8 @@ OFFERED: dict[str, str] = {
     "restore.restore_into_empty": "db restore",
     "restore.undo": "db restore",
     "restore.reset": "db reset",
+    "restore.check": "reason: what `db restore` asks before it backs up",
+    "restore.refuse_unless_able": "reason: what `db reset` asks before it backs up",
     "restore.needs_upgrade": "reason: what `db restore` asks about",
     "restore.last_kept": "reason: what `db restore --undo` says before it asks",
     "restore.kept_databases": "db stats",

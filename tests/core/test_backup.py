@@ -344,7 +344,7 @@ def test_a_role_that_may_not_create_databases_is_told_what_to_do(humble: Target,
         with pytest.raises(errors.DatabasePrivilegeError, match="may not create databases") as refused:
             operation(humble, archive)
         assert "CREATEDB" in refused.value.hint
-        assert "--into-empty" in refused.value.hint
+        assert ("--into-empty" in refused.value.hint) is (operation is restore.restore)
     with pytest.raises(errors.DatabasePrivilegeError):
         restore.reset(humble)
     assert fingerprint(humble.url) == before

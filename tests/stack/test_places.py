@@ -10,7 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from sqlalchemy.engine import make_url
 
 from fastzero_core import FastZero, FastZeroError, Stack
 from fastzero_core.errors import ConflictError, ImageError, InvalidInputError, VersionMismatchError
@@ -28,7 +30,9 @@ import os, signal, sys
 from fastzero_core import Stack
 at = sys.argv[3]
 def die_at(step):
+    global at
     if step == at:
+        at = None
         os.kill(os.getpid(), signal.SIGKILL)
 stack = Stack(on_event=lambda event: die_at(event.action.verb.value if event.action else ""))
 getattr(stack, sys.argv[1])({"18": 18}.get(sys.argv[2], sys.argv[2]), tell=lambda progress: die_at(progress.step))
@@ -115,6 +119,66 @@ def test_what_was_kept_goes_with_the_project_or_when_it_is_told_to(contained: Co
     old.upgrade(18)
     old.down(volumes=True)
     assert volumes_of(contained) == set()
+
+
+@pytest.mark.parametrize("is_up", [True, False])
+def test_a_default_that_has_become_newer_than_the_data_keeps_nobody_from_upgrading(
+    contained: Contained, old: Stack, is_up: bool
+) -> None:
+    newer = contained.stack(postgres_image=NEW)
+    if not is_up:
+        newer.down()
+    for refused in (newer.up, newer.plan):
+        with pytest.raises(VersionMismatchError, match="made by PostgreSQL 17") as caught:
+            refused()
+        assert "fastzero db upgrade --to 18" in caught.value.hint
+
+    newer.upgrade(18)
+
+    assert (major_of(newer), users_of(newer), newer.plan()) == (18, ["ana"], [])
+
+
+def test_roles_settings_and_grants_come_along(old: Stack) -> None:
+    given = (
+        "CREATE ROLE reader LOGIN PASSWORD 'correct-horse' CONNECTION LIMIT 3",
+        "CREATE ROLE readers",
+        "GRANT readers TO reader",
+        "GRANT SELECT ON users TO readers",
+        "REVOKE CONNECT ON DATABASE fastzero FROM PUBLIC",
+        "GRANT CONNECT ON DATABASE fastzero TO reader",
+        "ALTER ROLE fastzero SET work_mem TO '7MB'",
+        "ALTER DATABASE fastzero SET timezone TO 'Asia/Tokyo'",
+        "ALTER DATABASE fastzero CONNECTION LIMIT 33",
+        "COMMENT ON DATABASE fastzero IS 'of ours'",
+    )
+    with psycopg.connect(old.database_url) as session:
+        for statement in given:
+            session.execute(statement.encode())
+
+    old.upgrade(18)
+
+    with psycopg.connect(old.database_url) as session:
+        found = session.execute(
+            "SELECT current_setting('work_mem'), current_setting('timezone'), datconnlimit,"
+            " shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'fastzero'"
+        ).fetchone()
+        assert found == ("7MB", "Asia/Tokyo", 33, "of ours")
+        session.execute("CREATE ROLE nobody LOGIN PASSWORD 'correct-horse'")
+    url = make_url(old.database_url).set(drivername="postgresql", password="correct-horse")
+    with psycopg.connect(url.set(username="reader").render_as_string(hide_password=False)) as session:
+        assert session.execute("SELECT username FROM users").fetchall() == [("ana",)]
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        psycopg.connect(url.set(username="nobody").render_as_string(hide_password=False))
+
+
+def test_databases_that_stay_behind_are_named_before_they_are_destroyed(contained: Contained, old: Stack) -> None:
+    with psycopg.connect(old.database_url, autocommit=True) as session:
+        session.execute("CREATE DATABASE other")
+
+    old.upgrade(18)
+
+    asked = fastzero(contained, "db", "backup", "prune", "--keep", "5", postgres_image=OLD)
+    assert (asked.returncode, f"of {OLD} with database other" in asked.stderr) == (2, True)
 
 
 def test_what_is_written_while_it_moves_is_there_afterwards_or_was_refused(old: Stack) -> None:
@@ -265,6 +329,22 @@ def test_another_database_than_the_stack_s_is_not_moved(
 # -- killed ----------------------------------------------------------------------------------------------------
 
 STEPS = ["dump", "restore", "compare", "stop", "start"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+def test_an_upgrade_that_was_interrupted_leaves_the_database_in_service(
+    step: str, contained: Contained, old: Stack, run_python: RunPython
+) -> None:
+    interrupted = run_python(
+        KILLED_AT.replace("SIGKILL", "SIGINT"), "upgrade", "18", step, env=contained.environment(postgres_image=OLD)
+    )
+    interrupted.communicate()
+
+    assert [service.state for service in old.status()] == [ServiceState.RUNNING]
+    assert users_of(old) == ["ana"]
+    assert major_of(old) == (18 if interrupted.returncode == 0 else 17)
+    assert len(volumes_of(contained)) == (2 if interrupted.returncode == 0 else 1)
 
 
 @pytest.mark.slow
