@@ -80,7 +80,8 @@ class Tokens:
             raise _invalid()
         claims = self._signed(token)
         now = time.time()
-        if not claims.issued_at - SKEW <= now < min(claims.expires_at, claims.logged_in_at + self._session):
+        begins = max(claims.issued_at, claims.logged_in_at) - SKEW
+        if not begins <= now < min(claims.expires_at, claims.logged_in_at + self._session):
             raise _invalid()
         return claims
 
@@ -114,9 +115,11 @@ def _claims(claims: dict[str, Any]) -> Claims:
     numbers = [claims[name] for name in ("ver", "iat", "exp", "auth_time")]
     if kind != "access" or not (subject.isascii() and subject.isdigit() and all(type(each) is int for each in numbers)):
         raise ValueError("claims of another kind")
-    version, issued_at, expires_at, logged_in_at = numbers
-    if not (1 <= int(subject) <= validate.BIGINT_MAX and 0 <= version <= validate.BIGINT_MAX):
+    if not (1 <= int(subject) <= validate.BIGINT_MAX and all(0 <= each <= validate.BIGINT_MAX for each in numbers)):
         raise ValueError("a number out of range")
+    if subject != str(int(subject)):
+        raise ValueError("an id that is spelled otherwise")
+    version, issued_at, expires_at, logged_in_at = numbers
     return Claims(Identity(int(subject), version), issued_at, expires_at, logged_in_at)
 
 

@@ -27,7 +27,7 @@ from .middleware import Limited, Observed, OnePath
 
 BODY_MAX = 1024 * 1024  # bytes
 ANSWER_WITHIN = 4  # seconds, of the database: whoever asks has an answer within five
-PATIENCE = 30  # seconds for as many todos at once as there may be
+PATIENCE = 30  # seconds for an account to go with as many todos as it may have
 SESSION = {
     "TimeZone": "UTC",
     "statement_timeout": "3s",

@@ -10,6 +10,7 @@ from .. import database
 from ..errors import FastZeroError
 from ..revisions import head_revision
 from . import metrics
+from .problems import RETRY_AFTER
 from .schemas import Message
 
 LIMIT = 3  # seconds for the database to answer
@@ -71,4 +72,5 @@ async def _revision(engine: AsyncEngine) -> str | None:
 
 def _unavailable(response: Response, reason: str, revision: str | None = None) -> Health:
     response.status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    response.headers["Retry-After"] = RETRY_AFTER
     return Health(status="unavailable", revision=revision, reason=reason)

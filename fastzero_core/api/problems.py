@@ -15,6 +15,7 @@ from ..errors import FastZeroError, InvalidInputError
 from . import schemas
 
 RETRY_AFTER = "1"  # seconds
+SHOWN_DEPTH = 16
 
 # The contract's words; whatever is not here says its own.
 _DETAILS: dict[type[FastZeroError], str] = {
@@ -83,7 +84,10 @@ def _detail(error: FastZeroError) -> str:
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return answer(status.HTTP_422_UNPROCESSABLE_CONTENT, [_shown(each) for each in error.errors()])
+    try:
+        return answer(status.HTTP_422_UNPROCESSABLE_CONTENT, [_shown(each) for each in error.errors()])
+    except Exception as failure:
+        raise failure from None  # what is invalid holds what was sent, which no log may show
 
 
 def _shown(error: dict[str, Any]) -> dict[str, Any]:
@@ -96,12 +100,14 @@ def _shown(error: dict[str, Any]) -> dict[str, Any]:
     return shown | {name: error[name] for name in more if name in error and _may_be_shown(error[name])}
 
 
-def _may_be_shown(sent: Any) -> bool:
+def _may_be_shown(sent: Any, depth: int = 0) -> bool:
     match sent:
+        case dict() | list() if depth == SHOWN_DEPTH:
+            return False  # Python itself can neither walk nor write what is nested hundreds of times
         case dict():
-            return "password" not in sent and all(map(_may_be_shown, sent.values()))
+            return "password" not in sent and all(_may_be_shown(each, depth + 1) for each in sent.values())
         case list():
-            return all(map(_may_be_shown, sent))
+            return all(_may_be_shown(each, depth + 1) for each in sent)
         case float():
             return sent - sent == 0  # JSON has no infinity, and knows no NaN
     return isinstance(sent, str | int | bool | None)

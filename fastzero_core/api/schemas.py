@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from .. import validate
@@ -27,14 +27,21 @@ EMAIL = (
 
 def checked(check: Callable[[T], T]) -> AfterValidator:
     """A core's check as pydantic's, with the same message."""
+    return AfterValidator(_checking(check))
 
+
+def _checking(check: Callable[[T], T]) -> Callable[[T], T]:
     def validator(value: T) -> T:
         try:
             return check(value)
         except InvalidInputError as error:
             raise PydanticCustomError("invalid_input", "{message}", {"message": error.message}) from None
 
-    return AfterValidator(validator)
+    return validator
+
+
+def _state(value: Any) -> Any:
+    return validate.state(value) if isinstance(value, str) else value
 
 
 def _text(minimum: int, maximum: int, **more: Any) -> WithJsonSchema:
@@ -48,6 +55,9 @@ Email = Annotated[str, checked(validate.email), _text(5, validate.EMAIL_MAX, pat
 Password = Annotated[
     str, checked(validate.password), _text(validate.PASSWORD_MIN, validate.PASSWORD_MAX, writeOnly=True)
 ]
+
+
+State = Annotated[TodoState, BeforeValidator(_checking(_state))]
 
 
 class Message(BaseModel):
@@ -99,7 +109,7 @@ class Token(BaseModel):
 class TodoIn(BaseModel):
     title: Title
     description: Description = ""
-    state: TodoState = TodoState.TODO
+    state: State = TodoState.TODO
 
     def new(self) -> NewTodo:
         return NewTodo(self.title, self.description, self.state)
@@ -118,7 +128,7 @@ class TodoChanges(BaseModel):
 
     title: Title = ""
     description: Description = ""
-    state: TodoState = TodoState.TODO
+    state: State = TodoState.TODO
 
     def given(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.model_fields_set}

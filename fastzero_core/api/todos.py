@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 from starlette import status
 
 from ..errors import TodoNotFoundError
-from ..models import Todo, TodoState
+from ..models import Todo
 from . import schemas
 from .deps import WithToken
 from .problems import documented
@@ -19,7 +19,7 @@ BULK_BODY_MAX = 4 * 1024 * 1024  # bytes
 router = APIRouter(prefix="/todos", tags=["todos"], responses=documented(401, 503))
 
 Fragment = Annotated[str | None, Query(min_length=3, max_length=20, pattern=schemas.NO_NUL)]
-States = Annotated[list[TodoState] | None, Query()]
+States = Annotated[list[schemas.State] | None, Query()]
 
 _TODO = TypeAdapter(Todo)
 _TODOS = TypeAdapter(list[Todo])
@@ -77,7 +77,7 @@ async def list_todos(
 async def create_todos(caller: WithToken, bulk: schemas.Bulk) -> Response:
     """Add up to 1,000 todos, all or none."""
     new = [todo.new() for todo in bulk.todos]
-    return _many(await caller.run(lambda fz: fz.todos(caller.identity).add_many(new), patiently=True))
+    return _many(await caller.run(lambda fz: fz.todos(caller.identity).add_many(new)))
 
 
 @router.api_route("/bulk", methods=["GET", "PUT", "PATCH", "DELETE"], include_in_schema=False)

@@ -51,8 +51,8 @@ async def read_user(caller: WithToken, id: UserId) -> schemas.UserSeen:
     return _seen(await caller.run(lambda fz: fz.users_for(caller.identity).get(id)), caller.identity)
 
 
-@router.put("/{id}", responses=documented(401, 403, 404, 409, 413))
-async def replace_user(caller: WithToken, id: UserId, new: schemas.UserIn) -> schemas.UserOut:
+@router.put("/{id}", responses=documented(401, 403, 409, 413))
+async def replace_user(caller: WithToken, id: BigInt, new: schemas.UserIn) -> schemas.UserOut:
     """Change your account. Another password voids every token there is; the login must be under ten minutes old."""
     me = caller.identity
     _, present_hash = await caller.run(lambda fz: fz.users_for(me).with_password_hash(id))
@@ -68,8 +68,8 @@ async def replace_user(caller: WithToken, id: UserId, new: schemas.UserIn) -> sc
     return _account(user)
 
 
-@router.delete("/{id}", responses=documented(401, 403, 404))
-async def delete_user(caller: WithToken, id: UserId) -> schemas.Message:
+@router.delete("/{id}", responses=documented(401, 403))
+async def delete_user(caller: WithToken, id: BigInt) -> schemas.Message:
     """Delete your account with all of its todos."""
     await caller.run(lambda fz: fz.users_for(caller.identity).remove(id), patiently=True)
     return schemas.Message(message="User deleted")

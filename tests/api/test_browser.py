@@ -1,11 +1,11 @@
-"""`/docs` in a real browser, without internet: log in, create a todo and list it, asking nobody but the app."""
+"""The pages in a real browser, without internet: shown, and a todo made there, asking nobody but the app."""
 
 import re
 import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, Request, expect, sync_playwright
 
 from .client import PASSWORD, Account, Client
 
@@ -37,6 +37,19 @@ def execute(block: Locator) -> Locator:
     """Sends the request; what came back."""
     block.get_by_role("button", name="Execute").click()
     return block.locator(".live-responses-table .response")
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+def test_a_page_is_shown_and_asks_nobody_else(path: str, page: Page, api: Client) -> None:
+    address = f"http://127.0.0.1:{api.port}"
+    asked: list[Request] = []
+    page.on("request", lambda request: asked.append(request))
+    page.goto(f"{address}{path}")
+    expect(page.locator("body")).to_contain_text("/healthz")
+    page.wait_for_load_state("networkidle")
+    sent = [request.url.removeprefix("blob:") for request in asked if request.failure != "csp"]
+    assert len(sent) > 1
+    assert [url for url in sent if not url.startswith((f"{address}/", "data:"))] == []
 
 
 def test_a_todo_is_made_from_the_pages(page: Page, api: Client, ana: Account) -> None:

@@ -32,6 +32,7 @@ def test_it_is_ready_at_head_and_says_which_revision_that_is(serve_app: ServeApp
 def test_it_is_not_ready_without_a_schema(serve_app: ServeApp, empty_database_url: str) -> None:
     answer = serve_app(empty_database_url).get("/readyz")
     assert (answer.status, answer.json["reason"]) == (503, f"the schema is at base; head is {head_revision()}")
+    assert answer.headers["retry-after"] == "1"
 
 
 def test_it_is_not_ready_behind_head(serve_app: ServeApp, database_url: str) -> None:

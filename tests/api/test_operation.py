@@ -86,6 +86,17 @@ def test_the_log_holds_no_secret_no_body_and_no_query(fastzero_serve: FastzeroSe
         assert private not in served.log
 
 
+@pytest.mark.parametrize("depth", [10, 100, 500, 700, 900, 1500, 5000, 20_000])
+def test_what_is_nested_deeply_is_invalid_and_in_no_log(
+    depth: int, api: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    for nested in ("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth):
+        body = f'{{"email":{nested},"password":"a-private-word"}}'.encode()
+        answer = api.request("POST", "/users/", body=body, headers={"Content-Type": JSON})
+        assert answer.status == 422
+        assert "a-private-word" not in caplog.text + answer.text
+
+
 def test_a_path_cannot_forge_a_line(fastzero_serve: FastzeroServe, database_url: str) -> None:
     served = fastzero_serve(url=database_url).until_it_answers()
     Client(served.port).get("/a%0A2026-01-01 INFO forged".replace(" ", "%20"))
@@ -200,6 +211,10 @@ def test_a_body_has_at_most_a_mebibyte(api: Client, ana: Account) -> None:
         answer = api.request("POST", "/todos/", token=ana.token, body=body, headers={"Content-Type": JSON})
         assert answer.status == status
     assert isinstance(answer.detail, str)
+
+
+def test_a_body_that_nobody_reads_is_limited_as_well(api: Client, ana: Account) -> None:
+    assert api.request("GET", "/todos/", token=ana.token, body=b" " * (MIB + 1)).status == 413
 
 
 def test_many_todos_have_at_most_four_mebibytes(api: Client, ana: Account) -> None:

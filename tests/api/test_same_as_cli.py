@@ -77,6 +77,7 @@ def test_another_password_from_the_shell_voids_tokens_of_http(app: Client, fastz
 INVALID_TODOS: list[tuple[list[str], dict[str, Any]]] = [
     ([""], {"title": ""}),
     (["x" * 201], {"title": "x" * 201}),
+    (["x", "-s", "later"], {"title": "x", "state": "later"}),
     (["x", "-d", "y" * 10_001], {"title": "x", "description": "y" * 10_001}),
 ]
 

@@ -169,7 +169,7 @@ def test_more_than_a_thousand_at_once_are_refused(api: Client, ana: Account) -> 
         ({"title": "a\0b"}, "title must not contain a NUL character"),
         ({"title": "\ud800"}, "unpaired surrogate|valid string"),
         ({"title": "a", "description": "x" * 10_001}, "description has 10001 characters; at most 10000 are allowed"),
-        ({"title": "a", "state": "later"}, "Input should be 'draft', 'todo', 'doing', 'done' or 'trash'"),
+        ({"title": "a", "state": "later"}, "state 'later' is not one of draft, todo, doing, done, trash"),
         ({}, "Field required"),
         ([], "valid dictionary|object"),
         ("text", "valid dictionary|object"),

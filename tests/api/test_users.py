@@ -103,7 +103,7 @@ def test_an_account_is_deleted_with_its_todos_and_tokens(api: Client, ana: Accou
     assert api.log_in(ana.username).status == 401
 
 
-@pytest.mark.parametrize("id", ["bob", MISSING])
+@pytest.mark.parametrize("id", ["bob", MISSING, 0, -1])
 def test_another_s_account_cannot_be_changed(id: object, api: Client, ana: Account, bob: Account) -> None:
     path = f"/users/{bob.id if id == 'bob' else id}"
     for answer in (api.put(path, body(new_name()), ana.token), api.delete(path, ana.token)):
