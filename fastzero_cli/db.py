@@ -29,6 +29,7 @@ backups = Group(
 )
 group.add_group(backups)
 STREAM = "-"
+UNDO = "db restore --undo"
 
 Archive = Annotated[
     str, typer.Argument(metavar="FILE|NAME", help="A backup's file, or its name.", autocompletion=completion.backups)
@@ -146,7 +147,7 @@ def restore(
         restore.check(run.target, path, upgrade=upgrade, tell=run.render.progress)
         run.back_up_first(no_backup)
         result = restore.restore(run.target, path, upgrade=upgrade, tell=run.render.progress)
-        run.render.message(f"The database before is kept as {result.kept}. {_undo_hint(run)}")
+        run.render.message(f"The database before is kept as {result.kept}. {run.way_back(UNDO)}")
     run.render.one(result, RESTORED)
 
 
@@ -232,7 +233,7 @@ def upgrade(
         run.render.message(f"Kept: {left}.")
     else:
         left = stack.upgrade(to or 0, timeout=timeout, tell=run.render.progress)
-        run.render.message(f"Kept: {left}. To get back: fastzero db upgrade --rollback{run.project_option}")
+        run.render.message(f"Kept: {left}. {run.way_back('db upgrade --rollback')}")
     run.render.many(stack.status(), SERVICE)
 
 
@@ -270,12 +271,8 @@ def _undo(run: Run, archive: str | None, yes: bool) -> None:
     last = restore.last_kept(run.target)
     run.confirm(f"Database {last.database}, kept {last.kept_at}, will be in service again.", yes)
     result = restore.undo(run.target)
-    run.render.message(f"The database before is kept as {result.kept}. {_undo_hint(run)}")
+    run.render.message(f"The database before is kept as {result.kept}. {run.way_back(UNDO)}")
     run.render.one(result, RESTORED)
-
-
-def _undo_hint(run: Run) -> str:
-    return f"To get back: fastzero db restore --undo{run.database_options}"
 
 
 def _stdout() -> Any:

@@ -127,24 +127,23 @@ class Run:
         path = shelf.new_path(self.target.folder, self.target.database)
         with unless_declined():
             dump.backup(self.target, path, tell=self.render.progress)
-        self.render.message(f"To get back: fastzero db restore {path.stem}{self.database_options}")
+        self.render.message(self.way_back(f"db restore {path.stem}"))
 
     @property
     def project_option(self) -> str:
         """What names this project in a command to come, where it is not the default."""
         return "" if self.settings.project == "fastzero" else f" -p {self.settings.project}"
 
-    @property
-    def database_options(self) -> str:
-        """The same for a command about a database: one named by a flag is named again, but for its password."""
+    def way_back(self, command: str) -> str:
+        """The words for it. A database that was named by a flag is named again, but for its password."""
         given = self._flags.get("database_url")
         if given is None:
-            return self.project_option
+            return f"To get back: fastzero {command}{self.project_option}"
         from fastzero_core.database import url_of
 
-        url, shown = url_of(given), url_of(given, password=False)
-        put_in = "" if url == shown else " (and its password)"
-        return f"{self.project_option} --database-url {shlex.quote(shown)}{put_in}"
+        shown = url_of(given, password=False)
+        put_in = "" if shown == url_of(given) else " (with the password in its URL)"
+        return f"To get back{put_in}: fastzero {command}{self.project_option} --database-url {shlex.quote(shown)}"
 
     def confirm(self, what: str, yes: bool) -> None:
         """Go on only if the person agrees, now or by `--yes`. Raises InvalidInputError where nobody can be asked."""

@@ -360,6 +360,9 @@ def _describe(difference: Any) -> str:
     if isinstance(difference, list):
         return "; ".join(_describe(part) for part in difference)
     verb, *subjects = difference
+    if verb.startswith("modify_"):
+        _, table, column, _, live, ours = subjects
+        return f"{verb.replace('_', ' ')} {table}.{column}: {live} → {ours}"
     names = [str(getattr(subject, "name", subject)) for subject in subjects if subject is not None]
     return f"{verb.replace('_', ' ')} {'.'.join(names)}"
 

@@ -169,7 +169,8 @@ def test_the_way_back_names_the_database_that_a_flag_named_but_no_password(
     elsewhere = ("--database-url", database)
     told = fastzero("user", "rm", "ana", "--yes", *elsewhere).err + fastzero("db", "reset", "--yes", *elsewhere).err
     shown = re.sub(r":[^:@/]*@", "@", database)
-    assert told.count(f" --database-url {shown} (and its password)\n") == 2
+    assert told.count("To get back (with the password in its URL): fastzero db restore ") == 2
+    assert told.count(f" --database-url {shown}\n") == 2
     assert database not in told
 
 

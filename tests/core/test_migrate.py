@@ -360,6 +360,11 @@ def test_a_hand_made_column_is_drift(database_url: str, other: psycopg.Connectio
     assert "--autogenerate" in drifted.value.hint
 
 
+def test_drift_of_a_column_tells_what_it_is_and_what_it_should_be(database_url: str, other: psycopg.Connection) -> None:
+    other.execute("ALTER TABLE users ALTER COLUMN email DROP NOT NULL")
+    assert migrate.status(database_url).drift == ["modify nullable users.email: True → False"]
+
+
 @pytest.mark.parametrize(
     "change",
     [
