@@ -15,7 +15,9 @@ T = TypeVar("T")
 
 BULK_MAX = 1000
 NO_NUL = r"^[^\x00]*$"
-NOT_BLANK = r"^[^\x00]*[^\s\x00][^\x00]*$"
+# What Python strips, one by one: what \s means is another thing in other dialects of regular expressions.
+_BLANK = r"\t-\r\x1c- \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+NOT_BLANK = rf"^[^\x00]*[^{_BLANK}\x00][^\x00]*$"
 USERNAME = r"^[\w.+-]*([.+-]|[^\W\d])[\w.+-]*$"
 # Every address that fits is one; the few others that are, are taken as well.
 _ATOM = "[A-Za-z0-9_!#$%&'*+/=?^`{|}~-]"

@@ -4,11 +4,14 @@ All checks, in all phases. FASTZERO_EXAMPLES says how many examples an operation
 """
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from fastzero_core.api import schemas
 
 from .client import Account, Client
 from .conftest import ServeApp
@@ -37,6 +40,11 @@ def test_no_answer_is_another_than_described(serve_app: ServeApp, database_url: 
     )
     assert run.returncode == 0, run.stdout
     assert "Test cases:" in run.stdout
+
+
+def test_a_title_is_blank_in_the_document_where_it_is_for_the_core() -> None:
+    for character in map(chr, range(1, 0xD800)):
+        assert bool(re.search(schemas.NOT_BLANK, character)) is bool(character.strip()), hex(ord(character))
 
 
 def test_every_path_of_the_contract_is_described_once(api: Client) -> None:
