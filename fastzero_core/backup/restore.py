@@ -72,9 +72,11 @@ def verify(target: Target, archive: Path, *, tell: Listener = silent) -> Verifie
 
 def check(target: Target, archive: Path, *, upgrade: bool = False, tell: Listener = silent) -> None:
     """Raises what `restore` would before it touches anything."""
-    _refuse_other_schema(_checked(archive, tell), upgrade)
+    manifest = _checked(archive, tell)
+    _refuse_other_schema(manifest, upgrade)
     with at_server(target.url, exclusive=False) as server:
         server.refuse_unless_able(OTHERWISE)
+        _programs(target, server, manifest)
 
 
 def refuse_unless_able(target: Target) -> None:

@@ -302,17 +302,11 @@ class Stack:
                     field="to",
                     hint="Move it into containers first: fastzero db move --to docker",
                 )
-            wanted = self.settings.postgres_image
-            image = record.image or self._place(record).image  # the setting may be ahead of the data
+            wanted, image = self.settings.postgres_image, self._place(record).image
             if major <= major_of(image):
                 raise InvalidInputError(f"the database is of PostgreSQL {major_of(image)} already", field="to")
             new = wanted if major_of(wanted) == major else with_major(image, major)
-            configured = self.settings
-            self.settings = configured.model_copy(update={"postgres_image": image})
-            try:
-                return self._relocate("docker", new, timeout, tell)
-            finally:
-                self.settings = configured
+            return self._relocate("docker", new, timeout, tell)
 
     def roll_back_upgrade(self, *, timeout: float | None = None) -> Place:
         """Go back to the database as it was before the last `upgrade`, in its volume. Returns where it was until now.
@@ -463,9 +457,9 @@ class Stack:
         return self._spec_of(record, wanted)
 
     def _refuse_what_does_not_fit(self, record: ProjectRecord, runtime: str | None) -> None:
-        place = self._place(record)
-        if record.image and major_of(record.image) != major_of(place.image):
-            raise other_major(place.volume, major_of(record.image), place.image)
+        wanted = self.settings.postgres_image
+        if self._is_of_another_major(record) and wanted not in {place.image for place in record.kept}:
+            raise other_major(self._place(record).volume, major_of(record.image), wanted)
         if runtime not in (None, record.runtime):
             raise InvalidInputError(
                 f"project {self.project.name} runs {record.runtime}, not {runtime}",
@@ -543,13 +537,15 @@ class Stack:
         return stack_spec(self.settings, chosen, app_image=app_image, app=app, place=self._place(record))
 
     def _place(self, record: ProjectRecord) -> Place:
-        """Where the database is. The setting for its image may still be the one from before an upgrade."""
+        """Where the database is. The setting for its image may be of before an upgrade, or ahead of the data."""
         if record.runtime != "docker":
             return Place(record.runtime, data=record.data)
-        image = self.settings.postgres_image
-        if record.image and image in {place.image for place in record.kept}:
-            image = record.image
+        image = record.image if self._is_of_another_major(record) else self.settings.postgres_image
         return Place(record.runtime, image=image, volume=record.volume or volume_name(self.project.name))
+
+    def _is_of_another_major(self, record: ProjectRecord) -> bool:
+        """Whether the data was served by another major version last than the setting for its image has."""
+        return bool(record.image) and major_of(record.image) != major_of(self.settings.postgres_image)
 
     def _record(self) -> ProjectRecord:
         record = self.project.record
