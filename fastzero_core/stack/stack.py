@@ -231,9 +231,13 @@ class Stack:
                 return self._repair_password(spec, timeout)
 
     def examine(self) -> Iterator[Finding]:
-        """What there is to know of the project's runtime, or of the one that a first `up` would choose."""
+        """What there is to know of the project's runtime, or of the one that a first `up` would choose.
+
+        Raises, behind all of it, VersionMismatchError where `up` would for the image that the settings name.
+        """
         record = self.project.record or ProjectRecord(self._choose_runtime(None))
-        return self._runtime_of(record).examine(self._spec_of(record, self._services(None)))
+        yield from self._runtime_of(record).examine(self._spec_of(record, self._services(None)))
+        self._refuse_other_major(record)
 
     # -- care of the database ----------------------------------------------------------------------------------
 
@@ -456,10 +460,13 @@ class Stack:
             self.project.ensure_secret(name)
         return self._spec_of(record, wanted)
 
-    def _refuse_what_does_not_fit(self, record: ProjectRecord, runtime: str | None) -> None:
+    def _refuse_other_major(self, record: ProjectRecord) -> None:
         wanted = self.settings.postgres_image
         if self._is_of_another_major(record) and wanted not in {place.image for place in record.kept}:
             raise other_major(self._place(record).volume, major_of(record.image), wanted)
+
+    def _refuse_what_does_not_fit(self, record: ProjectRecord, runtime: str | None) -> None:
+        self._refuse_other_major(record)
         if runtime not in (None, record.runtime):
             raise InvalidInputError(
                 f"project {self.project.name} runs {record.runtime}, not {runtime}",
