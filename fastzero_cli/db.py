@@ -232,8 +232,9 @@ def upgrade(
         left = stack.roll_back_upgrade(timeout=timeout)
         run.render.message(f"Kept: {left}.")
     else:
-        left = stack.upgrade(to or 0, timeout=timeout, tell=run.render.progress)
-        run.render.message(f"Kept: {left}. {run.way_back('db upgrade --rollback')}")
+        before = stack.upgrade(to or 0, timeout=timeout, tell=run.render.progress)
+        kept = f"Kept: {before}. {run.way_back('db upgrade --rollback')}"
+        run.render.message(kept if before else f"Nothing to do: the database is of PostgreSQL {to}.")
     run.render.many(stack.status(), SERVICE)
 
 
@@ -249,7 +250,7 @@ def move(
     """
     stack = _own_stack(run)
     left = stack.move(to, timeout=timeout, tell=run.render.progress)
-    run.render.message(f"Kept: {left}.")
+    run.render.message(f"Kept: {left}." if left else f"Nothing to do: project {stack.project.name} runs {to}.")
     run.render.many(stack.status(), SERVICE)
 
 

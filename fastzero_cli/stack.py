@@ -265,14 +265,16 @@ def compose(run: Run) -> None:
 
 def _back_up(run: Run, stack: "Stack") -> None:
     """Back up what is to be destroyed, where it ever held something, and say how to get back."""
-    if not stack.has_data:
+    record = stack.project.record
+    if record is None or not stack.has_data:
         return
     with unless_declined():
         backup = stack.backup(tell=run.render.progress)
-    name, record = stack.project.name, stack.project.record
-    runtime = f" --runtime {record.runtime}" if record else ""
+    same = "" if record.image in ("", stack.settings.postgres_image) else f"FASTZERO_POSTGRES_IMAGE={record.image} "
+    project, app = f"-p {stack.project.name}", "" if record.app else " --no-app"
     run.render.message(
-        f"To get back: fastzero up -p {name}{runtime} && fastzero db restore {backup.name} --yes -p {name}"
+        f"To get back: {same}fastzero up {project} --runtime {record.runtime}{app}"
+        f" && fastzero db restore {backup.name} --yes {project}"
     )
 
 

@@ -290,12 +290,13 @@ class Stack:
 
     # -- the database at another place -------------------------------------------------------------------------
 
-    def upgrade(self, major: int, *, timeout: float | None = None, tell: Listening = silent) -> Place:
+    def upgrade(self, major: int, *, timeout: float | None = None, tell: Listening = silent) -> Place | None:
         """Bring the database to a newer major version of PostgreSQL, in a volume of its own; the one before is kept.
 
         Its content is dumped, restored and compared; while that goes on, it can be read but not written. `tell` hears
-        how far it is. Returns where the database was. Raises InvalidInputError unless it runs in containers and
-        `major` is newer. Whatever fails, the data stays in service where it was, or will with the next `up`.
+        how far it is. Returns where the database was; of one that has that version already None, and it is started as
+        `up` does. Raises InvalidInputError unless it runs in containers, or for an older version. Whatever fails or is
+        killed, the data stays in service where it was, or will with the next `up` or when this is called again.
         """
         timeout = timeout or self.settings.timeout
         with self.project.lock(timeout, self._notice):
@@ -307,8 +308,11 @@ class Stack:
                     hint="Move it into containers first: fastzero db move --to docker",
                 )
             wanted, image = self.settings.postgres_image, self._place(record).image
-            if major <= major_of(image):
+            if major < major_of(image):
                 raise InvalidInputError(f"the database is of PostgreSQL {major_of(image)} already", field="to")
+            if major == major_of(image):
+                self._converge(self._spec(), timeout)
+                return None
             new = wanted if major_of(wanted) == major else with_major(image, major)
             return self._relocate("docker", new, timeout, tell)
 
@@ -331,20 +335,24 @@ class Stack:
     def kept_before_upgrade(self) -> Place:
         """Where `roll_back_upgrade` would go back to. Raises InvalidInputError if that is nowhere."""
         record = self._record()
-        if not record.kept or {record.runtime, record.kept[-1].runtime} != {"docker"}:
-            raise InvalidInputError("there is no upgrade to go back from", field="rollback")
-        return record.kept[-1]
+        now = self._place(record)
+        for last in record.kept[-1:]:
+            if now.runtime == last.runtime == "docker" and major_of(last.image) < major_of(now.image):
+                return last
+        raise InvalidInputError("there is no upgrade to go back from", field="rollback")
 
-    def move(self, runtime: str, *, timeout: float | None = None, tell: Listening = silent) -> Place:
+    def move(self, runtime: str, *, timeout: float | None = None, tell: Listening = silent) -> Place | None:
         """Bring the project to the other runtime with all of its data, as `upgrade` does; the place before is kept.
 
-        Raises InvalidInputError for an unknown runtime, or the one that it has, VersionMismatchError for an older one.
+        Returns where the database was; of one that has that runtime already None, and it is started as `up` does.
+        Raises InvalidInputError for an unknown runtime, VersionMismatchError for a PostgreSQL older than the data's.
         """
         timeout = timeout or self.settings.timeout
         with self.project.lock(timeout, self._notice):
             record = self._record()
             if self._choose_runtime(runtime) == record.runtime:
-                raise InvalidInputError(f"project {self.project.name} runs {runtime} already", field="to")
+                self._converge(self._spec(), timeout)
+                return None
             return self._relocate(runtime, self.settings.postgres_image, timeout, tell)
 
     @property

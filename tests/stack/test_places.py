@@ -226,15 +226,33 @@ def test_a_moved_volume_that_is_gone_is_never_replaced_by_an_empty_one(contained
     assert users_of(old) == ["ana"]
 
 
-@pytest.mark.parametrize("major", [16, 17])
-def test_an_upgrade_goes_forward_only(old: Stack, major: int) -> None:
+def test_an_upgrade_goes_forward_only(old: Stack) -> None:
     with pytest.raises(InvalidInputError, match="is of PostgreSQL 17 already"):
-        old.upgrade(major)
+        old.upgrade(16)
 
 
 def test_without_an_upgrade_there_is_nothing_to_go_back_to(old: Stack) -> None:
     with pytest.raises(InvalidInputError, match="no upgrade to go back from"):
         old.roll_back_upgrade()
+
+    old.upgrade(18)
+    old.roll_back_upgrade()
+    with pytest.raises(InvalidInputError, match="no upgrade to go back from"):
+        old.roll_back_upgrade()
+    assert major_of(old) == 17
+
+
+def test_where_the_database_is_already_it_only_has_to_run(contained: Contained, old: Stack) -> None:
+    old.down()
+    again = fastzero(contained, "db", "upgrade", "--to", "17", postgres_image=OLD)
+    assert (again.returncode, users_of(old)) == (0, ["ana"])
+    assert "Nothing to do: the database is of PostgreSQL 17." in again.stderr
+
+    old.down()
+    again = fastzero(contained, "db", "move", "--to", "docker", postgres_image=OLD)
+    assert (again.returncode, users_of(old)) == (0, ["ana"])
+    assert f"Nothing to do: project {contained.project} runs docker." in again.stderr
+    assert len(volumes_of(contained)) == 1
 
 
 # -- to the other runtime --------------------------------------------------------------------------------------
@@ -276,11 +294,6 @@ def test_a_move_takes_the_app_along(contained: Contained) -> None:
         stack.down(volumes=True)
 
 
-def test_a_move_to_where_it_is_is_refused(old: Stack) -> None:
-    with pytest.raises(InvalidInputError, match="runs docker already"):
-        old.move("docker")
-
-
 def test_local_processes_have_no_other_postgres_to_upgrade_to(local: Stack) -> None:
     with pytest.raises(InvalidInputError, match="runs embedded") as refused:
         local.upgrade(18)
@@ -309,6 +322,23 @@ def test_the_commands_say_what_is_kept_and_how_to_get_back(contained: Contained,
     assert (unasked.returncode, major_of(old)) == (2, 18)
     back = fastzero(contained, "db", "upgrade", "--rollback", "--yes", postgres_image=OLD)
     assert (back.returncode, major_of(old)) == (0, 17)
+
+
+def test_a_project_that_was_upgraded_and_destroyed_comes_back_by_the_printed_line(
+    contained: Contained, old: Stack
+) -> None:
+    old.upgrade(18)
+    gone = fastzero(contained, "down", "--volumes", "--yes", postgres_image=OLD)
+    assert (gone.returncode, volumes_of(contained)) == (0, set()), gone.stderr
+
+    way_back = gone.stderr.partition("To get back: ")[2].partition("\n")[0]
+    assert " --no-app " in way_back
+    program = f'fastzero() {{ {sys.executable} -m fastzero_cli "$@"; }}; {way_back}'
+    back = subprocess.run(["bash", "-c", program], env=contained.environment(postgres_image=OLD), capture_output=True)
+
+    assert back.returncode == 0, back.stderr
+    assert (major_of(old), users_of(old)) == (18, ["ana"])
+    assert contained.services() == {"database"}
 
 
 @pytest.mark.parametrize("words", [("upgrade",), ("upgrade", "--to", "18", "--rollback"), ("move", "--to", "nowhere")])
@@ -348,38 +378,40 @@ def test_an_upgrade_that_was_interrupted_leaves_the_database_in_service(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("starts_first", [True, False])
 @pytest.mark.parametrize("step", STEPS)
 def test_an_upgrade_that_was_killed_leaves_all_rows_in_service_and_can_be_run_again(
-    step: str, contained: Contained, old: Stack, run_python: RunPython
+    step: str, starts_first: bool, contained: Contained, old: Stack, run_python: RunPython
 ) -> None:
     kill(run_python, contained.environment(postgres_image=OLD), "upgrade", "18", step)
 
-    old.up()
-    assert users_of(old) == ["ana"]
+    if starts_first:
+        old.up()
+        assert users_of(old) == ["ana"]
 
-    if major_of(old) == 17:
-        old.upgrade(18)
+    old.upgrade(18)
     assert (major_of(old), users_of(old)) == (18, ["ana"])
     assert contained.services() == {"database"}
     assert len(volumes_of(contained)) == 2
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("starts_first", [True, False])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_move_that_was_killed_leaves_all_rows_in_service_and_can_be_run_again(
-    step: str, contained: Contained, local: Stack, run_python: RunPython
+    step: str, starts_first: bool, contained: Contained, local: Stack, run_python: RunPython
 ) -> None:
     for runtime in ("docker", "embedded"):
         kill(run_python, contained.environment(), "move", runtime, step)
 
-        local.up()
-        assert users_of(local) == ["ana"]
+        if starts_first:
+            local.up()
+            assert users_of(local) == ["ana"]
 
+        local.move(runtime)
         record = local.project.record
         assert record is not None
-        if record.runtime != runtime:
-            local.move(runtime)
-        assert users_of(local) == ["ana"]
+        assert (record.runtime, users_of(local)) == (runtime, ["ana"])
 
 
 @pytest.mark.slow
