@@ -86,3 +86,10 @@ def test_a_project_that_asks_for_no_database_pays_for_none(project: Path) -> Non
 def test_a_server_that_is_none_is_told(project: Path) -> None:
     (project / "test_theirs.py").write_text("def test_it(fz): pass")
     assert "is docker or embedded, not 'nowhere'" in _pytest(project, FASTZERO_TEST_SERVER="nowhere").stdout
+
+
+@pytest.mark.docker
+def test_a_container_without_what_starts_it_is_told(project: Path) -> None:
+    (project / "conftest.py").write_text("import sys\nsys.modules['testcontainers'] = None\n")
+    (project / "test_theirs.py").write_text("def test_it(fz): pass")
+    assert "pip install testcontainers" in _pytest(project, FASTZERO_TEST_SERVER="docker").stdout

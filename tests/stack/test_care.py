@@ -13,6 +13,7 @@ import pytest
 from fastzero_core import Stack
 from fastzero_core.errors import (
     BackupNotFoundError,
+    DatabaseFullError,
     LockedError,
     ProgramFailedError,
     ProjectNotFoundError,
@@ -152,10 +153,13 @@ def _leave_room(disk: Path, megabytes: float) -> None:
             file.flush()
 
 
-def test_a_full_disk_under_a_restore_loses_nothing(cramped: Stack, small_disk: Path, folder: Path) -> None:
+@pytest.mark.parametrize("megabytes", [1, 4, 9])  # for the database's own files, its content, its log
+def test_a_full_disk_under_a_restore_loses_nothing(
+    megabytes: float, cramped: Stack, small_disk: Path, folder: Path
+) -> None:
     cramped.backup(folder / "one.dump")
-    _leave_room(small_disk, 9)
-    with pytest.raises(UnavailableError):
+    _leave_room(small_disk, megabytes)
+    with pytest.raises(DatabaseFullError):
         cramped.restore(folder / "one.dump")
     (small_disk / "ballast").unlink()
     cramped.up()
