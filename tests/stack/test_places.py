@@ -75,6 +75,7 @@ def test_an_upgraded_database_has_its_rows_and_new_ones_get_fresh_ids(old: Stack
     assert (major_of(old), users_of(old)) == (18, ["ana"])
     with FastZero(old.database_url) as fz:
         assert fz.users.add("bob", email="bob@example.com", password="correct horse").id == 2
+    assert left is not None
     assert old.kept == (left,)
     assert (left.image, left.volume) == (OLD, f"fastzero-{old.project.name}-database")
 
