@@ -243,8 +243,8 @@ class Todos:
             .returning(*FIELDS)
         )
         rows = self._execute(statement, ids=wanted).all()
-        # With none changed, the read names those that are missing.
-        return self._in_order(wanted, rows) if rows else self.get_many(wanted)
+        # With none of several changed, the read names those that are missing.
+        return self._in_order(wanted, rows) if rows or len(wanted) == 1 else self.get_many(wanted)
 
     def _in_order(self, ids: IdList, rows: Iterable[TodoRow]) -> TodoList:
         found = {row.id: _todo(row) for row in rows}

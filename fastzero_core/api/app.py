@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import email_validator  # noqa: F401 - here, so that the first who signs up need not wait for it
@@ -15,6 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from .. import __version__, database
+from ..errors import FastZeroError
 from ..fastzero import AsyncFastZero
 from ..passwords import HashCost
 from ..settings import PATIENT_CONNECTIONS, Settings, load_settings
@@ -52,6 +53,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         threading.Thread(target=_end_with_parent, daemon=True).start()
         services.hashing.start()
+        with suppress(FastZeroError):  # what a driver asks on its first connection is no part of a request
+            async with database.connect_async(engine):
+                pass
         yield
         services.hashing.end()
         await engine.dispose()

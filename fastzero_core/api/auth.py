@@ -9,10 +9,10 @@ from . import schemas
 from .deps import Anyone, WithToken
 from .problems import documented
 
-router = APIRouter(prefix="/auth", tags=["auth"], responses=documented(503))
+router = APIRouter(prefix="/auth", tags=["auth"], responses=documented(413, 503))
 
 
-@router.post("/token", responses=documented(401, 413, 429))
+@router.post("/token", responses=documented(401, 429))
 async def log_in(login: Annotated[schemas.Login, Form()], visitor: Anyone) -> schemas.Token:
     """A token for an e-mail address or username and its password."""
     attempt = await visitor.run(lambda fz: fz.logins.begin(login.username))

@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Request, Security
 from fastapi.security import OAuth2PasswordBearer
 
-from ..errors import InvalidTokenError
+from ..errors import InvalidInputError, InvalidTokenError
 from ..fastzero import AsyncFastZero, FastZero
 from ..models import Identity
 from ..tokens import Claims, Tokens
@@ -69,10 +69,19 @@ class _Bearer(OAuth2PasswordBearer):
         return Caller(request, services.tokens.read(token.strip()))
 
 
+async def _refuse_repeated(request: Request) -> None:
+    """Of a parameter with one value that is given twice only the last would be looked at."""
+    names = [name for name, _ in request.query_params.multi_items() if name != "state"]
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidInputError(f"{name} is given more than once", field=name)
+
+
 async def _visitor(request: Request) -> Visitor:
     return Visitor(request)
 
 
 # Relative: where the app lies below a path, so does this.
 WithToken = Annotated[Caller, Security(_Bearer(tokenUrl="auth/token", scheme_name="login", auto_error=False))]
+GivenOnce = Depends(_refuse_repeated)
 Anyone = Annotated[Visitor, Depends(_visitor)]

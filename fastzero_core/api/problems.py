@@ -93,7 +93,7 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
 def _shown(error: dict[str, Any]) -> dict[str, Any]:
     """An error in FastAPI's shape; what was sent, and why it is wrong, only where that is JSON without a password."""
     shown = {name: error[name] for name in ("type", "loc", "msg")}
-    if "password" in error["loc"]:
+    if "password" in error["loc"] or error["loc"] == ("body",):  # a whole body may hold a password under no name
         return shown
     # The reason of a core's error is its message.
     more = ("input",) if error["type"] == "invalid_input" else ("input", "ctx")

@@ -1,5 +1,6 @@
 """What clients send and get, as the OpenAPI document describes it; the limits and their messages are the core's."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
@@ -60,6 +61,16 @@ Password = Annotated[
 
 
 State = Annotated[TodoState, BeforeValidator(_checking(_state))]
+
+
+def _digits(value: Any) -> Any:
+    """Pydantic alone would take `1_0` and `5.0` of an address too, which are other names of the same thing."""
+    if isinstance(value, str) and not re.fullmatch("-?[0-9]+", value):
+        raise PydanticCustomError("int_parsing", "Input should be a valid integer")
+    return value
+
+
+DIGITS = BeforeValidator(_digits)
 
 
 class Message(BaseModel):

@@ -8,6 +8,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 DRAIN = 3  # seconds for requests in flight when asked to end; with what else there is to end, no more than 5
 KEEP_ALIVE = 75  # seconds that a connection may be idle
+ASK_AGAIN = 1  # seconds, until the database is there
 BACKLOG = 2048  # connections that may wait to be accepted
 APP = "fastzero_core.api.server:app_of_process"
 
@@ -80,9 +82,18 @@ def serve(
     with _listening(host, port) as listener, suppress(KeyboardInterrupt):
         if workers > 1:
             with _shared_numbers():
-                Multiprocess(config, [listener]).run()
+                _Workers(config, [listener]).run()
         else:
             uvicorn.Server(config).run([listener])
+
+
+class _Workers(Multiprocess):
+    """Lets go of the port before its workers end: who connects from then on is refused, and not kept waiting."""
+
+    def terminate_all(self) -> None:
+        for listener in self.sockets:
+            listener.close()
+        super().terminate_all()
 
 
 def app_of_process() -> "FastAPI":
@@ -127,12 +138,13 @@ def _announce_pools(url: str, connections: int, workers: int) -> None:
     """Say how many connections the pools may take of those that the server has; beyond, requests would fail."""
     wanted = connections * workers
     pools = f"{workers} × {connections} connections to the database"
-    try:
-        with database.connect(database.create_engine(url)) as connection:
-            most = database.connections_allowed(connection)
-    except FastZeroError:
-        logs.SERVER.info("pools of %s", pools)
-        return
+    most = None
+    while most is None:
+        try:
+            with database.connect(database.create_engine(url)) as connection:
+                most = database.connections_allowed(connection)
+        except FastZeroError:
+            time.sleep(ASK_AGAIN)  # the database of a first `up` comes a moment later
     if wanted > most:
         logs.SERVER.warning("pools of %s, of which the server allows %d: set FASTZERO_POOL_SIZE lower", pools, most)
     else:

@@ -9,14 +9,14 @@ from starlette import status
 from ..errors import TodoNotFoundError
 from ..models import Todo
 from . import schemas
-from .deps import WithToken
+from .deps import GivenOnce, WithToken
 from .problems import documented
 from .users import After, BigInt, Limit, Offset
 
 BULK_PATH = "/todos/bulk"
 BULK_BODY_MAX = 4 * 1024 * 1024  # bytes
 
-router = APIRouter(prefix="/todos", tags=["todos"], responses=documented(401, 503))
+router = APIRouter(prefix="/todos", tags=["todos"], responses=documented(401, 413, 503))
 
 Fragment = Annotated[str | None, Query(min_length=3, max_length=20, pattern=schemas.NO_NUL)]
 States = Annotated[list[schemas.State] | None, Query()]
@@ -40,7 +40,7 @@ class Json(Response):
     media_type = "application/json"
 
 
-@router.post("/", status_code=status.HTTP_201_CREATED, response_model=schemas.TodoOut, responses=documented(413))
+@router.post("/", status_code=status.HTTP_201_CREATED, response_model=schemas.TodoOut)
 async def create_todo(caller: WithToken, new: schemas.TodoIn) -> Response:
     """Add a todo."""
     added = await caller.run(
@@ -49,7 +49,7 @@ async def create_todo(caller: WithToken, new: schemas.TodoIn) -> Response:
     return _one(added, status.HTTP_201_CREATED)
 
 
-@router.get("/", response_model=schemas.TodoList)
+@router.get("/", response_model=schemas.TodoList, dependencies=[GivenOnce])
 async def list_todos(
     caller: WithToken,
     title: Fragment = None,
@@ -73,7 +73,7 @@ async def list_todos(
     return _many(todos)
 
 
-@router.post("/bulk", response_model=schemas.TodoList, responses=documented(413))
+@router.post("/bulk", response_model=schemas.TodoList)
 async def create_todos(caller: WithToken, bulk: schemas.Bulk) -> Response:
     """Add up to 1,000 todos, all or none."""
     new = [todo.new() for todo in bulk.todos]
@@ -92,7 +92,7 @@ async def read_todo(caller: WithToken, id: TodoId) -> Response:
     return _one(await caller.run(lambda fz: fz.todos(caller.identity).get(id)))
 
 
-@router.patch("/{id}", response_model=schemas.TodoOut, responses=documented(404, 413))
+@router.patch("/{id}", response_model=schemas.TodoOut, responses=documented(404))
 async def change_todo(caller: WithToken, id: TodoId, changes: schemas.TodoChanges) -> Response:
     """Change what is given."""
     given = changes.given()

@@ -9,15 +9,17 @@ from .. import validate
 from ..errors import ConflictError, UserNotFoundError
 from ..models import Identity, User
 from . import schemas
-from .deps import Anyone, WithToken
+from .deps import Anyone, GivenOnce, WithToken
 from .problems import documented
 
-router = APIRouter(prefix="/users", tags=["users"], responses=documented(503))
+router = APIRouter(prefix="/users", tags=["users"], responses=documented(413, 503))
 
-BigInt = Annotated[int, Path(ge=-validate.BIGINT_MAX - 1, le=validate.BIGINT_MAX)]
-After = Annotated[int, Query(ge=0, le=validate.BIGINT_MAX, description="the last id of the page before")]
-Offset = Annotated[int, Query(ge=0, le=validate.OFFSET_MAX)]
-Limit = Annotated[int, Query(ge=1, le=100)]
+BigInt = Annotated[int, Path(ge=-validate.BIGINT_MAX - 1, le=validate.BIGINT_MAX), schemas.DIGITS]
+After = Annotated[
+    int, Query(ge=0, le=validate.BIGINT_MAX, description="the last id of the page before"), schemas.DIGITS
+]
+Offset = Annotated[int, Query(ge=0, le=validate.OFFSET_MAX), schemas.DIGITS]
+Limit = Annotated[int, Query(ge=1, le=100), schemas.DIGITS]
 
 
 async def _user_id(id: BigInt) -> int:
@@ -29,7 +31,7 @@ async def _user_id(id: BigInt) -> int:
 UserId = Annotated[int, Depends(_user_id)]
 
 
-@router.post("/", status_code=status.HTTP_201_CREATED, responses=documented(409, 413))
+@router.post("/", status_code=status.HTTP_201_CREATED, responses=documented(409))
 async def sign_up(new: schemas.UserIn, visitor: Anyone) -> schemas.UserOut:
     """Create an account."""
     password = await visitor.hashing.hash(new.password)
@@ -37,7 +39,7 @@ async def sign_up(new: schemas.UserIn, visitor: Anyone) -> schemas.UserOut:
     return _account(user)
 
 
-@router.get("/", response_model_exclude_none=True, responses=documented(401))
+@router.get("/", response_model_exclude_none=True, dependencies=[GivenOnce], responses=documented(401))
 async def list_users(caller: WithToken, after: After = 0, offset: Offset = 0, limit: Limit = 100) -> schemas.UserList:
     """Users in the order of their ids."""
     me = caller.identity
@@ -51,7 +53,7 @@ async def read_user(caller: WithToken, id: UserId) -> schemas.UserSeen:
     return _seen(await caller.run(lambda fz: fz.users_for(caller.identity).get(id)), caller.identity)
 
 
-@router.put("/{id}", responses=documented(401, 403, 409, 413))
+@router.put("/{id}", responses=documented(401, 403, 409))
 async def replace_user(caller: WithToken, id: BigInt, new: schemas.UserIn) -> schemas.UserOut:
     """Change your account. Another password voids every token there is; the login must be under ten minutes old."""
     me = caller.identity

@@ -258,6 +258,13 @@ def test_a_body_that_cannot_be_read_is_invalid(path: str, body: bytes, api: Clie
     assert answer.detail[0]["loc"][0] == "body"
 
 
+@pytest.mark.parametrize("body", [b'"correct horse"', b'["correct horse"]', b'[{"password": "correct horse"}]'])
+def test_a_body_of_another_shape_is_not_sent_back_with_its_password(body: bytes, api: Client) -> None:
+    answer = api.request("POST", "/users/", body=body, headers={"Content-Type": JSON})
+    assert answer.status == 422
+    assert "correct horse" not in json.dumps(answer.json)
+
+
 @pytest.mark.parametrize("form", [b"username=%ff&password=%ff", b"%", b"&&&", b"username[]=a&password=b", b"\0"])
 def test_a_form_that_is_odd_is_a_login_that_fails(form: bytes, api: Client) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -19,6 +19,7 @@ BUDGET: list[tuple[str, str, Any, int]] = [
     ("PATCH", "/todos/{todo}", {}, 1),
     ("DELETE", "/todos/{todo}", None, 1),
     ("GET", "/todos/1000000", None, 2),
+    ("PATCH", "/todos/1000000", {"title": "Read"}, 2),
     ("DELETE", "/todos/1000000", None, 2),
     ("GET", "/users/", None, 1),
     ("GET", "/users/{user}", None, 1),

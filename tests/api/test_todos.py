@@ -245,3 +245,15 @@ def test_what_is_invalid_is_told_in_the_shape_of_fastapi(api: Client, ana: Accou
     assert blank == [
         {"type": "invalid_input", "loc": ["body", "title"], "msg": "title must not be empty", "input": " "}
     ]
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=999&limit=5", "after=x&after=3", "title=a&title=abc", "limit=1_0", "limit=5.0", "limit=%205"]
+)
+def test_a_parameter_is_given_once_and_a_number_in_digits(query: str, api: Client, ana: Account) -> None:
+    assert api.get(f"/todos/?{query}", ana.token).status == 422
+
+
+@pytest.mark.parametrize("id", ["1_0", "1.0", "+1", "%201"])
+def test_an_id_has_one_spelling(id: str, api: Client, ana: Account) -> None:
+    assert api.get(f"/todos/{id}", ana.token).status == 422
