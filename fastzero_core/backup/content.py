@@ -4,7 +4,7 @@ A table's hash is the sum of its rows' 64-bit hashes, so that it needs no order 
 accidents: a row that is lost, doubled, cut off or changed. It is no proof against somebody who wants to deceive.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -30,7 +30,8 @@ SESSION = {
 
 # By what a row is hashed. Over its text everything counts; over its values it is more than twice as fast, but equal
 # values need not be the same ones: 1.0 and 1.00. So only types in which they are go by their values.
-_ROW_HASHES = {"text": "hashtextextended(t::text, 0)", "values": "hash_record_extended(t, 0)"}
+# `t.*` is the row, also where a column is called t.
+_ROW_HASHES = {"text": "hashtextextended((t.*)::text, 0)", "values": "hash_record_extended(t.*, 0)"}
 _EXACT_TYPES = ("bool", "int2", "int4", "int8", "text", "varchar", "uuid", "bytea", "date", "timestamp", "timestamptz")
 
 _OURS = """
@@ -55,7 +56,8 @@ _OWNERS = """
     SELECT DISTINCT rolname FROM (
         SELECT relowner FROM pg_class WHERE oid >= 16384
         UNION SELECT nspowner FROM pg_namespace WHERE oid >= 16384
-        UNION SELECT proowner FROM pg_proc WHERE oid >= 16384
+        UNION SELECT proowner FROM pg_proc p WHERE oid >= 16384 AND NOT EXISTS (
+            SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
         UNION SELECT refobjid FROM pg_shdepend WHERE deptype = 'o'
             AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
     ) AS owners (oid) JOIN pg_roles USING (oid) ORDER BY 1
@@ -73,16 +75,17 @@ def lock_tables(connection: Connection, mode: str = "ACCESS SHARE") -> None:
 
 
 @contextmanager
-def writes_held(url: str) -> Iterator[None]:
-    """Keep every session from writing for one block: it waits, for as long as its own patience lasts. Reading goes on.
+def writes_held(url: str) -> Iterator[Callable[[], object]]:
+    """Keep every session from writing to the tables for one block: it waits, as long as its patience lasts.
 
-    Ends with this process, or with the server. Raises DatabaseBusyError.
+    Reading goes on. Ends with this process, with the server, or where a restore ends every session: what is given
+    raises ConnectionLostError then, to be called before anybody relies on it. Raises DatabaseBusyError.
     """
     engine = database.create_engine(url, settings=SESSION)
     connection = engine.connect()
     try:
         lock_tables(connection, "SHARE")
-        yield
+        yield lambda: _execute(connection, "SELECT 1")
     finally:
         with suppress(FastZeroError):  # the server may have been stopped in the block
             connection.close()

@@ -692,7 +692,7 @@ class Stack:
         self.project.save(replace(record, filling=place))
         filled = False
         try:
-            with content.writes_held(self.database_url):
+            with content.writes_held(self.database_url) as refuse_unless_held:
                 archive = work / "database.dump"
                 dump.backup(self._target(), archive, tell=tell)
                 address = self._open(to, place, spec.service(DATABASE_SERVICE), timeout)
@@ -701,6 +701,7 @@ class Stack:
                 restore.restore_into_empty(target, archive, tell=tell)
                 carry_properties(self.database_url, address)
                 to.close_place()
+                refuse_unless_held()
                 filled = True
                 self._take_down(self._whole_spec(record), timeout)
             self.project.save(moved)

@@ -128,6 +128,19 @@ def test_types_whose_equal_values_differ_are_compared_by_their_text(target: Targ
         _compare(target.url, manifest)
 
 
+@pytest.mark.parametrize("kind", ["timestamptz", "text", "json"])
+@pytest.mark.parametrize("other", ["int", "numeric"])  # hashed by values, or by text
+def test_a_column_that_is_called_as_the_row_hides_none_of_the_others(
+    kind: str, other: str, target: Target, archive: Path
+) -> None:
+    execute(target.url, f"CREATE TABLE ev (t {kind}, v {other})", "INSERT INTO ev VALUES (NULL, 1)")
+    manifest = dump.backup(target, archive)
+    assert restore.verify(target, archive).rows == 2
+    execute(target.url, "UPDATE ev SET v = 2")
+    with pytest.raises(errors.BackupMismatchError, match=r"public\.ev has other content"):
+        _compare(target.url, manifest)
+
+
 def test_names_that_need_quotes_are_no_hindrance(target: Target, archive: Path) -> None:
     execute(target.url, 'CREATE SCHEMA "a ""b"', 'CREATE TABLE "a ""b"."c:d %s" ("x; y" text)')
     execute(target.url, """INSERT INTO "a ""b"."c:d %s" VALUES ('z')""")

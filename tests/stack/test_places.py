@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from fastzero_core import FastZero, FastZeroError, Stack
-from fastzero_core.errors import ConflictError, ImageError, InvalidInputError, VersionMismatchError
+from fastzero_core.errors import ConflictError, ImageError, InvalidInputError, UnavailableError, VersionMismatchError
 from fastzero_core.stack.plan import ServiceState, Verb
 from fastzero_core.stack.process import Processes
 
@@ -283,6 +283,23 @@ def test_a_project_moves_into_containers_and_back_with_everything(contained: Con
     assert [place.runtime for place in local.kept] == ["embedded", "docker"]
     assert local.project.record is not None
     assert local.project.record.ports == record.ports
+
+
+def test_a_move_whose_hold_on_writes_was_lost_moves_nothing(contained: Contained, local: Stack) -> None:
+    def end_every_session(progress: Any) -> None:
+        if progress.step == "compare":
+            with psycopg.connect(local.database_url, autocommit=True) as session:
+                session.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+
+    with pytest.raises(UnavailableError):
+        local.move("docker", tell=end_every_session)
+
+    assert local.project.record is not None
+    assert (local.project.record.runtime, users_of(local)) == ("embedded", ["ana"])
+    assert (contained.services(), volumes_of(contained)) == (set(), set())
 
 
 def test_a_move_takes_the_app_along(contained: Contained) -> None:
