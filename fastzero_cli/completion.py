@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 import typer
 
-from fastzero_core.models import TodoSort, TodoState
-from fastzero_core.validate import BIGINT_MAX
+from fastzero_core.todo_app.models import TodoSort, TodoState
+from fastzero_core.todo_app.validate import BIGINT_MAX
 
 from .render import printable
 
 if TYPE_CHECKING:
-    from fastzero_core.fastzero import FastZero
-    from fastzero_core.models import Todo
-    from fastzero_core.todos import Todos
+    from fastzero_core.todo_app.fastzero import FastZero
+    from fastzero_core.todo_app.models import Todo
+    from fastzero_core.todo_app.todos import Todos
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,8 +57,8 @@ def sorts(incomplete: str) -> list[str]:
 
 @_quietly
 def project_names(incomplete: str) -> list[str]:
+    from fastzero_core.project import projects
     from fastzero_core.settings import load_settings
-    from fastzero_core.stack.project import projects
 
     names = [project.name for project in projects(load_settings().home)]
     return [name for name in names if name.startswith(incomplete)]
@@ -75,7 +75,7 @@ def usernames(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
 def backups(ctx: typer.Context, incomplete: str) -> list[str]:
     from fastzero_core.backup import shelf
     from fastzero_core.backup.target import backups_folder
-    from fastzero_core.stack.project import project_of
+    from fastzero_core.project import project_of
 
     found = shelf.backups(backups_folder(project_of(_given(ctx)["settings"])))
     return [backup.name for backup in reversed(found) if backup.name.startswith(incomplete)]
@@ -106,8 +106,8 @@ def _help(text: str) -> str:
 
 def _given(ctx: typer.Context) -> dict[str, Any]:
     """The options typed so far, on every level, and what the settings make of them."""
+    from fastzero_core.project import project_of
     from fastzero_core.settings import load_settings
-    from fastzero_core.stack.project import project_of
 
     given: dict[str, Any] = {}
     level: Any = ctx
@@ -120,8 +120,8 @@ def _given(ctx: typer.Context) -> dict[str, Any]:
 
 @contextmanager
 def _database(given: dict[str, Any]) -> "Iterator[FastZero]":
-    from fastzero_core.fastzero import FastZero
-    from fastzero_core.stack.project import database_url
+    from fastzero_core.project import database_url
+    from fastzero_core.todo_app.fastzero import FastZero
 
     # Not every wait has a limit of its own: a server may accept a connection and never say a word.
     signal.signal(signal.SIGALRM, _give_up)

@@ -68,7 +68,7 @@ def list_(run: Run) -> None:
     """List the project's backups, oldest first; also those of one that was destroyed."""
     from fastzero_core.backup import shelf
     from fastzero_core.backup.target import backups_folder
-    from fastzero_core.stack.project import project_of
+    from fastzero_core.project import project_of
 
     run.render.many(shelf.backups(backups_folder(project_of(run.settings))), BACKUP, none="No backups yet.")
 
@@ -186,7 +186,7 @@ def url(
     password: Annotated[bool, typer.Option("--password", help="With the password in it.")] = False,
 ) -> None:
     """Print the database's URL, without its password."""
-    from fastzero_core.database import url_of
+    from fastzero_core.postgres.database import url_of
 
     run.render.text(f"{url_of(run.database_url, password=password)}\n")
 

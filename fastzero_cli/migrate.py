@@ -10,7 +10,7 @@ from .render import APPLIED, LINT, REVISION
 from .tree import Group
 
 if TYPE_CHECKING:
-    from fastzero_core.migrate import Applied
+    from fastzero_core.schema.migrate import Applied
 
 group = Group("migrate", "Bring the database's schema to head, and back. Alone: to head.", alone_is_help=False)
 
@@ -55,7 +55,7 @@ def down(run: Run, revision: Revision, no_backup: NoBackup = False, yes: Yes = F
 
     The database is backed up before.
     """
-    from fastzero_core import migrate
+    from fastzero_core.schema import migrate
 
     current = migrate.status(run.database_url, drift=False).current
     run.confirm(f"From {current or 'base'} down to {revision}: what the revisions taken back hold will be gone.", yes)
@@ -70,7 +70,7 @@ def status(run: Run) -> None:
 
     The current revision, the head, what is pending, and where the live schema differs from the code.
     """
-    from fastzero_core import migrate
+    from fastzero_core.schema import migrate
 
     run.render.one(migrate.status(run.database_url), APPLIED)
 
@@ -78,7 +78,7 @@ def status(run: Run) -> None:
 @group.command(example="fastzero migrate history")
 def history(run: Run) -> None:
     """List every revision and its state."""
-    from fastzero_core import migrate
+    from fastzero_core.schema import migrate
 
     run.render.many(migrate.history(run.database_url), REVISION)
 
@@ -92,7 +92,7 @@ def new(
     ] = False,
 ) -> None:
     """Write a new revision on top of the head."""
-    from fastzero_core import migrate
+    from fastzero_core.schema import migrate
 
     path = migrate.new(message, url=run.database_url if autogenerate else None)
     run.render.text(f"{path}\n")
@@ -104,7 +104,7 @@ def check(run: Run) -> None:
 
     That is: at head, and as the models say. Exit 7 otherwise. Of pending revisions it lists what they lock or lose.
     """
-    from fastzero_core import migrate
+    from fastzero_core.schema import migrate
 
     if findings := migrate.lint(run.database_url):
         run.render.many(findings, LINT)
@@ -117,7 +117,7 @@ def sql(
     revision: Annotated[str, typer.Argument(metavar="REV", help="Up to this one, or `from:to`.")] = "head",
 ) -> None:
     """Print an upgrade instead of running it."""
-    from fastzero_core import migrate
+    from fastzero_core.schema import migrate
 
     run.render.text(migrate.sql(revision))
 
@@ -125,14 +125,14 @@ def sql(
 @group.command(example="fastzero migrate stamp head")
 def stamp(run: Run, revision: Revision, timeout: Timeout = None) -> None:
     """Write down a revision without running it."""
-    from fastzero_core import migrate
+    from fastzero_core.schema import migrate
 
     run.render.one(migrate.stamp(run.database_url, revision, timeout=timeout or run.settings.timeout), APPLIED)
 
 
 def to_head(run: Run, revision: str = "head", timeout: float | None = None) -> None:
     """Upgrade to head, or to a revision on the way there."""
-    from fastzero_core import migrate
+    from fastzero_core.schema import migrate
 
     status = migrate.up(run.database_url, revision, timeout=timeout or run.settings.timeout, on_applied=tell(run))
     run.render.one(status, APPLIED)

@@ -87,13 +87,13 @@ class Run:
 
     @property
     def database_url(self) -> str:
-        from fastzero_core.stack.project import database_url
+        from fastzero_core.project import database_url
 
         return database_url(self.settings)
 
     @contextmanager
     def fastzero(self, *, autocommit: bool = False) -> "Iterator[FastZero]":
-        from fastzero_core.fastzero import FastZero
+        from fastzero_core.todo_app.fastzero import FastZero
 
         with FastZero(self.database_url, autocommit=autocommit) as fz:
             yield fz
@@ -139,7 +139,7 @@ class Run:
         given = self._flags.get("database_url")
         if given is None:
             return f"To get back: fastzero {command}{self.project_option}"
-        from fastzero_core.database import url_of
+        from fastzero_core.postgres.database import url_of
 
         shown = url_of(given, password=False)
         put_in = "" if shown == url_of(given) else " (with the password in its URL)"

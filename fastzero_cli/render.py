@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 from fastzero_core import formats
 from fastzero_core.errors import FastZeroError, ImageError, ProgramFailedError, UnavailableError, UnhealthyError
 from fastzero_core.formats import Record
-from fastzero_core.models import as_dict
+from fastzero_core.todo_app.models import as_dict
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from fastzero_core.backup.progress import Progress
-    from fastzero_core.stack.process import LogLine
+    from fastzero_core.events import Progress
+    from fastzero_core.stack.embedded.process import LogLine
     from fastzero_core.stack.stack import StackEvent
 
 STATE_STYLES = {

@@ -82,7 +82,7 @@ def serve(
 
     Until SIGTERM or Ctrl-C; requests in flight are finished.
     """
-    from fastzero_core.api.server import serve
+    from fastzero_core.todo_app.api.server import serve
 
     from .migrate import tell
 
@@ -303,8 +303,8 @@ def _versions() -> dict[str, Any]:
 
     from fastzero_core import __version__
     from fastzero_core.errors import FastZeroError
-    from fastzero_core.revisions import head_revision
-    from fastzero_core.stack.binaries import find_binaries
+    from fastzero_core.postgres.binaries import find_binaries
+    from fastzero_core.schema.revisions import head_revision
 
     try:
         postgresql: str | None = find_binaries().version

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastzero_core import validate
 from fastzero_core.errors import InvalidInputError
-from fastzero_core.models import NewTodo, TodoState
-from fastzero_core.validate import BULK_MAX
+from fastzero_core.todo_app import validate
+from fastzero_core.todo_app.models import NewTodo, TodoState
+from fastzero_core.todo_app.validate import BULK_MAX
 
 from . import completion
 from .options import Run, Yes
@@ -19,7 +19,7 @@ from .tree import Group
 
 if TYPE_CHECKING:
     from fastzero_core import FastZero
-    from fastzero_core.todos import Todos
+    from fastzero_core.todo_app.todos import Todos
 
 group = Group(
     "todo",
@@ -233,7 +233,7 @@ def purge(
 
 def owned(run: Run, fz: "FastZero", user: str | None) -> "Todos":
     """The todos of the named user, of the configured one, of the chosen one, or of the only one."""
-    from fastzero_core.stack.project import project_of
+    from fastzero_core.project import project_of
 
     if user is not None:
         return fz.todos(user)

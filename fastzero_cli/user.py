@@ -108,12 +108,12 @@ def rm(run: Run, user: Name, no_backup: NoBackup = False, yes: Yes = False) -> N
 
 
 def _chosen(run: Run) -> str | None:
-    from fastzero_core.stack.project import project_of
+    from fastzero_core.project import project_of
 
     return project_of(run.settings).current_user
 
 
 def _choose(run: Run, username: str | None) -> None:
-    from fastzero_core.stack.project import project_of
+    from fastzero_core.project import project_of
 
     project_of(run.settings).current_user = username

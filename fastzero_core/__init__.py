@@ -25,10 +25,10 @@ if TYPE_CHECKING:
         UnavailableError,
         UnhealthyError,
     )
-    from .fastzero import AsyncFastZero, FastZero
-    from .models import Identity, NewTodo, Todo, TodoSort, TodoState, User
     from .settings import Settings, load_settings
     from .stack.stack import Stack
+    from .todo_app.fastzero import AsyncFastZero, FastZero
+    from .todo_app.models import Identity, NewTodo, Todo, TodoSort, TodoState, User
 
 __version__ = "0.1.0"
 

@@ -26,8 +26,8 @@ import pytest
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from .fastzero import FastZero
     from .stack.stack import Stack
+    from .todo_app.fastzero import FastZero
 
 IMAGE = "postgres:18"
 ROLE = TEMPLATE = "fastzero"
@@ -115,7 +115,7 @@ def fastzero_database_url(fastzero_databases: "Databases") -> Iterator[str]:
 @pytest.fixture
 def fz(fastzero_database_url: str) -> "Iterator[FastZero]":
     """The operations on the test's database, each committed by itself."""
-    from .fastzero import FastZero
+    from .todo_app.fastzero import FastZero
 
     with FastZero(fastzero_database_url, autocommit=True) as fz:
         yield fz
@@ -139,7 +139,7 @@ class Databases:
     @contextmanager
     def throw_away(self, template: str = TEMPLATE) -> Iterator[str]:
         """The URL of a database for one block, made from another which nobody uses or changes."""
-        from .database import url_of
+        from .postgres.database import url_of
 
         name, made = self._ahead.pop(template) if template in self._ahead else self._make(template)
         self._ahead[template] = self._make(template)
@@ -190,7 +190,7 @@ class _Session:
 
 
 def _start_server(place: Path, chosen: str) -> None:
-    from .database import url_of
+    from .postgres.database import url_of
 
     container = None
     if _wants_container(chosen):
@@ -216,7 +216,7 @@ def docker_answers() -> bool:
     import gc
     import warnings
 
-    from .stack.docker import answers
+    from .stack.docker.runtime import answers
 
     # A client that is refused leaves its socket to the garbage collector, which would blame some test for it.
     with warnings.catch_warnings(action="ignore", category=ResourceWarning):
@@ -233,7 +233,7 @@ def _has_testcontainers() -> bool:
 
 def _has_image() -> bool:
     """An engine without the image is as good as none: to pull it takes longer than to do without."""
-    from .stack.docker import connect
+    from .stack.docker.runtime import connect
 
     client = connect()
     try:
@@ -247,8 +247,8 @@ def _start_container() -> tuple[str, str]:
     os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
     from testcontainers.core.container import DockerContainer
 
-    from . import migrate
-    from .stack.process import wait_until
+    from .polling import wait_until
+    from .schema import migrate
 
     password = secrets.token_hex(16)
     options = [part for name, value in THROW_AWAY.items() for part in ("-c", f"{name}={value}")]
@@ -279,7 +279,7 @@ def _stop_server(place: Path) -> None:
     record = place / "server.json"
     container = json.loads(record.read_text())["container"] if record.exists() else None
     if container:
-        from .stack.docker import connect
+        from .stack.docker.runtime import connect
 
         client = connect()
         client.containers.get(container).remove(force=True, v=True)

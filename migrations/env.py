@@ -1,6 +1,6 @@
 """How Alembic reaches the database, for `fastzero migrate` and for plain `alembic` alike.
 
-`fastzero_core.migrate` hands over its engine, as `connection`, the name that other tools use too, and a listener for
+`fastzero_core.schema.migrate` hands over its engine, as `connection`, the name that other tools use too, and a listener for
 each applied revision; under plain `alembic` the engine comes from the settings. Alembic's connection runs nothing
 before `configure`: it would then believe in an outer transaction and commit nothing.
 """
@@ -9,8 +9,8 @@ from typing import Any
 
 from alembic import context
 
-from fastzero_core import migrate
-from fastzero_core.tables import metadata
+from fastzero_core.schema import migrate
+from fastzero_core.todo_app.tables import metadata
 
 options: dict[str, Any] = {
     "target_metadata": metadata,

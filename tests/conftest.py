@@ -22,7 +22,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from fastzero_core import FastZero, User, revisions, testing
+from fastzero_core import FastZero, User, testing
+from fastzero_core.schema import revisions
 
 FOREIGN = {"DATABASE_URL", "SECRET_KEY", "ALGORITHM", "ACCESS_TOKEN_EXPIRE_MINUTES", "NO_COLOR", "FORCE_COLOR"}
 DOCKER_IS_REQUIRED = os.environ.get("FASTZERO_REQUIRE_DOCKER") == "1"
@@ -136,7 +137,7 @@ def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     from argon2 import PasswordHasher
 
     hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    monkeypatch.setattr("fastzero_core.passwords._hasher", lambda cost: hasher)
+    monkeypatch.setattr("fastzero_core.todo_app.passwords._hasher", lambda cost: hasher)
 
 
 def _new_folder() -> Path:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..stack.project import ROLE, Project
+from ..files import read_chunks
+from ..postgres.programs import Write, raise_if_failed, variables
+from ..project import ROLE, Project
 from ..stack.spec import DATABASE_SERVICE
-from .files import read_chunks
-from .programs import Write, raise_if_failed, variables
 
 if TYPE_CHECKING:
-    from ..stack.docker import DockerRuntime
+    from ..stack.docker.runtime import DockerRuntime
 
 # One place: what a killed command leaves there, the next one writes over.
 PLACE = "/tmp/fastzero-archive"  # noqa: S108 - in the container, where there are no others
@@ -68,7 +68,7 @@ class ContainerPrograms:
 
 def container_programs(project: Project, service: str, major: int) -> ContainerPrograms:
     """The programs of the container that the server of that version runs in."""
-    from ..stack.docker import DockerRuntime
+    from ..stack.docker.runtime import DockerRuntime
 
     return ContainerPrograms(DockerRuntime(project), major, service)
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, CursorResult, text
 
-from .. import database
 from ..errors import BackupMismatchError, FastZeroError
+from ..postgres import database
 from .manifest import Content, Manifest
 
 # How values become text must not depend on the role or the database.

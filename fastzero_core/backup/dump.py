@@ -14,11 +14,12 @@ from typing import BinaryIO
 
 from sqlalchemy import Connection, text
 
-from .. import __version__, database
+from .. import __version__
+from ..events import Listener, Progress, silent
+from ..files import new_file, writing
+from ..postgres import database
 from . import content
-from .files import new_file, writing
 from .manifest import Content, Manifest, manifest_path, with_archive
-from .progress import Listener, Progress, silent
 from .target import Target
 from .watch import copied_rows
 

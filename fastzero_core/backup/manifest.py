@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BackupNotFoundError, DamagedBackupError
-from .files import read_chunks
+from ..files import read_chunks
 
 FORMAT = 1
 SUFFIX = ".manifest.json"

@@ -3,11 +3,12 @@
 import tempfile
 from pathlib import Path
 
-from .. import database, migrate
 from ..errors import RevisionFailedError
-from ..migrate import Applied
+from ..events import Listener, Progress, silent
+from ..postgres import database
+from ..schema import migrate
+from ..schema.migrate import Applied
 from . import dump, restore
-from .progress import Listener, Progress, silent
 from .server import at_server
 from .target import Target
 

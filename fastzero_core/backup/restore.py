@@ -6,13 +6,14 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
-from .. import database, migrate
 from ..errors import DatabaseNotEmptyError, SchemaOutdatedError, VersionMismatchError
-from ..revisions import head_revision
+from ..events import Listener, Progress, silent
+from ..postgres import database
+from ..postgres.programs import Programs
+from ..schema import migrate
+from ..schema.revisions import head_revision
 from . import content
 from .manifest import Manifest, check_archive, read_manifest
-from .programs import Programs
-from .progress import Listener, Progress, silent
 from .server import KeptDatabase, Server, at_server
 from .target import Target
 from .watch import copied_rows

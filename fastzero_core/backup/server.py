@@ -24,7 +24,6 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.engine import URL
 
-from .. import database
 from ..errors import (
     BackupNotFoundError,
     DatabasePrivilegeError,
@@ -33,6 +32,7 @@ from ..errors import (
     InvalidInputError,
     LockedError,
 )
+from ..postgres import database
 
 MAINTENANCE = ("postgres", "template1")  # where a session may stand while the database itself is renamed
 NAME_MAX = 63  # bytes

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from .. import database
+from ..postgres import database
 from .server import KeptDatabase, kept_databases
 
 PAGE_HEAD, ROW_HEAD = 24, 28  # bytes of each page and of each row that hold no values

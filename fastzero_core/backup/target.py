@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..database import parse_url
-from ..stack.project import Project, database_url, project_of
+from ..postgres.database import parse_url
+from ..postgres.programs import Programs, find_programs
+from ..project import Project, database_url, project_of
 from ..stack.spec import DATABASE_SERVICE
-from .programs import Programs, find_programs
 
 if TYPE_CHECKING:
     from ..settings import Settings

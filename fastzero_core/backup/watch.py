@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from sqlalchemy import text
 
-from .. import database
-from .progress import Listener, Progress, silent
+from ..events import Listener, Progress, silent
+from ..postgres import database
 
 EVERY = 0.1  # seconds
 _COPIED = text("SELECT relid, tuples_processed FROM pg_stat_progress_copy WHERE datname = current_database()")

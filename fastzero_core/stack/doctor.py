@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..errors import DatabaseLoginError, FastZeroError
-from ..revisions import head_revision
+from ..project import HOST
+from ..schema.revisions import head_revision
 from ..settings import Settings
 from . import ports, probe
 from .plan import ServiceState
-from .project import HOST
 from .runtime import Finding, disk_finding
 from .spec import APP_SERVICE, DATABASE_SERVICE, DEFAULT_PORTS
 from .stack import ServiceStatus, Stack

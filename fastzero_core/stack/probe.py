@@ -8,8 +8,8 @@ import time
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 
-from ..driver_errors import translate
-from ..revisions import CURRENT_REVISION, HAS_REVISION
+from ..postgres.driver_errors import translate
+from ..schema.revisions import CURRENT_REVISION, HAS_REVISION
 
 TIMEOUT = 2  # seconds for one try
 APP_TIMEOUT = 5  # the app itself waits for the database before it says what is missing

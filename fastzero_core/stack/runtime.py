@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from ..project import Place
+from .embedded.process import LogLine
 from .plan import Action, Observed
-from .process import LogLine
-from .project import Place
 from .spec import ServiceSpec, StackSpec
 
 NEW_DATABASE = "database-moving"  # what serves a database that is being moved to another place

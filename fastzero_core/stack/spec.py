@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import InvalidInputError, VersionMismatchError
-from .project import DATABASE, HOST, ROLE, Place
+from ..project import DATABASE, HOST, ROLE, Place
 
 if TYPE_CHECKING:
     from ..settings import Settings

@@ -12,8 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ..backup.progress import Listener as Listening
-from ..backup.progress import silent
 from ..errors import (
     DatabaseLoginError,
     FastZeroError,
@@ -25,12 +23,14 @@ from ..errors import (
     UnhealthyError,
     VersionMismatchError,
 )
-from ..revisions import head_revision
+from ..events import Listener as Listening
+from ..events import silent
+from ..project import DATABASE, HOST, ROLE, SECRETS, Place, Project, ProjectRecord, project_of, projects, url
+from ..schema.revisions import head_revision
 from ..settings import Settings, load_settings
 from . import plan, ports, probe
+from .embedded.process import LogLine
 from .plan import Action, Observed, ObservedService, ServiceState, Verb
-from .process import LogLine
-from .project import DATABASE, HOST, ROLE, SECRETS, Place, Project, ProjectRecord, project_of, projects, url
 from .runtime import NEW_DATABASE, Finding, Runtime
 from .spec import (
     APP_SERVICE,
@@ -210,7 +210,7 @@ class Stack:
                 f"project {self.project.name} does not run in containers",
                 hint="Make one that does: fastzero up --runtime docker -p NAME",
             )
-        from .compose import compose_yaml
+        from .docker.compose import compose_yaml
 
         return compose_yaml(self._spec(), self.project)
 
@@ -546,7 +546,7 @@ class Stack:
         app, chosen = APP_SERVICE in wanted, self._ports(record, asked or {}, wanted)
         if record.runtime != "docker":
             return stack_spec(self.settings, chosen, app=app)
-        from .image import image_name
+        from .docker.image import image_name
 
         app_image = image_name(self.settings.python_image)
         return stack_spec(self.settings, chosen, app_image=app_image, app=app, place=self._place(record))
@@ -883,7 +883,7 @@ class Stack:
     def _migrate(self, timeout: float) -> None:
         if self._wait(timeout, self._recorded_ports()[DATABASE_SERVICE]) == head_revision():
             return
-        from .. import migrate
+        from ..schema import migrate
 
         migrate.up(
             self.database_url,
@@ -935,16 +935,16 @@ def _ask_app(app: ObservedService, host: str, port: int, patience: float) -> Obs
 
 def _make_runtime(name: str, project: Project) -> Runtime:
     if name == "docker":
-        from .docker import DockerRuntime
+        from .docker.runtime import DockerRuntime
 
         return DockerRuntime(project)
-    from .embedded import EmbeddedRuntime
+    from .embedded.runtime import EmbeddedRuntime
 
     return EmbeddedRuntime(project)
 
 
 def _docker_answers() -> bool:
-    from .docker import answers
+    from .docker.runtime import answers
 
     return answers()
 

@@ -21,9 +21,9 @@ import pytest
 import uvicorn
 
 from fastzero_core import load_settings
-from fastzero_core.api.app import create_app
-from fastzero_core.stack.process import wait_until
+from fastzero_core.polling import wait_until
 from fastzero_core.testing import Databases
+from fastzero_core.todo_app.api.app import create_app
 
 from .client import PATIENCE, Account, Answer, Client, answers, get
 

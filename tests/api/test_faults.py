@@ -14,9 +14,9 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from fastzero_core import Stack, load_settings
-from fastzero_core.models import Identity
-from fastzero_core.stack.process import wait_until
-from fastzero_core.tokens import Tokens
+from fastzero_core.polling import wait_until
+from fastzero_core.todo_app.models import Identity
+from fastzero_core.todo_app.tokens import Tokens
 
 from .client import Answer, Client
 from .conftest import SECRET_KEY, ServeApp, free_port, served

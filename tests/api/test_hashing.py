@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fastzero_core.api import hashing
-from fastzero_core.api.hashing import Hashing
 from fastzero_core.errors import BusyError
-from fastzero_core.passwords import DEFAULT_COST
+from fastzero_core.todo_app.api import hashing
+from fastzero_core.todo_app.api.hashing import Hashing
+from fastzero_core.todo_app.passwords import DEFAULT_COST
 
 from .client import Client
 from .conftest import ServeApp

@@ -6,8 +6,8 @@ import time
 import psycopg
 import pytest
 
-from fastzero_core import migrate
-from fastzero_core.revisions import head_revision
+from fastzero_core.schema import migrate
+from fastzero_core.schema.revisions import head_revision
 
 from .conftest import ServeApp, free_port
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fastzero_core.api import schemas
+from fastzero_core.todo_app.api import schemas
 
 from .client import Account, Client
 from .conftest import ServeApp

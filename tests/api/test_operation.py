@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from fastzero_core.api.logs import JsonFormatter
-from fastzero_core.stack.process import wait_until
+from fastzero_core.polling import wait_until
+from fastzero_core.todo_app.api.logs import JsonFormatter
 
 from .client import JSON, PASSWORD, Account, Client, new_name
 from .conftest import FastzeroServe, ServeApp

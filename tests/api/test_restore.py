@@ -11,7 +11,7 @@ import pytest
 
 from fastzero_core.backup import dump, restore
 from fastzero_core.backup.target import Target
-from fastzero_core.stack.process import wait_until
+from fastzero_core.polling import wait_until
 
 from .client import Account, Client
 from .conftest import FastzeroServe

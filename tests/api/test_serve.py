@@ -16,8 +16,8 @@ import psutil
 import psycopg
 import pytest
 
-from fastzero_core import migrate
-from fastzero_core.stack.process import wait_until
+from fastzero_core.polling import wait_until
+from fastzero_core.schema import migrate
 
 from .conftest import Answer, FastzeroServe, answers, free_port, get, is_waiting
 

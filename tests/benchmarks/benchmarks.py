@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import insert, select
 
 from fastzero_core import FastZero, TodoSort, TodoState
-from fastzero_core.stack.binaries import find_binaries, reachable_by
-from fastzero_core.stack.embedded import SHARED_HOME
-from fastzero_core.stack.user import service_user
-from fastzero_core.tables import todos
-from fastzero_core.todos import Todos
+from fastzero_core.postgres.account import service_user
+from fastzero_core.postgres.binaries import find_binaries, reachable_by
+from fastzero_core.stack.embedded.runtime import SHARED_HOME
+from fastzero_core.todo_app.tables import todos
+from fastzero_core.todo_app.todos import Todos
 
 from .api import api, endurance, logins
 from .care import KIB_A_UNIT, PEAK_MEMORY, care

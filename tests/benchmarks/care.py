@@ -13,14 +13,15 @@ from pathlib import Path
 import psycopg
 from sqlalchemy.engine import make_url
 
-from fastzero_core import Stack, load_settings, migrate, testing
+from fastzero_core import Stack, load_settings, testing
 from fastzero_core.backup import content, dump, restore
 from fastzero_core.backup.manifest import manifest_path
-from fastzero_core.backup.programs import find_programs
-from fastzero_core.backup.progress import Progress
 from fastzero_core.backup.server import server_major
 from fastzero_core.backup.target import Target
-from fastzero_core.database import create_engine, url_of
+from fastzero_core.events import Progress
+from fastzero_core.postgres.database import create_engine, url_of
+from fastzero_core.postgres.programs import find_programs
+from fastzero_core.schema import migrate
 
 from .ground import Ground, Side, free_port
 from .measure import Comparison, Samples, compare

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fastzero_core import load_settings
-from fastzero_core.stack import image
+from fastzero_core.stack.docker import image
 
 from .ground import Ground, free_port
 from .measure import Comparison, Samples

@@ -18,9 +18,9 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 
 from fastzero_core import FastZero, Stack, User, load_settings
-from fastzero_core.database import create_engine
+from fastzero_core.postgres.database import create_engine
+from fastzero_core.project import HOST, projects
 from fastzero_core.stack.ports import next_free
-from fastzero_core.stack.project import HOST, projects
 
 IN_MEMORY = Path("/dev/shm")
 FIRST_PORT = 21_000

@@ -19,7 +19,7 @@ from sqlalchemy import BigInteger, DateTime, ForeignKey, Identity, func, select
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from fastzero_core.passwords import verify_password
+from fastzero_core.todo_app.passwords import verify_password
 
 SECRET_KEY = os.environ["SECRET_KEY"]
 ALGORITHM = "HS256"

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from fastzero_core import User, migrate
+from fastzero_core import User
 from fastzero_core.backup import restore
 from fastzero_core.backup.target import Target
-from fastzero_core.revisions import head_revision
-from fastzero_core.tables import metadata
+from fastzero_core.schema import migrate
+from fastzero_core.schema.revisions import head_revision
+from fastzero_core.todo_app.tables import metadata
 
 from .conftest import Run, records
 from .shell import Terminal, script, shell

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from fastzero_core import User
-from fastzero_core.todos import Todos
+from fastzero_core.todo_app.todos import Todos
 
 from .conftest import Run, with_login
 

@@ -193,7 +193,7 @@ def test_env_is_json_where_json_is_asked_for(fastzero: Run, stack_record: Callab
 @pytest.fixture
 def stack_record() -> Callable[[], None]:
     from fastzero_core import load_settings
-    from fastzero_core.stack.project import ProjectRecord, project_of
+    from fastzero_core.project import ProjectRecord, project_of
 
     def write() -> None:
         project = project_of(load_settings())

@@ -5,12 +5,13 @@ from types import ModuleType
 
 import pytest
 
-from fastzero_core import Stack, migrate
+from fastzero_core import Stack
 from fastzero_core.backup import dump, psql, rehearsal, restore, shelf, stats
+from fastzero_core.schema import migrate
 from fastzero_core.stack import doctor
 from fastzero_core.stack import stack as stack_module
-from fastzero_core.todos import Todos
-from fastzero_core.users import Users
+from fastzero_core.todo_app.todos import Todos
+from fastzero_core.todo_app.users import Users
 
 from .tree import COMMANDS
 

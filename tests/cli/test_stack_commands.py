@@ -19,7 +19,7 @@ import psycopg
 import pytest
 import yaml
 
-from fastzero_core.stack.process import wait_until
+from fastzero_core.polling import wait_until
 from tests.stack.conftest import any_free_port, new_home
 
 pytestmark = pytest.mark.slow

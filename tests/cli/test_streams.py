@@ -117,7 +117,7 @@ def test_ctrl_c_while_a_statement_runs_leaves_nothing_half_done(
 ) -> None:
     import psycopg
 
-    from fastzero_core.stack.process import wait_until
+    from fastzero_core.polling import wait_until
 
     with psycopg.connect(database) as connection, psycopg.connect(database, autocommit=True) as watching:
         connection.execute("LOCK TABLE todos")

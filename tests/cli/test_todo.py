@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fastzero_core import FastZero, TodoState, User
-from fastzero_core.validate import BIGINT_MAX, TITLE_MAX
+from fastzero_core.todo_app.validate import BIGINT_MAX, TITLE_MAX
 
 from .conftest import Run, records
 

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from fastzero_core import User
-from fastzero_core.passwords import verify_password
+from fastzero_core.todo_app.passwords import verify_password
 
 from .conftest import Run, records
 from .shell import Terminal

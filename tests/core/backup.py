@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 
 from fastzero_core.backup import restore
 from fastzero_core.backup.target import Target
-from fastzero_core.database import url_of
+from fastzero_core.postgres.database import url_of
 
 Databases = Callable[[], list[str]]
 

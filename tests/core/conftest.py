@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import make_url
 
-from fastzero_core import database
-from fastzero_core.todos import Todos
-from fastzero_core.users import Users
+from fastzero_core.postgres import database
+from fastzero_core.todo_app.todos import Todos
+from fastzero_core.todo_app.users import Users
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 import psycopg
 import pytest
 
-from fastzero_core import AsyncFastZero, FastZero, database
+from fastzero_core import AsyncFastZero, FastZero
 from fastzero_core.errors import DatabaseUnreachableError, UnavailableError, UsernameTakenError
-from fastzero_core.models import User
+from fastzero_core.postgres import database
+from fastzero_core.todo_app.models import User
 
 T = TypeVar("T")
 

@@ -12,17 +12,18 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from fastzero_core import FastZero, errors, migrate
+from fastzero_core import FastZero, errors
 from fastzero_core.backup import dump, restore
 from fastzero_core.backup.manifest import Content, Manifest, manifest_path
-from fastzero_core.backup.programs import find_programs
-from fastzero_core.backup.progress import Progress
 from fastzero_core.backup.server import at_server
 from fastzero_core.backup.target import Target
-from fastzero_core.database import url_of
-from fastzero_core.revisions import head_revision
-from fastzero_core.stack.process import wait_until
-from fastzero_core.tables import metadata
+from fastzero_core.events import Progress
+from fastzero_core.polling import wait_until
+from fastzero_core.postgres.database import url_of
+from fastzero_core.postgres.programs import find_programs
+from fastzero_core.schema import migrate
+from fastzero_core.schema.revisions import head_revision
+from fastzero_core.todo_app.tables import metadata
 
 from .backup import Databases, as_role, databases, execute, fingerprint, role, target
 
@@ -151,7 +152,7 @@ def test_names_that_need_quotes_are_no_hindrance(target: Target, archive: Path) 
 
 def _compare(url: str, manifest: Manifest) -> None:
     from fastzero_core.backup import content
-    from fastzero_core.database import create_engine
+    from fastzero_core.postgres.database import create_engine
 
     with create_engine(url, settings=content.SESSION).connect() as connection:
         content.compare(connection, manifest)

@@ -9,12 +9,12 @@ import pytest
 
 from fastzero_core import errors
 from fastzero_core.backup import dump, restore, shelf
-from fastzero_core.backup.files import new_file
 from fastzero_core.backup.manifest import check_archive, manifest_path, read_manifest
-from fastzero_core.backup.programs import Write
 from fastzero_core.backup.target import Target
-from fastzero_core.revisions import head_revision
-from fastzero_core.tables import metadata
+from fastzero_core.files import new_file
+from fastzero_core.postgres.programs import Write
+from fastzero_core.schema.revisions import head_revision
+from fastzero_core.todo_app.tables import metadata
 
 from .backup import Databases, databases, execute, fingerprint, target
 

@@ -17,10 +17,12 @@ import sqlalchemy.exc
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.engine import URL, make_url
 
-from fastzero_core import FastZero, FastZeroError, InvalidInputError, Stack, database, driver_errors, errors, migrate
+from fastzero_core import FastZero, FastZeroError, InvalidInputError, Stack, errors
+from fastzero_core.polling import wait_until
+from fastzero_core.postgres import database, driver_errors
+from fastzero_core.schema import migrate
 from fastzero_core.stack import probe
-from fastzero_core.stack.process import wait_until
-from fastzero_core.todos import Todos
+from fastzero_core.todo_app.todos import Todos
 
 SECRET = "s3kr1t-never-shown"
 SQLSTATES = {

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fastzero_core import migrate
-from fastzero_core.lint import RULES, lint_script
+from fastzero_core.schema import migrate
+from fastzero_core.schema.lint import RULES, lint_script
 
 UPGRADE = "-- Running upgrade 0002 -> 0003\n\n"
 

@@ -7,10 +7,11 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
-from fastzero_core import FastZero, database
+from fastzero_core import FastZero
 from fastzero_core.errors import LoginThrottledError
-from fastzero_core.logins import FREE_FAILURES, LONGEST_WAIT
-from fastzero_core.passwords import PasswordHash
+from fastzero_core.postgres import database
+from fastzero_core.todo_app.logins import FREE_FAILURES, LONGEST_WAIT
+from fastzero_core.todo_app.passwords import PasswordHash
 
 NAMES = ["ana", "nobody"]
 

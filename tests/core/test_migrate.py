@@ -9,9 +9,10 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from fastzero_core import FastZero, FastZeroError, InvalidInputError, errors, migrate, revisions
-from fastzero_core.migrate import Applied
-from fastzero_core.stack.process import wait_until
+from fastzero_core import FastZero, FastZeroError, InvalidInputError, errors
+from fastzero_core.polling import wait_until
+from fastzero_core.schema import migrate, revisions
+from fastzero_core.schema.migrate import Applied
 
 Python = Callable[..., "subprocess.Popen[str]"]
 HEAD = "0003"

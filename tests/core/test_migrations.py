@@ -17,7 +17,8 @@ from pytest_alembic.tests import (  # noqa: F401
 from pytest_alembic.tests.experimental import test_downgrade_leaves_no_trace  # noqa: F401
 from sqlalchemy import Engine
 
-from fastzero_core import database, revisions
+from fastzero_core.postgres import database
+from fastzero_core.schema import revisions
 
 CHECKOUT = Path(__file__).parents[2]
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastzero_core import InvalidInputError
-from fastzero_core.passwords import DEFAULT_COST, hash_password, verify_password
-from fastzero_core.passwords import _hasher as hasher_of_production
+from fastzero_core.todo_app.passwords import DEFAULT_COST, hash_password, verify_password
+from fastzero_core.todo_app.passwords import _hasher as hasher_of_production
 
 
 def test_the_real_hash_is_argon2id_well_above_the_least_that_is_safe() -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from alembic.script import ScriptDirectory
 
-from fastzero_core import InvalidInputError, revisions
+from fastzero_core import InvalidInputError
+from fastzero_core.schema import revisions
 
 
 def test_the_head_is_the_one_that_alembic_finds() -> None:

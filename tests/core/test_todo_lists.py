@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, delete, insert
 
-from fastzero_core import FastZero, InvalidInputError, NewTodo, TodoSort, TodoState, User, tables
+from fastzero_core import FastZero, InvalidInputError, NewTodo, TodoSort, TodoState, User
 from fastzero_core.errors import TodoNotFoundError
-from fastzero_core.todos import Todos
+from fastzero_core.todo_app import tables
+from fastzero_core.todo_app.todos import Todos
 
 EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 KEYS = {TodoSort.ID: "id", TodoSort.CREATED: "created_at", TodoSort.UPDATED: "updated_at", TodoSort.TITLE: "title"}
@@ -156,7 +157,7 @@ def test_a_page_by_title_behind_an_unknown_id_is_not_found(fz: FastZero, ana: Us
 def test_a_stream_gives_what_a_list_gives(
     fz: FastZero, ana: User, sort: TodoSort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fastzero_core.todos._PAGE", 3)
+    monkeypatch.setattr("fastzero_core.todo_app.todos._PAGE", 3)
     todos = fz.todos(ana)
     todos.add_many([NewTodo("aab"[n % 3], state=["todo", "done"][n % 2]) for n in range(12)])
     filters: dict[str, Any] = {"sort": sort, "descending": True}

@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 
 from fastzero_core import FastZero, InvalidInputError, NewTodo, Todo, TodoState, User
 from fastzero_core.errors import TodoNotFoundError, TodoNotTrashedError, UserNotFoundError
-from fastzero_core.stack.process import wait_until
-from fastzero_core.todos import Todos
+from fastzero_core.polling import wait_until
+from fastzero_core.todo_app.todos import Todos
 
 STORABLE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=200)
 MISSING = 2**63 - 1

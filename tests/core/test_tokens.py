@@ -7,8 +7,8 @@ import pytest
 
 from fastzero_core import InvalidInputError
 from fastzero_core.errors import InvalidTokenError, LoginNeededError
-from fastzero_core.models import Identity
-from fastzero_core.tokens import ALGORITHMS, Tokens
+from fastzero_core.todo_app.models import Identity
+from fastzero_core.todo_app.tokens import ALGORITHMS, Tokens
 
 KEY = "0123456789abcdef0123456789abcdef"
 ANA = Identity(7, 3)
@@ -51,7 +51,7 @@ def test_a_token_that_was_read_before_ends_all_the_same(monkeypatch: pytest.Monk
     token = tokens.issue(ANA)
     assert tokens.read(token).identity == ANA
     later = time.time() + 61
-    monkeypatch.setattr("fastzero_core.tokens.time.time", lambda: later)
+    monkeypatch.setattr("fastzero_core.todo_app.tokens.time.time", lambda: later)
     with pytest.raises(InvalidTokenError):
         tokens.read(token)
 

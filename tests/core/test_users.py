@@ -10,10 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
-from fastzero_core import ConflictError, FastZero, FastZeroError, Identity, InvalidInputError, User, errors, validate
-from fastzero_core.errors import AccountError, EmailTakenError, InvalidTokenError, UsernameTakenError, UserNotFoundError
-from fastzero_core.passwords import PasswordHash, hash_password, verify_password
-from fastzero_core.users import Users
+from fastzero_core import ConflictError, FastZero, FastZeroError, Identity, InvalidInputError, User, errors
+from fastzero_core.errors import (
+    AccountError,
+    EmailTakenError,
+    InvalidTokenError,
+    UsernameTakenError,
+    UserNotFoundError,
+)
+from fastzero_core.todo_app import validate
+from fastzero_core.todo_app.passwords import PasswordHash, hash_password, verify_password
+from fastzero_core.todo_app.users import Users
 
 PASSWORD = "correct horse"
 
@@ -156,7 +163,7 @@ def test_an_empty_list_is_empty(fz: FastZero) -> None:
 
 
 def test_a_stream_gives_every_user_once(fz: FastZero, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastzero_core.users._PAGE", 2)
+    monkeypatch.setattr("fastzero_core.todo_app.users._PAGE", 2)
     added = _several(fz, 4)
     assert list(fz.users.stream()) == added
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastzero_core import InvalidInputError, TodoState, validate
+from fastzero_core import InvalidInputError, TodoState
+from fastzero_core.todo_app import validate
 
 Check = Callable[[Any], Any]
 

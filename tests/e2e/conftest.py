@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from fastzero_core import Stack, load_settings
+from fastzero_core.project import projects
 from fastzero_core.stack.ports import is_free
-from fastzero_core.stack.project import projects
 from fastzero_core.testing import session_folder
 from tests.cli.conftest import fastzero as fastzero
 

@@ -24,15 +24,16 @@ import pytest
 from filelock import FileLock
 
 from fastzero_core import FastZero, Stack, load_settings
-from fastzero_core.stack import image
-from fastzero_core.stack.docker import DockerRuntime
+from fastzero_core.polling import wait_until
+from fastzero_core.postgres.account import ServiceUser, service_user
+from fastzero_core.project import Project, make_folder, projects
+from fastzero_core.stack.docker import image
+from fastzero_core.stack.docker.runtime import DockerRuntime
+from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.plan import Action, Verb
 from fastzero_core.stack.ports import is_free
-from fastzero_core.stack.process import Processes, wait_until
-from fastzero_core.stack.project import Project, make_folder, projects
 from fastzero_core.stack.spec import DEFAULT_PORTS, stack_spec
 from fastzero_core.stack.stack import Listener
-from fastzero_core.stack.user import ServiceUser, service_user
 from fastzero_core.testing import session_folder
 
 RunPython = Callable[..., subprocess.Popen[str]]

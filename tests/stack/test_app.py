@@ -15,8 +15,9 @@ import pytest
 
 from fastzero_core import Stack, UnhealthyError, load_settings
 from fastzero_core.errors import PortTakenError
+from fastzero_core.polling import wait_until
+from fastzero_core.stack.embedded.process import Processes, ProcessRecord
 from fastzero_core.stack.plan import ServiceState, Verb
-from fastzero_core.stack.process import Processes, ProcessRecord, wait_until
 
 from .conftest import Template, any_free_port
 

@@ -8,8 +8,8 @@ import pytest
 
 from fastzero_core import Stack
 from fastzero_core.errors import BinariesNotFoundError, VersionMismatchError
-from fastzero_core.stack import binaries
-from fastzero_core.stack.binaries import Binaries, find_binaries
+from fastzero_core.postgres import binaries
+from fastzero_core.postgres.binaries import Binaries, find_binaries
 from fastzero_core.stack.plan import ServiceState
 
 

@@ -19,7 +19,7 @@ from fastzero_core.errors import (
     ProjectNotFoundError,
     UnavailableError,
 )
-from fastzero_core.stack.docker import DockerRuntime
+from fastzero_core.stack.docker.runtime import DockerRuntime
 
 from .conftest import Contained, Template, add_user, end_all, users_of
 

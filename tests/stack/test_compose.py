@@ -9,8 +9,8 @@ import yaml
 
 from fastzero_core import FastZero, Stack, load_settings
 from fastzero_core.errors import InvalidInputError
-from fastzero_core.stack.compose import compose_yaml
-from fastzero_core.stack.project import Project
+from fastzero_core.project import Project
+from fastzero_core.stack.docker.compose import compose_yaml
 from fastzero_core.stack.spec import StackSpec, stack_spec
 
 from .conftest import Contained, add_user, users_of

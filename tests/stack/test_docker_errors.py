@@ -23,10 +23,11 @@ from fastzero_core.errors import (
     ImageError,
     PortTakenError,
 )
-from fastzero_core.stack import docker, ports
+from fastzero_core.polling import wait_until
+from fastzero_core.project import Project, ProjectRecord
+from fastzero_core.stack import ports
+from fastzero_core.stack.docker import runtime as docker
 from fastzero_core.stack.plan import ServiceState
-from fastzero_core.stack.process import wait_until
-from fastzero_core.stack.project import Project, ProjectRecord
 from fastzero_core.stack.spec import DEFAULT_PORTS
 from fastzero_core.stack.stack import StackEvent, list_projects
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from fastzero_core.errors import UnhealthyError
-from fastzero_core.revisions import head_revision
-from fastzero_core.stack import image
+from fastzero_core.schema.revisions import head_revision
+from fastzero_core.stack.docker import image
 from fastzero_core.stack.plan import ServiceState
 from fastzero_core.stack.stack import StackEvent
 

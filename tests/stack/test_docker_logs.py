@@ -14,8 +14,8 @@ import pytest
 
 from fastzero_core import FastZero
 from fastzero_core.errors import InvalidInputError, UnhealthyError
-from fastzero_core.stack.docker import DockerRuntime
-from fastzero_core.stack.process import LogLine
+from fastzero_core.stack.docker.runtime import DockerRuntime
+from fastzero_core.stack.embedded.process import LogLine
 
 from .conftest import Contained, add_user, new_project
 

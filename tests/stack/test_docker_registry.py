@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from fastzero_core.errors import ImageError
-from fastzero_core.stack.docker import DockerRuntime
+from fastzero_core.polling import wait_until
+from fastzero_core.stack.docker.runtime import DockerRuntime
 from fastzero_core.stack.plan import Action, Verb
-from fastzero_core.stack.process import wait_until
 from fastzero_core.stack.spec import stack_spec
 
 from .conftest import Contained, any_free_port

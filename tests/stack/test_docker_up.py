@@ -7,11 +7,11 @@ import pytest
 
 from fastzero_core import Stack
 from fastzero_core.errors import ConflictError
-from fastzero_core.revisions import head_revision
-from fastzero_core.stack import image
+from fastzero_core.polling import wait_until
+from fastzero_core.schema.revisions import head_revision
+from fastzero_core.stack.docker import image
 from fastzero_core.stack.plan import Action, ServiceState, Verb
 from fastzero_core.stack.probe import not_ready
-from fastzero_core.stack.process import wait_until
 from fastzero_core.stack.stack import StackEvent
 
 from .conftest import Contained, add_user, new_project, users_of

@@ -9,10 +9,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from fastzero_core import Stack, load_settings, migrate
+from fastzero_core import Stack, load_settings
 from fastzero_core.errors import DatabaseLoginError
+from fastzero_core.project import write_atomically
+from fastzero_core.schema import migrate
 from fastzero_core.stack import doctor
-from fastzero_core.stack.project import write_atomically
 from fastzero_core.stack.runtime import Finding
 from fastzero_core.stack.spec import DEFAULT_PORTS
 

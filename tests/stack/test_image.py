@@ -7,7 +7,7 @@ from importlib import metadata
 import pytest
 
 from fastzero_core import __version__
-from fastzero_core.stack import image
+from fastzero_core.stack.docker import image
 
 BASE = "python:3.13-slim"
 

@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 from fastzero_core import Stack
-from fastzero_core.revisions import head_revision
+from fastzero_core.polling import wait_until
+from fastzero_core.schema.revisions import head_revision
 from fastzero_core.stack.plan import ServiceState
-from fastzero_core.stack.process import wait_until
 
 from .conftest import RunPython, Template, WorkingOn
 

@@ -16,8 +16,8 @@ from sqlalchemy.engine import make_url
 
 from fastzero_core import FastZero, FastZeroError, Stack
 from fastzero_core.errors import ConflictError, ImageError, InvalidInputError, UnavailableError, VersionMismatchError
+from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.plan import ServiceState, Verb
-from fastzero_core.stack.process import Processes
 
 from .conftest import Contained, RunPython, add_user, users_of
 

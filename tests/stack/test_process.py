@@ -15,8 +15,9 @@ import psutil
 import pytest
 
 from fastzero_core.errors import FastZeroError
-from fastzero_core.stack import process as process_module
-from fastzero_core.stack.process import LogLine, Processes, ProcessRecord, is_alive, wait_until
+from fastzero_core.polling import wait_until
+from fastzero_core.stack.embedded import process as process_module
+from fastzero_core.stack.embedded.process import LogLine, Processes, ProcessRecord, is_alive
 
 from .conftest import RunPython, WorkingOn
 

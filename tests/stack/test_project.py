@@ -12,14 +12,7 @@ import pytest
 
 from fastzero_core import NotAllowedError, UnavailableError, load_settings
 from fastzero_core.errors import LockedError, ProjectNotFoundError
-from fastzero_core.stack.project import (
-    Project,
-    ProjectRecord,
-    database_url,
-    make_folder,
-    projects,
-    write_atomically,
-)
+from fastzero_core.project import Project, ProjectRecord, database_url, make_folder, projects, write_atomically
 
 from .conftest import RunPython
 

@@ -17,10 +17,11 @@ import pytest
 
 from fastzero_core import Stack
 from fastzero_core.errors import DatabaseUnreachableError
+from fastzero_core.polling import wait_until
 from fastzero_core.stack import probe
 from fastzero_core.stack import stack as stack_module
+from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.plan import ServiceState, Verb
-from fastzero_core.stack.process import Processes, wait_until
 
 from .conftest import KillServer, RunPython, WorkingOn
 

@@ -15,11 +15,12 @@ import pytest
 
 from fastzero_core import FastZero, InvalidInputError, Stack, UnhealthyError, load_settings
 from fastzero_core.errors import DatabaseLoginError, PortTakenError, ProjectNotFoundError
-from fastzero_core.revisions import head_revision
-from fastzero_core.stack import embedded, ports
+from fastzero_core.project import Project, ProjectRecord
+from fastzero_core.schema.revisions import head_revision
+from fastzero_core.stack import ports
+from fastzero_core.stack.embedded import runtime as embedded
+from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.plan import Action, ServiceState, Verb
-from fastzero_core.stack.process import Processes
-from fastzero_core.stack.project import Project, ProjectRecord
 from fastzero_core.stack.spec import DEFAULT_PORTS
 from fastzero_core.stack.stack import StackEvent, list_projects
 
@@ -228,7 +229,7 @@ def test_a_stopped_stack_is_started_again(stack: Stack) -> None:
 
 
 def test_up_migrates_a_schema_that_is_behind(running: Stack) -> None:
-    from fastzero_core import migrate
+    from fastzero_core.schema import migrate
 
     migrate.down(running.database_url, "-1")
     [action] = running.plan()
@@ -293,7 +294,7 @@ def test_a_setting_that_postgres_refuses_leaves_the_server_running_as_it_was(
 
 
 def test_the_evidence_survives_that_a_long_log_is_set_aside(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastzero_core.stack.process.LOG_MAX", 10)
+    monkeypatch.setattr("fastzero_core.stack.embedded.process.LOG_MAX", 10)
     monkeypatch.setenv("FASTZERO_POSTGRES_SETTINGS", '{"work_mem": "plenty"}')
 
     with pytest.raises(UnhealthyError) as caught:

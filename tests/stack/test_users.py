@@ -14,10 +14,12 @@ import pytest
 
 import fastzero_core
 from fastzero_core import Stack, UnhealthyError
-from fastzero_core.stack import binaries, embedded, user
-from fastzero_core.stack.binaries import find_binaries
+from fastzero_core.postgres import account as user
+from fastzero_core.postgres import binaries
+from fastzero_core.postgres.account import ServiceUser, service_user
+from fastzero_core.postgres.binaries import find_binaries
+from fastzero_core.stack.embedded import runtime as embedded
 from fastzero_core.stack.plan import ServiceState, Verb
-from fastzero_core.stack.user import ServiceUser, service_user
 
 from .conftest import WorkingOn
 

@@ -1,0 +1,1 @@
+"""PostgreSQL itself: its programs, servers, URLs, statements and what its errors mean."""

@@ -1,0 +1,210 @@
+"""The one door to the database: makes engines, and turns every driver error into a FastZeroError.
+
+Engines made here carry time limits, so that nothing waits for ever, and an error handler, so that no
+exception of SQLAlchemy or psycopg leaves the core.
+"""
+
+import select
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy
+from sqlalchemy import event, text
+from sqlalchemy.engine import URL, Connection, Engine, ExceptionContext, make_url
+from sqlalchemy.exc import ArgumentError, DisconnectionError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from .. import errors
+from ..schema.revisions import CURRENT_REVISION, HAS_REVISION
+from .driver_errors import URL_HINT, translate
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+CONNECT_TIMEOUT = 5  # seconds; libpq's own default is to wait for the kernel to give up
+DRIVER = "postgresql+psycopg"
+POSTGRES_DRIVERS = ("postgres", "postgresql", DRIVER, "postgresql+psycopg2", "postgresql+asyncpg")
+
+_POOL = {"pool_pre_ping": True, "pool_use_lifo": True, "pool_timeout": CONNECT_TIMEOUT, "max_overflow": 0}
+
+# A connection that commits by itself has nothing to undo when it comes back.
+_AUTOCOMMIT: dict[str, Any] = {
+    "isolation_level": "AUTOCOMMIT",
+    "execution_options": {"commits_by_itself": True},
+    "skip_autocommit_rollback": True,
+    "pool_reset_on_return": None,
+}
+
+SESSION_SETTINGS = {
+    "TimeZone": "UTC",
+    "statement_timeout": "60s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "5min",
+}
+
+
+def parse_url(url: str | URL) -> URL:
+    """A PostgreSQL URL of any spelling, for psycopg 3. Raises InvalidInputError for anything else."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise _unusable("the database URL cannot be read") from None
+    if any("\0" in str(part) for part in parsed):
+        raise _unusable("the database URL must not contain a NUL character")
+    if parsed.drivername not in POSTGRES_DRIVERS:
+        raise _unusable(f"the database URL begins with {parsed.drivername!r}; fastzero needs PostgreSQL")
+    return parsed.set(drivername=DRIVER)
+
+
+def url_of(url: str, name: str | None = None, *, password: bool = True) -> str:
+    """The URL as libpq's own programs take it: of another database of the server, or without its password."""
+    parsed = parse_url(url).set(drivername="postgresql")
+    if name is not None:
+        parsed = parsed.set(database=name)
+    if not password:
+        parsed = parsed._replace(password=None).difference_update_query(["password"])
+    return parsed.render_as_string(hide_password=False)
+
+
+def _unusable(message: str) -> errors.InvalidInputError:
+    return errors.InvalidInputError(message, field="database_url", hint=URL_HINT)
+
+
+def create_engine(
+    url: str | URL,
+    *,
+    pooled: bool = False,
+    settings: dict[str, str] | None = None,
+    connect_timeout: int = CONNECT_TIMEOUT,
+) -> Engine:
+    """An engine over psycopg 3 whose errors are FastZeroErrors.
+
+    `pooled` keeps up to five connections, last in first out, tested before use; without it each connection is
+    opened for its block alone. `settings` are PostgreSQL settings of the session, by default SESSION_SETTINGS;
+    `connect_timeout` is in seconds. Nothing is connected yet.
+    """
+    parsed = parse_url(url)
+    pool: dict[str, Any] = _POOL if pooled else {"poolclass": NullPool}
+    arguments = _connect_arguments(parsed, settings, connect_timeout)
+    engine = sqlalchemy.create_engine(parsed, connect_args=arguments, **pool)
+    _watch(engine)
+    return engine
+
+
+def create_async_engine(
+    url: str | URL,
+    *,
+    pool_size: int = 5,
+    pool_timeout: float = CONNECT_TIMEOUT,
+    autocommit: bool = False,
+    settings: dict[str, str] | None = None,
+    connect_timeout: int = CONNECT_TIMEOUT,
+) -> "AsyncEngine":
+    """The same for asyncio, with up to `pool_size` connections, for one of which a task waits `pool_timeout` seconds.
+
+    With `autocommit` every statement is a transaction of its own: one round trip instead of three.
+    """
+    from sqlalchemy.ext import asyncio
+
+    parsed = parse_url(url)
+    options = _AUTOCOMMIT if autocommit else {}
+    engine = asyncio.create_async_engine(
+        parsed,
+        connect_args=_connect_arguments(parsed, settings, connect_timeout),
+        pool_size=pool_size,
+        pool_timeout=pool_timeout,
+        pool_use_lifo=True,
+        max_overflow=0,
+        **options,
+    )
+    _watch(engine.sync_engine)
+    event.listen(engine.sync_engine, "checkout", _replace_if_ended)
+    return engine
+
+
+def _replace_if_ended(connection: Any, *_: object) -> None:
+    """Have the pool replace a connection that the server has ended: without a round trip, unlike a ping.
+
+    While nothing is asked, there is something to read only where the server said farewell, or the network ended.
+    """
+    readable = select.poll()
+    readable.register(connection.driver_connection, select.POLLIN)
+    if readable.poll(0):
+        raise DisconnectionError
+
+
+def _connect_arguments(parsed: URL, settings: dict[str, str] | None, connect_timeout: int) -> dict[str, Any]:
+    """What libpq is told besides the URL, which goes before."""
+    chosen = SESSION_SETTINGS if settings is None else settings
+    options = " ".join(f"-c {name}={value}" for name, value in chosen.items())
+    given = parsed.query.get("options")
+    if isinstance(given, str):
+        options = f"{options} {given}"
+    arguments = {"connect_timeout": connect_timeout, "application_name": "fastzero"}
+    return {**{name: value for name, value in arguments.items() if name not in parsed.query}, "options": options}
+
+
+def _watch(engine: Engine) -> None:
+    event.listen(engine, "handle_error", _translate_in_engine)
+    event.listen(engine, "before_execute", lambda connection, *_: refuse_if_lost(connection))
+
+
+def refuse_if_lost(connection: Connection) -> None:
+    """Raises ConnectionLostError, or RuntimeError behind the end of a block, where SQLAlchemy has errors of its own."""
+    if connection.closed:
+        raise RuntimeError("the block is over: call the operations inside of it")
+    if connection.invalidated:
+        raise errors.ConnectionLostError("the connection to the database was lost earlier in this block")
+
+
+def _translate_in_engine(context: ExceptionContext) -> None:
+    # A pool tests its connections and replaces those that are lost: no error of anybody's.
+    if context.is_pre_ping or isinstance(context.original_exception, errors.FastZeroError):
+        return
+    error = context.sqlalchemy_exception or context.original_exception
+    # A KeyboardInterrupt passes through here as well, and is no error of the database's.
+    if isinstance(error, Exception):
+        raise translate(error) from context.original_exception
+
+
+def commits_by_itself(engine: Engine) -> bool:
+    """Whether the engine was made so that every statement is a transaction of its own."""
+    return bool(engine.get_execution_options().get("commits_by_itself"))
+
+
+def connect(engine: Engine) -> Connection:
+    """A connection of the engine's. Raises a FastZeroError too where the pool, not the driver, gives up."""
+    try:
+        return engine.connect()
+    except SQLAlchemyError as error:
+        raise translate(error) from error
+
+
+@asynccontextmanager
+async def connect_async(engine: "AsyncEngine") -> "AsyncIterator[AsyncConnection]":
+    """A connection of the engine's for one block. Raises a FastZeroError as `connect` does."""
+    try:
+        connection = await engine.connect()
+    except SQLAlchemyError as error:
+        raise translate(error) from error
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def connections_allowed(connection: Connection) -> int:
+    """How many connections the server has for ordinary roles."""
+    allowed = """
+        SELECT current_setting('max_connections')::int - sum(setting::int) FROM pg_settings
+        WHERE name IN ('superuser_reserved_connections', 'reserved_connections')
+    """
+    return int(connection.execute(text(allowed)).scalar_one())
+
+
+def schema_revision(connection: Connection) -> str | None:
+    """The revision the database is at, None before the first."""
+    if connection.execute(text(HAS_REVISION)).scalar_one():
+        return connection.execute(text(CURRENT_REVISION)).scalar_one_or_none()
+    return None

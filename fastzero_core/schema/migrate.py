@@ -1,0 +1,412 @@
+"""Programmatic Alembic: one runner at a time, short locks, a transaction a revision, and a verified head.
+
+Runners queue by polling an advisory lock on a connection of its own: a blocking lock hangs for ever once a
+revision builds an index CONCURRENTLY. `lock_timeout` keeps a migration from queueing the application's reads
+behind itself; a revision that does not get its lock is tried again until the deadline.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import (
+    DatabaseBusyError,
+    DatabaseError,
+    FastZeroError,
+    InvalidInputError,
+    LockedError,
+    NotAllowedError,
+    RevisionFailedError,
+    RevisionNotFoundError,
+    SchemaDriftError,
+    SchemaNewerError,
+    SchemaOutdatedError,
+    UnavailableError,
+)
+from ..postgres import database
+from ..todo_app import validate
+from . import revisions
+from .lint import LintFinding, lint_script
+from .revisions import head_revision
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+    from sqlalchemy import Connection, Engine
+
+LOCK_KEY = 0x6661_7374_7A65_726F  # "fastzero" as a bigint
+LOCK_TIMEOUT = "3s"
+POLL = 0.1  # seconds between two tries at the advisory lock
+BACK_OFF = (0.2, 0.5, 1, 2, 5)  # seconds before a revision is tried again
+
+Listener = Callable[["Applied"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One step of the schema. `state` is applied, current or pending, where a database was looked at."""
+
+    revision: str
+    down_revision: str | None
+    message: str
+    state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A revision that has just been applied, or taken back; `locked` are the tables that others then wait for."""
+
+    revision: str
+    message: str
+    direction: str  # "up" or "down"
+    seconds: float
+    locked: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaStatus:
+    """Where a database is: `current` and `head` are revisions, `drift` lists what differs from the models."""
+
+    current: str | None
+    head: str
+    pending: list[str]
+    drift: list[str]
+
+    @property
+    def up_to_date(self) -> bool:
+        return self.current == self.head
+
+
+def up(url: str, revision: str = "head", *, timeout: float = 60, on_applied: Listener | None = None) -> SchemaStatus:
+    """Upgrade to `revision`: `head`, a revision, or steps as `+1`. Returns the status without drift.
+
+    `timeout` is in seconds, for everything that waits. Raises SchemaNewerError with nothing changed if the database
+    knows a revision that the code does not, RevisionNotFoundError, LockedError, DatabaseBusyError.
+    """
+    return _run("upgrade", url, revision, timeout, on_applied)
+
+
+def down(url: str, revision: str, *, timeout: float = 60, on_applied: Listener | None = None) -> SchemaStatus:
+    """Downgrade to `revision`: `base`, a revision, or steps as `-1`. Raises as `up` does."""
+    return _run("downgrade", url, revision, timeout, on_applied)
+
+
+def status(url: str, *, drift: bool = True) -> SchemaStatus:
+    """Where the database is. With `drift` the live schema is compared with the models. Raises SchemaNewerError."""
+    engine = database.create_engine(url)
+    with engine.connect() as connection:
+        current = _current(connection)
+        differences = _differences(connection) if drift and current == head_revision() else []
+    return SchemaStatus(current, head_revision(), [step.revision for step in pending(current)], differences)
+
+
+def history(url: str | None = None) -> list[Revision]:
+    """Every revision, oldest first; with a URL, each with its state in that database."""
+    current = status(url, drift=False).current if url else None
+    ahead = {step.revision for step in pending(current)} if url else set()
+    return [
+        Revision(
+            script.revision,
+            _single(script.down_revision),
+            script.doc,
+            "" if not url else _state_of(script.revision, current, ahead),
+        )
+        for script in reversed(list(_scripts().walk_revisions()))
+    ]
+
+
+def pending(current: str | None) -> list[Revision]:
+    """What lies between a database's revision and the head, oldest first. Raises SchemaNewerError."""
+    scripts = _scripts()
+    known = {script.revision for script in scripts.walk_revisions()}
+    if current is not None and current not in known:
+        raise SchemaNewerError(f"the database is at revision {current}, which this fastzero does not know")
+    steps = scripts.iterate_revisions("head", current or "base")
+    return [Revision(step.revision, _single(step.down_revision), step.doc) for step in reversed(list(steps))]
+
+
+def check(url: str) -> SchemaStatus:
+    """The status, if the database is at head and as the models say. Raises SchemaOutdatedError or SchemaDriftError."""
+    found = status(url)
+    if not found.up_to_date:
+        raise SchemaOutdatedError(f"the schema is at {found.current or 'base'}; pending: {', '.join(found.pending)}")
+    if found.drift:
+        raise SchemaDriftError(f"the schema differs from the models: {'; '.join(found.drift)}")
+    return found
+
+
+def lint(url: str) -> list[LintFinding]:
+    """What the pending revisions of a database lock or lose, by their statements. Raises SchemaNewerError."""
+    current = status(url, drift=False).current
+    return lint_script(sql(f"{current or 'base'}:head")) if current != head_revision() else []
+
+
+def stamp(url: str, revision: str, *, timeout: float = 60) -> SchemaStatus:
+    """Write down that the database is at `revision` without running anything. Raises RevisionNotFoundError."""
+    return _run("stamp", url, revision, timeout, None)
+
+
+def sql(revision: str = "head") -> str:
+    """The statements of an upgrade as a script, for those who may not run it themselves; `from:to` for a range."""
+    from alembic import command
+
+    for part in revision.split(":", 1):
+        _check_spelling(part)
+    script = StringIO()
+    config = _config()
+    config.output_buffer = script
+    with _alembic_errors():
+        command.upgrade(config, revision, sql=True)
+    return script.getvalue()
+
+
+def new(message: str, *, url: str | None = None) -> Path:
+    """Write a new revision file on top of the head; with a URL, filled with what differs from that database."""
+    from alembic import command
+
+    if not validate.text(message, "message").strip():
+        raise InvalidInputError("message must not be empty", field="message")
+    number = f"{len(history()) + 1:04d}"
+    slug = re.sub(r"\W+", "_", message.lower()).strip("_")[:40]
+    config = _config()
+    if url:
+        config.attributes["connection"] = database.create_engine(url)
+    config.set_main_option("file_template", f"{number}_{slug}")
+    with _alembic_errors(), redirect_stdout(StringIO()):
+        script = command.revision(config, message, autogenerate=url is not None, rev_id=number)
+    head_revision.cache_clear()
+    return Path(script.path)  # type: ignore[union-attr]
+
+
+def engine_from_settings() -> "Engine":
+    """The engine that plain `alembic` runs on: DATABASE_URL, else the project's database."""
+    from ..project import database_url
+    from ..settings import load_settings
+
+    return database.create_engine(database_url(load_settings()), settings=_MIGRATION_SETTINGS)
+
+
+_MIGRATION_SETTINGS = {"lock_timeout": LOCK_TIMEOUT}
+_REVISION = re.compile(r"\w+([+-]\d+)?|[+-]\d+")
+
+
+def _run(verb: str, url: str, revision: str, timeout: float, on_applied: Listener | None) -> SchemaStatus:
+    _check_spelling(revision)
+    deadline = time.monotonic() + timeout
+    engine = database.create_engine(url, settings=_MIGRATION_SETTINGS)
+    with _only_runner(engine, deadline):
+        with engine.connect() as connection:
+            pending(_current(connection))  # a database newer than the code is refused before anything runs
+        config = _config()
+        config.attributes.update(connection=engine, on_version_apply=_listening(engine, on_applied))
+        _until(deadline, lambda: _alembic(verb, engine, config, revision))
+    found = status(url, drift=False)
+    if verb == "upgrade" and revision in ("head", "heads") and not found.up_to_date:
+        raise DatabaseError(f"the upgrade ended, yet the database is at {found.current or 'base'}, not {found.head}")
+    return found
+
+
+def _check_spelling(revision: str) -> None:
+    # Alembic answers some of what is none with a failed assertion.
+    if not _REVISION.fullmatch(revision):
+        raise InvalidInputError(
+            f"{revision!r} is no revision: give one, or head, base, +1 or -1",
+            field="revision",
+            hint=RevisionNotFoundError.default_hint,
+        )
+
+
+def _alembic(verb: str, engine: "Engine", config: "Config", revision: str) -> None:
+    from alembic import command
+
+    if verb == "upgrade":
+        _drop_invalid_indexes(engine)
+    with _alembic_errors():
+        try:
+            getattr(command, verb)(config, revision)
+        except (UnavailableError, NotAllowedError):
+            raise
+        except FastZeroError as error:
+            raise RevisionFailedError(f"a revision failed: {error.message}") from error
+
+
+@contextmanager
+def _only_runner(engine: "Engine", deadline: float) -> Iterator[None]:
+    from sqlalchemy import text
+
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while not connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": LOCK_KEY}).scalar_one():
+            if time.monotonic() > deadline:
+                raise LockedError("another migration of this database is running")
+            time.sleep(POLL)
+        try:
+            yield
+        finally:
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOCK_KEY})
+
+
+def _until(deadline: float, attempt: Callable[[], None]) -> None:
+    """Try again while a table's lock is not to be had: what is applied already stays, each revision on its own."""
+    for pause in _pauses():
+        try:
+            attempt()
+            return
+        except DatabaseBusyError:
+            if time.monotonic() + pause > deadline:
+                raise
+            time.sleep(pause)
+
+
+def _pauses() -> Iterator[float]:
+    yield from BACK_OFF
+    while True:
+        yield BACK_OFF[-1]
+
+
+def _drop_invalid_indexes(engine: "Engine") -> None:
+    """Remove what an interrupted CREATE INDEX CONCURRENTLY left: it would make the next try fail."""
+    from sqlalchemy import text
+
+    from ..todo_app.tables import metadata
+
+    ours = [table.name for table in metadata.sorted_tables]
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        names = connection.execute(
+            text(
+                "SELECT quote_ident(n.nspname) || '.' || quote_ident(i.relname)"
+                " FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid"
+                " JOIN pg_namespace n ON n.oid = i.relnamespace"
+                " WHERE NOT x.indisvalid AND t.relname = ANY(:ours) AND n.nspname = current_schema()"
+            ),
+            {"ours": ours},
+        ).scalars()
+        for name in names.all():
+            connection.execute(text(f"DROP INDEX CONCURRENTLY IF EXISTS {name}"))
+
+
+def _listening(engine: "Engine", on_applied: Listener | None) -> Callable[..., None]:
+    from sqlalchemy import event
+
+    began = time.monotonic()
+    held: set[str] = set()
+    is_applied = False
+
+    def committing(connection: "Connection") -> None:
+        # A revision with an autocommit block commits what came before it, and with that lets its locks go.
+        nonlocal is_applied
+        if not is_applied:
+            held.update(_locked(connection))
+        is_applied = False
+
+    def applied(*, ctx: Any, step: Any, **_: Any) -> None:
+        nonlocal began, is_applied
+        seconds = time.monotonic() - began
+        if on_applied and not step.is_stamp:
+            script = step.up_revision
+            direction = "up" if step.is_upgrade else "down"
+            # Still in the revision's own transaction, which holds its locks.
+            locked = sorted({*held, *_locked(ctx.connection)})
+            on_applied(Applied(script.revision, script.doc, direction, seconds, locked))
+        held.clear()
+        is_applied = True
+        began = time.monotonic()
+
+    if on_applied:
+        event.listen(engine, "commit", committing)
+    return applied
+
+
+def _locked(connection: "Connection") -> list[str]:
+    """The tables that were there before this transaction and that it keeps others from, as `todos: writing`."""
+    from sqlalchemy import text
+
+    rows = connection.execute(
+        text(
+            "SELECT c.relname, bool_or(l.mode = 'AccessExclusiveLock') FROM pg_locks l"
+            " JOIN pg_class c ON c.oid = l.relation AND c.relkind = 'r'"
+            # Of all that describes a table, its system columns alone never change.
+            " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tableoid'"
+            " WHERE l.pid = pg_backend_pid() AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',"
+            " 'AccessExclusiveLock') AND c.relnamespace <> 'pg_catalog'::regnamespace"
+            " AND c.relname <> 'alembic_version' AND a.xmin <> pg_current_xact_id()::xid"
+            " GROUP BY 1 ORDER BY 1"
+        )
+    )
+    return [f"{name}: {'reading and writing' if exclusive else 'writing'}" for name, exclusive in rows]
+
+
+def _current(connection: "Connection") -> str | None:
+    from alembic.migration import MigrationContext
+
+    with _alembic_errors():
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def _differences(connection: "Connection") -> list[str]:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    from ..todo_app.tables import metadata
+
+    options = {"compare_type": True, "compare_server_default": True}
+    found = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+    return [_describe(difference) for difference in found]
+
+
+def _describe(difference: Any) -> str:
+    if isinstance(difference, list):
+        return "; ".join(_describe(part) for part in difference)
+    verb, *subjects = difference
+    if verb.startswith("modify_"):
+        _, table, column, _, live, ours = subjects
+        return f"{verb.replace('_', ' ')} {table}.{column}: {live} → {ours}"
+    names = [str(getattr(subject, "name", subject)) for subject in subjects if subject is not None]
+    return f"{verb.replace('_', ' ')} {'.'.join(names)}"
+
+
+def _state_of(revision: str, current: str | None, pending: set[str]) -> str:
+    if revision == current:
+        return "current"
+    return "pending" if revision in pending else "applied"
+
+
+def _config() -> "Config":
+    from alembic.config import Config
+
+    config = Config(stdout=StringIO())
+    config.set_main_option("script_location", str(revisions.folder()).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _scripts() -> "ScriptDirectory":
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory.from_config(_config())
+
+
+def _single(revisions: Any) -> str | None:
+    return revisions if isinstance(revisions, str) else None
+
+
+@contextmanager
+def _alembic_errors() -> Iterator[None]:
+    from alembic.script.revision import ResolutionError
+    from alembic.util import CommandError
+
+    try:
+        yield
+    except FastZeroError:
+        raise
+    except (CommandError, ResolutionError) as error:
+        text = str(error)
+        if "locate revision" in text or "No such revision" in text or "walked too far" in text:
+            raise RevisionNotFoundError(text) from error
+        if "not up to date" in text:
+            raise SchemaOutdatedError("the database is not at head") from error
+        raise InvalidInputError(text) from error

@@ -1,0 +1,47 @@
+"""The migration files, read without loading Alembic: what every readiness check needs. Standard library only."""
+
+import ast
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ..errors import InvalidInputError
+
+_IDENTIFIERS = ("revision", "down_revision")
+
+# Where Alembic keeps the revision a database is at, without an error where it keeps none yet.
+HAS_REVISION = "SELECT to_regclass('alembic_version') IS NOT NULL"
+CURRENT_REVISION = "SELECT version_num FROM alembic_version"
+
+
+def folder() -> Path:
+    """Where the migrations are: beside this file in an installed wheel, else in the checkout."""
+    installed = Path(__file__).parents[1] / "migrations"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "migrations"
+
+
+@cache
+def head_revision() -> str:
+    """The code's newest revision. Raises InvalidInputError if there is not exactly one."""
+    revisions, replaced = set(), set()
+    for path in (folder() / "versions").glob("*.py"):
+        values = _identifiers(path)
+        if "revision" in values:
+            revisions.add(values["revision"])
+            replaced.add(values.get("down_revision"))
+    heads = sorted(revisions - replaced)
+    if len(heads) != 1:
+        raise InvalidInputError(f"the migrations must have one head; they have: {', '.join(heads) or 'none'}")
+    return str(heads[0])
+
+
+def _identifiers(path: Path) -> dict[str, Any]:
+    """What a revision file says of itself: `revision` and `down_revision`."""
+    values = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        match node:
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value) if name in _IDENTIFIERS:
+                values[name] = ast.literal_eval(value)
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in _IDENTIFIERS:
+                values[name] = ast.literal_eval(value)
+    return values

@@ -1,0 +1,1 @@
+"""The docker runtime: services as containers."""

@@ -1,0 +1,1 @@
+"""The embedded runtime: services as local processes."""

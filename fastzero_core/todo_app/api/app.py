@@ -1,0 +1,129 @@
+"""The web app, as one function of its settings."""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import email_validator  # noqa: F401 - here, so that the first who signs up need not wait for it
+from fastapi import APIRouter, FastAPI
+from fastapi_offline import FastAPIOffline
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
+
+from ... import __version__
+from ...errors import FastZeroError
+from ...postgres import database
+from ...project import database_url, secret_key
+from ...settings import PATIENT_CONNECTIONS, Settings, load_settings
+from ..fastzero import AsyncFastZero
+from ..passwords import HashCost
+from ..tokens import Tokens
+from . import auth, health, metrics, problems, todos, users
+from .deps import Services
+from .hashing import Hashing
+from .middleware import Limited, Observed, OnePath
+
+BODY_MAX = 1024 * 1024  # bytes
+ANSWER_WITHIN = 4  # seconds, of the database: whoever asks has an answer within five
+PATIENCE = 30  # seconds for an account to go with as many todos as it may have
+SESSION = {
+    "TimeZone": "UTC",
+    "statement_timeout": "3s",
+    "lock_timeout": "2s",
+    "idle_in_transaction_session_timeout": "10s",
+}
+PAGES = ("/docs", "/redoc", "/static-offline-docs")
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The app over the database that the settings name. Connects when it is first asked to; `/docs` needs no CDN.
+
+    Raises InvalidInputError for a SECRET_KEY that is missing or under 32 bytes.
+    """
+    settings = settings or load_settings()
+    engine = _engine(settings, settings.pool_size, SESSION)
+    patient = _engine(settings, PATIENT_CONNECTIONS, {**SESSION, "statement_timeout": f"{PATIENCE - 1}s"})
+    metrics.observe_pools([engine, patient], settings.connections)
+    services = _services(settings, AsyncFastZero(engine, limit=ANSWER_WITHIN), AsyncFastZero(patient, limit=PATIENCE))
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        services.hashing.start()
+        with suppress(FastZeroError):  # what a driver asks on its first connection is no part of a request
+            async with database.connect_async(engine):
+                pass
+        yield
+        services.hashing.end()
+        await engine.dispose()
+        await patient.dispose()
+
+    app = (FastAPIOffline if settings.docs else FastAPI)(
+        title="fastzero",
+        version=__version__,
+        description="Users and todos in PostgreSQL.",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        **_no_pages(settings),
+    )
+    app.state.engine, app.state.patient_engine = engine, patient
+    app.state.services = services
+    routers = [todos.router, users.router, auth.router, health.router, *_optional_routers(settings)]
+    routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
+    # Flat, and in front of the pages: each included router would be searched anew by every request.
+    app.router.routes[:0] = routes
+    problems.install(app, routes)
+    _surround(app, settings, routes)
+    return app
+
+
+def _engine(settings: Settings, size: int, session: dict[str, str]) -> AsyncEngine:
+    return database.create_async_engine(
+        database_url(settings), pool_size=size, pool_timeout=2, autocommit=True, settings=session, connect_timeout=2
+    )
+
+
+def _services(settings: Settings, fastzero: AsyncFastZero, patient: AsyncFastZero) -> Services:
+    tokens = Tokens(
+        secret_key(settings),
+        algorithm=settings.algorithm,
+        lifetime=settings.access_token_expire_minutes * 60,
+        session=int(settings.session_hours * 3600),
+    )
+    cost = HashCost(settings.argon2_time, settings.argon2_memory, settings.argon2_parallelism)
+    return Services(fastzero, patient, tokens, Hashing(cost))
+
+
+def _optional_routers(settings: Settings) -> list[APIRouter]:
+    return [health.metrics_router] if settings.metrics else []
+
+
+def _no_pages(settings: Settings) -> dict[str, Any]:
+    return {} if settings.docs else {"docs_url": None, "redoc_url": None, "openapi_url": None}
+
+
+def _surround(app: FastAPI, settings: Settings, routes: list[Route]) -> None:
+    """The last one added is the first to see a request."""
+    app.add_middleware(Limited, limit=BODY_MAX, larger={todos.BULK_PATH: todos.BULK_BODY_MAX})
+    app.add_middleware(OnePath, with_slash=frozenset(route.path for route in routes if route.path.endswith("/")))
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+        )
+    app.add_middleware(Observed, pages=PAGES)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed must not keep the port for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

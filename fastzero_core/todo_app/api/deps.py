@@ -1,0 +1,87 @@
+"""What routes ask for: who calls, and the database. Each is one dependency, since every one costs every request."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, Request, Security
+from fastapi.security import OAuth2PasswordBearer
+
+from ...errors import InvalidInputError, InvalidTokenError
+from ..fastzero import AsyncFastZero, FastZero
+from ..models import Identity
+from ..tokens import Claims, Tokens
+from .hashing import Hashing
+from .middleware import DATABASE_SECONDS
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Services:
+    """What every request needs, made once with the app. `patient` is for what may take longer than a page."""
+
+    database: AsyncFastZero
+    patient: AsyncFastZero
+    tokens: Tokens
+    hashing: Hashing
+
+
+class Visitor:
+    """Anybody, and what the app does for them."""
+
+    def __init__(self, request: Request) -> None:
+        services: Services = request.app.state.services
+        self._scope = request.scope
+        self._database = services.database
+        self._patient = services.patient
+        self.tokens = services.tokens
+        self.hashing = services.hashing
+
+    async def run(self, operations: Callable[[FastZero], T], *, patiently: bool = False) -> T:
+        """What `operations` return, run in one block; `patiently` where there may be much to do."""
+        began = time.perf_counter()
+        try:
+            return await (self._patient if patiently else self._database).run(operations)
+        finally:
+            self._scope[DATABASE_SECONDS] += time.perf_counter() - began
+
+
+class Caller(Visitor):
+    """Whoever a token is of that is signed and in time. Whether it still holds, each operation looks at itself."""
+
+    def __init__(self, request: Request, claims: Claims) -> None:
+        super().__init__(request)
+        self.claims = claims
+
+    @property
+    def identity(self) -> Identity:
+        return self.claims.identity
+
+
+class _Bearer(OAuth2PasswordBearer):
+    async def __call__(self, request: Request) -> Caller:  # type: ignore[override]
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise InvalidTokenError("Could not validate credentials")
+        services: Services = request.app.state.services
+        return Caller(request, services.tokens.read(token.strip()))
+
+
+async def _refuse_repeated(request: Request) -> None:
+    """Of a parameter with one value that is given twice only the last would be looked at."""
+    names = [name for name, _ in request.query_params.multi_items() if name != "state"]
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidInputError(f"{name} is given more than once", field=name)
+
+
+async def _visitor(request: Request) -> Visitor:
+    return Visitor(request)
+
+
+# Relative: where the app lies below a path, so does this.
+WithToken = Annotated[Caller, Security(_Bearer(tokenUrl="auth/token", scheme_name="login", auto_error=False))]
+GivenOnce = Depends(_refuse_repeated)
+Anyone = Annotated[Visitor, Depends(_visitor)]

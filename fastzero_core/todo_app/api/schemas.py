@@ -1,0 +1,181 @@
+"""What clients send and get, as the OpenAPI document describes it; the limits and their messages are the core's."""
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+from ...errors import InvalidInputError
+from .. import validate
+from ..models import NewTodo, TodoState
+
+T = TypeVar("T")
+
+BULK_MAX = 1000
+NO_NUL = r"^[^\x00]*$"
+# What Python strips, one by one: what \s means is another thing in other dialects of regular expressions.
+_BLANK = r"\t-\r\x1c- \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+NOT_BLANK = rf"^[^\x00]*[^{_BLANK}\x00][^\x00]*$"
+USERNAME = r"^[\w.+-]*([.+-]|[^\W\d])[\w.+-]*$"
+# Every address that fits is one; the few others that are, are taken as well.
+_ATOM = "[A-Za-z0-9_!#$%&'*+/=?^`{|}~-]"
+EMAIL = (
+    rf"^{_ATOM}{{1,24}}(\.{_ATOM}{{1,18}}){{0,2}}"
+    r"@([A-Za-z0-9]{1,30}(-[A-Za-z0-9]{1,20})?\.){1,4}[A-Za-z0-9]{0,24}[A-Za-z]$"
+)
+
+
+def checked(check: Callable[[T], T]) -> AfterValidator:
+    """A core's check as pydantic's, with the same message."""
+    return AfterValidator(_checking(check))
+
+
+def _checking(check: Callable[[T], T]) -> Callable[[T], T]:
+    def validator(value: T) -> T:
+        try:
+            return check(value)
+        except InvalidInputError as error:
+            raise PydanticCustomError("invalid_input", "{message}", {"message": error.message}) from None
+
+    return validator
+
+
+def _state(value: Any) -> Any:
+    return validate.state(value) if isinstance(value, str) else value
+
+
+def _text(minimum: int, maximum: int, **more: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "minLength": minimum, "maxLength": maximum, **more})
+
+
+Title = Annotated[str, checked(validate.title), _text(1, validate.TITLE_MAX, pattern=NOT_BLANK)]
+Description = Annotated[str, checked(validate.description), _text(0, validate.DESCRIPTION_MAX, pattern=NO_NUL)]
+Username = Annotated[str, checked(validate.username), _text(1, validate.USERNAME_MAX, pattern=USERNAME)]
+Email = Annotated[str, checked(validate.email), _text(5, validate.EMAIL_MAX, pattern=EMAIL)]
+Password = Annotated[
+    str, checked(validate.password), _text(validate.PASSWORD_MIN, validate.PASSWORD_MAX, writeOnly=True)
+]
+
+
+State = Annotated[TodoState, BeforeValidator(_checking(_state))]
+
+
+def _digits(value: Any) -> Any:
+    """Pydantic alone would take `1_0` and `5.0` of an address too, which are other names of the same thing."""
+    if isinstance(value, str) and not re.fullmatch("-?[0-9]+", value):
+        raise PydanticCustomError("int_parsing", "Input should be a valid integer")
+    return value
+
+
+DIGITS = BeforeValidator(_digits)
+
+
+class Message(BaseModel):
+    message: str
+
+
+class Problem(BaseModel):
+    """What went wrong, in a sentence."""
+
+    detail: str
+
+
+class UserIn(BaseModel):
+    username: Username
+    email: Email
+    password: Password
+
+
+class UserOut(BaseModel):
+    id: int
+    username: str
+    email: str
+
+
+class UserSeen(BaseModel):
+    """A user as another sees it; `email` is there in one's own entry alone."""
+
+    id: int
+    username: str
+    email: str | None = Field(None, json_schema_extra={"description": "only in your own entry"})
+
+
+class UserList(BaseModel):
+    users: list[UserSeen]
+
+
+class Login(BaseModel):
+    """As OAuth2 has it; `username` is an e-mail address or a username."""
+
+    username: Annotated[str, Field(min_length=1)]
+    password: Annotated[str, Field(min_length=1)]
+
+
+class Token(BaseModel):
+    access_token: str
+    token_type: str = "bearer"  # noqa: S105 - what it is, and no secret
+
+
+class TodoIn(BaseModel):
+    title: Title
+    description: Description = ""
+    state: State = TodoState.TODO
+
+    def new(self) -> NewTodo:
+        return NewTodo(self.title, self.description, self.state)
+
+
+def _without_defaults(schema: dict[str, Any]) -> None:
+    """What is not given has no value at all, and so none to describe."""
+    for described in schema["properties"].values():
+        described.pop("default", None)
+
+
+class TodoChanges(BaseModel):
+    """What is not given stays as it is; nothing can be null."""
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
+
+    title: Title = ""
+    description: Description = ""
+    state: State = TodoState.TODO
+
+    def given(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+class TodoOut(BaseModel):
+    id: int
+    title: str
+    description: str
+    state: TodoState
+    created_at: datetime
+    updated_at: datetime
+
+
+class TodoList(BaseModel):
+    todos: list[TodoOut]
+
+
+class Bulk(BaseModel):
+    """Up to 1,000 todos, in an object or as the list alone."""
+
+    todos: Annotated[list[TodoIn], Field(max_length=BULK_MAX)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _list_alone(cls, value: Any) -> Any:
+        return {"todos": value} if isinstance(value, list) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> Any:
+        described = handler.resolve_ref_schema(handler(core_schema))
+        properties = {"type": "object", "properties": described["properties"], "required": described["required"]}
+        return {
+            "title": "Bulk",
+            "description": described["description"],
+            "anyOf": [properties, described["properties"]["todos"]],
+        }

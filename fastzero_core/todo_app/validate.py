@@ -1,0 +1,137 @@
+"""The limits on what people write, checked before the database with a message that names field and limit.
+
+Each function returns the value it was given, or raises InvalidInputError. The same limits are constraints
+in the database (see `tables`), so that no other client can break them either.
+"""
+
+import re
+from collections.abc import Iterable
+
+from ..errors import InvalidInputError
+from .models import TodoState
+
+TITLE_MAX = 200
+DESCRIPTION_MAX = 10_000
+USERNAME_MAX = 50
+EMAIL_MAX = 254
+PASSWORD_MIN, PASSWORD_MAX = 8, 128
+BIGINT_MAX = 2**63 - 1
+BULK_MAX = 10_000
+OFFSET_MAX = 10_000
+
+_USERNAME = re.compile(r"[\w.+-]+")
+
+
+def title(value: str) -> str:
+    text(value, "title")
+    if not value.strip():
+        raise InvalidInputError("title must not be empty", field="title")
+    if len(value) > TITLE_MAX:
+        raise InvalidInputError(f"title has {len(value)} characters; at most {TITLE_MAX} are allowed", field="title")
+    return value
+
+
+def description(value: str) -> str:
+    text(value, "description")
+    if len(value) > DESCRIPTION_MAX:
+        raise InvalidInputError(
+            f"description has {len(value)} characters; at most {DESCRIPTION_MAX} are allowed", field="description"
+        )
+    return value
+
+
+def state(value: TodoState | str) -> TodoState:
+    try:
+        return TodoState(value)
+    except ValueError:
+        known = ", ".join(TodoState)
+        raise InvalidInputError(f"state {value!r} is not one of {known}", field="state") from None
+
+
+def username(value: str) -> str:
+    """1–50 letters, digits, `.`, `_`, `+` or `-`, not digits alone: never mistaken for an e-mail address or an id."""
+    text(value, "username")
+    if not 1 <= len(value) <= USERNAME_MAX:
+        raise InvalidInputError(f"username must have 1 to {USERNAME_MAX} characters", field="username")
+    if not _USERNAME.fullmatch(value):
+        raise InvalidInputError("username may have letters, digits, '.', '_', '+' and '-' only", field="username")
+    if value.isdecimal():
+        raise InvalidInputError("username must not be digits alone", field="username")
+    return value
+
+
+def email(value: str) -> str:
+    text(value, "email")
+    # email_validator costs as much to import as the rest of an operation: only where an address is written.
+    from email_validator import EmailNotValidError, validate_email
+
+    try:
+        validate_email(value, check_deliverability=False)
+    except EmailNotValidError as error:
+        raise InvalidInputError(f"email {value!r} is not an e-mail address: {error}", field="email") from None
+    if len(value) > EMAIL_MAX:
+        raise InvalidInputError(f"email has {len(value)} characters; at most {EMAIL_MAX} are allowed", field="email")
+    return value
+
+
+def password(value: str) -> str:
+    """8–128 characters, any of them. The message never repeats the password."""
+    _encodable(value, "password")
+    if not PASSWORD_MIN <= len(value) <= PASSWORD_MAX:
+        raise InvalidInputError(
+            f"password has {len(value)} characters; {PASSWORD_MIN} to {PASSWORD_MAX} are allowed", field="password"
+        )
+    return value
+
+
+def record_id(value: int, field: str = "id") -> int:
+    """A positive bigint, as identity columns give them."""
+    if not 1 <= value <= BIGINT_MAX:
+        raise InvalidInputError(f"{field} must be between 1 and {BIGINT_MAX}", field=field)
+    return value
+
+
+def record_ids(values: Iterable[int], field: str = "id") -> list[int]:
+    """Positive bigints without repetition, in the order given, at most 10,000 of them."""
+    ids = list(dict.fromkeys(record_id(value, field) for value in values))
+    if len(ids) > BULK_MAX:
+        raise InvalidInputError(f"{len(ids)} ids at once; at most {BULK_MAX} are allowed", field=field)
+    return ids
+
+
+def limit(value: int) -> int:
+    if not 1 <= value <= BIGINT_MAX:
+        raise InvalidInputError("limit must be a whole number from 1", field="limit")
+    return value
+
+
+def offset(value: int) -> int:
+    if not 0 <= value <= OFFSET_MAX:
+        raise InvalidInputError(
+            f"offset must be between 0 and {OFFSET_MAX}", field="offset", hint="Further on, page by the last id: after"
+        )
+    return value
+
+
+def is_text(value: str) -> bool:
+    """Whether PostgreSQL can store it."""
+    try:
+        text(value, "")
+    except InvalidInputError:
+        return False
+    return True
+
+
+def text(value: str, field: str) -> str:
+    """Anything PostgreSQL can store as text: no NUL character, no unpaired surrogate."""
+    if "\0" in value:
+        raise InvalidInputError(f"{field} must not contain a NUL character", field=field)
+    return _encodable(value, field)
+
+
+def _encodable(value: str, field: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidInputError(f"{field} must not contain an unpaired surrogate", field=field) from None
+    return value
