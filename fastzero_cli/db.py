@@ -55,11 +55,11 @@ def take(
         raise InvalidInputError("a file or a name, not both", field="name")
     if file == STREAM:
         with _stdout() as stream:
-            dump.write_backup(run.target, stream, tell=run.render.progress)
+            dump.write_backup(run.target, stream, on_event=run.render.event)
         run.render.message("A stream has no manifest: pg_restore reads it, fastzero db restore does not.")
         return
     path = Path(file).absolute() if file else shelf.new_path(run.target.folder, run.target.database, name)
-    dump.backup(run.target, path, tell=run.render.progress)
+    dump.backup(run.target, path, on_event=run.render.event)
     run.render.changed([shelf.described(path)], BACKUP)
 
 
@@ -104,7 +104,7 @@ def verify(run: Run, archive: Archive) -> None:
     from fastzero_core.backup import restore, shelf
 
     path = shelf.find(run.target.folder, archive)
-    run.render.one(restore.verify(run.target, path, tell=run.render.progress), BACKUP)
+    run.render.one(restore.verify(run.target, path, on_event=run.render.event), BACKUP)
 
 
 @group.command(example="fastzero db restore before-holidays\nfastzero db restore --undo")
@@ -141,12 +141,12 @@ def restore(
         also = f" It is a backup of database {origin}.{also}"
     if into_empty:
         run.confirm(f"{path.name} will be restored into database {run.target.database}.{also}", yes)
-        result = restore.restore_into_empty(run.target, path, upgrade=upgrade, tell=run.render.progress)
+        result = restore.restore_into_empty(run.target, path, upgrade=upgrade, on_event=run.render.event)
     else:
         run.confirm(f"Database {run.target.database} will be replaced by {path.name}, and kept.{also}", yes)
-        restore.check(run.target, path, upgrade=upgrade, tell=run.render.progress)
+        restore.check(run.target, path, upgrade=upgrade, on_event=run.render.event)
         run.back_up_first(no_backup)
-        result = restore.restore(run.target, path, upgrade=upgrade, tell=run.render.progress)
+        result = restore.restore(run.target, path, upgrade=upgrade, on_event=run.render.event)
         run.render.message(f"The database before is kept as {result.kept}. {run.way_back(UNDO)}")
     run.render.one(result, RESTORED)
 
@@ -159,7 +159,7 @@ def reset(run: Run, no_backup: NoBackup = False, yes: Yes = False) -> None:
     run.confirm(f"All that is in database {run.target.database} will be gone.", yes)
     restore.refuse_unless_able(run.target)
     run.back_up_first(no_backup)
-    run.render.one(restore.reset(run.target, tell=run.render.progress), RESTORED)
+    run.render.one(restore.reset(run.target, on_event=run.render.event), RESTORED)
 
 
 @group.command(
@@ -232,7 +232,7 @@ def upgrade(
         left = stack.roll_back_upgrade(timeout=timeout)
         run.render.message(f"Kept: {left}.")
     else:
-        before = stack.upgrade(to or 0, timeout=timeout, tell=run.render.progress)
+        before = stack.upgrade(to or 0, timeout=timeout, on_event=run.render.event)
         kept = f"Kept: {before}. {run.way_back('db upgrade --rollback')}"
         run.render.message(kept if before else f"Nothing to do: the database is of PostgreSQL {to}.")
     run.render.many(stack.status(), SERVICE)
@@ -249,7 +249,7 @@ def move(
     As `db upgrade` does; the place before is kept.
     """
     stack = _own_stack(run)
-    left = stack.move(to, timeout=timeout, tell=run.render.progress)
+    left = stack.move(to, timeout=timeout, on_event=run.render.event)
     run.render.message(f"Kept: {left}." if left else f"Nothing to do: project {stack.project.name} runs {to}.")
     run.render.many(stack.status(), SERVICE)
 

@@ -1,16 +1,12 @@
 """fastzero migrate: the schema, forwards and back."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from .options import NoBackup, Run, Timeout, Yes
-from .render import APPLIED, LINT, REVISION
+from .render import APPLIED, LINT, REVISION, revision_line
 from .tree import Group
-
-if TYPE_CHECKING:
-    from fastzero_core.schema.migrate import Applied
 
 group = Group("migrate", "Bring the database's schema to head, and back. Alone: to head.", alone_is_help=False)
 
@@ -43,9 +39,9 @@ def up(
         from fastzero_core.backup.rehearsal import rehearse as rehearse_on_a_copy
 
         limit = timeout or run.settings.timeout
-        steps = rehearse_on_a_copy(run.target, revision, timeout=limit, tell=run.render.progress)
+        steps = rehearse_on_a_copy(run.target, revision, timeout=limit, on_event=run.render.event)
         for step in steps:
-            run.render.message(f"On a copy: {_step(step)}, locked {', '.join(step.locked) or 'nothing'}")
+            run.render.message(f"On a copy: {revision_line(step)}, locked {', '.join(step.locked) or 'nothing'}")
     to_head(run, revision, timeout)
 
 
@@ -60,7 +56,9 @@ def down(run: Run, revision: Revision, no_backup: NoBackup = False, yes: Yes = F
     current = migrate.status(run.database_url, drift=False).current
     run.confirm(f"From {current or 'base'} down to {revision}: what the revisions taken back hold will be gone.", yes)
     run.back_up_first(no_backup)
-    status = migrate.down(run.database_url, revision, timeout=timeout or run.settings.timeout, on_applied=tell(run))
+    status = migrate.down(
+        run.database_url, revision, timeout=timeout or run.settings.timeout, on_event=run.render.event
+    )
     run.render.one(status, APPLIED)
 
 
@@ -134,19 +132,5 @@ def to_head(run: Run, revision: str = "head", timeout: float | None = None) -> N
     """Upgrade to head, or to a revision on the way there."""
     from fastzero_core.schema import migrate
 
-    status = migrate.up(run.database_url, revision, timeout=timeout or run.settings.timeout, on_applied=tell(run))
+    status = migrate.up(run.database_url, revision, timeout=timeout or run.settings.timeout, on_event=run.render.event)
     run.render.one(status, APPLIED)
-
-
-def tell(run: Run) -> "Callable[[Applied], None]":
-    """What says each revision as it is applied."""
-
-    def say(applied: "Applied") -> None:
-        run.render.message(_step(applied))
-
-    return say
-
-
-def _step(applied: "Applied") -> str:
-    arrow = {"up": "↑", "down": "↓"}[applied.direction]
-    return f"{arrow} {applied.revision} {applied.message} ({applied.seconds:.2f} s)"

@@ -126,7 +126,7 @@ class Run:
 
         path = shelf.new_path(self.target.folder, self.target.database)
         with unless_declined():
-            dump.backup(self.target, path, tell=self.render.progress)
+            dump.backup(self.target, path, on_event=self.render.event)
         self.render.message(self.way_back(f"db restore {path.stem}"))
 
     @property

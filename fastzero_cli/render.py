@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from fastzero_core import formats
 from fastzero_core.errors import FastZeroError, ImageError, ProgramFailedError, UnavailableError, UnhealthyError
-from fastzero_core.formats import Record
-from fastzero_core.todo_app.models import as_dict
+from fastzero_core.events import ActionDone, ActionStarted, Event, Notice, Progress, RevisionApplied
+from fastzero_core.formats import Record, as_dict
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from fastzero_core.events import Progress
+    from fastzero_core.events import Event
     from fastzero_core.stack.embedded.process import LogLine
-    from fastzero_core.stack.stack import StackEvent
 
 STATE_STYLES = {
     "draft": "dim",
@@ -224,29 +223,27 @@ class Renderer:
             self._clear_progress()
             _say(text)
 
-    def event(self, event: "StackEvent") -> None:
-        """Progress: on a terminal an action shows while it lasts, elsewhere when it is done."""
-        if event.action is None:
-            self.message(event.text)
-            return
-        what = f"{event.action.verb} {event.action.service}: {event.action.cause}"
-        if event.seconds is not None:
-            self.message(f"✓ {what} ({event.seconds:.1f} s)")
-        elif sys.stderr.isatty() and not self._quiet:
+    def event(self, event: Event) -> None:
+        """What happens while a command works: what takes a while shows on a terminal as long as it lasts."""
+        match event:
+            case Notice(text):
+                self.message(text)
+            case ActionStarted(action):
+                self._show_while_it_lasts(action_line(action))
+            case ActionDone(action, seconds):
+                self.message(f"✓ {action_line(action)} ({seconds:.1f} s)")
+            case RevisionApplied():
+                self.message(revision_line(event))
+            case Progress() if self._is_due(event):
+                self._show_while_it_lasts(_progress(event))
+
+    def _show_while_it_lasts(self, text: str) -> None:
+        if sys.stderr.isatty() and not self._quiet:
             self._clear_progress()
-            _say(f"… {what}", end="")
+            _say(f"… {text}", end="")
             self._progress_open = True
 
-    def progress(self, progress: "Progress") -> None:
-        """How far a long command is, on a terminal; a notice of it everywhere."""
-        if progress.notice:
-            self.message(progress.notice)
-        elif sys.stderr.isatty() and not self._quiet and self._is_due(progress):
-            self._clear_progress()
-            _say(f"… {_progress(progress)}", end="")
-            self._progress_open = True
-
-    def _is_due(self, progress: "Progress") -> bool:
+    def _is_due(self, progress: Progress) -> bool:
         """Whether a terminal's reader can see it: a new step at once, more of the same ten times a second."""
         now = time.monotonic()
         if progress.step == self._progress_step and now - self._progress_at < PROGRESS_EVERY:
@@ -470,7 +467,18 @@ def size(count: int) -> str:
     return f"{amount:.1f} TiB"
 
 
-def _progress(progress: "Progress") -> str:
+def action_line(action: Any) -> str:
+    """An action of a plan, and why it is done."""
+    return f"{action.verb} {action.service}: {action.cause}"
+
+
+def revision_line(applied: RevisionApplied) -> str:
+    """A revision that was applied or taken back."""
+    arrow = {"up": "↑", "down": "↓"}[applied.direction]
+    return f"{arrow} {applied.revision} {applied.message} ({applied.seconds:.2f} s)"
+
+
+def _progress(progress: Progress) -> str:
     done = size(progress.done) if progress.unit == "bytes" else f"{progress.done:,} {progress.unit}"
     if not progress.total:
         return f"{progress.step} {done if progress.done else ''}".rstrip()

@@ -84,10 +84,8 @@ def serve(
     """
     from fastzero_core.todo_app.api.server import serve
 
-    from .migrate import tell
-
     workers = workers or run.settings.workers
-    serve(run.settings, host=host, port=port, workers=workers, migrate=migrate, on_applied=tell(run))
+    serve(run.settings, host=host, port=port, workers=workers, migrate=migrate, on_event=run.render.event)
 
 
 @group.command(
@@ -269,7 +267,7 @@ def _back_up(run: Run, stack: "Stack") -> None:
     if record is None or not stack.has_data:
         return
     with unless_declined():
-        backup = stack.backup(tell=run.render.progress)
+        backup = stack.backup(on_event=run.render.event)
     same = "" if record.image in ("", stack.settings.postgres_image) else f"FASTZERO_POSTGRES_IMAGE={record.image} "
     project, app = f"-p {stack.project.name}", "" if record.app else " --no-app"
     run.render.message(

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AsyncFastZero": "fastzero",
-    "FastZero": "fastzero",
+    "AsyncFastZero": "todo_app.fastzero",
+    "FastZero": "todo_app.fastzero",
     "Stack": "stack.stack",
     "Settings": "settings",
     "load_settings": "settings",
-    **dict.fromkeys(("Identity", "NewTodo", "Todo", "TodoSort", "TodoState", "User"), "models"),
+    **dict.fromkeys(("Identity", "NewTodo", "Todo", "TodoSort", "TodoState", "User"), "todo_app.models"),
     **dict.fromkeys(
         (
             "AuthenticationError",

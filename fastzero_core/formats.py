@@ -3,14 +3,36 @@
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from datetime import datetime
+from enum import StrEnum
 from io import StringIO
 from typing import Any
 
 Record = Mapping[str, Any]
-"""One record as JSON types, as `models.as_dict` makes it."""
+"""One record as JSON types, as `as_dict` makes it."""
 
 # As in PostgreSQL's COPY text format: a field never breaks its line or its column.
 _TSV_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def as_dict(record: Any) -> dict[str, Any]:
+    """All fields of a dataclass as JSON types: times as RFC 3339, enums as their value, dataclasses as dicts."""
+    return {field.name: _plain(getattr(record, field.name)) for field in fields(record)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return as_dict(value)
+    return value
 
 
 def json_lines(records: Iterable[Record]) -> Iterator[str]:

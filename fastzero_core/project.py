@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from .errors import InvalidInputError, LockedError, NotAllowedError, ProjectNotFoundError, UnavailableError
+from .events import Listener, Notice, ignore
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -163,7 +164,7 @@ class Project:
         return self.folder / "secrets" / name
 
     @contextmanager
-    def lock(self, timeout: float, on_wait: Any = None) -> Iterator[None]:
+    def lock(self, timeout: float, on_event: Listener = ignore) -> Iterator[None]:
         """Hold the project for one command; the lock dies with its holder. Raises LockedError after `timeout` s."""
         from filelock import FileLock, Timeout
 
@@ -175,8 +176,7 @@ class Project:
         try:
             lock.acquire(timeout=min(LOCK_NOTICE, timeout))
         except Timeout:
-            if on_wait:
-                on_wait(f"another fastzero command is at work on project {self.name}; waiting for it to end")
+            on_event(Notice(f"another fastzero command is at work on project {self.name}; waiting for it to end"))
             try:
                 lock.acquire(timeout=timeout)
             except Timeout:

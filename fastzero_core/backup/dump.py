@@ -15,9 +15,10 @@ from typing import BinaryIO
 from sqlalchemy import Connection, text
 
 from .. import __version__
-from ..events import Listener, Progress, silent
+from ..events import Listener, Progress, ignore
 from ..files import new_file, writing
 from ..postgres import database
+from ..schema import revisions
 from . import content
 from .manifest import Content, Manifest, manifest_path, with_archive
 from .target import Target
@@ -37,7 +38,7 @@ class Snapshot:
     manifest: Manifest
 
 
-def backup(target: Target, archive: Path, *, tell: Listener = silent) -> Manifest:
+def backup(target: Target, archive: Path, *, on_event: Listener = ignore) -> Manifest:
     """Write a backup of the whole database to `archive`, and its manifest beside it. Both are whole, or not there.
 
     Other sessions go on reading and writing. Raises ConflictError if the file exists, DatabasePrivilegeError,
@@ -45,14 +46,14 @@ def backup(target: Target, archive: Path, *, tell: Listener = silent) -> Manifes
     """
     # The file is renamed last: a backup that has its name has its manifest.
     with writing(archive), new_file(archive) as file:
-        manifest = write_backup(target, file, tell=tell)
+        manifest = write_backup(target, file, on_event=on_event)
         manifest_path(archive).unlink(missing_ok=True)  # of a backup that never got its name
         with new_file(manifest_path(archive)) as description:
             description.write(manifest.as_text().encode())
     return manifest
 
 
-def write_backup(target: Target, file: BinaryIO, *, tell: Listener = silent) -> Manifest:
+def write_backup(target: Target, file: BinaryIO, *, on_event: Listener = ignore) -> Manifest:
     """Write a backup into an open file, a pipe for example. Returns what a manifest would say."""
     digest, size = hashlib.sha256(), 0
 
@@ -71,9 +72,9 @@ def write_backup(target: Target, file: BinaryIO, *, tell: Listener = silent) -> 
             f"--lock-wait-timeout={LOCK_TIMEOUT}",
             "--no-password",
         )
-        with copied_rows(target.url, "dump", None, tell):
+        with copied_rows(target.url, "dump", None, on_event):
             programs.run("pg_dump", arguments, target.database, write=write)
-        tell(Progress("count"))
+        on_event(Progress("count"))
         found = with_archive(snapshot.manifest, digest.hexdigest(), size)
         return Manifest(**{**vars(found), "tables": counted.result()})
 
@@ -90,7 +91,7 @@ def _snapshot(url: str) -> Iterator[tuple[Connection, Snapshot]]:
         version = str(connection.execute(text("SHOW server_version")).scalar_one()).split()[0]
         manifest = Manifest(
             database=str(connection.execute(text("SELECT current_database()")).scalar_one()),
-            revision=database.schema_revision(connection),
+            revision=revisions.current_revision(connection),
             taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
             server_version=version,
             fastzero_version=__version__,

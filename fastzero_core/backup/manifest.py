@@ -7,13 +7,14 @@ the backup. Standard library only.
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ..errors import BackupNotFoundError, DamagedBackupError
+from ..events import Listener, Progress, ignore
 from ..files import read_chunks
 
 FORMAT = 1
@@ -81,8 +82,8 @@ def read_manifest(archive: Path) -> Manifest:
     return _parsed(text, path)
 
 
-def check_archive(archive: Path, tell: Callable[[int, int], object] | None = None) -> Manifest:
-    """The manifest of a file that is, byte for byte, the one it was made for; `tell` hears how far the reading is.
+def check_archive(archive: Path, on_event: Listener = ignore) -> Manifest:
+    """The manifest of a file that is, byte for byte, the one it was made for.
 
     Raises BackupNotFoundError or DamagedBackupError.
     """
@@ -94,8 +95,7 @@ def check_archive(archive: Path, tell: Callable[[int, int], object] | None = Non
     for chunk in read_chunks(archive):
         digest.update(chunk)
         done += len(chunk)
-        if tell:
-            tell(done, size)
+        on_event(Progress("check", done, size, "bytes"))
     if digest.hexdigest() != manifest.sha256:
         raise DamagedBackupError(f"{archive} is damaged: its SHA-256 is not the one in its manifest")
     return manifest

@@ -7,10 +7,10 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 
 from ..errors import DatabaseNotEmptyError, SchemaOutdatedError, VersionMismatchError
-from ..events import Listener, Progress, silent
+from ..events import Listener, Notice, Progress, ignore
 from ..postgres import database
 from ..postgres.programs import Programs
-from ..schema import migrate
+from ..schema import migrate, revisions
 from ..schema.revisions import head_revision
 from . import content
 from .manifest import Manifest, check_archive, read_manifest
@@ -48,17 +48,17 @@ class Verified:
     rows: int
 
 
-def verify(target: Target, archive: Path, *, tell: Listener = silent) -> Verified:
+def verify(target: Target, archive: Path, *, on_event: Listener = ignore) -> Verified:
     """Restore a backup into a scratch database of the target's server, compare, and drop it again.
 
     Raises DamagedBackupError before anything is touched, BackupMismatchError, DatabasePrivilegeError,
     DatabaseFullError.
     """
-    manifest = _checked(archive, tell)
+    manifest = check_archive(archive, on_event)
     with at_server(target.url) as server:
         server.refuse_unless_able()
         with server.scratch() as name:
-            fill(target, server, name, archive, manifest, tell=tell)
+            fill(target, server, name, archive, manifest, on_event=on_event)
     return Verified(
         file=str(archive),
         database=manifest.database,
@@ -71,9 +71,9 @@ def verify(target: Target, archive: Path, *, tell: Listener = silent) -> Verifie
     )
 
 
-def check(target: Target, archive: Path, *, upgrade: bool = False, tell: Listener = silent) -> None:
+def check(target: Target, archive: Path, *, upgrade: bool = False, on_event: Listener = ignore) -> None:
     """Raises what `restore` would before it touches anything."""
-    manifest = _checked(archive, tell)
+    manifest = check_archive(archive, on_event)
     _refuse_other_schema(manifest, upgrade)
     with at_server(target.url, exclusive=False) as server:
         server.refuse_unless_able(OTHERWISE)
@@ -86,37 +86,39 @@ def refuse_unless_able(target: Target) -> None:
         server.refuse_unless_able()
 
 
-def restore(target: Target, archive: Path, *, upgrade: bool = False, tell: Listener = silent) -> Restored:
+def restore(target: Target, archive: Path, *, upgrade: bool = False, on_event: Listener = ignore) -> Restored:
     """Put what a backup holds into service in place of the database, which is kept under a dated name.
 
     With `upgrade` an older schema is migrated to head before. Until the swap the old database serves, and if
     anything fails it goes on to. Raises as `verify` does, and SchemaOutdatedError, SchemaNewerError.
     """
-    manifest = _checked(archive, tell)
+    manifest = check_archive(archive, on_event)
     _refuse_other_schema(manifest, upgrade)
     with at_server(target.url) as server:
         server.refuse_unless_able(OTHERWISE)
-        options = _ownership(server, manifest, tell)
+        options = _ownership(server, manifest, on_event)
         with server.scratch() as name:
-            fill(target, server, name, archive, manifest, options=options, tell=tell)
-            _finish(database.url_of(target.url, name), manifest, tell)
-            tell(Progress("swap"))
+            fill(target, server, name, archive, manifest, options=options, on_event=on_event)
+            _finish(database.url_of(target.url, name), manifest, on_event)
+            on_event(Progress("swap"))
             kept = server.swap(name)
     return Restored(server.name, _revision_after(manifest), manifest.rows, kept)
 
 
-def restore_into_empty(target: Target, archive: Path, *, upgrade: bool = False, tell: Listener = silent) -> Restored:
+def restore_into_empty(
+    target: Target, archive: Path, *, upgrade: bool = False, on_event: Listener = ignore
+) -> Restored:
     """Restore into the database itself, which must hold no tables: for roles that may not create databases.
 
     All or nothing, in one transaction. Raises DatabaseNotEmptyError, and as `restore` does.
     """
-    manifest = _checked(archive, tell)
+    manifest = check_archive(archive, on_event)
     _refuse_other_schema(manifest, upgrade)
     with at_server(target.url, exclusive=False) as server:
         _refuse_unless_empty(target.url)
-        options = [*_ownership(server, manifest, tell), "--single-transaction"]
-        fill(target, server, server.name, archive, manifest, options=options, tell=tell)
-    _finish(target.url, manifest, tell)
+        options = [*_ownership(server, manifest, on_event), "--single-transaction"]
+        fill(target, server, server.name, archive, manifest, options=options, on_event=on_event)
+    _finish(target.url, manifest, on_event)
     return Restored(server.name, _revision_after(manifest), manifest.rows, None)
 
 
@@ -131,7 +133,7 @@ def undo(target: Target) -> Restored:
         kept = server.swap(back.database)
     engine = database.create_engine(target.url)
     with engine.connect() as connection:
-        return Restored(server.name, database.schema_revision(connection), _rows(connection), kept)
+        return Restored(server.name, revisions.current_revision(connection), _rows(connection), kept)
 
 
 def last_kept(target: Target) -> KeptDatabase:
@@ -155,14 +157,14 @@ def drop_kept(target: Target) -> list[KeptDatabase]:
         return kept
 
 
-def reset(target: Target, *, tell: Listener = silent) -> Restored:
+def reset(target: Target, *, on_event: Listener = ignore) -> Restored:
     """Put an empty database at head into service, and drop the one before it."""
     with at_server(target.url) as server:
         server.refuse_unless_able()
         with server.scratch() as name:
-            tell(Progress("migrate"))
+            on_event(Progress("migrate"))
             migrate.up(database.url_of(target.url, name))
-            tell(Progress("swap"))
+            on_event(Progress("swap"))
             kept = server.swap(name)
         if kept is not None:
             server.drop(kept)
@@ -173,10 +175,6 @@ def needs_upgrade(archive: Path) -> bool:
     """Whether a backup's schema is older than the code. Raises SchemaNewerError, DamagedBackupError."""
     manifest = read_manifest(archive)
     return manifest.revision is not None and bool(migrate.pending(manifest.revision))
-
-
-def _checked(archive: Path, tell: Listener) -> Manifest:
-    return check_archive(archive, lambda done, size: tell(Progress("check", done, size, "bytes")))
 
 
 def _refuse_other_schema(manifest: Manifest, upgrade: bool) -> None:
@@ -208,14 +206,14 @@ def _programs(target: Target, server: Server, manifest: Manifest) -> Programs:
     return programs
 
 
-def _ownership(server: Server, manifest: Manifest, tell: Listener) -> Sequence[str]:
+def _ownership(server: Server, manifest: Manifest, on_event: Listener) -> Sequence[str]:
     """The options that leave owners and grants out, where not every role that they name is usable here."""
     missing = [name for name in manifest.owners if not server.has_role(name, as_owner=True)]
     missing += [name for name in manifest.grantees if not server.has_role(name, as_owner=False)]
     if not missing:
         return ()
     roles = ", ".join(sorted(set(missing)))
-    tell(Progress(notice=f"owners and grants are left out: this role cannot use {roles}"))
+    on_event(Notice(f"owners and grants are left out: this role cannot use {roles}"))
     return FOR_TRIAL
 
 
@@ -227,26 +225,26 @@ def fill(
     manifest: Manifest,
     *,
     options: Sequence[str] = FOR_TRIAL,
-    tell: Listener = silent,
+    on_event: Listener = ignore,
 ) -> None:
     """Restore into a database, and compare. Raises BackupMismatchError."""
     programs = _programs(target, server, manifest)
     jobs = [] if "--single-transaction" in options else [f"--jobs={JOBS}"]
     arguments = ["--exit-on-error", "--no-password", *jobs, *options]
-    with copied_rows(database.url_of(target.url, name), "restore", manifest.rows, tell):
+    with copied_rows(database.url_of(target.url, name), "restore", manifest.rows, on_event):
         programs.run("pg_restore", arguments, name, archive=archive)
-    tell(Progress("compare"))
+    on_event(Progress("compare"))
     engine = database.create_engine(database.url_of(target.url, name), settings=content.SESSION)
     with engine.connect() as connection:
         content.compare(connection, manifest)
 
 
-def _finish(url: str, manifest: Manifest, tell: Listener) -> None:
+def _finish(url: str, manifest: Manifest, on_event: Listener) -> None:
     """What a restored database needs before it serves: the schema of the code, and statistics to plan by."""
     if manifest.revision is not None and migrate.pending(manifest.revision):
-        tell(Progress("migrate"))
+        on_event(Progress("migrate"))
         migrate.up(url)
-    tell(Progress("analyze"))
+    on_event(Progress("analyze"))
     _analyze(url)
 
 

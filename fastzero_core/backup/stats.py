@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from ..postgres import database
+from ..schema import revisions
 from .server import KeptDatabase, kept_databases
 
 PAGE_HEAD, ROW_HEAD = 24, 28  # bytes of each page and of each row that hold no values
@@ -92,7 +93,7 @@ def stats(url: str) -> DatabaseStats:
         tables = [TableStats(**row) for row in _rows(connection, _TABLES)]
         indexes = [IndexStats(**row) for row in _rows(connection, _INDEXES)]
         overview = _rows(connection, _OVERVIEW)[0]
-        revision = database.schema_revision(connection)
+        revision = revisions.current_revision(connection)
         kept = kept_databases(connection, overview["database"])
     return DatabaseStats(
         **overview,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import text
 
-from ..events import Listener, Progress, silent
+from ..events import Listener, Progress, ignore
 from ..postgres import database
 
 EVERY = 0.1  # seconds
@@ -16,22 +16,22 @@ _ESTIMATED = text("SELECT sum(reltuples) FROM pg_class WHERE relkind = 'r' AND o
 
 
 @contextmanager
-def copied_rows(url: str, step: str, total: int | None, tell: Listener) -> Iterator[None]:
+def copied_rows(url: str, step: str, total: int | None, on_event: Listener) -> Iterator[None]:
     """Tell of the rows copied from or to a database while the block lasts; without `total` the server estimates it."""
-    tell(Progress(step, 0, total, "rows"))
-    if tell is silent:
+    on_event(Progress(step, 0, total, "rows"))
+    if on_event is ignore:
         yield
         return
     over = threading.Event()
     with ThreadPoolExecutor(1, thread_name_prefix="fastzero-watching") as pool:
-        pool.submit(_watch, url, step, total, tell, over)  # what is only told of is nothing to fail for
+        pool.submit(_watch, url, step, total, on_event, over)  # what is only told of is nothing to fail for
         try:
             yield
         finally:
             over.set()
 
 
-def _watch(url: str, step: str, total: int | None, tell: Listener, over: threading.Event) -> None:
+def _watch(url: str, step: str, total: int | None, on_event: Listener, over: threading.Event) -> None:
     copied: dict[int, int] = {}
     engine = database.create_engine(url)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -41,4 +41,4 @@ def _watch(url: str, step: str, total: int | None, tell: Listener, over: threadi
             for table, rows in at_work:
                 copied[table] = rows
             # Between tables, and while indexes are built, there is nothing to count.
-            tell(Progress(step, sum(copied.values()), expected or None, "rows") if at_work else Progress(step))
+            on_event(Progress(step, sum(copied.values()), expected or None, "rows") if at_work else Progress(step))

@@ -16,7 +16,6 @@ from sqlalchemy.exc import ArgumentError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from .. import errors
-from ..schema.revisions import CURRENT_REVISION, HAS_REVISION
 from .driver_errors import URL_HINT, translate
 
 if TYPE_CHECKING:
@@ -201,10 +200,3 @@ def connections_allowed(connection: Connection) -> int:
         WHERE name IN ('superuser_reserved_connections', 'reserved_connections')
     """
     return int(connection.execute(text(allowed)).scalar_one())
-
-
-def schema_revision(connection: Connection) -> str | None:
-    """The revision the database is at, None before the first."""
-    if connection.execute(text(HAS_REVISION)).scalar_one():
-        return connection.execute(text(CURRENT_REVISION)).scalar_one_or_none()
-    return None

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from ..errors import (
     SchemaOutdatedError,
     UnavailableError,
 )
+from ..events import Listener, RevisionApplied, ignore
 from ..postgres import database
 from ..todo_app import validate
 from . import revisions
@@ -44,8 +45,6 @@ LOCK_TIMEOUT = "3s"
 POLL = 0.1  # seconds between two tries at the advisory lock
 BACK_OFF = (0.2, 0.5, 1, 2, 5)  # seconds before a revision is tried again
 
-Listener = Callable[["Applied"], None]
-
 
 @dataclass(frozen=True, slots=True)
 class Revision:
@@ -55,17 +54,6 @@ class Revision:
     down_revision: str | None
     message: str
     state: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """A revision that has just been applied, or taken back; `locked` are the tables that others then wait for."""
-
-    revision: str
-    message: str
-    direction: str  # "up" or "down"
-    seconds: float
-    locked: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +70,18 @@ class SchemaStatus:
         return self.current == self.head
 
 
-def up(url: str, revision: str = "head", *, timeout: float = 60, on_applied: Listener | None = None) -> SchemaStatus:
+def up(url: str, revision: str = "head", *, timeout: float = 60, on_event: Listener = ignore) -> SchemaStatus:
     """Upgrade to `revision`: `head`, a revision, or steps as `+1`. Returns the status without drift.
 
     `timeout` is in seconds, for everything that waits. Raises SchemaNewerError with nothing changed if the database
     knows a revision that the code does not, RevisionNotFoundError, LockedError, DatabaseBusyError.
     """
-    return _run("upgrade", url, revision, timeout, on_applied)
+    return _run("upgrade", url, revision, timeout, on_event)
 
 
-def down(url: str, revision: str, *, timeout: float = 60, on_applied: Listener | None = None) -> SchemaStatus:
+def down(url: str, revision: str, *, timeout: float = 60, on_event: Listener = ignore) -> SchemaStatus:
     """Downgrade to `revision`: `base`, a revision, or steps as `-1`. Raises as `up` does."""
-    return _run("downgrade", url, revision, timeout, on_applied)
+    return _run("downgrade", url, revision, timeout, on_event)
 
 
 def status(url: str, *, drift: bool = True) -> SchemaStatus:
@@ -148,7 +136,7 @@ def lint(url: str) -> list[LintFinding]:
 
 def stamp(url: str, revision: str, *, timeout: float = 60) -> SchemaStatus:
     """Write down that the database is at `revision` without running anything. Raises RevisionNotFoundError."""
-    return _run("stamp", url, revision, timeout, None)
+    return _run("stamp", url, revision, timeout, ignore)
 
 
 def sql(revision: str = "head") -> str:
@@ -195,7 +183,7 @@ _MIGRATION_SETTINGS = {"lock_timeout": LOCK_TIMEOUT}
 _REVISION = re.compile(r"\w+([+-]\d+)?|[+-]\d+")
 
 
-def _run(verb: str, url: str, revision: str, timeout: float, on_applied: Listener | None) -> SchemaStatus:
+def _run(verb: str, url: str, revision: str, timeout: float, on_event: Listener) -> SchemaStatus:
     _check_spelling(revision)
     deadline = time.monotonic() + timeout
     engine = database.create_engine(url, settings=_MIGRATION_SETTINGS)
@@ -203,7 +191,7 @@ def _run(verb: str, url: str, revision: str, timeout: float, on_applied: Listene
         with engine.connect() as connection:
             pending(_current(connection))  # a database newer than the code is refused before anything runs
         config = _config()
-        config.attributes.update(connection=engine, on_version_apply=_listening(engine, on_applied))
+        config.attributes.update(connection=engine, on_version_apply=_listening(engine, on_event))
         _until(deadline, lambda: _alembic(verb, engine, config, revision))
     found = status(url, drift=False)
     if verb == "upgrade" and revision in ("head", "heads") and not found.up_to_date:
@@ -289,7 +277,7 @@ def _drop_invalid_indexes(engine: "Engine") -> None:
             connection.execute(text(f"DROP INDEX CONCURRENTLY IF EXISTS {name}"))
 
 
-def _listening(engine: "Engine", on_applied: Listener | None) -> Callable[..., None]:
+def _listening(engine: "Engine", on_event: Listener) -> Callable[..., None]:
     from sqlalchemy import event
 
     began = time.monotonic()
@@ -306,17 +294,17 @@ def _listening(engine: "Engine", on_applied: Listener | None) -> Callable[..., N
     def applied(*, ctx: Any, step: Any, **_: Any) -> None:
         nonlocal began, is_applied
         seconds = time.monotonic() - began
-        if on_applied and not step.is_stamp:
+        if not step.is_stamp:
             script = step.up_revision
             direction = "up" if step.is_upgrade else "down"
             # Still in the revision's own transaction, which holds its locks.
             locked = sorted({*held, *_locked(ctx.connection)})
-            on_applied(Applied(script.revision, script.doc, direction, seconds, locked))
+            on_event(RevisionApplied(script.revision, script.doc, direction, seconds, locked))
         held.clear()
         is_applied = True
         began = time.monotonic()
 
-    if on_applied:
+    if on_event is not ignore:
         event.listen(engine, "commit", committing)
     return applied
 

@@ -3,9 +3,12 @@
 import ast
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 _IDENTIFIERS = ("revision", "down_revision")
 
@@ -33,6 +36,15 @@ def head_revision() -> str:
     if len(heads) != 1:
         raise InvalidInputError(f"the migrations must have one head; they have: {', '.join(heads) or 'none'}")
     return str(heads[0])
+
+
+def current_revision(connection: "Connection") -> str | None:
+    """The revision that the database is at, None before the first."""
+    from sqlalchemy import text
+
+    if connection.execute(text(HAS_REVISION)).scalar_one():
+        return connection.execute(text(CURRENT_REVISION)).scalar_one_or_none()
+    return None
 
 
 def _identifiers(path: Path) -> dict[str, Any]:

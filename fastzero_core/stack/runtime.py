@@ -1,12 +1,13 @@
 """What a runtime must do. `Stack` knows no more of it than this."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from ..events import Listener
 from ..project import Place
 from .embedded.process import LogLine
 from .plan import Action, Observed
@@ -43,7 +44,7 @@ class Runtime(Protocol):
     def observe(self, spec: StackSpec) -> Observed:
         """Every service of the spec as it is now, but for the schema. Changes nothing."""
 
-    def apply(self, action: Action, spec: StackSpec, *, timeout: float, tell: Callable[[str], None]) -> None:
+    def apply(self, action: Action, spec: StackSpec, *, timeout: float, on_event: Listener) -> None:
         """Do one action. Raises PortTakenError, UnhealthyError, VersionMismatchError, ImageError."""
 
     def settle(self) -> None:

@@ -3,7 +3,7 @@
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,8 +23,7 @@ from ..errors import (
     UnhealthyError,
     VersionMismatchError,
 )
-from ..events import Listener as Listening
-from ..events import silent
+from ..events import ActionDone, ActionStarted, Listener, Notice, ignore
 from ..project import DATABASE, HOST, ROLE, SECRETS, Place, Project, ProjectRecord, project_of, projects, url
 from ..schema.revisions import head_revision
 from ..settings import Settings, load_settings
@@ -61,18 +60,6 @@ STARTING_VERBS = (Verb.CREATE, Verb.START, Verb.RECREATE)
 
 
 @dataclass(frozen=True)
-class StackEvent:
-    """Something that happens while a command works: a `notice`, or an action that has begun or is done."""
-
-    text: str
-    action: Action | None = None
-    seconds: float | None = None
-
-
-Listener = Callable[[StackEvent], None]
-
-
-@dataclass(frozen=True)
 class ServiceStatus:
     """One service of a running or resting stack, for people and programs."""
 
@@ -104,10 +91,10 @@ class Stack:
     on leaving what this `up` started; what ran before goes on running. `on_event` hears of progress.
     """
 
-    def __init__(self, project: str | Settings | None = None, *, on_event: Listener | None = None) -> None:
+    def __init__(self, project: str | Settings | None = None, *, on_event: Listener = ignore) -> None:
         self.settings = project if isinstance(project, Settings) else load_settings(project=project)
         self.project = project_of(self.settings)
-        self._tell = on_event or (lambda event: None)
+        self._tell = on_event
         self._started_here = False
         self._made: Runtime | None = None
         self._seen: list[ServiceStatus] | None = None  # by the last `up`, if it had nothing to do
@@ -136,7 +123,7 @@ class Stack:
         """
         timeout = timeout or self.settings.timeout
         asked = self._asked_ports(port, app_port)
-        with self.project.lock(timeout, self._notice):
+        with self.project.lock(timeout, self._tell):
             before = self.project.record
             for _ in range(PORT_RACES):
                 spec = self._decide(runtime, asked, self._services(app))
@@ -173,7 +160,7 @@ class Stack:
         timeout = timeout or self.settings.timeout
         if self.project.record is None:
             return []
-        with self.project.lock(timeout, self._notice):
+        with self.project.lock(timeout, self._tell):
             record = self.project.record
             if record is None:
                 return []  # another command took it down meanwhile
@@ -190,7 +177,7 @@ class Stack:
     def restart(self, service: str | None = None, *, timeout: float | None = None) -> Self:
         """Stop and start one service, or all. Raises InvalidInputError for an unknown one."""
         timeout = timeout or self.settings.timeout
-        with self.project.lock(timeout, self._notice):
+        with self.project.lock(timeout, self._tell):
             spec = self._spec()
             actions = plan.plan_restart(spec, self._runtime.observe(spec), self._named(spec, service))
             self._apply(actions, spec, timeout)
@@ -220,7 +207,7 @@ class Stack:
         A database that is stopped is started for it, and stopped again.
         """
         timeout = timeout or self.settings.timeout
-        with self.project.lock(timeout, self._notice):
+        with self.project.lock(timeout, self._tell):
             record = self.project.record
             if record is None:
                 return False
@@ -241,7 +228,7 @@ class Stack:
 
     # -- care of the database ----------------------------------------------------------------------------------
 
-    def backup(self, file: Path | None = None, *, name: str | None = None, tell: Listening = silent) -> "Backup":
+    def backup(self, file: Path | None = None, *, name: str | None = None, on_event: Listener = ignore) -> "Backup":
         """Write a backup to `file`, or to the project's backups under `name` or the time. Returns what lies there.
 
         A database that is stopped is started for it, and stopped again. `tell` hears how far it is.
@@ -256,10 +243,10 @@ class Stack:
             others = other_databases(target.url)
             if others:
                 self._notice(f"only database {target.database} is backed up, not {', '.join(others)}")
-            dump.backup(target, path, tell=tell)
+            dump.backup(target, path, on_event=on_event)
         return shelf.described(path)
 
-    def verify(self, backup: str | Path, *, tell: Listening = silent) -> "Verified":
+    def verify(self, backup: str | Path, *, on_event: Listener = ignore) -> "Verified":
         """Prove that a backup, a file or one of the project's by its name, can be restored.
 
         Raises as `fastzero_core.backup.restore.verify` does.
@@ -269,9 +256,9 @@ class Stack:
         target = self._target()
         archive = shelf.find(target.folder, str(backup))
         with self._database_running("a backup is tried on it"):
-            return restore.verify(target, archive, tell=tell)
+            return restore.verify(target, archive, on_event=on_event)
 
-    def restore(self, backup: str | Path, *, upgrade: bool = False, tell: Listening = silent) -> "Restored":
+    def restore(self, backup: str | Path, *, upgrade: bool = False, on_event: Listener = ignore) -> "Restored":
         """Put what a backup holds into service; the database before it is kept. With `upgrade` migrate an older one.
 
         Raises as `fastzero_core.backup.restore.restore` does.
@@ -281,7 +268,7 @@ class Stack:
         target = self._target()
         archive = shelf.find(target.folder, str(backup))
         with self._database_running("a backup is restored to it"):
-            return restore.restore(target, archive, upgrade=upgrade, tell=tell)
+            return restore.restore(target, archive, upgrade=upgrade, on_event=on_event)
 
     def _target(self) -> "Target":
         from ..backup.target import service_target
@@ -290,7 +277,7 @@ class Stack:
 
     # -- the database at another place -------------------------------------------------------------------------
 
-    def upgrade(self, major: int, *, timeout: float | None = None, tell: Listening = silent) -> Place | None:
+    def upgrade(self, major: int, *, timeout: float | None = None, on_event: Listener = ignore) -> Place | None:
         """Bring the database to a newer major version of PostgreSQL, in a volume of its own; the one before is kept.
 
         Its content is dumped, restored and compared; while that goes on, it can be read but not written. `tell` hears
@@ -299,7 +286,7 @@ class Stack:
         killed, the data stays in service where it was, or will with the next `up` or when this is called again.
         """
         timeout = timeout or self.settings.timeout
-        with self.project.lock(timeout, self._notice):
+        with self.project.lock(timeout, self._tell):
             record = self._record()
             if record.runtime != "docker":
                 raise InvalidInputError(
@@ -314,7 +301,7 @@ class Stack:
                 self._converge(self._spec(), timeout)
                 return None
             new = wanted if major_of(wanted) == major else with_major(image, major)
-            return self._relocate("docker", new, timeout, tell)
+            return self._relocate("docker", new, timeout, on_event)
 
     def roll_back_upgrade(self, *, timeout: float | None = None) -> Place:
         """Go back to the database as it was before the last `upgrade`, in its volume. Returns where it was until now.
@@ -322,7 +309,7 @@ class Stack:
         What was written since stays in the volume that is left, which is kept. Raises InvalidInputError.
         """
         timeout = timeout or self.settings.timeout
-        with self.project.lock(timeout, self._notice):
+        with self.project.lock(timeout, self._tell):
             self._abandon_move()
             record, last = self._record(), self.kept_before_upgrade
             before = self._place_left(record)
@@ -341,19 +328,19 @@ class Stack:
                 return last
         raise InvalidInputError("there is no upgrade to go back from", field="rollback")
 
-    def move(self, runtime: str, *, timeout: float | None = None, tell: Listening = silent) -> Place | None:
+    def move(self, runtime: str, *, timeout: float | None = None, on_event: Listener = ignore) -> Place | None:
         """Bring the project to the other runtime with all of its data, as `upgrade` does; the place before is kept.
 
         Returns where the database was; of one that has that runtime already None, and it is started as `up` does.
         Raises InvalidInputError for an unknown runtime, VersionMismatchError for a PostgreSQL older than the data's.
         """
         timeout = timeout or self.settings.timeout
-        with self.project.lock(timeout, self._notice):
+        with self.project.lock(timeout, self._tell):
             record = self._record()
             if self._choose_runtime(runtime) == record.runtime:
                 self._converge(self._spec(), timeout)
                 return None
-            return self._relocate(runtime, self.settings.postgres_image, timeout, tell)
+            return self._relocate(runtime, self.settings.postgres_image, timeout, on_event)
 
     @property
     def kept(self) -> tuple[Place, ...]:
@@ -363,7 +350,7 @@ class Stack:
 
     def discard_kept(self, *, timeout: float | None = None) -> tuple[Place, ...]:
         """Destroy the data at those places. Returns them."""
-        with self.project.lock(timeout or self.settings.timeout, self._notice):
+        with self.project.lock(timeout or self.settings.timeout, self._tell):
             record = self._record()
             self._discard_kept(record)
             self.project.save(replace(record, kept=()))
@@ -645,7 +632,7 @@ class Stack:
             threading.Thread(target=import_module, args=("alembic.command",), daemon=True).start()
         for action in actions:
             began = time.monotonic()
-            self._tell(StackEvent(action.cause, action))
+            self._tell(ActionStarted(action))
             if done is not None:
                 done.append(action)
             if action.verb is Verb.MIGRATE:
@@ -653,8 +640,8 @@ class Stack:
             elif action.service == NEW_DATABASE:
                 self._abandon_move_if_reachable()
             else:
-                runtime.apply(action, spec, timeout=timeout, tell=self._notice)
-            self._tell(StackEvent(action.cause, action, time.monotonic() - began))
+                runtime.apply(action, spec, timeout=timeout, on_event=self._tell)
+            self._tell(ActionDone(action, time.monotonic() - began))
 
     def _take_down(self, spec: StackSpec, timeout: float, *, volumes: bool = False) -> list[Action]:
         actions = plan.plan_down(self._runtime.observe(spec), volumes=volumes)
@@ -662,7 +649,7 @@ class Stack:
         self._runtime.finish_down()
         return actions
 
-    def _relocate(self, runtime: str, image: str, timeout: float, tell: Listening) -> Place:
+    def _relocate(self, runtime: str, image: str, timeout: float, on_event: Listener) -> Place:
         """Bring the database to a new place: dump, restore beside it, compare, stop, write down, start.
 
         The record decides which of the two is in service, and tells which is only being filled. Before it is written
@@ -694,11 +681,11 @@ class Stack:
         try:
             with content.writes_held(self.database_url) as refuse_unless_held:
                 archive = work / "database.dump"
-                dump.backup(self._target(), archive, tell=tell)
+                dump.backup(self._target(), archive, on_event=on_event)
                 address = self._open(to, place, spec.service(DATABASE_SERVICE), timeout)
                 target = service_target(self.project, runtime, NEW_DATABASE, address)
                 carry_roles(self.database_url, address)
-                restore.restore_into_empty(target, archive, tell=tell)
+                restore.restore_into_empty(target, archive, on_event=on_event)
                 carry_properties(self.database_url, address)
                 to.close_place()
                 refuse_unless_held()
@@ -855,7 +842,7 @@ class Stack:
     def _database_running(self, cause: str) -> Iterator[None]:
         """Have the database run for one block, in which no other command stops it, and rest again if it did before."""
         timeout = self.settings.timeout
-        with self.project.lock(timeout, self._notice):
+        with self.project.lock(timeout, self._tell):
             spec = self._database_spec(self._record())
             if self._runtime.observe(spec).service(DATABASE_SERVICE).state is ServiceState.ABSENT:
                 raise self._no_stack()
@@ -872,13 +859,13 @@ class Stack:
         finally:
             if was_stopped:
                 stop = Action(Verb.STOP, DATABASE_SERVICE, "it was stopped before")
-                self._runtime.apply(stop, spec, timeout=timeout, tell=self._notice)
+                self._runtime.apply(stop, spec, timeout=timeout, on_event=self._tell)
                 self._runtime.finish_down()
 
     def _ensure_running(self, spec: StackSpec, timeout: float, cause: str) -> None:
         if not self._runtime.is_alive(DATABASE_SERVICE):
             start = Action(Verb.START, DATABASE_SERVICE, cause)
-            self._runtime.apply(start, spec, timeout=timeout, tell=self._notice)
+            self._runtime.apply(start, spec, timeout=timeout, on_event=self._tell)
 
     def _migrate(self, timeout: float) -> None:
         if self._wait(timeout, self._recorded_ports()[DATABASE_SERVICE]) == head_revision():
@@ -888,7 +875,7 @@ class Stack:
         migrate.up(
             self.database_url,
             timeout=timeout,
-            on_applied=lambda applied: self._notice(f"{applied.revision} {applied.message} ({applied.seconds:.2f} s)"),
+            on_event=self._tell,
         )
 
     def _statuses(self, spec: StackSpec, observed: Observed) -> list[ServiceStatus]:
@@ -907,7 +894,7 @@ class Stack:
         )
 
     def _notice(self, text: str) -> None:
-        self._tell(StackEvent(text))
+        self._tell(Notice(text))
 
 
 def _has_no_excuse(spec: StackSpec, observed: Observed) -> bool:
@@ -949,7 +936,7 @@ def _docker_answers() -> bool:
     return answers()
 
 
-def every_stack(settings: Settings, *, on_event: Listener | None = None) -> list[Stack]:
+def every_stack(settings: Settings, *, on_event: Listener = ignore) -> list[Stack]:
     """The stacks of all projects of this machine."""
     return [
         Stack(settings.model_copy(update={"project": project.name}), on_event=on_event)

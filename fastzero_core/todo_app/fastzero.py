@@ -27,7 +27,7 @@ T = TypeVar("T")
 class FastZero:
     """One transaction over one database: `with FastZero(url) as fz:` commits at the end, or undoes all on an error.
 
-    `database` is a PostgreSQL URL, or an Engine made by `fastzero_core.postgres.database.create_engine`, which stays open and
+    `database` is a PostgreSQL URL, or an Engine made by `postgres.database.create_engine`, which stays open and
     may be shared between threads while a FastZero may not. Without it the settings decide: DATABASE_URL, else the
     database of `project`, by default the one the settings name.
 
@@ -109,7 +109,7 @@ class AsyncFastZero:
     """FastZero under asyncio: `await AsyncFastZero(url).run(lambda fz: fz.todos(ana).list())`.
 
     Each `run` is one block of the synchronous FastZero, and so one transaction, in a greenlet: whenever the database is
-    at work, the event loop goes on. `database` is a URL, or an engine of `fastzero_core.postgres.database.create_async_engine`;
+    at work, the event loop goes on. `database` is a URL, or an engine of `postgres.database.create_async_engine`;
     leaving `async with` closes an engine made here. What takes more than `limit` seconds is an UnavailableError.
     """
 

@@ -1,10 +1,8 @@
 """What every operation takes and returns: frozen dataclasses and plain enums. Standard library only."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 
 class TodoState(StrEnum):
@@ -61,22 +59,3 @@ class Todo:
     created_at: datetime
     updated_at: datetime
     user_id: int
-
-
-def as_dict(record: Any) -> dict[str, Any]:
-    """All fields of a dataclass as JSON types: times as RFC 3339, enums as their value, dataclasses as dicts."""
-    return {field.name: _plain(getattr(record, field.name)) for field in fields(record)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, StrEnum):
-        return value.value
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "__dataclass_fields__"):
-        return as_dict(value)
-    return value

@@ -18,7 +18,7 @@ from fastzero_core.backup import content, dump, restore
 from fastzero_core.backup.manifest import manifest_path
 from fastzero_core.backup.server import server_major
 from fastzero_core.backup.target import Target
-from fastzero_core.events import Progress
+from fastzero_core.events import Event, Progress
 from fastzero_core.postgres.database import create_engine, url_of
 from fastzero_core.postgres.programs import find_programs
 from fastzero_core.schema import migrate
@@ -111,10 +111,11 @@ def _restore_seconds(target: Target, archive: Path) -> float:
     """What a restore takes but for reading the file before and comparing afterwards."""
     moments: dict[str, float] = {}
 
-    def tell(progress: Progress) -> None:
-        moments.setdefault(progress.step, time.perf_counter())
+    def note(event: Event) -> None:
+        if isinstance(event, Progress):
+            moments.setdefault(event.step, time.perf_counter())
 
-    restore.restore(target, archive, tell=tell)
+    restore.restore(target, archive, on_event=note)
     ended = time.perf_counter()
     restore.drop_kept(target)
     return moments["compare"] - moments["restore"] + ended - moments["analyze"]

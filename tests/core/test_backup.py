@@ -17,7 +17,7 @@ from fastzero_core.backup import dump, restore
 from fastzero_core.backup.manifest import Content, Manifest, manifest_path
 from fastzero_core.backup.server import at_server
 from fastzero_core.backup.target import Target
-from fastzero_core.events import Progress
+from fastzero_core.events import Event, Notice, Progress
 from fastzero_core.polling import wait_until
 from fastzero_core.postgres.database import url_of
 from fastzero_core.postgres.programs import find_programs
@@ -185,20 +185,20 @@ def test_a_backup_goes_into_a_stream(filled: Target, folder: Path) -> None:
 
 
 def test_progress_is_told_step_by_step(filled: Target, archive: Path) -> None:
-    told: list[Progress] = []
-    dump.backup(filled, archive, tell=told.append)
-    restore.restore(filled, archive, tell=told.append)
-    steps = list(dict.fromkeys(progress.step for progress in told))
+    told: list[Event] = []
+    dump.backup(filled, archive, on_event=told.append)
+    restore.restore(filled, archive, on_event=told.append)
+    steps = list(dict.fromkeys(event.step for event in told if isinstance(event, Progress)))
     assert steps == ["dump", "count", "check", "restore", "compare", "analyze", "swap"]
-    assert told[-1].notice == ""
+    assert not [event for event in told if isinstance(event, Notice)]
 
 
 def test_rows_are_told_of_while_they_are_copied(filled: Target, archive: Path) -> None:
     execute(filled.url, "INSERT INTO todos (user_id, title) SELECT 1, md5(n::text) FROM generate_series(1, 300000) n")
     execute(filled.url, "ANALYZE")
-    told: list[Progress] = []
-    dump.backup(filled, archive, tell=told.append)
-    on_the_way = [progress for progress in told if progress.step == "dump" and progress.done]
+    told: list[Event] = []
+    dump.backup(filled, archive, on_event=told.append)
+    on_the_way = [event for event in told if isinstance(event, Progress) and event.step == "dump" and event.done]
     assert on_the_way
     assert all(0 < progress.done <= 300_020 and progress.unit == "rows" for progress in on_the_way)
     assert on_the_way[0].total == pytest.approx(300_000, rel=0.1)
@@ -423,9 +423,9 @@ def test_owners_that_are_not_here_are_left_out_with_a_word(filled: Target, archi
     archive.unlink()
     assert set(dump.backup(filled, archive).owners) == {*manifest.owners, "passing"}
     execute(filled.url, "REASSIGN OWNED BY passing TO CURRENT_USER", "DROP OWNED BY passing", "DROP ROLE passing")
-    told: list[Progress] = []
-    restore.restore(filled, archive, tell=told.append)
-    assert "passing" in "".join(progress.notice for progress in told)
+    told: list[Event] = []
+    restore.restore(filled, archive, on_event=told.append)
+    assert "passing" in "".join(event.text for event in told if isinstance(event, Notice))
 
 
 def test_two_restores_of_a_database_do_not_meet(filled: Target, archive: Path) -> None:

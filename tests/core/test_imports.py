@@ -13,10 +13,46 @@ import fastzero_core
 CORE = Path(fastzero_core.__file__).parent
 MODULES = sorted(CORE.rglob("*.py"))
 HEAVY = {"sqlalchemy", "psycopg", "alembic", "pydantic", "pydantic_settings", "typer", "docker", "rich", "psutil"}
-STANDARD_LIBRARY_ONLY = ["errors", "models", "validate", "revisions", "driver_errors"]
-OPERATIONS = ["users", "todos", "tables", "models", "validate", "passwords", "database", "driver_errors", "errors"]
+STANDARD_LIBRARY_ONLY = {
+    "errors",
+    "events",
+    "files",
+    "formats",
+    "polling",
+    "postgres.driver_errors",
+    "schema.revisions",
+    "todo_app.models",
+    "todo_app.validate",
+}
+
+# The rooms from the ground up: a module imports from its own room and from those before it.
+ROOMS = (
+    ("errors", "events", "files", "formats", "polling", "settings"),
+    ("postgres",),
+    ("project",),
+    ("todo_app",),
+    ("schema",),
+    ("backup",),
+    ("stack",),
+    ("todo_app.api",),
+    ("care",),
+    ("testing",),
+)
+FLOOR = {name: floor for floor, names in enumerate(ROOMS) for name in names}
 NOT_FOR_OPERATIONS = {"typer", "docker", "fastapi", "pydantic", "pydantic_settings"}
-NOT_FOR_OPERATIONS |= {f"fastzero_core.{name}" for name in ("settings", "stack", "migrate", "fastzero", "api")}
+OPERATIONS = ["users", "todos", "tables", "models", "validate", "passwords", "logins", "tokens", "todo_statements"]
+
+
+def _floor(module: str) -> int | None:
+    """How high the room of a module of the core lies, None for what is in no room."""
+    name = module.removeprefix("fastzero_core.")
+    rooms = [room for room in FLOOR if name == room or name.startswith(f"{room}.")]
+    return FLOOR[max(rooms, key=len)] if rooms else None
+
+
+def _module(path: Path) -> str:
+    parts = path.relative_to(CORE).with_suffix("").parts
+    return ".".join(["fastzero_core", *(parts[:-1] if parts[-1] == "__init__" else parts)])
 
 
 def _imports(path: Path, *, at_import: bool = False) -> Iterator[str]:
@@ -69,24 +105,41 @@ def test_the_core_knows_nothing_of_the_command_line(path: Path) -> None:
     assert not [name for name in _imports(path) if _is_one_of(name, {"fastzero_cli", "typer", "rich"})]
 
 
-@pytest.mark.parametrize("name", STANDARD_LIBRARY_ONLY)
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(CORE)))
+def test_a_module_imports_from_its_room_and_those_below(path: Path) -> None:
+    own = _floor(_module(path))
+    if path == CORE / "__init__.py":
+        return  # the public names
+    assert own is not None, "every module is in a room"
+    imported = [module for module in _imports(path) if module.startswith("fastzero_core.")]
+    assert not [module for module in imported if (_floor(module) or 0) > own]
+
+
+@pytest.mark.parametrize("name", sorted(STANDARD_LIBRARY_ONLY))
 def test_what_every_module_imports_needs_the_standard_library_alone(name: str) -> None:
-    modules = set(_imports(CORE / f"{name}.py", at_import=True)) - {"fastzero_core"}
+    modules = set(_imports(CORE / f"{name.replace('.', '/')}.py", at_import=True)) - {"fastzero_core"}
+    modules -= {
+        "fastzero_core.postgres",
+        "fastzero_core.schema",
+        "fastzero_core.todo_app",
+    }  # packages that hold nothing
     light = {f"fastzero_core.{module}" for module in STANDARD_LIBRARY_ONLY} | set(sys.stdlib_module_names)
     assert not [module for module in modules if not _is_one_of(module, light)]
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_operations_see_no_edge_and_no_settings(name: str) -> None:
-    assert not [module for module in _imports(CORE / f"{name}.py") if _is_one_of(module, NOT_FOR_OPERATIONS)]
+    forbidden = NOT_FOR_OPERATIONS | {f"fastzero_core.{each}" for each in ("settings", "project", "todo_app.fastzero")}
+    assert not [module for module in _imports(CORE / "todo_app" / f"{name}.py") if _is_one_of(module, forbidden)]
 
 
 def test_fastzero_finds_the_settings_only_when_it_must() -> None:
-    at_import = list(_imports(CORE / "fastzero.py", at_import=True))
-    assert not [module for module in at_import if _is_one_of(module, NOT_FOR_OPERATIONS)]
+    at_import = list(_imports(CORE / "todo_app" / "fastzero.py", at_import=True))
+    forbidden = NOT_FOR_OPERATIONS | {"fastzero_core.settings", "fastzero_core.project"}
+    assert not [module for module in at_import if _is_one_of(module, forbidden)]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(CORE)))
-def test_one_module_alone_knows_docker(path: Path) -> None:
-    if path != CORE / "stack" / "docker.py":
+def test_one_room_alone_knows_docker(path: Path) -> None:
+    if (CORE / "stack" / "docker") not in path.parents:
         assert not [module for module in _imports(path) if _is_one_of(module, {"docker"})]

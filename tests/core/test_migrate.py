@@ -4,6 +4,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -12,7 +13,6 @@ from sqlalchemy.engine import make_url
 from fastzero_core import FastZero, FastZeroError, InvalidInputError, errors
 from fastzero_core.polling import wait_until
 from fastzero_core.schema import migrate, revisions
-from fastzero_core.schema.migrate import Applied
 
 Python = Callable[..., "subprocess.Popen[str]"]
 HEAD = "0003"
@@ -62,8 +62,8 @@ def _history(session: psycopg.Connection) -> list[tuple[str, ...]]:
 
 
 def test_up_brings_an_empty_database_to_head_and_tells_each_revision(empty_database_url: str) -> None:
-    told: list[Applied] = []
-    status = migrate.up(empty_database_url, on_applied=told.append)
+    told: list[Any] = []
+    status = migrate.up(empty_database_url, on_event=told.append)
     assert (status.current, status.head, status.pending, status.up_to_date) == (HEAD, HEAD, [], True)
     assert [(step.revision, step.message, step.direction) for step in told] == [
         ("0001", "users", "up"),
@@ -76,8 +76,8 @@ def test_up_brings_an_empty_database_to_head_and_tells_each_revision(empty_datab
 
 
 def test_up_at_head_has_nothing_to_do(database_url: str) -> None:
-    told: list[Applied] = []
-    assert migrate.up(database_url, on_applied=told.append).up_to_date
+    told: list[Any] = []
+    assert migrate.up(database_url, on_event=told.append).up_to_date
     assert told == []
 
 
@@ -87,9 +87,9 @@ def test_up_goes_as_far_as_it_is_told(empty_database_url: str) -> None:
 
 
 def test_down_tells_each_revision_it_takes_back(database_url: str) -> None:
-    told: list[Applied] = []
-    assert migrate.down(database_url, "-2", on_applied=told.append).current == "0001"
-    status = migrate.down(database_url, "base", on_applied=told.append)
+    told: list[Any] = []
+    assert migrate.down(database_url, "-2", on_event=told.append).current == "0001"
+    status = migrate.down(database_url, "base", on_event=told.append)
     assert (status.current, status.pending) == (None, ["0001", "0002", "0003"])
     assert [(step.revision, step.direction) for step in told] == [("0003", "down"), ("0002", "down"), ("0001", "down")]
 
@@ -161,11 +161,11 @@ def test_an_unknown_revision_says_where_to_look(database_url: str) -> None:
 EIGHT_RUNNERS = """
 import os, sys
 import alembic.command  # once for all eight
-from fastzero_core import migrate
+from fastzero_core.schema import migrate
 
 for _ in range(8):
     if os.fork() == 0:
-        migrate.up(sys.argv[1], on_applied=lambda applied: print(applied.revision, flush=True))
+        migrate.up(sys.argv[1], on_event=lambda applied: print(applied.revision, flush=True))
         os._exit(0)
 print(*[os.wait()[1] for _ in range(8)])
 """
@@ -232,7 +232,7 @@ upgrade = _paused
 """
 RUN_COPY = """
 import pathlib, sys
-from fastzero_core import migrate, revisions
+from fastzero_core.schema import migrate, revisions
 
 revisions.folder = lambda: pathlib.Path(sys.argv[2])
 migrate.up(sys.argv[1])

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from fastzero_core import Todo, TodoState
-from fastzero_core.todo_app.models import as_dict
+from fastzero_core.formats import as_dict
 
 TODO = Todo(1, "Write", "", TodoState.DOING, datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC), datetime.max, 7)
 

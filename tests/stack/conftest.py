@@ -24,6 +24,7 @@ import pytest
 from filelock import FileLock
 
 from fastzero_core import FastZero, Stack, load_settings
+from fastzero_core.events import Listener, ignore
 from fastzero_core.polling import wait_until
 from fastzero_core.postgres.account import ServiceUser, service_user
 from fastzero_core.project import Project, make_folder, projects
@@ -33,7 +34,6 @@ from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.plan import Action, Verb
 from fastzero_core.stack.ports import is_free
 from fastzero_core.stack.spec import DEFAULT_PORTS, stack_spec
-from fastzero_core.stack.stack import Listener
 from fastzero_core.testing import session_folder
 
 RunPython = Callable[..., subprocess.Popen[str]]
@@ -276,7 +276,7 @@ def app_image(engine: Any) -> str:
         spec = stack_spec(stack.settings, {"database": 1, "app": 1}, app_image=image.image_name(base), app=True)
         if not engine.images.list(name=spec.service("app").image):
             runtime = DockerRuntime(stack.project)
-            runtime.apply(Action(Verb.BUILD, "app", ""), spec, timeout=600, tell=lambda text: None)
+            runtime.apply(Action(Verb.BUILD, "app", ""), spec, timeout=600, on_event=ignore)
     return spec.service("app").image
 
 

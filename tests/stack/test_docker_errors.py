@@ -23,13 +23,14 @@ from fastzero_core.errors import (
     ImageError,
     PortTakenError,
 )
+from fastzero_core.events import Event
 from fastzero_core.polling import wait_until
 from fastzero_core.project import Project, ProjectRecord
 from fastzero_core.stack import ports
 from fastzero_core.stack.docker import runtime as docker
 from fastzero_core.stack.plan import ServiceState
 from fastzero_core.stack.spec import DEFAULT_PORTS
-from fastzero_core.stack.stack import StackEvent, list_projects
+from fastzero_core.stack.stack import list_projects
 
 from .conftest import Contained, Proxy, RunPython, add_user, any_free_port, users_of
 
@@ -178,7 +179,7 @@ def test_the_current_context_names_the_engine(proxy: Proxy, monkeypatch: pytest.
 @pytest.mark.docker
 @pytest.mark.parametrize("verb", ["create", "migrate"])
 def test_an_engine_that_goes_away_during_up_is_named(verb: str, contained: Contained, proxy: Proxy) -> None:
-    def cut(event: StackEvent) -> None:
+    def cut(event: Event) -> None:
         if event.action and event.action.verb == verb:
             proxy.cut()
 
@@ -193,7 +194,7 @@ def test_an_engine_that_goes_away_during_up_is_named(verb: str, contained: Conta
 def test_what_an_engine_that_went_away_left_is_finished_by_the_next_up(
     contained: Contained, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def cut(event: StackEvent) -> None:
+    def cut(event: Event) -> None:
         if event.action and event.action.verb == "migrate":
             proxy.cut()
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from fastzero_core.errors import UnhealthyError
+from fastzero_core.events import Event
 from fastzero_core.schema.revisions import head_revision
 from fastzero_core.stack.docker import image
 from fastzero_core.stack.plan import ServiceState
-from fastzero_core.stack.stack import StackEvent
 
 from .conftest import Contained, RunPython, add_user, new_project, users_of
 
@@ -29,7 +29,8 @@ def counted(call):
         return call(*args, **kwargs)
     return count
 APIClient._post, APIClient._delete = counted(APIClient._post), counted(APIClient._delete)
-from fastzero_core import Stack, migrate
+from fastzero_core import Stack
+from fastzero_core.schema import migrate
 migrate.up = counted(migrate.up)
 Stack().up()
 """
@@ -247,7 +248,7 @@ def test_what_cannot_even_be_created_leaves_the_old_container_as_it_was(lasting:
     stack = lasting.stack().up()
     before = lasting.container("database").attrs["State"]["StartedAt"]
     in_the_way = engine.containers.create("postgres:18", name=lasting.name("database-new"))
-    did: list[StackEvent] = []
+    did: list[Event] = []
 
     with pytest.raises(Exception, match="not this project's"):
         lasting.stack(postgres_settings={"work_mem": "77MB"}, on_event=did.append).up()

@@ -97,7 +97,7 @@ def pull(contained: Contained, image: str) -> list[str]:
     stack = contained.stack(postgres_image=image)
     said: list[str] = []
     spec = stack_spec(stack.settings, {"database": 1}, app_image="none")
-    DockerRuntime(stack.project).apply(Action(Verb.PULL, "database", ""), spec, timeout=60, tell=said.append)
+    DockerRuntime(stack.project).apply(Action(Verb.PULL, "database", ""), spec, timeout=60, on_event=said.append)
     return said
 
 

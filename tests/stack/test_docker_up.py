@@ -7,12 +7,12 @@ import pytest
 
 from fastzero_core import Stack
 from fastzero_core.errors import ConflictError
+from fastzero_core.events import Event
 from fastzero_core.polling import wait_until
 from fastzero_core.schema.revisions import head_revision
 from fastzero_core.stack.docker import image
 from fastzero_core.stack.plan import Action, ServiceState, Verb
 from fastzero_core.stack.probe import not_ready
-from fastzero_core.stack.stack import StackEvent
 
 from .conftest import Contained, add_user, new_project, users_of
 
@@ -79,7 +79,7 @@ def test_everything_that_was_made_bears_the_projects_labels(served: Contained, e
 
 def test_up_of_what_runs_does_nothing(served: Contained) -> None:
     before = {each.name: each.attrs["State"]["StartedAt"] for each in served.all_containers()}
-    did: list[StackEvent] = []
+    did: list[Event] = []
 
     assert served.stack(app=True).plan() == []
     served.stack(app=True, on_event=did.append).up()
@@ -98,7 +98,7 @@ def test_a_dry_run_touches_nothing(contained: Contained) -> None:
 def test_a_dry_run_says_exactly_what_up_does(contained: Contained) -> None:
     did: list[Action] = []
 
-    def note(event: StackEvent) -> None:
+    def note(event: Event) -> None:
         if event.action and event.seconds is None:
             did.append(event.action)
 

@@ -31,7 +31,7 @@ KILLED_AT = """
 import os, signal, sys
 import pathlib
 from fastzero_core import Stack
-from fastzero_core.stack import embedded, process
+from fastzero_core.stack.embedded import process, runtime as embedded
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 {patch}
@@ -103,7 +103,7 @@ def test_an_interrupted_first_up_is_repaired_by_the_next(
         pytest.param(RENAMED, id="once the cluster has its name"),
         pytest.param("process.write_atomically = die", id="before the server is recorded"),
         pytest.param("embedded.wait_until = die", id="while the server starts"),
-        pytest.param("from fastzero_core import migrate; migrate.up = die", id="before the schema"),
+        pytest.param("from fastzero_core.schema import migrate; migrate.up = die", id="before the schema"),
     ],
 )
 def test_a_first_up_that_is_killed_between_two_steps_is_repaired_by_the_next(

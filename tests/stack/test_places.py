@@ -35,7 +35,7 @@ def die_at(step):
         at = None
         os.kill(os.getpid(), signal.SIGKILL)
 stack = Stack(on_event=lambda event: die_at(event.action.verb.value if event.action else ""))
-getattr(stack, sys.argv[1])({"18": 18}.get(sys.argv[2], sys.argv[2]), tell=lambda progress: die_at(progress.step))
+getattr(stack, sys.argv[1])({"18": 18}.get(sys.argv[2], sys.argv[2]), on_event=lambda progress: die_at(progress.step))
 """
 
 
@@ -295,7 +295,7 @@ def test_a_move_whose_hold_on_writes_was_lost_moves_nothing(contained: Contained
                 )
 
     with pytest.raises(UnavailableError):
-        local.move("docker", tell=end_every_session)
+        local.move("docker", on_event=end_every_session)
 
     assert local.project.record is not None
     assert (local.project.record.runtime, users_of(local)) == ("embedded", ["ana"])
@@ -491,7 +491,7 @@ def kill(run_python: RunPython, environment: dict[str, Any], *arguments: str) ->
 
 def test_a_stack_is_backed_up_verified_and_restored(old: Stack) -> None:
     steps: list[str] = []
-    backup = old.backup(name="early", tell=lambda progress: steps.append(progress.step))
+    backup = old.backup(name="early", on_event=lambda progress: steps.append(progress.step))
     add_user(old, "bob")
 
     assert old.verify(backup.file).rows == old.verify("early").rows == backup.rows

@@ -86,7 +86,7 @@ def test_another_process_finds_and_stops_what_this_one_started(
     started = processes.start("web", SERVE)
 
     code = (
-        "import sys; from pathlib import Path; from fastzero_core.stack.process import Processes\n"
+        "import sys; from pathlib import Path; from fastzero_core.stack.embedded.process import Processes\n"
         "processes = Processes(Path(sys.argv[1])); print(processes.find('web').pid, processes.stop('web'))"
     )
     said, _ = run_python(code, str(place)).communicate()
@@ -98,7 +98,7 @@ def test_another_process_finds_and_stops_what_this_one_started(
 
 def test_it_outlives_its_starter(processes: Processes, place: Path, run_python: RunPython) -> None:
     code = (
-        "import sys; from pathlib import Path; from fastzero_core.stack.process import Processes\n"
+        "import sys; from pathlib import Path; from fastzero_core.stack.embedded.process import Processes\n"
         "print(Processes(Path(sys.argv[1])).start('web', ['sleep', '1000']).pid)"
     )
     starter = run_python(code, str(place), start_new_session=True)

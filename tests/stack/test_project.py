@@ -12,6 +12,7 @@ import pytest
 
 from fastzero_core import NotAllowedError, UnavailableError, load_settings
 from fastzero_core.errors import LockedError, ProjectNotFoundError
+from fastzero_core.events import Event, Notice
 from fastzero_core.project import Project, ProjectRecord, database_url, make_folder, projects, write_atomically
 
 from .conftest import RunPython
@@ -19,7 +20,8 @@ from .conftest import RunPython
 HOLD_THE_LOCK = """
 import sys
 from pathlib import Path
-from fastzero_core.stack.project import Project
+from fastzero_core.events import Event, Notice
+from fastzero_core.project import Project
 
 with Project("demo", Path(sys.argv[1])).lock(10):
     print("held", flush=True)
@@ -169,7 +171,7 @@ def test_a_reader_sees_the_old_content_or_the_new_even_if_the_writer_is_killed(
     path = folder / "file"
     write_atomically(path, "0" * 100_000)
     code = (
-        "import sys, itertools; from pathlib import Path; from fastzero_core.stack.project import write_atomically\n"
+        "import sys, itertools; from pathlib import Path; from fastzero_core.project import write_atomically\n"
         "for n in itertools.cycle('123'): write_atomically(Path(sys.argv[1]), n * 100_000); print(n, flush=True)"
     )
     for _ in range(5):
@@ -229,11 +231,11 @@ def test_a_second_command_says_that_it_waits_and_proceeds_once_the_first_has_end
     project: Project, run_python: RunPython
 ) -> None:
     holder = hold(run_python, project)
-    told: list[str] = []
+    told: list[Event] = []
     waits = threading.Event()
 
-    def on_wait(text: str) -> None:
-        told.append(text)
+    def on_event(event: Event) -> None:
+        told.append(event)
         waits.set()
 
     def release() -> None:
@@ -243,14 +245,14 @@ def test_a_second_command_says_that_it_waits_and_proceeds_once_the_first_has_end
 
     releaser = threading.Thread(target=release)
     releaser.start()
-    with project.lock(10, on_wait):
+    with project.lock(10, on_event):
         releaser.join()
 
-    assert told == ["another fastzero command is at work on project demo; waiting for it to end"]
+    assert told == [Notice("another fastzero command is at work on project demo; waiting for it to end")]
 
 
 def test_a_lock_that_is_free_is_not_worth_a_word(project: Project) -> None:
-    told: list[str] = []
+    told: list[Event] = []
 
     with project.lock(1, told.append):
         pass

@@ -15,6 +15,7 @@ import pytest
 
 from fastzero_core import FastZero, InvalidInputError, Stack, UnhealthyError, load_settings
 from fastzero_core.errors import DatabaseLoginError, PortTakenError, ProjectNotFoundError
+from fastzero_core.events import Event
 from fastzero_core.project import Project, ProjectRecord
 from fastzero_core.schema.revisions import head_revision
 from fastzero_core.stack import ports
@@ -22,7 +23,7 @@ from fastzero_core.stack.embedded import runtime as embedded
 from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.plan import Action, ServiceState, Verb
 from fastzero_core.stack.spec import DEFAULT_PORTS
-from fastzero_core.stack.stack import StackEvent, list_projects
+from fastzero_core.stack.stack import list_projects
 
 from .conftest import RunPython, Template, WorkingOn, any_free_port, new_home
 
@@ -58,7 +59,7 @@ class FirstUp:
     stack: Stack
     port: int
     planned: list[Action]
-    told: list[StackEvent]
+    told: list[Event]
     processes: set[str]
 
 
@@ -67,7 +68,7 @@ def first_up() -> Iterator[FirstUp]:
     with new_home() as home, pytest.MonkeyPatch.context() as patch:
         port = any_free_port()
         patch.setitem(DEFAULT_PORTS, "database", port)
-        told: list[StackEvent] = []
+        told: list[Event] = []
         stack = Stack(
             load_settings(project="demo", home=home / "not-there-yet", runtime="embedded", app=False),
             on_event=told.append,
@@ -212,7 +213,7 @@ def test_the_environment_is_what_programs_need_to_connect(running: Stack) -> Non
 
 def test_up_again_has_nothing_to_do(running: Stack) -> None:
     pid = running.status()[0].pid
-    told: list[StackEvent] = []
+    told: list[Event] = []
 
     again = Stack("demo", on_event=told.append)
     assert again.plan() == []
@@ -255,7 +256,7 @@ def test_a_changed_setting_recreates_the_server_with_its_data(running: Stack, mo
 
 
 def test_another_port_recreates_the_server_there_and_is_kept(running: Stack, free_port: int) -> None:
-    told: list[StackEvent] = []
+    told: list[Event] = []
 
     Stack("demo", on_event=told.append).up(port=free_port + 1)
 
@@ -463,7 +464,7 @@ def test_a_process_that_ends_leaves_no_warning_behind(stack: Stack, run_python: 
 
 
 def test_the_next_free_port_is_chosen_said_and_kept_when_the_default_is_taken(home: Path, default_port: int) -> None:
-    told: list[StackEvent] = []
+    told: list[Event] = []
 
     with socket.create_server(("127.0.0.1", default_port)):
         stack = Stack("demo", on_event=told.append).up()
@@ -497,7 +498,7 @@ def test_a_port_that_was_asked_for_is_not_said_to_be_taken(
     stack: Stack, free_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FASTZERO_DATABASE_PORT", str(free_port + 1))
-    told: list[StackEvent] = []
+    told: list[Event] = []
 
     Stack("demo", on_event=told.append).up()
 

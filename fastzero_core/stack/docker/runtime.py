@@ -40,6 +40,7 @@ from ...errors import (
     ImageError,
     UnhealthyError,
 )
+from ...events import Listener, Notice
 from ...project import ROLE, Place, Project, write_atomically
 from .. import ports
 from ..embedded.process import STREAMS, LogLine
@@ -179,13 +180,13 @@ class DockerRuntime:
 
     # -- apply -------------------------------------------------------------------------------------------------
 
-    def apply(self, action: Action, spec: StackSpec, *, timeout: float, tell: Callable[[str], None]) -> None:
+    def apply(self, action: Action, spec: StackSpec, *, timeout: float, on_event: Listener) -> None:
         with _engine_errors():
             match action.verb:
                 case Verb.PULL:
-                    self._pull(spec.service(action.service).image, tell)
+                    self._pull(spec.service(action.service).image, on_event)
                 case Verb.BUILD:
-                    self._build(spec.service(action.service), tell)
+                    self._build(spec.service(action.service), on_event)
                 case Verb.SWEEP:
                     self._sweep(action.service)
                 case Verb.CREATE | Verb.START:
@@ -486,22 +487,22 @@ class DockerRuntime:
 
     # -- images ------------------------------------------------------------------------------------------------
 
-    def _pull(self, name: str, tell: Callable[[str], None]) -> None:
+    def _pull(self, name: str, on_event: Listener) -> None:
         """Pull an image; one that cannot be pulled but is there is used with a note."""
         try:
             for event in self._client.api.pull(name, stream=True, decode=True):
                 if "error" in event:
                     raise ImageError(f"{name} cannot be pulled: {event['error']}")
                 if event.get("status", "").startswith(("Pull complete", "Downloaded", "Status")):
-                    tell(f"{name}: {event['status']}")
+                    on_event(Notice(f"{name}: {event['status']}"))
         except (*UNREACHABLE, ImageError) as error:
             reason = getattr(error, "explanation", None) or str(error)
             if self._image_id(name):
-                tell(f"{name} cannot be pulled ({reason}); the one that is here is used")
+                on_event(Notice(f"{name} cannot be pulled ({reason}); the one that is here is used"))
                 return
             raise ImageError(f"{name} cannot be pulled: {reason}") from error
 
-    def _build(self, service: ServiceSpec, tell: Callable[[str], None]) -> None:
+    def _build(self, service: ServiceSpec, on_event: Listener) -> None:
         events = self._client.api.build(
             fileobj=image.context_archive(),
             custom_context=True,
@@ -519,7 +520,7 @@ class DockerRuntime:
             if line:
                 said.append(line)
                 if line.startswith("Step "):
-                    tell(line)
+                    on_event(Notice(line))
         if not self._image_id(service.image):
             raise ImageError(f"{service.image} was not built to the end", evidence="\n".join(said[-20:]))
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -18,6 +18,7 @@ import psutil
 
 from ... import __version__
 from ...errors import InvalidInputError, ProjectNotFoundError, UnhealthyError
+from ...events import Listener
 from ...polling import wait_until
 from ...postgres.account import ServiceUser, service_user
 from ...postgres.binaries import Binaries, find_binaries, reachable_by
@@ -54,7 +55,7 @@ class EmbeddedRuntime:
     def observe(self, spec: StackSpec) -> Observed:
         return Observed({service.name: self._observe(service) for service in spec.services})
 
-    def apply(self, action: Action, spec: StackSpec, *, timeout: float, tell: Callable[[str], None]) -> None:
+    def apply(self, action: Action, spec: StackSpec, *, timeout: float, on_event: Listener) -> None:
         service = spec.service(action.service)
         match action.verb:
             case Verb.CREATE if service.name == DATABASE_SERVICE:

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ...errors import FastZeroError
 from ...postgres import database
+from ...schema import revisions
 from ...schema.revisions import head_revision
 from . import metrics
 from .problems import RETRY_AFTER
@@ -67,7 +68,7 @@ async def read_metrics() -> Response:
 
 async def _revision(engine: AsyncEngine) -> str | None:
     async with database.connect_async(engine) as connection:
-        return await connection.run_sync(database.schema_revision)
+        return await connection.run_sync(revisions.current_revision)
 
 
 def _unavailable(response: Response, reason: str, revision: str | None = None) -> Health:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
@@ -18,6 +18,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from ...errors import FastZeroError, InvalidInputError, UnavailableError
+from ...events import Listener, ignore
 from ...postgres import database
 from ...project import database_url, secret_key
 from ...settings import Settings, load_settings
@@ -29,7 +30,6 @@ from . import logs
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from ...schema.migrate import Applied
 
 DRAIN = 3  # seconds for requests in flight when asked to end; with what else there is to end, no more than 5
 KEEP_ALIVE = 75  # seconds that a connection may be idle
@@ -45,7 +45,7 @@ def serve(
     port: int,
     workers: int = 1,
     migrate: bool = False,
-    on_applied: "Callable[[Applied], None] | None" = None,
+    on_event: Listener = ignore,
 ) -> None:
     """Serve until SIGTERM or SIGINT, and finish the requests in flight; with `migrate` bring the schema to head first.
 
@@ -62,7 +62,7 @@ def serve(
     if migrate:
         from ...schema import migrate as migrations
 
-        migrations.up(url, timeout=settings.timeout, on_applied=on_applied)
+        migrations.up(url, timeout=settings.timeout, on_event=on_event)
     _hand_on(settings)
     config = uvicorn.Config(
         APP,
