@@ -57,6 +57,15 @@ def make_private_folder(path: Path) -> None:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
+def make_folder(path: Path, mode: int) -> None:
+    """Create the folder with its parents. Those in between may be entered: PostgreSQL may run as another user."""
+    with writing(path):
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        for folder in reversed(missing):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(mode if folder == path else 0o711)
+
+
 def sync_folder(path: Path) -> None:
     """Bring what was renamed in a folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
