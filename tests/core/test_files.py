@@ -51,8 +51,7 @@ def test_a_new_file_has_its_name_when_it_is_whole(folder: Path) -> None:
 
 
 def test_a_new_file_never_replaces_one_that_came_meanwhile(folder: Path) -> None:
-    with pytest.raises(errors.ConflictError), new_file(folder / "one") as file:
-        file.write(b"ours")
+    with pytest.raises(errors.ConflictError), new_file(folder / "one"):
         (folder / "one").write_text("theirs")
     assert (folder / "one").read_text() == "theirs"
     assert list(folder.iterdir()) == [folder / "one"]
