@@ -32,7 +32,8 @@ def archive(target: Target) -> Path:
 
 
 def test_of_two_backups_under_one_name_at_once_one_is_refused(target: Target) -> None:
-    begin, results = threading.Barrier(3), []
+    begin = threading.Barrier(3)
+    results: list[object] = []
 
     def take() -> None:
         begin.wait()
@@ -80,7 +81,8 @@ def test_a_name_that_is_taken_at_that_second_is_counted_on(target: Target, monke
 def test_a_prune_in_the_last_moment_of_a_backup_leaves_its_manifest(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, fsync, pruned = target.folder / "one.dump", os.fsync, []
+    path, fsync = target.folder / "one.dump", os.fsync
+    pruned: list[list[shelf.Backup]] = []
 
     def prune_first(descriptor: int) -> None:
         if manifest_path(path).exists() and not pruned:
