@@ -34,16 +34,21 @@ def execute(plan: Iterable[Action], perform: Perform, on_event: Listener, *, kee
 
 
 def undo(begun: Iterable[Action], perform: Perform, on_event: Listener) -> None:
-    """Run the inverse of each action, latest first. What cannot be undone is told, and the rest is undone."""
-    undone = []
+    """Run the inverse of each action, latest first. What cannot be undone is told, and the rest is undone.
+
+    Where something stays, the record stays too, since by it the next command knows what it is.
+    """
+    undone: list[str] = []
+    stays = False
     for action in reversed(list(begun)):
         opposite = inverse(action)
-        if opposite is None:
+        if opposite is None or (stays and action.kind is Kind.RECORD):
             continue
         try:
             perform(opposite)
             undone.append(str(action))
         except FastZeroError as error:
+            stays = True
             on_event(Notice(f"could not undo {action}: {error.message}"))
     if undone:
         on_event(Notice(f"undone: {', '.join(undone)}"))

@@ -227,7 +227,7 @@ class Stack:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._started:
+        if self._started and self.exists:
             with self.session() as session:
                 commands.stop(session, self._started)
 

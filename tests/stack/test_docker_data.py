@@ -23,7 +23,7 @@ from fastzero_core.files import write_atomically
 from fastzero_core.polling import wait_until
 from fastzero_core.stack.observed import ServiceState
 
-from .conftest import Contained, RunPython, add_user, new_project, users_of
+from .conftest import Contained, RunPython, add_user, any_free_port, new_project, users_of
 
 pytestmark = pytest.mark.docker
 
@@ -212,7 +212,8 @@ def test_data_of_a_project_whose_folder_was_lost_is_reached_again(lost_folder: C
 def second_home(contained: Contained, tmp_path: Path) -> Contained:
     """Another home that knows nothing of a project of the same name, which runs and has a row."""
     add_user(contained.stack().up())
-    return replace(contained, home=tmp_path / "second")
+    ports = {"database_port": any_free_port(), "app_port": any_free_port()}
+    return replace(contained, home=tmp_path / "second", ports=ports)
 
 
 def test_a_second_home_with_the_same_name_touches_nothing_of_the_first(

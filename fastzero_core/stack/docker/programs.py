@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...files import read_chunks
 from ...postgres.programs import Write, raise_if_failed, variables
+from ...postgres.url import conninfo
 from ...project import ROLE, Project
 from .runtime import DockerRuntime
 
@@ -33,7 +34,7 @@ class ContainerPrograms:
         archive: Path | None = None,
     ) -> None:
         settings = [f"{name}={value}" for name, value in variables(program).items()]
-        command = ["env", *settings, program, f"--username={ROLE}", f"--dbname={database}", *arguments]
+        command = ["env", *settings, program, f"--username={ROLE}", f"--dbname={conninfo(database)}", *arguments]
         if archive is None:
             self._run(program, command, write)
             return
