@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         UnhealthyError,
     )
     from .settings import Settings, load_settings
-    from .stack.stack import Stack
+    from .stack.places import MovableStack as Stack
     from .todo_app.fastzero import AsyncFastZero, FastZero
     from .todo_app.models import Identity, NewTodo, Todo, TodoSort, TodoState, User
 
@@ -35,7 +35,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AsyncFastZero": "todo_app.fastzero",
     "FastZero": "todo_app.fastzero",
-    "Stack": "stack.stack",
+    "Stack": "stack.places",
     "Settings": "settings",
     "load_settings": "settings",
     **dict.fromkeys(("Identity", "NewTodo", "Todo", "TodoSort", "TodoState", "User"), "todo_app.models"),
