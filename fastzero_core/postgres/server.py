@@ -1,6 +1,7 @@
 """A running PostgreSQL server: how it is started, what its lock files say, what it leaves where it was killed."""
 
 import ctypes
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,10 +60,12 @@ def processes_on(data: Path) -> "list[psutil.Process]":
     """Return every PostgreSQL process that works on a data directory: a server, and what a killed one left."""
     import psutil
 
+    # As bytes: a path that is not ASCII is another text in the C locale.
+    folder = os.fsencode(data.resolve())
     return [
         process
         for process in psutil.process_iter(["name", "cwd"])
-        if process.info["name"] in PROGRAMS and process.info["cwd"] == str(data.resolve())
+        if process.info["name"] in PROGRAMS and os.fsencode(process.info["cwd"] or "") == folder
     ]
 
 

@@ -53,6 +53,17 @@ def test_the_server_of_a_data_directory_is_found_whoever_started_it(data: Path, 
     assert server.postmaster(data) is None
 
 
+def test_the_processes_on_a_folder_are_found_whatever_encoding_its_name_was_written_in(
+    cluster: Path, folder: Path, serve: Serve
+) -> None:
+    subprocess.run(["cp", "-a", str(cluster), str(folder / "é")], check=True)
+    served = serve(folder / "é")
+
+    in_the_c_locale = Path(str(served.data).encode().decode("ascii", "surrogateescape"))
+
+    assert server.postmaster(in_the_c_locale) == served.process.pid
+
+
 @pytest.mark.parametrize("line", [f"{os.getpid()}\n/data\n", ""])
 def test_a_lock_file_with_the_pid_of_somebody_else_does_not_keep_a_server_from_starting(
     data: Path, serve: Serve, line: str

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from fastzero_core import Stack
 from fastzero_core.errors import (
     ConflictError,
     DatabaseLoginError,
+    DataGoneError,
+    ForeignStackError,
     InvalidInputError,
     UnhealthyError,
     VersionMismatchError,
@@ -188,7 +191,7 @@ def test_data_that_was_ready_once_is_never_wiped_however_broken(contained: Conta
 def test_data_of_a_project_whose_folder_was_lost_is_never_wiped(lost_folder: Contained) -> None:
     made = lost_folder.volume.attrs["CreatedAt"]
 
-    with pytest.raises(DatabaseLoginError):
+    with pytest.raises(ForeignStackError):
         lost_folder.stack().up()
 
     assert lost_folder.volume.attrs["CreatedAt"] == made
@@ -196,12 +199,66 @@ def test_data_of_a_project_whose_folder_was_lost_is_never_wiped(lost_folder: Con
 
 def test_data_of_a_project_whose_folder_was_lost_is_reached_again(lost_folder: Contained) -> None:
     stack = lost_folder.stack()
-    with pytest.raises(DatabaseLoginError):
+    with pytest.raises(ForeignStackError, match="belongs to another FASTZERO_HOME"):
         stack.up()
 
-    stack.repair_password()
+    stack.up(adopt=True)
 
-    assert users_of(stack.up()) == ["ana"]
+    assert users_of(stack) == ["ana"]
+    assert stack.plan() == []
+
+
+@pytest.fixture
+def second_home(contained: Contained, tmp_path: Path) -> Contained:
+    """Another home that knows nothing of a project of the same name, which runs and has a row."""
+    add_user(contained.stack().up())
+    return replace(contained, home=tmp_path / "second")
+
+
+def test_a_second_home_with_the_same_name_touches_nothing_of_the_first(
+    contained: Contained, second_home: Contained
+) -> None:
+    started = contained.container("database").attrs["State"]["StartedAt"]
+
+    with pytest.raises(ForeignStackError) as refused:
+        second_home.stack().up()
+    assert "fastzero up --adopt" in refused.value.hint
+    assert second_home.stack().down(volumes=True) == []
+
+    assert contained.container("database").attrs["State"]["StartedAt"] == started
+    assert users_of(contained.stack()) == ["ana"]
+    assert contained.stack().plan() == []
+
+
+@pytest.mark.parametrize("command", ["down", "restart", "repair_password"])
+def test_a_second_home_with_a_record_of_its_own_touches_nothing_either(
+    command: str, contained: Contained, second_home: Contained
+) -> None:
+    record = contained.stack().project.record
+    assert record is not None
+    stack = second_home.stack()
+    stack.project.save(replace(record, owner="another"))
+    for name in ("database_password", "secret_key"):
+        stack.project.ensure_secret(name)
+
+    with pytest.raises(ForeignStackError):
+        getattr(stack, command)()
+
+    assert users_of(contained.stack()) == ["ana"]
+
+
+def test_data_that_vanished_is_never_replaced_by_an_empty_database_unasked(contained: Contained) -> None:
+    stack = contained.stack().up()
+    stack.down()
+    contained.volume.remove()
+
+    with pytest.raises(DataGoneError, match="is gone") as gone:
+        stack.up()
+    assert "fastzero db backup list" in gone.value.hint
+    assert [finding.code for finding in stack.examine() if finding.result == "failed"] == ["data"]
+    assert not contained.has_volume()
+
+    assert users_of(stack.up(start_over=True)) == []
 
 
 # -- another password ------------------------------------------------------------------------------------------

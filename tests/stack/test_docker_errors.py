@@ -177,7 +177,7 @@ def test_the_current_context_names_the_engine(proxy: Proxy, monkeypatch: pytest.
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("verb", ["create", "migrate"])
+@pytest.mark.parametrize("verb", ["create", "start"])
 def test_an_engine_that_goes_away_during_up_is_named(verb: str, contained: Contained, proxy: Proxy) -> None:
     def cut(event: Event) -> None:
         if isinstance(event, ActionStarted) and event.action.verb == verb:
@@ -195,7 +195,7 @@ def test_what_an_engine_that_went_away_left_is_finished_by_the_next_up(
     contained: Contained, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def cut(event: Event) -> None:
-        if isinstance(event, ActionStarted) and event.action.verb == "migrate":
+        if isinstance(event, ActionStarted) and event.action.verb == "start":
             proxy.cut()
 
     with pytest.raises(DockerUnavailableError):

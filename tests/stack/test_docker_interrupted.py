@@ -1,6 +1,7 @@
 """`up` that is killed, interrupted or run twice, and `up` that fails: nothing is lost, and the next one is well."""
 
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -43,6 +44,11 @@ def tell(event):
     print(action or "notice", getattr(event, "text", ""), flush=True)
 Stack(on_event=tell).up(timeout=30)
 """
+
+
+TELLING_SLOWLY = TELLING.replace("import sys", "import sys; go_on = iter([sys.stdin.readline])").replace(
+    "flush=True)", "flush=True)\n    next(go_on, str)()"
+)
 
 
 @pytest.fixture(scope="module")
@@ -134,13 +140,15 @@ def test_an_interrupted_recreation_brings_the_old_container_back(lasting: Contai
 def test_of_two_ups_at_once_the_second_waits_and_finds_nothing_to_do(
     contained: Contained, run_python: RunPython
 ) -> None:
-    first = run_python(TELLING, env=contained.environment())
+    first = run_python(TELLING_SLOWLY, env=contained.environment(), stdin=subprocess.PIPE)
     assert first.stdout is not None
     assert first.stdout.readline()
     second = run_python(TELLING, env=contained.environment())
+    assert second.stdout is not None
+    said = second.stdout.readline()
 
-    said, _ = second.communicate()
-    first.communicate()
+    first.communicate("go on\n")
+    said += second.communicate()[0]
 
     assert (first.returncode, second.returncode) == (0, 0)
     assert [line.split()[0] for line in said.splitlines()] == ["notice"]

@@ -453,6 +453,12 @@ def test_when_a_process_started_is_told_by_the_clock_of_now(processes: Processes
     assert abs((moved.started_at - record.started_at).total_seconds()) < 1
 
 
+def test_when_a_process_started_is_told_the_same_each_time(processes: Processes) -> None:
+    record = processes.start("web", SERVE)
+
+    assert {record.started_at for _ in range(100)} == {datetime.fromtimestamp(record.created, UTC)}
+
+
 def test_of_another_boot_the_clock_of_then_tells_when_a_process_started() -> None:
     assert ProcessRecord(1, 86400.0, start="another-boot 5").started_at == datetime(1970, 1, 2, tzinfo=UTC)
 

@@ -17,7 +17,7 @@ from ..spec import ServiceSpec, StackSpec
 from ..steps import container_name, network_name
 from . import images
 from .containers import HASH, OWNER, PROJECT, SERVICE, SETTINGS
-from .engine import GONE
+from .engine import GONE, foreign_error
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,8 @@ def volume_labels(client: docker.DockerClient, name: str) -> Mapping[str, str] |
 
 def observed(client: docker.DockerClient, found: Found, spec: StackSpec, record: ProjectRecord) -> Observed:
     """The stack as it is, but for what only the services themselves can tell."""
+    if found.volume_labels is not None and not found.has_volume and record.initialised:
+        raise foreign_error("volume", found.volume)
     running = found.in_service
     here = {service.image: images.image_id(client, service.image) for service in spec.services}
     data = data_state(found, record)

@@ -47,9 +47,11 @@ class ProcessRecord:
 
     @property
     def started_at(self) -> datetime:
-        """When it started, by the clock as it is set now."""
-        created = created_of(self.start)
-        return datetime.fromtimestamp(self.created if created is None else created, UTC)
+        """When it started, by the clock as it is set now; the same each time unless the clock was set."""
+        now = created_of(self.start)
+        if now is None or abs(now - self.created) < SAME_MOMENT:
+            return datetime.fromtimestamp(self.created, UTC)
+        return datetime.fromtimestamp(now, UTC)
 
 
 NOBODY = ProcessRecord(0, 0)
