@@ -89,8 +89,10 @@ def write_backup(target: Target, file: BinaryIO, *, on_event: Listener = ignore)
     def write(chunk: bytes) -> None:
         nonlocal size
         digest.update(chunk)
-        file.write(chunk)
         size += len(chunk)
+        rest = memoryview(chunk)
+        while rest:  # a stream without a buffer may take a part, and say so by its answer alone
+            rest = rest[file.write(rest) :]
 
     with _snapshot(target.url) as (connection, snapshot), _counting(connection) as counted:
         programs = target.programs(snapshot.major)

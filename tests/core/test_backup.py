@@ -1,5 +1,7 @@
 """Backup and restore: what comes back is what was there, and the database in service is never in danger."""
 
+import hashlib
+import io
 import shutil
 import signal
 import subprocess
@@ -8,19 +10,22 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import psycopg
 import pytest
 
 from fastzero_core import FastZero, errors
-from fastzero_core.backup import dump, restore
+from fastzero_core.backup import dump, restore, shelf
 from fastzero_core.backup.manifest import Content, Manifest, manifest_path
 from fastzero_core.backup.server import at_server
+from fastzero_core.backup.stats import stats
 from fastzero_core.backup.target import Target
 from fastzero_core.events import Event, Notice, Progress
 from fastzero_core.polling import wait_until
 from fastzero_core.postgres.database import url_of
 from fastzero_core.postgres.programs import find_programs
+from fastzero_core.postgres.sql import quote
 from fastzero_core.schema import migrate
 from fastzero_core.schema.revisions import head_revision
 from fastzero_core.todo_app.tables import metadata
@@ -184,6 +189,25 @@ def test_a_backup_goes_into_a_stream(filled: Target, folder: Path) -> None:
     assert (folder / "stream").read_bytes()[:5] == b"PGDMP"
 
 
+class _Slow(io.RawIOBase):
+    """A stream that takes a part of what it is handed, as a full disk or a signal makes one do."""
+
+    taken = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        self.taken += bytes(content[:777])
+        return len(content[:777])
+
+
+def test_a_stream_that_takes_less_than_it_is_handed_gets_all_of_it(filled: Target) -> None:
+    stream = _Slow()
+    manifest = dump.write_backup(filled, cast("BinaryIO", stream))
+    assert hashlib.sha256(stream.taken).hexdigest() == manifest.sha256
+
+
 def test_progress_is_told_step_by_step(filled: Target, archive: Path) -> None:
     told: list[Event] = []
     dump.backup(filled, archive, on_event=told.append)
@@ -194,7 +218,8 @@ def test_progress_is_told_step_by_step(filled: Target, archive: Path) -> None:
 
 
 def test_rows_are_told_of_while_they_are_copied(filled: Target, archive: Path) -> None:
-    execute(filled.url, "INSERT INTO todos (user_id, title) SELECT 1, md5(n::text) FROM generate_series(1, 300000) n")
+    # Without indexes, which take longer than all the rest.
+    execute(filled.url, "CREATE TABLE many AS SELECT sha512(n::text::bytea) AS hash FROM generate_series(1, 300000) n")
     execute(filled.url, "ANALYZE")
     told: list[Event] = []
     dump.backup(filled, archive, on_event=told.append)
@@ -226,6 +251,63 @@ def test_a_backup_that_is_not_what_its_manifest_says_is_told(
         with pytest.raises(errors.BackupMismatchError, match=r"users has 1 rows, not 2"):
             operation(filled, archive)
     assert (fingerprint(filled.url), databases()) == (before, there)
+
+
+# -- the plan --------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_tells_all_that_is_asked_about_and_touches_nothing(
+    filled: Target, archive: Path, databases: Databases
+) -> None:
+    manifest = dump.backup(filled, archive)
+    before, there = fingerprint(filled.url), databases()
+    plan = restore.plan_restore(filled, archive)
+    assert (plan.archive, plan.database, plan.origin) == (archive, filled.database, filled.database)
+    assert (plan.taken_at, plan.rows, plan.size) == (manifest.taken_at, len(TITLES) + 2, archive.stat().st_size)
+    assert (plan.revision, plan.upgrade, plan.server_version) == (HEAD, False, manifest.server_version)
+    assert (fingerprint(filled.url), databases()) == (before, there)
+
+
+def test_a_file_is_read_once_for_its_plan_and_not_again_for_its_restore(filled: Target, archive: Path) -> None:
+    dump.backup(filled, archive)
+    told: list[Event] = []
+    plan = restore.plan_restore(filled, archive, on_event=told.append)
+    assert {event.step for event in told if isinstance(event, Progress)} == {"check"}
+    told.clear()
+    restore.restore(filled, plan, on_event=told.append)
+    assert "check" not in {event.step for event in told if isinstance(event, Progress)}
+
+
+def test_a_file_that_was_replaced_since_it_was_planned_is_refused(
+    filled: Target, archive: Path, databases: Databases
+) -> None:
+    dump.backup(filled, archive)
+    plan = restore.plan_restore(filled, archive)
+    shutil.copy(archive, filled.folder / "other")
+    (filled.folder / "other").replace(archive)
+    before, there = fingerprint(filled.url), databases()
+    with pytest.raises(errors.DamagedBackupError, match="has changed since it was checked"):
+        restore.restore(filled, plan)
+    assert (fingerprint(filled.url), databases()) == (before, there)
+
+
+def test_a_plan_is_an_agreement_to_migrate_what_is_older(filled: Target, archive: Path) -> None:
+    migrate.down(filled.url, "0001")
+    dump.backup(filled, archive)
+    plan = restore.plan_restore(filled, archive)
+    assert plan.upgrade
+    assert restore.restore(filled, plan).revision == HEAD
+
+
+def test_a_plan_for_an_empty_database_fills_it_and_nothing_else(filled: Target, archive: Path) -> None:
+    before = fingerprint(filled.url)
+    dump.backup(filled, archive)
+    with pytest.raises(errors.DatabaseNotEmptyError):
+        restore.plan_restore(filled, archive, into_empty=True)
+    execute(filled.url, f"DROP TABLE {', '.join(metadata.tables)}, alembic_version", "DROP EXTENSION pg_trgm")
+    plan = restore.plan_restore(filled, archive, into_empty=True)
+    assert restore.restore(filled, plan).kept is None
+    assert fingerprint(filled.url) == before
 
 
 # -- the swap --------------------------------------------------------------------------------------------------
@@ -502,6 +584,26 @@ def test_a_database_that_is_gone_is_made_anew(filled: Target, archive: Path) -> 
 def execute_in_maintenance(target: Target, statement: str) -> None:
     with psycopg.connect(url_of(target.url, "postgres"), autocommit=True) as session:
         session.execute(statement.encode())
+
+
+@pytest.mark.parametrize("name", ["a b", 'it\'s "odd"', "back\\slash", "100%20 x=1&y", "é/ü?#", "a:b@c"])
+def test_a_database_of_any_name_is_backed_up_verified_restored_and_emptied(
+    name: str, fastzero_server_url: str, folder: Path
+) -> None:
+    theirs = Target.of_url(url_of(fastzero_server_url, name), folder)
+    execute_in_maintenance(theirs, f"CREATE DATABASE {quote(name)}")
+    try:
+        execute(theirs.url, "CREATE TABLE theirs (x int)", "INSERT INTO theirs VALUES (7)")
+        taken = dump.take(theirs)
+        assert (taken.database, restore.verify(theirs, Path(taken.file)).rows) == (name, 1)
+        assert shelf.surplus(folder, 0, theirs.database) == [taken]
+        restore.restore(theirs, Path(taken.file))
+        restore.undo(theirs)
+        assert stats(theirs.url).database == name
+        assert restore.reset(theirs).database == name
+        restore.drop_kept(theirs)
+    finally:
+        execute_in_maintenance(theirs, f"DROP DATABASE {quote(name)} WITH (FORCE)")
 
 
 # -- crashes ---------------------------------------------------------------------------------------------------

@@ -89,6 +89,11 @@ def _rows(url: str, query: str) -> list[tuple[object, ...]]:
         return session.execute(query.encode()).fetchall()
 
 
+def _reset(*urls: str) -> None:
+    for url in urls:
+        _execute(url, "ALTER SYSTEM RESET ALL")
+
+
 def _notices(told: list[Event]) -> list[str]:
     return [event.text for event in told if isinstance(event, Notice)]
 
@@ -129,6 +134,7 @@ def test_roles_and_memberships_are_the_same_on_a_newer_server(old: str, new: str
 @pytest.mark.docker
 @pytest.mark.slow
 def test_alter_system_settings_are_carried_and_what_cannot_be_is_told(old: str, new: str) -> None:
+    _reset(old, new)
     _execute(
         old,
         "ALTER SYSTEM SET work_mem = '7MB'",
@@ -155,7 +161,8 @@ def test_alter_system_settings_are_carried_and_what_cannot_be_is_told(old: str, 
 @pytest.mark.docker
 @pytest.mark.slow
 def test_a_setting_that_the_new_server_does_not_know_is_told(old: str, new: str) -> None:
-    _execute(new, "ALTER SYSTEM RESET ALL", "ALTER SYSTEM SET io_max_concurrency = 7")  # which came with 18
+    _reset(old, new)
+    _execute(new, "ALTER SYSTEM SET io_max_concurrency = 7")  # which came with 18
     told: list[Event] = []
     carry.carry_system_settings(new, old, told.append)
     (notice,) = _notices(told)
