@@ -302,9 +302,8 @@ def projects(home: Path) -> list[Project]:
     """Every project under `home` that has had an `up`, by name, also where its record cannot be read."""
     folder = home / "projects"
     with reading(folder, Hints(OF_ANOTHER_USER, HOME.full, HOME.other)):
-        names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    found = [Project(name, home) for name in names if not name.startswith(".")]
-    return [project for project in found if (project.folder / RECORD).exists()]
+        there = sorted(folder.iterdir()) if folder.is_dir() else []
+        return [Project(path.name, home) for path in there if (path / RECORD).exists()]
 
 
 def ports_of_others(project: Project) -> frozenset[int]:

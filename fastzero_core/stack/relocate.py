@@ -66,14 +66,18 @@ def plan_move(
 
 
 def _end(project: str, moving: ServiceSpec) -> Iterator[Action]:
-    """End the server at the new place in good order; its data stays."""
-    cause = "all is copied"
+    """Start the new server once more with the settings that were carried, and end it in good order; its data stays."""
     kind, name = Kind.PROCESS, moving.name
     if moving.image:
         kind, name = Kind.CONTAINER, steps.container_name(project, moving.name)
-    yield Action(Verb.STOP, kind, name, cause, moving.name, subject=moving)
+    cause = "it must start with the settings that were carried"
+    stop = Action(Verb.STOP, kind, name, "all is copied", moving.name, subject=moving)
+    yield stop
+    yield Action(Verb.START, kind, name, cause, moving.name, subject=moving)
+    yield Action(Verb.WAIT, Kind.SERVICE, moving.name, cause, moving.name, subject=moving)
+    yield stop
     if moving.image:
-        yield Action(Verb.REMOVE, Kind.CONTAINER, name, cause, moving.name)
+        yield Action(Verb.REMOVE, Kind.CONTAINER, name, "all is copied", moving.name)
 
 
 def _write(before: ProjectRecord, after: ProjectRecord, cause: str) -> Action:

@@ -280,3 +280,12 @@ def test_since_goes_by_the_times_in_its_log_in_every_time_zone(
     assert list(stack.logs("app", since=datetime(2000, 1, 1, tzinfo=UTC))) == lines
     assert list(stack.logs("app", since=datetime(2999, 1, 1, tzinfo=UTC))) == []
     assert re.match(datetime.now(UTC).strftime("%Y-%m-%d"), lines[-1].text)
+
+
+def test_a_block_that_started_the_app_alone_leaves_the_database_running(make_stack: MakeStack) -> None:
+    make_stack().up(app=False)
+
+    with make_stack().up() as stack:
+        assert set(states(stack).values()) == {ServiceState.RUNNING}
+
+    assert states(make_stack()) == {"database": ServiceState.RUNNING, "app": ServiceState.ABSENT}

@@ -191,6 +191,7 @@ def test_a_first_up_that_fails_leaves_nothing(contained: Contained) -> None:
         contained.stack(postgres_settings=BAD).up()
 
     assert (contained.services(), contained.has_volume(), contained.has_network()) == (set(), False, False)
+    assert contained.stack().project.record is None, "the next one may choose another runtime"
 
 
 def test_a_first_up_that_fails_leaves_all_with_keep(contained: Contained) -> None:

@@ -15,7 +15,15 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from fastzero_core import FastZero, FastZeroError, Stack
-from fastzero_core.errors import ConflictError, ImageError, InvalidInputError, UnavailableError, VersionMismatchError
+from fastzero_core.errors import (
+    ConflictError,
+    DataGoneError,
+    ImageError,
+    InvalidInputError,
+    NotFoundError,
+    UnavailableError,
+    VersionMismatchError,
+)
 from fastzero_core.events import Event, Progress
 from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.observed import ServiceState
@@ -231,6 +239,72 @@ def test_a_moved_volume_that_is_gone_is_never_replaced_by_an_empty_one(contained
 
     old.roll_back_upgrade()
     assert users_of(old) == ["ana"]
+
+
+def test_a_rollback_to_a_volume_that_is_gone_changes_nothing(contained: Contained, old: Stack) -> None:
+    left = old.upgrade(18)
+    assert left is not None
+    before = old.project.record
+    contained.engine.volumes.get(left.volume).remove()
+
+    with pytest.raises(DataGoneError, match=f"volume {left.volume} of postgres:17 is gone"):
+        old.roll_back_upgrade()
+
+    assert old.project.record == before
+    assert [service.state for service in old.status()] == [ServiceState.RUNNING]
+    assert users_of(old) == ["ana"]
+
+
+def test_what_was_written_before_a_rollback_can_be_returned_to(old: Stack) -> None:
+    old.upgrade(18)
+    add_user(old, "bob")
+    newer = next(place.name for place in old.places() if place.current)
+
+    old.roll_back_upgrade()
+    assert [(place.image, place.current) for place in old.places()] == [(OLD, True), (NEW, False)]
+
+    old.use_place(newer)
+    assert (major_of(old), users_of(old)) == (18, ["ana", "bob"])
+
+
+def test_a_place_is_destroyed_by_its_name_alone(contained: Contained, old: Stack) -> None:
+    left = old.upgrade(18)
+    assert left is not None
+
+    with pytest.raises(NotFoundError, match="no place nowhere is kept"):
+        old.discard_place("nowhere")
+    assert len(volumes_of(contained)) == 2
+
+    old.discard_place(left.name)
+    assert (len(volumes_of(contained)), old.kept) == (1, ())
+    assert users_of(old) == ["ana"]
+
+
+def test_nothing_is_destroyed_unless_everything_can_be(
+    contained: Contained, local: Stack, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local.move("docker")
+    local.move("embedded")
+
+    with monkeypatch.context() as away:
+        away.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{free_port}")
+        with pytest.raises(UnavailableError):
+            local.down(volumes=True)
+
+    assert local.up().plan() == []
+    assert users_of(local) == ["ana"]
+    local.down(volumes=True)
+    assert volumes_of(contained) == set()
+
+
+def test_settings_of_the_server_come_along(old: Stack) -> None:
+    with psycopg.connect(old.database_url, autocommit=True) as session:
+        session.execute("ALTER SYSTEM SET work_mem TO '9MB'")
+
+    old.upgrade(18)
+
+    with psycopg.connect(old.database_url) as session:
+        assert session.execute("SHOW work_mem").fetchone() == ("9MB",)
 
 
 def test_an_upgrade_goes_forward_only(old: Stack) -> None:

@@ -1,20 +1,24 @@
 """A project's folder: whole or not at all, its owner's alone, one command at a time."""
 
+import json
 import os
 import signal
 import stat
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fastzero_core import NotAllowedError, UnavailableError, load_settings
-from fastzero_core.errors import LockedError, ProjectNotFoundError
+from fastzero_core.errors import LockedError, ProjectNotFoundError, RecordError
 from fastzero_core.events import Event, Notice
 from fastzero_core.files import make_folder, write_atomically
-from fastzero_core.project import Project, ProjectRecord, database_url, projects
+from fastzero_core.project import Place, Project, ProjectRecord, database_url, ports_of_others, projects
+from fastzero_core.stack.observed import ServiceState
+from fastzero_core.stack.stack import list_projects
 
 from .conftest import RunPython
 
@@ -293,3 +297,66 @@ def test_the_lock_is_given_back_when_its_block_fails(project: Project) -> None:
 
     with project.lock(0.1):
         pass
+
+
+# -- records that cannot be read -------------------------------------------------------------------------------
+
+KNOWN = ProjectRecord("docker", {"database": 5432}, initialised=True, volume="v", owner="me", processes=())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is damaged"),
+        (b"{", "is damaged"),
+        (b"[]", "is damaged"),
+        (b"\xff\xfe", "is not UTF-8"),
+        (b'{"format": 2, "runtime": "embedded", "surprise": 1}', "is damaged: .*surprise"),
+        (b'{"format": 2, "runtime": "podman"}', "runtime 'podman' is not one of embedded, docker"),
+        (b'{"format": 99, "written_by": "7.5.0"}', "was written by fastzero 7.5.0, which this version does not"),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_an_error_that_says_why(content: bytes, message: str, project: Project) -> None:
+    project.save(KNOWN)
+    (project.folder / "project.json").write_bytes(content)
+
+    with pytest.raises(RecordError, match=message) as unreadable:
+        project.record  # noqa: B018
+
+    assert unreadable.value.exit_code == 4
+    assert str(project.folder) in unreadable.value.message
+
+
+def test_a_record_that_cannot_be_read_keeps_no_other_project_from_working(project: Project) -> None:
+    good = Project("good", project.home)
+    good.save(ProjectRecord("embedded", {"database": 5555}))
+    project.save(KNOWN)
+    (project.folder / "project.json").write_text("{")
+    (project.home / "projects" / ".DS_Store").write_bytes(b"\0")
+    (project.home / "projects" / "notes").mkdir()
+
+    states = {summary.project: summary.state for summary in list_projects(load_settings(home=project.home))}
+
+    assert states == {"demo": ServiceState.UNKNOWN, "good": ServiceState.ABSENT}
+    assert ports_of_others(Project("third", project.home)) == {5555}
+
+
+def test_a_record_comes_back_as_it_was_saved(project: Project) -> None:
+    place = Place("docker", image="postgres:17", volume="older", others=("mine",))
+    record = replace(KNOWN, kept=(place,), filling=place, leaving=place)
+
+    project.save(record)
+
+    assert project.record == record
+
+
+def test_a_record_of_the_first_format_is_understood(project: Project) -> None:
+    project.save(KNOWN)
+    (project.folder / "volume-owner").write_text("0123456789abcdef")
+    old = {"runtime": "docker", "ports": {"database": 5432}, "initialised": True, "app": False, "image": "postgres:18"}
+    (project.folder / "project.json").write_text(json.dumps({**old, "data": "", "volume": "", "kept": []}))
+
+    record = project.record
+
+    assert record is not None
+    assert (record.processes, record.owner, record.image) == ((), "0123456789abcdef", "postgres:18")

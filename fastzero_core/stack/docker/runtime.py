@@ -6,11 +6,9 @@ Everything is marked with the project's labels and its owner, and nothing withou
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
-from http import HTTPStatus
 from typing import Any
 
 import docker
@@ -19,16 +17,16 @@ from docker.models.containers import Container
 
 from ...errors import UnhealthyError
 from ...events import Listener
-from ...project import ROLE, Place, Project, ProjectRecord
-from .. import ports
-from ..actions import Action, Kind, Verb
+from ...project import Place, Project, ProjectRecord
+from ..actions import Action, Kind
 from ..lines import LogLine
 from ..observed import Observed, Thing
 from ..runtime import Finding
-from ..spec import ServiceSpec, StackSpec, other_major, volume_name
+from ..spec import StackSpec, volume_name
 from ..steps import container_name, network_name
-from . import containers, exec, files, findings, images, logs, observe
-from .engine import GONE, connect, engine_errors, foreign_error, is_port_conflict
+from . import containers, exec, findings, logs, observe
+from .engine import GONE, connect, engine_errors
+from .operations import Operations
 
 EVIDENCE_LINES = 20
 ALIVE = ("running", "created", "restarting")
@@ -94,155 +92,26 @@ class DockerRuntime:
 
     def perform(self, action: Action, *, timeout: float, on_event: Listener) -> None:
         with engine_errors():
-            match action.verb, action.kind:
-                case Verb.PULL, _:
-                    images.pull(self._client, action.name, on_event)
-                case Verb.BUILD, _:
-                    images.build(self._client, action.subject, on_event)
-                case Verb.CREATE, Kind.NETWORK:
-                    self._create_network(action.name)
-                case Verb.CREATE, Kind.VOLUME:
-                    self._create_volume(action.name, action.service)
-                case Verb.CREATE, Kind.CONTAINER:
-                    self._create_container(action.name, action.subject)
-                case Verb.FILL, _:
-                    self._fill(action.name, action.subject)
-                case Verb.CHECK, _:
-                    self._check_data(action.to, action.subject)
-                case Verb.START, _:
-                    self._start(action.name, action.subject)
-                case Verb.STOP, _:
-                    self._stop(action.name, action.subject)
-                case Verb.RENAME, _:
-                    self._own(action.name).rename(action.to)
-                case Verb.SET, Kind.PASSWORD:
-                    self._set_password(action.service)
-                case Verb.REMOVE, Kind.CONTAINER:
-                    self._remove_container(action.name)
-                case Verb.REMOVE, Kind.VOLUME:
-                    self._remove_volume(action.name)
-                case Verb.REMOVE, Kind.NETWORK:
-                    self._remove_network(action.name)
-
-    def _create_network(self, name: str) -> None:
-        try:
-            self._client.api.inspect_network(name)
-        except GONE:
-            labels = containers.owned(self._project.name, self._owner())
-            self._client.api.create_network(name, driver="bridge", labels=labels)
-            return
-        raise foreign_error("network", name)
-
-    def _create_volume(self, name: str, service: str) -> None:
-        """The engine would hand out one of the same name, whoever made it."""
-        labels = {**containers.owned(self._project.name, self._owner()), containers.SERVICE: service}
-        made = self._client.api.create_volume(name, labels=labels)
-        if made.get("Labels") != labels:
-            raise foreign_error("volume", name)
-
-    def _create_container(self, name: str, service: ServiceSpec) -> None:
-        labels = containers.labels(self._project.name, self._owner(), service)
-        try:
-            document = {**service.document, "Labels": labels}
-            self._client.api.create_container_from_config(document, name)  # type: ignore[no-untyped-call]
-        except docker.errors.APIError as error:
-            if error.status_code == HTTPStatus.CONFLICT:
-                raise foreign_error("container", name) from error
-            raise
-
-    def _fill(self, name: str, service: ServiceSpec) -> None:
-        secrets_of_service = {each: self._project.secret_inside(each) for each in service.secrets}
-        files.fill(self._client.api, name, service, secrets_of_service)
-
-    def _check_data(self, container: str, service: ServiceSpec) -> None:
-        """Refuse data of another major version, before anything is stopped for it or started on it."""
-        major = files.data_major(self._client.api, container, service)
-        if major not in (None, service.major):
-            raise other_major(service.volume, major, service.image)
-
-    def _start(self, name: str, service: ServiceSpec) -> None:
-        container = self._own(name)
-        try:
-            if container.status == "paused":
-                container.unpause()
-            else:
-                container.start()
-        except docker.errors.APIError as error:
-            if is_port_conflict(error):
-                flag = f"fastzero up {service.port_option}"
-                raise ports.taken_error(service.name, service.host, service.port, flag) from error
-            raise
-
-    def _stop(self, name: str, service: ServiceSpec | None) -> None:
-        with suppress(GONE):
-            self._own(name).stop(timeout=int(service.stop_timeout) if service else 0)
-
-    def _set_password(self, service: str) -> None:
-        """Give the database's role the password that the project has, through the container's own socket."""
-        script = (
-            f"psql -v ON_ERROR_STOP=1 -qXU {ROLE} -d postgres <<'SQL'\n"
-            "\\set password `cat /run/secrets/database_password`\n"
-            f"ALTER ROLE {ROLE} PASSWORD :'password';\nSQL"
-        )
-        output: Any
-        code, output = self._running(service).exec_run(["sh", "-c", script], user="postgres")
-        if code != 0:
-            raise UnhealthyError("the password could not be set", evidence=str(output, "utf-8", "replace"))
-
-    def _remove_container(self, name: str) -> None:
-        with suppress(GONE):
-            self._own(name).remove(force=True, v=True)  # of its volumes those without a name
-
-    def _remove_volume(self, name: str) -> None:
-        labels = observe.volume_labels(self._client, name) or {}
-        if labels.get(containers.PROJECT) == self._project.name:
-            self._client.api.remove_volume(name, force=True)
-
-    def _remove_network(self, name: str) -> None:
-        with suppress(GONE):
-            labels = self._client.api.inspect_network(name).get("Labels") or {}
-            if labels.get(containers.PROJECT) == self._project.name:
-                self._client.api.remove_network(name)
-
-    # -- containers --------------------------------------------------------------------------------------------
-
-    def _find(self, name: str) -> Container | None:
-        try:
-            container = self._client.containers.get(name)
-        except GONE:
-            return None
-        return container if container.labels.get(containers.PROJECT) == self._project.name else None
-
-    def _own(self, name: str) -> Container:
-        container = self._client.containers.get(name)
-        if container.labels.get(containers.PROJECT) != self._project.name:
-            raise foreign_error("container", name)
-        return container
-
-    def _running(self, service: str) -> Container:
-        container = self._find(container_name(self._project.name, service))
-        if container is None or container.status != "running":
-            raise UnhealthyError(f"{service} is not running", hint="Start it: fastzero up")
-        return container
+            Operations(self._client, self._project, self._owner()).perform(action, on_event)
 
     # -- questions ---------------------------------------------------------------------------------------------
 
     def is_alive(self, service: str) -> bool:
         with engine_errors():
-            container = self._find(container_name(self._project.name, service))
+            container = self._find(service)
             return container is not None and container.status in ALIVE
 
     def evidence(self, service: str) -> str:
         """State, exit code, health log and the last lines of the log."""
         with engine_errors():
-            container = self._find(container_name(self._project.name, service))
+            container = self._find(service)
             return findings.evidence(service, container, EVIDENCE_LINES) if container else ""
 
     def logs(
         self, services: Sequence[str], *, tail: int | None, follow: bool, since: datetime | None
     ) -> Iterator[LogLine]:
         with engine_errors():
-            found = {name: self._find(container_name(self._project.name, name)) for name in services}
+            found = {name: self._find(name) for name in services}
             chosen = [(name, container) for name, container in found.items() if container is not None]
             asked = time.time()
             for name, container in chosen:
@@ -279,3 +148,17 @@ class DockerRuntime:
             yield from findings.of_owner(found)
             yield from findings.of_data(self._client, found, spec.database, record)
             yield from findings.of_ports(found)
+
+    def _find(self, service: str) -> Container | None:
+        """The container of a service, if it is the project's."""
+        try:
+            container = self._client.containers.get(container_name(self._project.name, service))
+        except GONE:
+            return None
+        return container if container.labels.get(containers.PROJECT) == self._project.name else None
+
+    def _running(self, service: str) -> Container:
+        container = self._find(service)
+        if container is None or container.status != "running":
+            raise UnhealthyError(f"{service} is not running", hint="Start it: fastzero up")
+        return container

@@ -1,0 +1,148 @@
+"""What is done to a project's things on the engine: one call each. What is not the project's is never touched."""
+
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any
+
+import docker
+import docker.errors
+from docker.models.containers import Container
+
+from ...errors import UnhealthyError
+from ...events import Listener
+from ...project import ROLE, Project
+from .. import ports
+from ..actions import Action, Kind, Verb
+from ..spec import ServiceSpec, other_major
+from ..steps import container_name
+from . import containers, files, images, observe
+from .engine import GONE, foreign_error, is_port_conflict
+
+
+class Operations:
+    """The operations of one project, whose things are labelled with `owner`."""
+
+    def __init__(self, client: docker.DockerClient, project: Project, owner: str) -> None:
+        self._client = client
+        self._project = project
+        self._owner = owner
+
+    def perform(self, action: Action, on_event: Listener) -> None:
+        """Do one action."""
+        match action.verb, action.kind:
+            case Verb.PULL, _:
+                images.pull(self._client, action.name, on_event)
+            case Verb.BUILD, _:
+                images.build(self._client, action.subject, on_event)
+            case Verb.CREATE, Kind.NETWORK:
+                self._create_network(action.name)
+            case Verb.CREATE, Kind.VOLUME:
+                self._create_volume(action.name, action.service)
+            case Verb.CREATE, Kind.CONTAINER:
+                self._create_container(action.name, action.subject)
+            case Verb.FILL, _:
+                self._fill(action.name, action.subject)
+            case Verb.CHECK, _:
+                self._check_data(action.to, action.subject)
+            case Verb.START, _:
+                self._start(action.name, action.subject)
+            case Verb.STOP, _:
+                self._stop(action.name, action.subject)
+            case Verb.RENAME, _:
+                self._own(action.name).rename(action.to)
+            case Verb.SET, Kind.PASSWORD:
+                self._set_password(action.service)
+            case Verb.REMOVE, Kind.CONTAINER:
+                self._remove_container(action.name)
+            case Verb.REMOVE, Kind.VOLUME:
+                self._remove_volume(action.name)
+            case Verb.REMOVE, Kind.NETWORK:
+                self._remove_network(action.name)
+
+    def _create_network(self, name: str) -> None:
+        try:
+            self._client.api.inspect_network(name)
+        except GONE:
+            labels = containers.owned(self._project.name, self._owner)
+            self._client.api.create_network(name, driver="bridge", labels=labels)
+            return
+        raise foreign_error("network", name)
+
+    def _create_volume(self, name: str, service: str) -> None:
+        """The engine would hand out one of the same name, whoever made it."""
+        labels = {**containers.owned(self._project.name, self._owner), containers.SERVICE: service}
+        made = self._client.api.create_volume(name, labels=labels)
+        if made.get("Labels") != labels:
+            raise foreign_error("volume", name)
+
+    def _create_container(self, name: str, service: ServiceSpec) -> None:
+        labels = containers.labels(self._project.name, self._owner, service)
+        try:
+            document = {**service.document, "Labels": labels}
+            self._client.api.create_container_from_config(document, name)  # type: ignore[no-untyped-call]
+        except docker.errors.APIError as error:
+            if error.status_code == HTTPStatus.CONFLICT:
+                raise foreign_error("container", name) from error
+            raise
+
+    def _fill(self, name: str, service: ServiceSpec) -> None:
+        secrets_of_service = {each: self._project.secret_inside(each) for each in service.secrets}
+        files.fill(self._client.api, name, service, secrets_of_service)
+
+    def _check_data(self, container: str, service: ServiceSpec) -> None:
+        """Refuse data of another major version, before anything is stopped for it or started on it."""
+        major = files.data_major(self._client.api, container, service)
+        if major not in (None, service.major):
+            raise other_major(service.volume, major, service.image)
+
+    def _start(self, name: str, service: ServiceSpec) -> None:
+        container = self._own(name)
+        try:
+            if container.status == "paused":
+                container.unpause()
+            else:
+                container.start()
+        except docker.errors.APIError as error:
+            if is_port_conflict(error):
+                flag = f"fastzero up {service.port_option}"
+                raise ports.taken_error(service.name, service.host, service.port, flag) from error
+            raise
+
+    def _stop(self, name: str, service: ServiceSpec | None) -> None:
+        with suppress(GONE):
+            self._own(name).stop(timeout=int(service.stop_timeout) if service else 0)
+
+    def _set_password(self, service: str) -> None:
+        """Give the database's role the password that the project has, through the container's own socket."""
+        script = (
+            f"psql -v ON_ERROR_STOP=1 -qXU {ROLE} -d postgres <<'SQL'\n"
+            "\\set password `cat /run/secrets/database_password`\n"
+            f"ALTER ROLE {ROLE} PASSWORD :'password';\nSQL"
+        )
+        output: Any
+        code, output = self._own(container_name(self._project.name, service)).exec_run(
+            ["sh", "-c", script], user="postgres"
+        )
+        if code != 0:
+            raise UnhealthyError("the password could not be set", evidence=str(output, "utf-8", "replace"))
+
+    def _remove_container(self, name: str) -> None:
+        with suppress(GONE):
+            self._own(name).remove(force=True, v=True)  # of its volumes those without a name
+
+    def _remove_volume(self, name: str) -> None:
+        labels = observe.volume_labels(self._client, name) or {}
+        if labels.get(containers.PROJECT) == self._project.name:
+            self._client.api.remove_volume(name, force=True)
+
+    def _remove_network(self, name: str) -> None:
+        with suppress(GONE):
+            labels = self._client.api.inspect_network(name).get("Labels") or {}
+            if labels.get(containers.PROJECT) == self._project.name:
+                self._client.api.remove_network(name)
+
+    def _own(self, name: str) -> Container:
+        container = self._client.containers.get(name)
+        if container.labels.get(containers.PROJECT) != self._project.name:
+            raise foreign_error("container", name)
+        return container
