@@ -135,12 +135,12 @@ def bob(add_user: Callable[[str], User]) -> User:
 
 
 def test_use_chooses_for_the_project_alone(
-    ana: User, bob: User, fastzero: Run, chosen_user: Callable[[], str | None]
+    ana: User, bob: User, database: str, fastzero: Run, chosen_user: Callable[[], str | None]
 ) -> None:
     assert fastzero("user", "use", "BOB").code == 0
     assert chosen_user() == "bob"
     assert fastzero("todo", "list").code == 0
-    assert fastzero("-p", "other", "todo", "list").code == 2
+    assert fastzero("-p", "other", "--database-url", database, "todo", "list").code == 2
 
 
 def test_renaming_the_chosen_user_keeps_it_chosen(

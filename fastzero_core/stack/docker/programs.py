@@ -1,30 +1,27 @@
 """PostgreSQL's programs in the database's own container, on its own socket, where no password is needed."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ..files import read_chunks
-from ..postgres.programs import Write, raise_if_failed, variables
-from ..project import ROLE, Project
-from ..stack.spec import DATABASE_SERVICE
+from ...files import read_chunks
+from ...postgres.programs import Write, raise_if_failed, variables
+from ...project import ROLE, Project
+from .runtime import DockerRuntime
 
-if TYPE_CHECKING:
-    from ..stack.docker.runtime import DockerRuntime
-
-# One place: what a killed command leaves there, the next one writes over.
-PLACE = "/tmp/fastzero-archive"  # noqa: S108 - in the container, where there are no others
+# One path: what a killed command leaves there, the next one overwrites.
+ARCHIVE = "/tmp/fastzero-archive"  # noqa: S108 - in the container, where there are no other users
 
 
 @dataclass(frozen=True)
 class ContainerPrograms:
-    """The programs of a project's database container."""
+    """The programs of the container that runs `service`."""
 
-    runtime: "DockerRuntime"
+    runtime: DockerRuntime
+    service: str
     major: int
-    service: str = DATABASE_SERVICE
 
     def run(
         self,
@@ -42,36 +39,32 @@ class ContainerPrograms:
             return
         # Only a file can be read from several places at once.
         with self._inside(archive):
-            self._run(program, [*command, PLACE], write)
+            self._run(program, [*command, ARCHIVE], write)
 
     def interact(self, program: str, arguments: Sequence[str], database: str) -> int:
-        import sys
-
         # By the environment, so that the arguments may name another database of the server.
         command = ["env", f"PGUSER={ROLE}", f"PGDATABASE={database}", program, *arguments]
         interactive = sys.stdin.isatty() and sys.stdout.isatty()
         return self.runtime.execute(self.service, command, interactive=interactive)
 
     def _run(self, program: str, command: list[str], write: Write | None, read: Iterator[bytes] | None = None) -> None:
-        code, said = self.runtime.pipe(self.service, command, read=read, write=write or _ignore)
+        code, said = self.runtime.pipe(self.service, command, read=read, write=write or _discard)
         raise_if_failed(program, code, said)
 
     @contextmanager
     def _inside(self, archive: Path) -> Iterator[None]:
-        copy = ["sh", "-c", 'umask 077; rm -f "$1"; cat >"$1"', "sh", PLACE]
+        copy = ["sh", "-c", 'umask 077; rm -f "$1"; cat >"$1"', "sh", ARCHIVE]
         try:
             self._run("cat", copy, None, read_chunks(archive))
             yield
         finally:
-            self._run("rm", ["rm", "-f", PLACE], None)
+            self._run("rm", ["rm", "-f", ARCHIVE], None)
 
 
 def container_programs(project: Project, service: str, major: int) -> ContainerPrograms:
-    """The programs of the container that the server of that version runs in."""
-    from ..stack.docker.runtime import DockerRuntime
-
-    return ContainerPrograms(DockerRuntime(project), major, service)
+    """Return the programs of the container whose server has that major version."""
+    return ContainerPrograms(DockerRuntime(project), service, major)
 
 
-def _ignore(chunk: bytes) -> None:
-    """Nobody wants it."""
+def _discard(chunk: bytes) -> None:
+    """Drop output that no caller asked for."""
