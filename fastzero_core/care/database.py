@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -19,14 +19,6 @@ if TYPE_CHECKING:
     from ..backup.target import Target
     from ..schema.migrate import SchemaStatus
     from ..todo_app.models import User
-
-COUNTING = {"statement_timeout": "3s", "lock_timeout": "1s"}  # a question does not wait for an exact number
-_COUNT = """
-    SELECT coalesce(sum((xpath('/row/c/text()', query_to_xml(
-        format('SELECT count(*) AS c FROM ONLY %I.%I', n.nspname, c.relname), false, true, '')))[1]::text::bigint), 0)
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-"""
 
 
 @dataclass(frozen=True)
@@ -87,9 +79,10 @@ class DatabaseCare(ABC):
     @property
     def description(self) -> str:
         """The database by its name, project, host, port and rows, for a question."""
+        from ..backup.stats import count_rows
         from ..backup.target import address_of
 
-        address, rows = address_of(self.target.url), _rows(self.target.url)
+        address, rows = address_of(self.target.url), count_rows(self.target.url)
         counted = "" if rows is None else f" ({rows:,} row{'' if rows == 1 else 's'})"
         return f"database {address.database}{self.owner} at {address}{counted}"
 
@@ -296,17 +289,3 @@ def _backup_can_be_skipped() -> Iterator[None]:
     except FastZeroError as error:
         error.hint = f"{error.hint}. Or go on without a backup: --no-backup".lstrip(". ")
         raise
-
-
-def _rows(url: str) -> int | None:
-    """Count the rows of all tables. Returns None where the database does not tell within moments."""
-    from sqlalchemy import text
-
-    from ..postgres import database
-
-    with (
-        suppress(FastZeroError),
-        database.create_engine(url, settings=COUNTING, connect_timeout=2).connect() as session,
-    ):
-        return int(session.execute(text(_COUNT)).scalar_one())
-    return None

@@ -131,9 +131,7 @@ def test_a_terminal_shows_the_stack_as_a_table(running: Stack) -> None:
     assert running.status()[0].address in result.out
 
 
-def test_the_environment_reaches_the_database(
-    running: Stack, fastzero: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_reaches_the_database(running: Stack, fastzero: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     exported = fastzero("env").out
     assert f"export DATABASE_URL={running.database_url}\n" in exported
     assert _answer(fastzero, "env") == running.environment()
