@@ -93,7 +93,7 @@ PROJECT = (
     Column("address"),
     Column("folder", flexible=True),
 )
-ACTION = (Column("verb"), Column("service"), Column("cause", flexible=True))
+ACTION = (Column("verb"), Column("kind", "what"), Column("name"), Column("cause", flexible=True))
 REVISION = (
     Column("revision"),
     Column("down_revision", "after"),
@@ -469,7 +469,7 @@ def size(count: int) -> str:
 
 def action_line(action: Any) -> str:
     """An action of a plan, and why it is done."""
-    return f"{action.verb} {action.service}: {action.cause}"
+    return f"{action}: {action.cause}"
 
 
 def revision_line(applied: RevisionApplied) -> str:

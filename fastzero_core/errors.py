@@ -8,7 +8,8 @@ A class carries what each edge needs to answer with: `code` for programs, `exit_
     ├── NotFoundError                 3 · 404   UserNotFoundError, TodoNotFoundError, RevisionNotFoundError,
     │                                           ProjectNotFoundError, BackupNotFoundError
     ├── ConflictError                 4 · 409   UsernameTakenError, EmailTakenError, TodoNotTrashedError,
-    │                                           VersionMismatchError, DatabaseNotEmptyError, BackupMismatchError
+    │                                           VersionMismatchError, DatabaseNotEmptyError, BackupMismatchError,
+    │                                           RecordError, ForeignStackError, DataGoneError
     ├── NotAllowedError               5 · 403   AccountError; DatabaseLoginError, DatabasePrivilegeError
     │   │                                           (503 over HTTP)
     │   └── AuthenticationError       5 · 401   InvalidTokenError, LoginRefusedError, LoginNeededError,
@@ -139,6 +140,24 @@ class BackupMismatchError(ConflictError):
 
     code = "backup_mismatch"
     default_hint = "The database in service was not touched. Use another backup: fastzero db backup list"
+
+
+class RecordError(ConflictError):
+    """A file of a project's state that cannot be read: damaged, or written by a newer version."""
+
+    code = "record_unreadable"
+
+
+class ForeignStackError(ConflictError):
+    """Containers or volumes of this name on the engine belong to another FASTZERO_HOME."""
+
+    code = "stack_of_another_home"
+
+
+class DataGoneError(ConflictError):
+    """The data that was served before is not there any more."""
+
+    code = "data_gone"
 
 
 class NotAllowedError(FastZeroError):

@@ -1,64 +1,216 @@
-"""Files that are whole or not there: written under another name, brought to the disk, renamed.
+"""Files: written whole or not at all, read only if regular, with errors that say what to do. Standard library only.
 
-Standard library only.
+A file is written under another name beside its own, brought to the disk, and gets its own name last. Its writer locks
+it; the lock ends with the writer, so that the next one can remove what a killed one left.
 """
 
 import errno
 import fcntl
+import hashlib
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import ConflictError, FastZeroError, NotAllowedError, UnavailableError
+from .errors import ConflictError, FastZeroError, InvalidInputError, NotAllowedError, UnavailableError
 
 CHUNK = 2**20
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _PARTIAL = re.compile(r"\..+\.partial-[0-9a-f]{8}")
 
 
+@dataclass(frozen=True)
+class Hints:
+    """What to do where the system refuses a file: for want of permission, of space, or for another reason."""
+
+    denied: str
+    full: str
+    other: str
+
+
+CHOSEN = Hints("Choose a place that is yours", "Make room there, or choose another place", "Choose another place")
+HOME = Hints(
+    "Set FASTZERO_HOME to a folder of yours",
+    "Free some space, or set FASTZERO_HOME to another folder",
+    "Free some space, or set FASTZERO_HOME to another folder",
+)
+
+
+# -- reading ---------------------------------------------------------------------------------------------------
+
+
+def read_text(path: Path, *, denied: str = CHOSEN.denied) -> str:
+    """Return the text of a small UTF-8 file. `denied` is the hint for a file that this user may not read.
+
+    Raises FileNotFoundError as it is, since the caller knows what absence means; InvalidInputError for what is not a
+    regular file or not UTF-8; NotAllowedError, UnavailableError.
+    """
+    with reading(path, Hints(denied, CHOSEN.full, CHOSEN.other), absent=True):
+        with open_regular(path) as file:
+            content = file.read()
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidInputError(f"{path} is not UTF-8 text", hint="Restore the file, or remove it") from None
+
+
 def read_chunks(path: Path) -> Iterator[bytes]:
-    """A file's bytes, a mebibyte at a time."""
-    with reading(path), path.open("rb", buffering=0) as file:
+    """Yield a file's bytes, a mebibyte at a time. Raises as `read_text` does."""
+    with reading(path), open_regular(path) as file:
         while chunk := file.read(CHUNK):
             yield chunk
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading. Raises OSError, and InvalidInputError for anything else.
+
+    It never waits: opening a FIFO would, until somebody writes to it.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InvalidInputError(f"{path} is not a regular file", hint="Choose a file")
+    return os.fdopen(descriptor, "rb", buffering=0)
+
+
+def status(path: Path) -> os.stat_result | None:
+    """Return what the system knows of a file, links followed; None if there is none. Raises InvalidInputError."""
+    with reading(path):
+        try:
+            return path.stat()
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return None
+            raise
+        except ValueError:
+            raise InvalidInputError(f"invalid file name {str(path)!r}: it contains a NUL character") from None
+
+
+# -- writing ---------------------------------------------------------------------------------------------------
+
+
 @contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that only its owner may read, which is at `path` once the block ends well, and else nowhere.
+    """Write a 0600 file that is at `path` once the block ends well, and else nowhere.
 
-    What a killed command left beside it is removed first. Raises ConflictError if there is one already.
+    From the beginning of the block the name is claimed: of two writers one gets ConflictError, as anybody does for a
+    name that exists. Raises NotAllowedError, UnavailableError.
+    """
+    with writing(path), claim(path) as (partial, file):
+        yield file
+        _bring_to_disk(file)
+        _give_name(partial, path)
+        _sync_folder(path.parent)
+
+
+@contextmanager
+def claim(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """Keep others from making a file of this name for one block. Yields the file beside it that is the claim.
+
+    Raises ConflictError if the name exists, or if another command has claimed it.
     """
     with writing(path):
-        make_private_folder(path.parent)
+        make_folder(path.parent, 0o700, CHOSEN)
         _remove_abandoned(path.parent)
-        if path.exists():
-            raise ConflictError(f"{path} is there already", hint="Choose another name, or remove that one first")
-        partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        # The same for every claim of a name, so that there can be one alone.
+        mark = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]
+        with _partial_file(path, mark) as (partial, file):
+            if os.path.lexists(path):
+                raise ConflictError(f"{path} is there already", hint="Choose another name, or remove that one first")
+            yield partial, file
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a 0600 file that has either its old content or the new, also after a crash."""
+    make_folder(path.parent, 0o711)
+    with writing(path, HOME):
+        _remove_abandoned(path.parent)
+        with _partial_file(path, secrets.token_hex(4)) as (partial, file):
+            file.write(text.encode("utf-8"))
+            _bring_to_disk(file)
+            partial.replace(path)
+
+
+def make_folder(path: Path, mode: int, hints: Hints = HOME) -> None:
+    """Create a folder and its parents. Anybody may enter the parents, since PostgreSQL may run as another user."""
+    with writing(path, hints):
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        for folder in reversed(missing):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(mode if folder == path else 0o711)
+
+
+@contextmanager
+def _partial_file(path: Path, mark: str) -> Iterator[tuple[Path, BinaryIO]]:
+    """A locked new file beside `path`, which the block may rename; else it is removed. Raises ConflictError."""
+    partial = path.with_name(f".{path.name}.partial-{mark}")
+    with _locked(path, partial) as file:
         try:
-            with os.fdopen(descriptor, "wb", buffering=0) as file:
-                fcntl.flock(file, fcntl.LOCK_EX)  # by this others know that its writer lives
-                yield file
-                os.fsync(file.fileno())
-            partial.rename(path)
-            sync_folder(path.parent)
-        except BaseException:
-            partial.unlink(missing_ok=True)
+            yield partial, file
+        finally:
+            if _is_at(file, partial):
+                partial.unlink()
+
+
+def _locked(path: Path, partial: Path) -> BinaryIO:
+    while True:
+        try:
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            raise ConflictError(
+                f"another command is writing {path}", hint="Wait for it to end, or choose another name"
+            ) from None
+        file = os.fdopen(descriptor, "wb")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if _is_at(file, partial):
+            return file
+        file.close()  # another command took it for abandoned, since it was not locked yet
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what killed commands were writing."""
+    for path in folder.iterdir():
+        if _PARTIAL.fullmatch(path.name):
+            with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_at(file, path):
+                    path.unlink()
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Whether this open file has that name."""
+    try:
+        there = path.lstat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(file.fileno()), there)
+
+
+def _give_name(partial: Path, path: Path) -> None:
+    """Name a whole file, never in place of another."""
+    try:
+        path.hardlink_to(partial)
+    except FileExistsError:
+        raise ConflictError(f"{path} is there already", hint="Choose another name, or remove that one first") from None
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
             raise
+        partial.rename(path)  # some file systems know no links; among our own commands the claim is enough
 
 
-def make_private_folder(path: Path) -> None:
-    """The folder, and those above it, which only their owner may enter where they are made."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _bring_to_disk(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
-def sync_folder(path: Path) -> None:
-    """Bring what was renamed in a folder to the disk."""
+def _sync_folder(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -66,41 +218,35 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Raises UnavailableError or NotAllowedError where the block meets an error of the file system's."""
-    with _file_errors("write", path):
-        yield
+# -- errors ----------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """The same for a block that reads."""
-    with _file_errors("read", path):
-        yield
-
-
-@contextmanager
-def _file_errors(verb: str, path: Path) -> Iterator[None]:
+def writing(path: Path, hints: Hints = CHOSEN) -> Iterator[None]:
+    """Raise UnavailableError, NotAllowedError or InvalidInputError where the block meets an OSError."""
     try:
         yield
     except BrokenPipeError:
         raise
-    except PermissionError as error:
-        raise NotAllowedError(f"cannot {verb} {path}: {error.strerror}", hint="Choose a place that is yours") from error
     except OSError as error:
-        raise _file_error(verb, path, error) from error
+        raise _file_error("write", path, error, hints) from error
 
 
-def _file_error(verb: str, path: Path, error: OSError) -> FastZeroError:
-    full = error.errno in _FULL
-    hint = "Make room there, or choose another place" if full else "Choose another place"
-    return UnavailableError(f"cannot {verb} {path}: {error.strerror}", hint=hint)
+@contextmanager
+def reading(path: Path, hints: Hints = CHOSEN, *, absent: bool = False) -> Iterator[None]:
+    """Raise the same for a block that reads; with `absent`, FileNotFoundError as it is."""
+    try:
+        yield
+    except OSError as error:
+        if absent and isinstance(error, FileNotFoundError):
+            raise
+        raise _file_error("read", path, error, hints) from error
 
 
-def _remove_abandoned(folder: Path) -> None:
-    for path in folder.iterdir():
-        if _PARTIAL.fullmatch(path.name):
-            with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
+def _file_error(verb: str, path: Path, error: OSError, hints: Hints) -> FastZeroError:
+    message = f"cannot {verb} {path}: {error.strerror}"
+    if error.errno == errno.ENAMETOOLONG:
+        return InvalidInputError(f"invalid file name {path.name!r}: it is too long", hint="Use a shorter name")
+    if isinstance(error, PermissionError):
+        return NotAllowedError(message, hint=hints.denied)
+    return UnavailableError(message, hint=hints.full if error.errno in _FULL else hints.other)

@@ -9,22 +9,35 @@
 """
 
 import json
-import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Self
 
-from .errors import InvalidInputError, LockedError, NotAllowedError, ProjectNotFoundError, UnavailableError
+from . import __version__
+from .errors import (
+    FastZeroError,
+    InvalidInputError,
+    LockedError,
+    ProjectNotFoundError,
+    RecordError,
+)
 from .events import Listener, Notice, ignore
+from .files import HOME, Hints, make_folder, read_text, reading, write_atomically, writing
+from .postgres.url import database_url as make_url
 
 if TYPE_CHECKING:
     from .settings import Settings
 
+FORMAT = 2  # of the record
+RECORD = "project.json"
+RUNTIMES = ("embedded", "docker")
+OF_ANOTHER_USER = "It belongs to the user who ran `fastzero up` first"
+DAMAGED = "Restore the file from a copy, or remove the project's folder and start over"
+DATABASE_PORT = 5432  # inside a network of its own
 HOST = "127.0.0.1"
 ROLE = "fastzero"
 DATABASE = "fastzero"
@@ -45,6 +58,11 @@ class Place:
     data: str = ""
     others: tuple[str, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """What it is called in commands: the volume, or the last part of the data directory."""
+        return self.volume or Path(self.data).name
+
     def __str__(self) -> str:
         where = f"volume {self.volume} of {self.image}" if self.volume else f"data directory {self.data}"
         return f"{where} with database {', '.join(self.others)}" if self.others else where
@@ -52,38 +70,88 @@ class Place:
 
 @dataclass(frozen=True)
 class ProjectRecord:
-    """What the first `up` decided, and later ones keep; whether there is an app, each decides anew.
+    """What the first `up` decided, and later ones keep; which processes run, each decides anew.
 
-    `image` is what served the data last, in containers; `volume` is set once it has been moved into one. `filling` is
-    where a move is taking it, and what is there belongs to nobody yet. `kept` are the places that it was moved from,
-    the latest last: their data is as it was.
+    `data`, `image` and `volume` are the place of the database; `image` is what served it last. `filling` is where a
+    move is taking it, and what is there belongs to nobody yet; `leaving` is where it was moved from and what served it
+    there may not be taken away yet. `kept` are the places that it was moved from, the latest last: their data is as it
+    was. `owner` is what everything of this project on an engine is labelled with.
     """
 
     runtime: str
     ports: dict[str, int] = field(default_factory=dict)
     data: str = ""
     initialised: bool = False  # whether the database has ever been ready
-    app: bool = True
+    processes: tuple[str, ...] = ("app",)
     image: str = ""
     volume: str = ""
     filling: Place | None = None
+    leaving: Place | None = None
     kept: tuple[Place, ...] = ()
+    owner: str = ""
 
-    def moved(self, before: Place, after: Place, kept: tuple[Place, ...]) -> "ProjectRecord":
+    @property
+    def place(self) -> Place:
+        """Where the database is."""
+        return Place(self.runtime, image=self.image, volume=self.volume, data=self.data)
+
+    def at(self, place: Place) -> Self:
+        """The same with the database at another place."""
+        return replace(self, runtime=place.runtime, image=place.image, volume=place.volume, data=place.data)
+
+    def moved(self, before: Place, after: Place, kept: tuple[Place, ...]) -> Self:
         """The same with the database at another place, and the one before kept."""
-        return replace(
-            self,
-            runtime=after.runtime,
-            image=after.image,
-            volume=after.volume,
-            data=after.data,
-            filling=None,
-            kept=(*kept, before),
-        )
+        leaving = before if before.runtime != after.runtime else None
+        return replace(self.at(after), filling=None, leaving=leaving, kept=(*kept, before))
+
+    def as_text(self) -> str:
+        """The file's text."""
+        return json.dumps({"format": FORMAT, "written_by": __version__, **asdict(self)}, indent=2) + "\n"
 
 
-def _place(written: dict[str, Any]) -> Place:
-    return Place(**{**written, "others": tuple(written.get("others", ()))})
+def parse_record(text: str, path: Path, *, owner: str = "") -> ProjectRecord:
+    """A record from its file's text; `owner` is for one that was written before records had any.
+
+    Raises RecordError for one that is damaged, or of a format that this version does not know.
+    """
+    try:
+        written = json.loads(text)
+        made_by = written.pop("written_by", "an older version")
+        version = written.pop("format", 1)
+        if version > FORMAT:
+            raise RecordError(
+                f"{path} was written by fastzero {made_by}, which this version does not understand",
+                hint=f"Use fastzero {made_by} or newer for this project",
+            )
+        return _record(_upgraded(written, owner) if version < FORMAT else written)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RecordError(f"{path} is damaged: {error}", hint=DAMAGED) from None
+
+
+def _upgraded(written: dict[str, Any], owner: str) -> dict[str, Any]:
+    """A record of format 1, which knew of one process and had no owner."""
+    processes = ["app"] if written.pop("app", True) else []
+    return {**written, "processes": processes, "owner": owner}
+
+
+def _record(written: dict[str, Any]) -> ProjectRecord:
+    if written["runtime"] not in RUNTIMES:
+        raise ValueError(f"runtime {written['runtime']!r} is not one of {', '.join(RUNTIMES)}")
+    ports = {str(service): int(port) for service, port in written.get("ports", {}).items()}
+    return ProjectRecord(
+        **{
+            **written,
+            "ports": ports,
+            "processes": tuple(written.get("processes", ("app",))),
+            "filling": _place(written.get("filling")),
+            "leaving": _place(written.get("leaving")),
+            "kept": tuple(place for each in written.get("kept", ()) if (place := _place(each))),
+        }
+    )
+
+
+def _place(written: dict[str, Any] | None) -> Place | None:
+    return Place(**{**written, "others": tuple(written.get("others", ()))}) if written else None
 
 
 class Project:
@@ -96,29 +164,38 @@ class Project:
 
     @property
     def record(self) -> ProjectRecord | None:
-        """What was decided, or None before the first `up`."""
-        try:
-            written = json.loads(_read(self.folder / "project.json"))
-        except FileNotFoundError:
-            return None
-        filling = written.get("filling")
-        places = {
-            "filling": _place(filling) if filling else None,
-            "kept": tuple(_place(place) for place in written.get("kept", ())),
-        }
-        return ProjectRecord(**{**written, **places})
+        """What was decided, read from the file; None before the first `up`. Raises RecordError."""
+        path = self.folder / RECORD
+        text = self._text(path)
+        return None if text is None else parse_record(text, path, owner=self._text(self.folder / "volume-owner") or "")
 
     def save(self, record: ProjectRecord) -> None:
-        write_atomically(self.folder / "project.json", json.dumps(asdict(record), indent=2) + "\n")
+        """Write the record. It is whole, or as it was."""
+        write_atomically(self.folder / RECORD, record.as_text())
+
+    def forget(self) -> None:
+        """Remove the record: no `up` has been."""
+        (self.folder / RECORD).unlink(missing_ok=True)
+
+    def _text(self, path: Path) -> str | None:
+        """What a file of the folder says, None if it is not there. Raises RecordError for what is no text."""
+        try:
+            return read_text(path, denied=OF_ANOTHER_USER)
+        except FileNotFoundError:
+            return None
+        except InvalidInputError as error:
+            raise RecordError(error.message, hint=DAMAGED) from None
+
+    def has_secret(self, name: str) -> bool:
+        return self._secret_file(name).exists()
 
     def secret(self, name: str) -> str:
         """A secret of this project. Raises ProjectNotFoundError if it is not there."""
-        try:
-            return _read(self._secret_file(name))
-        except FileNotFoundError:
-            raise ProjectNotFoundError(
-                f"project {self.name} has no secret {name}", hint=f"It should be in {self._secret_file(name)}"
-            ) from None
+        path = self._secret_file(name)
+        secret = self._text(path)
+        if secret is None:
+            raise ProjectNotFoundError(f"project {self.name} has no secret {name}", hint=f"It should be in {path}")
+        return secret
 
     def ensure_secret(self, name: str) -> None:
         """Generate the secret unless it is there."""
@@ -130,10 +207,7 @@ class Project:
     @property
     def current_user(self) -> str | None:
         """Whom `fastzero user use` chose."""
-        try:
-            return _read(self.folder / "user").strip() or None
-        except FileNotFoundError:
-            return None
+        return (self._text(self.folder / "user") or "").strip() or None
 
     @current_user.setter
     def current_user(self, username: str | None) -> None:
@@ -144,12 +218,9 @@ class Project:
         if self.folder.exists():
             shutil.rmtree(self.folder)
 
-    def container_secret(self, name: str) -> Path:
-        """A copy of a secret for a container to read: its user is another, so the folder guards it, not its mode.
-
-        `database_url` is the database's URL as it is inside the project's network.
-        """
-        value = self._url_inside() if name == "database_url" else self.secret(name)
+    def file_for_compose(self, name: str) -> Path:
+        """A copy of a secret for Docker Compose: its reader is another user, so the folder guards it, not its mode."""
+        value = self.secret_inside(name)
         path = self.folder / "container-secrets" / name
         make_folder(path.parent, 0o700)
         if not path.exists() or path.read_text(encoding="utf-8") != value:
@@ -157,8 +228,11 @@ class Project:
             path.chmod(0o444)
         return path
 
-    def _url_inside(self) -> str:
-        return url(self.secret("database_password"), 5432, host="database")
+    def secret_inside(self, name: str) -> str:
+        """A secret as a container has it; `database_url` is the database's URL inside the project's network."""
+        if name == "database_url":
+            return url(self.secret("database_password"), DATABASE_PORT, host="database")
+        return self.secret(name)
 
     def _secret_file(self, name: str) -> Path:
         return self.folder / "secrets" / name
@@ -170,7 +244,7 @@ class Project:
 
         path = self.home / "locks" / f"{self.name}.lock"
         make_folder(path.parent, 0o755)
-        with _writing(path), path.open("a"):
+        with writing(path, HOME), path.open("a"):
             pass
         lock = FileLock(path, poll_interval=0.05)
         try:
@@ -195,7 +269,8 @@ class Project:
 
 
 def url(password: str, port: int, *, host: str = HOST) -> str:
-    return f"postgresql://{ROLE}:{quote(password, safe='')}@{host}:{port}/{DATABASE}"
+    """The URL of the database of a stack."""
+    return make_url(ROLE, password, host, port, DATABASE)
 
 
 def project_of(settings: "Settings") -> Project:
@@ -224,56 +299,19 @@ def secret_key(settings: "Settings") -> str:
 
 
 def projects(home: Path) -> list[Project]:
-    """Every project under `home` that has had an `up`, by name."""
+    """Every project under `home` that has had an `up`, by name, also where its record cannot be read."""
     folder = home / "projects"
-    found = [Project(path.name, home) for path in sorted(folder.iterdir())] if folder.is_dir() else []
-    return [project for project in found if project.record is not None]
+    with reading(folder, Hints(OF_ANOTHER_USER, HOME.full, HOME.other)):
+        names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    found = [Project(name, home) for name in names if not name.startswith(".")]
+    return [project for project in found if (project.folder / RECORD).exists()]
 
 
-def make_folder(path: Path, mode: int) -> None:
-    """The folder with its parents. Those in between may be entered, since PostgreSQL may run as another user."""
-    with _writing(path):
-        missing = [path, *(parent for parent in path.parents)]
-        for folder in reversed([folder for folder in missing if not folder.exists()]):
-            folder.mkdir(exist_ok=True)
-            folder.chmod(mode if folder == path else 0o711)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """A 0600 file that has either its old content or the new, also after a crash."""
-    make_folder(path.parent, 0o711)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with _writing(path):
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except PermissionError as error:
-        raise NotAllowedError(
-            f"cannot write {path}: {error.strerror}", hint="Set FASTZERO_HOME to a folder of yours"
-        ) from error
-    except OSError as error:
-        raise UnavailableError(
-            f"cannot write {path}: {error.strerror}", hint="Free some space, or set FASTZERO_HOME to another folder"
-        ) from error
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except PermissionError as error:
-        raise NotAllowedError(
-            f"cannot read {path}: {error.strerror}", hint="It belongs to the user who ran `fastzero up` first"
-        ) from error
+def ports_of_others(project: Project) -> frozenset[int]:
+    """The ports that the other projects of the same home keep. One that cannot be read keeps none."""
+    taken: set[int] = set()
+    for other in projects(project.home):
+        with suppress(FastZeroError):
+            record = other.record if other.name != project.name else None
+            taken |= set(record.ports.values()) if record else set()
+    return frozenset(taken)

@@ -216,7 +216,7 @@ def docker_answers() -> bool:
     import gc
     import warnings
 
-    from .stack.docker.runtime import answers
+    from .stack.docker.engine import answers
 
     # A client that is refused leaves its socket to the garbage collector, which would blame some test for it.
     with warnings.catch_warnings(action="ignore", category=ResourceWarning):
@@ -233,7 +233,7 @@ def _has_testcontainers() -> bool:
 
 def _has_image() -> bool:
     """An engine without the image is as good as none: to pull it takes longer than to do without."""
-    from .stack.docker.runtime import connect
+    from .stack.docker.engine import connect
 
     client = connect()
     try:
@@ -279,7 +279,7 @@ def _stop_server(place: Path) -> None:
     record = place / "server.json"
     container = json.loads(record.read_text())["container"] if record.exists() else None
     if container:
-        from .stack.docker.runtime import connect
+        from .stack.docker.engine import connect
 
         client = connect()
         client.containers.get(container).remove(force=True, v=True)

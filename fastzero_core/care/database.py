@@ -65,12 +65,11 @@ class DatabaseCare(ABC):
         """Return the sentence that says how to undo, by a command on this database."""
 
     @abstractmethod
-    def _served(self, cause: str) -> AbstractContextManager[None]:
-        """Have the database answer for a block, in which no other command works on it."""
+    def _served(self, cause: str, *, alone: bool = False) -> AbstractContextManager[None]:
+        """Have the database answer for a block, in which no other command works on it.
 
-    @abstractmethod
-    def _processes_stopped(self, cause: str) -> AbstractContextManager[None]:
-        """Have no process of the project write to the database for a block."""
+        With `alone` the project's processes are stopped meanwhile.
+        """
 
     @abstractmethod
     def _others(self) -> list[str]:
@@ -213,7 +212,7 @@ class DatabaseCare(ABC):
         from ..schema import migrate
 
         limit = timeout or self.settings.timeout
-        with self._served("its schema is downgraded"), self._processes_stopped("the schema is downgraded"):
+        with self._served("the schema is downgraded", alone=True):
             if not no_backup:
                 self._back_up_first()
             return migrate.down(self.target.url, revision, timeout=limit, on_event=self._on_event)

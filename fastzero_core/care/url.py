@@ -41,16 +41,13 @@ class UrlDatabase(DatabaseCare):
         """A database that a flag named is named again, but for its password."""
         if not self.settings.is_flag("database_url"):
             return f"To get back: fastzero {command}"
-        from ..postgres.database import url_of
+        from ..postgres.url import url_of
 
         shown = url_of(self._url, password=False)
         put_in = "" if shown == url_of(self._url) else " (with the password in its URL)"
         return f"To get back{put_in}: fastzero {command} --database-url {shlex.quote(shown)}"
 
-    def _served(self, cause: str) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def _processes_stopped(self, cause: str) -> AbstractContextManager[None]:
+    def _served(self, cause: str, *, alone: bool = False) -> AbstractContextManager[None]:
         return nullcontext()
 
     def _others(self) -> list[str]:

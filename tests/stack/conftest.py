@@ -25,9 +25,10 @@ from filelock import FileLock
 
 from fastzero_core import FastZero, Stack, load_settings
 from fastzero_core.events import Listener, ignore
+from fastzero_core.files import make_folder
 from fastzero_core.polling import wait_until
 from fastzero_core.postgres.account import ServiceUser, service_user
-from fastzero_core.project import Project, make_folder, projects
+from fastzero_core.project import Project, projects
 from fastzero_core.stack.docker import image
 from fastzero_core.stack.docker.runtime import DockerRuntime
 from fastzero_core.stack.embedded.process import Processes

@@ -15,9 +15,9 @@ from fastzero_core.stack.plan import ServiceState
 
 @pytest.fixture(autouse=True)
 def fresh_search() -> Iterator[None]:
-    binaries._candidates.cache_clear()
+    binaries._inspect.cache_clear()
     yield
-    binaries._candidates.cache_clear()
+    binaries._inspect.cache_clear()
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_an_installed_postgresql_serves_where_there_is_no_wheel_and_keeps_its_da
     monkeypatch.undo()
     monkeypatch.setenv("FASTZERO_HOME", str(home))
     monkeypatch.setenv("FASTZERO_APP", "false")
-    binaries._candidates.cache_clear()
+    binaries._inspect.cache_clear()
     assert find_binaries().major == 18
 
     [status] = Stack("demo").up().status()

@@ -16,8 +16,8 @@ from fastzero_core.errors import (
     UnhealthyError,
     VersionMismatchError,
 )
+from fastzero_core.files import write_atomically
 from fastzero_core.polling import wait_until
-from fastzero_core.project import write_atomically
 from fastzero_core.stack.plan import ServiceState
 
 from .conftest import Contained, RunPython, add_user, new_project, users_of

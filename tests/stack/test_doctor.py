@@ -11,7 +11,7 @@ import pytest
 
 from fastzero_core import Stack, load_settings
 from fastzero_core.errors import DatabaseLoginError
-from fastzero_core.project import write_atomically
+from fastzero_core.files import write_atomically
 from fastzero_core.schema import migrate
 from fastzero_core.stack import doctor
 from fastzero_core.stack.runtime import Finding

@@ -13,7 +13,8 @@ import pytest
 from fastzero_core import NotAllowedError, UnavailableError, load_settings
 from fastzero_core.errors import LockedError, ProjectNotFoundError
 from fastzero_core.events import Event, Notice
-from fastzero_core.project import Project, ProjectRecord, database_url, make_folder, projects, write_atomically
+from fastzero_core.files import make_folder, write_atomically
+from fastzero_core.project import Project, ProjectRecord, database_url, projects
 
 from .conftest import RunPython
 
@@ -171,7 +172,7 @@ def test_a_reader_sees_the_old_content_or_the_new_even_if_the_writer_is_killed(
     path = folder / "file"
     write_atomically(path, "0" * 100_000)
     code = (
-        "import sys, itertools; from pathlib import Path; from fastzero_core.project import write_atomically\n"
+        "import sys, itertools; from pathlib import Path; from fastzero_core.files import write_atomically\n"
         "for n in itertools.cycle('123'): write_atomically(Path(sys.argv[1]), n * 100_000); print(n, flush=True)"
     )
     for _ in range(5):

@@ -1,11 +1,12 @@
 """The stack as a compose.yaml, for those who want to go on with Docker Compose. Pure but for the YAML library."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from ...project import Project
-from ..spec import APP_SERVICE, DATABASE_SERVICE, ServiceSpec, StackSpec, data_mount
-from .hardening import APP_USER, DATABASE_SHM, TMPFS, app_cpus, app_memory, app_pids
+from ..spec import ServiceSpec, StackSpec
+from .containers import CHECK, PROJECT, SERVICE, document
 
 HEADER = "# Made by `fastzero export compose`. Secrets stay in files of this machine.\n"
 
@@ -15,23 +16,21 @@ def compose_yaml(spec: StackSpec, project: Project) -> str:
     import yaml
 
     secrets = sorted({name for service in spec.services for name in service.secrets})
-    document = {
+    database = spec.database
+    content = {
         "name": f"fastzero-{project.name}",
-        "services": {service.name: _service(service) for service in spec.services},
+        "services": {service.name: _service(project.name, service, database.name) for service in spec.services},
         # Labelled as fastzero does, for the case that this is what makes it.
         "volumes": {
-            DATABASE_SERVICE: {
-                "name": spec.service(DATABASE_SERVICE).volume,
-                "labels": {"fastzero.project": project.name, "fastzero.service": DATABASE_SERVICE},
-            }
+            database.name: {"name": database.volume, "labels": {PROJECT: project.name, SERVICE: database.name}}
         },
-        "secrets": {name: {"file": str(project.container_secret(name))} for name in secrets},
+        "secrets": {name: {"file": str(project.file_for_compose(name))} for name in secrets},
     }
-    return HEADER + yaml.safe_dump(_escaped(document), sort_keys=False, allow_unicode=True, width=120)
+    return HEADER + yaml.safe_dump(_escaped(content), sort_keys=False, allow_unicode=True, width=120)
 
 
 def _escaped(part: Any) -> Any:
-    """Every dollar twice: Compose would look for a variable behind it."""
+    """Every dollar twice: Compose would look for a variable after it."""
     match part:
         case str():
             return part.replace("$", "$$")
@@ -42,49 +41,37 @@ def _escaped(part: Any) -> Any:
     return part
 
 
-def _service(service: ServiceSpec) -> dict[str, Any]:
-    common = {
-        "image": service.image,
+def _service(project: str, service: ServiceSpec, volume: str) -> dict[str, Any]:
+    """The container's document in Compose's words; what is empty is left out."""
+    made_of = document(project, service, os.cpu_count())
+    host: Mapping[str, Any] = made_of["HostConfig"]
+    check = made_of["Healthcheck"]
+    written = {
+        "image": made_of["Image"],
+        # Nobody migrates from outside here: a process that can does before it serves.
+        "command": [*made_of["Cmd"], *service.migrates],
+        "environment": dict(service.variables),
         "ports": [f"{service.host}:{service.port}:{service.container_port}"],
         "secrets": list(service.secrets),
-        "healthcheck": {
-            "test": ["CMD", *service.health_command],
-            "interval": "5s",
-            "timeout": "3s",
-            "retries": 5,
-            "start_period": "60s",
-        },
-        "stop_signal": service.stop_signal,
-        "stop_grace_period": f"{service.stop_timeout:.0f}s",
-        "security_opt": ["no-new-privileges:true"],
-    }
-    return common | (_app(service) if service.name == APP_SERVICE else _database(service))
-
-
-def _database(service: ServiceSpec) -> dict[str, Any]:
-    settings = [part for name, value in service.configuration.items() for part in ("-c", f"{name}={value}")]
-    command = {"command": ["postgres", *settings]} if settings else {}
-    return {
-        **command,
-        "environment": dict(service.variables),
-        "volumes": [f"{DATABASE_SERVICE}:{data_mount(service.major)}"],
-        "shm_size": DATABASE_SHM,
-    }
-
-
-def _app(service: ServiceSpec) -> dict[str, Any]:
-    return {
-        # Nobody migrates from outside here: the app does before it serves.
-        "command": [*service.command, "--migrate"],
-        **({"environment": dict(service.variables)} if service.variables else {}),
+        "volumes": [f"{volume}:{mount['Target']}" for mount in host["Mounts"] if "Source" in mount],
         "depends_on": {name: {"condition": "service_healthy"} for name in service.depends_on},
-        "user": APP_USER,
-        "read_only": True,
-        "tmpfs": [f"{path}:{options}" for path, options in TMPFS.items()],
-        "cap_drop": ["ALL"],
-        "init": True,
-        "mem_limit": app_memory(service.workers),
-        "cpus": app_cpus(service.workers, os.cpu_count()),
-        "pids_limit": app_pids(service.workers),
-        "restart": "on-failure:5",
+        "healthcheck": {
+            "test": check["Test"],
+            **{name: f"{seconds}s" for name, seconds in CHECK.items()},
+            "retries": check["Retries"],
+        },
+        "stop_signal": made_of["StopSignal"],
+        "stop_grace_period": f"{made_of['StopTimeout']}s",
+        "user": made_of["User"],
+        "security_opt": [f"{option}:true" for option in host["SecurityOpt"]],
+        "read_only": host.get("ReadonlyRootfs"),
+        "cap_drop": host.get("CapDrop"),
+        "init": host.get("Init"),
+        "tmpfs": [f"{path}:{options}" for path, options in host["Tmpfs"].items()],
+        "shm_size": host.get("ShmSize"),
+        "mem_limit": host.get("Memory"),
+        "cpus": host.get("NanoCpus", 0) / 1e9,
+        "pids_limit": host.get("PidsLimit"),
+        "restart": f"on-failure:{service.retries}" if service.retries else None,
     }
+    return {name: value for name, value in written.items() if value}

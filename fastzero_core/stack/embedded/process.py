@@ -21,13 +21,13 @@ from typing import Any
 
 import psutil
 
+from ...files import make_folder, write_atomically
 from ...polling import wait_until
 from ...postgres.account import ServiceUser
-from ...project import make_folder, write_atomically
+from ..lines import STREAMS, LogLine
 
 LOG_MAX = 10 * 2**20  # bytes; a longer log is set aside when its service starts
 _LEADING_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
-STREAMS = ("stdout", "stderr")
 SAME_MOMENT = 1.0  # seconds; start times are computed from a clock that may be set
 
 # The shell waits for a line and becomes the program; if its parent dies first, it reads the end and leaves.
@@ -41,18 +41,11 @@ class ProcessRecord:
     pid: int
     created: float
     config_hash: str = ""
-    settings: dict[str, str] = field(default_factory=dict)
+    document: dict[str, Any] = field(default_factory=dict)
 
     @property
     def started_at(self) -> datetime:
         return datetime.fromtimestamp(self.created, UTC)
-
-
-@dataclass(frozen=True)
-class LogLine:
-    service: str
-    stream: str
-    text: str
 
 
 class Processes:
@@ -68,7 +61,7 @@ class Processes:
         command: Sequence[str],
         *,
         config_hash: str = "",
-        settings: Mapping[str, str] | None = None,
+        document: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
         user: ServiceUser | None = None,
     ) -> ProcessRecord:
@@ -89,7 +82,7 @@ class Processes:
         assert child.stdin is not None
         with child.stdin as gate:
             created = psutil.Process(child.pid).create_time()
-            record = ProcessRecord(child.pid, created, config_hash, dict(settings or {}))
+            record = ProcessRecord(child.pid, created, config_hash, dict(document or {}))
             write_atomically(self._record_file(name), json.dumps(asdict(record)))
             gate.write(b"go\n")
         return record

@@ -1,0 +1,134 @@
+"""A data directory: created whole or not at all, and changed while no server works on it. Standard library only."""
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from ..errors import UnhealthyError, VersionMismatchError
+from ..files import make_folder, reading
+from ..polling import wait_until
+from .account import ServiceUser
+from .binaries import Binaries
+from .configuration import INITDB_COMMON, arguments, initdb_locale
+from .sql import literal, quote
+
+INITDB_ENDS = 10  # seconds in which the initdb of a killed command notices that its parent is gone
+# A statement may hold a password: no log may repeat it.
+_SINGLE_USER = {"exit_on_error": "on", "log_statement": "none", "log_min_error_statement": "panic"}
+
+
+def initialise(
+    data: Path, binaries: Binaries, user: ServiceUser | None, *, role: str, password: str, database: str
+) -> None:
+    """Create a data directory with a superuser and a database, under another name until it is whole.
+
+    `user` is whom PostgreSQL runs as, None for this process's own. Raises UnhealthyError if one of its programs fails.
+    """
+    staging = data.with_name(f".{data.name}.init-{secrets.token_hex(4)}")
+    make_folder(staging, 0o700)
+    try:
+        password_file = _password_file(staging, password)
+        if user:
+            for path in (staging, password_file):
+                os.chown(path, user.uid, user.gid)
+        cluster = staging / "cluster"
+        _run(_initdb(binaries, cluster, role, password_file), user)
+        _single_user(binaries, cluster, user, f"CREATE DATABASE {quote(database)}")
+        cluster.rename(data)
+    finally:
+        remove_unfinished(staging)
+
+
+def unfinished(data: Path) -> list[Path]:
+    """Return what killed initialisations of a data directory left beside it."""
+    return sorted(data.parent.glob(f".{data.name}.init-*"))
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove one of them; its initdb may live on for a moment and write."""
+    wait_until(partial(_is_removed, path), INITDB_ENDS)
+
+
+def major_of(data: Path) -> int | None:
+    """Return the major version that made a data directory, None if there is none.
+
+    Raises VersionMismatchError if the directory does not say, NotAllowedError if it may not be read.
+    """
+    file = data / "PG_VERSION"
+    if not file.exists():
+        return None
+    with reading(file):
+        said = file.read_bytes().strip()
+    if not said.isdigit():
+        raise VersionMismatchError(
+            f"{file} does not name a version of PostgreSQL",
+            hint="Nothing was changed. Restore a backup: fastzero db restore",
+        )
+    return int(said)
+
+
+def set_password(data: Path, binaries: Binaries, user: ServiceUser | None, *, role: str, password: str) -> None:
+    """Change a role's password on the data itself, while no server has it."""
+    _single_user(binaries, data, user, f"ALTER ROLE {quote(role)} PASSWORD {literal(password)}")
+
+
+def _password_file(folder: Path, password: str) -> Path:
+    path = folder / "password"
+    path.touch(0o600)
+    path.write_text(f"{password}\n", encoding="utf-8")
+    return path
+
+
+def _initdb(binaries: Binaries, cluster: Path, role: str, password_file: Path) -> list[str]:
+    return [
+        binaries.program("initdb"),
+        f"--pgdata={cluster}",
+        f"--username={role}",
+        f"--pwfile={password_file}",
+        "--auth=scram-sha-256",
+        *INITDB_COMMON,
+        *initdb_locale(binaries.major),
+        "--lc-messages=C",
+        "--no-instructions",
+    ]
+
+
+def _single_user(binaries: Binaries, data: Path, user: ServiceUser | None, statement: str) -> None:
+    command = [binaries.program("postgres"), "--single", *arguments(_SINGLE_USER), "-D", str(data), "postgres"]
+    _run(command, user, f"{statement}\n")
+
+
+def _run(command: Sequence[str], user: ServiceUser | None, text: str | None = None) -> None:
+    """Run one of PostgreSQL's programs to its end, out of reach of the terminal's Ctrl-C."""
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        cwd="/",
+        start_new_session=True,
+        **(user.popen_options() if user else {}),
+    )
+    with process:
+        try:
+            said, _ = process.communicate(text)
+        except BaseException:
+            # initdb has servers of its own at work; all may have ended by themselves just now.
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGTERM)
+            raise
+    if process.returncode != 0:
+        raise UnhealthyError(f"{Path(command[0]).name} failed", evidence=said.strip(), hint="See its own words above")
+
+
+def _is_removed(folder: Path) -> bool:
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()

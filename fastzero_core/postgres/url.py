@@ -1,0 +1,183 @@
+"""Database URLs, built and taken apart. Standard library only: what asks for an address need not load SQLAlchemy.
+
+An option has the name that libpq gives it: host, port, user, password, dbname, sslmode, …
+Everything that is not plain is percent-quoted: libpq refuses a space, and reads a plus sign as a plus sign.
+"""
+
+import re
+from collections.abc import Mapping
+from urllib.parse import parse_qsl, quote, unquote
+
+from ..errors import InvalidInputError
+from .driver_errors import URL_HINT
+
+DEFAULT_PORT = "5432"
+POSTGRES_DRIVERS = (
+    "postgres",
+    "postgresql",
+    "postgresql+psycopg",
+    "postgresql+psycopg2",
+    "postgresql+asyncpg",
+)
+PASSWORDS = ("password", "sslpassword")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+# The same parts that SQLAlchemy finds.
+_URL = re.compile(
+    r"""(?P<driver>[\w+]+)://
+    (?: (?P<user>[^:/]*) (?: :(?P<password>[^@]*) )? @ )?
+    (?: \[(?P<ipv6>[^/?]+)\] | (?P<host>[^/:?]+) )?
+    (?: :(?P<port>\d*) )?
+    (?: /(?P<dbname>[^?]*) )?
+    (?: \?(?P<query>.*) )?""",
+    re.VERBOSE | re.DOTALL,
+)
+
+# https://www.postgresql.org/docs/current/libpq-envars.html
+_VARIABLES = {
+    "application_name": "PGAPPNAME",
+    "channel_binding": "PGCHANNELBINDING",
+    "client_encoding": "PGCLIENTENCODING",
+    "connect_timeout": "PGCONNECT_TIMEOUT",
+    "dbname": "PGDATABASE",
+    "gssdelegation": "PGGSSDELEGATION",
+    "gssencmode": "PGGSSENCMODE",
+    "gsslib": "PGGSSLIB",
+    "host": "PGHOST",
+    "hostaddr": "PGHOSTADDR",
+    "krbsrvname": "PGKRBSRVNAME",
+    "load_balance_hosts": "PGLOADBALANCEHOSTS",
+    "max_protocol_version": "PGMAXPROTOCOLVERSION",
+    "min_protocol_version": "PGMINPROTOCOLVERSION",
+    "options": "PGOPTIONS",
+    "passfile": "PGPASSFILE",
+    "password": "PGPASSWORD",
+    "port": "PGPORT",
+    "require_auth": "PGREQUIREAUTH",
+    "requirepeer": "PGREQUIREPEER",
+    "service": "PGSERVICE",
+    "ssl_max_protocol_version": "PGSSLMAXPROTOCOLVERSION",
+    "ssl_min_protocol_version": "PGSSLMINPROTOCOLVERSION",
+    "sslcert": "PGSSLCERT",
+    "sslcertmode": "PGSSLCERTMODE",
+    "sslcompression": "PGSSLCOMPRESSION",
+    "sslcrl": "PGSSLCRL",
+    "sslcrldir": "PGSSLCRLDIR",
+    "sslkey": "PGSSLKEY",
+    "sslmode": "PGSSLMODE",
+    "sslnegotiation": "PGSSLNEGOTIATION",
+    "sslrootcert": "PGSSLROOTCERT",
+    "sslsni": "PGSSLSNI",
+    "target_session_attrs": "PGTARGETSESSIONATTRS",
+    "user": "PGUSER",
+}
+
+
+def database_url(user: str, password: str | None, host: str, port: int, database: str) -> str:
+    """Return the URL of a database. `host` may be an IPv6 address or the folder of a socket."""
+    options = {"user": user, "host": host, "port": str(port), "dbname": database}
+    return render(options if password is None else {**options, "password": password})
+
+
+def render(options: Mapping[str, str]) -> str:
+    """Return the URL that says these options."""
+    rest = dict(options)
+    user, password = rest.pop("user", None), rest.pop("password", None)
+    # A folder or a list of hosts has no place in front of the port.
+    host = rest.pop("host", "") if not re.search("[/,]", rest.get("host", "")) else ""
+    port = rest.pop("port", "") if rest.get("port", "").isdigit() else ""
+    database = rest.pop("dbname", None)
+    login = "" if user is None and password is None else f"{_quoted(user or '')}{_after(':', password)}@"
+    address = f"{_bracketed(host)}:{port}" if port else _bracketed(host)
+    query = "&".join(f"{_quoted(name)}={_quoted(value)}" for name, value in sorted(rest.items()))
+    return f"postgresql://{login}{address}{_after('/', database)}{'?' if query else ''}{query}"
+
+
+def parse(url: str) -> dict[str, str]:
+    """Return the options that a URL says, by libpq's names. Raises InvalidInputError if it is not PostgreSQL's."""
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise unusable("the database URL cannot be read")
+    parts = match.groupdict()
+    if parts["driver"] not in POSTGRES_DRIVERS:
+        raise unusable(f"the database URL begins with {parts['driver']!r}; fastzero needs PostgreSQL")
+    quoted = {name: parts[name] for name in ("user", "password", "dbname")}
+    said = {
+        **{name: unquote(value) for name, value in quoted.items() if value is not None},
+        "host": parts["ipv6"] or parts["host"],
+        "port": parts["port"],
+        **dict(parse_qsl(parts["query"] or "", keep_blank_values=True)),
+    }
+    given = {name: value for name, value in said.items() if value}
+    _refuse_unless_text("".join(given.values()))
+    return given
+
+
+def _refuse_unless_text(said: str) -> None:
+    if "\0" in said:
+        raise unusable("the database URL must not contain a NUL character")
+    if any(0xD800 <= ord(character) <= 0xDFFF for character in said):
+        raise unusable("the database URL is not UTF-8 text")
+
+
+def unusable(message: str) -> InvalidInputError:
+    return InvalidInputError(message, field="database_url", hint=URL_HINT)
+
+
+def variables(url: str) -> dict[str, str]:
+    """Return what a URL says as libpq's environment variables; options without one are left out."""
+    return {_VARIABLES[name]: value for name, value in parse(url).items() if name in _VARIABLES}
+
+
+def url_of(url: str, database: str | None = None, *, password: bool = True) -> str:
+    """Return the URL as libpq's own programs take it: of another database of the server, or without its passwords."""
+    options = parse(url)
+    if database is not None:
+        options["dbname"] = database
+    return render({name: value for name, value in options.items() if password or name not in PASSWORDS})
+
+
+def without_password(url: str) -> str:
+    """Return the URL as a person or an argument may see it."""
+    return url_of(url, password=False)
+
+
+def address(url: str) -> str:
+    """Return `host:port` for people."""
+    options = parse(url)
+    return f"{_bracketed(options.get('host', 'localhost'))}:{options.get('port', DEFAULT_PORT)}"
+
+
+def same_database(one: str, other: str) -> bool:
+    """Return whether two URLs mean the same role on the same database, whatever way they are written."""
+    return _identity(one) == _identity(other)
+
+
+def conninfo(database: str) -> str:
+    """Return a database's name as an argument of `--dbname`, where one with an equals sign would be options."""
+    escaped = database.replace("\\", "\\\\").replace("'", "\\'")
+    return f"dbname='{escaped}'"
+
+
+def _identity(url: str) -> tuple[str, ...]:
+    options = parse(url)
+    host = options.get("host", "").lower()
+    user = options.get("user", "")
+    return (
+        LOOPBACK[0] if host in LOOPBACK else host,
+        options.get("port", DEFAULT_PORT),
+        user,
+        options.get("dbname", user),
+    )
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _after(mark: str, text: str | None) -> str:
+    return "" if text is None else f"{mark}{_quoted(text)}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

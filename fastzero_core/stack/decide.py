@@ -1,0 +1,192 @@
+"""What a command decides before it looks: record × settings × flags → record and specification. Pure.
+
+What a decision needs to know of the machine, such as whether a port is free, comes in as `Machine`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from ..errors import InvalidInputError
+from ..project import HOST, RUNTIMES, Place, ProjectRecord
+from ..settings import Settings
+from . import ports
+from .plan import RecordChange
+from .spec import (
+    APP_SERVICE,
+    DATABASE_SERVICE,
+    DEFAULT_PORTS,
+    PORT_OPTIONS,
+    StackSpec,
+    major_of,
+    other_major,
+    stack_spec,
+    volume_name,
+)
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What a command was given: None is not given. `ports` are by service."""
+
+    runtime: str | None = None
+    ports: Mapping[str, int] = field(default_factory=dict)
+    app: bool | None = None
+    start_over: bool = False
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What decisions need to know beyond the record: `app_image` names the image of the app's code as it is."""
+
+    engine_answers: Callable[[], bool]
+    reserved: Callable[[], frozenset[int]]
+    new_place: Callable[[str], Place]
+    app_image: Callable[[], str]
+    new_owner: Callable[[], str]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The change of the record, the stack that follows from it, and what there is to say of what was chosen."""
+
+    change: RecordChange
+    spec: StackSpec
+    notices: tuple[str, ...] = ()
+
+    @property
+    def record(self) -> ProjectRecord:
+        return self.change.after
+
+
+def decide(record: ProjectRecord | None, settings: Settings, flags: Flags, machine: Machine) -> Decision:
+    """What `up` is to bring about. Raises InvalidInputError, VersionMismatchError, PortTakenError."""
+    notices: list[str] = []
+    after = record or _first(settings, flags, machine)
+    if record is None:
+        notices.append(f"project {settings.project} runs {after.runtime}, and will from now on")
+    _refuse_other_runtime(settings, after, flags.runtime)
+    refuse_other_major(settings, after)
+    processes = process_names(settings, flags.app)
+    asked = asked_ports(settings, flags)
+    chosen = choose_ports(after, asked, processes, machine)
+    notices += _taken(after, asked, chosen)
+    after = replace(after, ports=chosen, processes=processes)
+    if after.runtime == "docker" and not after.owner:
+        after = replace(after, owner=machine.new_owner())
+    if flags.start_over:
+        after = replace(after.at(_first_place(settings, after.runtime, machine)), initialised=False)
+    cause = "the first `up` decides" if record is None else RecordChange.cause
+    change = RecordChange(record, after, cause)
+    return Decision(change, spec_of(after, settings, machine), tuple(notices))
+
+
+def as_recorded(record: ProjectRecord, settings: Settings, machine: Machine) -> Decision:
+    """The stack as the record has it, whatever of it runs."""
+    return Decision(RecordChange(record, record), spec_of(record, settings, machine))
+
+
+def spec_of(record: ProjectRecord, settings: Settings, machine: Machine) -> StackSpec:
+    """The stack that a record means with these settings. A service that has no port yet gets its default."""
+    numbers = {**DEFAULT_PORTS, **record.ports}
+    app = APP_SERVICE in record.processes
+    if record.runtime != "docker":
+        return stack_spec(settings, numbers, app=app, place=record.place)
+    place = container_place(settings, record)
+    return stack_spec(settings, numbers, app_image=machine.app_image(), app=app, place=place)
+
+
+def container_place(settings: Settings, record: ProjectRecord) -> Place:
+    """Where the database is. The setting for its image may be of before an upgrade, or ahead of the data."""
+    image = record.image if is_of_another_major(settings, record) else settings.postgres_image
+    return replace(record.place, image=image, volume=record.volume or volume_name(settings.project))
+
+
+def place_of(settings: Settings, record: ProjectRecord) -> Place:
+    """Where the database of a project is."""
+    return container_place(settings, record) if record.runtime == "docker" else record.place
+
+
+def is_of_another_major(settings: Settings, record: ProjectRecord) -> bool:
+    """Whether the data was served by another major version last than the setting for its image has."""
+    return bool(record.image) and major_of(record.image) != major_of(settings.postgres_image)
+
+
+def refuse_other_major(settings: Settings, record: ProjectRecord) -> None:
+    """Raises VersionMismatchError where the settings name an image that cannot read the data."""
+    wanted = settings.postgres_image
+    if is_of_another_major(settings, record) and wanted not in {place.image for place in record.kept}:
+        raise other_major(container_place(settings, record).volume, major_of(record.image), wanted)
+
+
+def choose_runtime(settings: Settings, asked: str | None, engine_answers: Callable[[], bool]) -> str:
+    """The runtime of a new project. Raises InvalidInputError for one that there is not."""
+    chosen = asked or settings.runtime
+    if chosen is None:
+        return "docker" if engine_answers() else "embedded"
+    if chosen not in RUNTIMES:
+        raise InvalidInputError(f"runtime {chosen!r} is not one of {', '.join(RUNTIMES)}", field="runtime")
+    return chosen
+
+
+def process_names(settings: Settings, app: bool | None) -> tuple[str, ...]:
+    """The processes that are to run besides the database."""
+    return (APP_SERVICE,) if (settings.app if app is None else app) else ()
+
+
+def asked_ports(settings: Settings, flags: Flags) -> dict[str, int]:
+    """The ports that flags or settings ask for."""
+    configured = {DATABASE_SERVICE: settings.database_port, APP_SERVICE: settings.app_port}
+    asked = {**configured, **flags.ports}
+    return {service: number for service, number in asked.items() if number is not None}
+
+
+def choose_ports(
+    record: ProjectRecord, asked: Mapping[str, int], processes: tuple[str, ...], machine: Machine
+) -> dict[str, int]:
+    """Each service's port: the one asked for, else the one it has, else the next that is free.
+
+    Raises PortTakenError for one that was asked for and somebody else has, before anything is stopped for it.
+    """
+    chosen = {**record.ports, **asked}
+    for service, number in asked.items():
+        if number != record.ports.get(service) and not ports.is_free(HOST, number) and is_wanted(service, processes):
+            raise ports.taken_error(service, HOST, number, f"fastzero up {PORT_OPTIONS[service]}")
+    for service in (DATABASE_SERVICE, *processes):
+        if service not in chosen:
+            taken = machine.reserved() | set(chosen.values())
+            chosen[service] = ports.next_free(HOST, DEFAULT_PORTS[service], taken)
+    return chosen
+
+
+def is_wanted(service: str, processes: tuple[str, ...]) -> bool:
+    return service == DATABASE_SERVICE or service in processes
+
+
+def _first(settings: Settings, flags: Flags, machine: Machine) -> ProjectRecord:
+    runtime = choose_runtime(settings, flags.runtime, machine.engine_answers)
+    return ProjectRecord(runtime).at(_first_place(settings, runtime, machine))
+
+
+def _first_place(settings: Settings, runtime: str, machine: Machine) -> Place:
+    if runtime == "docker":
+        return Place(runtime, volume=volume_name(settings.project))
+    return machine.new_place(runtime)
+
+
+def _refuse_other_runtime(settings: Settings, record: ProjectRecord, asked: str | None) -> None:
+    if asked not in (None, record.runtime):
+        raise InvalidInputError(
+            f"project {settings.project} runs {record.runtime}, not {asked}",
+            field="runtime",
+            hint="A project keeps its runtime; use another project: -p NAME. Or move it: fastzero db move --to RUNTIME",
+        )
+
+
+def _taken(record: ProjectRecord, asked: Mapping[str, int], chosen: Mapping[str, int]) -> list[str]:
+    """What to say of ports that are not those that people expect."""
+    told = []
+    for service, number in chosen.items():
+        first = asked.get(service, DEFAULT_PORTS[service])
+        if service not in record.ports and number != first:
+            told.append(f"port {first} is taken; the {service} gets {number}")
+    return told

@@ -1,0 +1,103 @@
+"""A service as the document that the engine makes its container from. Pure.
+
+The same document is sent to the engine, exported for Docker Compose, and hashed: whatever changes in it reaches the
+containers there are. https://docs.docker.com/reference/api/engine/
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ... import __version__
+from ..spec import ServiceSpec, data_mount, hash_of
+from ..steps import network_name
+
+PROJECT, SERVICE, HASH, SETTINGS, VERSION, OWNER = (
+    f"fastzero.{name}" for name in ("project", "service", "config-hash", "settings", "version", "owner")
+)
+SECRETS = "/run/secrets"
+SECOND = 1_000_000_000  # nanoseconds
+CHECK = {"interval": 5, "timeout": 3, "start_period": 60}  # seconds
+CHECK_RETRIES = 5
+
+
+def document(project: str, service: ServiceSpec, cpus_present: int | None = None) -> dict[str, Any]:
+    """What a container of the service is made from, but for its labels. An engine refuses more CPUs than it has."""
+    return {
+        "Image": service.image,
+        "Cmd": list(service.arguments),
+        "Hostname": service.name,
+        "User": service.user,
+        "Env": [f"{name}={value}" for name, value in service.variables.items()],
+        "ExposedPorts": {_port(service): {}},
+        "Healthcheck": _health_check(service),
+        "StopSignal": service.stop_signal,
+        "StopTimeout": int(service.stop_timeout),
+        "HostConfig": _host_config(project, service, cpus_present),
+        "NetworkingConfig": {"EndpointsConfig": {network_name(project): {"Aliases": [service.name]}}},
+    }
+
+
+def labels(project: str, owner: str, service: ServiceSpec) -> dict[str, str]:
+    """By what a container is found again, and by what it was made."""
+    return {
+        **owned(project, owner),
+        SERVICE: service.name,
+        HASH: hash_of(service.document),
+        SETTINGS: json.dumps(service.settings()),
+        VERSION: __version__,
+    }
+
+
+def owned(project: str, owner: str) -> dict[str, str]:
+    """The labels of everything that a project has on an engine."""
+    return {PROJECT: project, OWNER: owner}
+
+
+def _port(service: ServiceSpec) -> str:
+    return f"{service.container_port}/tcp"
+
+
+def _health_check(service: ServiceSpec) -> dict[str, Any]:
+    return {
+        "Test": ["CMD", *service.health_command],
+        "Interval": CHECK["interval"] * SECOND,
+        "Timeout": CHECK["timeout"] * SECOND,
+        "StartPeriod": CHECK["start_period"] * SECOND,
+        "Retries": CHECK_RETRIES,
+    }
+
+
+def _host_config(project: str, service: ServiceSpec, cpus_present: int | None) -> dict[str, Any]:
+    confined = {"ReadonlyRootfs": True, "CapDrop": ["ALL"], "Init": True} if service.read_only else {}
+    limits = {
+        "ShmSize": service.shared_memory,
+        "Memory": service.memory,
+        "NanoCpus": min(service.cpus, cpus_present or service.cpus) * SECOND,
+        "PidsLimit": service.pids,
+    }
+    return {
+        "NetworkMode": network_name(project),
+        "PortBindings": {_port(service): [{"HostIp": service.host, "HostPort": str(service.port)}]},
+        "Mounts": _mounts(service),
+        "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
+        "SecurityOpt": ["no-new-privileges"],
+        "RestartPolicy": _restart_policy(service),
+        "Tmpfs": dict(service.tmpfs),
+        **confined,
+        **{name: value for name, value in limits.items() if value},
+    }
+
+
+def _mounts(service: ServiceSpec) -> list[dict[str, str]]:
+    """The data, and a place for secrets: a volume without a name, since a read-only container can be filled in no
+    other way before it starts. It goes with its container."""
+    data = [{"Type": "volume", "Source": service.volume, "Target": data_mount(service.major)}] if service.volume else []
+    secrets = [{"Type": "volume", "Target": SECRETS}] if service.secrets else []
+    return [*data, *secrets]
+
+
+def _restart_policy(service: ServiceSpec) -> Mapping[str, Any]:
+    if not service.retries:
+        return {"Name": "no"}
+    return {"Name": "on-failure", "MaximumRetryCount": service.retries}

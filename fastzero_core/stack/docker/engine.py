@@ -1,0 +1,100 @@
+"""The Docker Engine: how it is reached, and what its errors mean. Nothing outside this package imports the SDK."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import docker
+import docker.errors
+import requests
+import urllib3.exceptions
+
+from ...errors import (
+    ConflictError,
+    DockerNotInstalledError,
+    DockerPermissionError,
+    DockerUnavailableError,
+    FastZeroError,
+    ImageError,
+)
+
+TIMEOUT = 120  # seconds for one call of the engine's API
+FIRST_TIMEOUT = 5  # seconds for an engine to show that it is there
+GONE = docker.errors.NotFound
+UNREACHABLE = (
+    docker.errors.DockerException,
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,  # what the SDK lets through while it reads a stream
+    OSError,
+)
+
+
+def connect(timeout: int = TIMEOUT) -> docker.DockerClient:
+    """The engine that DOCKER_HOST or the current context names.
+
+    Raises DockerUnavailableError, DockerPermissionError or DockerNotInstalledError.
+    """
+    with engine_errors():
+        return docker.from_env(timeout=timeout)
+
+
+def answers() -> bool:
+    """Whether an engine is there for us."""
+    try:
+        connect(FIRST_TIMEOUT).close()
+    except FastZeroError:
+        return False
+    return True
+
+
+@contextmanager
+def engine_errors() -> Iterator[None]:
+    try:
+        yield
+    except docker.errors.ImageNotFound as error:
+        raise ImageError(f"image not found: {error.explanation}") from error
+    except docker.errors.APIError as error:
+        if "no space left" in str(error).lower():
+            raise DockerUnavailableError(
+                "the engine's disk is full", hint="Free some: docker system df, docker image prune"
+            ) from error
+        raise DockerUnavailableError(
+            f"the Docker Engine refused: {error.explanation or error}", hint="See its log; then try again"
+        ) from error
+    except BrokenPipeError:
+        raise  # nobody reads our output any more: that is no matter of the engine's
+    except UNREACHABLE as error:
+        raise _connection_error(error) from error
+
+
+def _connection_error(error: BaseException) -> FastZeroError:
+    """What is wrong with the connection; the SDK says the same DockerException for everything."""
+    causes = list(_chain(error))
+    if any(isinstance(cause, PermissionError) for cause in causes):
+        return DockerPermissionError("no permission on the Docker Engine's socket")
+    no_socket = any(isinstance(cause, FileNotFoundError) for cause in causes)
+    if no_socket and not any(shutil.which(program) for program in ("docker", "podman", "dockerd")):
+        return DockerNotInstalledError("Docker is not installed")
+    return DockerUnavailableError(f"no Docker Engine answers: {causes[-1]}")
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An exception, what caused it, and what stands among their arguments."""
+    yield error
+    inner = [error.__cause__ or error.__context__, *(part for part in error.args if isinstance(part, BaseException))]
+    for part in inner:
+        if part is not None:
+            yield from _chain(part)
+
+
+def foreign_error(kind: str, name: str) -> ConflictError:
+    return ConflictError(
+        f"there is a {kind} {name} already, and it is not this project's",
+        hint=f"Nothing was changed. Use another project: -p NAME. Or remove it: docker {kind} rm {name}",
+    )
+
+
+def is_port_conflict(error: docker.errors.APIError) -> bool:
+    """Whether the engine refused to start a container since its port is taken."""
+    text = str(error).lower()
+    return "port is already allocated" in text or "address already in use" in text

@@ -1,0 +1,65 @@
+"""Images: pulled, built, and whether they are here."""
+
+import docker
+
+from ... import __version__
+from ...errors import ImageError
+from ...events import Listener, Notice
+from ..spec import ServiceSpec
+from . import image
+from .containers import VERSION
+from .engine import GONE, UNREACHABLE
+
+LAST_LINES = 20  # of a build that failed
+ENDS = ("Pull complete", "Downloaded", "Status")
+
+
+def image_id(client: docker.DockerClient, name: str) -> str | None:
+    """An image's id, None for one that is not here."""
+    try:
+        return str(client.images.get(name).id)
+    except GONE:
+        return None
+
+
+def pull(client: docker.DockerClient, name: str, on_event: Listener) -> None:
+    """Pull an image; one that cannot be pulled but is here is used, with a notice. Raises ImageError."""
+    try:
+        for event in client.api.pull(name, stream=True, decode=True):
+            if "error" in event:
+                raise ImageError(f"{name} cannot be pulled: {event['error']}")
+            if event.get("status", "").startswith(ENDS):
+                on_event(Notice(f"{name}: {event['status']}"))
+    except (*UNREACHABLE, ImageError) as error:
+        reason = getattr(error, "explanation", None) or str(error)
+        if not image_id(client, name):
+            raise ImageError(f"{name} cannot be pulled: {reason}") from error
+        on_event(Notice(f"{name} cannot be pulled ({reason}); the one that is here is used"))
+
+
+def build(client: docker.DockerClient, service: ServiceSpec, on_event: Listener) -> None:
+    """Build a service's image from the installed package. Raises ImageError with the build's last lines."""
+    events = client.api.build(
+        fileobj=image.context_archive(),
+        custom_context=True,
+        tag=service.image,
+        buildargs=image.build_arguments(service.base_image),
+        labels={VERSION: __version__},
+        rm=True,
+        decode=True,
+    )
+    said: list[str] = []
+    for event in events:
+        if "error" in event:
+            raise _failed(f"{service.image} cannot be built: {event['error']}", said)
+        line = event.get("stream", "").strip()
+        if line:
+            said.append(line)
+        if line.startswith("Step "):
+            on_event(Notice(line))
+    if not image_id(client, service.image):
+        raise _failed(f"{service.image} was not built to the end", said)
+
+
+def _failed(message: str, said: list[str]) -> ImageError:
+    return ImageError(message, evidence="\n".join(said[-LAST_LINES:]))

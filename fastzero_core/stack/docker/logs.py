@@ -1,0 +1,91 @@
+"""The logs of containers: each line whole, with its stream, in the order of time."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from queue import SimpleQueue
+from typing import Any
+
+from docker.models.containers import Container
+from docker.types import CancellableStream
+
+from ..lines import STREAMS, LogLine, moment_of
+from .engine import GONE
+
+BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
+
+
+def lines_of(
+    name: str, container: Container, tail: int | None, since: datetime | None, until: float | None = None
+) -> list[LogLine]:
+    """What a container has logged, its two streams merged by the time of each line."""
+    started = since.timestamp() if since else None
+    lines = [
+        (moment, LogLine(name, stream, text))
+        for stream in STREAMS
+        for moment, text in _decoded(_stream(container, stream, tail=tail, since=started, until=until))
+    ]
+    ordered = [line for _, line in sorted(lines, key=lambda each: moment_of(each[0]) or BEFORE_ALL)]
+    return ordered if tail is None else ordered[max(0, len(ordered) - tail) :]
+
+
+def follow(chosen: Sequence[tuple[str, Container]], since: float) -> Iterator[LogLine]:
+    """What is logged from then on, until the last of the containers ends."""
+    queue: SimpleQueue[LogLine | None] = SimpleQueue()
+    streams = [
+        (name, stream, _stream(container, stream, since=since, follow=True))
+        for name, container in chosen
+        for stream in STREAMS
+    ]
+    try:
+        for each in streams:
+            threading.Thread(target=_feed, args=(queue, *each), daemon=True).start()
+        open_streams = len(streams)
+        while open_streams:
+            line = queue.get()
+            if line is None:
+                open_streams -= 1
+            else:
+                yield line
+    finally:
+        for _, _, chunks in streams:
+            chunks.close()
+    # To the SDK a stream that breaks off is one that ends.
+    for _, container in chosen:
+        with suppress(GONE):
+            container.reload()
+
+
+def _feed(queue: "SimpleQueue[LogLine | None]", name: str, stream: str, chunks: "CancellableStream[bytes]") -> None:
+    for _, text in _decoded(chunks):
+        queue.put(LogLine(name, stream, text))
+    queue.put(None)
+
+
+def _stream(container: Container, stream: str, *, follow: bool = False, **limits: Any) -> "CancellableStream[bytes]":
+    tail = limits.pop("tail", None)
+    chunks: CancellableStream[bytes] = container.logs(
+        stdout=stream == "stdout",
+        stderr=stream == "stderr",
+        stream=True,
+        follow=follow,
+        timestamps=True,
+        tail="all" if tail is None else tail,
+        **limits,
+    )
+    return chunks
+
+
+def _decoded(chunks: Iterator[bytes]) -> Iterator[tuple[str, str]]:
+    """Lines with their time. The engine splits a long one, in a character even, and puts a time before each part."""
+    began, line = "", b""
+    for chunk in chunks:
+        moment, _, part = chunk.partition(b" ")
+        began = began or moment.decode()
+        line += part
+        if line.endswith(b"\n"):
+            yield began, line[:-1].decode("utf-8", "replace")
+            began, line = "", b""
+    if line:
+        yield began, line.decode("utf-8", "replace")

@@ -1,0 +1,184 @@
+"""A project's containers, volume and network as the engine tells of them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import docker
+from docker.models.containers import Container
+
+from ...project import ProjectRecord
+from ..actions import Kind
+from ..lines import moment_of
+from ..observed import DataState, Observed, ObservedService, ServiceState, Thing
+from ..runtime import MOVING
+from ..spec import ServiceSpec, StackSpec
+from ..steps import container_name, network_name
+from . import images
+from .containers import HASH, OWNER, PROJECT, SERVICE, SETTINGS
+from .engine import GONE
+
+
+@dataclass(frozen=True)
+class Found:
+    """What bears a project's name on the engine; `network` is the id of its network, "" where there is none.
+
+    `is_known` says that the project had a record before: what bears no owner was made before there were any.
+    """
+
+    project: str
+    owner: str
+    is_known: bool
+    containers: Sequence[Container]
+    network: str
+    network_labels: Mapping[str, str]
+    volume: str
+    volume_labels: Mapping[str, str] | None
+
+    @property
+    def in_service(self) -> dict[str, Container]:
+        """The containers that are not being replaced, by the name of their service."""
+        named = {each.labels[SERVICE]: each for each in self.containers}
+        by_name = {str(each.name): each for each in self.containers}
+        wanted = {service: by_name.get(container_name(self.project, service)) for service in named}
+        return {
+            service: container for service, container in wanted.items() if container is not None and service != MOVING
+        }
+
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        """What bears the project's name and belongs to another home."""
+        things: list[tuple[str, Mapping[str, str]]] = [
+            (f"container {each.name}", each.labels) for each in self.containers
+        ]
+        things.append((f"network {network_name(self.project)}", self.network_labels))
+        things.append((f"volume {self.volume}", self.volume_labels or {}))
+        return tuple(name for name, labels in things if not self._is_ours(labels))
+
+    def _is_ours(self, labels: Mapping[str, str]) -> bool:
+        without = self.owner if self.is_known else ""
+        return labels.get(PROJECT) != self.project or labels.get(OWNER, without) == self.owner
+
+    @property
+    def data_owner(self) -> str:
+        """Whose the volume is, "" where nobody is named."""
+        return (self.volume_labels or {}).get(OWNER, "")
+
+    @property
+    def has_volume(self) -> bool:
+        return (self.volume_labels or {}).get(PROJECT) == self.project
+
+
+def find(client: docker.DockerClient, project: str, volume: str, owner: str, *, is_known: bool = True) -> Found:
+    """Ask the engine for everything that bears the project's name."""
+    labelled: dict[str, str | list[str] | bool] = {"label": [f"{PROJECT}={project}", SERVICE]}
+    network = _network(client, project)
+    return Found(
+        project=project,
+        owner=owner,
+        is_known=is_known,
+        containers=list(client.containers.list(all=True, filters=labelled, ignore_removed=True)),
+        network=network.get("Id", ""),
+        network_labels=network.get("Labels") or {},
+        volume=volume,
+        volume_labels=volume_labels(client, volume) if volume else None,
+    )
+
+
+def volume_labels(client: docker.DockerClient, name: str) -> Mapping[str, str] | None:
+    """A volume's labels, None for one that is not there."""
+    try:
+        return client.api.inspect_volume(name).get("Labels") or {}
+    except GONE:
+        return None
+
+
+def observed(client: docker.DockerClient, found: Found, spec: StackSpec, record: ProjectRecord) -> Observed:
+    """The stack as it is, but for what only the services themselves can tell."""
+    running = found.in_service
+    here = {service.image: images.image_id(client, service.image) for service in spec.services}
+    data = data_state(found, record)
+    services = {
+        service.name: _service(service, running.get(service.name), data, here[service.image], found.network)
+        for service in spec.services
+    }
+    begun = [each for name, each in running.items() if each.status == "created" and name in spec.names]
+    leftovers = [each for each in found.containers if each in begun or each not in running.values()]
+    return Observed(
+        services,
+        images=frozenset(name for name, present in here.items() if present),
+        network=bool(found.network) and found.network_labels.get(PROJECT) == found.project,
+        data=data,
+        leftovers=tuple(Thing(Kind.CONTAINER, str(each.name), service=each.labels[SERVICE]) for each in leftovers),
+        orphans=tuple(service for service in running if service not in spec.names),
+        foreign=found.foreign,
+    )
+
+
+def state_detail(state: Mapping[str, Any]) -> str:
+    """What there is to say of a container that does not run."""
+    if state["Status"] == "running":
+        return ""
+    if state.get("OOMKilled"):
+        return "it was killed for lack of memory"
+    error = f": {state['Error']}" if state.get("Error") else ""
+    return f"it is {state['Status']} with exit code {state.get('ExitCode')}{error}"
+
+
+def _network(client: docker.DockerClient, project: str) -> Mapping[str, Any]:
+    try:
+        network: Mapping[str, Any] = client.api.inspect_network(network_name(project))
+        return network
+    except GONE:
+        return {}
+
+
+def data_state(found: Found, record: ProjectRecord) -> DataState:
+    """A volume that this very home made and no `up` has seen ready holds nothing yet.
+
+    A home that was lost and made anew knows nothing of the data, which must not count as nothing.
+    """
+    if not found.has_volume:
+        return DataState.ABSENT
+    is_new = bool(found.data_owner) and found.data_owner == record.owner and not record.initialised
+    return DataState.UNFINISHED if is_new else DataState.THERE
+
+
+def _service(
+    service: ServiceSpec, container: Container | None, data: DataState, image: str | None, network: str
+) -> ObservedService:
+    if container is None or container.status == "created":
+        if service.is_database and data is not DataState.ABSENT:
+            return ObservedService(service.name, ServiceState.STOPPED, "its container is gone, its data is there")
+        return ObservedService(service.name, ServiceState.ABSENT)
+    state, detail = _state(container.attrs["State"])
+    joined = container.attrs["NetworkSettings"]["Networks"].get(network_name(container.labels[PROJECT]), {})
+    return ObservedService(
+        service.name,
+        state,
+        detail,
+        settings=json.loads(container.labels.get(SETTINGS, "{}")),
+        config_hash=container.labels.get(HASH, ""),
+        outdated=_outdated(service, container, image),
+        version=container.attrs["Config"]["Image"],
+        pid=container.attrs["State"].get("Pid") or None,
+        started_at=moment_of(container.attrs["State"].get("StartedAt")),
+        thing=str(container.name),
+        resumable=bool(network) and joined.get("NetworkID") == network,
+    )
+
+
+def _state(state: Mapping[str, Any]) -> tuple[ServiceState, str]:
+    if state["Status"] == "restarting":
+        return ServiceState.UNHEALTHY, state_detail(state)
+    if state["Status"] != "running":
+        return ServiceState.STOPPED, state_detail(state)
+    # What the engine's own checks say is old: a service is asked itself.
+    return ServiceState.RUNNING, ""
+
+
+def _outdated(service: ServiceSpec, container: Container, image: str | None) -> str:
+    if image and container.attrs["Image"] != image:
+        return f"its image {service.image} is another one now"
+    return ""

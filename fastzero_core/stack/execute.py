@@ -1,0 +1,49 @@
+"""The executor: it runs a plan, or undoes what it ran of it, and decides nothing."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from importlib import import_module
+
+from ..errors import FastZeroError
+from ..events import ActionDone, ActionStarted, Listener, Notice
+from .actions import Action, Kind, inverse
+
+Perform = Callable[[Action], None]
+
+
+def execute(plan: Iterable[Action], perform: Perform, on_event: Listener, *, keep: bool = False) -> list[Action]:
+    """Run the actions in their order. If one fails, undo what was done, latest first, unless `keep`. Returns them."""
+    actions = list(plan)
+    if any(action.kind is Kind.SCHEMA for action in actions):
+        # It takes as long to import as a server to start.
+        threading.Thread(target=import_module, args=("alembic.command",), daemon=True).start()
+    begun: list[Action] = []
+    try:
+        for action in actions:
+            begun.append(action)
+            began = time.monotonic()
+            on_event(ActionStarted(action))
+            perform(action)
+            on_event(ActionDone(action, time.monotonic() - began))
+    except BaseException:
+        if not keep:
+            undo(begun, perform, on_event)
+        raise
+    return actions
+
+
+def undo(begun: Iterable[Action], perform: Perform, on_event: Listener) -> None:
+    """Run the inverse of each action, latest first. What cannot be undone is told, and the rest is undone."""
+    undone = []
+    for action in reversed(list(begun)):
+        opposite = inverse(action)
+        if opposite is None:
+            continue
+        try:
+            perform(opposite)
+            undone.append(str(action))
+        except FastZeroError as error:
+            on_event(Notice(f"could not undo {action}: {error.message}"))
+    if undone:
+        on_event(Notice(f"undone: {', '.join(undone)}"))

@@ -1,0 +1,69 @@
+"""The stack as it is: what the runtime finds, and what the services themselves say."""
+
+import threading
+from dataclasses import replace
+from importlib import import_module
+
+from ..project import SECRETS, Project, ProjectRecord
+from ..schema.revisions import head_revision
+from .observed import Observed, ObservedService, ServiceState
+from .runtime import Runtime
+from .spec import ServiceSpec, StackSpec
+from .wait import PATIENCE, ask, poll
+
+
+def observe(
+    spec: StackSpec,
+    runtime: Runtime,
+    project: Project,
+    record: ProjectRecord,
+    *,
+    patience: float | None = None,
+    is_known: bool = True,
+) -> Observed:
+    """Look at everything. With `patience`, in seconds, what runs and does not answer yet is given some time to."""
+    # It takes as long to import as an engine or a file system to answer.
+    threading.Thread(target=import_module, args=("psycopg",), daemon=True).start()
+    observed = runtime.observe(spec, record, is_known=is_known)
+    observed = replace(observed, missing_secrets=tuple(name for name in SECRETS if not project.has_secret(name)))
+    if observed.foreign:
+        return observed  # its database is not ours to ask
+    observed = _ask_database(spec, observed, runtime, project, patience or 0)
+    for process in spec.processes:
+        found = observed.service(process.name)
+        if found.state is ServiceState.RUNNING and (patience is None or _has_no_excuse(process, spec, observed)):
+            observed = observed.having(_ask_process(process, found, runtime, min(patience or 0, PATIENCE)))
+    return observed
+
+
+def _ask_database(spec: StackSpec, observed: Observed, runtime: Runtime, project: Project, patience: float) -> Observed:
+    found = observed.service(spec.database.name)
+    if found.state is not ServiceState.RUNNING:
+        return observed
+    password, service = project.secret("database_password"), as_it_runs(spec.database, found)
+    is_alive = lambda: runtime.is_alive(service.name)  # noqa: E731
+    answer = poll(lambda: ask(service, password), is_alive, patience, min(patience, PATIENCE))
+    if answer.is_ready:
+        return replace(observed, revision=answer.revision)
+    state = ServiceState.STOPPED if answer.ended else ServiceState.UNHEALTHY
+    return observed.having(replace(found, state=state, detail=answer.reason))
+
+
+def _ask_process(process: ServiceSpec, found: ObservedService, runtime: Runtime, patience: float) -> ObservedService:
+    """A process that never becomes ready is no running service."""
+    service = as_it_runs(process, found)
+    answer = poll(lambda: ask(service, ""), lambda: True, patience, patience)
+    return found if answer.is_ready else replace(found, state=ServiceState.UNHEALTHY, detail=answer.reason)
+
+
+def as_it_runs(service: ServiceSpec, found: ObservedService) -> ServiceSpec:
+    """The service where it listens now, which need not be where it should."""
+    settings = found.settings or {}
+    return replace(service, host=settings.get("host", service.host), port=int(settings.get("port", service.port)))
+
+
+def _has_no_excuse(process: ServiceSpec, spec: StackSpec, observed: Observed) -> bool:
+    """Whether a process has all it needs to be ready, and will not be made anew anyway."""
+    settled = observed.service(process.name).config_hash == process.config_hash
+    needed = all(observed.service(name).state is ServiceState.RUNNING for name in process.depends_on)
+    return settled and needed and observed.revision == head_revision()

@@ -1,0 +1,107 @@
+"""Performs an action where it belongs: the record and the schema here, all else in its runtime."""
+
+from collections.abc import Callable
+from functools import cached_property
+
+from ..events import Listener
+from ..project import Project, ProjectRecord
+from ..schema.revisions import head_revision
+from ..settings import Settings
+from . import wait
+from .actions import IN_CONTAINERS, LOCAL, Action, Kind
+from .runtime import MOVING, Runtime
+from .spec import ServiceSpec
+
+
+class Performer:
+    """The hands of one command: what an action does is one call of the runtime, or of the project's folder."""
+
+    def __init__(self, project: Project, settings: Settings, on_event: Listener, timeout: float) -> None:
+        self._project = project
+        self._settings = settings
+        self._on_event = on_event
+        self._timeout = timeout
+        self._runtimes: dict[str, Runtime] = {}
+        self._ready: dict[str, str | None] = {}  # the schema's revision in a database that was waited for
+
+    @cached_property
+    def _read(self) -> list[ProjectRecord | None]:
+        return [self._project.record]
+
+    @property
+    def record(self) -> ProjectRecord | None:
+        """The record as it is in the file, which is read once."""
+        return self._read[-1]
+
+    def runtime(self, name: str) -> Runtime:
+        """A runtime of this project, made when it is first needed."""
+        if name not in self._runtimes:
+            self._runtimes[name] = _make_runtime(name, self._project, self._owner)
+        return self._runtimes[name]
+
+    def _owner(self) -> str:
+        return self.record.owner if self.record else ""
+
+    def perform(self, action: Action) -> None:
+        """Do one action."""
+        match action.kind:
+            case Kind.RECORD:
+                self._write(action.subject[1])
+            case Kind.SECRET:
+                self._project.ensure_secret(action.name)
+            case Kind.PROJECT:
+                self._project.remove()
+            case Kind.SERVICE:
+                self.wait(action.subject)
+            case Kind.SCHEMA:
+                self._migrate(action.name)
+            case _:
+                runtime = self.runtime(self._runtime_name(action))
+                runtime.perform(action, timeout=self._timeout, on_event=self._on_event)
+
+    def wait(self, service: ServiceSpec) -> None:
+        """Return once the service is ready. Raises UnhealthyError with its evidence, DatabaseLoginError."""
+        whole_log = f"The whole log: fastzero logs {service.name} -p {self._project.name}"
+        hint = "The data stays where it was" if service.name == MOVING else whole_log
+        password = self._project.secret("database_password") if service.is_database else ""
+        witness = self.runtime("docker" if service.image else "embedded")
+        answer = wait.until_ready(service, witness, password, self._timeout, hint)
+        self._ready[service.name] = answer.revision
+
+    def _write(self, record: ProjectRecord | None) -> None:
+        if record is None:
+            self._project.forget()
+        else:
+            self._project.save(record)
+        self._read.append(record)
+
+    def _migrate(self, database: str) -> None:
+        if self._ready.get(database) == head_revision():
+            return  # as the cause says: only if it is not at head
+        from ..schema import migrate
+
+        migrate.up(self._project.database_url(), timeout=self._timeout, on_event=self._on_event)
+
+    def _runtime_name(self, action: Action) -> str:
+        if action.kind in IN_CONTAINERS:
+            return "docker"
+        if action.kind in LOCAL:
+            return "embedded"
+        return "docker" if action.subject.image else "embedded"
+
+
+def engine_answers() -> bool:
+    """Whether a Docker Engine is there for us."""
+    from .docker.engine import answers
+
+    return answers()
+
+
+def _make_runtime(name: str, project: Project, owner: Callable[[], str]) -> Runtime:
+    if name == "docker":
+        from .docker.runtime import DockerRuntime
+
+        return DockerRuntime(project, owner)
+    from .embedded.runtime import EmbeddedRuntime
+
+    return EmbeddedRuntime(project)

@@ -1,0 +1,272 @@
+"""A database that changes its place: to a newer PostgreSQL, or to the other runtime; one object a move.
+
+Its content is dumped, restored at the new place and compared, while writes are held. One write of the record decides
+which of the two places is in service: before it the one that served is stopped, after it the new one is started.
+Whenever this is killed, the next `up` starts the one that has everything.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..errors import (
+    DataGoneError,
+    FastZeroError,
+    InvalidInputError,
+    NotFoundError,
+    PortTakenError,
+    VersionMismatchError,
+)
+from ..events import Notice
+from ..project import DATABASE, HOST, Place, ProjectRecord, ports_of_others, url
+from . import plan, ports, steps
+from .actions import Action, Kind, Verb
+from .execute import execute
+from .observed import DataState, Observed
+from .runtime import MOVING
+from .session import PORT_RACES, Session
+from .spec import ServiceSpec, StackSpec, major_of
+from .targets import target_of
+
+PORTS_FROM = 55432  # the first port that a database may have while it is being moved
+
+
+def plan_move(
+    old: StackSpec,
+    observed: Observed,
+    moving: ServiceSpec,
+    there: Observed,
+    before: ProjectRecord,
+    after: ProjectRecord,
+) -> Iterator[Action]:
+    """What brings a database to another place, up to the write of the record that decides. Pure.
+
+    `moving` is the server at the new place, `there` what is in its runtime now.
+    """
+    filling = replace(before, filling=after.place, owner=after.owner)
+    yield _write(before, filling, f"what is in {after.place} belongs to nobody yet")
+    cause = f"the database moves to {after.place}"
+    made = list(steps.create(old.project, moving, there, cause))
+    if moving.image and not there.network:
+        yield Action(Verb.CREATE, Kind.NETWORK, steps.network_name(old.project), cause)
+    yield from made
+    yield Action(Verb.WAIT, Kind.SERVICE, moving.name, "a login answers a query", moving.name, subject=moving)
+    yield Action(Verb.HOLD, Kind.WRITES, old.database.name, "nothing may be written that is not copied")
+    yield Action(Verb.COPY, Kind.DATABASE, DATABASE, cause, moving.name, subject=moving)
+    yield from _end(old.project, moving)
+    yield Action(Verb.CHECK, Kind.WRITES, old.database.name, "they must have been held until now")
+    yield from plan.plan_stop(old, observed, old.names, "its place changes")
+    yield _write(filling, after, "the database is there, whole and compared")
+
+
+def _end(project: str, moving: ServiceSpec) -> Iterator[Action]:
+    """End the server at the new place in good order; its data stays."""
+    cause = "all is copied"
+    kind, name = Kind.PROCESS, moving.name
+    if moving.image:
+        kind, name = Kind.CONTAINER, steps.container_name(project, moving.name)
+    yield Action(Verb.STOP, kind, name, cause, moving.name, subject=moving)
+    if moving.image:
+        yield Action(Verb.REMOVE, Kind.CONTAINER, name, cause, moving.name)
+
+
+def _write(before: ProjectRecord, after: ProjectRecord, cause: str) -> Action:
+    return Action(Verb.WRITE, Kind.RECORD, "project.json", cause, subject=(before, after))
+
+
+class Relocation:
+    """One move of a project's database to another place."""
+
+    def __init__(self, session: Session, runtime: str, image: str) -> None:
+        self._session = session
+        self._runtime = session.performer.runtime(runtime)
+        self._image = image
+        self._held = ExitStack()
+        self._refuse_unless_held: Any = None
+
+    def run(self) -> Place:
+        """Move it, and start everything there. Returns the place that it has left.
+
+        Raises VersionMismatchError for an image that is too old, ImageError, UnhealthyError, BackupMismatchError.
+        """
+        session = self._session
+        session.ensure_up()
+        self._refuse_older()
+        before, left = session.known, place_left(session)
+        place = self._runtime.new_place(self._image)
+        after = replace(before.moved(left, place, before.kept), owner=before.owner or session.machine.new_owner())
+        spec = session.spec(after)
+        session.run(plan.plan_images(spec, self._runtime.observe(spec, after)))
+        if left.others:
+            session.on_event(Notice(f"only database {DATABASE} moves: left is the {left}"))
+        try:
+            self._move(before, after, spec)
+        except BaseException:
+            with suppress(FastZeroError):  # what failed first is what to tell
+                session.ensure_up()
+            raise
+        finally:
+            self._held.close()
+            shutil.rmtree(session.project.folder / "moving", ignore_errors=True)
+        try:
+            session.ensure_up()
+        except KeyboardInterrupt:
+            session.on_event(Notice("too late to interrupt: the database is at its new place"))
+            session.ensure_up()
+        return left
+
+    def _refuse_older(self) -> None:
+        from ..backup.server import server_major
+
+        if self._runtime.name != "docker":
+            return
+        major = server_major(self._session.project.database_url())
+        if major_of(self._image) < major:
+            raise VersionMismatchError(
+                f"the database is of PostgreSQL {major}, too new for image {self._image}",
+                hint=f"Nothing was changed. Set FASTZERO_POSTGRES_IMAGE=postgres:{major}",
+            )
+
+    def _move(self, before: ProjectRecord, after: ProjectRecord, spec: StackSpec) -> None:
+        """Execute the plan, on another port where one is lost meanwhile."""
+        session = self._session
+        taken = set(ports_of_others(session.project)) | set(before.ports.values())
+        for _ in range(PORT_RACES):
+            port = ports.next_free(HOST, PORTS_FROM, taken)
+            moving = self._moving(spec, port)
+            old = session.whole_spec(before)
+            observed = session.runtime_of(before).observe(old, before)
+            there = self._runtime.observe(spec, after)
+            try:
+                actions = plan_move(old, observed, moving, there, before, after)
+                execute(actions, self.perform, session.on_event)
+                return
+            except PortTakenError as error:
+                if error.service != MOVING:
+                    raise
+                taken.add(port)
+        raise PortTakenError("every port tried was taken before the database could have it", hint="Try again")
+
+    def _moving(self, spec: StackSpec, port: int) -> ServiceSpec:
+        alone = StackSpec(spec.project, (replace(spec.database, name=MOVING, port=port),))
+        return self._runtime.completed(alone).database
+
+    def perform(self, action: Action) -> None:
+        """Do what only a move does; all else is done as always."""
+        match action.verb, action.kind:
+            case Verb.HOLD, Kind.WRITES:
+                self._hold()
+            case Verb.RELEASE, Kind.WRITES:
+                self._held.close()
+            case Verb.CHECK, Kind.WRITES:
+                self._refuse_unless_held()
+            case Verb.COPY, _:
+                self._copy(action.subject)
+            case _:
+                self._session.performer.perform(action)
+
+    def _hold(self) -> None:
+        from ..backup import content
+
+        held = content.writes_held(self._session.project.database_url())
+        self._refuse_unless_held = self._held.enter_context(held)
+
+    def _copy(self, moving: ServiceSpec) -> None:
+        from ..backup import dump, restore
+        from ..backup.server import carry_properties, carry_roles
+
+        session, project = self._session, self._session.project
+        source, to = project.database_url(), url(project.secret("database_password"), moving.port)
+        archive = project.folder / "moving" / "database.dump"
+        shutil.rmtree(archive.parent, ignore_errors=True)  # of one that was killed
+        database = session.spec().database.name
+        dump.backup(target_of(project, session.known.runtime, database, source), archive, on_event=session.on_event)
+        carry_roles(source, to)
+        target = target_of(project, self._runtime.name, moving.name, to)
+        restore.restore_into_empty(target, archive, on_event=session.on_event)
+        carry_properties(source, to)
+
+
+def place_left(session: Session) -> Place:
+    """Where the database is now, and the others that would stay there, if it answers."""
+    from ..backup.server import other_databases
+
+    place = session.place
+    if not session.runtime.is_alive(session.spec().database.name):
+        return place
+    try:
+        return replace(place, others=tuple(other_databases(session.project.database_url())))
+    except FastZeroError as error:
+        session.on_event(Notice(f"which other databases stay in the {place} cannot be told: {error.message}"))
+        return place
+
+
+@dataclass(frozen=True)
+class PlaceStatus:
+    """A place of a project's database: the one it is at, or one that it was moved from and that is kept."""
+
+    name: str
+    runtime: str
+    image: str
+    volume: str
+    data: str
+    current: bool
+    others: tuple[str, ...]
+
+
+def places(session: Session) -> list[PlaceStatus]:
+    """Where the database is, and the places that are kept, the latest last."""
+    now = session.place
+    return [
+        PlaceStatus(each.name, each.runtime, each.image, each.volume, each.data, each is now, each.others)
+        for each in (now, *session.known.kept)
+    ]
+
+
+def kept_place(record: ProjectRecord, name: str) -> Place:
+    """A kept place by its name. Raises NotFoundError."""
+    for place in record.kept:
+        if place.name == name:
+            return place
+    raise NotFoundError(f"no place {name} is kept", hint="See which there are: fastzero db place list")
+
+
+def before_upgrade(session: Session) -> Place:
+    """The place that the last upgrade has left. Raises InvalidInputError if the last move was none."""
+    now = session.place
+    for last in session.known.kept[-1:]:
+        if now.runtime == last.runtime == "docker" and major_of(last.image) < major_of(now.image):
+            return last
+    raise InvalidInputError("there is no upgrade to go back from", field="rollback")
+
+
+def use(session: Session, place: Place) -> Place:
+    """Put a kept place into service again. Returns the one that is left, with what was written there since.
+
+    Raises DataGoneError, with nothing changed, where its data is gone.
+    """
+    if not session.remains(place):
+        raise DataGoneError(f"the {place} is gone", hint="Nothing was changed: the database stays where it is")
+    before, left = session.known, place_left(session)
+    kept = tuple(each for each in before.kept if each != place)
+    old = session.whole_spec(before)
+    observed = session.runtime.observe(old, before)
+    plan.refuse_foreign(old.project, observed)
+    after = before.moved(left, place, kept)
+    if observed.data is DataState.ABSENT:
+        after = replace(after, kept=kept)
+    cause = f"the database is to be the one in the {place}"
+    session.run([*plan.plan_stop(old, observed, old.names, cause), _write(before, after, cause)])
+    session.ensure_up()
+    return left
+
+
+def discard(session: Session, chosen: tuple[Place, ...]) -> tuple[Place, ...]:
+    """Destroy the data at kept places, all or none of them. Returns them. Raises UnavailableError before anything."""
+    before = session.known
+    things = [thing for place in chosen for thing in session.remains(place)]
+    after = replace(before, kept=tuple(each for each in before.kept if each not in chosen))
+    session.run([*plan.plan_discard(things), _write(before, after, "what was kept is destroyed")], keep=True)
+    return chosen

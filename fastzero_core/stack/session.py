@@ -1,0 +1,197 @@
+"""One command at work on a project: the record, read once, and what follows from it."""
+
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+
+from ..errors import ProjectNotFoundError, UnavailableError
+from ..events import Listener, Notice
+from ..project import Place, Project, ProjectRecord, ports_of_others
+from ..schema.revisions import head_revision
+from ..settings import Settings
+from . import decide, plan
+from .actions import Action
+from .decide import Decision, Flags, Machine
+from .execute import execute
+from .observe import observe
+from .observed import Observed, ServiceState, Thing
+from .perform import Performer, engine_answers
+from .plan import RecordChange
+from .runtime import Runtime
+from .spec import StackSpec
+
+PORT_RACES = 5  # how often a port may be lost between the check and the start
+
+
+class Session:
+    """What one command knows of a project, and what it does to it. Make one with `session`, which takes the lock."""
+
+    def __init__(self, project: Project, settings: Settings, on_event: Listener, timeout: float) -> None:
+        self.project = project
+        self.settings = settings
+        self.on_event = on_event
+        self.timeout = timeout
+        self.performer = Performer(project, settings, on_event, timeout)
+
+    # -- the record --------------------------------------------------------------------------------------------
+
+    @property
+    def record(self) -> ProjectRecord | None:
+        """What was decided, or None before the first `up`."""
+        return self.performer.record
+
+    @property
+    def known(self) -> ProjectRecord:
+        """The record of a project that has a stack. Raises ProjectNotFoundError."""
+        if self.record is None or not self.record.ports:
+            raise ProjectNotFoundError(f"project {self.project.name} has no stack yet")
+        return self.record
+
+    @property
+    def place(self) -> Place:
+        """Where the database is."""
+        return decide.place_of(self.settings, self.known)
+
+    # -- what should be ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def machine(self) -> Machine:
+        return Machine(
+            engine_answers=engine_answers,
+            reserved=lambda: ports_of_others(self.project),
+            new_place=lambda runtime: self.performer.runtime(runtime).new_place(self.settings.postgres_image),
+            app_image=self._app_image,
+            new_owner=lambda: secrets.token_hex(8),
+        )
+
+    def _app_image(self) -> str:
+        from .docker.image import image_name
+
+        return image_name(self.settings.python_image)
+
+    def runtime_of(self, record: ProjectRecord) -> Runtime:
+        return self.performer.runtime(record.runtime)
+
+    @property
+    def runtime(self) -> Runtime:
+        return self.runtime_of(self.known)
+
+    def spec(self, record: ProjectRecord | None = None) -> StackSpec:
+        """The stack as the record has it, or as it would with another, whatever of it runs."""
+        record = record or self.known
+        return self.runtime_of(record).completed(decide.spec_of(record, self.settings, self.machine))
+
+    def whole_spec(self, record: ProjectRecord | None = None) -> StackSpec:
+        """All that may run of it."""
+        record = record or self.known
+        return self.spec(replace(record, processes=decide.process_names(self.settings, True)))
+
+    # -- what is -----------------------------------------------------------------------------------------------
+
+    def observe(self, spec: StackSpec, record: ProjectRecord, patience: float | None = None) -> Observed:
+        return observe(
+            spec,
+            self.runtime_of(record),
+            self.project,
+            record,
+            patience=patience,
+            is_known=self.record is not None,
+        )
+
+    def observe_quickly(self, spec: StackSpec, record: ProjectRecord) -> Observed:
+        """What the runtime finds, without asking the services."""
+        return self.runtime_of(record).observe(spec, record)
+
+    def with_leftovers(self, observed: Observed, change: RecordChange) -> tuple[Observed, RecordChange]:
+        """With what a move left that was killed: what it filled, and what served where it left."""
+        things, after = list(observed.leftovers), change.after
+        try:
+            if after.filling:
+                things += [*self._served_elsewhere(after.filling, after), *self.remains(after.filling)]
+                after = replace(after, filling=None)
+            if after.leaving:
+                things += self._served_elsewhere(after.leaving, after)
+                after = replace(after, leaving=None)
+        except UnavailableError as error:
+            self.on_event(Notice(f"what a move left stays for now: {error.message}"))
+        cause = "what a move left is gone" if after != change.after else change.cause
+        unique = tuple(dict.fromkeys(things))
+        return replace(observed, leftovers=unique), RecordChange(change.before, after, cause)
+
+    def remains(self, place: Place) -> list[Thing]:
+        """What there is of a place where the database is not. Raises UnavailableError."""
+        return self.performer.runtime(place.runtime).remains(place)
+
+    def _served_elsewhere(self, place: Place, record: ProjectRecord) -> list[Thing]:
+        """What a project still has in a runtime that it does not run in."""
+        return [] if place.runtime == record.runtime else self.performer.runtime(place.runtime).serving()
+
+    # -- what is done ------------------------------------------------------------------------------------------
+
+    def run(self, actions: Iterable[Action], *, keep: bool = False) -> list[Action]:
+        """Execute a plan. What fails is undone, unless `keep`."""
+        return execute(actions, self.performer.perform, self.on_event, keep=keep)
+
+    def decide(self, flags: Flags) -> Decision:
+        """What `up` is to bring about."""
+        decision = decide.decide(self.record, self.settings, flags, self.machine)
+        return replace(decision, spec=self.runtime_of(decision.record).completed(decision.spec))
+
+    def looked_at(self, decision: Decision, patience: float | None) -> tuple[Observed, RecordChange]:
+        """What is there, leftovers of a move included, and the change of the record that follows from it."""
+        observed = self.observe(decision.spec, decision.record, patience)
+        return self.with_leftovers(observed, decision.change)
+
+    def converge(
+        self, decision: Decision, *, build: bool = False, pull: bool = False, keep: bool = False
+    ) -> tuple[Observed | None, set[str]]:
+        """Observe, plan, execute, wait. Returns what was seen if nothing was to be done, and what was started."""
+        observed, change = self.looked_at(decision, self.timeout)
+        images = plan.plan_images(decision.spec, observed, build=build, pull=pull)
+        if images:
+            self.run(images)
+            observed, change = self.looked_at(decision, self.timeout)
+        for orphan in observed.orphans:
+            self.on_event(Notice(f"{orphan} is not part of this stack now, and stays as it is"))
+        actions = plan.plan_up(decision.spec, observed, head_revision(), change)
+        if not actions:
+            return observed, set()
+        self.run(actions, keep=keep)
+        rested = (ServiceState.ABSENT, ServiceState.STOPPED)
+        return None, {name for name in decision.spec.names if observed.service(name).state in rested}
+
+    def ensure_up(self) -> None:
+        """Have everything run that the record says."""
+        self.converge(self.as_recorded())
+
+    def as_recorded(self) -> Decision:
+        """The stack as the record has it."""
+        record = self.known
+        return Decision(RecordChange(record, record), self.spec(record))
+
+    @contextmanager
+    def database_running(self, cause: str) -> Iterator[None]:
+        """Have the database run for one block, and rest again if it did before."""
+        with self.database_started(cause) as spec:
+            self.performer.wait(spec.database)
+            yield
+
+    @contextmanager
+    def database_started(self, cause: str) -> Iterator[StackSpec]:
+        """Have the database started for one block, and stopped again if it was. Yields the database alone."""
+        record = replace(self.known, processes=())
+        spec = self.spec(record)
+        observed = self.observe_quickly(spec, record)
+        plan.refuse_foreign(spec.project, observed)
+        plan.refuse_if_data_is_gone(spec, observed, record)
+        found = observed.service(spec.database.name)
+        if found.state is ServiceState.ABSENT:
+            raise ProjectNotFoundError(f"project {self.project.name} has no stack yet")
+        self.run(plan.plan_start_database(spec, observed, cause))
+        try:
+            yield spec
+        finally:
+            if not found.runs:
+                self.run(plan.plan_down(spec, self.observe_quickly(spec, record)))

@@ -1,0 +1,98 @@
+"""How one service is made, started, replaced and stopped, as actions: in containers, and as a local process. Pure."""
+
+from collections.abc import Iterator
+
+from .actions import Action, Kind, Verb
+from .observed import DataState, Observed, ObservedService
+from .spec import ServiceSpec
+
+NEW, OLD = "-new", "-old"  # after a container's name while it is being replaced
+
+
+def container_name(project: str, service: str) -> str:
+    return f"{network_name(project)}-{service}"
+
+
+def network_name(project: str) -> str:
+    return f"fastzero-{project}"
+
+
+def create(project: str, service: ServiceSpec, observed: Observed, cause: str) -> Iterator[Action]:
+    """Make a service that is not there, with its data where it has none, and start it."""
+    if service.is_database and observed.data is not DataState.THERE:
+        yield make_data(service, cause)
+    if not service.image:
+        yield Action(Verb.START, Kind.PROCESS, service.name, cause, service.name, subject=service)
+        return
+    name = container_name(project, service.name)
+    yield from make_container(service, name, observed, cause)
+    yield Action(Verb.START, Kind.CONTAINER, name, cause, service.name, subject=service)
+
+
+def make_data(service: ServiceSpec, cause: str) -> Action:
+    """The one action that makes the place of a database."""
+    kind, name = (Kind.VOLUME, service.volume) if service.image else (Kind.DATA, service.data)
+    return Action(Verb.CREATE, kind, name, cause, service.name, subject=service)
+
+
+def make_container(service: ServiceSpec, name: str, observed: Observed, cause: str) -> Iterator[Action]:
+    """A container that is ready to be started; data that was there before is of the version that it can read."""
+    yield Action(Verb.CREATE, Kind.CONTAINER, name, cause, service.name, subject=service)
+    if service.secrets:
+        yield Action(Verb.FILL, Kind.SECRETS, name, "it reads its secrets from files", service.name, subject=service)
+    if service.is_database and observed.data is DataState.THERE:
+        cause = f"only PostgreSQL {service.major} can read what it wrote"
+        yield Action(Verb.CHECK, Kind.VOLUME, service.volume, cause, service.name, to=name, subject=service)
+
+
+def start(project: str, service: ServiceSpec, observed: Observed, cause: str) -> Iterator[Action]:
+    """Start a service that is stopped, in its container if that is still of use."""
+    found = observed.service(service.name)
+    if not service.image or (found.thing and found.resumable):
+        kind, name = (Kind.CONTAINER, found.thing) if service.image else (Kind.PROCESS, service.name)
+        yield Action(Verb.START, kind, name, cause, service.name, subject=service)
+        return
+    if found.thing:
+        yield Action(Verb.REMOVE, Kind.CONTAINER, found.thing, "it cannot be started as it is", service.name)
+    yield from create(project, service, observed, cause)
+
+
+def replace(project: str, service: ServiceSpec, observed: Observed, cause: str) -> Iterator[Action]:
+    """Replace what runs. A container is kept, stopped until the new one is ready."""
+    found = observed.service(service.name)
+    if not service.image:
+        yield from stop(service, found, cause)
+        yield Action(Verb.START, Kind.PROCESS, service.name, cause, service.name, subject=service)
+        return
+    name = container_name(project, service.name)
+    yield from make_container(service, f"{name}{NEW}", observed, cause)
+    if found.runs:
+        yield Action(Verb.STOP, Kind.CONTAINER, name, cause, service.name, subject=service)
+    yield Action(
+        Verb.RENAME, Kind.CONTAINER, name, "it is kept until the new one is ready", service.name, f"{name}{OLD}"
+    )
+    yield Action(Verb.RENAME, Kind.CONTAINER, f"{name}{NEW}", "it takes the place", service.name, name)
+    yield Action(Verb.START, Kind.CONTAINER, name, cause, service.name, subject=service)
+
+
+def stop(service: ServiceSpec, found: ObservedService, cause: str) -> Iterator[Action]:
+    """Stop what runs of a service, which may run with other settings than it should have."""
+    if not found.runs:
+        return
+    if service.image:
+        yield Action(Verb.STOP, Kind.CONTAINER, found.thing, cause, service.name, subject=service)
+        return
+    before = service.having(found.settings) if found.settings else service
+    yield Action(Verb.STOP, Kind.PROCESS, service.name, cause, service.name, subject=before)
+
+
+def take_away(service: ServiceSpec, found: ObservedService, cause: str) -> Iterator[Action]:
+    """Stop a service and remove its container."""
+    yield from stop(service, found, cause)
+    if service.image and found.thing:
+        yield Action(Verb.REMOVE, Kind.CONTAINER, found.thing, cause, service.name)
+
+
+def remove_data(service: ServiceSpec, cause: str) -> Action:
+    kind, name = (Kind.VOLUME, service.volume) if service.image else (Kind.DATA, service.data)
+    return Action(Verb.REMOVE, kind, name, cause, service.name)

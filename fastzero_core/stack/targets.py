@@ -1,0 +1,16 @@
+"""The database of a service as something to back up or restore: with the programs of the runtime that serves it."""
+
+from functools import partial
+
+from ..backup.target import Target, backups_of_project
+from ..project import Project
+
+
+def target_of(project: Project, runtime: str, service: str, url: str) -> Target:
+    """The database of a project's service; its container has programs of its own."""
+    folder = backups_of_project(project)
+    if runtime != "docker":
+        return Target.of_url(url, folder)
+    from .docker.programs import container_programs
+
+    return Target(url, folder, partial(container_programs, project, service))

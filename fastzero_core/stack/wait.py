@@ -1,0 +1,80 @@
+"""Waiting until a service is ready: one poller, which says what it saw where the service does not become so."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..errors import DatabaseLoginError, UnavailableError, UnhealthyError
+from ..project import url
+from . import probe
+from .spec import ServiceSpec
+
+POLL = 0.05  # seconds between two probes
+PATIENCE = 10  # seconds for a process that runs and does not answer, before it is started anew
+RECOVERING = ("starting up", "not yet accepting", "recovery")  # it works on its data: it gets all the time there is
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a service says: `reason` is empty where it is ready. `ended` means that nothing is left to ask."""
+
+    reason: str = ""
+    revision: str | None = None
+    ended: bool = False
+
+    @property
+    def is_ready(self) -> bool:
+        return not self.reason
+
+    @property
+    def is_recovering(self) -> bool:
+        return any(word in self.reason for word in RECOVERING)
+
+
+class Witness(Protocol):
+    """Who knows whether a service still runs, and what it left behind."""
+
+    def is_alive(self, service: str) -> bool: ...
+    def evidence(self, service: str) -> str: ...
+
+
+def ask(service: ServiceSpec, password: str) -> Answer:
+    """What a service says now. Raises DatabaseLoginError, which no waiting changes."""
+    if not service.is_database:
+        return Answer(probe.not_ready(service.host, service.port, service.readiness))
+    try:
+        return Answer(revision=probe.revision_of(url(password, service.port)))
+    except DatabaseLoginError as error:
+        error.hint = "The database was made with another password than the project has: fastzero doctor --fix"
+        raise
+    except UnavailableError as error:
+        return Answer(error.message)
+
+
+def poll(question: Callable[[], Answer], is_alive: Callable[[], bool], timeout: float, patience: float) -> Answer:
+    """Ask until the answer is that it is ready, or the end of the service, or of the time. Returns the last answer.
+
+    One that works on its data gets `timeout` seconds, any other `patience`.
+    """
+    began = time.monotonic()
+    while True:
+        answer = question()
+        if answer.is_ready:
+            return answer
+        if not is_alive():
+            return Answer(answer.reason, ended=True)
+        waited = time.monotonic() - began
+        if waited > timeout or (waited > patience and not answer.is_recovering):
+            return answer
+        time.sleep(POLL)
+
+
+def until_ready(service: ServiceSpec, witness: Witness, password: str, timeout: float, hint: str) -> Answer:
+    """The answer of a service that is ready. Raises UnhealthyError with its evidence, DatabaseLoginError."""
+    answer = poll(lambda: ask(service, password), lambda: witness.is_alive(service.name), timeout, timeout)
+    if answer.is_ready:
+        return answer
+    words = ("answered", "does not answer") if service.is_database else ("was ready", "is not ready")
+    what = f"ended before it {words[0]}" if answer.ended else f"{words[1]}: {answer.reason}"
+    raise UnhealthyError(f"{service.name} {what}", hint=hint, evidence=witness.evidence(service.name))
