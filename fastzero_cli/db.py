@@ -69,9 +69,7 @@ def take(
 @backups.command("list", example="fastzero db backup list -o json")
 def list_(run: Run) -> None:
     """List the database's backups, oldest first; also those of a project that was destroyed."""
-    from fastzero_core.backup import shelf
-
-    run.render.many(shelf.backups(run.database.folder), BACKUP, none="No backups yet.")
+    run.render.many(run.database.backups(), BACKUP, none="No backups yet.")
 
 
 @backups.command(example="fastzero db backup prune --keep 5 --yes")
