@@ -9,7 +9,8 @@ from ..schema.revisions import head_revision
 from .observed import Observed, ObservedService, ServiceState
 from .runtime import Runtime
 from .spec import ServiceSpec, StackSpec
-from .wait import PATIENCE, ask, poll
+from . import wait
+from .wait import ask, poll
 
 
 def observe(
@@ -32,7 +33,7 @@ def observe(
     for process in spec.processes:
         found = observed.service(process.name)
         if found.state is ServiceState.RUNNING and (patience is None or _has_no_excuse(process, spec, observed)):
-            observed = observed.having(_ask_process(process, found, runtime, min(patience or 0, PATIENCE)))
+            observed = observed.having(_ask_process(process, found, runtime, min(patience or 0, wait.PATIENCE)))
     return observed
 
 
@@ -42,7 +43,7 @@ def _ask_database(spec: StackSpec, observed: Observed, runtime: Runtime, project
         return observed
     password, service = project.secret("database_password"), as_it_runs(spec.database, found)
     is_alive = lambda: runtime.is_alive(service.name)  # noqa: E731
-    answer = poll(lambda: ask(service, password), is_alive, patience, min(patience, PATIENCE))
+    answer = poll(lambda: ask(service, password), is_alive, patience, min(patience, wait.PATIENCE))
     if answer.is_ready:
         return replace(observed, revision=answer.revision)
     state = ServiceState.STOPPED if answer.ended else ServiceState.UNHEALTHY

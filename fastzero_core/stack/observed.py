@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 from .actions import Kind
 
@@ -28,7 +28,8 @@ class ObservedService:
     """One service as a runtime found it. `settings` are those it runs with, None where that cannot be told.
 
     `thing` is the name of its container or process, "" where there is none; `resumable` whether it can be started as
-    it is. `outdated` says why it must be recreated although its settings are the same.
+    it is, `document` what a local process was started from. `outdated` says why it must be recreated although its
+    settings are the same.
     """
 
     name: str
@@ -42,7 +43,7 @@ class ObservedService:
     started_at: datetime | None = None
     thing: str = ""
     resumable: bool = True
-    document: Mapping[str, object] | None = None
+    document: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def exists(self) -> bool:

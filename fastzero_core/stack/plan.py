@@ -277,9 +277,11 @@ def _schema(database: ServiceSpec, observed: Observed, head: str, is_touched: bo
     """Bring the schema to head, if it is not known to be there."""
     if is_touched:
         new = observed.data is DataState.ABSENT
-        cause = f"the database is new; head is {head}" if new else f"if it is not at head ({head}) once it answers"
+        cause = (
+            f"the database is new; head is {head}" if new else f"if its schema is not at head ({head}) once it answers"
+        )
     elif observed.revision != head:
-        cause = f"it is at {observed.revision or 'base'}; head is {head}"
+        cause = f"its schema is at {observed.revision or 'base'}; head is {head}"
     else:
         return []
     return [Action(Verb.MIGRATE, Kind.SCHEMA, database.name, cause, database.name)]

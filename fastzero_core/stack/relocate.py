@@ -242,13 +242,18 @@ def before_upgrade(session: Session) -> Place:
     raise InvalidInputError("there is no upgrade to go back from", field="rollback")
 
 
+def refuse_gone(session: Session, place: Place) -> None:
+    """Raises DataGoneError where there is no data at a kept place any more."""
+    if not session.remains(place):
+        raise DataGoneError(f"the {place} is gone", hint="Nothing was changed: the database stays where it is")
+
+
 def use(session: Session, place: Place) -> Place:
     """Put a kept place into service again. Returns the one that is left, with what was written there since.
 
     Raises DataGoneError, with nothing changed, where its data is gone.
     """
-    if not session.remains(place):
-        raise DataGoneError(f"the {place} is gone", hint="Nothing was changed: the database stays where it is")
+    refuse_gone(session, place)
     before, left = session.known, place_left(session)
     kept = tuple(each for each in before.kept if each != place)
     old = session.whole_spec(before)

@@ -1,5 +1,6 @@
 """How one service is made, started, replaced and stopped, as actions: in containers, and as a local process. Pure."""
 
+import dataclasses
 from collections.abc import Iterator
 
 from .actions import Action, Kind, Verb
@@ -82,8 +83,7 @@ def stop(service: ServiceSpec, found: ObservedService, cause: str) -> Iterator[A
     if service.image:
         yield Action(Verb.STOP, Kind.CONTAINER, found.thing, cause, service.name, subject=service)
         return
-    before = service.having(found.settings) if found.settings else service
-    yield Action(Verb.STOP, Kind.PROCESS, service.name, cause, service.name, subject=before)
+    yield Action(Verb.STOP, Kind.PROCESS, service.name, cause, service.name, subject=_as_it_runs(service, found))
 
 
 def take_away(service: ServiceSpec, found: ObservedService, cause: str) -> Iterator[Action]:
@@ -96,3 +96,10 @@ def take_away(service: ServiceSpec, found: ObservedService, cause: str) -> Itera
 def remove_data(service: ServiceSpec, cause: str) -> Action:
     kind, name = (Kind.VOLUME, service.volume) if service.image else (Kind.DATA, service.data)
     return Action(Verb.REMOVE, kind, name, cause, service.name)
+
+
+def _as_it_runs(service: ServiceSpec, found: ObservedService) -> ServiceSpec:
+    """A local process with the settings that it runs with, by which it can be started again."""
+    if not found.settings:
+        return service
+    return dataclasses.replace(service.having(found.settings), document=found.document)

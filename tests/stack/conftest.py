@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,15 +24,14 @@ import pytest
 from filelock import FileLock
 
 from fastzero_core import FastZero, Stack, load_settings
-from fastzero_core.events import Listener, ignore
+from fastzero_core.events import ActionDone, Event, Listener, Notice, ignore
 from fastzero_core.files import make_folder
 from fastzero_core.polling import wait_until
 from fastzero_core.postgres.account import ServiceUser, service_user
 from fastzero_core.project import Project, projects
-from fastzero_core.stack.docker import image
-from fastzero_core.stack.docker.runtime import DockerRuntime
+from fastzero_core.stack.actions import Action, Kind, Verb
+from fastzero_core.stack.docker import image, images
 from fastzero_core.stack.embedded.process import Processes
-from fastzero_core.stack.plan import Action, Verb
 from fastzero_core.stack.ports import is_free
 from fastzero_core.stack.spec import DEFAULT_PORTS, stack_spec
 from fastzero_core.testing import session_folder
@@ -201,7 +200,7 @@ class Contained:
     project: str
     ports: dict[str, int]
 
-    def stack(self, *, on_event: Listener | None = None, **changed: Any) -> Stack:
+    def stack(self, *, on_event: Listener = ignore, **changed: Any) -> Stack:
         """The project's stack: the database alone unless `app=True`."""
         given = {"runtime": "docker", "app": False, "home": self.home, "project": self.project, **self.ports}
         return Stack(load_settings(**{**given, **changed}), on_event=on_event)
@@ -276,8 +275,7 @@ def app_image(engine: Any) -> str:
         stack = project.stack(app=True)
         spec = stack_spec(stack.settings, {"database": 1, "app": 1}, app_image=image.image_name(base), app=True)
         if not engine.images.list(name=spec.service("app").image):
-            runtime = DockerRuntime(stack.project)
-            runtime.apply(Action(Verb.BUILD, "app", ""), spec, timeout=600, on_event=ignore)
+            images.build(engine, spec.service("app"), ignore)
     return spec.service("app").image
 
 
@@ -294,6 +292,23 @@ def served(engine: Any, app_image: str) -> Iterator[Contained]:
     with new_project(engine) as project:
         project.stack(app=True).up()
         yield project
+
+
+def steps(actions: Iterable[Action]) -> list[str]:
+    """What a plan does to services and data, without its waits and what it writes down."""
+    aside = (Verb.WAIT, Verb.WRITE, Verb.FILL, Verb.CHECK)
+    shown = [action for action in actions if action.verb not in aside and action.kind is not Kind.SECRET]
+    return [f"{action.verb} {action.kind} {action.service}".rstrip() for action in shown]
+
+
+def texts(events: Iterable[Event]) -> list[str]:
+    """What was said to the person."""
+    return [event.text for event in events if isinstance(event, Notice)]
+
+
+def done(events: Iterable[Event]) -> list[Action]:
+    """The actions that ended well."""
+    return [event.action for event in events if isinstance(event, ActionDone)]
 
 
 def add_user(stack: Stack, name: str = "ana") -> None:

@@ -17,9 +17,9 @@ from fastzero_core import Stack, UnhealthyError, load_settings
 from fastzero_core.errors import PortTakenError
 from fastzero_core.polling import wait_until
 from fastzero_core.stack.embedded.process import Processes, ProcessRecord
-from fastzero_core.stack.plan import ServiceState, Verb
+from fastzero_core.stack.observed import ServiceState
 
-from .conftest import Template, any_free_port
+from .conftest import Template, any_free_port, steps
 
 pytestmark = pytest.mark.slow
 
@@ -84,10 +84,7 @@ def test_up_gives_a_database_and_an_app_that_is_ready(running: Stack) -> None:
 
 
 def test_the_plan_of_an_app_that_never_was_is_to_create_it(make_stack: MakeStack) -> None:
-    assert [(action.verb, action.service) for action in make_stack().plan()][:2] == [
-        (Verb.START, "database"),
-        (Verb.CREATE, "app"),
-    ]
+    assert steps(make_stack().plan())[:2] == ["start process database", "start process app"]
 
 
 def test_up_twice_is_up_once(running: Stack) -> None:
@@ -137,7 +134,7 @@ def test_the_setting_leaves_the_app_out_as_well(make_stack: MakeStack) -> None:
 
 def test_an_app_that_was_left_out_comes_with_the_next_up(make_stack: MakeStack) -> None:
     make_stack().up(app=False)
-    assert [(action.verb, action.service) for action in make_stack().plan()] == [(Verb.CREATE, "app")]
+    assert steps(make_stack().plan()) == ["start process app"]
     assert readiness(make_stack().up()) == (200, "")
 
 
@@ -179,7 +176,7 @@ def test_a_restart_is_of_the_app_alone(running: Stack) -> None:
 def test_more_workers_recreate_the_app_alone(make_stack: MakeStack) -> None:
     database = process_of(make_stack().up(), "database")
     stack = make_stack(workers=2)
-    assert [(action.verb, action.service) for action in stack.plan()] == [(Verb.RECREATE, "app")]
+    assert steps(stack.plan()) == ["stop process app", "start process app"]
     stack.up()
     assert process_of(stack, "database") == database
     assert readiness(stack) == (200, "")
@@ -234,13 +231,13 @@ def test_after_a_failed_start_nothing_of_it_is_left(make_stack: MakeStack, monke
 def test_an_app_that_hangs_is_unhealthy_and_the_next_up_makes_it_anew(
     running: Stack, make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fastzero_core.stack.stack.PATIENCE", 0)
+    monkeypatch.setattr("fastzero_core.stack.wait.PATIENCE", 0)
     monkeypatch.setattr("fastzero_core.stack.probe.APP_TIMEOUT", 0.5)
     hanging = process_of(running)
     os.kill(hanging.pid, signal.SIGSTOP)
 
     assert states(running) == {"database": ServiceState.RUNNING, "app": ServiceState.UNHEALTHY}
-    assert [(action.verb, action.service) for action in running.plan()] == [(Verb.RECREATE, "app")]
+    assert steps(running.plan()) == ["stop process app", "start process app"]
 
     monkeypatch.setattr("fastzero_core.stack.probe.APP_TIMEOUT", 5)
     make_stack().up()

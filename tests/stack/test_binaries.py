@@ -10,7 +10,7 @@ from fastzero_core import Stack
 from fastzero_core.errors import BinariesNotFoundError, VersionMismatchError
 from fastzero_core.postgres import binaries
 from fastzero_core.postgres.binaries import Binaries, find_binaries
-from fastzero_core.stack.plan import ServiceState
+from fastzero_core.stack.observed import ServiceState
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from fastzero_core.errors import (
 )
 from fastzero_core.files import write_atomically
 from fastzero_core.polling import wait_until
-from fastzero_core.stack.plan import ServiceState
+from fastzero_core.stack.observed import ServiceState
 
 from .conftest import Contained, RunPython, add_user, new_project, users_of
 

@@ -23,12 +23,12 @@ from fastzero_core.errors import (
     ImageError,
     PortTakenError,
 )
-from fastzero_core.events import Event
+from fastzero_core.events import ActionStarted, Event
 from fastzero_core.polling import wait_until
 from fastzero_core.project import Project, ProjectRecord
 from fastzero_core.stack import ports
-from fastzero_core.stack.docker import runtime as docker
-from fastzero_core.stack.plan import ServiceState
+from fastzero_core.stack.docker import engine as docker
+from fastzero_core.stack.observed import ServiceState
 from fastzero_core.stack.spec import DEFAULT_PORTS
 from fastzero_core.stack.stack import list_projects
 
@@ -36,7 +36,7 @@ from .conftest import Contained, Proxy, RunPython, add_user, any_free_port, user
 
 AS_ANOTHER = """
 import os, sys
-from fastzero_core.stack import docker
+from fastzero_core.stack.docker import engine as docker
 docker.answers()  # loads what the other user may not read
 if os.getuid() == 0:
     os.setgroups([])
@@ -180,7 +180,7 @@ def test_the_current_context_names_the_engine(proxy: Proxy, monkeypatch: pytest.
 @pytest.mark.parametrize("verb", ["create", "migrate"])
 def test_an_engine_that_goes_away_during_up_is_named(verb: str, contained: Contained, proxy: Proxy) -> None:
     def cut(event: Event) -> None:
-        if event.action and event.action.verb == verb:
+        if isinstance(event, ActionStarted) and event.action.verb == verb:
             proxy.cut()
 
     with pytest.raises(FastZeroError) as failed:
@@ -195,7 +195,7 @@ def test_what_an_engine_that_went_away_left_is_finished_by_the_next_up(
     contained: Contained, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def cut(event: Event) -> None:
-        if event.action and event.action.verb == "migrate":
+        if isinstance(event, ActionStarted) and event.action.verb == "migrate":
             proxy.cut()
 
     with pytest.raises(DockerUnavailableError):

@@ -148,5 +148,6 @@ def test_the_secrets_arrive_as_files_that_the_service_can_read_and_not_write(ser
 
     assert app.exec_run(["cat", "/run/secrets/secret_key"]).output.decode() == key
     assert password in app.exec_run(["cat", "/run/secrets/database_url"]).output.decode()
-    mounts = [mount for mount in app.attrs["Mounts"] if mount["Destination"].startswith("/run/secrets/")]
-    assert [mount["RW"] for mount in mounts] == [False, False]
+    for name in ("secret_key", "database_url"):
+        write = app.exec_run(["python", "-c", f"open('/run/secrets/{name}', 'a')"])
+        assert (write.exit_code, b"PermissionError" in write.output) == (1, True)

@@ -15,7 +15,7 @@ import pytest
 from fastzero_core import FastZero
 from fastzero_core.errors import InvalidInputError, UnhealthyError
 from fastzero_core.stack.docker.runtime import DockerRuntime
-from fastzero_core.stack.embedded.process import LogLine
+from fastzero_core.stack.lines import LogLine
 
 from .conftest import Contained, add_user, new_project
 

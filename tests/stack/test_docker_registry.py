@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 from fastzero_core.errors import ImageError
+from fastzero_core.events import Event
 from fastzero_core.polling import wait_until
+from fastzero_core.stack.actions import Action, Kind, Verb
 from fastzero_core.stack.docker.runtime import DockerRuntime
-from fastzero_core.stack.plan import Action, Verb
 from fastzero_core.stack.spec import stack_spec
 
-from .conftest import Contained, any_free_port
+from .conftest import Contained, any_free_port, texts
 
 PROGRAM = shutil.which("docker-registry")
 pytestmark = [pytest.mark.docker, pytest.mark.skipif(not PROGRAM, reason="docker-registry is not installed")]
@@ -95,10 +96,11 @@ def layer() -> bytes:
 def pull(contained: Contained, image: str) -> list[str]:
     """Pull as `up` does; what it said of its progress."""
     stack = contained.stack(postgres_image=image)
-    said: list[str] = []
+    said: list[Event] = []
     spec = stack_spec(stack.settings, {"database": 1}, app_image="none")
-    DockerRuntime(stack.project).apply(Action(Verb.PULL, "database", ""), spec, timeout=60, on_event=said.append)
-    return said
+    action = Action(Verb.PULL, Kind.IMAGE, image, "", subject=spec.database)
+    DockerRuntime(stack.project).perform(action, timeout=60, on_event=said.append)
+    return texts(said)
 
 
 def test_a_missing_image_is_pulled_before_anything_else(contained: Contained, registry: Registry) -> None:
@@ -119,8 +121,8 @@ def test_an_image_that_is_here_is_pulled_only_when_asked_for(contained: Containe
     pull(contained, registry.image)
     stack = contained.stack(postgres_image=registry.image)
 
-    assert [action.verb for action in stack.plan()] == ["create", "migrate"]
-    assert [action.verb for action in stack.plan(pull=True)] == ["pull", "create", "migrate"]
+    assert not [action for action in stack.plan() if action.kind is Kind.IMAGE]
+    assert [action.verb for action in stack.plan(pull=True) if action.kind is Kind.IMAGE] == ["pull"]
 
 
 def test_a_tag_that_the_registry_does_not_have_is_named(contained: Contained, registry: Registry) -> None:

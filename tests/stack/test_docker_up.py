@@ -7,14 +7,15 @@ import pytest
 
 from fastzero_core import Stack
 from fastzero_core.errors import ConflictError
-from fastzero_core.events import Event
+from fastzero_core.events import ActionStarted, Event
 from fastzero_core.polling import wait_until
 from fastzero_core.schema.revisions import head_revision
+from fastzero_core.stack.actions import Action, Kind, Verb
 from fastzero_core.stack.docker import image
-from fastzero_core.stack.plan import Action, ServiceState, Verb
+from fastzero_core.stack.observed import ServiceState
 from fastzero_core.stack.probe import not_ready
 
-from .conftest import Contained, add_user, new_project, users_of
+from .conftest import Contained, add_user, new_project, steps, texts, users_of
 
 pytestmark = pytest.mark.docker
 
@@ -50,7 +51,13 @@ def states(stack: Stack) -> dict[str, ServiceState]:
 
 
 def planned(stack: Stack, **wanted: Any) -> list[str]:
-    return [f"{action.verb} {action.service}" for action in stack.plan(**wanted)]
+    return steps(stack.plan(**wanted))
+
+
+def replaced(service: str) -> list[str]:
+    """What brings another container into the place of one that runs."""
+    verbs = ("create", "stop", "rename", "rename", "start")
+    return [f"{verb} container {service}" for verb in verbs]
 
 
 # -- from nothing ----------------------------------------------------------------------------------------------
@@ -73,7 +80,8 @@ def test_everything_that_was_made_bears_the_projects_labels(served: Contained, e
         assert set(container.labels) >= LABELS
         assert container.labels["fastzero.project"] == served.project
     assert served.services() == {"database", "app"}
-    assert network.attrs["Labels"] == {"fastzero.project": served.project}
+    assert network.attrs["Labels"]["fastzero.project"] == served.project
+    assert len({each.labels["fastzero.owner"] for each in (*served.all_containers(),)}) == 1
     assert served.volume.attrs["Labels"]["fastzero.project"] == served.project
 
 
@@ -89,7 +97,15 @@ def test_up_of_what_runs_does_nothing(served: Contained) -> None:
 
 
 def test_a_dry_run_touches_nothing(contained: Contained) -> None:
-    assert planned(contained.stack(app=True)) == ["create database", "create app", "migrate database"]
+    assert planned(contained.stack(app=True)) == [
+        "create network",
+        "create volume database",
+        "create container database",
+        "start container database",
+        "create container app",
+        "start container app",
+        "migrate schema database",
+    ]
 
     assert (contained.services(), contained.has_volume(), contained.has_network()) == (set(), False, False)
     assert list(contained.home.iterdir()) == []
@@ -99,7 +115,7 @@ def test_a_dry_run_says_exactly_what_up_does(contained: Contained) -> None:
     did: list[Action] = []
 
     def note(event: Event) -> None:
-        if event.action and event.seconds is None:
+        if isinstance(event, ActionStarted):
             did.append(event.action)
 
     stack = contained.stack(on_event=note)
@@ -140,7 +156,7 @@ def test_a_changed_database_setting_recreates_the_database_alone_and_keeps_its_d
     app, database = contained.container("app").id, contained.container("database").id
     changed = contained.stack(app=True, postgres_settings={"work_mem": "8MB"})
 
-    assert planned(changed) == ["recreate database", "migrate database"]
+    assert planned(changed) == [*replaced("database"), "migrate schema database", "remove container database"]
     changed.up()
 
     assert contained.container("app").id == app
@@ -157,7 +173,7 @@ def test_changed_code_builds_another_image_and_recreates_the_app_alone(
     change_code({"app/fastzero_core/changed.txt": b"another version"})
     changed = contained.stack(app=True)
 
-    assert planned(changed) == ["build app", "recreate app"]
+    assert planned(changed) == ["build image app", *replaced("app"), "remove container app"]
     changed.up()
 
     assert contained.container("database").id == database
@@ -175,10 +191,10 @@ def test_another_image_of_the_same_name_recreates_its_service(contained: Contain
         other.commit(*name.split(":"), message="another one")
         other.remove(v=True)
 
-        [action, _] = stack.plan()
+        plan = stack.plan()
 
-        assert (action.verb, action.service) == (Verb.RECREATE, "database")
-        assert "image" in action.cause
+        assert steps(plan)[:5] == replaced("database")
+        assert "image" in plan[0].cause
         stack.up()
         assert stack.plan() == []
     finally:
@@ -252,18 +268,19 @@ def test_what_a_crash_left_of_a_replaced_container_is_swept(suffix: str, served:
     [action] = served.stack(app=True).plan()
     served.stack(app=True).up()
 
-    assert (action.verb, action.service) == (Verb.SWEEP, leftover.name)
+    assert (action.verb, action.kind, action.name) == (Verb.REMOVE, Kind.CONTAINER, leftover.name)
     assert served.services() == {"database", "app"}
 
 
 def test_an_orphan_of_the_project_is_reported_and_stays(contained: Contained, engine: Any) -> None:
+    contained.stack().up()
     labels = {"fastzero.project": contained.project, "fastzero.service": "cache"}
     orphan = engine.containers.create("postgres:18", name=contained.name("cache"), labels=labels)
-    said: list[str] = []
+    said: list[Event] = []
 
-    contained.stack(on_event=lambda event: said.append(event.text)).up()
+    contained.stack(on_event=said.append).up()
 
-    assert any("cache" in text and "stays" in text for text in said)
+    assert any("cache" in text and "stays" in text for text in texts(said))
     assert orphan in contained.all_containers()
 
 

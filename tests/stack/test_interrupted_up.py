@@ -13,7 +13,7 @@ import pytest
 from fastzero_core import Stack
 from fastzero_core.polling import wait_until
 from fastzero_core.schema.revisions import head_revision
-from fastzero_core.stack.plan import ServiceState
+from fastzero_core.stack.observed import ServiceState
 
 from .conftest import RunPython, Template, WorkingOn
 
@@ -31,6 +31,7 @@ KILLED_AT = """
 import os, signal, sys
 import pathlib
 from fastzero_core import Stack
+from fastzero_core.postgres import cluster
 from fastzero_core.stack.embedded import process, runtime as embedded
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -99,7 +100,7 @@ def test_an_interrupted_first_up_is_repaired_by_the_next(
 @pytest.mark.parametrize(
     "patch",
     [
-        pytest.param("embedded._initdb = die", id="before initdb"),
+        pytest.param("cluster._initdb = die", id="before initdb"),
         pytest.param(RENAMED, id="once the cluster has its name"),
         pytest.param("process.write_atomically = die", id="before the server is recorded"),
         pytest.param("embedded.wait_until = die", id="while the server starts"),

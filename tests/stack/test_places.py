@@ -16,10 +16,11 @@ from sqlalchemy.engine import make_url
 
 from fastzero_core import FastZero, FastZeroError, Stack
 from fastzero_core.errors import ConflictError, ImageError, InvalidInputError, UnavailableError, VersionMismatchError
+from fastzero_core.events import Event, Progress
 from fastzero_core.stack.embedded.process import Processes
-from fastzero_core.stack.plan import ServiceState, Verb
+from fastzero_core.stack.observed import ServiceState
 
-from .conftest import Contained, RunPython, add_user, users_of
+from .conftest import Contained, RunPython, add_user, steps, texts, users_of
 
 pytestmark = pytest.mark.docker
 
@@ -28,14 +29,19 @@ OLD, NEW = "postgres:17", "postgres:18"
 KILLED_AT = """
 import os, signal, sys
 from fastzero_core import Stack
+from fastzero_core.events import ActionStarted, Progress
 at = sys.argv[3]
 def die_at(step):
     global at
     if step == at:
         at = None
         os.kill(os.getpid(), signal.SIGKILL)
-stack = Stack(on_event=lambda event: die_at(event.action.verb.value if event.action else ""))
-getattr(stack, sys.argv[1])({"18": 18}.get(sys.argv[2], sys.argv[2]), on_event=lambda progress: die_at(progress.step))
+def note(event):
+    if isinstance(event, Progress):
+        die_at(event.step)
+    elif isinstance(event, ActionStarted):
+        die_at(str(event.action.verb) if event.action.service != "database-moving" else "")
+getattr(Stack(on_event=note), sys.argv[1])({"18": 18}.get(sys.argv[2], sys.argv[2]))
 """
 
 
@@ -286,8 +292,8 @@ def test_a_project_moves_into_containers_and_back_with_everything(contained: Con
 
 
 def test_a_move_whose_hold_on_writes_was_lost_moves_nothing(contained: Contained, local: Stack) -> None:
-    def end_every_session(progress: Any) -> None:
-        if progress.step == "compare":
+    def end_every_session(event: Event) -> None:
+        if isinstance(event, Progress) and event.step == "compare":
             with psycopg.connect(local.database_url, autocommit=True) as session:
                 session.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -295,7 +301,7 @@ def test_a_move_whose_hold_on_writes_was_lost_moves_nothing(contained: Contained
                 )
 
     with pytest.raises(UnavailableError):
-        local.move("docker", on_event=end_every_session)
+        contained.stack(runtime="embedded", on_event=end_every_session).move("docker")
 
     assert local.project.record is not None
     assert (local.project.record.runtime, users_of(local)) == ("embedded", ["ana"])
@@ -439,7 +445,7 @@ def test_of_a_move_into_containers_that_was_killed_the_next_command_leaves_none(
 ) -> None:
     kill(run_python, contained.environment(), "move", "docker", "compare")
     assert len(volumes_of(contained)) == 1
-    assert [(action.verb, action.service) for action in local.plan()] == [(Verb.SWEEP, "database-moving")]
+    assert steps(local.plan()) == ["remove container", "remove network", "remove volume"]
 
     getattr(local, afterwards)()
 
@@ -469,13 +475,13 @@ def test_an_engine_that_is_away_keeps_nobody_from_going_on_behind_a_killed_move(
     contained: Contained, local: Stack, run_python: RunPython, free_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kill(run_python, contained.environment(), "move", "docker", "compare")
-    told: list[str] = []
+    told: list[Event] = []
 
     with monkeypatch.context() as away:
         away.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{free_port}")
-        contained.stack(runtime="embedded", on_event=lambda event: told.append(event.text)).up()
+        contained.stack(runtime="embedded", on_event=told.append).up()
 
-    assert any("what a move left stays for now" in text for text in told)
+    assert any("what a move left stays for now" in text for text in texts(told))
     local.up()
     assert volumes_of(contained) == set()
 
@@ -489,9 +495,9 @@ def kill(run_python: RunPython, environment: dict[str, Any], *arguments: str) ->
 # -- care, from Python -----------------------------------------------------------------------------------------
 
 
-def test_a_stack_is_backed_up_verified_and_restored(old: Stack) -> None:
-    steps: list[str] = []
-    backup = old.backup(name="early", on_event=lambda progress: steps.append(progress.step))
+def test_a_stack_is_backed_up_verified_and_restored(contained: Contained, old: Stack) -> None:
+    told: list[Event] = []
+    backup = contained.stack(postgres_image=OLD, on_event=told.append).backup(name="early")
     add_user(old, "bob")
 
     assert old.verify(backup.file).rows == old.verify("early").rows == backup.rows
@@ -499,4 +505,4 @@ def test_a_stack_is_backed_up_verified_and_restored(old: Stack) -> None:
 
     assert users_of(old) == ["ana"]
     assert restored.kept is not None
-    assert "dump" in steps
+    assert Progress("dump", 0, None, "rows") in told

@@ -1,15 +1,19 @@
 """From what should be and what is to what to do: pure, so that every case is one line."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from fastzero_core.errors import ConflictError, DataGoneError, ForeignStackError
+from fastzero_core.project import Place, ProjectRecord
+from fastzero_core.stack.actions import Action, Kind, Verb, inverse
+from fastzero_core.stack.observed import DataState, Observed, ObservedService, ServiceState, Thing
 from fastzero_core.stack.plan import (
-    Action,
-    Observed,
-    ObservedService,
-    ServiceState,
-    Verb,
+    RecordChange,
+    plan_adopt,
+    plan_destroy,
     plan_down,
     plan_images,
     plan_restart,
@@ -18,12 +22,14 @@ from fastzero_core.stack.plan import (
 from fastzero_core.stack.spec import ServiceSpec, StackSpec
 
 HEAD = "0002"
-DATABASE = ServiceSpec("database", 5432)
-APP = ServiceSpec("app", 8000, depends_on=("database",))
+DATABASE = ServiceSpec("database", 5432, is_database=True, data="/data")
+APP = ServiceSpec("app", 8000, depends_on=("database",), readiness="/readyz")
 ALONE = StackSpec("demo", (DATABASE,))
 BOTH = StackSpec("demo", (DATABASE, APP))
+KNOWN = ProjectRecord("embedded", {"database": 5432, "app": 8000}, "/data", initialised=True)
+UNCHANGED = RecordChange(KNOWN, KNOWN)
+FIRST = RecordChange(None, replace(KNOWN, initialised=False))
 
-CREATE, START, RECREATE, MIGRATE = Verb.CREATE, Verb.START, Verb.RECREATE, Verb.MIGRATE
 ABSENT, STOPPED, RUNNING, UNHEALTHY = (
     ServiceState.ABSENT,
     ServiceState.STOPPED,
@@ -34,173 +40,251 @@ ABSENT, STOPPED, RUNNING, UNHEALTHY = (
 
 def seen(service: ServiceSpec, state: ServiceState = RUNNING, detail: str = "") -> ObservedService:
     """A service as it is observed, running with exactly the configuration of its spec."""
-    return ObservedService(service.name, state, detail, service.settings(), service.config_hash)
+    if state is ABSENT:
+        return ObservedService(service.name, state, detail)
+    thing = f"fastzero-demo-{service.name}" if service.image else service.name
+    return ObservedService(service.name, state, detail, service.settings(), service.config_hash, thing=thing)
 
 
-def observed(*services: ObservedService, revision: str | None = HEAD) -> Observed:
-    return Observed({service.name: service for service in services}, revision)
+def observed(*services: ObservedService, revision: str | None = HEAD, **facts: Any) -> Observed:
+    there: dict[str, Any] = {"data": DataState.THERE, **facts}
+    return Observed({service.name: service for service in services}, revision, **there)
+
+
+def texts(plan: list[Action]) -> list[str]:
+    return [str(action) for action in plan]
+
+
+def up(spec: StackSpec, before: Observed, change: RecordChange = UNCHANGED) -> list[Action]:
+    return plan_up(spec, before, HEAD, change)
+
+
+WAIT_FOR_DATABASE = "wait for service database"
+MIGRATE = "migrate schema database"
+
+
+# -- local processes -------------------------------------------------------------------------------------------
+
+
+def test_the_first_up_is_every_operation_from_nothing_to_a_ready_service() -> None:
+    before = Observed(missing_secrets=("database_password", "secret_key"))
+
+    assert texts(up(BOTH, before, FIRST)) == [
+        "write record project.json",
+        "create secret database_password",
+        "create secret secret_key",
+        "create data /data",
+        "start process database",
+        "start process app",
+        WAIT_FOR_DATABASE,
+        "write record project.json",
+        MIGRATE,
+        "wait for service app",
+    ]
 
 
 @pytest.mark.parametrize(
     ("state", "revision", "expected"),
     [
-        (
-            ABSENT,
-            None,
-            [
-                Action(CREATE, "database", "it does not exist yet"),
-                Action(MIGRATE, "database", "the database is new; head is 0002"),
-            ],
-        ),
-        (
-            STOPPED,
-            None,
-            [
-                Action(START, "database", "it is stopped"),
-                Action(MIGRATE, "database", "if its schema is not at head (0002) once it answers"),
-            ],
-        ),
+        (STOPPED, None, [("start process database", "it is stopped")]),
         (
             UNHEALTHY,
             None,
-            [
-                Action(RECREATE, "database", "it does not answer"),
-                Action(MIGRATE, "database", "if its schema is not at head (0002) once it answers"),
-            ],
+            [("stop process database", "it does not answer"), ("start process database", "it does not answer")],
         ),
-        (RUNNING, HEAD, []),
-        (RUNNING, "0001", [Action(MIGRATE, "database", "its schema is at 0001; head is 0002")]),
-        (RUNNING, None, [Action(MIGRATE, "database", "its schema is at base; head is 0002")]),
     ],
 )
 def test_up_does_what_the_state_lacks_and_says_why(
-    state: ServiceState, revision: str | None, expected: list[Action]
+    state: ServiceState, revision: str | None, expected: list[tuple[str, str]]
 ) -> None:
-    assert plan_up(ALONE, observed(seen(DATABASE, state), revision=revision), HEAD) == expected
+    plan = up(ALONE, observed(seen(DATABASE, state), revision=revision))
+
+    assert [(str(action), action.cause) for action in plan] == [
+        *expected,
+        (WAIT_FOR_DATABASE, "until a login answers a query"),
+        (MIGRATE, "if its schema is not at head (0002) once it answers"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("revision", "causes"),
+    [
+        (HEAD, []),
+        ("0001", ["its schema is at 0001; head is 0002"]),
+        (None, ["its schema is at base; head is 0002"]),
+    ],
+)
+def test_a_running_database_is_migrated_if_its_schema_is_not_at_head(revision: str | None, causes: list[str]) -> None:
+    assert [action.cause for action in up(ALONE, observed(seen(DATABASE), revision=revision))] == causes
 
 
 def test_up_of_a_service_that_was_never_observed_creates_it() -> None:
-    assert [action.verb for action in plan_up(ALONE, Observed(), HEAD)] == [CREATE, MIGRATE]
+    plan = up(ALONE, Observed(), FIRST)
+
+    assert "create data /data" in texts(plan)
+    assert plan[-1].cause == "the database is new; head is 0002"
 
 
 @pytest.mark.parametrize("state", [STOPPED, UNHEALTHY])
 def test_the_cause_is_what_the_runtime_saw_where_it_saw_more(state: ServiceState) -> None:
-    plan = plan_up(ALONE, observed(seen(DATABASE, state, "its process is gone")), HEAD)
+    plan = up(ALONE, observed(seen(DATABASE, state, "its process is gone")))
 
     assert plan[0].cause == "its process is gone"
 
 
-@pytest.mark.parametrize("state", [ABSENT, STOPPED, UNHEALTHY])
-def test_a_changed_setting_of_what_does_not_run_adds_nothing(state: ServiceState) -> None:
-    before = observed(ObservedService("database", state, settings={}, config_hash="old"), revision=None)
+def test_a_changed_setting_of_what_does_not_run_adds_nothing() -> None:
+    gone = ObservedService("database", STOPPED, settings={})
 
-    assert len(plan_up(ALONE, before, HEAD)) == 2
+    assert texts(up(ALONE, observed(gone, revision=None)))[0] == "start process database"
+    assert len(up(ALONE, observed(gone, revision=None))) == 3
 
 
 @pytest.mark.parametrize(
     ("wanted", "cause"),
     [
-        (ServiceSpec("database", 5433), "its configuration changed: port: 5432 → 5433"),
+        (replace(DATABASE, port=5433), "its configuration changed: port: 5432 → 5433"),
         (
-            ServiceSpec("database", 5432, configuration={"work_mem": "8MB"}),
+            replace(DATABASE, configuration={"work_mem": "8MB"}),
             "its configuration changed: work_mem: unset → 8MB",
         ),
     ],
 )
 def test_a_changed_setting_recreates_and_the_cause_names_old_and_new(wanted: ServiceSpec, cause: str) -> None:
-    plan = plan_up(StackSpec("demo", (wanted,)), observed(seen(DATABASE)), HEAD)
+    plan = up(StackSpec("demo", (wanted,)), observed(seen(DATABASE)))
 
-    assert plan[0] == Action(RECREATE, "database", cause)
+    assert [(str(action), action.cause) for action in plan[:2]] == [
+        ("stop process database", cause),
+        ("start process database", cause),
+    ]
 
 
 @pytest.mark.parametrize(
     ("changed", "recreated"),
     [
-        ((ServiceSpec("database", 5433), APP), "database"),
-        ((DATABASE, ServiceSpec("app", 8001, depends_on=("database",))), "app"),
+        ((replace(DATABASE, port=5433), APP), "database"),
+        ((DATABASE, replace(APP, port=8001)), "app"),
     ],
 )
 def test_a_changed_setting_recreates_its_service_alone(
     changed: tuple[ServiceSpec, ServiceSpec], recreated: str
 ) -> None:
-    plan = plan_up(StackSpec("demo", changed), observed(seen(DATABASE), seen(APP)), HEAD)
+    plan = up(StackSpec("demo", changed), observed(seen(DATABASE), seen(APP)))
 
-    assert [action.service for action in plan if action.verb is RECREATE] == [recreated]
+    assert [action.service for action in plan if action.verb is Verb.START] == [recreated]
 
 
 def test_a_process_whose_settings_are_unknown_is_recreated() -> None:
-    plan = plan_up(ALONE, observed(ObservedService("database", RUNNING)), HEAD)
+    plan = up(ALONE, observed(ObservedService("database", RUNNING, thing="database")))
 
-    assert plan[0].verb is RECREATE
+    assert texts(plan)[:2] == ["stop process database", "start process database"]
+
+
+def test_whatever_of_the_document_changes_recreates_the_service() -> None:
+    before = replace(DATABASE, document={"limits": 1})
+    after = replace(DATABASE, document={"limits": 2})
+
+    plan = up(StackSpec("demo", (after,)), observed(seen(before)))
+
+    assert plan[0].cause == "its configuration changed: fastzero makes it in another way now"
 
 
 def test_the_services_start_in_their_order_and_boot_while_the_schema_is_migrated() -> None:
-    plan = plan_up(BOTH, Observed(), HEAD)
+    plan = texts(up(BOTH, Observed(), FIRST))
 
-    assert [(action.verb, action.service) for action in plan] == [
-        (CREATE, "database"),
-        (CREATE, "app"),
-        (MIGRATE, "database"),
-    ]
+    order = ["start process database", "start process app", MIGRATE, "wait for service app"]
+    assert [text for text in plan if text in order] == order
 
 
 @pytest.mark.parametrize("spec", [ALONE, BOTH])
 @pytest.mark.parametrize("state", list(ServiceState))
 def test_up_twice_is_up_once(spec: StackSpec, state: ServiceState) -> None:
     before = observed(*(seen(service, state) for service in spec.services), revision=None)
-    assert plan_up(spec, before, HEAD)
+    assert up(spec, before)
 
     after = observed(*(seen(service) for service in spec.services))
-    assert plan_up(spec, after, HEAD) == []
+    assert up(spec, after) == []
 
 
 @pytest.mark.parametrize(
-    ("states", "volumes", "expected"),
+    ("states", "expected"),
     [
-        ({}, False, []),
-        ({"database": ABSENT}, False, []),
-        ({"database": STOPPED}, False, []),
-        ({"database": RUNNING}, False, ["stop database"]),
-        ({"database": UNHEALTHY}, False, ["stop database"]),
-        ({"database": STOPPED}, True, ["destroy database"]),
-        ({"database": RUNNING}, True, ["stop database", "destroy database"]),
-        ({"database": ABSENT}, True, ["destroy database"]),
-        ({"database": RUNNING, "app": RUNNING}, False, ["stop app", "stop database"]),
-        (
-            {"database": RUNNING, "app": RUNNING},
-            True,
-            ["stop app", "stop database", "destroy database"],
-        ),
+        ({}, []),
+        ({"database": ABSENT}, []),
+        ({"database": STOPPED}, []),
+        ({"database": RUNNING}, ["stop process database"]),
+        ({"database": UNHEALTHY}, ["stop process database"]),
+        ({"database": RUNNING, "app": RUNNING}, ["stop process app", "stop process database"]),
     ],
 )
-def test_down_stops_what_runs_dependents_first_and_destroys_only_when_asked(
-    states: Mapping[str, ServiceState], volumes: bool, expected: list[str]
-) -> None:
-    before = observed(*(ObservedService(name, state) for name, state in states.items()))
+def test_down_stops_what_runs_dependents_first(states: Mapping[str, ServiceState], expected: list[str]) -> None:
+    services = {"database": DATABASE, "app": APP}
+    before = observed(*(seen(services[name], state) for name, state in states.items()))
 
-    assert [f"{action.verb} {action.service}" for action in plan_down(before, volumes=volumes)] == expected
+    assert texts(plan_down(BOTH, before)) == expected
+
+
+def test_data_is_destroyed_at_every_place_and_the_project_last() -> None:
+    things = [Thing(Kind.DATA, "/data"), Thing(Kind.VOLUME, "fastzero-demo-database")]
+
+    assert texts(plan_destroy("demo", things)) == [
+        "remove data /data",
+        "remove volume fastzero-demo-database",
+        "remove project demo",
+    ]
 
 
 @pytest.mark.parametrize(
-    ("state", "verb"), [(RUNNING, RECREATE), (UNHEALTHY, RECREATE), (STOPPED, START), (ABSENT, START)]
+    ("state", "expected"),
+    [
+        (RUNNING, ["stop process database", "start process database"]),
+        (UNHEALTHY, ["stop process database", "start process database"]),
+        (STOPPED, ["start process database"]),
+    ],
 )
-def test_restart_starts_what_is_stopped_and_recreates_what_runs(state: ServiceState, verb: Verb) -> None:
-    plan = plan_restart(ALONE, observed(seen(DATABASE, state)), ("database",))
+def test_restart_starts_what_is_stopped_and_replaces_what_runs(state: ServiceState, expected: list[str]) -> None:
+    plan = plan_restart(ALONE, observed(seen(DATABASE, state)), ("database",), HEAD, UNCHANGED)
 
-    assert [(action.verb, bool(action.cause)) for action in plan] == [(verb, True)]
+    assert texts(plan) == [*expected, WAIT_FOR_DATABASE]
+    assert all(action.cause for action in plan)
 
 
 def test_restart_leaves_the_services_alone_that_were_not_named() -> None:
-    plan = plan_restart(BOTH, observed(seen(DATABASE), seen(APP)), ("app",))
+    plan = plan_restart(BOTH, observed(seen(DATABASE), seen(APP)), ("app",), HEAD, UNCHANGED)
 
-    assert [action.service for action in plan] == ["app"]
+    assert {action.service for action in plan} == {"app"}
+
+
+def test_restart_starts_what_the_named_service_needs() -> None:
+    plan = plan_restart(BOTH, observed(seen(DATABASE, STOPPED), seen(APP)), ("app",), HEAD, UNCHANGED)
+
+    assert texts(plan)[0] == "start process database"
+    assert plan[0].cause == "others need it"
 
 
 # -- in containers ---------------------------------------------------------------------------------------------
 
-POSTGRES = ServiceSpec("database", 5432, image="postgres:18")
-BUILT = ServiceSpec("app", 8000, image="fastzero-app:1", base_image="python:3.13-slim")
+POSTGRES = ServiceSpec(
+    "database", 5432, is_database=True, image="postgres:18", volume="data", secrets=("database_password",)
+)
+BUILT = ServiceSpec("app", 8000, image="fastzero-app:1", base_image="python:3.13-slim", readiness="/readyz")
+ONE = StackSpec("demo", (POSTGRES,))
 IMAGES = StackSpec("demo", (POSTGRES, BUILT))
+CONTAINED = ProjectRecord("docker", {"database": 5432}, initialised=True, image="postgres:18", volume="data")
+SAME = RecordChange(CONTAINED, CONTAINED)
+NAME = "fastzero-demo-database"
+REPLACED = [
+    f"create container {NAME}-new",
+    f"fill secrets {NAME}-new",
+    f"check volume data to {NAME}-new",
+    f"stop container {NAME}",
+    f"rename container {NAME} to {NAME}-old",
+    f"rename container {NAME}-new to {NAME}",
+    f"start container {NAME}",
+]
+
+
+def contained(*services: ObservedService, **facts: Any) -> Observed:
+    return observed(*services, **{"network": True, **facts})
 
 
 @pytest.mark.parametrize(
@@ -231,35 +315,250 @@ def test_a_missing_image_and_one_that_was_asked_for_have_different_causes() -> N
     assert asked.cause == "it was asked for, though image postgres:18 is here"
 
 
+def test_a_first_up_in_containers_makes_network_volume_and_container() -> None:
+    new = replace(CONTAINED, initialised=False)
+
+    assert texts(up(ONE, Observed(network=False), RecordChange(None, new))) == [
+        "write record project.json",
+        "create network fastzero-demo",
+        "create volume data",
+        f"create container {NAME}",
+        f"fill secrets {NAME}",
+        f"start container {NAME}",
+        WAIT_FOR_DATABASE,
+        "write record project.json",
+        MIGRATE,
+    ]
+
+
+def test_a_container_is_replaced_beside_the_old_one_which_goes_once_the_new_one_is_ready() -> None:
+    changed = replace(POSTGRES, configuration={"work_mem": "8MB"})
+
+    plan = up(StackSpec("demo", (changed,)), contained(seen(POSTGRES)), SAME)
+
+    assert texts(plan) == [*REPLACED, WAIT_FOR_DATABASE, MIGRATE, f"remove container {NAME}-old"]
+
+
 @pytest.mark.parametrize("state", [STOPPED, RUNNING])
 def test_another_image_of_the_same_name_recreates_the_service(state: ServiceState) -> None:
-    outdated = ObservedService(
-        "database", state, "", POSTGRES.settings(), POSTGRES.config_hash, outdated="its image is another one now"
-    )
+    outdated = replace(seen(POSTGRES, state), outdated="its image is another one now")
 
-    plan = plan_up(StackSpec("demo", (POSTGRES,)), observed(outdated), HEAD)
+    plan = up(ONE, contained(outdated), SAME)
 
-    assert plan[0] == Action(RECREATE, "database", "its image is another one now")
+    assert (str(plan[0]), plan[0].cause) == (f"create container {NAME}-new", "its image is another one now")
 
 
 def test_a_stopped_container_of_another_configuration_is_recreated_and_not_started() -> None:
-    stopped = ObservedService("database", STOPPED, "it is stopped", settings={}, config_hash="old")
+    stopped = replace(seen(POSTGRES, STOPPED), settings={}, config_hash="old")
 
-    assert plan_up(ALONE, observed(stopped), HEAD)[0].verb is RECREATE
+    plan = texts(up(ONE, contained(stopped), SAME))
+
+    assert plan[:6] == [text for text in REPLACED if not text.startswith("stop")]
+
+
+def test_a_stopped_container_is_started_as_it_is() -> None:
+    assert texts(up(ONE, contained(seen(POSTGRES, STOPPED)), SAME))[0] == f"start container {NAME}"
+
+
+def test_a_container_whose_network_is_gone_is_made_anew() -> None:
+    stranded = replace(seen(POSTGRES, STOPPED), resumable=False)
+
+    assert texts(up(ONE, contained(stranded, network=False), SAME))[:3] == [
+        "create network fastzero-demo",
+        f"remove container {NAME}",
+        f"create container {NAME}",
+    ]
+
+
+def test_down_removes_a_container_that_is_only_stopped_and_then_the_network() -> None:
+    assert texts(plan_down(ONE, contained(seen(POSTGRES, STOPPED)))) == [
+        f"remove container {NAME}",
+        "remove network fastzero-demo",
+    ]
+
+
+def test_an_orphan_is_nothing_to_do_and_keeps_its_network() -> None:
+    before = contained(seen(POSTGRES), orphans=("cache",))
+
+    assert up(ONE, before, SAME) == []
+    assert "remove network fastzero-demo" not in texts(plan_down(ONE, before))
+
+
+# -- what a crash leaves ---------------------------------------------------------------------------------------
 
 
 def test_what_an_interrupted_command_left_is_swept_before_all_else() -> None:
-    before = Observed({"database": seen(DATABASE)}, HEAD, leftovers=("fastzero-demo-database-old",))
+    before = contained(seen(POSTGRES), leftovers=(Thing(Kind.CONTAINER, f"{NAME}-old"),))
 
-    assert plan_up(ALONE, before, HEAD) == [
-        Action(Verb.SWEEP, "fastzero-demo-database-old", "an interrupted command left it")
+    [action] = up(ONE, before, SAME)
+    assert (str(action), action.cause) == (f"remove container {NAME}-old", "an interrupted command left it")
+    assert texts(plan_down(ONE, before))[0] == f"remove container {NAME}-old"
+    assert texts(plan_restart(ONE, before, ("database",), HEAD, SAME))[0] == f"remove container {NAME}-old"
+
+
+@pytest.mark.parametrize(
+    ("killed_after", "state", "leftovers", "expected"),
+    [
+        ("create", RUNNING, ["-new"], [f"remove container {NAME}-new", *REPLACED]),
+        ("stop", STOPPED, ["-new"], [f"remove container {NAME}-new", *REPLACED[:3], *REPLACED[4:]]),
+        (
+            "rename the old",
+            ABSENT,
+            ["-new", "-old"],
+            [
+                f"remove container {NAME}-new",
+                f"remove container {NAME}-old",
+                f"create container {NAME}",
+                f"fill secrets {NAME}",
+                f"check volume data to {NAME}",
+                f"start container {NAME}",
+            ],
+        ),
+    ],
+)
+def test_a_replacement_that_was_killed_is_finished_by_the_next_up(
+    killed_after: str, state: ServiceState, leftovers: list[str], expected: list[str]
+) -> None:
+    wanted = replace(POSTGRES, configuration={"work_mem": "8MB"})
+    found = seen(POSTGRES, state)
+    if state is ABSENT:
+        found = ObservedService("database", STOPPED, "its container is gone, its data is there")
+    left = tuple(Thing(Kind.CONTAINER, f"{NAME}{suffix}") for suffix in leftovers)
+
+    plan = up(StackSpec("demo", (wanted,)), contained(found, leftovers=left), SAME)
+
+    assert texts(plan)[: len(expected)] == expected
+
+
+@pytest.mark.parametrize("state", [STOPPED, UNHEALTHY])
+def test_a_first_initialisation_that_never_ended_is_done_again(state: ServiceState) -> None:
+    record = replace(CONTAINED, initialised=False, image="")
+    before = contained(seen(POSTGRES, state), data=DataState.UNFINISHED)
+
+    plan = up(ONE, before, RecordChange(record, record))
+
+    stop = [f"stop container {NAME}"] if state is UNHEALTHY else []
+    assert texts(plan)[: len(stop) + 4] == [
+        *stop,
+        f"remove container {NAME}",
+        "remove volume data",
+        "create volume data",
+        f"create container {NAME}",
     ]
-    assert plan_down(before, volumes=False)[0].verb is Verb.SWEEP
 
 
-def test_an_orphan_is_nothing_to_do() -> None:
-    assert plan_up(ALONE, Observed({"database": seen(DATABASE)}, HEAD, orphans=("cache",)), HEAD) == []
+def test_a_first_initialisation_that_answers_has_ended() -> None:
+    record = replace(CONTAINED, initialised=False, image="")
+    before = contained(seen(POSTGRES), data=DataState.UNFINISHED)
+
+    assert texts(up(ONE, before, RecordChange(record, record))) == ["write record project.json"]
 
 
-def test_down_removes_a_container_that_is_only_stopped() -> None:
-    assert [action.verb for action in plan_down(observed(seen(DATABASE, STOPPED)), volumes=False)] == [Verb.STOP]
+@pytest.mark.parametrize("state", [ABSENT, STOPPED])
+def test_data_that_was_served_and_is_gone_is_refused_and_never_replaced(state: ServiceState) -> None:
+    before = contained(ObservedService("database", state), data=DataState.ABSENT)
+    kept = replace(CONTAINED, kept=(Place("docker", image="postgres:17", volume="older"),))
+
+    with pytest.raises(DataGoneError, match="volume data, which holds the database, is gone") as gone:
+        up(ONE, before, RecordChange(kept, kept))
+
+    assert "fastzero up --start-over" in gone.value.hint
+    assert "fastzero db place use older" in gone.value.hint
+
+
+@pytest.mark.parametrize("plan", [up, lambda spec, before, change: plan_down(spec, before)])
+def test_what_belongs_to_another_home_is_never_touched(plan: Any) -> None:
+    with pytest.raises(ForeignStackError, match="belongs to another FASTZERO_HOME: volume data") as foreign:
+        plan(ONE, contained(seen(POSTGRES), foreign=("volume data",)), SAME)
+
+    assert "fastzero up --adopt" in foreign.value.hint
+
+
+def test_what_is_taken_over_is_made_anew_with_new_secrets_on_the_same_data() -> None:
+    before = contained(seen(POSTGRES), missing_secrets=("database_password",))
+
+    assert texts(plan_adopt(ONE, before, HEAD, RecordChange(None, CONTAINED))) == [
+        f"stop container {NAME}",
+        f"remove container {NAME}",
+        "write record project.json",
+        "create secret database_password",
+        f"create container {NAME}",
+        f"fill secrets {NAME}",
+        f"check volume data to {NAME}",
+        f"start container {NAME}",
+        "set password database",
+        WAIT_FOR_DATABASE,
+        MIGRATE,
+    ]
+
+
+def test_nothing_can_be_taken_over_where_nothing_is() -> None:
+    with pytest.raises(ConflictError, match="nothing of a project demo to take over"):
+        plan_adopt(ONE, Observed(network=False), HEAD, RecordChange(None, CONTAINED))
+
+
+# -- undo ------------------------------------------------------------------------------------------------------
+
+
+def undone(plan: list[Action]) -> list[str]:
+    return [str(opposite) for action in reversed(plan) if (opposite := inverse(action))]
+
+
+def test_the_inverse_of_a_first_up_leaves_nothing() -> None:
+    new = replace(CONTAINED, initialised=False)
+    plan = up(ONE, Observed(network=False), RecordChange(None, new))
+
+    assert undone(plan) == [
+        "write record project.json",
+        f"stop container {NAME}",
+        f"remove container {NAME}",
+        "remove volume data",
+        "remove network fastzero-demo",
+        "write record project.json",
+    ]
+
+
+def test_the_inverse_of_a_replacement_brings_the_old_container_back() -> None:
+    changed = replace(POSTGRES, configuration={"work_mem": "8MB"})
+    plan = up(StackSpec("demo", (changed,)), contained(seen(POSTGRES)), SAME)
+
+    assert undone(plan) == [
+        f"stop container {NAME}",
+        f"rename container {NAME} to {NAME}-new",
+        f"rename container {NAME}-old to {NAME}",
+        f"start container {NAME}",
+        f"remove container {NAME}-new",
+    ]
+
+
+def test_the_inverse_of_stopping_a_process_starts_it_with_the_settings_that_it_had() -> None:
+    wanted = replace(DATABASE, port=5433)
+    [stop, *_] = up(StackSpec("demo", (wanted,)), observed(seen(DATABASE)))
+
+    again = inverse(stop)
+
+    assert again is not None
+    assert (again.verb, again.subject.port) == (Verb.START, 5432)
+
+
+@pytest.mark.parametrize("action", ["migrate schema", "remove volume", "pull image", "wait for service"])
+def test_what_cannot_be_undone_has_no_inverse(action: str) -> None:
+    verb, _, kind = action.rpartition(" ")
+
+    assert inverse(Action(Verb(verb), Kind(kind), "it", "because")) is None
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        Action(Verb.RENAME, Kind.CONTAINER, "a", "", to="b"),
+        Action(Verb.WRITE, Kind.RECORD, "a", "", subject=(None, KNOWN)),
+    ],
+    ids=str,
+)
+def test_the_inverse_of_an_inverse_is_the_action_itself(action: Action) -> None:
+    opposite = inverse(action)
+    again = inverse(opposite) if opposite else None
+
+    assert again is not None
+    assert (str(again), again.subject) == (str(action), action.subject)

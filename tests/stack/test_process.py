@@ -17,7 +17,8 @@ import pytest
 from fastzero_core.errors import FastZeroError
 from fastzero_core.polling import wait_until
 from fastzero_core.stack.embedded import process as process_module
-from fastzero_core.stack.embedded.process import LogLine, Processes, ProcessRecord, is_alive
+from fastzero_core.stack.embedded.process import Processes, ProcessRecord, is_alive
+from fastzero_core.stack.lines import LogLine
 
 from .conftest import RunPython, WorkingOn
 

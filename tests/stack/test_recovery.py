@@ -18,10 +18,10 @@ import pytest
 from fastzero_core import Stack
 from fastzero_core.errors import DatabaseUnreachableError
 from fastzero_core.polling import wait_until
-from fastzero_core.stack import probe
-from fastzero_core.stack import stack as stack_module
+from fastzero_core.stack import probe, wait
+from fastzero_core.stack.actions import Verb
 from fastzero_core.stack.embedded.process import Processes
-from fastzero_core.stack.plan import ServiceState, Verb
+from fastzero_core.stack.observed import ServiceState
 
 from .conftest import KillServer, RunPython, WorkingOn
 
@@ -69,7 +69,10 @@ def test_a_killed_server_is_started_again_and_the_cause_says_so(
     running: Stack, kill_server: KillServer, working_on: WorkingOn, home: Path
 ) -> None:
     kill_server(running)
-    assert running.plan()[0].cause == "its process is gone without having been stopped"
+    assert (
+        next(each for each in running.plan() if each.verb is Verb.START).cause
+        == "its process is gone without having been stopped"
+    )
 
     running.up()
 
@@ -226,7 +229,7 @@ def test_a_record_that_names_a_stranger_is_no_obstacle(
 def test_a_server_that_does_not_answer_is_replaced_once_patience_ends(
     running: Stack, monkeypatch: pytest.MonkeyPatch, working_on: WorkingOn, home: Path
 ) -> None:
-    monkeypatch.setattr(stack_module, "PATIENCE", 0.2)
+    monkeypatch.setattr(wait, "PATIENCE", 0.2)
     silent = running.status()[0].pid
     assert silent is not None
     os.kill(silent, signal.SIGSTOP)
@@ -298,11 +301,11 @@ def test_a_crash_recovery_that_takes_longer_than_patience_is_waited_for(
             raise
 
     monkeypatch.setattr(probe, "revision_of", ask_and_count)
-    monkeypatch.setattr(stack_module, "PATIENCE", 0.1)
+    monkeypatch.setattr(wait, "PATIENCE", 0.1)
     patient = Stack("demo")
 
     patient.up()
 
     assert "starting up" in refused[-1]
     assert patient.status()[0].pid == recovering.pid
-    assert Verb.RECREATE not in [action.verb for action in patient.plan()]
+    assert patient.plan() == []

