@@ -52,9 +52,8 @@ def read_text(path: Path, *, denied: str = CHOSEN.denied) -> str:
     Raises FileNotFoundError as it is, since the caller knows what absence means; InvalidInputError for what is not a
     regular file or not UTF-8; NotAllowedError, UnavailableError.
     """
-    with reading(path, Hints(denied, CHOSEN.full, CHOSEN.other), absent=True):
-        with open_regular(path) as file:
-            content = file.read()
+    with reading(path, Hints(denied, CHOSEN.full, CHOSEN.other), absent=True), open_regular(path) as file:
+        content = file.read()
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
@@ -82,6 +81,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 def status(path: Path) -> os.stat_result | None:
     """Return what the system knows of a file, links followed; None if there is none. Raises InvalidInputError."""
+    _refuse_nul(path)
     with reading(path):
         try:
             return path.stat()
@@ -89,8 +89,6 @@ def status(path: Path) -> os.stat_result | None:
             if error.errno in _ABSENT:
                 return None
             raise
-        except ValueError:
-            raise InvalidInputError(f"invalid file name {str(path)!r}: it contains a NUL character") from None
 
 
 # -- writing ---------------------------------------------------------------------------------------------------
@@ -116,6 +114,7 @@ def claim(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
 
     Raises ConflictError if the name exists, or if another command has claimed it.
     """
+    _refuse_nul(path)
     with writing(path):
         make_folder(path.parent, 0o700, CHOSEN)
         _remove_abandoned(path.parent)
@@ -241,6 +240,11 @@ def reading(path: Path, hints: Hints = CHOSEN, *, absent: bool = False) -> Itera
         if absent and isinstance(error, FileNotFoundError):
             raise
         raise _file_error("read", path, error, hints) from error
+
+
+def _refuse_nul(path: Path) -> None:
+    if "\0" in str(path):
+        raise InvalidInputError(f"invalid file name {str(path)!r}: it contains a NUL character")
 
 
 def _file_error(verb: str, path: Path, error: OSError, hints: Hints) -> FastZeroError:

@@ -4,13 +4,13 @@ A table's hash is the sum of its rows' 64-bit hashes, so that it needs no order 
 accidents: a row that is lost, doubled, cut off or changed. It is no proof against somebody who wants to deceive.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult, text
 
-from ..errors import BackupMismatchError, FastZeroError
+from ..errors import BackupMismatchError, ConnectionLostError, FastZeroError
 from ..postgres import database
 from .manifest import Content, Manifest
 
@@ -68,27 +68,81 @@ _GRANTEES = """
 """
 
 
-def lock_tables(connection: Connection, mode: str = "ACCESS SHARE") -> None:
-    """Lock every table until the transaction ends, by default so that reading and writing go on."""
-    for name in _hash_kinds(connection):
-        _execute(connection, f"LOCK TABLE ONLY {name} IN {mode} MODE")
+# Keeps out whoever writes, and its own kind: two that held less and then wrote would wait for each other.
+WRITE_LOCK = "SHARE ROW EXCLUSIVE"
+
+# The sessions of a database that this role may end.
+ENDABLE = """
+    pg_has_role(usesysid, 'MEMBER')
+    AND NOT EXISTS (SELECT FROM pg_roles WHERE oid = usesysid AND rolsuper AND current_setting('is_superuser') = 'off')
+"""
+_EVICT = f"""
+    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND {ENDABLE}
+"""  # noqa: S608
+
+
+class Hold:
+    """A session that keeps all others from writing to the tables of a database. Made by `writes_held`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.pid = int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+
+    def check(self) -> None:
+        """Raise ConnectionLostError if writes are not held any more."""
+        if self._connection.closed:
+            raise lost_hold()
+        self._connection.execute(text("SELECT 1"))
+
+    __call__ = check
+
+    def evict_others(self) -> None:
+        """End all other sessions of the database that this role may end. Those that begin afterwards cannot write."""
+        self._connection.execute(text("SELECT pg_stat_clear_snapshot()"))
+        with self._connection.begin_nested():  # an error in the transaction itself would end the hold
+            self._connection.execute(text(_EVICT)).all()
+
+    def release(self) -> None:
+        """Let the others write. A hold that was lost or released already is not an error."""
+        with suppress(FastZeroError):
+            self._connection.close()
+
+
+def lost_hold() -> ConnectionLostError:
+    """The error of whoever relied on a hold that has ended."""
+    return ConnectionLostError("the hold on writes has ended", hint="Try again: what was to be kept may have changed")
 
 
 @contextmanager
-def writes_held(url: str) -> Iterator[Callable[[], object]]:
-    """Keep every session from writing to the tables for one block: it waits, as long as its patience lasts.
+def writes_held(url: str) -> Iterator[Hold]:
+    """Keep all other sessions from writing to the tables for one block: they wait, as long as their limits let them.
 
-    Reading goes on. Ends with this process, with the server, or where a restore ends every session: what is given
-    raises ConnectionLostError then, to be called before anybody relies on it. Raises DatabaseBusyError.
+    Reading goes on. Held are the tables that exist when it begins: not those made in the block, and neither large
+    objects nor sequences. It ends with this process and with the server. Raises DatabaseBusyError.
     """
     engine = database.create_engine(url, settings=SESSION)
     connection = engine.connect()
     try:
-        lock_tables(connection, "SHARE")
-        yield lambda: _execute(connection, "SELECT 1")
+        write_lock(connection)
+        yield Hold(connection)
     finally:
         with suppress(FastZeroError):  # the server may have been stopped in the block
             connection.close()
+
+
+def write_lock(connection: Connection) -> None:
+    """Keep all other sessions from writing to the tables until this transaction ends, which may write itself.
+
+    Another session can back up the database meanwhile. Raises DatabaseBusyError.
+    """
+    lock_tables(connection, WRITE_LOCK)
+
+
+def lock_tables(connection: Connection, mode: str = "ACCESS SHARE") -> None:
+    """Lock every table until the transaction ends, by default so that reading and writing go on."""
+    for name in _hash_kinds(connection):
+        execute(connection, f"LOCK TABLE ONLY {name} IN {mode} MODE")
 
 
 def table_contents(connection: Connection, kinds: Mapping[str, str] | None = None) -> dict[str, Content]:
@@ -129,6 +183,11 @@ def compare(connection: Connection, manifest: Manifest) -> None:
         raise BackupMismatchError(f"what was restored is not what was backed up: {'; '.join(told)}")
 
 
+def execute(connection: Connection, statement: str) -> CursorResult[*tuple[Any, ...]]:
+    """Run a statement that is written out: a name in it may have colons and per cent signs."""
+    return connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+
+
 def _hash_kinds(connection: Connection) -> dict[str, str]:
     rows = connection.execute(text(_TABLES), {"exact": list(_EXACT_TYPES)})
     return {name: "values" if exact else "text" for name, exact in rows}
@@ -136,13 +195,8 @@ def _hash_kinds(connection: Connection) -> dict[str, str]:
 
 def _content(connection: Connection, table: str, kind: str) -> Content:
     hashed = f"SELECT count(*), coalesce(sum({_ROW_HASHES[kind]}), 0) FROM ONLY {table} AS t"  # noqa: S608
-    row = _execute(connection, hashed).one()
+    row = execute(connection, hashed).one()
     return Content(row[0], f"{kind}:{row[1]}")
-
-
-def _execute(connection: Connection, statement: str) -> CursorResult[*tuple[Any, ...]]:
-    """A statement that is written out: a name in it may have colons and per cent signs."""
-    return connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
 def _difference(name: str, wanted: Content | None, found: Content | None) -> str:

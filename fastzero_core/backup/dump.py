@@ -4,9 +4,9 @@ While pg_dump works, the server counts and hashes every table in the same snapsh
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +15,12 @@ from typing import BinaryIO
 from sqlalchemy import Connection, text
 
 from .. import __version__
+from ..errors import ConflictError
 from ..events import Listener, Progress, ignore
 from ..files import new_file, writing
 from ..postgres import database
 from ..schema import revisions
-from . import content
+from . import content, shelf
 from .manifest import Content, Manifest, manifest_path, with_archive
 from .target import Target
 from .watch import copied_rows
@@ -38,18 +39,46 @@ class Snapshot:
     manifest: Manifest
 
 
+def take(
+    target: Target, *, file: Path | None = None, name: str | None = None, on_event: Listener = ignore
+) -> shelf.Backup:
+    """Write a backup to `file`, or to the target's folder under `name`, or else under the database's and the time.
+
+    Two that begin in one second, in this process or another, get names of their own. Raises as `backup` does.
+    """
+    paths = [file] if file else shelf.new_paths(target.folder, target.database, name)
+    with ExitStack() as stack:
+        path, archive = _claimed(paths, stack)
+        _write_both(target, path, archive, on_event)
+    return shelf.described(path)
+
+
 def backup(target: Target, archive: Path, *, on_event: Listener = ignore) -> Manifest:
     """Write a backup of the whole database to `archive`, and its manifest beside it. Both are whole, or not there.
 
-    Other sessions go on reading and writing. Raises ConflictError if the file exists, DatabasePrivilegeError,
-    DatabaseBusyError, VersionMismatchError, UnavailableError for a full disk.
+    Other sessions go on reading and writing. Raises ConflictError if the file exists or is being written,
+    DatabasePrivilegeError, DatabaseBusyError, VersionMismatchError, UnavailableError for a full disk.
     """
-    # The file is renamed last: a backup that has its name has its manifest.
-    with writing(archive), new_file(archive) as file:
-        manifest = write_backup(target, file, on_event=on_event)
+    with new_file(archive) as file:
+        return _write_both(target, archive, file, on_event)
+
+
+def _claimed(paths: Sequence[Path], stack: ExitStack) -> tuple[Path, BinaryIO]:
+    """The first of these files that is not there and that nobody else writes. Raises ConflictError."""
+    *others, last = paths
+    for path in others:
+        with suppress(ConflictError):
+            return path, stack.enter_context(new_file(path))
+    return last, stack.enter_context(new_file(last))
+
+
+def _write_both(target: Target, archive: Path, file: BinaryIO, on_event: Listener) -> Manifest:
+    """Write an archive and its manifest. The archive gets its name afterwards: one that has its name has both."""
+    manifest = write_backup(target, file, on_event=on_event)
+    with writing(archive):
         manifest_path(archive).unlink(missing_ok=True)  # of a backup that never got its name
-        with new_file(manifest_path(archive)) as description:
-            description.write(manifest.as_text().encode())
+    with new_file(manifest_path(archive)) as description:
+        description.write(manifest.as_text().encode())
     return manifest
 
 

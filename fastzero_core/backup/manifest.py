@@ -7,15 +7,16 @@ the backup. Standard library only.
 import hashlib
 import json
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..errors import BackupNotFoundError, DamagedBackupError
+from ..errors import BackupNotFoundError, DamagedBackupError, FastZeroError
 from ..events import Listener, Progress, ignore
-from ..files import read_chunks
+from ..files import read_chunks, read_text, status
 
 FORMAT = 1
 SUFFIX = ".manifest.json"
@@ -70,15 +71,18 @@ def manifest_path(archive: Path) -> Path:
 
 def read_manifest(archive: Path) -> Manifest:
     """What the manifest beside `archive` says. Raises BackupNotFoundError or DamagedBackupError."""
-    if not archive.is_file():
+    found = status(archive)
+    if found is None:
         raise BackupNotFoundError(f"there is no backup {archive}")
+    if not stat.S_ISREG(found.st_mode):
+        raise DamagedBackupError(f"{archive} is not a regular file")
     path = manifest_path(archive)
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         raise DamagedBackupError(f"{archive} has no manifest beside it: it is no backup made by fastzero") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DamagedBackupError(f"{path} cannot be read: {error}") from None
+    except FastZeroError as error:
+        raise DamagedBackupError(f"{archive} has no manifest that can be read: {error.message}") from None
     return _parsed(text, path)
 
 

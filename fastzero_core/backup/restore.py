@@ -1,19 +1,21 @@
 """Bringing a backup back: into a database of its own first, compared with its manifest there, then swapped in."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import Connection, text
 
-from ..errors import DatabaseNotEmptyError, SchemaOutdatedError, VersionMismatchError
+from ..errors import DamagedBackupError, DatabaseNotEmptyError, SchemaOutdatedError, VersionMismatchError
 from ..events import Listener, Notice, Progress, ignore
+from ..files import status
 from ..postgres import database
 from ..postgres.programs import Programs
 from ..schema import migrate, revisions
 from ..schema.revisions import head_revision
 from . import content
-from .manifest import Manifest, check_archive, read_manifest
+from .content import Hold
+from .manifest import Manifest, check_archive
 from .server import KeptDatabase, Server, at_server
 from .target import Target
 from .watch import copied_rows
@@ -22,6 +24,34 @@ FOR_TRIAL = ("--no-owner", "--no-privileges")  # whoever tries owns all of it
 OTHERWISE = ". Or restore into an empty one: --into-empty"
 JOBS = 2  # sessions of pg_restore: tables and indexes side by side
 TIMEOUTS_SINCE = 17  # pg_restore sets transaction_timeout, which older servers do not know
+
+
+@dataclass(frozen=True)
+class RestorePlan:
+    """What a restore would do, found out before anything is asked or touched. Made by `plan_restore`.
+
+    `database` is the one that is replaced, or filled with `into_empty`; `origin` the one that was backed up. `rows`
+    and `size`, in bytes, are the backup's, as are `revision`, `server_version` and `taken_at`, RFC 3339. With `upgrade`
+    its schema is older than the code's, and will be migrated.
+    """
+
+    archive: Path
+    database: str
+    into_empty: bool
+    origin: str
+    taken_at: str
+    rows: int
+    size: int
+    revision: str | None
+    server_version: str
+    upgrade: bool
+    manifest: Manifest = field(repr=False)
+    identity: tuple[int, ...] = field(repr=False)
+
+    def refuse_if_changed(self) -> None:
+        """Raise DamagedBackupError if the file is not the one that was checked."""
+        if _identity(self.archive) != self.identity:
+            raise DamagedBackupError(f"{self.archive} has changed since it was checked")
 
 
 @dataclass(frozen=True)
@@ -71,13 +101,37 @@ def verify(target: Target, archive: Path, *, on_event: Listener = ignore) -> Ver
     )
 
 
-def check(target: Target, archive: Path, *, upgrade: bool = False, on_event: Listener = ignore) -> None:
-    """Raises what `restore` would before it touches anything."""
+def plan_restore(
+    target: Target, archive: Path, *, into_empty: bool = False, on_event: Listener = ignore
+) -> RestorePlan:
+    """Check a backup byte for byte, and everything else that could refuse its restore. Nothing is touched.
+
+    Raises DamagedBackupError, SchemaNewerError, VersionMismatchError, BinariesNotFoundError, DatabasePrivilegeError,
+    and with `into_empty` DatabaseNotEmptyError.
+    """
+    identity = _identity(archive)
     manifest = check_archive(archive, on_event)
-    _refuse_other_schema(manifest, upgrade)
+    upgrade = manifest.revision is not None and bool(migrate.pending(manifest.revision))
     with at_server(target.url, exclusive=False) as server:
-        server.refuse_unless_able(OTHERWISE)
+        if into_empty:
+            _refuse_unless_empty(target.url)
+        else:
+            server.refuse_unless_able(OTHERWISE)
         _programs(target, server, manifest)
+    return RestorePlan(
+        archive=archive,
+        database=target.database,
+        into_empty=into_empty,
+        origin=manifest.database,
+        taken_at=manifest.taken_at,
+        rows=manifest.rows,
+        size=manifest.size,
+        revision=manifest.revision,
+        server_version=manifest.server_version,
+        upgrade=upgrade,
+        manifest=manifest,
+        identity=identity,
+    )
 
 
 def refuse_unless_able(target: Target) -> None:
@@ -86,23 +140,32 @@ def refuse_unless_able(target: Target) -> None:
         server.refuse_unless_able()
 
 
-def restore(target: Target, archive: Path, *, upgrade: bool = False, on_event: Listener = ignore) -> Restored:
+def restore(
+    target: Target,
+    backup: Path | RestorePlan,
+    *,
+    upgrade: bool = False,
+    hold: Hold | None = None,
+    on_event: Listener = ignore,
+) -> Restored:
     """Put what a backup holds into service in place of the database, which is kept under a dated name.
 
-    With `upgrade` an older schema is migrated to head before. Until the swap the old database serves, and if
-    anything fails it goes on to. Raises as `verify` does, and SchemaOutdatedError, SchemaNewerError.
+    `backup` is a file, or the plan that the caller has agreed to. A file's older schema is migrated only with
+    `upgrade`. Until the swap the old database serves, and if anything fails it goes on to; a hold on writes lasts
+    until then. Raises as `plan_restore` and `verify` do, and SchemaOutdatedError.
     """
-    manifest = check_archive(archive, on_event)
-    _refuse_other_schema(manifest, upgrade)
+    plan = backup if isinstance(backup, RestorePlan) else _agreed(target, backup, upgrade, on_event=on_event)
+    if plan.into_empty:
+        return _restore_into_empty(target, plan, on_event)
     with at_server(target.url) as server:
         server.refuse_unless_able(OTHERWISE)
-        options = _ownership(server, manifest, on_event)
+        options = _ownership(server, plan.manifest, on_event)
         with server.scratch() as name:
-            fill(target, server, name, archive, manifest, options=options, on_event=on_event)
-            _finish(database.url_of(target.url, name), manifest, on_event)
+            _fill(target, server, name, plan, options, on_event)
+            _finish(database.url_of(target.url, name), plan, on_event)
             on_event(Progress("swap"))
-            kept = server.swap(name)
-    return Restored(server.name, _revision_after(manifest), manifest.rows, kept)
+            kept = server.swap(name, hold)
+    return Restored(server.name, _revision_after(plan), plan.rows, kept)
 
 
 def restore_into_empty(
@@ -112,25 +175,41 @@ def restore_into_empty(
 
     All or nothing, in one transaction. Raises DatabaseNotEmptyError, and as `restore` does.
     """
-    manifest = check_archive(archive, on_event)
-    _refuse_other_schema(manifest, upgrade)
+    plan = _agreed(target, archive, upgrade, into_empty=True, on_event=on_event)
+    return _restore_into_empty(target, plan, on_event)
+
+
+def _restore_into_empty(target: Target, plan: RestorePlan, on_event: Listener) -> Restored:
     with at_server(target.url, exclusive=False) as server:
         _refuse_unless_empty(target.url)
-        options = [*_ownership(server, manifest, on_event), "--single-transaction"]
-        fill(target, server, server.name, archive, manifest, options=options, on_event=on_event)
-    _finish(target.url, manifest, on_event)
-    return Restored(server.name, _revision_after(manifest), manifest.rows, None)
+        options = [*_ownership(server, plan.manifest, on_event), "--single-transaction"]
+        _fill(target, server, server.name, plan, options, on_event)
+    _finish(target.url, plan, on_event)
+    return Restored(server.name, _revision_after(plan), plan.rows, None)
 
 
-def undo(target: Target) -> Restored:
+def _agreed(
+    target: Target, archive: Path, upgrade: bool, *, into_empty: bool = False, on_event: Listener
+) -> RestorePlan:
+    """The plan for a file, if what the caller has agreed to covers it. Raises SchemaOutdatedError."""
+    plan = plan_restore(target, archive, into_empty=into_empty, on_event=on_event)
+    if plan.upgrade and not upgrade:
+        raise SchemaOutdatedError(
+            f"the backup's schema is at {plan.revision}, the code's at {head_revision()}",
+            hint="Nothing was changed. Let it be migrated: --yes",
+        )
+    return plan
+
+
+def undo(target: Target, *, hold: Hold | None = None) -> Restored:
     """Put the database back that was kept last; the one in service now is kept in its place.
 
-    Raises BackupNotFoundError if none is kept.
+    A hold on writes lasts until the swap. Raises BackupNotFoundError if none is kept.
     """
     with at_server(target.url) as server:
         server.refuse_unless_able()
         back = server.last_kept()
-        kept = server.swap(back.database)
+        kept = server.swap(back.database, hold)
     engine = database.create_engine(target.url)
     with engine.connect() as connection:
         return Restored(server.name, revisions.current_revision(connection), _rows(connection), kept)
@@ -157,38 +236,31 @@ def drop_kept(target: Target) -> list[KeptDatabase]:
         return kept
 
 
-def reset(target: Target, *, on_event: Listener = ignore) -> Restored:
-    """Put an empty database at head into service, and drop the one before it."""
+def reset(target: Target, *, hold: Hold | None = None, on_event: Listener = ignore) -> Restored:
+    """Put an empty database at head into service, and drop the one before it.
+
+    With a hold on writes, a backup that is taken while it holds has everything that is dropped.
+    """
     with at_server(target.url) as server:
         server.refuse_unless_able()
         with server.scratch() as name:
             on_event(Progress("migrate"))
             migrate.up(database.url_of(target.url, name))
             on_event(Progress("swap"))
-            kept = server.swap(name)
+            kept = server.swap(name, hold)
         if kept is not None:
             server.drop(kept)
     return Restored(server.name, head_revision(), 0, None)
 
 
-def needs_upgrade(archive: Path) -> bool:
-    """Whether a backup's schema is older than the code. Raises SchemaNewerError, DamagedBackupError."""
-    manifest = read_manifest(archive)
-    return manifest.revision is not None and bool(migrate.pending(manifest.revision))
+def _revision_after(plan: RestorePlan) -> str | None:
+    return None if plan.revision is None else head_revision()
 
 
-def _refuse_other_schema(manifest: Manifest, upgrade: bool) -> None:
-    if manifest.revision is None:
-        return  # it holds no schema of fastzero's
-    if migrate.pending(manifest.revision) and not upgrade:
-        raise SchemaOutdatedError(
-            f"the backup's schema is at {manifest.revision}, the code's at {head_revision()}",
-            hint="Nothing was changed. Let it be migrated: --yes",
-        )
-
-
-def _revision_after(manifest: Manifest) -> str | None:
-    return None if manifest.revision is None else head_revision()
+def _identity(archive: Path) -> tuple[int, ...]:
+    """What tells a file from another that was put in its place, or written since."""
+    found = status(archive)
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns) if found else ()
 
 
 def _programs(target: Target, server: Server, manifest: Manifest) -> Programs:
@@ -217,6 +289,13 @@ def _ownership(server: Server, manifest: Manifest, on_event: Listener) -> Sequen
     return FOR_TRIAL
 
 
+def _fill(
+    target: Target, server: Server, name: str, plan: RestorePlan, options: Sequence[str], on_event: Listener
+) -> None:
+    plan.refuse_if_changed()
+    fill(target, server, name, plan.archive, plan.manifest, options=options, on_event=on_event)
+
+
 def fill(
     target: Target,
     server: Server,
@@ -239,9 +318,9 @@ def fill(
         content.compare(connection, manifest)
 
 
-def _finish(url: str, manifest: Manifest, on_event: Listener) -> None:
+def _finish(url: str, plan: RestorePlan, on_event: Listener) -> None:
     """What a restored database needs before it serves: the schema of the code, and statistics to plan by."""
-    if manifest.revision is not None and migrate.pending(manifest.revision):
+    if plan.upgrade:
         on_event(Progress("migrate"))
         migrate.up(url)
     on_event(Progress("analyze"))

@@ -12,10 +12,7 @@ What belongs to a database NAME, and is its only in name:
 import json
 import re
 import secrets
-import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,23 +30,14 @@ from ..errors import (
     LockedError,
 )
 from ..postgres import database
+from ..postgres.sql import literal, quote
+from . import content, properties, swap
+from .content import Hold
 
 MAINTENANCE = ("postgres", "template1")  # where a session may stand while the database itself is renamed
 NAME_MAX = 63  # bytes
-EVICT_EVERY = 0.02  # seconds
 _RESTORING, _BEFORE = "_restoring_", "_before_"
 _SETTINGS = {"lock_timeout": "10s", "TimeZone": "UTC"}
-_SWITCHES = (
-    ("rolsuper", "SUPERUSER"),
-    ("rolinherit", "INHERIT"),
-    ("rolcreaterole", "CREATEROLE"),
-    ("rolcreatedb", "CREATEDB"),
-    ("rolcanlogin", "LOGIN"),
-    ("rolreplication", "REPLICATION"),
-    ("rolbypassrls", "BYPASSRLS"),
-)
-# Settings whose value is a list of quoted names already.
-_LISTS = ("search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries")
 
 
 @dataclass(frozen=True)
@@ -63,11 +51,14 @@ class KeptDatabase:
 
 
 class Server:
-    """The server of one database, seen from a session of its maintenance database. Make one with `at_server`."""
+    """The server of one database, seen from a session of its maintenance database. Make one with `at_server`.
+
+    `session` commits by itself.
+    """
 
     def __init__(self, engine: Engine, session: Connection, name: str) -> None:
         self._engine = engine
-        self._session = session
+        self.session = session
         self.name = name
 
     @property
@@ -99,8 +90,9 @@ class Server:
         """
         name = f"{_shortened(self.name, _RESTORING, 8)}{_RESTORING}{secrets.token_hex(4)}"
         try:
-            self._execute(f"CREATE DATABASE {quote(name)} TEMPLATE template0 {self._attributes()}")
-            for statement in self._grants_and_settings(name):
+            attributes = properties.attributes(self.session, self.name)
+            self._execute(f"CREATE DATABASE {quote(name)} TEMPLATE template0 {attributes}")
+            for statement in properties.grants_and_settings(self.session, self.name, name):
                 self._execute(statement)
             yield name
         except BaseException:
@@ -113,34 +105,34 @@ class Server:
         """Drop a database with all sessions in it, if it is there."""
         # Ctrl-C in a statement may have cost the session its connection.
         with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as session:
-            _run(session, f"DROP DATABASE IF EXISTS {quote(name)} WITH (FORCE)")
+            content.execute(session, f"DROP DATABASE IF EXISTS {quote(name)} WITH (FORCE)")
 
-    def swap(self, new: str) -> str | None:
+    def swap(self, new: str, hold: Hold | None = None) -> str | None:
         """Put `new` into service. Returns the name under which the database is kept that was, if there was one.
 
-        Its sessions are ended; until the swap is made, new ones wait. Raises DatabaseBusyError with nothing changed
-        if one cannot be ended.
+        Its sessions are ended; until the swap is made, new ones wait. A hold on writes is released in the moment from
+        which on nobody can write to the old one. Raises DatabaseBusyError with nothing changed if a session cannot be
+        ended, ConnectionLostError with nothing changed if the hold was lost.
         """
         if not self.exists(self.name):
             self._execute(f"ALTER DATABASE {quote(new)} RENAME TO {quote(self.name)}")
             return None
         now = datetime.now(UTC)
-        kept = self._free_name(now)
-        mark = json.dumps({"fastzero": "kept", "of": self.name, "at": now.isoformat(), "comment": self._comment()})
-        returning = _marks(self._session).get(new, {}).get("comment", self._comment())
-        with self._evicting(self.name, new), self._engine.begin() as transaction:
-            for statement in (
-                f"ALTER DATABASE {quote(self.name)} RENAME TO {quote(kept)}",
-                f"ALTER DATABASE {quote(new)} RENAME TO {quote(self.name)}",
-                f"COMMENT ON DATABASE {quote(kept)} IS {literal(mark)}",
-                f"COMMENT ON DATABASE {quote(self.name)} IS {literal(returning)}",
-            ):
-                _run(transaction, statement)
+        kept, comment = self._free_name(now), properties.comment(self.session, self.name)
+        mark = json.dumps({"fastzero": "kept", "of": self.name, "at": now.isoformat(), "comment": comment})
+        returning = _marks(self.session).get(new, {}).get("comment", comment)
+        statements = (
+            f"ALTER DATABASE {quote(self.name)} RENAME TO {quote(kept)}",
+            f"ALTER DATABASE {quote(new)} RENAME TO {quote(self.name)}",
+            f"COMMENT ON DATABASE {quote(kept)} IS {literal(mark)}",
+            f"COMMENT ON DATABASE {quote(self.name)} IS {literal(returning)}",
+        )
+        swap.rename(self._engine, self.session, statements, (self.name, new), hold)
         return kept
 
     def kept(self) -> list[KeptDatabase]:
         """The databases kept from before a swap, oldest first."""
-        return kept_databases(self._session, self.name)
+        return kept_databases(self.session, self.name)
 
     def last_kept(self) -> KeptDatabase:
         """The one kept last. Raises BackupNotFoundError."""
@@ -154,7 +146,7 @@ class Server:
     def sweep(self) -> list[str]:
         """Drop what killed commands left half made. Only for who holds the lock."""
         base = re.escape(_shortened(self.name, _RESTORING, 8))
-        names = self._session.execute(text("SELECT datname FROM pg_database")).scalars().all()
+        names = self.session.execute(text("SELECT datname FROM pg_database")).scalars().all()
         leftovers = [name for name in names if re.fullmatch(f"{base}{_RESTORING}[0-9a-f]{{8}}", name)]
         for leftover in leftovers:
             self.drop(leftover)
@@ -165,102 +157,6 @@ class Server:
         usable = "pg_has_role(oid, 'MEMBER')" if as_owner else "true"
         return bool(self._scalar(f"SELECT count(*) FROM pg_roles WHERE rolname = :name AND {usable}", name=name))  # noqa: S608
 
-    @contextmanager
-    def _evicting(self, *names: str) -> Iterator[None]:
-        """Keep ending the sessions of some databases while the block lasts."""
-        over = threading.Event()
-
-        def evict() -> None:
-            while not over.is_set():
-                self._session.execute(
-                    text(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                        " WHERE datname = ANY(:names) AND pg_has_role(usesysid, 'MEMBER')"
-                    ),
-                    {"names": list(names)},
-                )
-                time.sleep(EVICT_EVERY)
-
-        with ThreadPoolExecutor(1) as pool:
-            evicting = pool.submit(evict)
-            try:
-                yield
-            finally:
-                over.set()
-        evicting.result()
-
-    def _attributes(self) -> str:
-        """The part of CREATE DATABASE that makes one like another; empty where there is none to be like."""
-        row = self._session.execute(
-            text(
-                "SELECT to_jsonb(d) FROM (SELECT *, pg_encoding_to_char(encoding) AS encoding_name,"
-                " pg_get_userbyid(datdba) AS owner, spcname FROM pg_database"
-                " JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = :name) AS d"
-            ),
-            {"name": self.name},
-        ).scalar_one_or_none()
-        return "" if row is None else " ".join(f"{word} {value}" for word, value in _words(row))
-
-    def roles(self) -> Iterator[str]:
-        """The statements that make this server's roles on another, with their passwords, settings and memberships.
-
-        But for those that every server has, and the one that this session has. Only for superusers.
-        """
-        switches = ", ".join(f"CASE WHEN {column} THEN '{word}' ELSE 'NO{word}' END" for column, word in _SWITCHES)
-        made = (
-            f"SELECT format('CREATE ROLE %I CONNECTION LIMIT %s PASSWORD %L VALID UNTIL %L %s', rolname, rolconnlimit,"  # noqa: S608
-            f" rolpassword, coalesce(rolvaliduntil, 'infinity'), concat_ws(' ', {switches})) FROM pg_authid"
-            " WHERE rolname !~ '^pg_' AND rolname <> current_user ORDER BY oid"
-        )
-        memberships = (
-            "SELECT format('GRANT %I TO %I%s', g.rolname, m.rolname,"
-            " CASE WHEN admin_option THEN ' WITH ADMIN OPTION' ELSE '' END) FROM pg_auth_members"
-            " JOIN pg_roles g ON g.oid = roleid JOIN pg_roles m ON m.oid = member WHERE m.rolname !~ '^pg_'"
-        )
-        for query in (made, memberships):
-            yield from self._session.execute(text(query)).scalars()
-        settings = (
-            "SELECT coalesce(quote_ident(rolname), 'ALL'), unnest(setconfig) FROM pg_db_role_setting"
-            " LEFT JOIN pg_roles r ON r.oid = setrole WHERE setdatabase = 0"
-        )
-        for role, setting in self._session.execute(text(settings)):
-            yield f"ALTER ROLE {role} {_setting(setting)}"
-
-    def properties(self) -> Iterator[str]:
-        """The statements that give a database of the same name what this one has beside its content."""
-        limit = self._scalar("SELECT datconnlimit FROM pg_database WHERE datname = :name", name=self.name)
-        yield f"ALTER DATABASE {quote(self.name)} CONNECTION LIMIT {limit}"
-        yield f"COMMENT ON DATABASE {quote(self.name)} IS {literal(self._comment())}"
-        yield from self._grants_and_settings(self.name)
-
-    def execute(self, statements: Iterable[str]) -> None:
-        for statement in statements:
-            self._execute(statement)
-
-    def _grants_and_settings(self, new: str) -> Iterator[str]:
-        grants = text(
-            "SELECT coalesce(quote_ident(rolname), 'PUBLIC'), privilege_type, is_grantable FROM pg_database"
-            " CROSS JOIN aclexplode(datacl) LEFT JOIN pg_roles r ON r.oid = grantee WHERE datname = :name"
-        )
-        rows = self._session.execute(grants, {"name": self.name}).all()
-        if rows:
-            yield f"REVOKE ALL ON DATABASE {quote(new)} FROM PUBLIC"
-        for grantee, privilege, grantable in rows:
-            option = " WITH GRANT OPTION" if grantable and grantee != "PUBLIC" else ""
-            yield f"GRANT {privilege} ON DATABASE {quote(new)} TO {grantee}{option}"
-        settings = text(
-            "SELECT quote_ident(rolname), unnest(setconfig) FROM pg_db_role_setting"
-            " JOIN pg_database d ON d.oid = setdatabase LEFT JOIN pg_roles r ON r.oid = setrole WHERE datname = :name"
-        )
-        for role, setting in self._session.execute(settings, {"name": self.name}):
-            place = f"ROLE {role} IN DATABASE" if role else "DATABASE"
-            yield f"ALTER {place} {quote(new)} {_setting(setting)}"
-
-    def _comment(self) -> str | None:
-        written = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = :name"
-        comment: str | None = self._scalar(written, name=self.name)
-        return comment
-
     def _free_name(self, now: datetime) -> str:
         stamp = now.strftime("%Y%m%dt%H%M%S")
         base = f"{_shortened(self.name, _BEFORE, len(stamp) + 3)}{_BEFORE}{stamp}"
@@ -268,10 +164,10 @@ class Server:
         return next(name for name in names if not self.exists(name))
 
     def _scalar(self, statement: str, **parameters: object) -> Any:
-        return self._session.execute(text(statement), parameters).scalar_one_or_none()
+        return self.session.execute(text(statement), parameters).scalar_one_or_none()
 
     def _execute(self, statement: str) -> None:
-        _run(self._session, statement)
+        content.execute(self.session, statement)
 
 
 @contextmanager
@@ -293,18 +189,6 @@ def at_server(url: str, *, exclusive: bool = True) -> Iterator[Server]:
                 raise LockedError(f"another fastzero command is at work on database {name}")
             server.sweep()
         yield server
-
-
-def carry_roles(source: str, to: str) -> None:
-    """Make the roles of one database's server on another's, which is new."""
-    with at_server(source, exclusive=False) as old, at_server(to, exclusive=False) as new:
-        new.execute(old.roles())
-
-
-def carry_properties(source: str, to: str) -> None:
-    """Give a database what one of the same name on another server has beside its content."""
-    with at_server(source, exclusive=False) as old, at_server(to, exclusive=False) as new:
-        new.execute(old.properties())
 
 
 def server_major(url: str) -> int:
@@ -336,21 +220,6 @@ def kept_databases(connection: Connection, name: str) -> list[KeptDatabase]:
     return sorted(found, key=lambda each: each.kept_at)
 
 
-def quote(name: str) -> str:
-    """A name as SQL writes it."""
-    doubled = name.replace('"', '""')
-    return f'"{doubled}"'
-
-
-def literal(value: str | None) -> str:
-    """A text as SQL writes it."""
-    if value is None:
-        return "NULL"
-    doubled = value.replace("'", "''")
-    escaped = doubled.replace("\\", "\\\\")
-    return f"'{doubled}'" if escaped == doubled else f"E'{escaped}'"
-
-
 @contextmanager
 def _maintenance_session(parsed: URL, name: str) -> Iterator[tuple[Engine, Connection]]:
     refusal: FastZeroError | None = None
@@ -367,28 +236,6 @@ def _maintenance_session(parsed: URL, name: str) -> Iterator[tuple[Engine, Conne
             yield engine, session
         return
     raise refusal or InvalidInputError(f"database {name} is the maintenance database itself", field="database_url")
-
-
-def _setting(written: str) -> str:
-    """`name=value`, as the catalogs have it, as the end of an ALTER."""
-    name, _, value = written.partition("=")
-    return f"SET {name} TO {value if name in _LISTS else literal(value)}"
-
-
-def _words(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    providers = {"b": "builtin", "c": "libc", "i": "icu"}
-    provider = providers[row["datlocprovider"]]
-    locale = row.get("datlocale") or row.get("daticulocale")
-    yield "OWNER", quote(row["owner"])
-    yield "ENCODING", literal(row["encoding_name"])
-    yield "LOCALE_PROVIDER", provider
-    yield "LC_COLLATE", literal(row["datcollate"])
-    yield "LC_CTYPE", literal(row["datctype"])
-    if locale:
-        yield f"{provider}_LOCALE", literal(locale)
-    if row["spcname"] != "pg_default":  # which ordinary roles may use, but not name
-        yield "TABLESPACE", quote(row["spcname"])
-    yield "CONNECTION LIMIT", str(row["datconnlimit"])
 
 
 def _marks(connection: Connection) -> dict[str, dict[str, Any]]:
@@ -410,7 +257,3 @@ def _mark(comment: str | None) -> dict[str, Any] | None:
 def _shortened(name: str, infix: str, more: int) -> str:
     """As much of a name as leaves room for what is put behind it."""
     return name.encode()[: NAME_MAX - len(infix) - more].decode("utf-8", "ignore")
-
-
-def _run(connection: Connection, statement: str) -> None:
-    connection.exec_driver_sql(statement, execution_options={"no_parameters": True})

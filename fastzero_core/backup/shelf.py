@@ -1,14 +1,19 @@
 """The backups of a folder: listed, found by name, pruned."""
 
+import os
 import re
+import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..errors import BackupNotFoundError, DamagedBackupError, InvalidInputError
-from .manifest import SUFFIX, manifest_path, read_manifest
+from ..errors import BackupNotFoundError, ConflictError, DamagedBackupError, FastZeroError, InvalidInputError
+from ..files import claim, reading, status, writing
+from .manifest import SUFFIX, read_manifest
 
 ENDING = ".dump"
+STEM_MAX = 63  # as long as PostgreSQL lets a database's name be
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,99}", re.ASCII)
 
 
@@ -28,61 +33,87 @@ class Backup:
 
 
 def new_path(folder: Path, database: str, name: str | None = None) -> Path:
-    """Where the next backup goes, under its name or under the database's and the time. Raises InvalidInputError."""
-    if name is not None:
-        if not _NAME.fullmatch(name):
-            raise InvalidInputError(
-                f"{name!r} is no name for a backup: 1 to 100 of a-z, 0-9 and . _ + -, a letter or digit first",
-                field="name",
-            )
-        return folder / f"{name.removesuffix(ENDING)}{ENDING}"
-    stem = f"{re.sub(r'[^A-Za-z0-9_-]', '_', database)}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    paths = (folder / f"{stem}{more}{ENDING}" for more in ("", *(f"-{number}" for number in range(2, 1000))))
-    return next(path for path in paths if not path.exists())
+    """Return the first free path for a backup. Raises InvalidInputError.
+
+    Nobody has claimed it: `dump.take` claims one, so that two backups of one second get names of their own.
+    """
+    paths = new_paths(folder, database, name)
+    return next((path for path in paths if not os.path.lexists(path)), paths[-1])
+
+
+def new_paths(folder: Path, database: str, name: str | None = None) -> list[Path]:
+    """Return where a backup may go: one path for its name; else several for the database and the time, best first.
+
+    Raises InvalidInputError.
+    """
+    if name is None:
+        stem = f"{re.sub(r'[^A-Za-z0-9_-]', '_', database)[:STEM_MAX]}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        return [folder / f"{stem}{more}{ENDING}" for more in ("", *(f"-{number}" for number in range(2, 1000)))]
+    if not _NAME.fullmatch(name):
+        raise InvalidInputError(
+            f"{name!r} is no name for a backup: 1 to 100 of a-z, 0-9 and . _ + -, a letter or digit first",
+            field="name",
+        )
+    return [folder / f"{name.removesuffix(ENDING)}{ENDING}"]
 
 
 def find(folder: Path, wanted: str) -> Path:
-    """A backup by its path or by its name in the folder. Raises BackupNotFoundError."""
-    for path in (Path(wanted), folder / wanted, folder / f"{wanted}{ENDING}"):
-        if path.is_file():
+    """Return a backup's path by its path or by its name in the folder.
+
+    Raises BackupNotFoundError, InvalidInputError for what is not a regular file.
+    """
+    found = {path: status(path) for path in (Path(wanted), folder / wanted, folder / f"{wanted}{ENDING}")}
+    there = {path: each for path, each in found.items() if each is not None}
+    for path, each in there.items():
+        if stat.S_ISREG(each.st_mode):
             return path.absolute()
+    if there:
+        raise DamagedBackupError(f"{next(iter(there))} is not a regular file")
     raise BackupNotFoundError(f"there is no backup {wanted}")
 
 
 def backups(folder: Path) -> list[Backup]:
-    """The folder's backups, oldest first."""
-    paths = [path for path in folder.glob(f"*{ENDING}") if not path.name.startswith(".")] if folder.is_dir() else []
-    return sorted(map(described, paths), key=lambda each: (each.taken_at, each.name))
+    """Return the folder's backups, oldest first."""
+    found = []
+    for path in _entries(folder, ENDING):
+        with suppress(BackupNotFoundError):  # removed meanwhile, or a link to nothing
+            found.append(described(path))
+    return sorted(found, key=lambda each: (each.taken_at, len(each.name), each.name))
 
 
-def surplus(folder: Path, keep: int) -> list[Backup]:
-    """All but the newest `keep` backups; one that says nothing of itself is none of them."""
-    found = [each for each in backups(folder) if not each.problem]
+def surplus(folder: Path, keep: int, database: str | None = None) -> list[Backup]:
+    """Return all but the newest `keep` backups, of one database or of any. One with a problem is not among them."""
+    found = [each for each in backups(folder) if not each.problem and database in (None, each.database)]
     return found[: max(0, len(found) - keep)]
 
 
-def prune(folder: Path, keep: int) -> list[Backup]:
-    """Delete all but the newest `keep` backups, and manifests without one. Returns those deleted."""
-    gone = surplus(folder, keep)
-    for each in gone:
-        path = Path(each.file)
-        path.unlink(missing_ok=True)  # first: a manifest alone is no backup
-        manifest_path(path).unlink(missing_ok=True)
-    for orphan in folder.glob(f"*{SUFFIX}") if folder.is_dir() else ():
-        if not orphan.with_name(orphan.name.removesuffix(SUFFIX)).exists():
+def prune(folder: Path, keep: int, database: str | None = None) -> list[Backup]:
+    """Delete all but the newest `keep` backups, of one database or of any. Returns those deleted.
+
+    Manifests without a backup go as well, but not that of a backup that is being written.
+    """
+    gone = surplus(folder, keep, database)
+    with writing(folder):
+        for each in gone:
+            Path(each.file).unlink(missing_ok=True)
+    for orphan in filter(_is_file, _entries(folder, SUFFIX)):
+        with suppress(ConflictError, InvalidInputError), claim(orphan.with_name(orphan.name.removesuffix(SUFFIX))):
             orphan.unlink(missing_ok=True)
     return gone
 
 
 def described(path: Path) -> Backup:
-    """One backup, by what its manifest says."""
-    size = path.stat().st_size
+    """Return one backup by what its manifest says. Raises BackupNotFoundError."""
+    name, size = path.name.removesuffix(ENDING), 0
     try:
+        size = _size(path)
         manifest = read_manifest(path)
-    except DamagedBackupError as error:
-        return Backup(path.name.removesuffix(ENDING), "", "", None, "", 0, size, str(path), error.message)
+    except BackupNotFoundError:
+        raise
+    except FastZeroError as error:
+        return Backup(name, "", "", None, "", 0, size, str(path), error.message)
     return Backup(
-        name=path.name.removesuffix(ENDING),
+        name=name,
         taken_at=manifest.taken_at,
         database=manifest.database,
         revision=manifest.revision,
@@ -91,3 +122,18 @@ def described(path: Path) -> Backup:
         size=size,
         file=str(path),
     )
+
+
+def _size(path: Path) -> int:
+    found = status(path)
+    return found.st_size if found else 0
+
+
+def _entries(folder: Path, ending: str) -> list[Path]:
+    with reading(folder):
+        names = folder.glob(f"*{ending}") if folder.is_dir() else ()
+        return [path for path in names if not path.name.startswith(".")]
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_symlink() or path.is_file()

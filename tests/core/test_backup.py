@@ -443,7 +443,7 @@ def test_a_backup_of_an_older_revision_is_migrated_if_so_agreed(filled: Target, 
     migrate.up(filled.url)
     with pytest.raises(errors.SchemaOutdatedError):
         restore.restore(filled, archive)
-    assert restore.needs_upgrade(archive)
+    assert restore.plan_restore(filled, archive).upgrade
     assert restore.restore(filled, archive, upgrade=True).revision == HEAD
     assert migrate.check(filled.url).up_to_date
 

@@ -1,0 +1,99 @@
+"""What a database's server has beside the database's content, carried to another server, which is new."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from sqlalchemy import Connection, text
+
+from ..errors import DatabaseError, InvalidInputError
+from ..events import Listener, Notice, ignore
+from . import content, properties, roles
+from .server import Server, at_server
+
+# Files in a data directory, which stays where it is: without them a server does not start.
+_NEEDS_A_FILE = re.compile(r"ssl|.*(file|_dir)")
+_SYSTEM_SETTINGS = text(
+    "SELECT lower(name), setting FROM pg_file_settings WHERE sourcefile ~ 'postgresql[.]auto[.]conf$' ORDER BY seqno"
+)
+
+
+def carry_roles(source: str, to: str, on_event: Listener = ignore) -> None:
+    """Make the roles of one database's server on another's: with passwords, settings and memberships.
+
+    A membership keeps its options, and its grantor where the new server allows it; a Notice tells where not. Only for
+    superusers.
+    """
+    with at_server(source, exclusive=False) as old, at_server(to, exclusive=False) as new:
+        for statement in roles.creations(old.session):
+            content.execute(new.session, statement)
+        for membership in _memberships(old, new):
+            content.execute(new.session, membership.grant(new.major))
+            if membership.former:
+                on_event(Notice(_another_grantor(membership)))
+        for role, name, value in roles.settings(old.session):
+            what = f"setting {name} of role {role}"
+            _apply(new.session, f"ALTER ROLE {role} {properties.assignment(name, value)}", what, on_event)
+
+
+def carry_properties(source: str, to: str) -> None:
+    """Give a database what one of the same name on another server has beside its content."""
+    with at_server(source, exclusive=False) as old, at_server(to, exclusive=False) as new:
+        for statement in properties.statements(old.session, old.name):
+            content.execute(new.session, statement)
+
+
+def carry_system_settings(source: str, to: str, on_event: Listener = ignore) -> None:
+    """Repeat on one database's server what ALTER SYSTEM has set on another's. It applies when the server next starts.
+
+    Left out, with a Notice, is what the new server does not know, cannot load, or needs a file of the old data
+    directory for; without one, what the stack decides. Only for superusers.
+    """
+    with at_server(source, exclusive=False) as old, at_server(to, exclusive=False) as new:
+        for name, value in _system_settings(old.session).items():
+            what = f"ALTER SYSTEM setting {name}"
+            if reason := _reason_to_leave(new.session, name, value):
+                on_event(Notice(f"{what} is left out: {reason}"))
+            else:
+                _apply(new.session, f"ALTER SYSTEM {properties.assignment(name, value)}", what, on_event)
+
+
+def _memberships(old: Server, new: Server) -> Iterable[roles.Membership]:
+    granted = roles.memberships(old.session)
+    return granted if new.major < roles.OPTIONS_SINCE else roles.in_order(granted)
+
+
+def _another_grantor(membership: roles.Membership) -> str:
+    return (
+        f"role {membership.member} is a member of {membership.role} by grant of the superuser, no longer of "
+        f"{membership.former}, which has no ADMIN option on it"
+    )
+
+
+def _apply(session: Connection, statement: str, what: str, on_event: Listener) -> None:
+    """Run a statement that another version may not understand."""
+    try:
+        content.execute(session, statement)
+    except (DatabaseError, InvalidInputError) as error:
+        on_event(Notice(f"{what} is left out: {error.message}"))
+
+
+def _system_settings(session: Connection) -> dict[str, str]:
+    from ..settings import DECIDED
+
+    rows = session.execute(_SYSTEM_SETTINGS)
+    return {name: value for name, value in rows if name not in DECIDED}
+
+
+def _reason_to_leave(session: Connection, name: str, value: str) -> str:
+    if _NEEDS_A_FILE.fullmatch(name):
+        return "the file that it needs stays in the old data directory"
+    if not name.endswith("_preload_libraries"):
+        return ""
+    missing = sorted({Path(each).name.removesuffix(".so") for each in properties.elements(value)} - _libraries(session))
+    return f"the new server has no library {', '.join(missing)}" if missing else ""
+
+
+def _libraries(session: Connection) -> set[str]:
+    found = session.execute(text("SELECT pg_ls_dir(setting) FROM pg_config WHERE name = 'PKGLIBDIR'")).scalars()
+    return {Path(name).stem for name in found} | {""}

@@ -1,0 +1,97 @@
+"""What a database has besides its content: owner, locale, limits, grants, settings, comment.
+
+Seen from a session of any database of the server, as the statements that give the same to another.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from ..postgres.sql import literal, quote
+
+# Settings whose value is a list of names, each quoted where it needs to be.
+LISTS = (
+    "search_path",
+    "temp_tablespaces",
+    "local_preload_libraries",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "unix_socket_directories",
+)
+
+
+def attributes(session: Connection, name: str) -> str:
+    """The part of CREATE DATABASE that makes one like `name`; empty where there is none of that name."""
+    row = session.execute(
+        text(
+            "SELECT to_jsonb(d) FROM (SELECT *, pg_encoding_to_char(encoding) AS encoding_name,"
+            " pg_get_userbyid(datdba) AS owner, spcname FROM pg_database"
+            " JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = :name) AS d"
+        ),
+        {"name": name},
+    ).scalar_one_or_none()
+    return "" if row is None else " ".join(f"{word} {value}" for word, value in _words(row))
+
+
+def statements(session: Connection, name: str) -> Iterator[str]:
+    """The statements that give a database of the same name what this one has."""
+    limit = session.execute(text("SELECT datconnlimit FROM pg_database WHERE datname = :name"), {"name": name})
+    yield f"ALTER DATABASE {quote(name)} CONNECTION LIMIT {limit.scalar_one()}"
+    yield f"COMMENT ON DATABASE {quote(name)} IS {literal(comment(session, name))}"
+    yield from grants_and_settings(session, name, name)
+
+
+def grants_and_settings(session: Connection, name: str, new: str) -> Iterator[str]:
+    """The statements that give database `new` the grants and settings of `name`."""
+    grants = text(
+        "SELECT coalesce(quote_ident(rolname), 'PUBLIC'), privilege_type, is_grantable FROM pg_database"
+        " CROSS JOIN aclexplode(datacl) LEFT JOIN pg_roles r ON r.oid = grantee WHERE datname = :name"
+    )
+    rows = session.execute(grants, {"name": name}).all()
+    if rows:
+        yield f"REVOKE ALL ON DATABASE {quote(new)} FROM PUBLIC"
+    for grantee, privilege, grantable in rows:
+        option = " WITH GRANT OPTION" if grantable and grantee != "PUBLIC" else ""
+        yield f"GRANT {privilege} ON DATABASE {quote(new)} TO {grantee}{option}"
+    settings = text(
+        "SELECT quote_ident(rolname), unnest(setconfig) FROM pg_db_role_setting"
+        " JOIN pg_database d ON d.oid = setdatabase LEFT JOIN pg_roles r ON r.oid = setrole WHERE datname = :name"
+    )
+    for role, written in session.execute(settings, {"name": name}):
+        place = f"ROLE {role} IN DATABASE" if role else "DATABASE"
+        yield f"ALTER {place} {quote(new)} {assignment(*written.split('=', 1))}"
+
+
+def comment(session: Connection, name: str) -> str | None:
+    """The comment on a database."""
+    written = text("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = :name")
+    found: str | None = session.execute(written, {"name": name}).scalar_one_or_none()
+    return found
+
+
+def assignment(name: str, value: str) -> str:
+    """A setting as the end of an ALTER, from its value as the catalogs and files have it."""
+    return f"SET {name} TO {', '.join(map(literal, elements(value))) if name in LISTS else literal(value)}"
+
+
+def elements(value: str) -> list[str]:
+    """The names of a list; an empty one has one, which is empty."""
+    return next(csv.reader([value], skipinitialspace=True), None) or [""]
+
+
+def _words(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    providers = {"b": "builtin", "c": "libc", "i": "icu"}
+    provider = providers[row["datlocprovider"]]
+    locale = row.get("datlocale") or row.get("daticulocale")
+    yield "OWNER", quote(row["owner"])
+    yield "ENCODING", literal(row["encoding_name"])
+    yield "LOCALE_PROVIDER", provider
+    yield "LC_COLLATE", literal(row["datcollate"])
+    yield "LC_CTYPE", literal(row["datctype"])
+    if locale:
+        yield f"{provider}_LOCALE", literal(locale)
+    if row["spcname"] != "pg_default":  # which ordinary roles may use, but not name
+        yield "TABLESPACE", quote(row["spcname"])
+    yield "CONNECTION LIMIT", str(row["datconnlimit"])

@@ -1,0 +1,109 @@
+"""The roles of a server, as the statements that make them on another."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection, text
+
+from ..postgres.sql import quote
+
+OPTIONS_SINCE = 16  # memberships have INHERIT and SET options, and only who has ADMIN can be a grantor
+_SWITCHES = (
+    ("rolsuper", "SUPERUSER"),
+    ("rolinherit", "INHERIT"),
+    ("rolcreaterole", "CREATEROLE"),
+    ("rolcreatedb", "CREATEDB"),
+    ("rolcanlogin", "LOGIN"),
+    ("rolreplication", "REPLICATION"),
+    ("rolbypassrls", "BYPASSRLS"),
+)
+_BOOTSTRAP = 10  # the superuser that every server begins with
+# Before 16, a member inherits if its role says so, and may always SET ROLE.
+_MEMBERSHIPS = """
+    SELECT g.rolname AS role, m.rolname AS member, CASE WHEN grantor <> :bootstrap THEN by.rolname END AS grantor,
+        admin_option AS admin, coalesce((to_jsonb(a) ->> 'inherit_option')::bool, m.rolinherit) AS inherit,
+        coalesce((to_jsonb(a) ->> 'set_option')::bool, true) AS set
+    FROM pg_auth_members a JOIN pg_roles g ON g.oid = roleid JOIN pg_roles m ON m.oid = member
+    LEFT JOIN pg_roles by ON by.oid = grantor WHERE m.rolname !~ '^pg_' ORDER BY roleid, member, grantor
+"""
+
+
+@dataclass(frozen=True)
+class Membership:
+    """One role's membership in another. Without a `grantor` it is the server's first superuser's grant.
+
+    `former` is the grantor that it had elsewhere and cannot have here.
+    """
+
+    role: str
+    member: str
+    grantor: str | None
+    admin: bool
+    inherit: bool
+    set: bool
+    former: str | None = None
+
+    def grant(self, major: int) -> str:
+        """The statement that grants it on a server of that version."""
+        options = f"ADMIN {self.admin}, INHERIT {self.inherit}, SET {self.set}"
+        if major < OPTIONS_SINCE:
+            options = "ADMIN OPTION" if self.admin else ""
+        by = f" GRANTED BY {quote(self.grantor)}" if self.grantor else ""
+        return f"GRANT {quote(self.role)} TO {quote(self.member)}{' WITH ' + options if options else ''}{by}"
+
+
+def creations(session: Connection) -> Iterator[str]:
+    """The statements that make a server's roles, with their passwords and comments. Only for superusers.
+
+    But for those that every server has, and the one that this session has.
+    """
+    switches = ", ".join(f"CASE WHEN {column} THEN '{word}' ELSE 'NO{word}' END" for column, word in _SWITCHES)
+    made = (
+        f"SELECT format('CREATE ROLE %I CONNECTION LIMIT %s PASSWORD %L VALID UNTIL %L %s', rolname, rolconnlimit,"  # noqa: S608
+        f" rolpassword, coalesce(rolvaliduntil, 'infinity'), concat_ws(' ', {switches})) FROM pg_authid"
+        " WHERE rolname !~ '^pg_' AND rolname <> current_user ORDER BY oid"
+    )
+    comments = (
+        "SELECT format('COMMENT ON ROLE %I IS %L', rolname, description) FROM pg_authid JOIN pg_shdescription"
+        " ON objoid = oid AND classoid = 'pg_authid'::regclass WHERE rolname !~ '^pg_' AND rolname <> current_user"
+    )
+    for query in (made, comments):
+        yield from session.execute(text(query)).scalars()
+
+
+def settings(session: Connection) -> Iterator[tuple[str, str, str]]:
+    """The settings of roles in every database: the role as SQL writes it or ALL, the setting's name and its value."""
+    query = (
+        "SELECT coalesce(quote_ident(rolname), 'ALL'), unnest(setconfig) FROM pg_db_role_setting"
+        " LEFT JOIN pg_roles r ON r.oid = setrole WHERE setdatabase = 0"
+    )
+    for role, written in session.execute(text(query)):
+        name, _, value = written.partition("=")
+        yield role, name, value
+
+
+def memberships(session: Connection) -> list[Membership]:
+    """Every membership that was granted on the server."""
+    rows = session.execute(text(_MEMBERSHIPS), {"bootstrap": _BOOTSTRAP}).mappings()
+    return [Membership(**row) for row in rows]
+
+
+def in_order(granted: Iterable[Membership]) -> Iterator[Membership]:
+    """Each membership after the one by which its grantor has ADMIN.
+
+    One whose grantor has no ADMIN, as an older server allows, gets another grantor: it tells the `former` one.
+    """
+    waiting, able = list(granted), set[tuple[str, str | None]]()
+    while waiting:
+        ready = [each for each in waiting if each.grantor is None or (each.role, each.grantor) in able]
+        for each in ready or [_unable(waiting)]:
+            waiting.remove(each)
+            if each.admin:
+                able.add((each.role, each.member))
+            yield each if ready else replace(each, grantor=None, former=each.grantor)
+
+
+def _unable(waiting: list[Membership]) -> Membership:
+    """One whose grantor will have no ADMIN, whichever of the others are granted before."""
+    able = {(each.role, each.member) for each in waiting if each.admin}
+    return next((each for each in waiting if (each.role, each.grantor) not in able), waiting[0])
