@@ -14,7 +14,9 @@ from .render import BACKUP, INDEX, KEPT, RESTORED, SERVICE, STATS, TABLE, Column
 from .tree import Group
 
 if TYPE_CHECKING:
-    from fastzero_core.care import DatabaseCare, RestorePlan
+    from fastzero_core.backup.restore import RestorePlan
+    from fastzero_core.care import DatabaseCare, Stack
+    from fastzero_core.stack.relocate import PlaceStatus
 
 group = Group(
     "db",
@@ -34,7 +36,6 @@ PLACE = (
     Column("current", "in service"),
     Column("runtime"),
     Column("image"),
-    Column("kept_at", "kept", kind="age"),
     Column("others"),
 )
 
@@ -214,7 +215,7 @@ def upgrade(
         left = stack.roll_back_upgrade(timeout=timeout)
         run.render.message(f"Kept: {left}.")
     else:
-        before = stack.upgrade(to or 0, timeout=timeout, on_event=run.render.event)
+        before = stack.upgrade(to or 0, timeout=timeout)
         kept = f"Kept: {before}. {stack.way_back('db upgrade --rollback')}"
         run.render.message(kept if before else f"Nothing to do: the database is of PostgreSQL {to}.")
     run.render.many(stack.status(), SERVICE)
@@ -231,7 +232,7 @@ def move(
     As `db upgrade` does; the place before is kept.
     """
     stack = run.own_stack
-    left = stack.move(to, timeout=timeout, on_event=run.render.event)
+    left = stack.move(to, timeout=timeout)
     run.render.message(f"Kept: {left}." if left else f"Nothing to do: project {stack.project.name} runs {to}.")
     run.render.many(stack.status(), SERVICE)
 
@@ -249,7 +250,7 @@ PlaceName = Annotated[str, typer.Argument(metavar="NAME", help="A place, as `fas
 @places.command("list", example="fastzero db place list -o json")
 def list_places(run: Run) -> None:
     """List the places of the project's database: the one in service, and those kept."""
-    run.render.many(_places(run.own_stack), PLACE)
+    run.render.many(run.own_stack.places(), PLACE)
 
 
 @places.command(example="fastzero db place use fastzero-demo-database --yes")
@@ -258,42 +259,38 @@ def use(run: Run, name: PlaceName, yes: Yes = False) -> None:
 
     Rows that were written since stay in the place that is left, which is kept.
     """
-    stack: Any = run.own_stack
-    now, to = _current(stack), _place(stack, name)
-    run.confirm(f"{_title(to)} will serve. What was written since stays in {_title(now)}, which is kept.", yes)
-    stack.use_place(name)
-    run.render.message(f"Kept: {_title(now)}.")
+    stack = run.own_stack
+    to = _kept_place(stack, name)
+    run.confirm(
+        lambda: (
+            f"{_title(to)} will serve project {stack.project.name}. What was written since stays in the place that"
+            f" is left, and is kept: {stack.description}."
+        ),
+        yes,
+    )
+    run.render.message(f"Kept: {stack.use_place(name)}.")
     run.render.many(stack.status(), SERVICE)
 
 
 @places.command(example="fastzero db place rm fastzero-demo-database --yes")
 def rm(run: Run, name: PlaceName, yes: Yes = False) -> None:
     """Destroy the data of a kept place."""
-    stack: Any = run.own_stack
-    place = _place(stack, name)
+    stack = run.own_stack
+    place = _kept_place(stack, name)
     others = f", with database {', '.join(place.others)}" if place.others else ""
     run.confirm(f"{_title(place)} of project {stack.project.name}{others} will be gone for ever.", yes)
-    stack.discard_place(name)
-    run.render.message(f"Destroyed {_title(place)}{others}.")
+    run.render.message(f"Destroyed: {stack.discard_place(name)}.")
 
 
-def _places(stack: Any) -> list[Any]:
-    return list(stack.places())
-
-
-def _place(stack: Any, name: str) -> Any:
-    """A place by its name. Raises NotFoundError."""
-    for place in _places(stack):
-        if place.name == name:
+def _kept_place(stack: "Stack", name: str) -> "PlaceStatus":
+    """A kept place by its name. Raises NotFoundError."""
+    for place in stack.places():
+        if place.name == name and not place.current:
             return place
-    raise NotFoundError(f"no place {name!r}", hint="See which there are: fastzero db place")
+    raise NotFoundError(f"place {name!r} is not kept", hint="See which there are: fastzero db place")
 
 
-def _current(stack: Any) -> Any:
-    return next(place for place in _places(stack) if place.current)
-
-
-def _title(place: Any) -> str:
+def _title(place: "PlaceStatus") -> str:
     return f"place {place.name} ({place.image or place.runtime})"
 
 

@@ -11,13 +11,12 @@ from ..errors import InvalidInputError
 from ..events import Listener, ignore
 from ..project import projects
 from ..settings import Settings
-from .database import DatabaseCare, RestorePlan, Surplus
+from .database import DatabaseCare, Surplus
 from .stack import Stack
 from .url import UrlDatabase
 
 __all__ = [
     "DatabaseCare",
-    "RestorePlan",
     "Stack",
     "Surplus",
     "UrlDatabase",

@@ -5,30 +5,21 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from ..errors import ConflictError, FastZeroError
+from ..errors import ConflictError, FastZeroError, SchemaOutdatedError
 from ..events import Listener, Notice, RevisionApplied
 from ..settings import Settings
 
 if TYPE_CHECKING:
+    from ..backup.content import Hold
     from ..backup.manifest import Manifest
-    from ..backup.restore import Restored, Verified
+    from ..backup.restore import Restored, RestorePlan, Verified
     from ..backup.server import KeptDatabase
     from ..backup.shelf import Backup
     from ..backup.target import Target
     from ..schema.migrate import SchemaStatus
     from ..todo_app.models import User
-
-
-@dataclass(frozen=True)
-class RestorePlan:
-    """What a restore would do. `upgrade`: the backup's schema is older, and is migrated to head."""
-
-    archive: Path
-    origin: str  # the database that the backup is of
-    upgrade: bool
-    into_empty: bool
 
 
 @dataclass(frozen=True)
@@ -97,10 +88,12 @@ class DatabaseCare(ABC):
         Raises ConflictError if it exists, DatabasePrivilegeError, DatabaseBusyError, VersionMismatchError,
         UnavailableError for a full disk.
         """
+        from ..backup import dump
+
         with self._served("it is backed up"):
             if others := self._others():
                 self._on_event(Notice(f"only database {self.target.database} is backed up, not {', '.join(others)}"))
-            return self._write(file, name)
+            return dump.take(self.target, file=file and file.absolute(), name=name, on_event=self._on_event)
 
     def write_to(self, stream: BinaryIO) -> "Manifest":
         """Write a backup into an open file, a pipe for example. Returns what a manifest would say."""
@@ -120,34 +113,33 @@ class DatabaseCare(ABC):
         with self._served("a backup is tried on it"):
             return restore.verify(self.target, archive, on_event=self._on_event)
 
-    def plan_restore(self, backup: str | Path, *, into_empty: bool = False) -> RestorePlan:
+    def plan_restore(self, backup: str | Path, *, into_empty: bool = False) -> "RestorePlan":
         """Return what a restore would do. Raises what it would before it changes anything."""
+        from ..backup import restore, shelf
+
+        archive = shelf.find(self.folder, str(backup))
         with self._served("a restore is prepared"):
-            return self._plan_restore(backup, into_empty)
+            return restore.plan_restore(self.target, archive, into_empty=into_empty, on_event=self._on_event)
 
     def restore(
-        self, backup: str | Path | RestorePlan, *, upgrade: bool = False, no_backup: bool = False
+        self, backup: "str | Path | RestorePlan", *, upgrade: bool = False, no_backup: bool = False
     ) -> "Restored":
         """Put what a backup holds into service. The database before it is backed up first, and kept.
 
-        An older schema is migrated to head only as a plan says, or with `upgrade`. Until the swap the old database
-        serves, and if anything fails it goes on to. Raises as `verify` does, SchemaOutdatedError, SchemaNewerError,
-        DatabaseNotEmptyError.
+        From the backup until the swap it can be read but not written; if anything fails, it goes on to serve. An older
+        schema is migrated to head only as a plan says, or with `upgrade`. Raises as `plan_restore` and `verify` do, and
+        SchemaOutdatedError.
         """
         from ..backup import restore
+        from ..backup.restore import RestorePlan
 
-        with self._served("a backup is restored to it"):
-            if isinstance(backup, RestorePlan):
-                plan, upgrade = backup, backup.upgrade
-            else:
-                plan = self._plan_restore(backup, False)
-            options: dict[str, Any] = {"upgrade": upgrade, "on_event": self._on_event}
+        with self._served("a backup is restored to it"), ExitStack() as held:
+            plan = backup if isinstance(backup, RestorePlan) else self._agreed(backup, upgrade)
             if plan.into_empty:
-                return restore.restore_into_empty(self.target, plan.archive, **options)
-            restore.check(self.target, plan.archive, upgrade=upgrade)
-            if not no_backup:
-                self._back_up_first()
-            restored = restore.restore(self.target, plan.archive, **options)
+                return restore.restore(self.target, plan, on_event=self._on_event)
+            plan.refuse_if_changed()
+            hold = None if no_backup else held.enter_context(self._backed_up())
+            restored = restore.restore(self.target, plan, hold=hold, on_event=self._on_event)
         self._tell_of_kept(restored)
         return restored
 
@@ -176,25 +168,22 @@ class DatabaseCare(ABC):
 
         with self._served("it is reset"), ExitStack() as held:
             restore.refuse_unless_able(self.target)
-            if not no_backup:
-                check = held.enter_context(self._writes_held())
-                self._back_up_first()
-                check()
-            return restore.reset(self.target, on_event=self._on_event)
+            hold = None if no_backup else held.enter_context(self._backed_up())
+            return restore.reset(self.target, hold=hold, on_event=self._on_event)
 
     def surplus(self, keep: int) -> Surplus:
         """Return what `prune` would delete."""
         from ..backup import restore, shelf
 
         with self._served("it is looked at"):
-            return Surplus(shelf.surplus(self.folder, keep), restore.kept_databases(self.target))
+            return Surplus(shelf.surplus(self.folder, keep, self.target.database), restore.kept_databases(self.target))
 
     def prune(self, keep: int) -> Surplus:
         """Delete all but the newest `keep` backups, and drop the databases kept from before a restore. Returns them."""
         from ..backup import restore, shelf
 
         with self._served("it is pruned"):
-            return Surplus(shelf.prune(self.folder, keep), restore.drop_kept(self.target))
+            return Surplus(shelf.prune(self.folder, keep, self.target.database), restore.drop_kept(self.target))
 
     def rehearse(self, revision: str = "head", *, timeout: float | None = None) -> list[RevisionApplied]:
         """Run the revisions up to `revision` on a copy. Returns each with its seconds and what it locked."""
@@ -234,7 +223,7 @@ class DatabaseCare(ABC):
             users = Users(connection)
             user = users.get(key)
             if not no_backup:
-                content.lock_tables(connection, "SHARE ROW EXCLUSIVE")  # two such commands must not wait for each other
+                content.write_lock(connection)
             if todos is not None and (now := Todos(connection, user.id).count()) != todos:
                 raise ConflictError(
                     f"user {user.username} has {now} todos now, not {todos}", hint="Nothing was deleted. Try again"
@@ -243,37 +232,37 @@ class DatabaseCare(ABC):
                 self._back_up_first()
             return users.remove(user.id)
 
-    def _plan_restore(self, backup: str | Path, into_empty: bool) -> RestorePlan:
+    def _back_up_first(self, way_back: "Callable[[Backup], str] | None" = None) -> None:
+        """Take a backup before something is lost, and say how to get back."""
+        from ..backup import dump
+
+        with _backup_can_be_skipped():
+            backup = dump.take(self.target, on_event=self._on_event)
+        self._on_event(Notice(way_back(backup) if way_back else self.way_back(f"db restore {backup.name}")))
+
+    def _agreed(self, backup: str | Path, upgrade: bool) -> "RestorePlan":
         from ..backup import restore, shelf
 
         archive = shelf.find(self.folder, str(backup))
-        plan = RestorePlan(archive, shelf.described(archive).database, restore.needs_upgrade(archive), into_empty)
-        if not into_empty:
-            restore.check(self.target, archive, upgrade=plan.upgrade, on_event=self._on_event)
+        plan = restore.plan_restore(self.target, archive, on_event=self._on_event)
+        if plan.upgrade and not upgrade:
+            raise SchemaOutdatedError(
+                f"the backup's schema is at {plan.revision}, older than the code's",
+                hint="Nothing was changed. Let it be migrated: upgrade=True",
+            )
         return plan
 
-    def _write(self, file: Path | None = None, name: str | None = None) -> "Backup":
-        from ..backup import dump, shelf
-
-        path = file.absolute() if file else shelf.new_path(self.folder, self.target.database, name)
-        dump.backup(self.target, path, on_event=self._on_event)
-        return shelf.described(path)
-
-    def _back_up_first(self, way_back: "Callable[[Backup], str] | None" = None) -> None:
-        """Take a backup before something is lost, and say how to get back."""
-        with _backup_can_be_skipped():
-            backup = self._write()
-        self._on_event(Notice(way_back(backup) if way_back else self.way_back(f"db restore {backup.name}")))
-
     @contextmanager
-    def _writes_held(self) -> Iterator[Callable[[], object]]:
-        """Hold writes for a block. What is given raises ConnectionLostError once they are not held any more."""
+    def _backed_up(self, way_back: "Callable[[Backup], str] | None" = None) -> "Iterator[Hold]":
+        """Hold writes for a block, and back up first: nothing that is acknowledged is missing from the backup."""
         from ..backup import content
 
         with ExitStack() as held:
             with _backup_can_be_skipped():
-                check = held.enter_context(content.writes_held(self.target.url))
-            yield check
+                hold = held.enter_context(content.writes_held(self.target.url))
+            self._back_up_first(way_back)
+            hold.check()
+            yield hold
 
     def _tell_of_kept(self, restored: "Restored") -> None:
         way_back = self.way_back("db restore --undo")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from ..errors import FastZeroError
 from ..postgres.url import same_database
-from ..stack import commands, plan, stack
+from ..stack import commands, plan
 from ..stack.actions import Action, inverse
+from ..stack.places import MovableStack
 from ..stack.session import Session
 from ..stack.spec import APP_SERVICE, DATABASE_SERVICE
 from ..stack.targets import target_of
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 DEFAULT_PROJECT = "fastzero"
 
 
-class Stack(DatabaseCare, stack.Stack):
+class Stack(DatabaseCare, MovableStack):
     """A project's stack, and the care of its database.
 
     `project` is a name, or Settings to go by instead of the usual sources. `with Stack("demo").up() as stack:` stops
@@ -70,9 +71,8 @@ class Stack(DatabaseCare, stack.Stack):
     def _back_up_and_destroy(self, session: Session) -> list[Action]:
         with ExitStack() as held:
             with session.database_running("it is backed up"):
-                check = held.enter_context(self._writes_held())
-                self._back_up_first(self._way_back_from_nothing)
-                check()
+                hold = held.enter_context(self._backed_up(self._way_back_from_nothing))
+                hold.evict_others()
             # A database that was stopped before is stopped again here, and no command can start it.
             return commands.down(session, volumes=True)
 
