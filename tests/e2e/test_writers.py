@@ -64,7 +64,7 @@ class Project:
             return {title for (title,) in session.execute("SELECT title FROM todos")}
 
     @contextmanager
-    def being_written(self) -> "Iterator[None]":
+    def being_written(self) -> Iterator[None]:
         """Have somebody write for as long as the block lasts; it begins when there are some todos."""
         over = threading.Event()
         client, url = Client(self.ports["app_port"]), self.stack.database_url
@@ -143,6 +143,16 @@ def test_a_reset_loses_nothing_that_was_acknowledged(project: Project) -> None:
     assert not set(project.acknowledged) & project.titles()
     assert project.run(*shlex.split(way_back(done))[1:], "--yes").code == 0
     assert set(project.acknowledged) <= project.titles()
+
+
+def test_a_restore_loses_nothing_that_was_acknowledged(project: Project) -> None:
+    assert project.run("db", "backup", "--name", "early").code == 0
+    with project.being_written():
+        done = project.run("db", "restore", "early", "--yes")
+    assert done.code == 0, done.err
+    since = project.titles()  # ana is there again, and her clients go on
+    assert project.run(*shlex.split(way_back(done))[1:], "--yes").code == 0
+    assert set(project.acknowledged) <= project.titles() | since
 
 
 def test_removing_a_user_loses_nothing_that_was_acknowledged(project: Project) -> None:
