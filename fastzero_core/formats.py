@@ -17,7 +17,7 @@ _TSV_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r
 
 
 def as_dict(record: Any) -> dict[str, Any]:
-    """All fields of a dataclass that it shows, as JSON types: times as RFC 3339, enums as values, dataclasses as dicts."""
+    """The fields that a dataclass shows, as JSON types: times as RFC 3339, enums as values, dataclasses as dicts."""
     return {field.name: _plain(getattr(record, field.name)) for field in fields(record) if field.repr}
 
 

@@ -44,6 +44,7 @@ class Kind(StrEnum):
     SERVICE = "service"
     SCHEMA = "schema"
     WRITES = "writes"
+    SESSIONS = "sessions"
     DATABASE = "database"
 
 

@@ -15,6 +15,7 @@ from .perform import engine_answers
 from .plan import RecordChange
 from .runtime import Finding
 from .session import PORT_RACES, Session
+from .spec import process_names
 
 
 def plan_up(session: Session, decision: Decision, *, build: bool = False, pull: bool = False) -> list[Action]:
@@ -31,7 +32,6 @@ def up(
 
     Returns the decision, what was observed if there was nothing to do, and the services that were started.
     """
-    asked = decide.asked_ports(session.settings, flags)
     before, told = session.record, set[str]()
     for _ in range(PORT_RACES):
         decision = session.decide(flags)
@@ -42,7 +42,7 @@ def up(
         try:
             return (decision, *session.converge(decision, build=build, pull=pull, keep=keep))
         except PortTakenError as error:
-            if (before and error.service in before.ports) or error.service in asked:
+            if (before and error.service in before.ports) or error.service in flags.ports:
                 raise
     raise PortTakenError("every port tried was taken before the service could have it", hint="Try again")
 
@@ -106,6 +106,6 @@ def repair_password(session: Session) -> bool:
 def examine(session: Session) -> Iterator[Finding]:
     """What there is to know of the project's runtime, or of the one that a first `up` would choose."""
     record = session.record or ProjectRecord(decide.choose_runtime(session.settings, None, engine_answers))
-    wanted = replace(record, processes=decide.process_names(session.settings, None))
+    wanted = replace(record, processes=process_names(session.settings))
     yield from session.runtime_of(record).examine(session.spec(wanted), record)
     decide.refuse_other_major(session.settings, record)

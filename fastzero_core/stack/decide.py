@@ -12,13 +12,13 @@ from ..settings import Settings
 from . import ports
 from .plan import RecordChange
 from .spec import (
-    APP_SERVICE,
     DATABASE_SERVICE,
     DEFAULT_PORTS,
     PORT_OPTIONS,
     StackSpec,
     major_of,
     other_major,
+    process_names,
     stack_spec,
     volume_name,
 )
@@ -26,7 +26,7 @@ from .spec import (
 
 @dataclass(frozen=True)
 class Flags:
-    """What a command was given: None is not given. `ports` are by service."""
+    """What a command was given, None for what was not; `ports` are those that flags or settings ask for, by service."""
 
     runtime: str | None = None
     ports: Mapping[str, int] = field(default_factory=dict)
@@ -67,7 +67,7 @@ def decide(record: ProjectRecord | None, settings: Settings, flags: Flags, machi
     _refuse_other_runtime(settings, after, flags.runtime)
     refuse_other_major(settings, after)
     processes = process_names(settings, flags.app)
-    asked = asked_ports(settings, flags)
+    asked = flags.ports
     chosen = choose_ports(after, asked, processes, machine)
     notices += _taken(after, asked, chosen)
     after = replace(after, ports=chosen, processes=processes)
@@ -88,7 +88,7 @@ def as_recorded(record: ProjectRecord, settings: Settings, machine: Machine) -> 
 def spec_of(record: ProjectRecord, settings: Settings, machine: Machine) -> StackSpec:
     """The stack that a record means with these settings. A service that has no port yet gets its default."""
     numbers = {**DEFAULT_PORTS, **record.ports}
-    app = APP_SERVICE in record.processes
+    app = bool(record.processes)
     if record.runtime != "docker":
         return stack_spec(settings, numbers, app=app, place=record.place)
     place = container_place(settings, record)
@@ -128,18 +128,6 @@ def choose_runtime(settings: Settings, asked: str | None, engine_answers: Callab
     return chosen
 
 
-def process_names(settings: Settings, app: bool | None) -> tuple[str, ...]:
-    """The processes that are to run besides the database."""
-    return (APP_SERVICE,) if (settings.app if app is None else app) else ()
-
-
-def asked_ports(settings: Settings, flags: Flags) -> dict[str, int]:
-    """The ports that flags or settings ask for."""
-    configured = {DATABASE_SERVICE: settings.database_port, APP_SERVICE: settings.app_port}
-    asked = {**configured, **flags.ports}
-    return {service: number for service, number in asked.items() if number is not None}
-
-
 def choose_ports(
     record: ProjectRecord, asked: Mapping[str, int], processes: tuple[str, ...], machine: Machine
 ) -> dict[str, int]:
@@ -147,19 +135,15 @@ def choose_ports(
 
     Raises PortTakenError for one that was asked for and somebody else has, before anything is stopped for it.
     """
-    chosen = {**record.ports, **asked}
+    chosen, wanted = {**record.ports, **asked}, (DATABASE_SERVICE, *processes)
     for service, number in asked.items():
-        if number != record.ports.get(service) and not ports.is_free(HOST, number) and is_wanted(service, processes):
+        if number != record.ports.get(service) and not ports.is_free(HOST, number) and service in wanted:
             raise ports.taken_error(service, HOST, number, f"fastzero up {PORT_OPTIONS[service]}")
-    for service in (DATABASE_SERVICE, *processes):
+    for service in wanted:
         if service not in chosen:
             taken = machine.reserved() | set(chosen.values())
             chosen[service] = ports.next_free(HOST, DEFAULT_PORTS[service], taken)
     return chosen
-
-
-def is_wanted(service: str, processes: tuple[str, ...]) -> bool:
-    return service == DATABASE_SERVICE or service in processes
 
 
 def _first(settings: Settings, flags: Flags, machine: Machine) -> ProjectRecord:

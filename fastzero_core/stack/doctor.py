@@ -11,7 +11,7 @@ from ..settings import Settings
 from . import ports, probe
 from .observed import ServiceState
 from .runtime import Finding, disk_finding
-from .spec import APP_SERVICE, DATABASE_SERVICE, DEFAULT_PORTS
+from .spec import DATABASE_SERVICE, DEFAULT_PORTS, PORT_OPTIONS, asked_ports, process_names
 from .stack import ServiceStatus, Stack
 
 MAX_SKEW = 2.0  # seconds; what this machine and the database write down would no longer be in order
@@ -56,12 +56,10 @@ def _disk(stack: Stack) -> Iterator[Finding]:
 
 
 def _ports(stack: Stack) -> Iterator[Finding]:
-    settings, record = stack.settings, stack.project.record
-    kept = record.ports if record else {}
-    running = stack.running()
-    asked = {DATABASE_SERVICE: settings.database_port, APP_SERVICE: settings.app_port if settings.app else None}
-    for service in asked if settings.app else (DATABASE_SERVICE,):
-        port = asked[service] or kept.get(service)
+    record, running = stack.project.record, stack.running()
+    kept = {**(record.ports if record else {}), **asked_ports(stack.settings)}
+    for service in (DATABASE_SERVICE, *process_names(stack.settings)):
+        port = kept.get(service)
         yield _port(service, port or DEFAULT_PORTS[service], is_fixed=port is not None, runs=service in running)
 
 
@@ -70,7 +68,7 @@ def _port(service: str, port: int, *, is_fixed: bool, runs: bool) -> Finding:
         return Finding("port", "ok", f"port {port} is this project's {service}")
     if ports.is_free(HOST, port):
         return Finding("port", "ok", f"port {port} is free for the {service}")
-    error = ports.taken_error(service, HOST, port)
+    error = ports.taken_error(service, HOST, port, f"fastzero up {PORT_OPTIONS[service]}")
     if is_fixed:
         return Finding(error.code, "failed", error.message, error.hint)
     return Finding("port", "warning", error.message, f"Nothing to do: `up` gives the {service} the next free one")

@@ -6,10 +6,10 @@ from importlib import import_module
 
 from ..project import SECRETS, Project, ProjectRecord
 from ..schema.revisions import head_revision
+from . import wait
 from .observed import Observed, ObservedService, ServiceState
 from .runtime import Runtime
 from .spec import ServiceSpec, StackSpec
-from . import wait
 from .wait import ask, poll
 
 

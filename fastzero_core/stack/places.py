@@ -30,9 +30,10 @@ class MovableStack(Stack):
 
     def _image_for(self, session: Session, major: int) -> str | None:
         """The image of that version, None where the database has it. Raises InvalidInputError."""
-        if session.known.runtime != "docker":
+        runtime = session.known.runtime
+        if runtime != "docker":
             raise InvalidInputError(
-                f"project {self.project.name} runs {session.known.runtime}: its PostgreSQL is the one that is installed",
+                f"project {self.project.name} runs {runtime}: its PostgreSQL is the one that is installed",
                 field="to",
                 hint="Move it into containers first: fastzero db move --to docker",
             )

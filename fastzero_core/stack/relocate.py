@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..errors import (
     DataGoneError,
@@ -29,6 +29,9 @@ from .runtime import MOVING
 from .session import PORT_RACES, Session
 from .spec import ServiceSpec, StackSpec, major_of
 from .targets import target_of
+
+if TYPE_CHECKING:
+    from ..backup.content import Hold
 
 PORTS_FROM = 55432  # the first port that a database may have while it is being moved
 
@@ -57,6 +60,7 @@ def plan_move(
     yield Action(Verb.COPY, Kind.DATABASE, DATABASE, cause, moving.name, subject=moving)
     yield from _end(old.project, moving)
     yield Action(Verb.CHECK, Kind.WRITES, old.database.name, "they must have been held until now")
+    yield Action(Verb.STOP, Kind.SESSIONS, old.database.name, "nobody may write once they are held no more")
     yield from plan.plan_stop(old, observed, old.names, "its place changes")
     yield _write(filling, after, "the database is there, whole and compared")
 
@@ -84,7 +88,7 @@ class Relocation:
         self._runtime = session.performer.runtime(runtime)
         self._image = image
         self._held = ExitStack()
-        self._refuse_unless_held: Any = None
+        self._hold: Hold | None = None
 
     def run(self) -> Place:
         """Move it, and start everything there. Returns the place that it has left.
@@ -157,25 +161,26 @@ class Relocation:
         """Do what only a move does; all else is done as always."""
         match action.verb, action.kind:
             case Verb.HOLD, Kind.WRITES:
-                self._hold()
+                self._hold_writes()
             case Verb.RELEASE, Kind.WRITES:
                 self._held.close()
-            case Verb.CHECK, Kind.WRITES:
-                self._refuse_unless_held()
+            case Verb.CHECK, Kind.WRITES if self._hold:
+                self._hold.check()
+            case Verb.STOP, Kind.SESSIONS if self._hold:
+                self._hold.evict_others()
             case Verb.COPY, _:
                 self._copy(action.subject)
             case _:
                 self._session.performer.perform(action)
 
-    def _hold(self) -> None:
+    def _hold_writes(self) -> None:
         from ..backup import content
 
-        held = content.writes_held(self._session.project.database_url())
-        self._refuse_unless_held = self._held.enter_context(held)
+        self._hold = self._held.enter_context(content.writes_held(self._session.project.database_url()))
 
     def _copy(self, moving: ServiceSpec) -> None:
         from ..backup import dump, restore
-        from ..backup.server import carry_properties, carry_roles
+        from ..backup.carry import carry_properties, carry_roles, carry_system_settings
 
         session, project = self._session, self._session.project
         source, to = project.database_url(), url(project.secret("database_password"), moving.port)
@@ -183,10 +188,11 @@ class Relocation:
         shutil.rmtree(archive.parent, ignore_errors=True)  # of one that was killed
         database = session.spec().database.name
         dump.backup(target_of(project, session.known.runtime, database, source), archive, on_event=session.on_event)
-        carry_roles(source, to)
+        carry_roles(source, to, session.on_event)
         target = target_of(project, self._runtime.name, moving.name, to)
         restore.restore_into_empty(target, archive, on_event=session.on_event)
         carry_properties(source, to)
+        carry_system_settings(source, to, session.on_event)
 
 
 def place_left(session: Session) -> Place:

@@ -20,7 +20,7 @@ from .observed import Observed, ServiceState, Thing
 from .perform import Performer, engine_answers
 from .plan import RecordChange
 from .runtime import Runtime
-from .spec import StackSpec
+from .spec import StackSpec, process_names
 
 PORT_RACES = 5  # how often a port may be lost between the check and the start
 
@@ -86,7 +86,7 @@ class Session:
     def whole_spec(self, record: ProjectRecord | None = None) -> StackSpec:
         """All that may run of it."""
         record = record or self.known
-        return self.spec(replace(record, processes=decide.process_names(self.settings, True)))
+        return self.spec(replace(record, processes=process_names(self.settings, True)))
 
     # -- what is -----------------------------------------------------------------------------------------------
 

@@ -166,6 +166,20 @@ def stack_spec(
     return StackSpec(settings.project, tuple(services))
 
 
+def process_names(settings: "Settings", app: bool | None = None) -> tuple[str, ...]:
+    """The processes that are to run besides the database; `app` decides in place of the settings."""
+    return (APP_SERVICE,) if (settings.app if app is None else app) else ()
+
+
+def asked_ports(settings: "Settings", *, port: int | None = None, app_port: int | None = None) -> dict[str, int]:
+    """The ports, by service, that flags or settings ask for."""
+    asked = {
+        DATABASE_SERVICE: port or settings.database_port,
+        APP_SERVICE: app_port or settings.app_port,
+    }
+    return {service: number for service, number in asked.items() if number is not None}
+
+
 def major_of(image: str) -> int:
     """18 of `postgres:18`, `postgres:18.1-bookworm` or `registry:5000/postgres:18`. Raises InvalidInputError."""
     tag = image.rpartition("/")[2].partition("@")[0].partition(":")[2]

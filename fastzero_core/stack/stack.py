@@ -24,7 +24,7 @@ from .lines import LogLine
 from .observed import Observed, ObservedService, ServiceState
 from .runtime import Finding
 from .session import Session
-from .spec import APP_SERVICE, DATABASE_SERVICE, StackSpec
+from .spec import DATABASE_SERVICE, StackSpec, asked_ports
 
 RESTING = (ServiceState.ABSENT, ServiceState.STOPPED)
 
@@ -93,7 +93,7 @@ class Stack:
         Raises LockedError, PortTakenError, VersionMismatchError, SchemaNewerError, DatabaseLoginError, ImageError,
         UnhealthyError, ForeignStackError, DataGoneError.
         """
-        flags = _flags(runtime, port, app_port, app, start_over=start_over)
+        flags = Flags(runtime, asked_ports(self.settings, port=port, app_port=app_port), app, start_over)
         with self.session(timeout) as session:
             if adopt:
                 commands.adopt(session, flags)
@@ -115,8 +115,8 @@ class Stack:
     ) -> list[Action]:
         """What `up` would do now, and why. Changes nothing."""
         session = self.look()
-        decision = session.decide(_flags(runtime, port, app_port, app, start_over=start_over))
-        return commands.plan_up(session, decision, build=build, pull=pull)
+        flags = Flags(runtime, asked_ports(self.settings, port=port, app_port=app_port), app, start_over)
+        return commands.plan_up(session, session.decide(flags), build=build, pull=pull)
 
     def down(self, *, volumes: bool = False, timeout: float | None = None) -> list[Action]:
         """Stop what runs and keep the data; with `volumes` destroy the project with its data. Returns what was done.
@@ -273,12 +273,6 @@ def _summary(stack: Stack) -> ProjectSummary:
     except (UnavailableError, NotAllowedError, RecordError):
         pass
     return ProjectSummary(stack.project.name, runtime, state, address, str(stack.project.folder))
-
-
-def _flags(runtime: str | None, port: int | None, app_port: int | None, app: bool | None, *, start_over: bool) -> Flags:
-    ports = {DATABASE_SERVICE: port, APP_SERVICE: app_port}
-    given = {service: number for service, number in ports.items() if number is not None}
-    return Flags(runtime, given, app, start_over)
 
 
 def _statuses(spec: StackSpec, observed: Observed) -> list[ServiceStatus]:

@@ -6,8 +6,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from queue import Queue
 
@@ -16,8 +17,9 @@ import pytest
 
 from fastzero_core.errors import FastZeroError
 from fastzero_core.polling import wait_until
+from fastzero_core.stack.embedded import identity
 from fastzero_core.stack.embedded import process as process_module
-from fastzero_core.stack.embedded.process import Processes, ProcessRecord, is_alive
+from fastzero_core.stack.embedded.process import NOBODY, Processes, ProcessRecord, is_alive
 from fastzero_core.stack.lines import LogLine
 
 from .conftest import RunPython, WorkingOn
@@ -118,12 +120,12 @@ def test_it_leads_a_session_and_a_group_of_its_own(processes: Processes) -> None
 
 
 def test_the_record_keeps_what_it_was_started_with(processes: Processes) -> None:
-    processes.start("web", SERVE, config_hash="abc", settings={"port": "80"})
+    processes.start("web", SERVE, config_hash="abc", document={"port": 80})
 
     record = processes.recorded("web")
 
     assert record is not None
-    assert (record.config_hash, record.settings) == ("abc", {"port": "80"})
+    assert (record.config_hash, record.document) == ("abc", {"port": 80})
     assert abs(record.started_at.timestamp() - psutil.Process(record.pid).create_time()) < 1
 
 
@@ -192,9 +194,13 @@ def stranger() -> Iterator[psutil.Process]:
         sleeping.kill()
 
 
-def record_of(place: Path, record: ProcessRecord) -> None:
+def write(place: Path, document: object) -> None:
     (place / "processes").mkdir(parents=True, exist_ok=True)
-    (place / "processes" / "web.json").write_text(json.dumps(asdict(record)))
+    (place / "processes" / "web.json").write_text(json.dumps(document))
+
+
+def record_of(place: Path, record: ProcessRecord) -> None:
+    write(place, asdict(record))
 
 
 def test_a_reused_pid_is_not_taken_for_the_process(processes: Processes, place: Path, stranger: psutil.Process) -> None:
@@ -234,7 +240,7 @@ def test_somebody_elses_zombie_is_not_alive() -> None:
 HANG_BEFORE_THE_RECORD = """
 import sys, time
 from pathlib import Path
-from fastzero_core.stack import process
+from fastzero_core.stack.embedded import process
 def hang(path, text):
     print("hangs", flush=True)
     time.sleep(1000)
@@ -245,7 +251,7 @@ process.Processes(Path(sys.argv[1])).start("web", ["/bin/sh", "-c", "echo ran; e
 END_AFTER_THE_RECORD = """
 import os, signal, sys
 from pathlib import Path
-from fastzero_core.stack import process
+from fastzero_core.stack.embedded import process
 write = process.write_atomically
 def die(path, text):
     write(path, text)
@@ -411,3 +417,120 @@ def test_the_same_process_is_recognised_across_a_clock_that_is_a_little_off(proc
     record = processes.start("web", SERVE)
 
     assert is_alive(replace(record, created=record.created + 0.5))
+
+
+# -- clocks ----------------------------------------------------------------------------------------------------
+
+counts_ticks = pytest.mark.skipif(not identity.ON_LINUX, reason="this system knows start times by the clock alone")
+
+
+@counts_ticks
+def test_a_clock_that_was_set_makes_no_process_another_one(processes: Processes, place: Path) -> None:
+    record = processes.start("web", SERVE)
+    record_of(place, replace(record, created=record.created - 3600))
+
+    assert processes.find("web") is not None
+    assert processes.stop("web")
+    assert not is_alive(record)
+
+
+@counts_ticks
+def test_a_process_that_started_at_another_tick_is_another_one(processes: Processes, place: Path) -> None:
+    record = processes.start("web", SERVE)
+    boot, ticks = record.start.split()
+
+    assert is_alive(record)
+    assert not is_alive(replace(record, start=f"{boot} {int(ticks) + 1}"))
+    assert not is_alive(replace(record, start=f"00000000-{boot[9:]} {ticks}"))
+
+
+@counts_ticks
+def test_when_a_process_started_is_told_by_the_clock_of_now(processes: Processes) -> None:
+    record = processes.start("web", SERVE)
+
+    moved = replace(record, created=record.created - 3600)
+
+    assert abs((moved.started_at - record.started_at).total_seconds()) < 1
+
+
+def test_of_another_boot_the_clock_of_then_tells_when_a_process_started() -> None:
+    assert ProcessRecord(1, 86400.0, start="another-boot 5").started_at == datetime(1970, 1, 2, tzinfo=UTC)
+
+
+def test_a_record_of_an_older_version_is_recognised(
+    processes: Processes, place: Path, stranger: psutil.Process
+) -> None:
+    write(place, {"pid": stranger.pid, "created": stranger.create_time(), "settings": {"port": "80"}})
+
+    found = processes.find("web")
+
+    assert found is not None
+    assert found.document == {"settings": {"port": "80"}}
+
+
+def test_where_no_ticks_are_counted_the_clock_decides(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "ON_LINUX", False)
+
+    record = processes.start("web", SERVE)
+
+    assert record.start == ""
+    assert processes.find("web") == record
+    assert not is_alive(replace(record, created=record.created - 60))
+
+
+# -- records that cannot be read -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b'{"pid": 12',
+        b"not json",
+        b"\xff\xfe",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"pid": null, "created": 1}',
+        b'{"pid": "x", "created": 1}',
+        b'{"pid": 1, "created": {}}',
+        b'{"pid": 1e999, "created": 1}',
+        b'{"pid": 1, "created": 1, "document": 5}',
+        b'{"pid": 0, "created": 1}',
+        b'{"pid": -1, "created": 1}',
+    ],
+)
+def test_a_record_that_cannot_be_read_names_nobody_and_is_replaced(
+    processes: Processes, place: Path, content: bytes
+) -> None:
+    (place / "processes").mkdir(parents=True)
+    (place / "processes" / "web.json").write_bytes(content)
+
+    assert processes.recorded("web") is not None
+    assert processes.find("web") is None
+    assert processes.stop("web")
+    assert processes.recorded("web") is None
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["a folder", "a FIFO"])
+def test_what_is_no_file_is_no_record_and_gives_way_to_one(
+    processes: Processes, place: Path, make: Callable[[Path], None]
+) -> None:
+    (place / "processes").mkdir(parents=True)
+    make(place / "processes" / "web.json")
+    assert processes.recorded("web") == NOBODY
+
+    started = processes.start("web", SERVE)
+
+    assert processes.find("web") == started
+
+
+def test_a_record_of_a_newer_version_is_read_without_what_it_has_more(
+    processes: Processes, place: Path, stranger: psutil.Process
+) -> None:
+    write(place, {"pid": stranger.pid, "created": stranger.create_time(), "colour": "red", "document": {"a": 1}})
+
+    found = processes.find("web")
+
+    assert found is not None
+    assert found.document == {"a": 1}

@@ -1,34 +1,31 @@
-"""Local processes that outlive the command which started them: start, find again, stop, read their logs.
+"""Local processes that outlive the command which started them: start, find again, stop.
 
-A process is known by its pid *and* its start time, so that a reused pid is never taken for it. It waits at a gate
-until its record is written: there is no moment in which it runs and nobody can find it.
+A process is known by its pid *and* its start, so that a reused pid is never taken for it. It waits at a gate until its
+record is written: there is no moment in which it runs and nobody can find it.
 """
 
 import json
 import os
-import re
+import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import partial
-from itertools import dropwhile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import psutil
-
-from ...files import make_folder, write_atomically
+from ...errors import InvalidInputError
+from ...files import HOME, make_folder, read_text, write_atomically, writing
 from ...polling import wait_until
 from ...postgres.account import ServiceUser
 from ..lines import STREAMS, LogLine
+from . import logs
+from .identity import Seen, created_of, look_at
 
 LOG_MAX = 10 * 2**20  # bytes; a longer log is set aside when its service starts
-_LEADING_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
-SAME_MOMENT = 1.0  # seconds; start times are computed from a clock that may be set
+SAME_MOMENT = 2.0  # seconds; some start times are known by the clock alone, which may be set
 
 # The shell waits for a line and becomes the program; if its parent dies first, it reads the end and leaves.
 _GATE = 'read -r go && exec "$@" </dev/null'
@@ -36,16 +33,27 @@ _GATE = 'read -r go && exec "$@" </dev/null'
 
 @dataclass(frozen=True)
 class ProcessRecord:
-    """What is written down of a process. `created` is seconds since the epoch."""
+    """What is recorded of a process.
+
+    `created` is when it started, in seconds since the epoch by the clock of that moment, `start` the same by a clock
+    that nobody sets, where the system has one. `document` is what it was started from.
+    """
 
     pid: int
     created: float
     config_hash: str = ""
     document: dict[str, Any] = field(default_factory=dict)
+    start: str = ""
 
     @property
     def started_at(self) -> datetime:
-        return datetime.fromtimestamp(self.created, UTC)
+        """When it started, by the clock as it is set now."""
+        created = created_of(self.start)
+        return datetime.fromtimestamp(self.created if created is None else created, UTC)
+
+
+NOBODY = ProcessRecord(0, 0)
+"""What a record that cannot be read is taken for: something was started, and it cannot be found again."""
 
 
 class Processes:
@@ -81,21 +89,26 @@ class Processes:
         child.returncode = 0  # or subprocess would warn that it outlives us, as it is meant to
         assert child.stdin is not None
         with child.stdin as gate:
-            created = psutil.Process(child.pid).create_time()
-            record = ProcessRecord(child.pid, created, config_hash, dict(document or {}))
-            write_atomically(self._record_file(name), json.dumps(asdict(record)))
+            record = _record_of(child.pid, config_hash, document or {})
+            self._write(name, record)
             gate.write(b"go\n")
         return record
 
     def recorded(self, name: str) -> ProcessRecord | None:
-        """What was started under this name and not stopped by us, whether or not it still runs."""
+        """Return what was started under this name and not stopped by us, whether or not it still runs.
+
+        NOBODY stands for a record that cannot be read. Raises NotAllowedError for one of another user.
+        """
         try:
-            return ProcessRecord(**json.loads(self._record_file(name).read_text(encoding="utf-8")))
+            text = read_text(self._record_file(name), denied="It belongs to the user who ran `fastzero up` first")
         except FileNotFoundError:
             return None
+        except InvalidInputError:
+            return NOBODY
+        return _parsed(text)
 
     def find(self, name: str) -> ProcessRecord | None:
-        """The process that runs under this name, or None."""
+        """Return the process that runs under this name, or None."""
         record = self.recorded(name)
         return record if record and is_alive(record) else None
 
@@ -116,7 +129,12 @@ class Processes:
         return ended
 
     def forget(self, name: str) -> None:
-        self._record_file(name).unlink(missing_ok=True)
+        path = self._record_file(name)
+        with writing(path, HOME):
+            if path.is_dir():  # it is no record, but it is in the place of one
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     def log_file(self, name: str, stream: str) -> Path:
         return self._logs / f"{name}.{stream}.log"
@@ -129,79 +147,62 @@ class Processes:
         follow: bool = False,
         since: datetime | None = None,
     ) -> Iterator[LogLine]:
-        """The lines of these processes' logs, the last `tail` of each; with `follow` also those to come, for ever.
-
-        `since` goes by the time that a line begins with, as PostgreSQL and the app write it; a line without one
-        belongs to the line before.
-        """
-        readers = [_LogReader(name, stream, self.log_file(name, stream)) for name in names for stream in STREAMS]
-        for reader in readers:
-            lines = [*reader.new_lines(), *([] if follow else reader.last_words())]
-            if since is not None:
-                lines = list(dropwhile(partial(_is_before, since), lines))
-            yield from lines if tail is None else lines[len(lines) - tail if tail < len(lines) else 0 :]
-        while follow:
-            new = [line for reader in readers for line in reader.new_lines()]
-            yield from new
-            if not new:
-                time.sleep(0.1)
+        """Return the lines of these processes' logs, as `logs.read` does: the last `tail` of each process."""
+        files = {name: {stream: self.log_file(name, stream) for stream in STREAMS} for name in names}
+        return logs.read(files, tail=tail, follow=follow, since=since)
 
     def _record_file(self, name: str) -> Path:
         return self._records / f"{name}.json"
 
-    def _open_log(self, name: str, stream: str) -> Any:
+    def _write(self, name: str, record: ProcessRecord) -> None:
+        if self._record_file(name).is_dir():
+            self.forget(name)
+        write_atomically(self._record_file(name), json.dumps(asdict(record)))
+
+    def _open_log(self, name: str, stream: str) -> BinaryIO:
         path = self.log_file(name, stream)
-        if path.exists() and path.stat().st_size > LOG_MAX:
-            path.replace(path.with_suffix(".log.1"))
-        return path.open("ab")
-
-
-class _LogReader:
-    """Reads whole lines as they come, and again from the beginning of a log that was set aside."""
-
-    def __init__(self, name: str, stream: str, path: Path) -> None:
-        self._name, self._stream, self._path = name, stream, path
-        self._offset = 0
-        self._rest = b""
-
-    def new_lines(self) -> Iterator[LogLine]:
-        try:
-            with self._path.open("rb") as file:
-                if os.fstat(file.fileno()).st_size < self._offset:
-                    self._offset, self._rest = 0, b""
-                file.seek(self._offset)
-                data = file.read()
-                self._offset = file.tell()
-        except FileNotFoundError:
-            return
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            yield self._line(line)
-
-    def last_words(self) -> Iterator[LogLine]:
-        """What follows the last end of a line: a crash may cut it off there."""
-        if self._rest:
-            yield self._line(self._rest)
-
-    def _line(self, text: bytes) -> LogLine:
-        return LogLine(self._name, self._stream, text.decode("utf-8", "replace"))
-
-
-def _is_before(moment: datetime, line: LogLine) -> bool:
-    match = _LEADING_TIME.match(line.text)
-    return match is None or datetime.fromisoformat(match[0]).replace(tzinfo=UTC) < moment
+        with writing(path, HOME):
+            if path.exists() and path.stat().st_size > LOG_MAX:
+                path.replace(path.with_suffix(".log.1"))
+            return path.open("ab")
 
 
 def is_alive(record: ProcessRecord) -> bool:
-    """Whether this very process runs: the same pid, started at the same moment, and no zombie."""
-    try:
-        process = psutil.Process(record.pid)
-        if abs(process.create_time() - record.created) >= SAME_MOMENT:
-            return False
-        if process.status() != psutil.STATUS_ZOMBIE:
-            return True
-    except psutil.NoSuchProcess:
+    """Return whether this very process runs: the same pid, the same start, and no zombie."""
+    seen = look_at(record.pid) if record.pid > 0 else None
+    if seen is None or not _is_of(record, seen):
         return False
+    if not seen.has_ended:
+        return True
     with suppress(ChildProcessError):
         os.waitpid(record.pid, os.WNOHANG)  # a child of ours stays a zombie until it is reaped
     return False
+
+
+def _is_of(record: ProcessRecord, seen: Seen) -> bool:
+    if record.start and seen.start:
+        return record.start == seen.start
+    return abs(record.created - seen.created) < SAME_MOMENT
+
+
+def _record_of(pid: int, config_hash: str, document: Mapping[str, Any]) -> ProcessRecord:
+    seen = look_at(pid)
+    assert seen is not None, "a child of ours stays until it is reaped"
+    return ProcessRecord(pid, seen.created, config_hash, dict(document), seen.start)
+
+
+def _parsed(text: str) -> ProcessRecord:
+    """Return a record of this version, an older one, or a newer one, whose other fields are left out."""
+    try:
+        written = json.loads(text)
+        # Before it had a document, a record had the settings alone.
+        document = {"settings": written["settings"]} if "settings" in written else written.get("document", {})
+        return ProcessRecord(
+            int(written["pid"]),
+            float(written["created"]),
+            str(written.get("config_hash", "")),
+            dict(document),
+            str(written.get("start", "")),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        return NOBODY

@@ -1,0 +1,162 @@
+"""The log files of local processes: the two streams of each read as one log, in the order of time.
+
+The time of a line is the one that it begins with, as PostgreSQL and the app write it, in UTC. A line without a time
+belongs to the line before.
+"""
+
+import heapq
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import dropwhile
+from pathlib import Path
+from typing import BinaryIO
+
+from ...files import reading
+from ...polling import poll
+from ..lines import LogLine
+
+Files = Mapping[str, Path]
+"""The log of a process, by stream."""
+
+BLOCK = 2**16  # bytes that are read first from the end of a log
+SEARCHED = 2**20  # bytes in which the time of the first line of a tail is looked for
+EVERY = 0.1  # seconds
+
+# As `2026-01-31 12:00:00.123 UTC …`, and as `{"time": "2026-01-31T12:00:00.123Z", …`.
+_TIME = rb'(?:\{"time": ")?(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{1,6})?)'
+_LEADING_TIME = re.compile(_TIME)
+_LINE_WITH_A_TIME = re.compile(rb"^" + _TIME, re.MULTILINE)
+
+_Line = tuple[datetime | None, LogLine]
+_Timed = tuple[datetime, LogLine]
+
+
+def read(
+    logs: Mapping[str, Files], *, tail: int | None = None, follow: bool = False, since: datetime | None = None
+) -> Iterator[LogLine]:
+    """Return the lines of these processes' logs, one process after another; with `follow` also those to come, for ever.
+
+    `tail` is how many lines of each process, of both its streams together: the last ones by time. Lines from before
+    `since` are left out, those without any time too.
+    """
+    streams = {name: [_Stream(name, each, path) for each, path in files.items()] for name, files in logs.items()}
+    for each in streams.values():
+        lines = _merged([stream.lines(tail, since, to_the_end=not follow) for stream in each])
+        yield from lines if tail is None else lines[max(0, len(lines) - tail) :]
+    while follow:
+        yield from poll(lambda: _new_lines(streams.values()), math.inf, every=EVERY)
+
+
+def _new_lines(streams: "Iterable[Sequence[_Stream]]") -> list[LogLine]:
+    return [line for each in streams for line in _merged([stream.new_lines() for stream in each])]
+
+
+def _merged(streams: Sequence[Sequence[_Timed]]) -> list[LogLine]:
+    """Each stream keeps its own order, also where a clock was set back."""
+    return [line for _, line in heapq.merge(*streams, key=lambda timed: timed[0])]
+
+
+class _Stream:
+    """Reads whole lines as they come, and again from the beginning of a log that was set aside."""
+
+    def __init__(self, name: str, stream: str, path: Path) -> None:
+        self._name, self._stream, self._path = name, stream, path
+        self._offset = 0
+        self._rest = b""
+        self._moment: datetime | None = None  # the time of the line before
+        self._written_at = datetime.now(UTC)
+
+    def lines(self, tail: int | None, since: datetime | None, *, to_the_end: bool) -> list[_Timed]:
+        """What there is, from `tail` lines before its end or some more. `to_the_end`: also a line that has no end.
+
+        A crash may cut the last line off.
+        """
+        if tail is not None:
+            self._offset = self._beginning_of(tail)
+        lines = list(self._unread())
+        if to_the_end and self._rest:
+            lines.append(self._line(self._rest))
+        if since is not None:
+            lines = list(dropwhile(lambda line: line[0] is None or line[0] < since, lines))
+        return self._timed(lines)
+
+    def new_lines(self) -> list[_Timed]:
+        return self._timed(list(self._unread()))
+
+    def _timed(self, lines: Sequence[_Line]) -> list[_Timed]:
+        """Lines before the first time belong to it; without any, all are from when the file was written last."""
+        first = next((moment for moment, _ in lines if moment), self._written_at)
+        return [(moment or first, line) for moment, line in lines]
+
+    def _beginning_of(self, tail: int) -> int:
+        try:
+            with _opened(self._path) as file:
+                return _beginning_of(file, tail)
+        except FileNotFoundError:
+            return 0
+
+    def _unread(self) -> Iterator[_Line]:
+        try:
+            with _opened(self._path) as file:
+                status = os.fstat(file.fileno())
+                self._written_at = datetime.fromtimestamp(status.st_mtime, UTC)
+                if status.st_size < self._offset:
+                    self._offset, self._rest = 0, b""
+                file.seek(self._offset)
+                data = file.read()
+                self._offset = file.tell()
+        except FileNotFoundError:
+            return
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            yield self._line(line)
+
+    def _line(self, text: bytes) -> _Line:
+        self._moment = _time_of(text) or self._moment
+        return self._moment, LogLine(self._name, self._stream, text.decode("utf-8", "replace"))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    with reading(path, absent=True), path.open("rb") as file:
+        yield file
+
+
+def _time_of(line: bytes) -> datetime | None:
+    match = _LEADING_TIME.match(line)
+    try:
+        return datetime.fromisoformat(match[1].decode()).replace(tzinfo=UTC) if match else None
+    except ValueError:  # as 2026-99-99
+        return None
+
+
+def _beginning_of(file: BinaryIO, tail: int) -> int:
+    """Return where to begin to read the last `tail` lines with their times, without reading all of a long log."""
+    size = os.fstat(file.fileno()).st_size
+    length = BLOCK
+    while length < size:
+        file.seek(size - length)
+        begin = _cut(file.read(length), tail)
+        if begin is not None:
+            return size - length + begin
+        length *= 2
+    return 0
+
+
+def _cut(block: bytes, tail: int) -> int | None:
+    """Return where in a log's last bytes to begin, at a line with a time; None if more of the log is needed."""
+    # The bytes after the last end of a line may be a line too.
+    head, *lines = block.rsplit(b"\n", tail + 1)
+    if len(lines) <= tail:
+        return None
+    if _LEADING_TIME.match(lines[0]):
+        return len(head) + 1
+    first_whole_line = head.find(b"\n") + 1 or len(head)
+    times = list(_LINE_WITH_A_TIME.finditer(head, first_whole_line))
+    if times:
+        return times[-1].start()
+    return len(head) + 1 if len(block) >= SEARCHED else None

@@ -1,0 +1,136 @@
+"""What a command decides before it looks: pure, from record, settings and flags."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fastzero_core import InvalidInputError, Settings, load_settings
+from fastzero_core.errors import PortTakenError, VersionMismatchError
+from fastzero_core.project import Place, ProjectRecord
+from fastzero_core.stack import ports
+from fastzero_core.stack.decide import Decision, Flags, Machine, decide, place_of
+
+NOWHERE = Machine(
+    engine_answers=lambda: False,
+    reserved=lambda: frozenset(),
+    new_place=lambda runtime: Place(runtime, data="/data"),
+    app_image=lambda: "fastzero-app:1",
+    new_owner=lambda: "owner",
+)
+WITH_ENGINE = replace(NOWHERE, engine_answers=lambda: True)
+LOCAL = ProjectRecord("embedded", {"database": 5432, "app": 8000}, "/data", initialised=True)
+CONTAINED = ProjectRecord(
+    "docker", {"database": 5432}, initialised=True, image="postgres:18", volume="data", owner="me", processes=()
+)
+
+
+@pytest.fixture(autouse=True)
+def free_ports(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Every port is free but those that are said to be taken."""
+    taken: set[int] = set()
+    monkeypatch.setattr(ports, "is_free", lambda host, port: port not in taken)
+    return taken.add
+
+
+def settings(**given: Any) -> Settings:
+    return load_settings(project="demo", **given)
+
+
+def decided(
+    record: ProjectRecord | None, flags: Flags | None = None, machine: Machine = NOWHERE, **given: Any
+) -> Decision:
+    return decide(record, settings(**{"app": False, **given}), flags or Flags(), machine)
+
+
+@pytest.mark.parametrize(("machine", "runtime"), [(NOWHERE, "embedded"), (WITH_ENGINE, "docker")])
+def test_a_new_project_runs_in_containers_where_an_engine_answers(
+    machine: Machine, runtime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FASTZERO_RUNTIME")
+    decision = decided(None, machine=machine)
+
+    assert decision.record.runtime == runtime
+    assert decision.notices == (f"project demo runs {runtime}, and will from now on",)
+
+
+def test_a_flag_chooses_the_runtime_of_a_new_project() -> None:
+    assert decided(None, Flags(runtime="docker")).record.runtime == "docker"
+
+
+def test_a_known_project_keeps_its_runtime() -> None:
+    with pytest.raises(InvalidInputError, match="runs embedded, not docker"):
+        decided(LOCAL, Flags(runtime="docker"))
+
+
+def test_a_new_project_in_containers_has_an_owner_and_the_usual_volume() -> None:
+    record = decided(None, Flags(runtime="docker")).record
+
+    assert (record.owner, record.volume) == ("owner", "fastzero-demo-database")
+
+
+def test_what_was_decided_is_kept() -> None:
+    decision = decided(LOCAL, app=True)
+
+    assert decision.record == LOCAL
+    assert decision.change.is_none
+
+
+def test_the_processes_are_decided_anew_each_time() -> None:
+    assert decided(LOCAL).record.processes == ()
+    assert decided(LOCAL, Flags(app=True)).record.processes == ("app",)
+
+
+def test_a_port_that_is_taken_gives_way_to_the_next_and_that_is_said(free_ports: Callable[[int], None]) -> None:
+    free_ports(5432)
+
+    decision = decided(None)
+
+    assert decision.record.ports == {"database": 5433}
+    assert decision.notices[-1] == "port 5432 is taken; the database gets 5433"
+
+
+def test_a_port_of_another_project_is_not_taken_from_it() -> None:
+    others = replace(NOWHERE, reserved=lambda: frozenset({5432, 5433}))
+
+    assert decided(None, machine=others).record.ports == {"database": 5434}
+
+
+def test_a_port_that_is_asked_for_and_taken_is_refused_before_anything_is_stopped(
+    free_ports: Callable[[int], None],
+) -> None:
+    free_ports(5433)
+
+    with pytest.raises(PortTakenError, match="port 5433") as taken:
+        decided(LOCAL, Flags(ports={"database": 5433}))
+
+    assert "fastzero up --port 5434" in taken.value.hint
+
+
+def test_the_port_that_a_service_has_is_not_taken_by_itself(free_ports: Callable[[int], None]) -> None:
+    free_ports(5432)
+
+    assert decided(LOCAL, Flags(ports={"database": 5432})).record.ports["database"] == 5432
+
+
+def test_data_of_another_major_version_is_refused_with_the_way_to_upgrade_it() -> None:
+    with pytest.raises(VersionMismatchError, match="made by PostgreSQL 17; postgres:18 is 18") as refused:
+        decided(replace(CONTAINED, image="postgres:17"), postgres_image="postgres:18")
+
+    assert "fastzero db upgrade --to 18" in refused.value.hint
+
+
+def test_after_an_upgrade_the_setting_of_before_still_serves_what_there_is() -> None:
+    upgraded = replace(CONTAINED, kept=(Place("docker", image="postgres:17", volume="older"),))
+
+    decision = decided(upgraded, postgres_image="postgres:17")
+
+    assert decision.spec.database.image == "postgres:18"
+    assert place_of(settings(postgres_image="postgres:17"), upgraded).volume == "data"
+
+
+def test_starting_over_begins_with_a_place_where_nothing_was_ready() -> None:
+    decision = decided(replace(CONTAINED, volume="gone"), Flags(start_over=True))
+
+    assert (decision.record.volume, decision.record.initialised) == ("fastzero-demo-database", False)
