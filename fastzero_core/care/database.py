@@ -226,7 +226,8 @@ class DatabaseCare(ABC):
                 content.write_lock(connection)
             if todos is not None and (now := Todos(connection, user.id).count()) != todos:
                 raise ConflictError(
-                    f"user {user.username} has {now} todos now, not {todos}", hint="Nothing was deleted. Try again"
+                    f"the todos of user {user.username} are {now} now, not {todos}",
+                    hint="Nothing was deleted. Try again",
                 )
             if not no_backup:
                 self._back_up_first()

@@ -11,7 +11,7 @@ from ..stack import commands, plan
 from ..stack.actions import Action, inverse
 from ..stack.places import MovableStack
 from ..stack.session import Session
-from ..stack.spec import APP_SERVICE, DATABASE_SERVICE
+from ..stack.spec import APP_SERVICE, DATABASE_SERVICE, PORT_OPTIONS
 from ..stack.targets import target_of
 from .database import DatabaseCare
 
@@ -81,10 +81,11 @@ class Stack(DatabaseCare, MovableStack):
         own = record.image in ("", self.settings.postgres_image)
         image = "" if own else f"FASTZERO_POSTGRES_IMAGE={record.image} "
         project = f"-p {self.project.name}"
-        port = f" --port {record.ports[DATABASE_SERVICE]}"
-        app = f" --app-port {record.ports[APP_SERVICE]}" if APP_SERVICE in record.processes else " --no-app"
+        served = [name for name in PORT_OPTIONS if name in (DATABASE_SERVICE, *record.processes)]
+        ports = "".join(f" {PORT_OPTIONS[name]} {record.ports[name]}" for name in served)
+        no_app = "" if APP_SERVICE in record.processes else " --no-app"
         return (
-            f"To get back: {image}fastzero up {project} --runtime {record.runtime}{port}{app}"
+            f"To get back: {image}fastzero up {project} --runtime {record.runtime}{ports}{no_app}"
             f" && fastzero db restore {backup.name} --yes {project}"
         )
 

@@ -196,6 +196,24 @@ def test_a_no_changes_nothing(ana: User, fastzero: Run) -> None:
     assert len(records(fastzero("user", "list", "-o", "json"))) == 1
 
 
+def test_while_rm_asks_nothing_is_locked_and_what_changes_meanwhile_stops_it(
+    ana: User, database: str, fastzero: Run
+) -> None:
+    with Terminal("user", "rm", "ana") as terminal:
+        terminal.wait_for("User ana and 0 todos will be gone for ever")
+        with psycopg.connect(database) as session:
+            open_there = session.execute(
+                "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'"
+            ).fetchall()
+        assert fastzero("todo", "add", "one").code == 0
+        terminal.type("y\n")
+        result = terminal.end()
+    assert open_there == []
+    assert result.code == 4
+    assert "the todos of user ana are 1 now, not 0" in result.out
+    assert len(records(fastzero("user", "list", "-o", "json"))) == 1
+
+
 def test_rm_refuses_where_nobody_can_be_asked(ana: User, fastzero: Run) -> None:
     result = fastzero("user", "rm", "ana")
     assert result.code == 2

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from fastzero_core import FastZero, Stack
+from fastzero_core import ConflictError, FastZero, Stack
 from tests.cli.conftest import Run, records
 
 pytestmark = pytest.mark.slow
@@ -270,11 +270,9 @@ def test_a_stopped_database_is_started_for_it_and_stopped_again(own: str, runnin
 
 
 def test_a_user_who_got_more_todos_since_the_question_stays(own: str, running: Stack) -> None:
-    from fastzero_core import ConflictError
-
     with FastZero(own) as fz:
         fz.todos("ana").add("one")
-    with pytest.raises(ConflictError, match="user ana has 1 todos now, not 0"):
+    with pytest.raises(ConflictError, match="the todos of user ana are 1 now, not 0"):
         running.remove_user("ana", todos=0, no_backup=True)
     assert users_of(own) == ["ana"]
 
