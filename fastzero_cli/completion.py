@@ -73,11 +73,9 @@ def usernames(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
 
 @_quietly
 def backups(ctx: typer.Context, incomplete: str) -> list[str]:
-    from fastzero_core.backup import shelf
-    from fastzero_core.backup.target import backups_folder
-    from fastzero_core.project import project_of
+    from fastzero_core.care import database_of
 
-    found = shelf.backups(backups_folder(project_of(_given(ctx)["settings"])))
+    found = database_of(_given(ctx)["settings"]).backups()
     return [backup.name for backup in reversed(found) if backup.name.startswith(incomplete)]
 
 

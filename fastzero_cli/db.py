@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastzero_core.errors import InvalidInputError
+from fastzero_core.errors import InvalidInputError, NotFoundError
 
 from . import completion
 from .options import NoBackup, Run, Timeout, Yes
-from .render import BACKUP, INDEX, KEPT, RESTORED, SERVICE, STATS, TABLE, size
+from .render import BACKUP, INDEX, KEPT, RESTORED, SERVICE, STATS, TABLE, Column, size
 from .tree import Group
 
 if TYPE_CHECKING:
-    from fastzero_core import Stack
+    from fastzero_core.backup.restore import RestorePlan
+    from fastzero_core.care import DatabaseCare, Stack
+    from fastzero_core.stack.relocate import PlaceStatus
 
 group = Group(
     "db",
@@ -29,7 +31,13 @@ backups = Group(
 )
 group.add_group(backups)
 STREAM = "-"
-UNDO = "db restore --undo"
+PLACE = (
+    Column("name", flexible=True),
+    Column("current", "in service"),
+    Column("runtime"),
+    Column("image"),
+    Column("others"),
+)
 
 Archive = Annotated[
     str, typer.Argument(metavar="FILE|NAME", help="A backup's file, or its name.", autocompletion=completion.backups)
@@ -49,28 +57,20 @@ def take(
     In pg_dump's custom format, with a manifest beside it that `db verify` and `db restore` go by. Without FILE it goes
     to the project's backups.
     """
-    from fastzero_core.backup import dump, shelf
-
     if file and name:
         raise InvalidInputError("a file or a name, not both", field="name")
     if file == STREAM:
         with _stdout() as stream:
-            dump.write_backup(run.target, stream, on_event=run.render.event)
+            run.database.write_to(stream)
         run.render.message("A stream has no manifest: pg_restore reads it, fastzero db restore does not.")
         return
-    path = Path(file).absolute() if file else shelf.new_path(run.target.folder, run.target.database, name)
-    dump.backup(run.target, path, on_event=run.render.event)
-    run.render.changed([shelf.described(path)], BACKUP)
+    run.render.changed([run.database.backup(Path(file) if file else None, name=name)], BACKUP)
 
 
 @backups.command("list", example="fastzero db backup list -o json")
 def list_(run: Run) -> None:
-    """List the project's backups, oldest first; also those of one that was destroyed."""
-    from fastzero_core.backup import shelf
-    from fastzero_core.backup.target import backups_folder
-    from fastzero_core.project import project_of
-
-    run.render.many(shelf.backups(backups_folder(project_of(run.settings))), BACKUP, none="No backups yet.")
+    """List the database's backups, oldest first; also those of a project that was destroyed."""
+    run.render.many(run.database.backups(), BACKUP, none="No backups yet.")
 
 
 @backups.command(example="fastzero db backup prune --keep 5 --yes")
@@ -79,20 +79,19 @@ def prune(
     keep: Annotated[int, typer.Option("--keep", metavar="N", min=0, help="How many of the newest stay.")],
     yes: Yes = False,
 ) -> None:
-    """Delete old backups, and the databases kept from before a restore, an upgrade or a move."""
-    from fastzero_core.backup import restore, shelf
+    """Delete old backups, and the databases kept from before a restore.
 
-    old, kept = shelf.surplus(run.target.folder, keep), restore.kept_databases(run.target)
-    places = () if run.settings.database_url else run.stack.kept
-    if old or kept or places:
-        databases = [f"database {database.database}" for database in kept]
-        what = [*(backup.name for backup in old), *databases, *map(str, places)]
-        run.confirm(f"These will be gone for ever: {', '.join(what)}.", yes)
-    run.render.many(shelf.prune(run.target.folder, keep), BACKUP, header=False, none="No backup to delete.")
-    for database in restore.drop_kept(run.target):
-        run.render.message(f"Dropped database {database.database} ({size(database.size)}).")
-    for place in run.stack.discard_kept() if places else ():
-        run.render.message(f"Destroyed the {place}.")
+    Places that an upgrade or a move left stay: see `fastzero db place`.
+    """
+    database = run.doomed
+    surplus = database.surplus(keep)
+    names = [*(backup.name for backup in surplus.backups), *(f"database {kept.database}" for kept in surplus.databases)]
+    if names:
+        run.confirm(lambda: f"Of {database.description}, these will be gone for ever: {', '.join(names)}.", yes)
+    pruned = database.prune(keep)
+    run.render.many(pruned.backups, BACKUP, header=False, none="No backup to delete.")
+    for kept in pruned.databases:
+        run.render.message(f"Dropped database {kept.database} ({size(kept.size)}).")
 
 
 @group.command(example="fastzero db verify before-holidays")
@@ -101,10 +100,7 @@ def verify(run: Run, archive: Archive) -> None:
 
     Its hash is checked; it is restored into a scratch database, compared with its manifest, and dropped again.
     """
-    from fastzero_core.backup import restore, shelf
-
-    path = shelf.find(run.target.folder, archive)
-    run.render.one(restore.verify(run.target, path, on_event=run.render.event), BACKUP)
+    run.render.one(run.database.verify(archive), BACKUP)
 
 
 @group.command(example="fastzero db restore before-holidays\nfastzero db restore --undo")
@@ -124,42 +120,29 @@ def restore(
     """Bring a backup back.
 
     It is restored beside the database, compared with its manifest, and swapped in within a moment. The database
-    before it is kept until `db restore --undo` or `db backup prune`.
+    before it is kept until `db restore --undo` or `db backup prune`. A name is looked up among the backups of the
+    database itself: one of another database is given as a file.
     """
-    from fastzero_core.backup import restore, shelf
-
     if undo:
         _undo(run, archive, yes)
         return
     if archive is None:
         raise InvalidInputError("which backup?", field="archive", hint="See which there are: fastzero db backup list")
-    path = shelf.find(run.target.folder, archive)
-    upgrade = restore.needs_upgrade(path)
-    also = " Its schema is older, and will be migrated to head." if upgrade else ""
-    origin = shelf.described(path).database
-    if origin != run.target.database:
-        also = f" It is a backup of database {origin}.{also}"
-    if into_empty:
-        run.confirm(f"{path.name} will be restored into database {run.target.database}.{also}", yes)
-        result = restore.restore_into_empty(run.target, path, upgrade=upgrade, on_event=run.render.event)
-    else:
-        run.confirm(f"Database {run.target.database} will be replaced by {path.name}, and kept.{also}", yes)
-        restore.check(run.target, path, upgrade=upgrade, on_event=run.render.event)
-        run.back_up_first(no_backup)
-        result = restore.restore(run.target, path, upgrade=upgrade, on_event=run.render.event)
-        run.render.message(f"The database before is kept as {result.kept}. {run.way_back(UNDO)}")
-    run.render.one(result, RESTORED)
+    database = run.doomed
+    plan = database.plan_restore(archive, into_empty=into_empty)
+    run.confirm(lambda: _planned(database, plan), yes)
+    run.render.one(database.restore(plan, no_backup=no_backup), RESTORED)
 
 
 @group.command(example="fastzero db reset --yes")
 def reset(run: Run, no_backup: NoBackup = False, yes: Yes = False) -> None:
-    """Empty the database and bring its schema to head."""
-    from fastzero_core.backup import restore
+    """Empty the database and bring its schema to head.
 
-    run.confirm(f"All that is in database {run.target.database} will be gone.", yes)
-    restore.refuse_unless_able(run.target)
-    run.back_up_first(no_backup)
-    run.render.one(restore.reset(run.target, on_event=run.render.event), RESTORED)
+    It is backed up first; until it is empty, it can be read but not written.
+    """
+    database = run.doomed
+    run.confirm(lambda: f"All that is in {database.description} will be gone.", yes)
+    run.render.one(database.reset(no_backup=no_backup), RESTORED)
 
 
 @group.command(
@@ -177,7 +160,7 @@ def shell(
     from fastzero_core.backup import psql
 
     words = arguments or []
-    raise typer.Exit(psql.shell(run.target, words[1:] if words[:1] == ["--"] else words))
+    raise typer.Exit(psql.shell(run.database.target, words[1:] if words[:1] == ["--"] else words))
 
 
 @group.command(example="fastzero db url\nfastzero db url --password | docker secret create database_url -")
@@ -200,7 +183,7 @@ def stats(run: Run) -> None:
     """
     from fastzero_core.backup.stats import stats
 
-    found = stats(run.target.url)
+    found = stats(run.database_url)
     if run.render.output != "table":
         run.render.one(found, STATS)
         return
@@ -223,7 +206,7 @@ def upgrade(
     In containers. Its content is dumped, restored in a new volume and compared; meanwhile it can be read, not written.
     The volume before is kept.
     """
-    stack = _own_stack(run)
+    stack = run.own_stack
     if rollback is (to is not None):
         raise InvalidInputError("to which version? Or back?", field="to", hint="--to MAJOR, or --rollback")
     if rollback:
@@ -232,8 +215,8 @@ def upgrade(
         left = stack.roll_back_upgrade(timeout=timeout)
         run.render.message(f"Kept: {left}.")
     else:
-        before = stack.upgrade(to or 0, timeout=timeout, on_event=run.render.event)
-        kept = f"Kept: {before}. {run.way_back('db upgrade --rollback')}"
+        before = stack.upgrade(to or 0, timeout=timeout)
+        kept = f"Kept: {before}. {stack.way_back('db upgrade --rollback')}"
         run.render.message(kept if before else f"Nothing to do: the database is of PostgreSQL {to}.")
     run.render.many(stack.status(), SERVICE)
 
@@ -248,32 +231,87 @@ def move(
 
     As `db upgrade` does; the place before is kept.
     """
-    stack = _own_stack(run)
-    left = stack.move(to, timeout=timeout, on_event=run.render.event)
+    stack = run.own_stack
+    left = stack.move(to, timeout=timeout)
     run.render.message(f"Kept: {left}." if left else f"Nothing to do: project {stack.project.name} runs {to}.")
     run.render.many(stack.status(), SERVICE)
 
 
-def _own_stack(run: Run) -> "Stack":
-    if run.settings.database_url:
-        raise InvalidInputError(
-            "DATABASE_URL names a database that is not this stack's, and it stays where it is",
-            field="database_url",
-            hint="Unset DATABASE_URL to go on with the stack's own",
-        )
-    return run.stack
+places = Group(
+    "place",
+    "Look after the places that an upgrade or a move left. Alone: list them.",
+    default="list",
+    example="fastzero db place\nfastzero db place use fastzero-demo-database\nfastzero db place rm NAME --yes",
+)
+group.add_group(places)
+PlaceName = Annotated[str, typer.Argument(metavar="NAME", help="A place, as `fastzero db place` names it.")]
+
+
+@places.command("list", example="fastzero db place list -o json")
+def list_places(run: Run) -> None:
+    """List the places of the project's database: the one in service, and those kept."""
+    run.render.many(run.own_stack.places(), PLACE)
+
+
+@places.command(example="fastzero db place use fastzero-demo-database --yes")
+def use(run: Run, name: PlaceName, yes: Yes = False) -> None:
+    """Put the database of a kept place into service.
+
+    Rows that were written since stay in the place that is left, which is kept.
+    """
+    stack = run.own_stack
+    to = _kept_place(stack, name)
+    run.confirm(
+        lambda: (
+            f"{_title(to)} will serve project {stack.project.name}. What was written since stays in the place that"
+            f" is left, and is kept: {stack.description}."
+        ),
+        yes,
+    )
+    run.render.message(f"Kept: {stack.use_place(name)}.")
+    run.render.many(stack.status(), SERVICE)
+
+
+@places.command(example="fastzero db place rm fastzero-demo-database --yes")
+def rm(run: Run, name: PlaceName, yes: Yes = False) -> None:
+    """Destroy the data of a kept place."""
+    stack = run.own_stack
+    place = _kept_place(stack, name)
+    others = f", with database {', '.join(place.others)}" if place.others else ""
+    run.confirm(f"{_title(place)} of project {stack.project.name}{others} will be gone for ever.", yes)
+    run.render.message(f"Destroyed: {stack.discard_place(name)}.")
+
+
+def _kept_place(stack: "Stack", name: str) -> "PlaceStatus":
+    """A kept place by its name. Raises NotFoundError."""
+    for place in stack.places():
+        if place.name == name and not place.current:
+            return place
+    raise NotFoundError(f"place {name!r} is not kept", hint="See which there are: fastzero db place")
+
+
+def _title(place: "PlaceStatus") -> str:
+    return f"place {place.name} ({place.image or place.runtime})"
+
+
+def _planned(database: "DatabaseCare", plan: "RestorePlan") -> str:
+    """What a restore does, as a question says it."""
+    origin = f" It is a backup of database {plan.origin}." if plan.origin != database.target.database else ""
+    older = " Its schema is older, and will be migrated to head." if plan.upgrade else ""
+    if plan.into_empty:
+        return f"{plan.archive.name} will be restored into {database.description}.{origin}{older}"
+    named = database.description
+    return f"{named[0].upper()}{named[1:]} will be replaced by {plan.archive.name}, and kept.{origin}{older}"
 
 
 def _undo(run: Run, archive: str | None, yes: bool) -> None:
-    from fastzero_core.backup import restore
-
     if archive is not None:
         raise InvalidInputError("--undo takes no backup: it goes back to the database kept last", field="archive")
-    last = restore.last_kept(run.target)
-    run.confirm(f"Database {last.database}, kept {last.kept_at}, will be in service again.", yes)
-    result = restore.undo(run.target)
-    run.render.message(f"The database before is kept as {result.kept}. {run.way_back(UNDO)}")
-    run.render.one(result, RESTORED)
+    database = run.doomed
+    last = database.last_kept()
+    back = f"Database {last.database}, kept {last.kept_at}, will be in service again"
+    run.confirm(lambda: f"{back} in place of {database.description}, which is kept.", yes)
+    run.render.one(database.undo(), RESTORED)
 
 
 def _stdout() -> Any:

@@ -36,11 +36,7 @@ def up(
     and if one fails nothing is changed.
     """
     if rehearse:
-        from fastzero_core.backup.rehearsal import rehearse as rehearse_on_a_copy
-
-        limit = timeout or run.settings.timeout
-        steps = rehearse_on_a_copy(run.target, revision, timeout=limit, on_event=run.render.event)
-        for step in steps:
+        for step in run.database.rehearse(revision, timeout=timeout):
             run.render.message(f"On a copy: {revision_line(step)}, locked {', '.join(step.locked) or 'nothing'}")
     to_head(run, revision, timeout)
 
@@ -49,17 +45,16 @@ def up(
 def down(run: Run, revision: Revision, no_backup: NoBackup = False, yes: Yes = False, timeout: Timeout = None) -> None:
     """Downgrade to a revision. What later revisions hold is lost.
 
-    The database is backed up before.
+    The database is backed up first; a project's app is stopped before, and started again afterwards. Other writes
+    cannot be held: what they change between the backup and the downgrade is not in the backup.
     """
     from fastzero_core.schema import migrate
 
+    database = run.doomed
     current = migrate.status(run.database_url, drift=False).current
-    run.confirm(f"From {current or 'base'} down to {revision}: what the revisions taken back hold will be gone.", yes)
-    run.back_up_first(no_backup)
-    status = migrate.down(
-        run.database_url, revision, timeout=timeout or run.settings.timeout, on_event=run.render.event
-    )
-    run.render.one(status, APPLIED)
+    lost = f"From {current or 'base'} down to {revision}: what the revisions taken back hold will be gone."
+    run.confirm(lambda: f"In {database.description}: {lost}", yes)
+    run.render.one(database.migrate_down(revision, no_backup=no_backup, timeout=timeout), APPLIED)
 
 
 @group.command(example="fastzero migrate status -o json")

@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from .render import Renderer
 
 if TYPE_CHECKING:
     from fastzero_core import FastZero, Settings, Stack
-    from fastzero_core.backup.target import Target
+    from fastzero_core.care import DatabaseCare
 
 OUTPUTS = ("table", "json", "ndjson", "csv", "tsv", "ids")
 COLORS = ("auto", "always", "never")
@@ -74,7 +73,12 @@ class Run:
     def settings(self) -> "Settings":
         from fastzero_core.settings import load_settings
 
-        return load_settings(**self._flags)
+        settings = load_settings(**self._flags)
+        if settings.is_flag("project") and settings.is_flag("database_url"):
+            from fastzero_core.care import refuse_two_databases
+
+            refuse_two_databases(settings)
+        return settings
 
     @property
     def flags(self) -> dict[str, Any]:
@@ -100,58 +104,46 @@ class Run:
 
     @property
     def stack(self) -> "Stack":
-        from fastzero_core.stack.stack import Stack
+        from fastzero_core.care import Stack
 
         return Stack(self.settings, on_event=self.render.event)
 
     @property
-    def stacks(self) -> "list[Stack]":
-        """The stacks of every project of this machine."""
-        from fastzero_core.stack.stack import every_stack
+    def own_stack(self) -> "Stack":
+        """The project's stack, for what is about its own database alone."""
+        from fastzero_core.care import stack_of
 
-        return every_stack(self.settings, on_event=self.render.event)
-
-    @cached_property
-    def target(self) -> "Target":
-        """The database that the db commands take care of."""
-        from fastzero_core.backup.target import target_of
-
-        return target_of(self.settings)
-
-    def back_up_first(self, skip: bool) -> None:
-        """Take a backup before something is lost, and say how to get back, unless `skip`."""
-        if skip:
-            return
-        from fastzero_core.backup import dump, shelf
-
-        path = shelf.new_path(self.target.folder, self.target.database)
-        with unless_declined():
-            dump.backup(self.target, path, on_event=self.render.event)
-        self.render.message(self.way_back(f"db restore {path.stem}"))
+        return stack_of(self.settings, on_event=self.render.event)
 
     @property
-    def project_option(self) -> str:
-        """What names this project in a command to come, where it is not the default."""
-        return "" if self.settings.project == "fastzero" else f" -p {self.settings.project}"
+    def stacks(self) -> "list[Stack]":
+        """The stacks of every project of this machine."""
+        from fastzero_core.care import stacks_of
 
-    def way_back(self, command: str) -> str:
-        """The words for it. A database that was named by a flag is named again, but for its password."""
-        given = self._flags.get("database_url")
-        if given is None:
-            return f"To get back: fastzero {command}{self.project_option}"
-        from fastzero_core.postgres.database import url_of
+        return stacks_of(self.settings, on_event=self.render.event)
 
-        shown = url_of(given, password=False)
-        put_in = "" if shown == url_of(given) else " (with the password in its URL)"
-        return f"To get back{put_in}: fastzero {command}{self.project_option} --database-url {shlex.quote(shown)}"
+    @cached_property
+    def database(self) -> "DatabaseCare":
+        """The database that the command takes care of."""
+        from fastzero_core.care import database_of
 
-    def confirm(self, what: str, yes: bool) -> None:
+        return database_of(self.settings, on_event=self.render.event)
+
+    @cached_property
+    def doomed(self) -> "DatabaseCare":
+        """The same, for a command that destroys: refused where it is not clear which database is meant."""
+        from fastzero_core.care import database_to_destroy
+
+        return database_to_destroy(self.settings, on_event=self.render.event)
+
+    def confirm(self, what: str | Callable[[], str], yes: bool) -> None:
         """Go on only if the person agrees, now or by `--yes`. Raises InvalidInputError where nobody can be asked."""
         if yes:
             return
+        question = what if isinstance(what, str) else what()
         if self.settings.no_input or not sys.stdin.isatty():
-            raise InvalidInputError(f"{what} Nobody is there to ask", field="yes", hint="Agree beforehand: --yes")
-        if not typer.confirm(f"{what} Go on?", err=True):
+            raise InvalidInputError(f"{question} Nobody is there to ask", field="yes", hint="Agree beforehand: --yes")
+        if not typer.confirm(f"{question} Go on?", err=True):
             self.render.message("Nothing was changed.")
             raise SystemExit(DECLINED)
 
@@ -167,18 +159,6 @@ class Run:
             )
         typed: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
         return typed
-
-
-@contextmanager
-def unless_declined() -> Iterator[None]:
-    """Take a backup in the block; an error of it says how to go on without."""
-    from fastzero_core.errors import FastZeroError
-
-    try:
-        yield
-    except FastZeroError as error:
-        error.hint = f"{error.hint}. Or go on without a backup: --no-backup".lstrip(". ")
-        raise
 
 
 def _first_line(file: str) -> str:

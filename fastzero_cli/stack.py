@@ -11,7 +11,7 @@ import typer
 
 from fastzero_core.errors import FastZeroError, InvalidInputError, UnhealthyError
 
-from .options import NoBackup, Run, Timeout, Yes, unless_declined
+from .options import NoBackup, Run, Timeout, Yes
 from .render import ACTION, FINDING, ORIGIN, PROJECT, SERVICE
 from .tree import Group
 
@@ -118,23 +118,24 @@ def down(
 ) -> None:
     """Stop the stack; its data stays.
 
-    With --volumes the project is destroyed: its database, passwords and logs. Its backups stay, with one more.
+    With --volumes the project is destroyed: its database, passwords and logs. Its backups stay, with one more; writes
+    are held from before that backup on.
     """
-    stacks = [stack for stack in (run.stacks if all else [run.stack]) if stack.exists]
+    stacks = [stack for stack in _chosen(run, all, destroy=volumes) if stack.exists]
     names = ", ".join(stack.project.name for stack in stacks)
     if not stacks:
         run.render.message(
             "Nothing to do: there is no project." if all else NOTHING_TO_STOP.format(run.settings.project)
         )
     if volumes and stacks:
-        run.confirm(f"{_projects(len(stacks))} {names} will be gone for ever: database, passwords and logs.", yes)
+        gone = f"{_projects(len(stacks))} {names} will be gone for ever: database, passwords and logs."
+        run.confirm(lambda: " ".join([gone, *_databases(stacks)]), yes)
     statuses = []
     failure = None
     for stack in stacks:
         try:
-            if volumes and not no_backup:
-                _back_up(run, stack)
-            if not stack.down(volumes=volumes, timeout=timeout):
+            done = stack.destroy(no_backup=no_backup, timeout=timeout) if volumes else stack.down(timeout=timeout)
+            if not done:
                 run.render.message(NOTHING_TO_STOP.format(stack.project.name))
             statuses += stack.status()
         except FastZeroError as error:
@@ -261,19 +262,15 @@ def compose(run: Run) -> None:
     run.render.text(run.stack.compose())
 
 
-def _back_up(run: Run, stack: "Stack") -> None:
-    """Back up what is to be destroyed, where it ever held something, and say how to get back."""
-    record = stack.project.record
-    if record is None or not stack.has_data:
-        return
-    with unless_declined():
-        backup = stack.backup(on_event=run.render.event)
-    same = "" if record.image in ("", stack.settings.postgres_image) else f"FASTZERO_POSTGRES_IMAGE={record.image} "
-    project, app = f"-p {stack.project.name}", "" if record.app else " --no-app"
-    run.render.message(
-        f"To get back: {same}fastzero up {project} --runtime {record.runtime}{app}"
-        f" && fastzero db restore {backup.name} --yes {project}"
-    )
+def _chosen(run: Run, all: bool, *, destroy: bool) -> "list[Stack]":
+    if all:
+        return run.stacks
+    return [run.own_stack if destroy else run.stack]
+
+
+def _databases(stacks: "list[Stack]") -> list[str]:
+    """What is lost of each, where it ever held something."""
+    return [f"With {stack.description}." for stack in stacks if stack.has_data]
 
 
 def _projects(count: int) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastzero_core.errors import InvalidInputError
+from fastzero_core.errors import ConflictError, InvalidInputError
 from fastzero_core.todo_app import validate
 from fastzero_core.todo_app.models import NewTodo, TodoState
 from fastzero_core.todo_app.validate import BULK_MAX
@@ -222,12 +222,15 @@ def purge(
     wanted = parse_ids(ids or [])
     if ids and not wanted:
         raise InvalidInputError("no id given", field="id", hint="Without any id at all, the whole trash is purged")
+    database = run.doomed
+    with run.fastzero(autocommit=True) as fz:
+        count = len(set(wanted)) or owned(run, fz, user).count([TodoState.TRASH])
+    if count:
+        run.confirm(lambda: f"In {database.description}: {_todos(count)} in the trash will be gone for ever.", yes)
     with run.fastzero() as fz:
-        todos = owned(run, fz, user)
-        count = len(wanted) or todos.count([TodoState.TRASH])
-        if count:
-            run.confirm(f"{_todos(count)} in the trash will be gone for ever.", yes)
-        purged = todos.purge(*wanted)
+        purged = owned(run, fz, user).purge(*wanted)
+        if purged != count and not yes:
+            raise ConflictError(f"the trash has {_todos(purged)} now, not {count}", hint="Nothing was deleted")
     run.render.one({"purged": purged}, ())
 
 

@@ -94,14 +94,15 @@ def use(run: Run, user: Name) -> None:
 def rm(run: Run, user: Name, no_backup: NoBackup = False, yes: Yes = False) -> None:
     """Remove a user with all todos.
 
-    The database is backed up before.
+    The database is backed up first; until the user is removed, it can be read but not written.
     """
-    with run.fastzero() as fz:
+    database = run.doomed
+    with run.fastzero(autocommit=True) as fz:
         found = fz.users.get(user)
         count = fz.todos(found).count()
-        run.confirm(f"User {found.username} and {count} todo{'' if count == 1 else 's'} will be gone for ever.", yes)
-        run.back_up_first(no_backup)
-        removed = fz.users.remove(found.id)
+    gone = f"User {found.username} and {count} todo{'' if count == 1 else 's'} will be gone for ever."
+    run.confirm(lambda: f"In {database.description}: {gone}", yes)
+    removed = database.remove_user(found.id, todos=None if yes else count, no_backup=no_backup)
     if _chosen(run) == removed.username:
         _choose(run, None)
     run.render.changed([removed], USER)

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .care import Stack
     from .errors import (
         AuthenticationError,
         ConflictError,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
         UnhealthyError,
     )
     from .settings import Settings, load_settings
-    from .stack.places import MovableStack as Stack
     from .todo_app.fastzero import AsyncFastZero, FastZero
     from .todo_app.models import Identity, NewTodo, Todo, TodoSort, TodoState, User
 
@@ -35,7 +35,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AsyncFastZero": "todo_app.fastzero",
     "FastZero": "todo_app.fastzero",
-    "Stack": "stack.places",
+    "Stack": "care",
     "Settings": "settings",
     "load_settings": "settings",
     **dict.fromkeys(("Identity", "NewTodo", "Todo", "TodoSort", "TodoState", "User"), "todo_app.models"),

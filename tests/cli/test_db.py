@@ -10,7 +10,7 @@ import pytest
 
 from fastzero_core import User
 from fastzero_core.backup import restore
-from fastzero_core.backup.target import Target
+from fastzero_core.backup.target import Target, backups_of_url
 from fastzero_core.schema import migrate
 from fastzero_core.schema.revisions import head_revision
 from fastzero_core.todo_app.tables import metadata
@@ -31,9 +31,9 @@ def _no_kept_databases(database: str, folder: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def backups() -> Callable[[], list[str]]:
-    """The names of the project's backups."""
-    folder = Path(os.environ["FASTZERO_HOME"]) / "backups" / "fastzero"
+def backups(database: str) -> Callable[[], list[str]]:
+    """The names of the database's backups."""
+    folder = backups_of_url(Path(os.environ["FASTZERO_HOME"]), database)
     return lambda: sorted(path.stem for path in folder.glob("*.dump"))
 
 
@@ -48,7 +48,9 @@ def todo(fastzero: Run, ana: User) -> Callable[[str], None]:
 # -- taking, listing, pruning ----------------------------------------------------------------------------------
 
 
-def test_a_backup_goes_to_the_projects_backups(fastzero: Run, ana: User, backups: Callable[[], list[str]]) -> None:
+def test_a_backup_goes_to_the_backups_of_its_database(
+    fastzero: Run, ana: User, backups: Callable[[], list[str]]
+) -> None:
     (taken,) = records(fastzero("db", "backup", "-o", "json"))
     assert (taken["revision"], taken["rows"], taken["problem"]) == (HEAD, 2, "")
     assert backups() == [taken["name"]]
@@ -178,8 +180,8 @@ def test_the_way_back_names_the_database_that_a_flag_named_but_no_password(
 def test_a_backup_of_another_database_is_named_before_it_is_restored(
     fastzero: Run, database: str, empty_database_url: str
 ) -> None:
-    fastzero("db", "backup", "--name", "one")
-    refused = fastzero("db", "restore", "one", "--database-url", empty_database_url)
+    (taken,) = records(fastzero("db", "backup", "--name", "one", "-o", "json"))
+    refused = fastzero("db", "restore", taken["file"], "--database-url", empty_database_url)
     assert "It is a backup of database test_" in refused.err
 
 
@@ -244,10 +246,10 @@ def test_restore_must_be_told_what(words: list[str], fastzero: Run, database: st
 def test_restore_into_an_empty_database(
     fastzero: Run, ana: User, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fastzero("db", "backup", "--name", "one")
+    (taken,) = records(fastzero("db", "backup", "--name", "one", "-o", "json"))
     assert fastzero("db", "restore", "one", "--into-empty", "--yes").code == 4
     monkeypatch.setenv("DATABASE_URL", empty_database_url)
-    assert fastzero("db", "restore", "one", "--into-empty", "--yes").code == 0
+    assert fastzero("db", "restore", taken["file"], "--into-empty", "--yes").code == 0
     assert [user["username"] for user in records(fastzero("user", "list", "-o", "json"))] == ["ana"]
 
 

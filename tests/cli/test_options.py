@@ -91,13 +91,13 @@ def test_config_hides_secrets(output: str, fastzero: Run, monkeypatch: pytest.Mo
     assert PASSWORD not in result.out + result.err
 
 
-@pytest.mark.parametrize("source", ["flag", "environment", ".env"])
+@pytest.mark.parametrize("source", ["flag", "environment", "fastzero.toml"])
 def test_config_says_where_the_database_comes_from(source: str, fastzero: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"postgresql://me:{PASSWORD}@localhost/db"
     if source == "environment":
         monkeypatch.setenv("DATABASE_URL", url)
-    if source == ".env":
-        Path(".env").write_text(f"DATABASE_URL={url}\n")
+    if source == "fastzero.toml":
+        Path("fastzero.toml").write_text(f'database_url = "{url}"\n')
     assert _settings(fastzero, *(["--database-url", url] if source == "flag" else []))["database_url"][1] == source
 
 

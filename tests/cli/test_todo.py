@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 
+import psycopg
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from fastzero_core import FastZero, TodoState, User
 from fastzero_core.todo_app.validate import BIGINT_MAX, TITLE_MAX
 
 from .conftest import Run, records
+from .shell import Terminal
 
 Titles = Callable[[], list[str]]
 
@@ -208,6 +210,24 @@ def test_purge_refuses_where_nobody_can_be_asked(todos: None, fastzero: Run) -> 
     result = fastzero("todo", "purge")
     assert result.code == 2
     assert "2 todos in the trash" in result.err
+    assert len(_ids(fastzero, "--all")) == 9
+
+
+def test_while_purge_asks_nothing_is_locked_and_what_changes_meanwhile_stops_it(
+    todos: None, database: str, fastzero: Run
+) -> None:
+    with Terminal("todo", "purge") as terminal:
+        terminal.wait_for("2 todos in the trash will be gone for ever")
+        with psycopg.connect(database) as session:
+            open_there = session.execute(
+                "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'"
+            ).fetchall()
+        assert fastzero("todo", "trash", "1").code == 0
+        terminal.type("y\n")
+        result = terminal.end()
+    assert open_there == []
+    assert result.code == 4
+    assert "the trash has 3 todos now, not 2" in result.out
     assert len(_ids(fastzero, "--all")) == 9
 
 

@@ -135,12 +135,12 @@ def bob(add_user: Callable[[str], User]) -> User:
 
 
 def test_use_chooses_for_the_project_alone(
-    ana: User, bob: User, fastzero: Run, chosen_user: Callable[[], str | None]
+    ana: User, bob: User, database: str, fastzero: Run, chosen_user: Callable[[], str | None]
 ) -> None:
     assert fastzero("user", "use", "BOB").code == 0
     assert chosen_user() == "bob"
     assert fastzero("todo", "list").code == 0
-    assert fastzero("-p", "other", "todo", "list").code == 2
+    assert fastzero("-p", "other", "--database-url", database, "todo", "list").code == 2
 
 
 def test_renaming_the_chosen_user_keeps_it_chosen(
@@ -193,6 +193,24 @@ def test_a_no_changes_nothing(ana: User, fastzero: Run) -> None:
     assert result.code == 130
     assert "Nothing was changed." in result.out
     assert "Interrupted" not in result.out
+    assert len(records(fastzero("user", "list", "-o", "json"))) == 1
+
+
+def test_while_rm_asks_nothing_is_locked_and_what_changes_meanwhile_stops_it(
+    ana: User, database: str, fastzero: Run
+) -> None:
+    with Terminal("user", "rm", "ana") as terminal:
+        terminal.wait_for("User ana and 0 todos will be gone for ever")
+        with psycopg.connect(database) as session:
+            open_there = session.execute(
+                "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'"
+            ).fetchall()
+        assert fastzero("todo", "add", "one").code == 0
+        terminal.type("y\n")
+        result = terminal.end()
+    assert open_there == []
+    assert result.code == 4
+    assert "the todos of user ana are 1 now, not 0" in result.out
     assert len(records(fastzero("user", "list", "-o", "json"))) == 1
 
 

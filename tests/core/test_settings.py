@@ -58,7 +58,7 @@ def test_an_empty_variable_does_not_count(monkeypatch: pytest.MonkeyPatch) -> No
     assert load_settings().database_url is None
 
 
-@pytest.mark.parametrize("where", ["environment", ".env", "secrets", "secrets, lower case", "fastzero.toml"])
+@pytest.mark.parametrize("where", ["environment", "secrets", "secrets, lower case", "fastzero.toml"])
 def test_the_database_url_has_its_usual_name_everywhere(
     where: str, secrets_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,8 +66,6 @@ def test_the_database_url_has_its_usual_name_everywhere(
     match where:
         case "environment":
             monkeypatch.setenv("DATABASE_URL", url)
-        case ".env":
-            Path(".env").write_text(f"DATABASE_URL={url}\n")
         case "secrets":
             (secrets_folder / "DATABASE_URL").write_text(url + "\n")
         case "secrets, lower case":
@@ -78,6 +76,50 @@ def test_the_database_url_has_its_usual_name_everywhere(
     assert found is not None
     assert found.get_secret_value() == url
     assert _source("database_url") != "default"
+
+
+def test_of_a_dotenv_only_fastzero_s_own_names_count() -> None:
+    Path(".env").write_text(
+        "DATABASE_URL=postgresql://host/db\nSECRET_KEY=key\nALGORITHM=HS512\nACCESS_TOKEN_EXPIRE_MINUTES=7\n"
+        "FASTZERO_USER=ana\nfastzero_log=json\n"
+    )
+    settings = load_settings()
+    assert (settings.database_url, settings.secret_key) == (None, None)
+    assert (settings.algorithm, settings.access_token_expire_minutes) == ("HS256", 30)
+    assert (settings.user, settings.log) == ("ana", "json")
+    assert (_source("database_url"), _source("algorithm"), _source("user")) == ("default", "default", ".env")
+
+
+@pytest.mark.parametrize("where", ["environment", "secrets", "fastzero.toml", "user configuration"])
+def test_a_project_that_a_flag_names_beats_a_database_that_none_names(
+    where: str, secrets_folder: Path, user_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    match where:
+        case "environment":
+            monkeypatch.setenv("DATABASE_URL", "postgresql://host/db")
+        case "secrets":
+            (secrets_folder / "DATABASE_URL").write_text("postgresql://host/db")
+        case "fastzero.toml":
+            Path("fastzero.toml").write_text('database_url = "postgresql://host/db"\n')
+        case _:
+            user_file.write_text('database_url = "postgresql://host/db"\n')
+    assert load_settings().database_url is not None
+    assert load_settings(project="one").database_url is None
+    assert next(each for each in origins(project="one") if each.name == "database_url").source == "flag"
+
+
+def test_a_database_that_a_flag_names_beats_every_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = load_settings(project="one", database_url="postgresql://host/db").database_url
+    assert found is not None
+    assert found.get_secret_value() == "postgresql://host/db"
+
+
+def test_a_project_of_the_environment_leaves_the_database_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://host/db")
+    monkeypatch.setenv("FASTZERO_PROJECT", "one")
+    settings = load_settings()
+    assert settings.database_url is not None
+    assert (settings.is_flag("project"), settings.is_flag("database_url")) == (False, False)
 
 
 def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,7 +131,7 @@ def test_a_terminal_shows_the_stack_as_a_table(running: Stack) -> None:
     assert running.status()[0].address in result.out
 
 
-def test_the_environment_reaches_the_database(running: Stack, fastzero: Run) -> None:
+def test_the_environment_reaches_the_database(running: Stack, fastzero: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     exported = fastzero("env").out
     assert f"export DATABASE_URL={running.database_url}\n" in exported
     assert _answer(fastzero, "env") == running.environment()
@@ -139,8 +139,10 @@ def test_the_environment_reaches_the_database(running: Stack, fastzero: Run) -> 
     assert dict(line.split("=", 1) for line in dotenv.splitlines()) == running.environment()
     assert fastzero("env", "--format", "xml").code == 2
 
-    Path(".env").write_text(dotenv)
-    assert _answer(fastzero, "-p", "elsewhere", "migrate", "status")["current"] == "0003"
+    for line in dotenv.splitlines():
+        monkeypatch.setenv(*line.split("=", 1))
+    monkeypatch.setenv("FASTZERO_PROJECT", "elsewhere")
+    assert _answer(fastzero, "migrate", "status")["current"] == "0003"
 
 
 def test_no_password_is_shown_where_none_was_asked_for(running: Stack, fastzero: Run) -> None:

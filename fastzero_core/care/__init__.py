@@ -1,0 +1,78 @@
+"""The care of databases: backup, restore, reset and what else replaces or destroys one. The only door to these.
+
+database   DatabaseCare: every operation, whoever runs the database
+stack      Stack: a project's own; it holds the project's lock, starts a stopped database and stops it again
+url        UrlDatabase: one that a URL names
+
+What destroys backs up first, and holds writes meanwhile: nothing that was acknowledged is missing from the backup.
+"""
+
+from ..errors import InvalidInputError
+from ..events import Listener, ignore
+from ..project import projects
+from ..settings import Settings
+from .database import DatabaseCare, Surplus
+from .stack import Stack
+from .url import UrlDatabase
+
+__all__ = [
+    "DatabaseCare",
+    "Stack",
+    "Surplus",
+    "UrlDatabase",
+    "database_of",
+    "database_to_destroy",
+    "refuse_two_databases",
+    "stack_of",
+    "stacks_of",
+]
+
+
+def database_of(settings: Settings, *, on_event: Listener = ignore) -> DatabaseCare:
+    """Return the database that the settings name: the one of DATABASE_URL, else that of the project's stack."""
+    stack = Stack(settings, on_event=on_event)
+    if settings.database_url is None:
+        return stack
+    url = settings.database_url.get_secret_value()
+    return stack if stack.serves(url) else UrlDatabase(url, settings, on_event=on_event)
+
+
+def database_to_destroy(settings: Settings, *, on_event: Listener = ignore) -> DatabaseCare:
+    """Return the same, unless it is another than the project's own and no flag names it. Raises InvalidInputError."""
+    if not settings.is_flag("database_url"):
+        refuse_two_databases(settings)
+    return database_of(settings, on_event=on_event)
+
+
+def stack_of(settings: Settings, *, on_event: Listener = ignore) -> Stack:
+    """Return the project's stack. Raises InvalidInputError where DATABASE_URL names another database than its own."""
+    refuse_two_databases(settings)
+    return Stack(settings, on_event=on_event)
+
+
+def stacks_of(settings: Settings, *, on_event: Listener = ignore) -> list[Stack]:
+    """Return the stacks of all projects of this machine."""
+    return [
+        Stack(settings.model_copy(update={"project": project.name}), on_event=on_event)
+        for project in projects(settings.home)
+    ]
+
+
+def refuse_two_databases(settings: Settings) -> None:
+    """Raise InvalidInputError where DATABASE_URL names another database than the project has."""
+    stack = Stack(settings)
+    if settings.database_url is None or not stack.has_data:
+        return
+    url = settings.database_url.get_secret_value()
+    if stack.serves(url):
+        return
+    from ..backup.target import address_of
+
+    given, own = address_of(url), address_of(stack.database_url)
+    name = "--database-url" if settings.is_flag("database_url") else "DATABASE_URL"
+    raise InvalidInputError(
+        f"{name} names database {given.database} at {given}, but project {stack.project.name} has its own database at"
+        f" {own}",
+        field="database_url",
+        hint=f"Unset DATABASE_URL, or say which one you mean: -p {stack.project.name}, or --database-url URL",
+    )
