@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -123,7 +124,11 @@ def fastzero_serve(folder: Path) -> Iterator[FastzeroServe]:
         for process in _group(served.process.pid):
             process.kill()
         served.process.wait()
-        assert wait_until(lambda served=served: not _group(served.process.pid), 10)
+        assert wait_until(partial(_is_gone, served.process.pid), PATIENCE)
+
+
+def _is_gone(leader: int) -> bool:
+    return not _group(leader)
 
 
 def _group(leader: int) -> list[psutil.Process]:
