@@ -463,6 +463,15 @@ def test_only_a_database_at_head_can_tell_what_is_new(migrations_copy: Path, emp
     assert len(list((migrations_copy / "versions").glob("*.py"))) == 3
 
 
+def test_an_installed_package_gets_no_new_revision(migrations_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revisions, "INSTALLED", migrations_copy)
+    before = sorted(migrations_copy.rglob("*"))
+    with pytest.raises(InvalidInputError, match="own migrations, part of the installed package") as refused:
+        migrate.new("Add colours")
+    assert "checkout" in refused.value.hint
+    assert sorted(migrations_copy.rglob("*")) == before
+
+
 @pytest.mark.parametrize("message", ["", "  \n"])
 def test_a_new_revision_needs_a_message(migrations_copy: Path, message: str) -> None:
     with pytest.raises(InvalidInputError) as refused:
