@@ -24,7 +24,6 @@ from .conftest import SECRET_KEY, ServeApp, free_port, served
 
 AT_MOST = 5  # seconds until the answer
 NOBODY = "postgresql://nobody:a-secret@127.0.0.1:{port}/nothing"
-TOKEN = Tokens(SECRET_KEY).issue(Identity(1, 0))
 REQUESTS: list[tuple[str, str]] = [
     ("GET", "/todos/"),
     ("POST", "/todos/"),
@@ -34,8 +33,9 @@ REQUESTS: list[tuple[str, str]] = [
 ]
 
 
-def ask(api: Client, method: str, path: str, token: str = TOKEN) -> Answer:
-    """Any request of the table, with what it needs; it is answered in time."""
+def ask(api: Client, method: str, path: str, token: str | None = None) -> Answer:
+    """Any request of the table, with what it needs; it is answered in time. Without `token` with that of nobody."""
+    token = token or Tokens(SECRET_KEY).issue(Identity(1, 0))
     began = time.monotonic()
     form = {"username": "ana", "password": "correct horse"} if path == "/auth/token" else None
     body = {"title": "Write"} if (method, path) == ("POST", "/todos/") else None
@@ -74,7 +74,7 @@ def test_a_database_that_accepts_and_says_nothing_is_a_503_in_time(serve_app: Se
 class _Asking(threading.Thread):
     """A request that is under way while others are."""
 
-    def __init__(self, api: Client, method: str, path: str, token: str = TOKEN) -> None:
+    def __init__(self, api: Client, method: str, path: str, token: str | None = None) -> None:
         super().__init__()
         self._request = (api, method, path, token)
         self._answer: Answer | None = None
