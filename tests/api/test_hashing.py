@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from statistics import median
 
 import pytest
 
@@ -145,7 +146,7 @@ def test_a_crowd_of_logins_is_answered_in_time_and_delays_nobody_else(
     assert {login.answer.status for login in logins} in ({200}, {200, 503})
     assert all("retry-after" in login.answer.headers for login in logins if login.answer.status == 503)
     assert {other.answer.status for other in others} == {200}
-    assert max(other.seconds for other in others) < max(login.seconds for login in logins) / 3
+    assert median(other.seconds for other in others) < max(login.seconds for login in logins) / 10
 
 
 @dataclass(frozen=True)
