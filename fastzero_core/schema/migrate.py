@@ -28,17 +28,18 @@ from ..errors import (
     SchemaOutdatedError,
     UnavailableError,
 )
-from ..events import Listener, RevisionApplied, ignore
+from ..events import Listener, ignore
 from ..postgres import database
 from ..todo_app import validate
-from . import revisions
+from . import environment
+from .drift import differences
 from .lint import LintFinding, lint_script
-from .revisions import head_revision
+from .revisions import head_revision, is_installed
+from .watch import RevisionWatch
 
 if TYPE_CHECKING:
     from alembic.config import Config
-    from alembic.script import ScriptDirectory
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
 
 LOCK_KEY = 0x6661_7374_7A65_726F  # "fastzero" as a bigint
 LOCK_TIMEOUT = "3s"
@@ -88,9 +89,9 @@ def status(url: str, *, drift: bool = True) -> SchemaStatus:
     """Where the database is. With `drift` the live schema is compared with the models. Raises SchemaNewerError."""
     engine = database.create_engine(url)
     with engine.connect() as connection:
-        current = _current(connection)
-        differences = _differences(connection) if drift and current == head_revision() else []
-    return SchemaStatus(current, head_revision(), [step.revision for step in pending(current)], differences)
+        current = environment.current(connection)
+        drift_found = differences(connection) if drift and current == head_revision() else []
+    return SchemaStatus(current, head_revision(), [step.revision for step in pending(current)], drift_found)
 
 
 def history(url: str | None = None) -> list[Revision]:
@@ -104,13 +105,13 @@ def history(url: str | None = None) -> list[Revision]:
             script.doc,
             "" if not url else _state_of(script.revision, current, ahead),
         )
-        for script in reversed(list(_scripts().walk_revisions()))
+        for script in reversed(list(environment.scripts().walk_revisions()))
     ]
 
 
 def pending(current: str | None) -> list[Revision]:
     """What lies between a database's revision and the head, oldest first. Raises SchemaNewerError."""
-    scripts = _scripts()
+    scripts = environment.scripts()
     known = {script.revision for script in scripts.walk_revisions()}
     if current is not None and current not in known:
         raise SchemaNewerError(f"the database is at revision {current}, which this fastzero does not know")
@@ -146,29 +147,42 @@ def sql(revision: str = "head") -> str:
     for part in revision.split(":", 1):
         _check_spelling(part)
     script = StringIO()
-    config = _config()
+    config = environment.config()
     config.output_buffer = script
-    with _alembic_errors():
+    with environment.alembic_errors():
         command.upgrade(config, revision, sql=True)
     return script.getvalue()
 
 
 def new(message: str, *, url: str | None = None) -> Path:
-    """Write a new revision file on top of the head; with a URL, filled with what differs from that database."""
+    """Write a new revision file on top of the head; with a URL, filled with what differs from that database.
+
+    Raises InvalidInputError if the migrations are part of an installed package, and SchemaOutdatedError if the
+    database is not at head.
+    """
     from alembic import command
 
+    _refuse_if_installed()
     if not validate.text(message, "message").strip():
         raise InvalidInputError("message must not be empty", field="message")
     number = f"{len(history()) + 1:04d}"
     slug = re.sub(r"\W+", "_", message.lower()).strip("_")[:40]
-    config = _config()
+    config = environment.config()
     if url:
         config.attributes["connection"] = database.create_engine(url)
     config.set_main_option("file_template", f"{number}_{slug}")
-    with _alembic_errors(), redirect_stdout(StringIO()):
+    with environment.alembic_errors(), redirect_stdout(StringIO()):
         script = command.revision(config, message, autogenerate=url is not None, rev_id=number)
     head_revision.cache_clear()
     return Path(script.path)  # type: ignore[union-attr]
+
+
+def _refuse_if_installed() -> None:
+    if is_installed():
+        raise InvalidInputError(
+            "these are fastzero's own migrations, part of the installed package",
+            hint="Work in a checkout of fastzero, installed with: pip install -e .",
+        )
 
 
 def engine_from_settings() -> "Engine":
@@ -189,9 +203,9 @@ def _run(verb: str, url: str, revision: str, timeout: float, on_event: Listener)
     engine = database.create_engine(url, settings=_MIGRATION_SETTINGS)
     with _only_runner(engine, deadline):
         with engine.connect() as connection:
-            pending(_current(connection))  # a database newer than the code is refused before anything runs
-        config = _config()
-        config.attributes.update(connection=engine, on_version_apply=_listening(engine, on_event))
+            pending(environment.current(connection))  # a database newer than the code is refused before anything runs
+        config = environment.config()
+        config.attributes.update(connection=engine, on_version_apply=RevisionWatch(engine, on_event).applied)
         _until(deadline, lambda: _alembic(verb, engine, config, revision))
     found = status(url, drift=False)
     if verb == "upgrade" and revision in ("head", "heads") and not found.up_to_date:
@@ -214,7 +228,7 @@ def _alembic(verb: str, engine: "Engine", config: "Config", revision: str) -> No
 
     if verb == "upgrade":
         _drop_invalid_indexes(engine)
-    with _alembic_errors():
+    with environment.alembic_errors():
         try:
             getattr(command, verb)(config, revision)
         except (UnavailableError, NotAllowedError):
@@ -277,124 +291,11 @@ def _drop_invalid_indexes(engine: "Engine") -> None:
             connection.execute(text(f"DROP INDEX CONCURRENTLY IF EXISTS {name}"))
 
 
-def _listening(engine: "Engine", on_event: Listener) -> Callable[..., None]:
-    from sqlalchemy import event
-
-    began = time.monotonic()
-    held: set[str] = set()
-    is_applied = False
-
-    def committing(connection: "Connection") -> None:
-        # A revision with an autocommit block commits what came before it, and with that lets its locks go.
-        nonlocal is_applied
-        if not is_applied:
-            held.update(_locked(connection))
-        is_applied = False
-
-    def applied(*, ctx: Any, step: Any, **_: Any) -> None:
-        nonlocal began, is_applied
-        seconds = time.monotonic() - began
-        if not step.is_stamp:
-            script = step.up_revision
-            direction = "up" if step.is_upgrade else "down"
-            # Still in the revision's own transaction, which holds its locks.
-            locked = sorted({*held, *_locked(ctx.connection)})
-            on_event(RevisionApplied(script.revision, script.doc, direction, seconds, locked))
-        held.clear()
-        is_applied = True
-        began = time.monotonic()
-
-    if on_event is not ignore:
-        event.listen(engine, "commit", committing)
-    return applied
-
-
-def _locked(connection: "Connection") -> list[str]:
-    """The tables that were there before this transaction and that it keeps others from, as `todos: writing`."""
-    from sqlalchemy import text
-
-    rows = connection.execute(
-        text(
-            "SELECT c.relname, bool_or(l.mode = 'AccessExclusiveLock') FROM pg_locks l"
-            " JOIN pg_class c ON c.oid = l.relation AND c.relkind = 'r'"
-            # Of all that describes a table, its system columns alone never change.
-            " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tableoid'"
-            " WHERE l.pid = pg_backend_pid() AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',"
-            " 'AccessExclusiveLock') AND c.relnamespace <> 'pg_catalog'::regnamespace"
-            " AND c.relname <> 'alembic_version' AND a.xmin <> pg_current_xact_id()::xid"
-            " GROUP BY 1 ORDER BY 1"
-        )
-    )
-    return [f"{name}: {'reading and writing' if exclusive else 'writing'}" for name, exclusive in rows]
-
-
-def _current(connection: "Connection") -> str | None:
-    from alembic.migration import MigrationContext
-
-    with _alembic_errors():
-        return MigrationContext.configure(connection).get_current_revision()
-
-
-def _differences(connection: "Connection") -> list[str]:
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-
-    from ..todo_app.tables import metadata
-
-    options = {"compare_type": True, "compare_server_default": True}
-    found = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
-    return [_describe(difference) for difference in found]
-
-
-def _describe(difference: Any) -> str:
-    if isinstance(difference, list):
-        return "; ".join(_describe(part) for part in difference)
-    verb, *subjects = difference
-    if verb.startswith("modify_"):
-        _, table, column, _, live, ours = subjects
-        return f"{verb.replace('_', ' ')} {table}.{column}: {live} → {ours}"
-    names = [str(getattr(subject, "name", subject)) for subject in subjects if subject is not None]
-    return f"{verb.replace('_', ' ')} {'.'.join(names)}"
-
-
 def _state_of(revision: str, current: str | None, pending: set[str]) -> str:
     if revision == current:
         return "current"
     return "pending" if revision in pending else "applied"
 
 
-def _config() -> "Config":
-    from alembic.config import Config
-
-    config = Config(stdout=StringIO())
-    config.set_main_option("script_location", str(revisions.folder()).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
-
-
-def _scripts() -> "ScriptDirectory":
-    from alembic.script import ScriptDirectory
-
-    return ScriptDirectory.from_config(_config())
-
-
-def _single(revisions: Any) -> str | None:
-    return revisions if isinstance(revisions, str) else None
-
-
-@contextmanager
-def _alembic_errors() -> Iterator[None]:
-    from alembic.script.revision import ResolutionError
-    from alembic.util import CommandError
-
-    try:
-        yield
-    except FastZeroError:
-        raise
-    except (CommandError, ResolutionError) as error:
-        text = str(error)
-        if "locate revision" in text or "No such revision" in text or "walked too far" in text:
-            raise RevisionNotFoundError(text) from error
-        if "not up to date" in text:
-            raise SchemaOutdatedError("the database is not at head") from error
-        raise InvalidInputError(text) from error
+def _single(down_revision: Any) -> str | None:
+    return down_revision if isinstance(down_revision, str) else None

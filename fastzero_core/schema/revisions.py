@@ -10,6 +10,7 @@ from ..errors import InvalidInputError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+INSTALLED = Path(__file__).parents[1] / "migrations"
 _IDENTIFIERS = ("revision", "down_revision")
 
 # Where Alembic keeps the revision a database is at, without an error where it keeps none yet.
@@ -18,9 +19,13 @@ CURRENT_REVISION = "SELECT version_num FROM alembic_version"
 
 
 def folder() -> Path:
-    """Where the migrations are: beside this file in an installed wheel, else in the checkout."""
-    installed = Path(__file__).parents[1] / "migrations"
-    return installed if installed.is_dir() else Path(__file__).parents[2] / "migrations"
+    """Return where the migrations are: in the package if it was installed from a wheel, else in the checkout."""
+    return INSTALLED if is_installed() else INSTALLED.parents[1] / "migrations"
+
+
+def is_installed() -> bool:
+    """Return whether the migrations are part of an installed package, where nobody may add to them."""
+    return INSTALLED.is_dir()
 
 
 @cache

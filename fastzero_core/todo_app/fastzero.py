@@ -125,9 +125,9 @@ class AsyncFastZero:
         if self._owned:
             await self._engine.dispose()
 
-    async def run(self, operations: Callable[[FastZero], T]) -> T:
-        """What `operations` return, run in a block of their own. Raises what they raise."""
-        deadline = _Deadline(self._limit)
+    async def run(self, operations: Callable[[FastZero], T], *, limit: float | None = None) -> T:
+        """What `operations` return, run in a block of their own; `limit` is for this one. Raises what they raise."""
+        deadline = _Deadline(self._limit if limit is None else limit)
 
         def block() -> T:
             with FastZero(self._engine.sync_engine) as fz:

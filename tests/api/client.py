@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from fastapi import FastAPI
 
-PATIENCE = 30  # seconds until a server that hangs is given up
+PATIENCE = 60  # seconds until a server that hangs is given up
 PASSWORD = "correct horse"
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"

@@ -77,13 +77,13 @@ def served(url: str, **settings: Any) -> Iterator[Client]:
 class Served:
     """`fastzero serve` as a process of its own, at the head of a group as under a shell."""
 
-    def __init__(self, folder: Path, port: int, *options: str, url: str) -> None:
+    def __init__(self, folder: Path, port: int, *options: str, url: str, **variables: str) -> None:
         self.port = port
         self._log = folder / f"serve-{port}.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "fastzero_cli", "serve", "--port", str(port), *options],
-                env={"SECRET_KEY": SECRET_KEY, **os.environ, "DATABASE_URL": url},
+                env={"SECRET_KEY": SECRET_KEY, **os.environ, "DATABASE_URL": url, **variables},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -98,6 +98,13 @@ class Served:
         assert wait_until(lambda: answers(self.port) or self.process.poll() is not None, PATIENCE)
         assert self.process.poll() is None, self.log
         return self
+
+    def kill(self) -> None:
+        """End it with all that it has started."""
+        for process in _group(self.process.pid):
+            process.kill()
+        self.process.wait()
+        assert wait_until(lambda: not _group(self.process.pid), PATIENCE)
 
     def workers(self) -> list[psutil.Process]:
         """Those that serve; multiprocessing has a helper of its own beside them."""
@@ -120,10 +127,7 @@ def fastzero_serve(folder: Path) -> Iterator[FastzeroServe]:
 
     yield start
     for served in started:
-        for process in _group(served.process.pid):
-            process.kill()
-        served.process.wait()
-        assert wait_until(lambda served=served: not _group(served.process.pid), 10)
+        served.kill()
 
 
 def _group(leader: int) -> list[psutil.Process]:

@@ -29,7 +29,9 @@ def test_a_login_by_name_or_address_gives_a_token(name: str, api: Client, ana: A
         assert api.get("/todos/", answer.json["access_token"]).status == 200
 
 
-def test_a_token_says_who_it_is_of_and_how_long_it_holds(api: Client, ana: Account) -> None:
+def test_a_token_says_who_it_is_of_and_how_long_it_holds(api: Client) -> None:
+    before = int(time.time())
+    ana = api.sign_up()
     token = claims(ana.token)
     assert token == {
         "sub": str(ana.id),
@@ -39,7 +41,7 @@ def test_a_token_says_who_it_is_of_and_how_long_it_holds(api: Client, ana: Accou
         "auth_time": token["iat"],
         "type": "access",
     }
-    assert abs(token["iat"] - time.time()) < 10
+    assert before <= token["iat"] <= time.time()
 
 
 @pytest.mark.parametrize("name", ["ana", "nobody", "1", "a\0b", "\ud7ff", "x" * 10_000])
@@ -63,10 +65,10 @@ def test_a_refreshed_token_begins_now_and_is_of_the_same_login(api: Client, ana:
 
 
 def test_no_token_holds_behind_the_end_of_its_session(api: Client, ana: Account) -> None:
-    soon = int(time.time()) - 24 * HOUR + 60
+    soon = int(time.time()) - 24 * HOUR + 20 * 60
     last = claims(api.post("/auth/refresh_token", token=forged(ana, auth_time=soon)).json["access_token"])
     assert last["exp"] == soon + 24 * HOUR
-    over = api.post("/auth/refresh_token", token=forged(ana, auth_time=soon - 120))
+    over = api.post("/auth/refresh_token", token=forged(ana, auth_time=soon - HOUR))
     assert (over.status, over.detail) == (401, "Could not validate credentials")
 
 
@@ -86,7 +88,7 @@ def test_credentials_are_changed_behind_a_login_of_the_last_ten_minutes(api: Cli
     answer = api.put(f"/users/{ana.id}", body, old)
     assert (answer.status, answer.detail) == (401, "Log in again to change credentials")
     assert api.log_in(ana.username).status == 200
-    fresh = forged(ana, auth_time=int(time.time()) - 590)
+    fresh = forged(ana, auth_time=int(time.time()) - 480)
     assert api.put(f"/users/{ana.id}", body, fresh).status == 200
 
 

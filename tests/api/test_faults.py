@@ -15,15 +15,15 @@ from sqlalchemy.engine import make_url
 
 from fastzero_core import Stack, load_settings
 from fastzero_core.polling import wait_until
+from fastzero_core.todo_app.api import hashing
 from fastzero_core.todo_app.models import Identity
 from fastzero_core.todo_app.tokens import Tokens
 
-from .client import Answer, Client
+from .client import PATIENCE, Answer, Client
 from .conftest import SECRET_KEY, ServeApp, free_port, served
 
 AT_MOST = 5  # seconds until the answer
 NOBODY = "postgresql://nobody:a-secret@127.0.0.1:{port}/nothing"
-TOKEN = Tokens(SECRET_KEY).issue(Identity(1, 0))
 REQUESTS: list[tuple[str, str]] = [
     ("GET", "/todos/"),
     ("POST", "/todos/"),
@@ -33,8 +33,9 @@ REQUESTS: list[tuple[str, str]] = [
 ]
 
 
-def ask(api: Client, method: str, path: str, token: str = TOKEN) -> Answer:
-    """Any request of the table, with what it needs; it is answered in time."""
+def ask(api: Client, method: str, path: str, token: str | None = None) -> Answer:
+    """Any request of the table, with what it needs; it is answered in time. Without `token` with that of nobody."""
+    token = token or Tokens(SECRET_KEY).issue(Identity(1, 0))
     began = time.monotonic()
     form = {"username": "ana", "password": "correct horse"} if path == "/auth/token" else None
     body = {"title": "Write"} if (method, path) == ("POST", "/todos/") else None
@@ -73,7 +74,7 @@ def test_a_database_that_accepts_and_says_nothing_is_a_503_in_time(serve_app: Se
 class _Asking(threading.Thread):
     """A request that is under way while others are."""
 
-    def __init__(self, api: Client, method: str, path: str, token: str = TOKEN) -> None:
+    def __init__(self, api: Client, method: str, path: str, token: str | None = None) -> None:
         super().__init__()
         self._request = (api, method, path, token)
         self._answer: Answer | None = None
@@ -198,7 +199,25 @@ def test_a_network_that_swallows_everything_is_a_503_in_time_and_service_comes_b
         threads = [_Asking(api, "GET", "/todos/", ana.token) for _ in range(6)]
         assert all(is_unavailable(thread.answer()) for thread in threads)
         proxy.is_black_hole = False
-        assert wait_until(lambda: api.get("/todos/", ana.token).status == 200, 10)
+        assert wait_until(lambda: api.get("/todos/", ana.token).status == 200, PATIENCE)
+
+
+@pytest.mark.slow
+def test_a_database_lost_while_a_password_is_checked_is_a_503_in_time(
+    serve_app: ServeApp, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with proxy_to(database_url) as proxy:
+        api = serve_app(proxy.url)
+        ana = api.sign_up()
+
+        def check_for_long(*_: str) -> bool:
+            proxy.is_black_hole = True
+            return not threading.Event().wait(AT_MOST / 2)
+
+        monkeypatch.setattr(hashing, "verify_password", check_for_long)
+        began = time.monotonic()
+        assert is_unavailable(api.log_in(ana.username))
+        assert time.monotonic() - began < AT_MOST
 
 
 @pytest.fixture
@@ -230,13 +249,11 @@ def test_a_database_killed_under_load_is_503s_and_no_acknowledged_todo_is_lost(s
         for writer in writers:
             writer.start()
         for _ in range(2):
-            before = ledger.acknowledged_count
-            assert wait_until(lambda before=before: ledger.acknowledged_count > before + 20, 10)
+            ledger.wait_for_more()
             _kill(stack)
-            assert wait_until(lambda: 503 in statuses, 10)
+            assert wait_until(lambda: 503 in statuses, PATIENCE)
             stack.up()
-        before = ledger.acknowledged_count
-        assert wait_until(lambda: ledger.acknowledged_count > before + 20, 10)
+        ledger.wait_for_more()
         over.set()
         for writer in writers:
             writer.join()
@@ -255,9 +272,9 @@ class _Ledger:
         self.tried: set[str] = set()
         self.acknowledged: set[str] = set()
 
-    @property
-    def acknowledged_count(self) -> int:
-        return len(self.acknowledged)
+    def wait_for_more(self) -> None:
+        enough = len(self.acknowledged) + 20
+        assert wait_until(lambda: len(self.acknowledged) > enough, PATIENCE)
 
     def write(self, title: str, status: int) -> None:
         self.tried.add(title)
@@ -272,4 +289,4 @@ def _kill(stack: Stack) -> None:
     for process in (server, *server.children(recursive=True)):
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGKILL)
-    psutil.wait_procs([server], timeout=10)
+    psutil.wait_procs([server], timeout=PATIENCE)

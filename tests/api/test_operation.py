@@ -13,7 +13,7 @@ import pytest
 from fastzero_core.polling import wait_until
 from fastzero_core.todo_app.api.logs import JsonFormatter
 
-from .client import JSON, PASSWORD, Account, Client, new_name
+from .client import JSON, PASSWORD, PATIENCE, Account, Client, new_name
 from .conftest import FastzeroServe, ServeApp
 
 MIB = 1024 * 1024
@@ -65,7 +65,7 @@ def test_each_request_is_a_json_line(
     served = fastzero_serve(url=database_url).until_it_answers()
     client = Client(served.port)
     client.request("GET", "/todos/?title=private%0Aline", headers={"X-Request-ID": "mine"})
-    assert wait_until(lambda: '"mine"' in served.log, 5)
+    assert wait_until(lambda: '"mine"' in served.log, PATIENCE)
     event = next(event for event in events(served.log) if event.get("request_id") == "mine")
     assert (event["method"], event["path"], event["status"], event["level"]) == ("GET", "/todos/", 401, "info")
     assert 0 < event["duration_ms"] < 10_000
@@ -81,7 +81,7 @@ def test_the_log_holds_no_secret_no_body_and_no_query(fastzero_serve: FastzeroSe
     client.get("/todos/?title=a-private-search", ana.token)
     client.log_in(ana.username, "a-wrong-password")
     client.put(f"/users/{ana.id}", {"username": "", "password": "another-password"}, ana.token)
-    assert wait_until(lambda: f"PUT /users/{ana.id} 422" in served.log, 5)
+    assert wait_until(lambda: f"PUT /users/{ana.id} 422" in served.log, PATIENCE)
     for private in (PASSWORD, ana.token, "private", "a-wrong-password", "another-password"):
         assert private not in served.log
 
@@ -100,7 +100,7 @@ def test_what_is_nested_deeply_is_invalid_and_in_no_log(
 def test_a_path_cannot_forge_a_line(fastzero_serve: FastzeroServe, database_url: str) -> None:
     served = fastzero_serve(url=database_url).until_it_answers()
     Client(served.port).get("/a%0A2026-01-01 INFO forged".replace(" ", "%20"))
-    assert wait_until(lambda: "/a%0A2026-01-01%20INFO%20forged 404" in served.log, 5)
+    assert wait_until(lambda: "/a%0A2026-01-01%20INFO%20forged 404" in served.log, PATIENCE)
     assert not [line for line in served.log.splitlines() if line.startswith("2026-01-01 INFO forged")]
 
 
@@ -224,7 +224,7 @@ def test_many_todos_have_at_most_four_mebibytes(api: Client, ana: Account) -> No
 
 
 def test_a_body_of_unknown_length_is_limited_as_well(api: Client, ana: Account) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=PATIENCE)
     connection.request(
         "POST",
         "/todos/",
@@ -338,7 +338,7 @@ def test_a_short_key_is_refused_at_the_start(
 ) -> None:
     monkeypatch.setenv("SECRET_KEY", "short-but-secret")
     served = fastzero_serve("--workers", workers, url=database_url)
-    assert served.process.wait(30) == 2
+    assert served.process.wait(PATIENCE) == 2
     assert "SECRET_KEY must have at least 32 bytes; it has 16" in served.log
     assert "short-but-secret" not in served.log
     assert "Traceback" not in served.log
@@ -349,7 +349,7 @@ def test_without_a_key_and_without_a_project_it_says_what_to_do(
 ) -> None:
     monkeypatch.setenv("SECRET_KEY", "")
     served = fastzero_serve(url=database_url)
-    assert served.process.wait(30) == 2
+    assert served.process.wait(PATIENCE) == 2
     assert "there is no SECRET_KEY to sign tokens with" in served.log
     assert "fastzero up" in served.log
 
@@ -359,7 +359,7 @@ def test_another_algorithm_than_the_three_is_refused(
 ) -> None:
     monkeypatch.setenv("ALGORITHM", "none")
     served = fastzero_serve(url=database_url)
-    assert served.process.wait(30) == 2
+    assert served.process.wait(PATIENCE) == 2
     assert "algorithm" in served.log
 
 
@@ -368,5 +368,5 @@ def test_pools_are_announced_and_too_many_connections_are_warned_of(
 ) -> None:
     monkeypatch.setenv("FASTZERO_POOL_SIZE", "1000")
     served = fastzero_serve("--workers", "2", url=database_url)
-    assert wait_until(lambda: "WARNING" in served.log, 20)
+    assert wait_until(lambda: "WARNING" in served.log, PATIENCE)
     assert re.search(r"pools of 2 × 1002 connections .* allows \d+: set FASTZERO_POOL_SIZE", served.log)

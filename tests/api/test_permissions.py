@@ -43,7 +43,10 @@ def _deleted(api: Client, account: Account) -> str:
     return account.token
 
 
-NOW = int(time.time())
+def _now() -> int:
+    return int(time.time())
+
+
 DEFECTS: dict[str, Callable[[Client, Account], str | None]] = {
     "none": lambda api, ana: None,
     "empty": lambda api, ana: "",
@@ -69,13 +72,13 @@ DEFECTS: dict[str, Callable[[Client, Account], str | None]] = {
     "exp as text": lambda api, ana: _signed(ana, exp="tomorrow"),
     "exp as truth": lambda api, ana: _signed(ana, exp=True),
     "exp beyond time": lambda api, ana: _signed(ana, iat=10**400),
-    "expired": lambda api, ana: _signed(ana, iat=NOW - HOUR, exp=NOW - 1),
-    "from the future": lambda api, ana: _signed(ana, iat=NOW + HOUR, exp=NOW + 2 * HOUR),
+    "expired": lambda api, ana: _signed(ana, iat=_now() - HOUR, exp=_now() - 1),
+    "from the future": lambda api, ana: _signed(ana, iat=_now() + HOUR, exp=_now() + 2 * HOUR),
     "issued before time": lambda api, ana: _signed(ana, iat=-1),
     "exp beyond bigint": lambda api, ana: _signed(ana, exp=2**70),
-    "of a login in the future": lambda api, ana: _signed(ana, auth_time=NOW + HOUR),
+    "of a login in the future": lambda api, ana: _signed(ana, auth_time=_now() + HOUR),
     "sub spelled otherwise": lambda api, ana: _signed(ana, sub=f"0{ana.id}"),
-    "of a session that is over": lambda api, ana: _signed(ana, auth_time=NOW - 25 * HOUR),
+    "of a session that is over": lambda api, ana: _signed(ana, auth_time=_now() - 25 * HOUR),
     "revoked": _revoked,
     "of a user that is deleted": _deleted,
 }

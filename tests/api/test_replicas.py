@@ -1,19 +1,30 @@
 """Several replicas over one database: what one refuses, all do."""
 
+from collections.abc import Iterator
+
 import pytest
 
+from fastzero_core.testing import Databases, session_folder
+
 from .client import Account, Client
-from .conftest import FastzeroServe
+from .conftest import Served, free_port
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def replicas(fastzero_serve: FastzeroServe, database_url: str, monkeypatch: pytest.MonkeyPatch) -> list[Client]:
-    for name, value in (("TIME", "2"), ("MEMORY", "19456"), ("PARALLELISM", "1")):
-        monkeypatch.setenv(f"FASTZERO_ARGON2_{name}", value)
-    started = [fastzero_serve(url=database_url) for _ in range(3)]
-    return [Client(each.until_it_answers().port) for each in started]
+CHEAP = {"FASTZERO_ARGON2_TIME": "2", "FASTZERO_ARGON2_MEMORY": "19456", "FASTZERO_ARGON2_PARALLELISM": "1"}
+
+
+@pytest.fixture(scope="module")
+def replicas(fastzero_databases: Databases) -> Iterator[list[Client]]:
+    """Three processes for all tests here: each has a user of its own."""
+    folder = session_folder()
+    variables = {**CHEAP, "HOME": str(folder), "FASTZERO_HOME": str(folder / "nothing")}
+    with fastzero_databases.throw_away() as url:
+        started = [Served(folder, free_port(), url=url, **variables) for _ in range(3)]
+        yield [Client(each.until_it_answers().port) for each in started]
+        for each in started:
+            each.kill()
 
 
 @pytest.fixture

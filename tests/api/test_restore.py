@@ -13,7 +13,7 @@ from fastzero_core.backup import dump, restore
 from fastzero_core.backup.target import Target
 from fastzero_core.polling import wait_until
 
-from .client import Account, Client
+from .client import PATIENCE, Account, Client
 from .conftest import FastzeroServe
 
 pytestmark = pytest.mark.slow
@@ -51,7 +51,7 @@ class Writers:
     def wait_for(self, more: int) -> None:
         """Until so many more writes are acknowledged."""
         count = len(self.acknowledged)
-        assert wait_until(lambda: len(self.acknowledged) >= count + more, 30), self.statuses
+        assert wait_until(lambda: len(self.acknowledged) >= count + more, PATIENCE), self.statuses
 
     def _write(self, client: int) -> None:
         number = 0

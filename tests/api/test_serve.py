@@ -19,6 +19,7 @@ import pytest
 from fastzero_core.polling import wait_until
 from fastzero_core.schema import migrate
 
+from .client import PATIENCE
 from .conftest import Answer, FastzeroServe, answers, free_port, get, is_waiting
 
 pytestmark = pytest.mark.slow
@@ -81,10 +82,10 @@ def test_a_request_in_flight_is_answered_before_it_ends(
     served = fastzero_serve("--workers", workers, url=database_url).until_it_answers()
     asking = Asking(served.port, "/readyz")
     asking.start()
-    assert wait_until(lambda: is_waiting(schema_lock), 10)
+    assert wait_until(lambda: is_waiting(schema_lock), PATIENCE)
     with ends_in_time():
         served.process.send_signal(signal.SIGTERM)
-        assert wait_until(lambda: "Shutting down" in served.log, 5)
+        assert wait_until(lambda: "Shutting down" in served.log, PATIENCE)
         schema_lock.rollback()
         assert asking.answer().status == 200
         assert served.process.wait(AT_MOST) == 0
@@ -108,20 +109,20 @@ def test_a_request_that_does_not_end_holds_it_up_no_longer_than_five_seconds(
 
 def test_workers_do_not_outlive_a_parent_that_is_killed(fastzero_serve: FastzeroServe, database_url: str) -> None:
     served = fastzero_serve("--workers", "2", url=database_url).until_it_answers()
-    assert wait_until(lambda: len(served.workers()) == 2, 10)
+    assert wait_until(lambda: len(served.workers()) == 2, PATIENCE)
     workers = served.workers()
     served.process.kill()
     served.process.wait()
-    assert psutil.wait_procs(workers, timeout=10)[1] == []
+    assert psutil.wait_procs(workers, timeout=PATIENCE)[1] == []
     assert not answers(served.port)
 
 
 def test_a_worker_that_is_killed_is_replaced(fastzero_serve: FastzeroServe, database_url: str) -> None:
     served = fastzero_serve("--workers", "2", url=database_url).until_it_answers()
-    assert wait_until(lambda: len(served.workers()) == 2, 10)
+    assert wait_until(lambda: len(served.workers()) == 2, PATIENCE)
     killed, _ = served.workers()
     killed.kill()
-    assert wait_until(lambda: len(served.workers()) == 2 and killed not in served.workers(), 15)
+    assert wait_until(lambda: len(served.workers()) == 2 and killed not in served.workers(), PATIENCE)
     assert answers(served.port)
 
 
@@ -131,7 +132,7 @@ def test_a_port_in_use_is_an_error_that_names_who_has_it(
 ) -> None:
     first = fastzero_serve(url=database_url).until_it_answers()
     second = fastzero_serve("--workers", workers, url=database_url, port=first.port)
-    assert second.process.wait(30) == 6
+    assert second.process.wait(PATIENCE) == 6
     assert f"(pid {first.process.pid})" in second.log
     assert f"fastzero serve --port {first.port + 1}" in second.log
     assert "Traceback" not in second.log
@@ -139,27 +140,27 @@ def test_a_port_in_use_is_an_error_that_names_who_has_it(
 
 def test_an_address_that_is_none_is_invalid_input(fastzero_serve: FastzeroServe, database_url: str) -> None:
     served = fastzero_serve("--host", "nowhere.invalid", url=database_url)
-    assert served.process.wait(30) == 2
+    assert served.process.wait(PATIENCE) == 2
     assert "'nowhere.invalid' is no address to listen on" in served.log
 
 
 def test_an_address_of_another_machine_is_an_error(fastzero_serve: FastzeroServe, database_url: str) -> None:
     served = fastzero_serve("--host", "192.0.2.1", url=database_url)
-    assert served.process.wait(30) == 6
+    assert served.process.wait(PATIENCE) == 6
     assert "cannot listen on 192.0.2.1" in served.log
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_without_a_database_to_serve_it_is_the_usual_error(workers: str) -> None:
     command = [sys.executable, "-m", "fastzero_cli", "serve", "--workers", workers, "--port", str(free_port())]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert run.returncode == 3
     assert run.stderr.startswith("Error: project fastzero has no stack yet")
 
 
 def test_a_url_that_is_none_is_the_usual_error(fastzero_serve: FastzeroServe) -> None:
     served = fastzero_serve("--workers", "2", url="mysql://somewhere")
-    assert served.process.wait(30) == 2
+    assert served.process.wait(PATIENCE) == 2
     assert "fastzero needs PostgreSQL" in served.log
 
 
@@ -176,7 +177,7 @@ def test_migrate_brings_the_schema_to_head_first(fastzero_serve: FastzeroServe, 
 
 def test_a_migration_that_cannot_be_is_an_error_before_anything_is_served(fastzero_serve: FastzeroServe) -> None:
     served = fastzero_serve("--migrate", url=NOBODY)
-    assert served.process.wait(30) == 6
+    assert served.process.wait(PATIENCE) == 6
     assert "Traceback" not in served.log
 
 
@@ -207,6 +208,6 @@ def test_a_password_in_a_file_is_in_no_worker_s_environment(
     (folder / ".env").write_text(f"DATABASE_URL={NOBODY}\n")
     monkeypatch.chdir(folder)
     served = fastzero_serve("--workers", "2", url="").until_it_answers()
-    assert wait_until(lambda: len(served.workers()) == 2, 10)
+    assert wait_until(lambda: len(served.workers()) == 2, PATIENCE)
     for process in (psutil.Process(served.process.pid), *served.workers()):
         assert "a-secret" not in f"{process.environ()} {process.cmdline()}"

@@ -81,7 +81,8 @@ def test_what_takes_too_long_is_cut_and_the_pool_goes_on(database_url: str) -> N
         await engine.dispose()
         return took
 
-    assert 0.4 < asyncio.run(block()) < 2
+    # The limit ends it, and not the five seconds after which the database itself gives up a lock.
+    assert 0.4 < asyncio.run(block()) < 5
 
 
 def test_waiting_for_a_connection_ends_as_well(database_url: str) -> None:

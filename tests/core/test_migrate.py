@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 from fastzero_core import FastZero, FastZeroError, InvalidInputError, errors
 from fastzero_core.polling import wait_until
 from fastzero_core.schema import migrate, revisions
+from fastzero_core.testing import PATIENCE
 
 Python = Callable[..., "subprocess.Popen[str]"]
 HEAD = "0003"
@@ -185,7 +186,7 @@ def test_a_runner_waits_for_another_until_the_deadline(empty_database_url: str, 
     with pytest.raises(errors.LockedError, match="another migration"):
         migrate.up(empty_database_url, timeout=0.2)
     session.execute("SELECT pg_advisory_unlock(%s)", [migrate.LOCK_KEY])
-    assert migrate.up(empty_database_url, timeout=0.2).up_to_date
+    assert migrate.up(empty_database_url).up_to_date
 
 
 @pytest.mark.usefixtures("impatient")
@@ -214,7 +215,7 @@ def test_a_table_that_others_hold_is_tried_again(
         yield 0
 
     monkeypatch.setattr(migrate, "_pauses", free_after_the_first_failure)
-    assert migrate.up(empty_database_url, timeout=10).up_to_date
+    assert migrate.up(empty_database_url).up_to_date
 
 
 PAUSING = """
@@ -256,7 +257,7 @@ def test_a_runner_that_is_killed_leaves_the_revision_before(
     monkeypatch.setenv("PAUSE_IN", revision)
     monkeypatch.setenv("REACHED", str(reached))
     runner = python(RUN_COPY, empty_database_url, str(migrations_copy))
-    assert wait_until(reached.exists, 30)
+    assert wait_until(reached.exists, PATIENCE)
     runner.send_signal(signal.SIGKILL)
     runner.wait()
 
@@ -302,7 +303,7 @@ def test_what_an_interrupted_concurrent_index_left_is_dropped_before_the_retry(
             yield 0
 
         monkeypatch.setattr(migrate, "_pauses", end_the_writer_after_the_first_failure)
-        assert migrate.up(empty_database_url, timeout=10).up_to_date
+        assert migrate.up(empty_database_url).up_to_date
     assert left == [("ix_todos_description",)]
     assert session.execute(invalid).fetchall() == []
 
@@ -461,6 +462,15 @@ def test_only_a_database_at_head_can_tell_what_is_new(migrations_copy: Path, emp
     with pytest.raises(errors.SchemaOutdatedError):
         migrate.new("too early", url=empty_database_url)
     assert len(list((migrations_copy / "versions").glob("*.py"))) == 3
+
+
+def test_an_installed_package_gets_no_new_revision(migrations_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revisions, "INSTALLED", migrations_copy)
+    before = sorted(migrations_copy.rglob("*"))
+    with pytest.raises(InvalidInputError, match="own migrations, part of the installed package") as refused:
+        migrate.new("Add colours")
+    assert "checkout" in refused.value.hint
+    assert sorted(migrations_copy.rglob("*")) == before
 
 
 @pytest.mark.parametrize("message", ["", "  \n"])

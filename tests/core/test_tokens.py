@@ -67,6 +67,6 @@ def test_a_refreshed_token_ends_with_its_session() -> None:
 def test_a_login_is_fresh_for_ten_minutes() -> None:
     tokens = Tokens(KEY)
     now = int(time.time())
-    tokens.read(tokens.issue(ANA, logged_in_at=now - 590)).require_fresh_login()
+    tokens.read(tokens.issue(ANA, logged_in_at=now - 480)).require_fresh_login()
     with pytest.raises(LoginNeededError):
         tokens.read(tokens.issue(ANA, logged_in_at=now - 601)).require_fresh_login()

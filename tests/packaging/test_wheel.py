@@ -28,16 +28,22 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-@pytest.fixture
-def installed(wheel: Path, folder: Path) -> Path:
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of an environment that has the wheel and, from this one, what it depends on."""
-    place = folder / "venv"
+    place = tmp_path_factory.mktemp("installed") / "venv"
     venv.create(place, with_pip=False, symlinks=True)
     packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(place)}))
     zipfile.ZipFile(wheel).extractall(packages)
     # Behind the wheel, and without this environment's own editable install of the checkout.
     packages.joinpath("dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return place / "bin" / "python"
+
+
+@pytest.fixture(autouse=True)
+def no_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the wheel's Python imports is the wheel, also where a checkout is on the search path."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
 
 
 def test_it_holds_packages_and_migrations_and_nothing_else(wheel: Path) -> None:
@@ -76,7 +82,10 @@ def test_from_the_wheel_the_whole_journey_works(installed: Path, folder: Path) -
         return run.stdout
 
     where = [str(installed), "-c", "import fastzero_core; print(fastzero_core.__file__)"]
-    assert str(folder) in subprocess.run(where, capture_output=True, text=True, cwd=folder, check=True).stdout
+    assert (
+        str(installed.parents[1])
+        in subprocess.run(where, capture_output=True, text=True, cwd=folder, check=True).stdout
+    )
     try:
         fastzero("up")
         fastzero("user", "add", "ana", "-e", "ana@example.com", "--password-stdin", text="correct horse\n")
@@ -89,3 +98,13 @@ def test_from_the_wheel_the_whole_journey_works(installed: Path, folder: Path) -
         assert fastzero("todo", "list", "-o", "json") == before
     finally:
         fastzero("down", "--volumes", "--yes")
+
+
+def test_from_the_wheel_nobody_adds_a_revision(installed: Path, folder: Path) -> None:
+    migrations = list(installed.parents[1].rglob("fastzero_core/migrations/versions/*.py"))
+    command = [str(installed), "-m", "fastzero_cli", "migrate", "new", "Add colours"]
+    refused = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "part of the installed package" in refused.stderr
+    assert migrations
+    assert sorted(installed.parents[1].rglob("fastzero_core/migrations/versions/*.py")) == sorted(migrations)

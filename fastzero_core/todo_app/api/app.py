@@ -28,7 +28,6 @@ from .hashing import Hashing
 from .middleware import Limited, Observed, OnePath
 
 BODY_MAX = 1024 * 1024  # bytes
-ANSWER_WITHIN = 4  # seconds, of the database: whoever asks has an answer within five
 PATIENCE = 30  # seconds for an account to go with as many todos as it may have
 SESSION = {
     "TimeZone": "UTC",
@@ -48,7 +47,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     engine = _engine(settings, settings.pool_size, SESSION)
     patient = _engine(settings, PATIENT_CONNECTIONS, {**SESSION, "statement_timeout": f"{PATIENCE - 1}s"})
     metrics.observe_pools([engine, patient], settings.connections)
-    services = _services(settings, AsyncFastZero(engine, limit=ANSWER_WITHIN), AsyncFastZero(patient, limit=PATIENCE))
+    services = _services(settings, AsyncFastZero(engine), AsyncFastZero(patient, limit=PATIENCE))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

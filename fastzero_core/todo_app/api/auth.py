@@ -16,11 +16,11 @@ router = APIRouter(prefix="/auth", tags=["auth"], responses=documented(413, 503)
 async def log_in(login: Annotated[schemas.Login, Form()], visitor: Anyone) -> schemas.Token:
     """A token for an e-mail address or username and its password."""
     attempt = await visitor.run(lambda fz: fz.logins.begin(login.username))
-    is_right = await visitor.hashing.verify(login.password, attempt.password_hash)
+    is_right = await visitor.hashing.verify(login.password, attempt.password_hash, since=visitor.began)
     if not is_right or attempt.identity is None or attempt.password_hash is None:
         await visitor.run(lambda fz: fz.logins.fail(attempt))
         raise LoginRefusedError("Incorrect email or password")
-    upgraded = await visitor.hashing.upgrade(login.password, attempt.password_hash)
+    upgraded = await visitor.hashing.upgrade(login.password, attempt.password_hash, since=visitor.began)
     await visitor.run(lambda fz: fz.logins.succeed(attempt, upgraded))
     return schemas.Token(access_token=visitor.tokens.issue(attempt.identity))
 

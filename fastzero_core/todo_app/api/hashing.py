@@ -1,4 +1,4 @@
-"""Passwords, hashed and verified by a few threads: argon2 lets go of Python's lock, and the event loop goes on."""
+"""Hash and verify passwords in a few threads: argon2 releases Python's lock, so the event loop goes on."""
 
 import asyncio
 import os
@@ -6,55 +6,65 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 from ...errors import BusyError
 from ..passwords import HashCost, PasswordHash, hash_of_nobody, hash_password, is_outdated, verify_password
 
 THREADS = 2  # each takes the memory of a hash
-WAITING_MAX = 100  # a queue of a few seconds
+BEGINS_WITHIN = 3  # seconds of a request, or it is refused: with the hash and the database, five in total
 NICENESS = 5
 
 T = TypeVar("T")
 
 
 class Hashing:
-    """Hashes and verifies at one cost. Raises BusyError where too many wait already."""
+    """Hash and verify at one cost. `since` is when the request began, on the event loop's clock.
+
+    Raises BusyError if no thread is free in time.
+    """
 
     def __init__(self, cost: HashCost) -> None:
         self._cost = cost
         self._threads = ThreadPoolExecutor(THREADS, "hashing", initializer=_yield_to_others)
-        self._under_way = 0
+        self._free = asyncio.Semaphore(THREADS)
 
     def start(self) -> None:
-        """Make what the first login would wait for otherwise."""
+        """Make the hash that the first login would have to wait for."""
         self._threads.submit(hash_of_nobody, self._cost)
 
     def end(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def hash(self, password: str) -> PasswordHash:
-        return PasswordHash(await self._run(hash_password, password, self._cost))
+    async def hash(self, password: str, *, since: float) -> PasswordHash:
+        return PasswordHash(await self._run(hash_password, password, self._cost, since=since))
 
-    async def verify(self, password: str, password_hash: str | None) -> bool:
-        """Whether it is the password of the hash. Without one it is not, and that takes as long."""
+    async def verify(self, password: str, password_hash: str | None, *, since: float) -> bool:
+        """Return whether the password is the one of the hash. Without a hash it is not, and that takes as long."""
         if password_hash is None:
-            await self._run(lambda: verify_password(password, hash_of_nobody(self._cost)))
+            await self._run(lambda: verify_password(password, hash_of_nobody(self._cost)), since=since)
             return False
-        return await self._run(verify_password, password, password_hash)
+        return await self._run(verify_password, password, password_hash, since=since)
 
-    async def upgrade(self, password: str, password_hash: str) -> PasswordHash | None:
-        """A new hash where the present one was made at another cost."""
-        return await self.hash(password) if is_outdated(password_hash, self._cost) else None
+    async def upgrade(self, password: str, password_hash: str, *, since: float) -> PasswordHash | None:
+        """Return a new hash if the present one has another cost and there is time to make one."""
+        if not is_outdated(password_hash, self._cost):
+            return None
+        with suppress(BusyError):  # the next login may upgrade it
+            return await self.hash(password, since=since)
+        return None
 
-    async def _run(self, function: Callable[..., T], *arguments: object) -> T:
-        if self._under_way >= WAITING_MAX:
-            raise BusyError("too many passwords wait to be looked at")
-        self._under_way += 1
+    async def _run(self, function: Callable[..., T], *arguments: object, since: float) -> T:
+        try:
+            async with asyncio.timeout_at(since + BEGINS_WITHIN):
+                await self._free.acquire()
+        except TimeoutError:
+            raise BusyError("too many password checks are queued") from None
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
         finally:
-            self._under_way -= 1
+            self._free.release()
 
 
 def _yield_to_others() -> None:

@@ -34,7 +34,7 @@ UserId = Annotated[int, Depends(_user_id)]
 @router.post("/", status_code=status.HTTP_201_CREATED, responses=documented(409))
 async def sign_up(new: schemas.UserIn, visitor: Anyone) -> schemas.UserOut:
     """Create an account."""
-    password = await visitor.hashing.hash(new.password)
+    password = await visitor.hashing.hash(new.password, since=visitor.began)
     user = await visitor.run(lambda fz: fz.users.add(new.username, email=new.email, password=password))
     return _account(user)
 
@@ -59,8 +59,8 @@ async def replace_user(caller: WithToken, id: BigInt, new: schemas.UserIn) -> sc
     me = caller.identity
     _, present_hash = await caller.run(lambda fz: fz.users_for(me).with_password_hash(id))
     caller.claims.require_fresh_login()
-    is_the_same = await caller.hashing.verify(new.password, present_hash)
-    password = None if is_the_same else await caller.hashing.hash(new.password)
+    is_the_same = await caller.hashing.verify(new.password, present_hash, since=caller.began)
+    password = None if is_the_same else await caller.hashing.hash(new.password, since=caller.began)
     try:
         user = await caller.run(
             lambda fz: fz.users_for(me).edit(id, username=new.username, email=new.email, password=password)

@@ -1,0 +1,59 @@
+"""Tell of each revision as it is applied: how long it took, and which tables it kept from others."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..events import Listener, RevisionApplied, ignore
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+
+class RevisionWatch:
+    """Times the revisions that one engine runs. Alembic calls `applied` after each, in the revision's transaction."""
+
+    def __init__(self, engine: "Engine", on_event: Listener) -> None:
+        self._on_event = on_event
+        self._began = time.monotonic()
+        self._held: set[str] = set()
+        self._is_applied = False
+        if on_event is not ignore:
+            from sqlalchemy import event
+
+            event.listen(engine, "commit", self._committing)
+
+    def applied(self, *, ctx: Any, step: Any, **_: Any) -> None:
+        seconds = time.monotonic() - self._began
+        if not step.is_stamp:
+            script = step.up_revision
+            direction = "up" if step.is_upgrade else "down"
+            locked = sorted({*self._held, *_locked(ctx.connection)})
+            self._on_event(RevisionApplied(script.revision, script.doc, direction, seconds, locked))
+        self._held.clear()
+        self._is_applied = True
+        self._began = time.monotonic()
+
+    def _committing(self, connection: "Connection") -> None:
+        # A revision with an autocommit block commits what came before it, and with that lets its locks go.
+        if not self._is_applied:
+            self._held.update(_locked(connection))
+        self._is_applied = False
+
+
+def _locked(connection: "Connection") -> list[str]:
+    """The tables that were there before this transaction and that it keeps others from, as `todos: writing`."""
+    from sqlalchemy import text
+
+    rows = connection.execute(
+        text(
+            "SELECT c.relname, bool_or(l.mode = 'AccessExclusiveLock') FROM pg_locks l"
+            " JOIN pg_class c ON c.oid = l.relation AND c.relkind = 'r'"
+            # Of all that describes a table, its system columns alone never change.
+            " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tableoid'"
+            " WHERE l.pid = pg_backend_pid() AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',"
+            " 'AccessExclusiveLock') AND c.relnamespace <> 'pg_catalog'::regnamespace"
+            " AND c.relname <> 'alembic_version' AND a.xmin <> pg_current_xact_id()::xid"
+            " GROUP BY 1 ORDER BY 1"
+        )
+    )
+    return [f"{name}: {'reading and writing' if exclusive else 'writing'}" for name, exclusive in rows]
