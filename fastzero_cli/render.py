@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from fastzero_core.events import Event
-    from fastzero_core.stack.embedded.process import LogLine
+    from fastzero_core.stack.lines import LogLine
 
 STATE_STYLES = {
     "draft": "dim",

@@ -264,18 +264,20 @@ def _start_container() -> tuple[str, str]:
     from testcontainers.core.container import DockerContainer
 
     from .polling import wait_until
+    from .postgres.configuration import INITDB_COMMON, arguments, initdb_locale
     from .schema import migrate
+    from .stack.spec import major_of
 
     password = secrets.token_hex(16)
-    options = [part for name, value in THROW_AWAY.items() for part in ("-c", f"{name}={value}")]
+    locale = " ".join((*INITDB_COMMON, *initdb_locale(major_of(IMAGE)), "--no-sync"))
     container = (
         DockerContainer(IMAGE)
         .with_env("POSTGRES_USER", ROLE)
         .with_env("POSTGRES_PASSWORD", password)
-        .with_env("POSTGRES_INITDB_ARGS", "--locale-provider=builtin --builtin-locale=C.UTF-8 --no-sync")
+        .with_env("POSTGRES_INITDB_ARGS", locale)
         .with_exposed_ports(5432)
         .with_tmpfs_mount("/var/lib/postgresql")
-        .with_command(options)
+        .with_command(arguments(THROW_AWAY))
         .start()
     )
     try:

@@ -11,7 +11,7 @@ from ..stack import commands, plan
 from ..stack.actions import Action, inverse
 from ..stack.places import MovableStack
 from ..stack.session import Session
-from ..stack.spec import APP_SERVICE, DATABASE_SERVICE, PORT_OPTIONS
+from ..stack.spec import DATABASE_SERVICE, PORT_OPTIONS
 from ..stack.targets import target_of
 from .database import DatabaseCare
 
@@ -83,7 +83,7 @@ class Stack(DatabaseCare, MovableStack):
         project = f"-p {self.project.name}"
         served = [name for name in PORT_OPTIONS if name in (DATABASE_SERVICE, *record.processes)]
         ports = "".join(f" {PORT_OPTIONS[name]} {record.ports[name]}" for name in served)
-        no_app = "" if APP_SERVICE in record.processes else " --no-app"
+        no_app = "" if record.processes else " --no-app"
         return (
             f"To get back: {image}fastzero up {project} --runtime {record.runtime}{ports}{no_app}"
             f" && fastzero db restore {backup.name} --yes {project}"

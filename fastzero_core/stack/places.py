@@ -101,6 +101,3 @@ class MovableStack(Stack):
         """Destroy the data at all of those places, or at none. Returns them. Raises UnavailableError."""
         with self.session(timeout) as session:
             return relocate.discard(session, session.known.kept)
-
-
-Stack = MovableStack  # type: ignore[misc]

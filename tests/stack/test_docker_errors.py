@@ -246,7 +246,8 @@ def test_a_port_that_is_taken_between_check_and_start_gives_way_to_the_next(
     monkeypatch.setitem(DEFAULT_PORTS, service, port)
     with socket.create_server(("127.0.0.1", port)):
         missed(port)
-        stack = contained.stack(app=service == "app", **{f"{service}_port": None}).up()
+        without_port: dict[str, Any] = {f"{service}_port": None}
+        stack = contained.stack(app=service == "app", **without_port).up()
 
     record = stack.project.record
     assert record is not None
