@@ -13,7 +13,7 @@ import typer
 from fastzero_core.todo_app.models import TodoSort, TodoState
 from fastzero_core.todo_app.validate import BIGINT_MAX
 
-from .render import printable
+from .layout import printable
 
 if TYPE_CHECKING:
     from fastzero_core.todo_app.fastzero import FastZero

@@ -9,8 +9,9 @@ import typer
 from fastzero_core.errors import InvalidInputError, NotFoundError
 
 from . import completion
+from .columns import BACKUP, INDEX, KEPT, RESTORED, SERVICE, STATS, TABLE, Column
+from .layout import size
 from .options import NoBackup, Run, Timeout, Yes
-from .render import BACKUP, INDEX, KEPT, RESTORED, SERVICE, STATS, TABLE, Column, size
 from .tree import Group
 
 if TYPE_CHECKING:

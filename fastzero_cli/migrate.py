@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
+from .columns import APPLIED, LINT, REVISION
 from .options import NoBackup, Run, Timeout, Yes
-from .render import APPLIED, LINT, REVISION, revision_line
+from .render import revision_line
 from .tree import Group
 
 group = Group("migrate", "Bring the database's schema to head, and back. Alone: to head.", alone_is_help=False)

@@ -4,10 +4,7 @@ import errno
 import os
 import sys
 import time
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import TextIOWrapper
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
@@ -17,120 +14,19 @@ from fastzero_core.errors import FastZeroError, ImageError, ProgramFailedError, 
 from fastzero_core.events import ActionDone, ActionStarted, Event, Notice, Progress, RevisionApplied
 from fastzero_core.formats import Record, as_dict
 
+from .columns import Column
+from .layout import STATE_STYLES, age, cell, plain_text, printable, size, table_of, widths_of
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from fastzero_core.events import Event
     from fastzero_core.stack.lines import LogLine
 
-STATE_STYLES = {
-    "draft": "dim",
-    "todo": "cyan",
-    "doing": "yellow",
-    "done": "green",
-    "trash": "dim red",
-    "running": "green",
-    "stopped": "yellow",
-    "unhealthy": "red",
-    "absent": "dim",
-    "current": "green",
-    "pending": "yellow",
-    "ok": "green",
-    "fixed": "green",
-    "warning": "yellow",
-    "failed": "red",
-}
 PROGRESS_EVERY = 0.1  # seconds
 BAR = 30  # cells
 BATCH = 200  # rows whose widths decide the table's, and that are laid out at a time
-GAP = 2  # cells behind each column
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-MIN_FLEXIBLE = 8  # cells below which a title says nothing
-AGES = ((31_536_000, "y"), (2_592_000, "mo"), (604_800, "w"), (86_400, "d"), (3_600, "h"), (60, "min"))
-
-
-@dataclass(frozen=True)
-class Column:
-    """How a field is shown on a terminal; the widest one gives way when there is no room."""
-
-    field: str
-    header: str = ""
-    kind: str = "text"  # text, state, age, number, bytes, share
-    flexible: bool = False
-
-    @property
-    def title(self) -> str:
-        return self.header or self.field.replace("_", " ")
-
-
-TODO = (
-    Column("id", kind="number"),
-    Column("state", kind="state"),
-    Column("title", flexible=True),
-    Column("updated_at", "updated", kind="age"),
-)
-USER = (
-    Column("id", kind="number"),
-    Column("username"),
-    Column("email", flexible=True),
-    Column("created_at", "created", kind="age"),
-)
-SERVICE = (
-    Column("service"),
-    Column("state", kind="state"),
-    Column("address"),
-    Column("version"),
-    Column("revision"),
-    Column("pid", kind="number"),
-    Column("started_at", "up for", kind="age"),
-    Column("detail", flexible=True),
-)
-PROJECT = (
-    Column("project"),
-    Column("runtime"),
-    Column("state", kind="state"),
-    Column("address"),
-    Column("folder", flexible=True),
-)
-ACTION = (Column("verb"), Column("kind", "what"), Column("name"), Column("cause", flexible=True))
-REVISION = (
-    Column("revision"),
-    Column("down_revision", "after"),
-    Column("state", kind="state"),
-    Column("message", flexible=True),
-)
-APPLIED = (Column("current"), Column("head"), Column("pending"), Column("drift", flexible=True))
-ORIGIN = (Column("name", "setting"), Column("value", flexible=True), Column("source"))
-BACKUP = (
-    Column("name"),
-    Column("taken_at", "taken", kind="age"),
-    Column("database"),
-    Column("revision"),
-    Column("rows", kind="number"),
-    Column("size", kind="bytes"),
-    Column("problem", flexible=True),
-)
-KEPT = (Column("database"), Column("kept_at", "kept", kind="age"), Column("size", kind="bytes"))
-RESTORED = (Column("database"), Column("revision"), Column("rows", kind="number"), Column("kept", flexible=True))
-MOVED = (Column("runtime"), Column("place"), Column("kept_runtime", "kept in"), Column("kept", flexible=True))
-STATS = (
-    Column("size", kind="bytes"),
-    Column("oldest_transaction", "oldest transaction"),
-    Column("bloat", kind="bytes"),
-    Column("cache_hits", kind="share"),
-    Column("taken_at", kind="age"),
-)
-TABLE = (
-    Column("table"),
-    Column("rows", kind="number"),
-    Column("size", kind="bytes"),
-    Column("bloat", kind="bytes"),
-    Column("index_use", "by index", kind="share"),
-)
-INDEX = (Column("index"), Column("table"), Column("size", kind="bytes"), Column("scans", kind="number"))
-LINT = (Column("revision"), Column("rule"), Column("statement", flexible=True), Column("remedy"))
-FINDING = (Column("code"), Column("result", kind="state"), Column("found", flexible=True), Column("remedy"))
 
 
 class Renderer:
@@ -297,9 +193,9 @@ class Renderer:
         if not first:
             self.message(none)
             return
-        shown = [column for column in columns if any(_cell(row, column) for row in first)]
+        shown = [column for column in columns if any(cell(row, column) for row in first)]
         console = self._console()
-        widths = _widths(first, shown, header, console.width)
+        widths = widths_of(first, shown, header, console.width)
         if widths is None:
             for row in chain(first, rows):
                 self._fields(row, columns)
@@ -307,8 +203,8 @@ class Renderer:
         batch = first
         while batch:
             # Later ids are longer: the columns grow with them.
-            widths = _widths(batch, shown, header, console.width, widths) or widths
-            table = _layout(batch, shown, widths, header)
+            widths = widths_of(batch, shown, header, console.width, widths) or widths
+            table = table_of(batch, shown, widths, header)
             self._print(console, table)
             header = False
             batch = list(islice(rows, BATCH))
@@ -321,11 +217,11 @@ class Renderer:
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         for name, value in row.items():
             kind = kinds.get(name, "age" if name.endswith("_at") else "text")
-            shown = _plain(value, multiline=True)
+            shown = plain_text(value, multiline=True)
             if kind == "age" and value:
-                shown = f"{value} ({_age(value)})"
+                shown = f"{value} ({age(value)})"
             elif kind in ("bytes", "share"):
-                shown = _cell(row, Column(name, kind=kind))
+                shown = cell(row, Column(name, kind=kind))
             style = STATE_STYLES.get(shown, "") if kind == "state" else ""
             table.add_row(Text(name, style="bold"), Text(shown, style=style))
         console = self._console()
@@ -393,80 +289,6 @@ def _discard(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _layout(rows: Sequence[Record], columns: Sequence[Column], widths: dict[str, int], header: bool) -> Any:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, show_header=header, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(
-            column.title,
-            width=widths[column.field],
-            no_wrap=True,
-            overflow="ellipsis",
-            justify="right" if column.kind in ("number", "bytes", "share") else "left",
-        )
-    for row in rows:
-        cells = [(column, _cell(row, column)) for column in columns]
-        table.add_row(
-            *(Text(cell, style=STATE_STYLES.get(cell, "") if column.kind == "state" else "") for column, cell in cells)
-        )
-    return table
-
-
-def _widths(
-    rows: Sequence[Record], columns: Sequence[Column], header: bool, room: int, before: Mapping[str, int] | None = None
-) -> dict[str, int] | None:
-    """The columns' widths in cells: as wide as their content, the flexible one as wide as the rest leaves.
-
-    No column gets narrower than `before`, but for a flexible one. None if there is too little room for a table to
-    be read.
-    """
-    from rich.cells import cell_len
-
-    least = {column.field: cell_len(column.title) if header else 1 for column in columns} | dict(before or {})
-    widths = {
-        column.field: max([least[column.field], *(cell_len(_cell(row, column)) for row in rows)]) for column in columns
-    }
-    excess = sum(widths.values()) + GAP * len(columns) - room
-    for column in columns:
-        if column.flexible and excess > 0:
-            narrowed = max(MIN_FLEXIBLE, widths[column.field] - excess)
-            excess -= max(0, widths[column.field] - narrowed)
-            widths[column.field] = min(narrowed, widths[column.field])
-    return None if excess > 0 else widths
-
-
-def _cell(row: Record, column: Column) -> str:
-    value = row.get(column.field)
-    match column.kind:
-        case "age":
-            return _age(value) if value else ""
-        case "bytes" if value is not None:
-            return size(value)
-        case "share" if value is not None:
-            return f"{value:.0%}"
-    return _plain(value)
-
-
-def _plain(value: Any, *, multiline: bool = False) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return printable(str(value), keep="\n" if multiline else "")
-
-
-def size(count: int) -> str:
-    """A number of bytes, short."""
-    amount = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.0f} B" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
-
-
 def action_line(action: Any) -> str:
     """An action of a plan, and why it is done."""
     return f"{action}: {action.cause}"
@@ -485,21 +307,3 @@ def _progress(progress: Progress) -> str:
     share = min(1.0, progress.done / progress.total)
     filled = round(BAR * share)
     return f"{progress.step} {'━' * filled}{'─' * (BAR - filled)} {share:4.0%} {done}"
-
-
-def printable(text: str, keep: str = "") -> str:
-    """Text without what would steer the terminal: a title must not move the cursor or change colours."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character in keep or unicodedata.category(character) not in ("Cc", "Cf", "Zl", "Zp") else "\ufffd"
-        for character in text
-    )
-
-
-def _age(moment: str) -> str:
-    seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
-    for length, unit in AGES:
-        if seconds >= length:
-            return f"{int(seconds // length)} {unit}"
-    return "now" if seconds < 5 else f"{int(seconds)} s"

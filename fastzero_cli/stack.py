@@ -11,8 +11,8 @@ import typer
 
 from fastzero_core.errors import FastZeroError, InvalidInputError, UnhealthyError
 
+from .columns import ACTION, FINDING, ORIGIN, PROJECT, SERVICE
 from .options import NoBackup, Run, Timeout, Yes
-from .render import ACTION, FINDING, ORIGIN, PROJECT, SERVICE
 from .tree import Group
 
 if TYPE_CHECKING:

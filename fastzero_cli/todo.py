@@ -13,8 +13,8 @@ from fastzero_core.todo_app.models import NewTodo, TodoState
 from fastzero_core.todo_app.validate import BULK_MAX
 
 from . import completion
+from .columns import TODO
 from .options import Run, Yes
-from .render import TODO
 from .tree import Group
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from . import completion
+from .columns import USER
 from .options import NoBackup, PasswordFile, PasswordStdin, Run, Yes
-from .render import USER
 from .tree import Group
 
 group = Group(

@@ -64,12 +64,12 @@ def test_the_processes_on_a_folder_are_found_whatever_encoding_its_name_was_writ
     assert server.postmaster(in_the_c_locale) == served.process.pid
 
 
-@pytest.mark.parametrize("line", [f"{os.getpid()}\n/data\n", ""])
+@pytest.mark.parametrize("line", ["{pid}\n/data\n", ""])
 def test_a_lock_file_with_the_pid_of_somebody_else_does_not_keep_a_server_from_starting(
     data: Path, serve: Serve, line: str
 ) -> None:
     for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
-        (data / name).write_text(line)
+        (data / name).write_text(line.format(pid=os.getpid()))
 
     server.disown_reused_pids(data)
 

@@ -1,0 +1,123 @@
+"""How records become text on a terminal: cells, columns that fit, ages and sizes. Prints nothing."""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from fastzero_core.formats import Record
+
+from .columns import Column
+
+STATE_STYLES = {
+    "draft": "dim",
+    "todo": "cyan",
+    "doing": "yellow",
+    "done": "green",
+    "trash": "dim red",
+    "running": "green",
+    "stopped": "yellow",
+    "unhealthy": "red",
+    "absent": "dim",
+    "current": "green",
+    "pending": "yellow",
+    "ok": "green",
+    "fixed": "green",
+    "warning": "yellow",
+    "failed": "red",
+}
+GAP = 2  # cells after each column
+MIN_FLEXIBLE = 8  # cells below which a title says nothing
+AGES = ((31_536_000, "y"), (2_592_000, "mo"), (604_800, "w"), (86_400, "d"), (3_600, "h"), (60, "min"))
+
+
+def table_of(rows: Sequence[Record], columns: Sequence[Column], widths: dict[str, int], header: bool) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=header, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(
+            column.title,
+            width=widths[column.field],
+            no_wrap=True,
+            overflow="ellipsis",
+            justify="right" if column.kind in ("number", "bytes", "share") else "left",
+        )
+    for row in rows:
+        cells = [(column, cell(row, column)) for column in columns]
+        table.add_row(
+            *(Text(cell, style=STATE_STYLES.get(cell, "") if column.kind == "state" else "") for column, cell in cells)
+        )
+    return table
+
+
+def widths_of(
+    rows: Sequence[Record], columns: Sequence[Column], header: bool, room: int, before: Mapping[str, int] | None = None
+) -> dict[str, int] | None:
+    """The columns' widths in cells: as wide as their content, the flexible one as wide as the rest leaves.
+
+    No column gets narrower than `before`, but for a flexible one. None if there is too little room for a table to
+    be read.
+    """
+    from rich.cells import cell_len
+
+    least = {column.field: cell_len(column.title) if header else 1 for column in columns} | dict(before or {})
+    widths = {
+        column.field: max([least[column.field], *(cell_len(cell(row, column)) for row in rows)]) for column in columns
+    }
+    excess = sum(widths.values()) + GAP * len(columns) - room
+    for column in columns:
+        if column.flexible and excess > 0:
+            narrowed = max(MIN_FLEXIBLE, widths[column.field] - excess)
+            excess -= max(0, widths[column.field] - narrowed)
+            widths[column.field] = min(narrowed, widths[column.field])
+    return None if excess > 0 else widths
+
+
+def cell(row: Record, column: Column) -> str:
+    value = row.get(column.field)
+    match column.kind:
+        case "age":
+            return age(value) if value else ""
+        case "bytes" if value is not None:
+            return size(value)
+        case "share" if value is not None:
+            return f"{value:.0%}"
+    return plain_text(value)
+
+
+def plain_text(value: Any, *, multiline: bool = False) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return printable(str(value), keep="\n" if multiline else "")
+
+
+def size(count: int) -> str:
+    """A number of bytes, short."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} B" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Text without what would steer the terminal: a title must not move the cursor or change colours."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character in keep or unicodedata.category(character) not in ("Cc", "Cf", "Zl", "Zp") else "\ufffd"
+        for character in text
+    )
+
+
+def age(moment: str) -> str:
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    for length, unit in AGES:
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit}"
+    return "now" if seconds < 5 else f"{int(seconds)} s"
