@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from fastzero_core import Stack
 
 group = Group("stack", "")
+ADOPTION = (
+    "What this engine has of project {} will be taken over, with its rows and new passwords: a FASTZERO_HOME that still"
+    " has it will not reach it any more."
+)
 NOTHING_TO_STOP = "Nothing to do: project {} is not running."
 export = Group("export", "Hand the stack over to other tools.", example="fastzero export compose > compose.yaml")
 
@@ -44,6 +48,13 @@ def up(
     build: Annotated[bool, typer.Option("--build", help="Build the app's image anew.")] = False,
     pull: Annotated[bool, typer.Option("--pull", help="Pull the images anew.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave what failed as it is, to look at it.")] = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Take over containers and data whose own FASTZERO_HOME is lost.")
+    ] = False,
+    start_over: Annotated[
+        bool, typer.Option("--start-over", help="Begin with an empty database where the data is gone.")
+    ] = False,
+    yes: Yes = False,
     timeout: Timeout = None,
 ) -> None:
     """Start the stack and wait until it is ready.
@@ -58,11 +69,14 @@ def up(
         "app": False if no_app else None,
         "build": build,
         "pull": pull,
+        "start_over": start_over,
     }
     if dry_run:
         run.render.many(stack.plan(**wanted), ACTION, none="Nothing to do.")
         return
-    stack.up(**wanted, keep=keep, timeout=timeout)
+    if adopt:
+        run.confirm(ADOPTION.format(run.settings.project), yes)
+    stack.up(**wanted, keep=keep, adopt=adopt, timeout=timeout)
     if run.settings.database_url:
         run.render.message("DATABASE_URL is set: user, todo and migrate use that database, not this stack's.")
     run.render.many(stack.status(fresh=False), SERVICE)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from ..errors import DatabaseLoginError, PortTakenError, ProjectNotFoundError
+from ..errors import ConflictError, DatabaseLoginError, PortTakenError, ProjectNotFoundError
 from ..events import Notice
 from ..project import SECRETS, ProjectRecord
 from ..schema.revisions import head_revision
@@ -32,6 +32,8 @@ def up(
 
     Returns the decision, what was observed if there was nothing to do, and the services that were started.
     """
+    if flags.start_over:
+        refuse_unless_gone(session)
     before, told = session.record, set[str]()
     for _ in range(PORT_RACES):
         decision = session.decide(flags)
@@ -45,6 +47,16 @@ def up(
             if (before and error.service in before.ports) or error.service in flags.ports:
                 raise
     raise PortTakenError("every port tried was taken before the service could have it", hint="Try again")
+
+
+def refuse_unless_gone(session: Session) -> None:
+    """Raises ConflictError where the database that is to be begun anew is there."""
+    record = session.record
+    if record and session.observe_quickly(session.spec(record), record).data is not DataState.ABSENT:
+        raise ConflictError(
+            f"the database of project {session.project.name} is there: it is not begun anew",
+            hint="Nothing was changed. Empty it: fastzero db reset. Or destroy the project: fastzero down --volumes",
+        )
 
 
 def adopt(session: Session, flags: Flags) -> None:

@@ -262,6 +262,15 @@ def test_data_that_vanished_is_never_replaced_by_an_empty_database_unasked(conta
     assert users_of(stack.up(start_over=True)) == []
 
 
+def test_a_database_that_is_there_is_never_started_over(contained: Contained) -> None:
+    add_user(contained.stack().up())
+
+    with pytest.raises(ConflictError, match="is there: it is not begun anew"):
+        contained.stack().up(start_over=True)
+
+    assert users_of(contained.stack()) == ["ana"]
+
+
 # -- another password ------------------------------------------------------------------------------------------
 
 
