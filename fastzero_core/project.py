@@ -169,6 +169,11 @@ class Project:
         text = self._text(path)
         return None if text is None else parse_record(text, path, owner=self._text(self.folder / "volume-owner") or "")
 
+    @property
+    def archive(self) -> Path:
+        """The folder of the dump that a move copies the database through."""
+        return self.folder / "moving"
+
     def save(self, record: ProjectRecord) -> None:
         """Write the record. It is whole, or as it was."""
         write_atomically(self.folder / RECORD, record.as_text())

@@ -43,6 +43,7 @@ class Kind(StrEnum):
     PROJECT = "project"  # its folder
     SERVICE = "service"
     SCHEMA = "schema"
+    ARCHIVE = "archive"  # what a move copies the database through
     WRITES = "writes"
     SESSIONS = "sessions"
     DATABASE = "database"

@@ -1,5 +1,6 @@
 """Performs an action where it belongs: the record and the schema here, all else in its runtime."""
 
+import shutil
 from collections.abc import Callable
 from functools import cached_property
 
@@ -49,6 +50,8 @@ class Performer:
                 self._write(action.subject[1])
             case Kind.SECRET:
                 self._project.ensure_secret(action.name)
+            case Kind.ARCHIVE:
+                shutil.rmtree(self._project.archive, ignore_errors=True)
             case Kind.PROJECT:
                 self._project.remove()
             case Kind.SERVICE:

@@ -165,14 +165,14 @@ def refuse_if_data_is_gone(spec: StackSpec, observed: Observed, record: ProjectR
     if gone and not observed.service(spec.database.name).runs:
         back = f" Or go back: fastzero db place use {record.kept[-1].name}." if record.kept else ""
         raise DataGoneError(
-            f"{_described(record)}, which holds the database, is gone",
+            f"{_described(spec.database)}, which holds the database, is gone",
             hint=f"Nothing was changed. Bring it back.{back} See the backups: fastzero db backup list. Or begin with"
             " an empty database: fastzero up --start-over",
         )
 
 
-def _described(record: ProjectRecord) -> str:
-    return f"volume {record.volume}" if record.runtime == "docker" else f"data directory {record.data}"
+def _described(database: ServiceSpec) -> str:
+    return f"volume {database.volume}" if database.image else f"data directory {database.data}"
 
 
 def _clear(spec: StackSpec, observed: Observed, change: RecordChange) -> tuple[list[Action], Observed]:

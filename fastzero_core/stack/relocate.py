@@ -117,7 +117,7 @@ class Relocation:
             raise
         finally:
             self._held.close()
-            shutil.rmtree(session.project.folder / "moving", ignore_errors=True)
+            shutil.rmtree(session.project.archive, ignore_errors=True)
         try:
             session.ensure_up()
         except KeyboardInterrupt:
@@ -188,8 +188,7 @@ class Relocation:
 
         session, project = self._session, self._session.project
         source, to = project.database_url(), url(project.secret("database_password"), moving.port)
-        archive = project.folder / "moving" / "database.dump"
-        shutil.rmtree(archive.parent, ignore_errors=True)  # of one that was killed
+        archive = project.archive / "database.dump"
         database = session.spec().database.name
         dump.backup(target_of(project, session.known.runtime, database, source), archive, on_event=session.on_event)
         carry_roles(source, to, session.on_event)

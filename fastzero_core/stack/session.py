@@ -12,7 +12,7 @@ from ..project import Place, Project, ProjectRecord, ports_of_others
 from ..schema.revisions import head_revision
 from ..settings import Settings
 from . import decide, plan
-from .actions import Action
+from .actions import Action, Kind
 from .decide import Decision, Flags, Machine
 from .execute import execute
 from .observe import observe
@@ -67,9 +67,9 @@ class Session:
         )
 
     def _app_image(self) -> str:
-        from .docker.image import image_name
+        from .docker.image import remembered_name
 
-        return image_name(self.settings.python_image)
+        return remembered_name(self.settings.python_image)
 
     def runtime_of(self, record: ProjectRecord) -> Runtime:
         return self.performer.runtime(record.runtime)
@@ -107,6 +107,8 @@ class Session:
     def with_leftovers(self, observed: Observed, change: RecordChange) -> tuple[Observed, RecordChange]:
         """With what a move left that was killed: what it filled, and what served where it left."""
         things, after = list(observed.leftovers), change.after
+        if self.project.archive.exists():
+            things.append(Thing(Kind.ARCHIVE, str(self.project.archive)))
         try:
             if after.filling:
                 things += [*self._served_elsewhere(after.filling, after), *self.remains(after.filling)]

@@ -168,6 +168,7 @@ def broken_app(engine: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
     def break_it() -> None:
         monkeypatch.setattr(image, "context_files", lambda: {**original(), "app/bin/fastzero": script})
+        monkeypatch.setattr(image, "remembered_name", image.image_name)
 
     yield break_it
     made = image.image_name("python:3.13-slim")

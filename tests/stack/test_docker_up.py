@@ -31,6 +31,7 @@ def change_code(engine: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def change(files: dict[str, bytes]) -> None:
         monkeypatch.setattr(image, "context_files", lambda: {**original(), **files})
+        monkeypatch.setattr(image, "remembered_name", image.image_name)
 
     yield change
     made = image.image_name("python:3.13-slim")

@@ -3,8 +3,10 @@
 import io
 import tarfile
 from importlib import metadata
+from pathlib import Path
 
 import pytest
+from platformdirs import user_cache_path
 
 from fastzero_core import __version__
 from fastzero_core.stack.docker import image
@@ -128,3 +130,43 @@ def test_dependencies_are_a_layer_before_any_code() -> None:
 
 def test_the_entrypoint_is_no_shell_which_would_swallow_signals() -> None:
     assert 'ENTRYPOINT ["fastzero"]' in image.dockerfile().read_text().splitlines()
+
+
+# -- the name, remembered --------------------------------------------------------------------------------------
+
+
+def test_the_name_is_remembered_so_that_no_file_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = image.remembered_name(BASE)
+    monkeypatch.setattr(image, "context_files", lambda: pytest.fail("the files were read again"))
+
+    assert image.remembered_name(BASE) == name == image.remembered_name(BASE)
+
+
+def test_a_remembered_name_is_that_of_the_content() -> None:
+    assert image.remembered_name(BASE) == image.image_name(BASE)
+    assert image.remembered_name(BASE) == image.image_name(BASE)
+
+
+def test_a_source_that_changes_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, found = image.remembered_name(BASE), image.sources()
+    edited = tmp_path / "Dockerfile"
+    edited.write_bytes(found["Dockerfile"].read_bytes() + b"# one more line\n")
+    monkeypatch.setattr(image, "sources", lambda: {**found, "Dockerfile": edited})
+
+    assert image.remembered_name(BASE) == image.image_name(BASE) != before
+
+
+def test_a_package_that_is_installed_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = image.fingerprint(BASE)
+    (tmp_path / "another.dist-info").mkdir()
+
+    assert image.fingerprint(BASE) != before
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
+def test_a_broken_cache_costs_time_and_no_more(content: bytes) -> None:
+    name = image.remembered_name(BASE)
+    (user_cache_path("fastzero") / "app-image.json").write_bytes(content)
+
+    assert image.remembered_name(BASE) == name

@@ -5,16 +5,24 @@ The name holds a hash of everything that goes in: an image that exists is curren
 
 import hashlib
 import io
+import json
+import sys
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
-from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from packaging.requirements import Requirement
+from platformdirs import user_cache_path
 
 from ... import __version__
+from ...errors import FastZeroError
+from ...files import write_atomically
 from ...schema import revisions
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 PACKAGE = Path(__file__).parents[2]
 CLI = PACKAGE.parent / "fastzero_cli"
@@ -36,23 +44,25 @@ def dockerfile() -> Path:
     return installed if installed.is_file() else PACKAGE.parent / "docker" / "Dockerfile"
 
 
-def context_files() -> dict[str, bytes]:
-    """Every file of the build context by its path."""
-    files = {
-        "Dockerfile": dockerfile().read_bytes(),
-        "requirements.txt": "".join(f"{line}\n" for line in requirements()).encode(),
-        "app/bin/fastzero": SCRIPT.encode(),
-    }
-    for top, folder in (
-        ("fastzero_core", PACKAGE),
-        ("fastzero_cli", CLI),
-        ("fastzero_core/migrations", revisions.folder()),
-    ):
+def sources() -> dict[str, Path]:
+    """Every file that goes into the build context as it is, by its path there."""
+    found = {"Dockerfile": dockerfile()}
+    tops = (("fastzero_core", PACKAGE), ("fastzero_cli", CLI), ("fastzero_core/migrations", revisions.folder()))
+    for top, folder in tops:
         for path in sorted(folder.rglob("*")):
             inside = path.relative_to(folder)
-            if path.is_file() and "__pycache__" not in inside.parts:
-                files[f"app/{top}/{inside.as_posix()}"] = path.read_bytes()
-    return files
+            if "__pycache__" not in inside.parts and path.is_file():
+                found[f"app/{top}/{inside.as_posix()}"] = path
+    return found
+
+
+def context_files() -> dict[str, bytes]:
+    """Every file of the build context by its path."""
+    return {
+        "requirements.txt": "".join(f"{line}\n" for line in requirements()).encode(),
+        "app/bin/fastzero": SCRIPT.encode(),
+        **{name: path.read_bytes() for name, path in sources().items()},
+    }
 
 
 def image_name(base: str) -> str:
@@ -61,6 +71,29 @@ def image_name(base: str) -> str:
     for name, content in sorted(context_files().items()):
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return f"{NAME}:{digest.hexdigest()[:12]}"
+
+
+def remembered_name(base: str) -> str:
+    """The same as `image_name`, from a cache while no source and no installed package has changed.
+
+    To read every package's metadata takes as long as all else that an `up` with nothing to do does.
+    """
+    cache_file, state = user_cache_path("fastzero") / "app-image.json", fingerprint(base)
+    with suppress(OSError, ValueError, AttributeError):
+        if name := json.loads(cache_file.read_text(encoding="utf-8")).get(state):
+            return str(name)
+    name = image_name(base)
+    with suppress(FastZeroError):  # a cache that cannot be written costs some time, no more
+        write_atomically(cache_file, json.dumps({state: name}))
+    return name
+
+
+def fingerprint(base: str) -> str:
+    """What the name of the image follows from, as far as the file system tells without any file being read."""
+    folders = {Path(entry) for entry in sys.path if entry}
+    installed = [(str(folder), folder.stat().st_mtime_ns) for folder in sorted(folders) if folder.is_dir()]
+    files = [(name, (state := path.stat()).st_mtime_ns, state.st_size) for name, path in sources().items()]
+    return hashlib.sha256(repr((base, __version__, sys.version, SCRIPT, installed, files)).encode()).hexdigest()
 
 
 def context_archive() -> io.BytesIO:
@@ -83,6 +116,10 @@ def build_arguments(base: str) -> dict[str, str]:
 @cache
 def requirements() -> tuple[str, ...]:
     """`name==version` of everything that fastzero needs and that is installed here, in the order of names."""
+    from importlib import metadata
+
+    from packaging.requirements import Requirement
+
     versions: dict[str, str] = {}
     waiting = [Requirement("fastzero")]
     seen = set()
@@ -103,7 +140,9 @@ def requirements() -> tuple[str, ...]:
     return tuple(f"{name}=={version}" for name, version in sorted(versions.items()))
 
 
-def _needed(lines: list[str], extras: set[str]) -> Iterator[Requirement]:
+def _needed(lines: list[str], extras: set[str]) -> "Iterator[Requirement]":
+    from packaging.requirements import Requirement
+
     for requirement in map(Requirement, lines):
         marker = requirement.marker
         if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
