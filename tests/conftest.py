@@ -46,6 +46,12 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault(testing.CHOICE, "docker")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """More than there are processors, since many tests wait: for a server, a process, or a limit."""
+    return (os.cpu_count() or 1) + 2
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("docker") and not testing.docker_answers():

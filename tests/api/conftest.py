@@ -30,6 +30,7 @@ from .client import PATIENCE, Account, Answer, Client, answers, get
 __all__ = ["Account", "Answer", "Client", "answers", "get"]
 
 SECRET_KEY = "the key of the tests, which is long enough"
+CHEAP_HASHES = {"FASTZERO_ARGON2_TIME": "2", "FASTZERO_ARGON2_MEMORY": "19456", "FASTZERO_ARGON2_PARALLELISM": "1"}
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +84,7 @@ class Served:
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "fastzero_cli", "serve", "--port", str(port), *options],
-                env={"SECRET_KEY": SECRET_KEY, **os.environ, "DATABASE_URL": url, **variables},
+                env={"SECRET_KEY": SECRET_KEY, **CHEAP_HASHES, **os.environ, "DATABASE_URL": url, **variables},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

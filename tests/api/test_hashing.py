@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median
 
 import pytest
@@ -130,8 +130,10 @@ AT_MOST = 5  # seconds until any answer
 
 @pytest.mark.slow
 def test_a_crowd_of_logins_is_answered_in_time_and_delays_nobody_else(
-    fastzero_serve: FastzeroServe, database_url: str
+    fastzero_serve: FastzeroServe, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name, value in asdict(DEFAULT_COST).items():
+        monkeypatch.setenv(f"FASTZERO_ARGON2_{name.upper()}", str(value))
     api = Client(fastzero_serve(url=database_url).until_it_answers().port)
     ana = api.sign_up()
     alone = _timed(lambda: api.log_in(ana.username))

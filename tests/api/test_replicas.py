@@ -12,14 +12,11 @@ from .conftest import Served, free_port
 pytestmark = pytest.mark.slow
 
 
-CHEAP = {"FASTZERO_ARGON2_TIME": "2", "FASTZERO_ARGON2_MEMORY": "19456", "FASTZERO_ARGON2_PARALLELISM": "1"}
-
-
 @pytest.fixture(scope="module")
 def replicas(fastzero_databases: Databases) -> Iterator[list[Client]]:
     """Three processes for all tests here: each has a user of its own."""
     folder = session_folder()
-    variables = {**CHEAP, "HOME": str(folder), "FASTZERO_HOME": str(folder / "nothing")}
+    variables = {"HOME": str(folder), "FASTZERO_HOME": str(folder / "nothing")}
     with fastzero_databases.throw_away() as url:
         started = [Served(folder, free_port(), url=url, **variables) for _ in range(3)]
         yield [Client(each.until_it_answers().port) for each in started]

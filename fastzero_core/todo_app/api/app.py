@@ -13,6 +13,7 @@ from fastapi_offline import FastAPIOffline
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
+from starlette.types import Lifespan
 
 from ... import __version__
 from ...errors import FastZeroError
@@ -49,23 +50,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     metrics.observe_pools([engine, patient], settings.connections)
     services = _services(settings, AsyncFastZero(engine), AsyncFastZero(patient, limit=PATIENCE))
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-        services.hashing.start()
-        with suppress(FastZeroError):  # what a driver asks on its first connection is no part of a request
-            async with database.connect_async(engine):
-                pass
-        yield
-        services.hashing.end()
-        await engine.dispose()
-        await patient.dispose()
-
     app = (FastAPIOffline if settings.docs else FastAPI)(
         title="fastzero",
         version=__version__,
         description="Users and todos in PostgreSQL.",
-        lifespan=lifespan,
+        lifespan=_lifespan(services.hashing, engine, patient),
         redirect_slashes=False,
         **_no_pages(settings),
     )
@@ -78,6 +67,22 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app, routes)
     _surround(app, settings, routes)
     return app
+
+
+def _lifespan(hashing: Hashing, engine: AsyncEngine, patient: AsyncEngine) -> Lifespan[FastAPI]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        hashing.start()
+        with suppress(FastZeroError):  # what a driver asks on its first connection is no part of a request
+            async with database.connect_async(engine):
+                pass
+        yield
+        hashing.end()
+        await engine.dispose()
+        await patient.dispose()
+
+    return lifespan
 
 
 def _engine(settings: Settings, size: int, session: dict[str, str]) -> AsyncEngine:

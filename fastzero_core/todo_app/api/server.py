@@ -64,7 +64,19 @@ def serve(
 
         migrations.up(url, timeout=settings.timeout, on_event=on_event)
     _hand_on(settings)
-    config = uvicorn.Config(
+    config = _config(settings, workers)
+    _allow_many_connections()
+    threading.Thread(target=_announce_pools, args=(url, settings.connections, workers), daemon=True).start()
+    with _listening(host, port) as listener, suppress(KeyboardInterrupt):
+        if workers > 1:
+            with _shared_numbers():
+                _Workers(config, [listener]).run()
+        else:
+            uvicorn.Server(config).run([listener])
+
+
+def _config(settings: Settings, workers: int) -> uvicorn.Config:
+    return uvicorn.Config(
         APP,
         factory=True,
         backlog=BACKLOG,
@@ -77,14 +89,6 @@ def serve(
         access_log=False,
         server_header=False,
     )
-    _allow_many_connections()
-    threading.Thread(target=_announce_pools, args=(url, settings.connections, workers), daemon=True).start()
-    with _listening(host, port) as listener, suppress(KeyboardInterrupt):
-        if workers > 1:
-            with _shared_numbers():
-                _Workers(config, [listener]).run()
-        else:
-            uvicorn.Server(config).run([listener])
 
 
 class _Workers(Multiprocess):
