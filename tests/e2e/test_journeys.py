@@ -63,12 +63,13 @@ def test_from_nothing_to_todos_and_back(home: Path) -> None:
 
 def test_up_says_why_it_does_what_and_the_second_time_nothing(home: Path) -> None:
     planned = answer("up", "--dry-run")
-    assert [action["verb"] for action in planned] == ["create", "migrate"]
+    done_to_services = [action["verb"] for action in planned if action["service"]]
+    assert done_to_services == ["create", "start", "wait for", "migrate"]
     assert not home.exists()
 
     first = script("up")
     for action in planned:
-        assert f"✓ {action['verb']} {action['service']}: {action['cause']}" in first.err
+        assert f"✓ {action['verb']} {action['kind']} {action['name']}: {action['cause']}" in first.err
 
     second = script("up")
     assert (second.code, second.out, second.err) == (0, first.out, "")
