@@ -1,5 +1,6 @@
 """The only place that prints: results to stdout, messages and progress to stderr."""
 
+import codecs
 import errno
 import os
 import sys
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 PROGRESS_EVERY = 0.1  # seconds
 BAR = 30  # cells
 BATCH = 200  # rows whose widths decide the table's, and that are laid out at a time
+FILE_NAMES = "fastzero-file-names"  # how the streams write what is no text
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -253,12 +255,21 @@ def interrupted() -> None:
 
 def prepare() -> None:
     """Give the streams UTF-8 in every locale, and a place to go where the caller has closed them."""
+    codecs.register_error(FILE_NAMES, _as_file_names_are)
     for name in ("stdin", "stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: PTH123, SIM115
         elif isinstance(stream, TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="surrogateescape" if name == "stdin" else "backslashreplace")
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape" if name == "stdin" else FILE_NAMES)
+
+
+def _as_file_names_are(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Write the bytes of a file name that this locale cannot decode as they are; anything else as its number."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
 
 
 def close_output() -> NoReturn:

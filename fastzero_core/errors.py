@@ -146,18 +146,21 @@ class RecordError(ConflictError):
     """A file of a project's state that cannot be read: damaged, or written by a newer version."""
 
     code = "record_unreadable"
+    default_hint = "Restore the file from a copy, or remove the project's folder and start over"
 
 
 class ForeignStackError(ConflictError):
     """Containers or volumes of this name on the engine belong to another FASTZERO_HOME."""
 
     code = "stack_of_another_home"
+    default_hint = "Use another name: -p NAME. Or, where its home is lost: fastzero up --adopt"
 
 
 class DataGoneError(ConflictError):
     """The data that was served before is not there any more."""
 
     code = "data_gone"
+    default_hint = "Nothing was changed. See which backups there are: fastzero db backup list"
 
 
 class NotAllowedError(FastZeroError):

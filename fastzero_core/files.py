@@ -91,6 +91,16 @@ def status(path: Path) -> os.stat_result | None:
             raise
 
 
+def path_as_text(path: str) -> str:
+    """Return a path as a UTF-8 file has it, whichever encoding file names have in this process's locale."""
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
+def path_from_text(text: str) -> str:
+    """Return the path that `path_as_text` wrote, as this process's locale has it."""
+    return os.fsdecode(text.encode("utf-8", "surrogateescape"))
+
+
 # -- writing ---------------------------------------------------------------------------------------------------
 
 

@@ -26,7 +26,7 @@ from .errors import (
     RecordError,
 )
 from .events import Listener, Notice, ignore
-from .files import HOME, Hints, make_folder, read_text, reading, write_atomically, writing
+from .files import HOME, Hints, make_folder, path_as_text, path_from_text, read_text, reading, write_atomically, writing
 from .postgres.url import database_url as make_url
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ FORMAT = 2  # of the record
 RECORD = "project.json"
 RUNTIMES = ("embedded", "docker")
 OF_ANOTHER_USER = "It belongs to the user who ran `fastzero up` first"
-DAMAGED = "Restore the file from a copy, or remove the project's folder and start over"
 DATABASE_PORT = 5432  # inside a network of its own
 HOST = "127.0.0.1"
 ROLE = "fastzero"
@@ -106,7 +105,10 @@ class ProjectRecord:
 
     def as_text(self) -> str:
         """The file's text."""
-        return json.dumps({"format": FORMAT, "written_by": __version__, **asdict(self)}, indent=2) + "\n"
+        written = {"format": FORMAT, "written_by": __version__, **asdict(self)}
+        for each in _places(written):
+            each["data"] = path_as_text(each["data"])
+        return json.dumps(written, indent=2) + "\n"
 
 
 def parse_record(text: str, path: Path, *, owner: str = "") -> ProjectRecord:
@@ -125,7 +127,7 @@ def parse_record(text: str, path: Path, *, owner: str = "") -> ProjectRecord:
             )
         return _record(_upgraded(written, owner) if version < FORMAT else written)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RecordError(f"{path} is damaged: {error}", hint=DAMAGED) from None
+        raise RecordError(f"{path} is damaged: {error}") from None
 
 
 def _upgraded(written: dict[str, Any], owner: str) -> dict[str, Any]:
@@ -134,7 +136,15 @@ def _upgraded(written: dict[str, Any], owner: str) -> dict[str, Any]:
     return {**written, "processes": processes, "owner": owner}
 
 
+def _places(written: dict[str, Any]) -> list[dict[str, Any]]:
+    """Whatever of a written record has a data directory: itself and its other places."""
+    others = [written.get("filling"), written.get("leaving"), *written.get("kept", ())]
+    return [each for each in (written, *others) if each]
+
+
 def _record(written: dict[str, Any]) -> ProjectRecord:
+    for each in _places(written):
+        each["data"] = path_from_text(each.get("data", ""))
     if written["runtime"] not in RUNTIMES:
         raise ValueError(f"runtime {written['runtime']!r} is not one of {', '.join(RUNTIMES)}")
     ports = {str(service): int(port) for service, port in written.get("ports", {}).items()}
@@ -189,7 +199,7 @@ class Project:
         except FileNotFoundError:
             return None
         except InvalidInputError as error:
-            raise RecordError(error.message, hint=DAMAGED) from None
+            raise RecordError(error.message) from None
 
     def has_secret(self, name: str) -> bool:
         return self._secret_file(name).exists()

@@ -155,7 +155,6 @@ def refuse_foreign(project: str, observed: Observed) -> None:
     if observed.foreign:
         raise ForeignStackError(
             f"project {project} on this engine belongs to another FASTZERO_HOME: {', '.join(observed.foreign)}",
-            hint="Nothing was changed. Use another name: -p NAME. Or, where its home is lost: fastzero up --adopt",
         )
 
 
