@@ -151,3 +151,10 @@ def test_the_secrets_arrive_as_files_that_the_service_can_read_and_not_write(ser
     for name in ("secret_key", "database_url"):
         write = app.exec_run(["python", "-c", f"open('/run/secrets/{name}', 'a')"])
         assert (write.exit_code, b"PermissionError" in write.output) == (1, True)
+
+
+def test_nothing_of_this_machine_is_mounted_so_that_the_engine_may_be_another(served: Contained) -> None:
+    mounts = [mount for container in served.all_containers() for mount in container.attrs["Mounts"]]
+
+    assert {mount["Type"] for mount in mounts} == {"volume"}
+    assert {mount["Destination"] for mount in mounts} == {"/run/secrets", "/var/lib/postgresql"}

@@ -1,6 +1,7 @@
 """`up`, `down`, `restart` and what they promise, on PostgreSQL from the wheel."""
 
 import os
+import shutil
 import socket
 import stat
 import threading
@@ -14,7 +15,7 @@ import psycopg
 import pytest
 
 from fastzero_core import FastZero, InvalidInputError, Stack, UnhealthyError, load_settings
-from fastzero_core.errors import DatabaseLoginError, PortTakenError, ProjectNotFoundError
+from fastzero_core.errors import DatabaseLoginError, DataGoneError, PortTakenError, ProjectNotFoundError
 from fastzero_core.events import Event
 from fastzero_core.project import Project, ProjectRecord
 from fastzero_core.schema.revisions import head_revision
@@ -554,3 +555,46 @@ def test_a_port_that_was_asked_for_in_vain_is_not_kept(home: Path, free_port: in
         stack.up(port=listening)
 
     assert stack.project.record is None
+
+
+# -- data that is gone -----------------------------------------------------------------------------------------
+
+
+def test_data_that_vanished_is_never_replaced_by_an_empty_database_unasked(stack: Stack, working_on: WorkingOn) -> None:
+    shutil.rmtree(data_of(stack))
+
+    with pytest.raises(DataGoneError, match=r"data directory .* is gone") as gone:
+        stack.up()
+    assert gone.value.exit_code == 4
+    assert "fastzero up --start-over" in gone.value.hint
+    assert [finding.code for finding in stack.examine() if finding.result == "failed"] == ["data"]
+
+    assert ask(stack.up(start_over=True), "SELECT count(*) FROM users") == "0"
+
+
+def test_a_port_that_is_asked_for_and_taken_leaves_the_server_running(running: Stack) -> None:
+    before, port = running.status()[0].pid, any_free_port()
+
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(PortTakenError):
+        Stack("demo").up(port=port)
+
+    assert running.status()[0].pid == before
+    assert Stack("demo").plan() == []
+
+
+def test_a_first_up_that_fails_lets_the_next_choose_the_runtime(
+    home: Path, default_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as environment:
+        environment.setenv("FASTZERO_POSTGRES_SETTINGS", '{"work_mem": "plenty"}')
+        with pytest.raises(UnhealthyError):
+            Stack("demo").up()
+
+    assert Stack("demo").project.record is None
+    assert working_files(home) == set()
+
+
+def working_files(home: Path) -> set[str]:
+    """What a project has besides its secrets, its logs and the lock."""
+    aside = {"secrets", "logs", "locks"}
+    return {path.name for path in home.rglob("*") if path.is_file() and not aside & set(path.parts)}
