@@ -69,8 +69,8 @@ def plan_restart(
     cleared, observed = _clear(spec, observed, change)
     needed = {name for service in spec.services if service.name in names for name in service.depends_on}
     work = [action for service in spec.services for action in _restart(spec, service, observed, names, needed)]
-    ready = _until_ready(spec, observed, head, work, change.after)
-    return [*cleared, *_network(spec, observed, work), *work, *(each for each in ready if each.verb != Verb.MIGRATE)]
+    ready = [each for each in _until_ready(spec, observed, head, work, change.after) if each.verb is not Verb.MIGRATE]
+    return [*cleared, *write(change), *_network(spec, observed, work), *work, *ready]
 
 
 def plan_down(spec: StackSpec, observed: Observed, names: Iterable[str] | None = None) -> list[Action]:

@@ -59,7 +59,7 @@ def start(project: str, service: ServiceSpec, observed: Observed, cause: str) ->
 
 
 def replace(project: str, service: ServiceSpec, observed: Observed, cause: str) -> Iterator[Action]:
-    """Replace what runs. A container is kept, stopped until the new one is ready."""
+    """Replace what runs. A container is kept, stopped, until the new one is ready."""
     found = observed.service(service.name)
     if not service.image:
         yield from stop(service, found, cause)
