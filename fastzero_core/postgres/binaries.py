@@ -160,7 +160,9 @@ def _inspect(folder: Path) -> Binaries | None:
     if program is None:
         return None
     try:
-        said = subprocess.run([folder / program, "--version"], capture_output=True, text=True).stdout
+        said = subprocess.run(
+            [folder / program, "--version"], capture_output=True, encoding="utf-8", errors="replace"
+        ).stdout
     except OSError:  # made for another machine
         return None
     match = re.search(r"\) (\d+(?:\.\d+)?)", said)

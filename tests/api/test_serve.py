@@ -205,7 +205,7 @@ def test_a_url_from_a_flag_reaches_every_worker(folder: Path, fastzero_serve: Fa
 def test_a_password_in_a_file_is_in_no_worker_s_environment(
     folder: Path, fastzero_serve: FastzeroServe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (folder / ".env").write_text(f"DATABASE_URL={NOBODY}\n")
+    (folder / "fastzero.toml").write_text(f"DATABASE_URL = {NOBODY!r}\n")
     monkeypatch.chdir(folder)
     served = fastzero_serve("--workers", "2", url="").until_it_answers()
     assert wait_until(lambda: len(served.workers()) == 2, PATIENCE)

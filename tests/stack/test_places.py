@@ -190,10 +190,14 @@ def test_databases_that_stay_behind_are_named_before_they_are_destroyed(containe
     with psycopg.connect(old.database_url, autocommit=True) as session:
         session.execute("CREATE DATABASE other")
 
-    old.upgrade(18)
+    left = old.upgrade(18)
+    assert left is not None
 
-    asked = fastzero(contained, "db", "backup", "prune", "--keep", "5", postgres_image=OLD)
-    assert (asked.returncode, f"of {OLD} with database other" in asked.stderr) == (2, True)
+    pruned = fastzero(contained, "db", "backup", "prune", "--keep", "5", postgres_image=OLD)
+    assert (pruned.returncode, left.volume in volumes_of(contained)) == (0, True)
+    asked = fastzero(contained, "db", "place", "rm", left.name, postgres_image=OLD)
+    assert (asked.returncode, OLD in asked.stderr, "with database other" in asked.stderr) == (2, True, True)
+    assert left.volume in volumes_of(contained)
 
 
 def test_what_is_written_while_it_moves_is_there_afterwards_or_was_refused(old: Stack) -> None:
@@ -447,7 +451,8 @@ def test_a_command_that_cannot_be_meant_is_refused(contained: Contained, old: St
 def test_another_database_than_the_stack_s_is_not_moved(
     contained: Contained, old: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DATABASE_URL", old.database_url)
+    another = make_url(old.database_url).set(database="another")
+    monkeypatch.setenv("DATABASE_URL", another.render_as_string(hide_password=False))
 
     refused = fastzero(contained, "db", "upgrade", "--to", "18", postgres_image=OLD)
 
@@ -519,7 +524,7 @@ def test_of_a_move_into_containers_that_was_killed_the_next_command_leaves_none(
 ) -> None:
     kill(run_python, contained.environment(), "move", "docker", "compare")
     assert len(volumes_of(contained)) == 1
-    assert steps(local.plan()) == ["remove container", "remove network", "remove volume"]
+    assert steps(local.plan()) == ["remove archive", "remove container", "remove network", "remove volume"]
 
     getattr(local, afterwards)()
 
