@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import FastZeroError
+from ..events import Notice
 from ..postgres.url import same_database
 from ..stack import commands, plan
 from ..stack.actions import Action, inverse
@@ -60,6 +61,9 @@ class Stack(DatabaseCare, MovableStack):
         if no_backup or not self.has_data:
             return self.down(volumes=True, timeout=timeout)
         with self.session(timeout) as session:
+            if session.data_is_gone:
+                self._on_event(Notice("its data is gone: there is nothing to back up"))
+                return commands.down(session, volumes=True)
             stops = _stop_processes(session, "the project is destroyed")
             try:
                 return self._back_up_and_destroy(session)

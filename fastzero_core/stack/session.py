@@ -16,7 +16,7 @@ from .actions import Action, Kind
 from .decide import Decision, Flags, Machine
 from .execute import execute
 from .observe import observe
-from .observed import Observed, ServiceState, Thing
+from .observed import DataState, Observed, ServiceState, Thing
 from .perform import Performer, engine_answers
 from .plan import RecordChange
 from .runtime import Runtime
@@ -103,6 +103,11 @@ class Session:
     def observe_quickly(self, spec: StackSpec, record: ProjectRecord) -> Observed:
         """What the runtime finds, without asking the services."""
         return self.runtime_of(record).observe(spec, record)
+
+    @property
+    def data_is_gone(self) -> bool:
+        """Whether there is no data at the place of the database."""
+        return self.observe_quickly(self.spec(), self.known).data is DataState.ABSENT
 
     def with_leftovers(self, observed: Observed, change: RecordChange) -> tuple[Observed, RecordChange]:
         """With what a move left that was killed: what it filled, and what served where it left."""
