@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from fastzero_core.errors import UnhealthyError
-from fastzero_core.events import Event
+from fastzero_core.events import ActionStarted, Event
 from fastzero_core.schema.revisions import head_revision
 from fastzero_core.stack.docker import image
 from fastzero_core.stack.observed import ServiceState
 
-from .conftest import Contained, RunPython, add_user, new_project, users_of
+from .conftest import Contained, RunPython, add_user, new_project, steps, users_of
 
 pytestmark = pytest.mark.docker
 
@@ -98,6 +98,37 @@ def test_a_recreation_that_was_killed_is_finished_by_the_next_up_and_loses_no_ro
 
     assert users_of(stack) == ["ana"]
     assert lasting.services() == {"database"}
+    assert stack.plan() == []
+
+
+def test_two_networks_that_an_engine_made_of_one_name_become_one(contained: Contained) -> None:
+    stack = contained.stack().up()
+    add_user(stack)
+    name = contained.name("")[:-1]
+    [network] = contained.engine.networks.list(names=[name])
+    more = contained.engine.networks.create(name, labels=network.attrs["Labels"])
+
+    assert steps(stack.plan()) == ["remove network"]
+    stack.up()
+
+    assert [each.id for each in contained.engine.networks.list(names=[name])] == [network.id] != [more.id]
+    assert users_of(stack) == ["ana"]
+
+
+def test_a_container_that_an_engine_was_still_making_is_made_again(contained: Contained) -> None:
+    stack = contained.stack().up()
+    record = stack.project.record
+    assert record is not None
+    stack.down()
+    labels = {"fastzero.project": contained.project, "fastzero.owner": record.owner, "fastzero.service": "database"}
+
+    def make_it_late(event: Event) -> None:
+        if isinstance(event, ActionStarted) and str(event.action).startswith("create container"):
+            contained.engine.containers.create("postgres:18", name=contained.name("database"), labels=labels)
+
+    contained.stack(on_event=make_it_late).up()
+
+    assert contained.services() == {"database"}
     assert stack.plan() == []
 
 

@@ -24,6 +24,7 @@ from .engine import GONE, foreign_error
 class Found:
     """What bears a project's name on the engine; `network` is the id of its network, "" where there is none.
 
+    `more_networks` are the ids of others of the same name, which an engine makes for a killed command and the next one.
     `is_known` says that the project had a record before: what bears no owner was made before there were any.
     """
 
@@ -33,6 +34,7 @@ class Found:
     containers: Sequence[Container]
     network: str
     network_labels: Mapping[str, str]
+    more_networks: Sequence[str]
     volume: str
     volume_labels: Mapping[str, str] | None
 
@@ -73,14 +75,16 @@ class Found:
 def find(client: docker.DockerClient, project: str, volume: str, owner: str, *, is_known: bool = True) -> Found:
     """Ask the engine for everything that bears the project's name."""
     labelled: dict[str, str | list[str] | bool] = {"label": [f"{PROJECT}={project}", SERVICE]}
-    network = _network(client, project)
+    containers = list(client.containers.list(all=True, filters=labelled, ignore_removed=True))
+    network, *more = _networks(client, project, containers) or [{}]
     return Found(
         project=project,
         owner=owner,
         is_known=is_known,
-        containers=list(client.containers.list(all=True, filters=labelled, ignore_removed=True)),
+        containers=containers,
         network=network.get("Id", ""),
         network_labels=network.get("Labels") or {},
+        more_networks=[each["Id"] for each in more],
         volume=volume,
         volume_labels=volume_labels(client, volume) if volume else None,
     )
@@ -106,13 +110,15 @@ def observed(client: docker.DockerClient, found: Found, spec: StackSpec, record:
         for service in spec.services
     }
     begun = [each for name, each in running.items() if each.status == "created" and name in spec.names]
-    leftovers = [each for each in found.containers if each in begun or each not in running.values()]
+    stray = [each for each in found.containers if each in begun or each not in running.values()]
+    leftovers = [Thing(Kind.CONTAINER, str(each.name), service=each.labels[SERVICE]) for each in stray]
+    leftovers += [Thing(Kind.NETWORK, network) for network in found.more_networks]
     return Observed(
         services,
         images=frozenset(name for name, present in here.items() if present),
         network=bool(found.network) and found.network_labels.get(PROJECT) == found.project,
         data=data,
-        leftovers=tuple(Thing(Kind.CONTAINER, str(each.name), service=each.labels[SERVICE]) for each in leftovers),
+        leftovers=tuple(leftovers),
         orphans=tuple(service for service in running if service not in spec.names),
         foreign=found.foreign,
     )
@@ -128,12 +134,14 @@ def state_detail(state: Mapping[str, Any]) -> str:
     return f"it is {state['Status']} with exit code {state.get('ExitCode')}{error}"
 
 
-def _network(client: docker.DockerClient, project: str) -> Mapping[str, Any]:
-    try:
-        network: Mapping[str, Any] = client.api.inspect_network(network_name(project))
-        return network
-    except GONE:
-        return {}
+def _networks(client: docker.DockerClient, project: str, containers: Sequence[Container]) -> list[Mapping[str, Any]]:
+    """The networks of the project's name, the one that its containers are in first."""
+    name = network_name(project)
+    found = [network for network in client.api.networks(names=[name]) if network["Name"] == name]
+    in_use = {
+        joined.get("NetworkID") for each in containers for joined in each.attrs["NetworkSettings"]["Networks"].values()
+    }
+    return sorted(found, key=lambda network: (network["Id"] not in in_use, network["Created"]))
 
 
 def data_state(found: Found, record: ProjectRecord) -> DataState:

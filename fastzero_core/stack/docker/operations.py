@@ -60,13 +60,15 @@ class Operations:
                 self._remove_network(action.name)
 
     def _create_network(self, name: str) -> None:
+        labels = containers.owned(self._project.name, self._owner)
         try:
-            self._client.api.inspect_network(name)
-        except GONE:
-            labels = containers.owned(self._project.name, self._owner)
-            self._client.api.create_network(name, driver="bridge", labels=labels)
-            return
-        raise foreign_error("network", name)
+            self._client.api.create_network(name, driver="bridge", labels=labels, check_duplicate=True)
+        except docker.errors.APIError as error:
+            if error.status_code != HTTPStatus.CONFLICT:
+                raise
+            # The engine may have made it just now, for a command that was killed.
+            if (self._client.api.inspect_network(name).get("Labels") or {}).get(containers.OWNER) != self._owner:
+                raise foreign_error("network", name) from error
 
     def _create_volume(self, name: str, service: str) -> None:
         """The engine would hand out one of the same name, whoever made it."""
@@ -77,13 +79,17 @@ class Operations:
 
     def _create_container(self, name: str, service: ServiceSpec) -> None:
         labels = containers.labels(self._project.name, self._owner, service)
+        document = {**service.document, "Labels": labels}
         try:
-            document = {**service.document, "Labels": labels}
             self._client.api.create_container_from_config(document, name)  # type: ignore[no-untyped-call]
         except docker.errors.APIError as error:
-            if error.status_code == HTTPStatus.CONFLICT:
+            if error.status_code != HTTPStatus.CONFLICT:
+                raise
+            made = self._own(name)
+            if made.status != "created":
                 raise foreign_error("container", name) from error
-            raise
+            made.remove(force=True, v=True)  # the engine was still making it, for a command that was killed
+            self._client.api.create_container_from_config(document, name)  # type: ignore[no-untyped-call]
 
     def _fill(self, name: str, service: ServiceSpec) -> None:
         secrets_of_service = {each: self._project.secret_inside(each) for each in service.secrets}
