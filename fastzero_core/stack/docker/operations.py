@@ -14,7 +14,7 @@ from ...project import ROLE, Project
 from .. import ports
 from ..actions import Action, Kind, Verb
 from ..spec import ServiceSpec, other_major
-from ..steps import container_name
+from ..steps import container_name, network_name
 from . import containers, files, images, observe
 from .engine import GONE, foreign_error, is_port_conflict
 
@@ -67,8 +67,19 @@ class Operations:
             if error.status_code != HTTPStatus.CONFLICT:
                 raise
             # The engine may have made it just now, for a command that was killed.
-            if (self._client.api.inspect_network(name).get("Labels") or {}).get(containers.OWNER) != self._owner:
+            if not self._own_networks(name):
                 raise foreign_error("network", name) from error
+        self._have_one_network(name)
+
+    def _own_networks(self, name: str) -> list[dict[str, Any]]:
+        labelled = {"label": [f"{containers.PROJECT}={self._project.name}", f"{containers.OWNER}={self._owner}"]}
+        return list(self._client.api.networks(names=[name], filters=labelled))
+
+    def _have_one_network(self, name: str) -> None:
+        """Remove all but the newest of one name: an engine that makes two at once looks for no other."""
+        for network in sorted(self._own_networks(name), key=lambda each: str(each["Created"]))[:-1]:
+            with suppress(docker.errors.APIError):  # one that is in use stays
+                self._client.api.remove_network(network["Id"])
 
     def _create_volume(self, name: str, service: str) -> None:
         """The engine would hand out one of the same name, whoever made it."""
@@ -107,12 +118,21 @@ class Operations:
             if container.status == "paused":
                 container.unpause()
             else:
-                container.start()
+                self._start_in_network(container)
         except docker.errors.APIError as error:
             if is_port_conflict(error):
                 flag = f"fastzero up {service.port_option}"
                 raise ports.taken_error(service.name, service.host, service.port, flag) from error
             raise
+
+    def _start_in_network(self, container: Container) -> None:
+        try:
+            container.start()
+        except docker.errors.APIError as error:
+            if "ambiguous" not in str(error):
+                raise
+            self._have_one_network(network_name(self._project.name))
+            container.start()
 
     def _stop(self, name: str, service: ServiceSpec | None) -> None:
         with suppress(GONE):
