@@ -116,6 +116,13 @@ class Run:
         return stack_of(self.settings, on_event=self.render.event)
 
     @property
+    def doomed_stack(self) -> "Stack":
+        """The same, for a command that destroys it: refused where DATABASE_URL names another database."""
+        from fastzero_core.care import stack_of
+
+        return stack_of(self.settings, destroys=True, on_event=self.render.event)
+
+    @property
     def stacks(self) -> "list[Stack]":
         """The stacks of every project of this machine."""
         from fastzero_core.care import stacks_of

@@ -77,7 +77,8 @@ def up(
     if adopt:
         run.confirm(ADOPTION.format(run.settings.project), yes)
     stack.up(**wanted, keep=keep, adopt=adopt, timeout=timeout)
-    if run.settings.database_url:
+    named = run.settings.database_url
+    if named and not stack.serves(named.get_secret_value()):
         run.render.message("DATABASE_URL is set: user, todo and migrate use that database, not this stack's.")
     run.render.many(stack.status(fresh=False), SERVICE)
 
@@ -279,7 +280,7 @@ def compose(run: Run) -> None:
 def _chosen(run: Run, all: bool, *, destroy: bool) -> "list[Stack]":
     if all:
         return run.stacks
-    return [run.own_stack if destroy else run.stack]
+    return [run.doomed_stack if destroy else run.stack]
 
 
 def _databases(stacks: "list[Stack]") -> list[str]:

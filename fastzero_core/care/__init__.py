@@ -10,7 +10,7 @@ What destroys backs up first, and holds writes meanwhile: nothing that was ackno
 from ..errors import InvalidInputError
 from ..events import Listener, ignore
 from ..project import projects
-from ..settings import Settings
+from ..settings import Settings, load_settings
 from .database import DatabaseCare, Surplus
 from .stack import Stack
 from .url import UrlDatabase
@@ -38,15 +38,18 @@ def database_of(settings: Settings, *, on_event: Listener = ignore) -> DatabaseC
 
 
 def database_to_destroy(settings: Settings, *, on_event: Listener = ignore) -> DatabaseCare:
-    """Return the same, unless it is another than the project's own and no flag names it. Raises InvalidInputError."""
+    """Return the same, unless it is another than the project's own and no flag names it. Raises InvalidInputError.
+
+    A DATABASE_URL that `-p` overrules counts here: whoever destroys must mean one database alone.
+    """
     if not settings.is_flag("database_url"):
-        refuse_two_databases(settings)
+        refuse_two_databases(settings, overruled=True)
     return database_of(settings, on_event=on_event)
 
 
-def stack_of(settings: Settings, *, on_event: Listener = ignore) -> Stack:
+def stack_of(settings: Settings, *, destroys: bool = False, on_event: Listener = ignore) -> Stack:
     """Return the project's stack. Raises InvalidInputError where DATABASE_URL names another database than its own."""
-    refuse_two_databases(settings)
+    refuse_two_databases(settings, overruled=destroys)
     return Stack(settings, on_event=on_event)
 
 
@@ -58,14 +61,16 @@ def stacks_of(settings: Settings, *, on_event: Listener = ignore) -> list[Stack]
     ]
 
 
-def refuse_two_databases(settings: Settings) -> None:
-    """Raise InvalidInputError where DATABASE_URL names another database than the project has."""
+def refuse_two_databases(settings: Settings, *, overruled: bool = False) -> None:
+    """Raise InvalidInputError where DATABASE_URL names another database than the project has.
+
+    With `overruled` also where `-p` has put that DATABASE_URL out of force.
+    """
     stack = Stack(settings)
-    if settings.database_url is None or not stack.has_data:
+    named = settings.database_url or (load_settings().database_url if overruled else None)
+    if named is None or not stack.has_data or stack.serves(named.get_secret_value()):
         return
-    url = settings.database_url.get_secret_value()
-    if stack.serves(url):
-        return
+    url = named.get_secret_value()
     from ..backup.target import address_of
 
     given, own = address_of(url), address_of(stack.database_url)
@@ -74,5 +79,5 @@ def refuse_two_databases(settings: Settings) -> None:
         f"{name} names database {given.database} at {given}, but project {stack.project.name} has its own database at"
         f" {own}",
         field="database_url",
-        hint=f"Unset DATABASE_URL, or say which one you mean: -p {stack.project.name}, or --database-url URL",
+        hint="Unset DATABASE_URL to go on with the project's own. Or say which one you mean: --database-url URL",
     )
