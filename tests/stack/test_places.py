@@ -462,6 +462,8 @@ def test_another_database_than_the_stack_s_is_not_moved(
 # -- killed ----------------------------------------------------------------------------------------------------
 
 STEPS = ["dump", "restore", "compare", "stop", "start"]
+# What the plan of each of the other moments is, `test_relocate` says.
+KILLED = [("dump", True), ("restore", False), ("compare", True), ("stop", False), ("start", True), ("stop", True)]
 
 
 @pytest.mark.slow
@@ -481,8 +483,7 @@ def test_an_upgrade_that_was_interrupted_leaves_the_database_in_service(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("starts_first", [True, False])
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("step", "starts_first"), KILLED)
 def test_an_upgrade_that_was_killed_leaves_all_rows_in_service_and_can_be_run_again(
     step: str, starts_first: bool, contained: Contained, old: Stack, run_python: RunPython
 ) -> None:
@@ -499,8 +500,7 @@ def test_an_upgrade_that_was_killed_leaves_all_rows_in_service_and_can_be_run_ag
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("starts_first", [True, False])
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("step", "starts_first"), KILLED)
 def test_a_move_that_was_killed_leaves_all_rows_in_service_and_can_be_run_again(
     step: str, starts_first: bool, contained: Contained, local: Stack, run_python: RunPython
 ) -> None:
