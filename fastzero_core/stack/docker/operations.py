@@ -18,6 +18,8 @@ from ..steps import container_name, network_name
 from . import containers, files, images, observe
 from .engine import GONE, foreign_error, is_port_conflict
 
+SERVER_ANSWERS = 60  # seconds for a server that was started to answer on its socket
+
 
 class Operations:
     """The operations of one project, whose things are labelled with `owner`."""
@@ -141,6 +143,7 @@ class Operations:
     def _set_password(self, service: str) -> None:
         """Give the database's role the password that the project has, through the container's own socket."""
         script = (
+            f"for _ in $(seq {SERVER_ANSWERS * 10}); do pg_isready -qU {ROLE} -d postgres && break; sleep 0.1; done\n"
             f"psql -v ON_ERROR_STOP=1 -qXU {ROLE} -d postgres <<'SQL'\n"
             "\\set password `cat /run/secrets/database_password`\n"
             f"ALTER ROLE {ROLE} PASSWORD :'password';\nSQL"
