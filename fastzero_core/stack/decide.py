@@ -74,7 +74,8 @@ def decide(record: ProjectRecord | None, settings: Settings, flags: Flags, machi
     if after.runtime == "docker" and not after.owner:
         after = replace(after, owner=machine.new_owner())
     if flags.start_over:
-        after = replace(after.at(_first_place(settings, after.runtime, machine)), initialised=False)
+        # Never a name that there was: a kept place may have it, whose data must not count as begun anew.
+        after = replace(after.at(machine.new_place(after.runtime)), initialised=False)
     cause = "the first `up` decides" if record is None else RecordChange.cause
     change = RecordChange(record, after, cause)
     return Decision(change, spec_of(after, settings, machine), tuple(notices))

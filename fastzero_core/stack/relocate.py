@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..errors import (
+    ConflictError,
     DataGoneError,
     FastZeroError,
     InvalidInputError,
@@ -280,6 +281,8 @@ def use(session: Session, place: Place) -> Place:
 def discard(session: Session, chosen: tuple[Place, ...]) -> tuple[Place, ...]:
     """Destroy the data at kept places, all or none of them. Returns them. Raises UnavailableError before anything."""
     before = session.known
+    if in_service := [place for place in chosen if place.name == session.place.name]:
+        raise ConflictError(f"the {in_service[0]} is in service", hint="Nothing was changed")
     things = [thing for place in chosen for thing in session.remains(place)]
     after = replace(before, kept=tuple(each for each in before.kept if each not in chosen))
     session.run([*plan.plan_discard(things), _write(before, after, "what was kept is destroyed")], keep=True)

@@ -133,4 +133,5 @@ def test_after_an_upgrade_the_setting_of_before_still_serves_what_there_is() -> 
 def test_starting_over_begins_with_a_place_where_nothing_was_ready() -> None:
     decision = decided(replace(CONTAINED, volume="gone"), Flags(start_over=True))
 
-    assert (decision.record.volume, decision.record.initialised) == ("fastzero-demo-database", False)
+    assert (decision.record.data, decision.record.initialised) == ("/data", False)
+    assert decision.record.volume != "gone"
