@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 group = Group("stack", "")
 ADOPTION = (
-    "What this engine has of project {} will be taken over, with its rows and new passwords: a FASTZERO_HOME that still"
-    " has it will not reach it any more."
+    "What this engine has of project {} will be taken over, with its rows and new passwords. Do so only if its own"
+    " FASTZERO_HOME is lost: one that is still there could stop and destroy it."
 )
 NOTHING_TO_STOP = "Nothing to do: project {} is not running."
 export = Group("export", "Hand the stack over to other tools.", example="fastzero export compose > compose.yaml")

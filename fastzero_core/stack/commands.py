@@ -60,10 +60,18 @@ def refuse_unless_gone(session: Session) -> None:
 
 
 def adopt(session: Session, flags: Flags) -> None:
-    """Take over what bears the project's name on the engine, with its rows; the secrets are made anew."""
+    """Take over what bears the project's name on the engine, with its rows; the secrets are made anew.
+
+    Raises ConflictError where the data lies at several places: which of them was in service, the lost record knew.
+    """
     decision = session.decide(flags)
     runtime = session.runtime_of(decision.record)
     place = decide.place_of(session.settings, decision.record)
+    if (there := runtime.places_of_any_home()) not in ([], [place.volume]):
+        raise ConflictError(
+            f"the data of project {session.project.name} cannot be told: there are volumes {', '.join(there)}",
+            hint="Nothing was changed. It was upgraded or moved: restore a backup into another project, -p NAME",
+        )
     owner = runtime.owner_of(place) or decision.record.owner
     record = replace(decision.record, owner=owner, volume=place.volume, initialised=True)
     observed = runtime.observe(decision.spec, record, is_known=True)

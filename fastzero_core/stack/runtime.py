@@ -78,5 +78,8 @@ class Runtime(Protocol):
     def owner_of(self, place: Place) -> str:
         """The owner that the data at a place bears, "" where nobody is named."""
 
+    def places_of_any_home(self) -> list[str]:
+        """The names of all data that bears the project's name, whichever home it belongs to."""
+
     def examine(self, spec: StackSpec, record: ProjectRecord) -> Iterator[Finding]:
         """What there is to know of this runtime before it works. Changes nothing."""

@@ -208,6 +208,20 @@ def test_data_of_a_project_whose_folder_was_lost_is_reached_again(lost_folder: C
     assert stack.plan() == []
 
 
+def test_data_at_several_places_is_not_taken_over_since_nobody_knows_which_was_in_service(
+    lost_folder: Contained,
+) -> None:
+    labels = lost_folder.volume.attrs["Labels"]
+    another = lost_folder.engine.volumes.create(f"{lost_folder.name('database')}-0123abcd", labels=labels)
+
+    with pytest.raises(ConflictError, match=f"there are volumes .*{another.name}"):
+        lost_folder.stack().up(adopt=True)
+
+    assert lost_folder.services() == set()
+    another.remove()
+    assert users_of(lost_folder.stack().up(adopt=True)) == ["ana"]
+
+
 @pytest.fixture
 def second_home(contained: Contained, tmp_path: Path) -> Contained:
     """Another home that knows nothing of a project of the same name, which runs and has a row."""

@@ -69,6 +69,11 @@ class DockerRuntime:
         with engine_errors():
             return (observe.volume_labels(self._client, place.volume) or {}).get(containers.OWNER, "")
 
+    def places_of_any_home(self) -> list[str]:
+        with engine_errors():
+            labelled = {"label": f"{containers.PROJECT}={self._project.name}"}
+            return sorted(each["Name"] for each in self._client.api.volumes(filters=labelled)["Volumes"] or [])
+
     def remains(self, place: Place) -> list[Thing]:
         """The volume; a container that fills it is found as what an interrupted command left."""
         with engine_errors():

@@ -78,6 +78,9 @@ class EmbeddedRuntime:
     def owner_of(self, place: Place) -> str:
         return ""
 
+    def places_of_any_home(self) -> list[str]:
+        return []
+
     def new_place(self, image: str) -> Place:
         """A directory that does not exist yet, where PostgreSQL's user will be able to enter."""
         user, unique = service_user(), secrets.token_hex(4)
