@@ -15,6 +15,7 @@ from ..models import Identity
 from ..tokens import Claims, Tokens
 from .hashing import Hashing
 from .middleware import DATABASE_SECONDS
+from .security import ACCOUNT
 
 ANSWER_WITHIN = 4  # seconds of a request for the database: whoever asks has an answer within five
 LAST_STEP = 0.5  # seconds for the database in any case, also after a hash that took long
@@ -37,7 +38,7 @@ class Visitor:
 
     def __init__(self, request: Request) -> None:
         services: Services = request.app.state.services
-        self._scope = request.scope
+        self.scope = request.scope
         self._database = services.database
         self._patient = services.patient
         self.tokens = services.tokens
@@ -52,7 +53,7 @@ class Visitor:
                 return await self._patient.run(operations)
             return await self._database.run(operations, limit=self._left())
         finally:
-            self._scope[DATABASE_SECONDS] += time.perf_counter() - began
+            self.scope[DATABASE_SECONDS] += time.perf_counter() - began
 
     def _left(self) -> float:
         spent = asyncio.get_running_loop().time() - self.began
@@ -65,6 +66,7 @@ class Caller(Visitor):
     def __init__(self, request: Request, claims: Claims) -> None:
         super().__init__(request)
         self.claims = claims
+        self.scope[ACCOUNT] = claims.identity.user_id
 
     @property
     def identity(self) -> Identity:

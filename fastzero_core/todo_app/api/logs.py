@@ -5,9 +5,12 @@ import logging
 import time
 from typing import Any
 
+from starlette.types import Scope
+
 SERVER = logging.getLogger("fastzero.server")
 ACCESS = logging.getLogger("fastzero.access")
 ERRORS = logging.getLogger("fastzero.error")
+SECURITY = logging.getLogger("fastzero.security")
 
 
 def log_config(format: str) -> dict[str, Any]:
@@ -75,3 +78,20 @@ def failure(method: str, path: str, request_id: str) -> None:
         *(method, path, request_id),
         extra={"event": {"method": method, "path": path, "request_id": request_id}},
     )
+
+
+def security(level: int, event: str, user_id: int | None, client: str, request_id: str) -> None:
+    """Log what happened to an account; `user_id` is None where no account is known."""
+    account = f"user {user_id}" if user_id is not None else "no known user"
+    SECURITY.log(
+        level,
+        "security event %s of %s from %s, request %s",
+        *(event, account, client, request_id),
+        extra={"event": {"event": event, "user_id": user_id, "client": client, "request_id": request_id}},
+    )
+
+
+def client_of(scope: Scope) -> str:
+    """Return the address of whoever sent the request."""
+    client: tuple[str, int] | None = scope.get("client")
+    return client[0] if client else "-"

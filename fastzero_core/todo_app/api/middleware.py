@@ -4,13 +4,12 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from . import logs, metrics, problems
+from . import logs, metrics, problems, security
 
 DATABASE_SECONDS = "fastzero.database_seconds"  # in the scope: what the request has waited for the database
 REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
@@ -103,6 +102,7 @@ class Observed:
         request_id = _request_id(scope)
         headers = self._headers(scope["path"], request_id)
         scope[DATABASE_SECONDS] = 0.0
+        scope[security.REQUEST_ID] = request_id
         status = 0
 
         async def send_observed(message: Message) -> None:
@@ -121,7 +121,7 @@ class Observed:
         finally:
             seconds = time.perf_counter() - began
             metrics.observe(scope["method"], _route(scope), status, seconds, scope[DATABASE_SECONDS])
-            logs.access(scope["method"], _path(scope), status, seconds, _client(scope), request_id)
+            logs.access(scope["method"], _path(scope), status, seconds, logs.client_of(scope), request_id)
 
     def _headers(self, path: str, request_id: str) -> list[tuple[bytes, bytes]]:
         more = PAGE_HEADERS if path.startswith(self._pages) else API_HEADERS
@@ -141,8 +141,3 @@ def _route(scope: Scope) -> str:
 def _path(scope: Scope) -> str:
     """As it was sent, without the query: nothing in it ends a line."""
     return str(scope.get("raw_path", b"").partition(b"?")[0].decode("ascii", "backslashreplace"))
-
-
-def _client(scope: Scope) -> str:
-    client: Any = scope.get("client")
-    return str(client[0]) if client else "-"
