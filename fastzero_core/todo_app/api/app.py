@@ -112,7 +112,7 @@ def _no_pages(settings: Settings) -> dict[str, Any]:
 
 def _surround(app: FastAPI, settings: Settings, routes: list[Route]) -> None:
     """The last one added is the first to see a request."""
-    app.add_middleware(Limited, limit=BODY_MAX, larger={todos.BULK_PATH: todos.BULK_BODY_MAX})
+    app.add_middleware(Limited, limit=BODY_MAX, limits={todos.BULK_PATH: todos.BULK_BODY_MAX})
     app.add_middleware(OnePath, with_slash=frozenset(route.path for route in routes if route.path.endswith("/")))
     if settings.cors_origins:
         app.add_middleware(

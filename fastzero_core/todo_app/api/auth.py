@@ -7,9 +7,10 @@ from fastapi import APIRouter, Form
 from ...errors import LoginRefusedError
 from . import schemas
 from .deps import Anyone, WithToken
-from .problems import documented
+from .problems import BOUNDS, documented
+from .routing import OrderedRoute
 
-router = APIRouter(prefix="/auth", tags=["auth"], responses=documented(413, 503))
+router = APIRouter(prefix="/auth", tags=["auth"], route_class=OrderedRoute, responses=documented(*BOUNDS))
 
 
 @router.post("/token", responses=documented(401, 429))

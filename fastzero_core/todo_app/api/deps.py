@@ -20,6 +20,8 @@ from .security import ACCOUNT
 ANSWER_WITHIN = 4  # seconds of a request for the database: whoever asks has an answer within five
 LAST_STEP = 0.5  # seconds for the database in any case, also after a hash that took long
 
+_CALLER = "fastzero.caller"  # in the scope
+
 T = TypeVar("T")
 
 
@@ -73,21 +75,34 @@ class Caller(Visitor):
         return self.claims.identity
 
 
-class _Bearer(OAuth2PasswordBearer):
+class Bearer(OAuth2PasswordBearer):
+    """What a route depends on that needs a token."""
+
     async def __call__(self, request: Request) -> Caller:  # type: ignore[override]
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise InvalidTokenError("Could not validate credentials")
-        services: Services = request.app.state.services
-        return Caller(request, services.tokens.read(token.strip()))
+        return caller_of(request)
+
+
+def caller_of(request: Request) -> Caller:
+    """Return who sends the request, read once. Raises InvalidTokenError without a token that is signed and in time."""
+    known: Caller | None = request.scope.get(_CALLER)
+    if known is not None:
+        return known
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise InvalidTokenError("Could not validate credentials")
+    services: Services = request.app.state.services
+    caller = Caller(request, services.tokens.read(token.strip()))
+    request.scope[_CALLER] = caller
+    return caller
 
 
 async def _refuse_repeated(request: Request) -> None:
     """Of a parameter with one value that is given twice only the last would be looked at."""
-    names = [name for name, _ in request.query_params.multi_items() if name != "state"]
-    for name in names:
-        if names.count(name) > 1:
+    seen = set()
+    for name, _ in request.query_params.multi_items():
+        if name in seen and name != "state":
             raise InvalidInputError(f"{name} is given more than once", field=name)
+        seen.add(name)
 
 
 async def _visitor(request: Request) -> Visitor:
@@ -95,6 +110,6 @@ async def _visitor(request: Request) -> Visitor:
 
 
 # Relative: where the app lies below a path, so does this.
-WithToken = Annotated[Caller, Security(_Bearer(tokenUrl="auth/token", scheme_name="login", auto_error=False))]
+WithToken = Annotated[Caller, Security(Bearer(tokenUrl="auth/token", scheme_name="login", auto_error=False))]
 GivenOnce = Depends(_refuse_repeated)
 Anyone = Annotated[Visitor, Depends(_visitor)]

@@ -5,15 +5,19 @@ import secrets
 import time
 from collections.abc import Mapping
 
-from fastapi import HTTPException
+from fastapi import Response
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import logs, metrics, problems, security
+from .bodies import TOO_LARGE
 
 DATABASE_SECONDS = "fastzero.database_seconds"  # in the scope: what the request has waited for the database
 REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
-TOO_LARGE = "The body has more than {} bytes"
+BODY_LIMIT = "fastzero.body_limit"  # in the scope: bytes that the request's body may have
+HEADERS_MAX = 100
+ADDRESS_MAX = 8 * 1024  # bytes of the path and the query
+PARAMETERS_MAX = 100
 UNMATCHED = "unmatched"  # every path that is none, so that nobody fills the metrics with names
 
 SAFE_HEADERS = [
@@ -51,40 +55,38 @@ class OnePath:
 
 
 class Limited:
-    """Refuses bodies of more than `limit` bytes, or of what is `larger` for a path, before they are read whole."""
+    """Refuses what is too large by what is known before any work: headers, address, parameters, the body's length.
 
-    def __init__(self, app: ASGIApp, limit: int, larger: Mapping[str, int]) -> None:
+    A body has up to `limit` bytes, or what `limits` say for a path.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, limits: Mapping[str, int]) -> None:
         self._app = app
         self._limit = limit
-        self._larger = larger
+        self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._larger.get(scope["path"], self._limit)
-        length = Headers(scope=scope).get("content-length")
-        if length is None:
-            await self._app(scope, _counted(receive, limit), send)
-        elif int(length) > limit:
-            await problems.answer(413, TOO_LARGE.format(limit))(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+        scope[BODY_LIMIT] = limit = self._limits.get(scope["path"], self._limit)
+        refusal = _too_large(scope, limit)
+        await (refusal or self._app)(scope, receive, send)
 
 
-def _counted(receive: Receive, limit: int) -> Receive:
-    """What gives a body of unknown length, up to `limit` bytes."""
-    received = 0
-
-    async def receive_counted() -> Message:
-        nonlocal received
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > limit:
-            raise HTTPException(413, TOO_LARGE.format(limit))
-        return message
-
-    return receive_counted
+def _too_large(scope: Scope, limit: int) -> Response | None:
+    query = scope["query_string"]
+    if len(scope["headers"]) > HEADERS_MAX:
+        return problems.answer(431, f"There are more than {HEADERS_MAX} headers")
+    if len(scope["path"]) + len(query) > ADDRESS_MAX:
+        return problems.answer(414, f"The address has more than {ADDRESS_MAX} bytes")
+    if query.count(b"&") >= PARAMETERS_MAX:
+        message = f"there are more than {PARAMETERS_MAX} parameters"
+        return problems.answer(422, [{"type": "invalid_input", "loc": ["query"], "msg": message}])
+    length = Headers(scope=scope).get("content-length")
+    if length is not None and int(length) > limit:
+        return problems.answer(413, TOO_LARGE.format(limit))
+    return None
 
 
 class Observed:

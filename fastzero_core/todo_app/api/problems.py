@@ -25,7 +25,7 @@ _DETAILS: dict[type[FastZeroError], str] = {
     errors.TodoNotFoundError: "Task not found.",
     # What is known of a database that is away names hosts, ports and roles.
     errors.UnavailableError: "The database is not available; try again in a moment",
-    errors.BusyError: "Too many logins at once; try again in a moment",
+    errors.BusyError: "The service is busy; try again in a moment",
     errors.SchemaError: "The database's schema is not the one of this version",
     errors.DatabaseLoginError: "The database is not available; try again in a moment",
     errors.DatabasePrivilegeError: "The database is not available; try again in a moment",
@@ -45,13 +45,19 @@ def documented(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: {"model": schemas.Problem, "description": _DESCRIPTIONS[code]} for code in codes}
 
 
+# What any request may be answered with.
+BOUNDS = (408, 413, 414, 431, 503)
+
 _DESCRIPTIONS = {
     401: "No token, or one that does not hold; no such login",
     403: "Another's account",
     404: "Not there, or another's",
+    408: "The body did not come in time",
     409: "Taken",
     413: "The body is too large",
+    414: "The address is too long",
     429: "Too many failed logins: wait",
+    431: "Too many headers",
     503: "The database is not available: try again",
 }
 

@@ -26,6 +26,7 @@ from ...stack.ports import taken_error
 from ...stack.spec import APP_SERVICE
 from ..tokens import checked_key
 from . import logs
+from .connection import Connection
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -79,6 +80,8 @@ def _config(settings: Settings, workers: int) -> uvicorn.Config:
     return uvicorn.Config(
         APP,
         factory=True,
+        http=Connection,
+        ws="none",
         backlog=BACKLOG,
         workers=workers,
         timeout_graceful_shutdown=DRAIN,

@@ -10,9 +10,10 @@ from .. import validate
 from ..models import Identity, User
 from . import schemas
 from .deps import Anyone, GivenOnce, WithToken
-from .problems import documented
+from .problems import BOUNDS, documented
+from .routing import OrderedRoute
 
-router = APIRouter(prefix="/users", tags=["users"], responses=documented(413, 503))
+router = APIRouter(prefix="/users", tags=["users"], route_class=OrderedRoute, responses=documented(*BOUNDS))
 
 BigInt = Annotated[int, Path(ge=-validate.BIGINT_MAX - 1, le=validate.BIGINT_MAX), schemas.DIGITS]
 After = Annotated[
@@ -34,7 +35,7 @@ UserId = Annotated[int, Depends(_user_id)]
 @router.post("/", status_code=status.HTTP_201_CREATED, responses=documented(409))
 async def sign_up(new: schemas.UserIn, visitor: Anyone) -> schemas.UserOut:
     """Create an account."""
-    password = await visitor.hashing.hash(new.password, since=visitor.began)
+    password = await visitor.hashing.hash(new.password, since=visitor.began, signs_up=True)
     user = await visitor.run(lambda fz: fz.users.add(new.username, email=new.email, password=password))
     return _account(user)
 
