@@ -45,6 +45,8 @@ def test_every_answer_has_safe_headers(path: str, api: Client) -> None:
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-frame-options"] == "DENY"
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert "base-uri 'none'" in headers["content-security-policy"]
+    assert headers["referrer-policy"] == "no-referrer"
 
 
 def test_what_is_one_s_own_is_stored_nowhere(api: Client, ana: Account) -> None:

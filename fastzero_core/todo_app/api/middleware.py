@@ -1,5 +1,9 @@
 """What surrounds every request, as plain ASGI: one path for a resource, safe headers, a log line and numbers."""
 
+import base64
+import hashlib
+import hmac
+import logging
 import re
 import secrets
 import time
@@ -25,9 +29,11 @@ SAFE_HEADERS = [
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 ]
+# Where a trusted proxy ends TLS.
+TLS_HEADERS = [(b"strict-transport-security", b"max-age=31536000")]
 # An answer is nobody's but the asker's, and no page.
 API_HEADERS = [
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"content-security-policy", b"default-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 ]
 # The pages work without internet, and a browser is to ask nobody else either: ReDoc would load its logo from a CDN.
@@ -35,7 +41,7 @@ PAGE_HEADERS = [
     (
         b"content-security-policy",
         b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-        b"img-src 'self' data:; worker-src 'self' blob:; frame-ancestors 'none'",
+        b"img-src 'self' data:; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
     )
 ]
 
@@ -89,6 +95,35 @@ def _too_large(scope: Scope, limit: int) -> Response | None:
     return None
 
 
+class ForOperators:
+    """Asks for a token, as a bearer's or as the password of any user, before paths that begin as `paths` do."""
+
+    def __init__(self, app: ASGIApp, paths: tuple[str, ...], token_sha256: str) -> None:
+        self._app = app
+        self._paths = paths
+        self._token_sha256 = token_sha256
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(self._paths) or self._holds(scope):
+            await self._app(scope, receive, send)
+            return
+        security.security_event(scope, security.SecurityEvent.TOKEN_REFUSED, level=logging.WARNING)
+        asked = {"WWW-Authenticate": 'Basic realm="operators", charset="UTF-8"'}
+        await problems.answer(401, "This needs the operators' token", asked)(scope, receive, send)
+
+    def _holds(self, scope: Scope) -> bool:
+        scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
+        token = _password(given) if scheme.lower() == "basic" else given.encode("latin-1")
+        return hmac.compare_digest(hashlib.sha256(token).hexdigest(), self._token_sha256)
+
+
+def _password(credentials: str) -> bytes:
+    try:
+        return base64.b64decode(credentials, validate=True).partition(b":")[2]
+    except ValueError:
+        return b""
+
+
 class Observed:
     """Gives each answer a request id and safe headers, and each request a log line and a place in the metrics."""
 
@@ -102,7 +137,7 @@ class Observed:
             return
         began = time.perf_counter()
         request_id = _request_id(scope)
-        headers = self._headers(scope["path"], request_id)
+        headers = self._headers(scope, request_id)
         scope[DATABASE_SECONDS] = 0.0
         scope[security.REQUEST_ID] = request_id
         status = 0
@@ -125,9 +160,10 @@ class Observed:
             metrics.observe(scope["method"], _route(scope), status, seconds, scope[DATABASE_SECONDS])
             logs.access(scope["method"], _path(scope), status, seconds, logs.client_of(scope), request_id)
 
-    def _headers(self, path: str, request_id: str) -> list[tuple[bytes, bytes]]:
-        more = PAGE_HEADERS if path.startswith(self._pages) else API_HEADERS
-        return [(b"x-request-id", request_id.encode()), *SAFE_HEADERS, *more]
+    def _headers(self, scope: Scope, request_id: str) -> list[tuple[bytes, bytes]]:
+        more = PAGE_HEADERS if scope["path"].startswith(self._pages) else API_HEADERS
+        secure = TLS_HEADERS if scope.get("scheme") == "https" else []
+        return [(b"x-request-id", request_id.encode()), *SAFE_HEADERS, *more, *secure]
 
 
 def _request_id(scope: Scope) -> str:

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from ... import errors
 from ...errors import FastZeroError, InvalidInputError
 from . import schemas
+from .security import log_refusal
 
 RETRY_AFTER = "1"  # seconds
 SHOWN_DEPTH = 16
@@ -68,6 +69,8 @@ def answer(code: int, detail: Any, headers: dict[str, str] | None = None) -> Res
 
 
 async def _answer_own(request: Request, error: Exception) -> Response:
+    assert isinstance(error, FastZeroError)
+    log_refusal(request.scope, error)
     match error:
         case InvalidInputError():
             place = "query" if request.method == "GET" else "body"

@@ -90,6 +90,9 @@ def _config(settings: Settings, workers: int) -> uvicorn.Config:
         loop="asyncio:SelectorEventLoop" if sys.platform == "win32" else "auto",
         log_config=logs.log_config(settings.log),
         access_log=False,
+        # Whoever is not a configured proxy may write whatever it likes there; uvicorn itself trusts all of loopback.
+        proxy_headers=bool(settings.forwarded_allow_ips),
+        forwarded_allow_ips=settings.forwarded_allow_ips,
         server_header=False,
     )
 
