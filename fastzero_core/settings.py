@@ -118,6 +118,10 @@ class Settings(BaseSettings):
         """Return whether a flag gave this setting, and no environment, file or default."""
         return name in self._flags
 
+    def names(self, name: str) -> bool:
+        """Return whether a flag, the environment or a file gave this setting, and not its default alone."""
+        return name in self.model_fields_set
+
     @property
     def connections(self) -> int:
         """How many connections to the database a worker may have."""

@@ -242,7 +242,7 @@ class Contained:
             container.remove(force=True, v=True)
         for network in self.engine.networks.list(names=[self.name("")[:-1]]):
             network.remove()
-        for volume in self.engine.volumes.list(filters={"name": self.name("database")}):
+        for volume in self.engine.volumes.list(filters={"name": self.name("")}):
             volume.remove(force=True)
 
 

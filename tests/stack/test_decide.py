@@ -11,6 +11,7 @@ from fastzero_core.errors import PortTakenError, VersionMismatchError
 from fastzero_core.project import Place, ProjectRecord
 from fastzero_core.stack import ports
 from fastzero_core.stack.decide import Decision, Flags, Machine, decide, place_of
+from fastzero_core.stack.observed import Estate
 
 NOWHERE = Machine(
     engine_answers=lambda: False,
@@ -18,6 +19,7 @@ NOWHERE = Machine(
     new_place=lambda runtime: Place(runtime, data="/data"),
     app_image=lambda: "fastzero-app:1",
     new_owner=lambda: "owner",
+    estate=lambda runtime: Estate(),
 )
 WITH_ENGINE = replace(NOWHERE, engine_answers=lambda: True)
 LOCAL = ProjectRecord("embedded", {"database": 5432, "app": 8000}, "/data", initialised=True)

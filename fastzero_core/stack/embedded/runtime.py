@@ -24,7 +24,7 @@ from ...postgres.url import variables
 from ...project import DATABASE, ROLE, Place, Project, ProjectRecord
 from ..actions import Action, Kind, Verb
 from ..lines import LogLine
-from ..observed import DataState, Observed, ObservedService, ServiceState, Thing
+from ..observed import DataState, Estate, Observed, ObservedService, ServiceState, Thing
 from ..ports import is_free, taken_error
 from ..runtime import MOVING, Finding
 from ..spec import STOP_TIMEOUT, ServiceSpec, StackSpec
@@ -75,11 +75,9 @@ class EmbeddedRuntime:
         """Nothing: a process that is stopped leaves nothing."""
         return []
 
-    def owner_of(self, place: Place) -> str:
-        return ""
-
-    def places_of_any_home(self) -> list[str]:
-        return []
+    def estate(self) -> Estate:
+        """Nothing: what a home has here lies in it."""
+        return Estate()
 
     def new_place(self, image: str) -> Place:
         """A directory that does not exist yet, where PostgreSQL's user will be able to enter."""
