@@ -201,7 +201,7 @@ def _adopted(settings: Settings, record: ProjectRecord, machine: Machine) -> Pro
             hint="Nothing was changed. No container has one of them: restore a backup into another project, -p NAME",
         )
     others = [
-        Place(record.runtime, image=image, volume=name)
+        Place(estate.place.runtime, image=image, volume=name)
         for name, image in estate.volumes.items()
         if name != estate.place.name
     ]

@@ -276,7 +276,7 @@ def use(session: Session, place: Place) -> Place:
     if observed.data is DataState.ABSENT:
         after = replace(after, kept=kept)
     cause = f"the database is to be the one in the {place}"
-    session.run([*plan.plan_stop(old, observed, old.names, cause), _write(before, after, cause)])
+    session.run([*plan.plan_down(old, observed), _write(before, after, cause)])
     try:
         session.ensure_up()
     except DatabaseLoginError:  # it was kept before the project was taken over, which gave it another password

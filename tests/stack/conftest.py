@@ -246,6 +246,17 @@ class Contained:
             volume.remove(force=True)
 
 
+def in_mounted(engine: Any, volume: str, script: str) -> None:
+    """Run a script on the resting data of a volume, mounted at /data, as root."""
+    mounts = {volume: {"bind": "/data"}}
+    made = engine.containers.create("postgres:18", ["-c", script], entrypoint="sh", user="root", volumes=mounts)
+    try:
+        made.start()
+        assert made.wait()["StatusCode"] == 0
+    finally:
+        made.remove(force=True, v=True)  # the image declares a volume of its own
+
+
 @contextmanager
 def new_project(engine: Any) -> Iterator[Contained]:
     home = Path(tempfile.mkdtemp(dir=session_folder()))

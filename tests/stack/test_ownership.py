@@ -22,7 +22,7 @@ from fastzero_core.errors import (
 from fastzero_core.events import Event
 from fastzero_core.stack.actions import Action
 
-from .conftest import Contained, add_user, any_free_port, done, new_project, texts, users_of
+from .conftest import Contained, add_user, any_free_port, done, in_mounted, new_project, texts, users_of
 
 pytestmark = pytest.mark.docker
 
@@ -46,17 +46,6 @@ def volumes_of(project: Contained) -> set[str]:
 
 def started_at(project: Contained, service: str = "database") -> str:
     return str(project.container(service).attrs["State"]["StartedAt"])
-
-
-def in_volume(project: Contained, script: str) -> None:
-    """Run a script on the resting data, as root."""
-    mounts = {project.volume.name: {"bind": "/data"}}
-    made = project.engine.containers.create(NEW, ["-c", script], entrypoint="sh", user="root", volumes=mounts)
-    try:
-        made.start()
-        assert made.wait()["StatusCode"] == 0
-    finally:
-        made.remove(force=True, v=True)
 
 
 def fastzero(project: Contained, *words: str) -> subprocess.CompletedProcess[str]:
@@ -236,7 +225,7 @@ def test_a_database_that_is_not_whole_is_not_taken_over_and_its_container_stays(
     contained.stack().up()
     container = contained.container("database")
     container.stop()
-    in_volume(contained, "rm /data/18/docker/global/pg_control")
+    in_mounted(contained.engine, contained.volume.name, "rm /data/18/docker/global/pg_control")
 
     with pytest.raises(ConflictError, match="no database that was initialised to its end"):
         other.stack().up(adopt=True)
