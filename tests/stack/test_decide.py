@@ -143,7 +143,7 @@ def test_an_image_that_a_setting_names_is_recorded_and_serves_on_where_none_name
             given.setenv("FASTZERO_POSTGRES_IMAGE", named)
         if source == "file":
             Path("fastzero.toml").write_text(f'postgres_image = "{named}"\n')
-        flags = {"postgres_image": named} if source == "flag" else {}
+        flags: dict[str, Any] = {"postgres_image": named} if source == "flag" else {}
         first = decided(None, Flags(runtime="docker"), **flags)
     Path("fastzero.toml").unlink(missing_ok=True)
 

@@ -292,7 +292,7 @@ def test_what_is_taken_over_is_not_begun_anew(other: Contained) -> None:
 # -- said beforehand -------------------------------------------------------------------------------------------
 
 
-def said_and_done(project: Contained, **flags: bool) -> tuple[list[Action], list[Action]]:
+def said_and_done(project: Contained, **flags: Any) -> tuple[list[Action], list[Action]]:
     events: list[Event] = []
     stack = project.stack(on_event=events.append)
     said = stack.plan(**flags)
@@ -333,7 +333,7 @@ def refusal(command: Callable[[], object]) -> tuple[type[FastZeroError], str, st
 
 
 @pytest.mark.parametrize("flags", [{"adopt": True}, {"start_over": True}, {"adopt": True, "start_over": True}], ids=str)
-def test_a_dry_run_refuses_exactly_as_the_command_would(flags: dict[str, bool], contained: Contained) -> None:
+def test_a_dry_run_refuses_exactly_as_the_command_would(flags: dict[str, Any], contained: Contained) -> None:
     stack = contained.stack()
     if "adopt" not in flags:
         stack.up()
