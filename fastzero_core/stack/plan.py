@@ -138,7 +138,9 @@ def plan_adopt(spec: StackSpec, observed: Observed, head: str, change: RecordCha
     if observed.data is not DataState.THERE:
         raise ConflictError(f"there is nothing of a project {spec.project} to take over", hint="Start it: fastzero up")
     cause = "it is taken over"
-    in_the_way = [thing for thing in observed.leftovers if thing.name.endswith(steps.NEW)]
+    names = [steps.container_name(spec.project, service.name) for service in spec.services]
+    needed = {*names, *(f"{name}{steps.NEW}" for name in names)}  # of what was never started
+    in_the_way = [thing for thing in observed.leftovers if thing.name in needed]
     others = [thing for thing in observed.leftovers if thing not in in_the_way]
     work: list[Action] = []
     for service in spec.services:

@@ -1,6 +1,7 @@
 """What a project has on an engine is one home's: of two that think it theirs, the one that took it over has it."""
 
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,11 +23,21 @@ from fastzero_core.errors import (
 from fastzero_core.events import Event
 from fastzero_core.stack.actions import Action
 
-from .conftest import Contained, add_user, any_free_port, done, in_mounted, new_project, texts, users_of
+from .conftest import Contained, RunPython, add_user, any_free_port, done, in_mounted, new_project, texts, users_of
 
 pytestmark = pytest.mark.docker
 
 OLD, NEW = "postgres:17", "postgres:18"
+
+KILLED_AT = """
+import os, signal, sys
+from fastzero_core import Stack
+from fastzero_core.events import ActionStarted
+def note(event):
+    if isinstance(event, ActionStarted) and str(event.action).startswith(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+Stack(on_event=note).up(adopt=True)
+"""
 
 
 def second_home(project: Contained, home: Path) -> Contained:
@@ -244,6 +255,27 @@ def test_a_takeover_that_fails_brings_the_old_container_back(contained: Containe
     assert [(each.id, each.status) for each in contained.all_containers()] == [(container.id, "running")]
     assert contained.stack().up().plan() == []
     assert other.stack().project.record is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "step", ["check database", "stop", "start", "set", "create claim", "wait for", "remove container"]
+)
+def test_a_takeover_that_was_killed_can_be_run_again(
+    step: str, contained: Contained, other: Contained, run_python: RunPython
+) -> None:
+    add_user(contained.stack().up())
+    killed = run_python(KILLED_AT, step, env=other.environment())
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+
+    stack = other.stack().up(adopt=True)
+
+    assert users_of(stack) == ["ana"]
+    assert stack.plan() == []
+    assert other.services() == {"database"}
+    with pytest.raises(ForeignStackError):
+        contained.stack().up()
 
 
 def test_of_several_volumes_the_one_in_service_is_taken_over_and_the_others_are_kept(

@@ -509,6 +509,17 @@ def test_data_is_known_to_be_good_before_anything_of_another_home_is_stopped_or_
     assert plan[-1] == "remove claim fastzero-demo-owner-former"
 
 
+def test_a_takeover_that_was_killed_sweeps_what_it_made_before_it_makes_it_again() -> None:
+    left = (Thing(Kind.CONTAINER, NAME), Thing(Kind.CONTAINER, f"{NAME}-old"))
+    gone = ObservedService("database", STOPPED, "its container is gone, its data is there")
+
+    plan = texts(plan_adopt(ONE, contained(gone, leftovers=left), HEAD, RecordChange(None, CONTAINED)))
+
+    assert plan[0] == f"remove container {NAME}"
+    assert plan.index(f"check database data to {NAME}") < plan.index(f"remove container {NAME}-old")
+    assert plan.count(f"remove container {NAME}") == 1
+
+
 def test_the_inverse_of_a_takeover_brings_back_what_there_was() -> None:
     plan = plan_adopt(ONE, contained(seen(POSTGRES)), HEAD, RecordChange(None, replace(CONTAINED, owner="me")))
 
