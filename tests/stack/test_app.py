@@ -165,6 +165,65 @@ def test_a_killed_app_leaves_no_workers(make_stack: MakeStack) -> None:
     assert not listens(port_of(stack))
 
 
+LOST: list[Callable[[Path], object]] = [Path.unlink, lambda path: path.write_text("{")]
+
+
+def lose_records(stack: Stack, lose: Callable[[Path], object]) -> None:
+    for name in ("app", "database"):
+        lose(stack.project.folder / "processes" / f"{name}.json")
+
+
+@pytest.mark.parametrize("lose", LOST, ids=["deleted", "damaged"])
+def test_services_whose_records_are_lost_are_found_and_left_alone(
+    running: Stack, lose: Callable[[Path], object]
+) -> None:
+    before = [service.pid for service in running.status()]
+    lose_records(running, lose)
+
+    running.up()
+
+    assert [service.pid for service in running.status()] == before
+    assert readiness(running) == (200, "")
+
+
+@pytest.mark.parametrize("lose", LOST, ids=["deleted", "damaged"])
+def test_services_whose_records_are_lost_are_stopped_by_down(running: Stack, lose: Callable[[Path], object]) -> None:
+    ports = [port_of(running), port_of(running, "database")]
+    lose_records(running, lose)
+
+    running.down()
+
+    assert [listens(port) for port in ports] == [False, False]
+
+
+def test_an_app_whose_record_is_damaged_is_replaced_where_its_configuration_changed(make_stack: MakeStack) -> None:
+    stack = make_stack().up()
+    before, database = process_of(stack), process_of(stack, "database")
+    lose_records(stack, LOST[1])
+
+    stack.up(app_port=any_free_port())
+
+    assert not psutil.pid_exists(before.pid)
+    assert stack.status()[0].pid == database.pid
+    assert readiness(stack) == (200, "")
+
+
+def test_what_a_killed_server_left_is_not_taken_for_it_where_its_record_is_damaged(running: Stack) -> None:
+    record = process_of(running, "database")
+    backends = psutil.Process(record.pid).children()
+    for backend in backends:
+        backend.suspend()
+    psutil.Process(record.pid).kill()
+    lose_records(running, LOST[1])
+
+    assert states(running)["database"] is ServiceState.STOPPED
+
+    running.up()
+
+    assert running.status()[0].pid not in [record.pid, *(backend.pid for backend in backends)]
+    assert readiness(running) == (200, "")
+
+
 def test_a_restart_is_of_the_app_alone(running: Stack) -> None:
     before, database = process_of(running), process_of(running, "database")
     running.restart("app")

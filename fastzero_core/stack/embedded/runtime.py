@@ -28,7 +28,7 @@ from ..observed import DataState, Observed, ObservedService, ServiceState, Thing
 from ..ports import is_free, taken_error
 from ..runtime import MOVING, Finding
 from ..spec import STOP_TIMEOUT, ServiceSpec, StackSpec
-from .process import Processes, ProcessRecord
+from .process import NOBODY, Processes, ProcessRecord
 
 # As root, what PostgreSQL's own user must reach and the project's folder does not let it.
 SHARED_HOME = Path("/var/lib/fastzero")
@@ -61,7 +61,7 @@ class EmbeddedRuntime:
         return Observed(
             services,
             data=DataState.ABSENT if major is None else DataState.THERE,
-            leftovers=tuple(self._leftovers(data, spec.database.name)),
+            leftovers=tuple(self._leftovers(data, spec.database)),
         )
 
     def remains(self, place: Place) -> list[Thing]:
@@ -91,7 +91,7 @@ class EmbeddedRuntime:
 
     def _observe(self, service: ServiceSpec, data_major: int | None) -> ObservedService:
         version = f"PostgreSQL {data_major}" if service.is_database else f"fastzero {__version__}"
-        record = self._processes.find(service.name)
+        record = self._find(service)
         if record:
             return ObservedService(
                 service.name,
@@ -110,7 +110,15 @@ class EmbeddedRuntime:
         detail = "its process is gone without having been stopped" if crashed else "it is stopped"
         return ObservedService(service.name, ServiceState.STOPPED, detail, version=version)
 
-    def _leftovers(self, data: Path | None, database: str) -> Iterator[Thing]:
+    def _find(self, service: ServiceSpec) -> ProcessRecord | None:
+        """The process of a service, looked for among all processes only if its record is damaged, or its port taken."""
+        recorded = self._processes.recorded(service.name)
+        is_lost = recorded is None and not is_free(service.host, service.port)
+        if recorded == NOBODY or is_lost:
+            return self._processes.find_lost(service.name)
+        return self._processes.find(service.name)
+
+    def _leftovers(self, data: Path | None, database: ServiceSpec) -> Iterator[Thing]:
         """What an initialisation left that was killed, and what works on the data without being in any record."""
         if self._processes.recorded(MOVING):
             yield Thing(Kind.PROCESS, MOVING, service=MOVING)
@@ -118,9 +126,9 @@ class EmbeddedRuntime:
             return
         yield from _begun(data)
         # A server that was shut down leaves no such file: then nothing is looked for.
-        is_unknown = self._processes.find(database) is None and (data / "postmaster.pid").exists()
+        is_unknown = self._find(database) is None and (data / "postmaster.pid").exists()
         if is_unknown and server.processes_on(data):
-            yield Thing(Kind.BACKENDS, str(data), "the server that it belongs to was killed", database)
+            yield Thing(Kind.BACKENDS, str(data), "the server that it belongs to was killed", database.name)
 
     # -- one operation on one thing ----------------------------------------------------------------------------
 
@@ -206,7 +214,7 @@ class EmbeddedRuntime:
     # -- questions ---------------------------------------------------------------------------------------------
 
     def is_alive(self, service: str) -> bool:
-        return self._processes.find(service) is not None
+        return (self._processes.find(service) or self._processes.find_lost(service)) is not None
 
     def evidence(self, service: str) -> str:
         return "\n".join(line.text for line in self._processes.logs([service], tail=EVIDENCE_LINES))
