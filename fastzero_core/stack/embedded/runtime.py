@@ -137,7 +137,7 @@ class EmbeddedRuntime:
             case Verb.CREATE, Kind.DATA:
                 self._create_data(Path(action.name))
             case Verb.REMOVE, Kind.DATA:
-                _remove_data(Path(action.name))
+                self._remove_data(Path(action.name))
             case Verb.REMOVE, Kind.STAGING:
                 cluster.remove_unfinished(Path(action.name))
             case Verb.STOP, Kind.BACKENDS:
@@ -155,6 +155,13 @@ class EmbeddedRuntime:
         cluster.initialise(
             data, self._binaries_for(None), service_user(), role=ROLE, password=password, database=DATABASE
         )
+
+    def _remove_data(self, data: Path) -> None:
+        if (data / "postmaster.pid").exists():
+            with suppress(FastZeroError):  # of data that no PostgreSQL here can read, its memory stays
+                server.remove_shared_memory(data, self._binaries_for(data), service_user())
+        if data.exists():
+            shutil.rmtree(data)
 
     def _start(self, service: ServiceSpec, timeout: float) -> None:
         # The workers of a parent that was killed are a moment after it.
@@ -283,12 +290,6 @@ def _begun(data: Path) -> list[Thing]:
         Thing(Kind.STAGING, str(path), "an initialisation that did not end left it")
         for path in cluster.unfinished(data)
     ]
-
-
-def _remove_data(data: Path) -> None:
-    if data.exists():
-        server.remove_shared_memory(data)
-        shutil.rmtree(data)
 
 
 def _end_backends(data: Path) -> None:
