@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import psutil
 import pytest
 
 from fastzero_core import Stack, UnhealthyError, load_settings
-from fastzero_core.errors import PortTakenError
+from fastzero_core.errors import PortTakenError, UnavailableError
+from fastzero_core.events import Event
 from fastzero_core.polling import wait_until
+from fastzero_core.project import Place
 from fastzero_core.stack.embedded.process import Processes, ProcessRecord
 from fastzero_core.stack.observed import ServiceState
 
@@ -136,6 +139,27 @@ def test_an_app_that_was_left_out_comes_with_the_next_up(make_stack: MakeStack) 
     make_stack().up(app=False)
     assert steps(make_stack().plan()) == ["start process app"]
     assert readiness(make_stack().up()) == (200, "")
+
+
+def test_nothing_is_stopped_or_backed_up_where_a_kept_place_cannot_be_destroyed(
+    running: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = running.project.record
+    assert record is not None
+    kept = Place("docker", image="postgres:17", volume="fastzero-demo-kept")
+    running.project.save(replace(record, kept=(kept,)))
+    before = [service.pid for service in running.status()]
+    monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{any_free_port()}")
+    heard: list[Event] = []
+
+    with pytest.raises(UnavailableError) as refused:
+        Stack(running.settings, on_event=heard.append).destroy()
+
+    assert "fastzero-demo-kept" in refused.value.hint
+    assert heard == []
+    assert [service.pid for service in running.status()] == before
+    assert running.backups() == []
+    running.project.save(record)
 
 
 # -- what happens to it ----------------------------------------------------------------------------------------
