@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from ..errors import ConflictError, DatabaseLoginError, PortTakenError, ProjectNotFoundError
+from ..errors import ConflictError, DatabaseLoginError, PortTakenError, ProjectNotFoundError, UnavailableError
 from ..events import Notice
 from ..project import ProjectRecord
 from ..schema.revisions import head_revision
@@ -67,11 +67,21 @@ def down(session: Session, *, volumes: bool) -> list[Action]:
     actions = plan.plan_down(spec, observed)
     if not volumes:
         return session.run([*actions, *plan.write(change)], keep=True)
-    filling = [change.after.filling] if change.after.filling else []
-    places = (decide.place_of(session.settings, session.record), *session.record.kept, *filling)
-    things = [thing for place in places for thing in session.own_remains(place)]
-    things += [Thing(Kind.CLAIM, name) for name in observed.claims]
+    things = [*at_every_place(session, change.after), *(Thing(Kind.CLAIM, name) for name in observed.claims)]
     return session.run([*actions, *plan.plan_destroy(session.project.name, things)], keep=True)
+
+
+def at_every_place(session: Session, record: ProjectRecord) -> list[Thing]:
+    """Return the data at every place of the project. Raises UnavailableError where a place cannot be reached."""
+    filling = [record.filling] if record.filling else []
+    things = []
+    for place in (decide.place_of(session.settings, record), *record.kept, *filling):
+        try:
+            things += session.own_remains(place)
+        except UnavailableError as error:
+            error.hint = f"Nothing was changed. The project has data in the {place}: start Docker, then try again"
+            raise
+    return things
 
 
 def restart(session: Session, service: str | None) -> None:

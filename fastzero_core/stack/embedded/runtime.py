@@ -28,7 +28,7 @@ from ..observed import DataState, Estate, Observed, ObservedService, ServiceStat
 from ..ports import is_free, taken_error
 from ..runtime import MOVING, Finding
 from ..spec import STOP_TIMEOUT, ServiceSpec, StackSpec
-from .process import Processes, ProcessRecord
+from .process import NOBODY, Processes, ProcessRecord
 
 # As root, what PostgreSQL's own user must reach and the project's folder does not let it.
 SHARED_HOME = Path("/var/lib/fastzero")
@@ -61,7 +61,7 @@ class EmbeddedRuntime:
         return Observed(
             services,
             data=DataState.ABSENT if major is None else DataState.THERE,
-            leftovers=tuple(self._leftovers(data, spec.database.name)),
+            leftovers=tuple(self._leftovers(data, spec.database)),
         )
 
     def remains(self, place: Place) -> list[Thing]:
@@ -89,7 +89,7 @@ class EmbeddedRuntime:
 
     def _observe(self, service: ServiceSpec, data_major: int | None) -> ObservedService:
         version = f"PostgreSQL {data_major}" if service.is_database else f"fastzero {__version__}"
-        record = self._processes.find(service.name)
+        record = self._find(service)
         if record:
             return ObservedService(
                 service.name,
@@ -108,7 +108,15 @@ class EmbeddedRuntime:
         detail = "its process is gone without having been stopped" if crashed else "it is stopped"
         return ObservedService(service.name, ServiceState.STOPPED, detail, version=version)
 
-    def _leftovers(self, data: Path | None, database: str) -> Iterator[Thing]:
+    def _find(self, service: ServiceSpec) -> ProcessRecord | None:
+        """The process of a service, looked for among all processes only if its record is damaged, or its port taken."""
+        recorded = self._processes.recorded(service.name)
+        is_lost = recorded is None and not is_free(service.host, service.port)
+        if recorded == NOBODY or is_lost:
+            return self._processes.find_lost(service.name)
+        return self._processes.find(service.name)
+
+    def _leftovers(self, data: Path | None, database: ServiceSpec) -> Iterator[Thing]:
         """What an initialisation left that was killed, and what works on the data without being in any record."""
         if self._processes.recorded(MOVING):
             yield Thing(Kind.PROCESS, MOVING, service=MOVING)
@@ -116,9 +124,9 @@ class EmbeddedRuntime:
             return
         yield from _begun(data)
         # A server that was shut down leaves no such file: then nothing is looked for.
-        is_unknown = self._processes.find(database) is None and (data / "postmaster.pid").exists()
+        is_unknown = self._find(database) is None and (data / "postmaster.pid").exists()
         if is_unknown and server.processes_on(data):
-            yield Thing(Kind.BACKENDS, str(data), "the server that it belongs to was killed", database)
+            yield Thing(Kind.BACKENDS, str(data), "the server that it belongs to was killed", database.name)
 
     # -- one operation on one thing ----------------------------------------------------------------------------
 
@@ -127,7 +135,7 @@ class EmbeddedRuntime:
             case Verb.CREATE, Kind.DATA:
                 self._create_data(Path(action.name))
             case Verb.REMOVE, Kind.DATA:
-                _remove_data(Path(action.name))
+                self._remove_data(Path(action.name))
             case Verb.REMOVE, Kind.STAGING:
                 cluster.remove_unfinished(Path(action.name))
             case Verb.STOP, Kind.BACKENDS:
@@ -145,6 +153,13 @@ class EmbeddedRuntime:
         cluster.initialise(
             data, self._binaries_for(None), service_user(), role=ROLE, password=password, database=DATABASE
         )
+
+    def _remove_data(self, data: Path) -> None:
+        if (data / "postmaster.pid").exists():
+            with suppress(FastZeroError):  # of data that no PostgreSQL here can read, its memory stays
+                server.remove_shared_memory(data, self._binaries_for(data), service_user())
+        if data.exists():
+            shutil.rmtree(data)
 
     def _start(self, service: ServiceSpec, timeout: float) -> None:
         # The workers of a parent that was killed are a moment after it.
@@ -204,7 +219,7 @@ class EmbeddedRuntime:
     # -- questions ---------------------------------------------------------------------------------------------
 
     def is_alive(self, service: str) -> bool:
-        return self._processes.find(service) is not None
+        return (self._processes.find(service) or self._processes.find_lost(service)) is not None
 
     def evidence(self, service: str) -> str:
         return "\n".join(line.text for line in self._processes.logs([service], tail=EVIDENCE_LINES))
@@ -273,12 +288,6 @@ def _begun(data: Path) -> list[Thing]:
         Thing(Kind.STAGING, str(path), "an initialisation that did not end left it")
         for path in cluster.unfinished(data)
     ]
-
-
-def _remove_data(data: Path) -> None:
-    if data.exists():
-        server.remove_shared_memory(data)
-        shutil.rmtree(data)
 
 
 def _end_backends(data: Path) -> None:
