@@ -8,6 +8,7 @@ A project that a flag names beats a DATABASE_URL that no flag names.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -43,6 +44,8 @@ APP_SETTINGS = (
     "pool_size",
     "docs",
     "metrics",
+    "operator_token_sha256",
+    "forwarded_allow_ips",
     "cors_origins",
     "log",
     "argon2_time",
@@ -98,6 +101,14 @@ class Settings(BaseSettings):
     pool_size: int = Field(10, ge=1, le=1000, description="connections to the database of each worker")
     docs: bool = Field(True, description="whether the app has /docs, /redoc and /openapi.json")
     metrics: bool = Field(True, description="whether the app has /metrics")
+    operator_token_sha256: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{64}$",
+        description="SHA-256, in hex, of a token that /metrics, /docs, /redoc and /openapi.json then need",
+    )
+    forwarded_allow_ips: Annotated[list[str], NoDecode] = Field(
+        [], description="addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted"
+    )
     cors_origins: Annotated[list[str], NoDecode] = Field([], description="origins whose pages may call the app")
     log: Literal["json", "plain"] = Field("plain", description="the format of the app's log")
     argon2_time: int = Field(3, ge=2, le=100, description="passes of a password's hash")
@@ -144,10 +155,17 @@ class Settings(BaseSettings):
             raise ValueError(f"{', '.join(taken)} is decided by fastzero itself")
         return value
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "forwarded_allow_ips", mode="before")
     @classmethod
     def _separated(cls, value: Any) -> Any:
-        return [origin.strip() for origin in value.split(",") if origin.strip()] if isinstance(value, str) else value
+        return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for each in value:
+            ip_network(each)  # its error says what is wrong
+        return value
 
     @field_validator("project")
     @classmethod

@@ -24,6 +24,7 @@ from fastzero_core import load_settings
 from fastzero_core.polling import wait_until
 from fastzero_core.testing import Databases
 from fastzero_core.todo_app.api.app import create_app
+from fastzero_core.todo_app.api.connection import Connection
 
 from .client import PATIENCE, Account, Answer, Client, answers, get
 
@@ -62,7 +63,9 @@ def serve_app() -> Iterator[ServeApp]:
 @contextmanager
 def served(url: str, **settings: Any) -> Iterator[Client]:
     app = create_app(load_settings(**{"database_url": url, "secret_key": SECRET_KEY, **settings}))
-    config = uvicorn.Config(app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app, http=Connection, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

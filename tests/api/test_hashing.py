@@ -85,13 +85,14 @@ def held_up() -> Iterator[threading.Event]:
     over.set()
 
 
-def hold_up(api: Client, over: threading.Event) -> None:
-    """Keep every thread that hashes at work until `over`."""
+def hold_up(api: Client, over: threading.Event, *, sign_ups: bool = False) -> None:
+    """Keep every thread of a queue at work until `over`."""
     services: Services = api.app.state.services
+    queue = services.hashing.sign_ups if sign_ups else services.hashing.logins
 
     async def begin() -> None:
-        for _ in range(hashing.THREADS):
-            work = asyncio.create_task(services.hashing._run(over.wait, since=asyncio.get_running_loop().time()))
+        for _ in range(hashing.SIGN_UP_THREADS if sign_ups else hashing.THREADS):
+            work = asyncio.create_task(queue.run(over.wait, since=asyncio.get_running_loop().time()))
             _HELD.add(work)
             work.add_done_callback(_HELD.discard)
 
@@ -122,6 +123,31 @@ def test_a_login_behind_hashes_that_do_not_end_is_answered_in_time(
     began = time.monotonic()
     assert api.log_in("ana").status == 503
     assert time.monotonic() - began < AT_MOST
+
+
+def test_sign_ups_that_wait_keep_nobody_from_logging_in(
+    serve_app: ServeApp, database_url: str, monkeypatch: pytest.MonkeyPatch, held_up: threading.Event
+) -> None:
+    api = serve_app(database_url)
+    ana = api.sign_up()
+    monkeypatch.setattr(hashing, "BEGINS_WITHIN", 0)
+    hold_up(api, held_up, sign_ups=True)
+    bob = {"username": "bob", "email": "bob@example.com", "password": ana.password}
+    refused = api.post("/users/", bob)
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    assert api.log_in(ana.username).status == 200
+    held_up.set()
+    assert wait_until(lambda: api.post("/users/", bob).status == 201, PATIENCE)
+
+
+def test_logins_that_wait_keep_nobody_from_signing_up(
+    serve_app: ServeApp, database_url: str, monkeypatch: pytest.MonkeyPatch, held_up: threading.Event
+) -> None:
+    monkeypatch.setattr(hashing, "BEGINS_WITHIN", 0)
+    api = serve_app(database_url)
+    hold_up(api, held_up)
+    bob = {"username": "bob", "email": "bob@example.com", "password": "correct horse"}
+    assert api.post("/users/", bob).status == 201
 
 
 CROWD = 100

@@ -50,20 +50,24 @@ def test_it_becomes_ready_when_the_schema_does(serve_app: ServeApp, empty_databa
     assert api.get("/readyz").status == 200
 
 
-def test_a_database_that_is_away_is_the_reason(serve_app: ServeApp) -> None:
+def test_a_database_that_is_away_is_a_reason_that_names_no_host_port_or_role(
+    serve_app: ServeApp, caplog: pytest.LogCaptureFixture
+) -> None:
     port = free_port()
     answer = serve_app(NOBODY.format(port=port)).get("/readyz")
-    assert answer.status == 503
-    assert str(port) in answer.json["reason"]
+    assert (answer.status, answer.json["reason"]) == (503, "the database does not answer: see the app's log")
+    assert str(port) in caplog.text
 
 
-def test_a_refused_login_is_a_reason_without_the_password(serve_app: ServeApp, database_url: str) -> None:
+def test_a_refused_login_is_a_reason_that_names_no_role_and_no_password(
+    serve_app: ServeApp, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with psycopg.connect(database_url) as connection:
         port = connection.info.port
     answer = serve_app(NOBODY.format(port=port)).get("/readyz")
-    assert answer.status == 503
-    assert answer.json["reason"]
-    assert "wrong" not in answer.text
+    assert (answer.status, answer.json["reason"]) == (503, "the database refuses the app's role: see the app's log")
+    assert "nobody" in caplog.text
+    assert "wrong" not in answer.text + caplog.text
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ from ..tokens import Tokens
 from . import auth, health, metrics, problems, todos, users
 from .deps import Services
 from .hashing import Hashing
-from .middleware import Limited, Observed, OnePath
+from .middleware import ForOperators, Limited, Observed, OnePath
 
 BODY_MAX = 1024 * 1024  # bytes
 PATIENCE = 30  # seconds for an account to go with as many todos as it may have
@@ -37,6 +37,7 @@ SESSION = {
     "idle_in_transaction_session_timeout": "10s",
 }
 PAGES = ("/docs", "/redoc", "/static-offline-docs")
+FOR_OPERATORS = (*PAGES, "/openapi.json", "/metrics")
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -112,7 +113,9 @@ def _no_pages(settings: Settings) -> dict[str, Any]:
 
 def _surround(app: FastAPI, settings: Settings, routes: list[Route]) -> None:
     """The last one added is the first to see a request."""
-    app.add_middleware(Limited, limit=BODY_MAX, larger={todos.BULK_PATH: todos.BULK_BODY_MAX})
+    if settings.operator_token_sha256:
+        app.add_middleware(ForOperators, paths=FOR_OPERATORS, token_sha256=settings.operator_token_sha256)
+    app.add_middleware(Limited, limit=BODY_MAX, limits={todos.BULK_PATH: todos.BULK_BODY_MAX})
     app.add_middleware(OnePath, with_slash=frozenset(route.path for route in routes if route.path.endswith("/")))
     if settings.cors_origins:
         app.add_middleware(

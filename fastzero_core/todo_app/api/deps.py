@@ -15,9 +15,12 @@ from ..models import Identity
 from ..tokens import Claims, Tokens
 from .hashing import Hashing
 from .middleware import DATABASE_SECONDS
+from .security import ACCOUNT
 
 ANSWER_WITHIN = 4  # seconds of a request for the database: whoever asks has an answer within five
 LAST_STEP = 0.5  # seconds for the database in any case, also after a hash that took long
+
+_CALLER = "fastzero.caller"  # in the scope
 
 T = TypeVar("T")
 
@@ -37,7 +40,7 @@ class Visitor:
 
     def __init__(self, request: Request) -> None:
         services: Services = request.app.state.services
-        self._scope = request.scope
+        self.scope = request.scope
         self._database = services.database
         self._patient = services.patient
         self.tokens = services.tokens
@@ -52,7 +55,7 @@ class Visitor:
                 return await self._patient.run(operations)
             return await self._database.run(operations, limit=self._left())
         finally:
-            self._scope[DATABASE_SECONDS] += time.perf_counter() - began
+            self.scope[DATABASE_SECONDS] += time.perf_counter() - began
 
     def _left(self) -> float:
         spent = asyncio.get_running_loop().time() - self.began
@@ -65,27 +68,41 @@ class Caller(Visitor):
     def __init__(self, request: Request, claims: Claims) -> None:
         super().__init__(request)
         self.claims = claims
+        self.scope[ACCOUNT] = claims.identity.user_id
 
     @property
     def identity(self) -> Identity:
         return self.claims.identity
 
 
-class _Bearer(OAuth2PasswordBearer):
+class Bearer(OAuth2PasswordBearer):
+    """What a route depends on that needs a token."""
+
     async def __call__(self, request: Request) -> Caller:  # type: ignore[override]
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise InvalidTokenError("Could not validate credentials")
-        services: Services = request.app.state.services
-        return Caller(request, services.tokens.read(token.strip()))
+        return caller_of(request)
+
+
+def caller_of(request: Request) -> Caller:
+    """Return who sends the request, read once. Raises InvalidTokenError without a token that is signed and in time."""
+    known: Caller | None = request.scope.get(_CALLER)
+    if known is not None:
+        return known
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise InvalidTokenError("Could not validate credentials")
+    services: Services = request.app.state.services
+    caller = Caller(request, services.tokens.read(token.strip()))
+    request.scope[_CALLER] = caller
+    return caller
 
 
 async def _refuse_repeated(request: Request) -> None:
     """Of a parameter with one value that is given twice only the last would be looked at."""
-    names = [name for name, _ in request.query_params.multi_items() if name != "state"]
-    for name in names:
-        if names.count(name) > 1:
+    seen = set()
+    for name, _ in request.query_params.multi_items():
+        if name in seen and name != "state":
             raise InvalidInputError(f"{name} is given more than once", field=name)
+        seen.add(name)
 
 
 async def _visitor(request: Request) -> Visitor:
@@ -93,6 +110,6 @@ async def _visitor(request: Request) -> Visitor:
 
 
 # Relative: where the app lies below a path, so does this.
-WithToken = Annotated[Caller, Security(_Bearer(tokenUrl="auth/token", scheme_name="login", auto_error=False))]
+WithToken = Annotated[Caller, Security(Bearer(tokenUrl="auth/token", scheme_name="login", auto_error=False))]
 GivenOnce = Depends(_refuse_repeated)
 Anyone = Annotated[Visitor, Depends(_visitor)]

@@ -6,11 +6,11 @@ from fastapi import APIRouter, Request, Response, status
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ...errors import FastZeroError
+from ...errors import DatabaseLoginError, DatabasePrivilegeError, FastZeroError, SchemaError
 from ...postgres import database
 from ...schema import revisions
 from ...schema.revisions import head_revision
-from . import metrics
+from . import logs, metrics
 from .problems import RETRY_AFTER
 from .schemas import Message
 
@@ -52,7 +52,9 @@ async def readyz(request: Request, response: Response) -> Health:
     try:
         revision = asked.result()
     except FastZeroError as error:
-        return _unavailable(response, error.message)
+        # Whom it concerns reads the log: the message names the host, the port and the role.
+        logs.SERVER.warning("not ready: %s", error.message)
+        return _unavailable(response, _reason(error))
     if revision != head_revision():
         return _unavailable(response, f"the schema is at {revision or 'base'}; head is {head_revision()}", revision)
     return Health(status="ok", revision=revision)
@@ -64,6 +66,14 @@ async def readyz(request: Request, response: Response) -> Health:
 async def read_metrics() -> Response:
     """What happened so far, in Prometheus's text format."""
     return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)
+
+
+def _reason(error: FastZeroError) -> str:
+    if isinstance(error, DatabaseLoginError | DatabasePrivilegeError):
+        return "the database refuses the app's role: see the app's log"
+    if isinstance(error, SchemaError):
+        return "the schema cannot be read: see the app's log"
+    return "the database does not answer: see the app's log"
 
 
 async def _revision(engine: AsyncEngine) -> str | None:

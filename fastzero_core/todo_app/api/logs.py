@@ -5,9 +5,16 @@ import logging
 import time
 from typing import Any
 
+from starlette.types import Scope
+
 SERVER = logging.getLogger("fastzero.server")
 ACCESS = logging.getLogger("fastzero.access")
 ERRORS = logging.getLogger("fastzero.error")
+SECURITY = logging.getLogger("fastzero.security")
+
+# What moves a terminal's cursor, or turns the direction of its text: C0, C1 and Unicode's own controls.
+_CONTROLS = (*range(0x20), *range(0x7F, 0xA0), *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070))
+_VISIBLE = {code: ascii(chr(code))[1:-1] for code in (*_CONTROLS, 0x61C, 0xFEFF) if code != ord("\n")}
 
 
 def log_config(format: str) -> dict[str, Any]:
@@ -32,6 +39,10 @@ class PlainFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")
 
+    def format(self, record: logging.LogRecord) -> str:
+        # Indented, so that no line of a message or a traceback looks like a line of the log.
+        return super().format(record).translate(_VISIBLE).replace("\n", "\n  ")
+
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: time, level and message, and what the event has besides."""
@@ -45,7 +56,7 @@ class JsonFormatter(logging.Formatter):
         event |= getattr(record, "event", {})
         if record.exc_info:
             event["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(event, ensure_ascii=False)
+        return json.dumps(event).replace("\x7f", "\\u007f")
 
 
 def access(method: str, path: str, status: int, seconds: float, client: str, request_id: str) -> None:
@@ -75,3 +86,20 @@ def failure(method: str, path: str, request_id: str) -> None:
         *(method, path, request_id),
         extra={"event": {"method": method, "path": path, "request_id": request_id}},
     )
+
+
+def security(level: int, event: str, user_id: int | None, client: str, request_id: str) -> None:
+    """Log what happened to an account; `user_id` is None where no account is known."""
+    account = f"user {user_id}" if user_id is not None else "no known user"
+    SECURITY.log(
+        level,
+        "security event %s of %s from %s, request %s",
+        *(event, account, client, request_id),
+        extra={"event": {"event": event, "user_id": user_id, "client": client, "request_id": request_id}},
+    )
+
+
+def client_of(scope: Scope) -> str:
+    """Return the address of whoever sent the request."""
+    client: tuple[str, int] | None = scope.get("client")
+    return client[0] if client else "-"

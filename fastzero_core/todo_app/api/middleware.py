@@ -1,20 +1,27 @@
 """What surrounds every request, as plain ASGI: one path for a resource, safe headers, a log line and numbers."""
 
+import base64
+import hashlib
+import hmac
+import logging
 import re
 import secrets
 import time
 from collections.abc import Mapping
-from typing import Any
 
-from fastapi import HTTPException
+from fastapi import Response
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from . import logs, metrics, problems
+from . import logs, metrics, problems, security
+from .bodies import TOO_LARGE
 
 DATABASE_SECONDS = "fastzero.database_seconds"  # in the scope: what the request has waited for the database
 REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
-TOO_LARGE = "The body has more than {} bytes"
+BODY_LIMIT = "fastzero.body_limit"  # in the scope: bytes that the request's body may have
+HEADERS_MAX = 100
+ADDRESS_MAX = 8 * 1024  # bytes of the path and the query
+PARAMETERS_MAX = 100
 UNMATCHED = "unmatched"  # every path that is none, so that nobody fills the metrics with names
 
 SAFE_HEADERS = [
@@ -22,9 +29,11 @@ SAFE_HEADERS = [
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 ]
+# Where a trusted proxy ends TLS.
+TLS_HEADERS = [(b"strict-transport-security", b"max-age=31536000")]
 # An answer is nobody's but the asker's, and no page.
 API_HEADERS = [
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"content-security-policy", b"default-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 ]
 # The pages work without internet, and a browser is to ask nobody else either: ReDoc would load its logo from a CDN.
@@ -32,7 +41,7 @@ PAGE_HEADERS = [
     (
         b"content-security-policy",
         b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-        b"img-src 'self' data:; worker-src 'self' blob:; frame-ancestors 'none'",
+        b"img-src 'self' data:; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
     )
 ]
 
@@ -52,40 +61,67 @@ class OnePath:
 
 
 class Limited:
-    """Refuses bodies of more than `limit` bytes, or of what is `larger` for a path, before they are read whole."""
+    """Refuses what is too large by what is known before any work: headers, address, parameters, the body's length.
 
-    def __init__(self, app: ASGIApp, limit: int, larger: Mapping[str, int]) -> None:
+    A body has up to `limit` bytes, or what `limits` say for a path.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, limits: Mapping[str, int]) -> None:
         self._app = app
         self._limit = limit
-        self._larger = larger
+        self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._larger.get(scope["path"], self._limit)
-        length = Headers(scope=scope).get("content-length")
-        if length is None:
-            await self._app(scope, _counted(receive, limit), send)
-        elif int(length) > limit:
-            await problems.answer(413, TOO_LARGE.format(limit))(scope, receive, send)
-        else:
+        scope[BODY_LIMIT] = limit = self._limits.get(scope["path"], self._limit)
+        refusal = _too_large(scope, limit)
+        await (refusal or self._app)(scope, receive, send)
+
+
+def _too_large(scope: Scope, limit: int) -> Response | None:
+    query = scope["query_string"]
+    if len(scope["headers"]) > HEADERS_MAX:
+        return problems.answer(431, f"There are more than {HEADERS_MAX} headers")
+    if len(scope["path"]) + len(query) > ADDRESS_MAX:
+        return problems.answer(414, f"The address has more than {ADDRESS_MAX} bytes")
+    if query.count(b"&") >= PARAMETERS_MAX:
+        message = f"there are more than {PARAMETERS_MAX} parameters"
+        return problems.answer(422, [{"type": "invalid_input", "loc": ["query"], "msg": message}])
+    length = Headers(scope=scope).get("content-length")
+    if length is not None and int(length) > limit:
+        return problems.answer(413, TOO_LARGE.format(limit))
+    return None
+
+
+class ForOperators:
+    """Asks for a token, as a bearer's or as the password of any user, before paths that begin as `paths` do."""
+
+    def __init__(self, app: ASGIApp, paths: tuple[str, ...], token_sha256: str) -> None:
+        self._app = app
+        self._paths = paths
+        self._token_sha256 = token_sha256
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(self._paths) or self._holds(scope):
             await self._app(scope, receive, send)
+            return
+        security.security_event(scope, security.SecurityEvent.TOKEN_REFUSED, level=logging.WARNING)
+        asked = {"WWW-Authenticate": 'Basic realm="operators", charset="UTF-8"'}
+        await problems.answer(401, "This needs the operators' token", asked)(scope, receive, send)
+
+    def _holds(self, scope: Scope) -> bool:
+        scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
+        token = _password(given) if scheme.lower() == "basic" else given.encode("latin-1")
+        return hmac.compare_digest(hashlib.sha256(token).hexdigest(), self._token_sha256)
 
 
-def _counted(receive: Receive, limit: int) -> Receive:
-    """What gives a body of unknown length, up to `limit` bytes."""
-    received = 0
-
-    async def receive_counted() -> Message:
-        nonlocal received
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > limit:
-            raise HTTPException(413, TOO_LARGE.format(limit))
-        return message
-
-    return receive_counted
+def _password(credentials: str) -> bytes:
+    try:
+        return base64.b64decode(credentials, validate=True).partition(b":")[2]
+    except ValueError:
+        return b""
 
 
 class Observed:
@@ -101,8 +137,9 @@ class Observed:
             return
         began = time.perf_counter()
         request_id = _request_id(scope)
-        headers = self._headers(scope["path"], request_id)
+        headers = self._headers(scope, request_id)
         scope[DATABASE_SECONDS] = 0.0
+        scope[security.REQUEST_ID] = request_id
         status = 0
 
         async def send_observed(message: Message) -> None:
@@ -121,11 +158,12 @@ class Observed:
         finally:
             seconds = time.perf_counter() - began
             metrics.observe(scope["method"], _route(scope), status, seconds, scope[DATABASE_SECONDS])
-            logs.access(scope["method"], _path(scope), status, seconds, _client(scope), request_id)
+            logs.access(scope["method"], _path(scope), status, seconds, logs.client_of(scope), request_id)
 
-    def _headers(self, path: str, request_id: str) -> list[tuple[bytes, bytes]]:
-        more = PAGE_HEADERS if path.startswith(self._pages) else API_HEADERS
-        return [(b"x-request-id", request_id.encode()), *SAFE_HEADERS, *more]
+    def _headers(self, scope: Scope, request_id: str) -> list[tuple[bytes, bytes]]:
+        more = PAGE_HEADERS if scope["path"].startswith(self._pages) else API_HEADERS
+        secure = TLS_HEADERS if scope.get("scheme") == "https" else []
+        return [(b"x-request-id", request_id.encode()), *SAFE_HEADERS, *more, *secure]
 
 
 def _request_id(scope: Scope) -> str:
@@ -141,8 +179,3 @@ def _route(scope: Scope) -> str:
 def _path(scope: Scope) -> str:
     """As it was sent, without the query: nothing in it ends a line."""
     return str(scope.get("raw_path", b"").partition(b"?")[0].decode("ascii", "backslashreplace"))
-
-
-def _client(scope: Scope) -> str:
-    client: Any = scope.get("client")
-    return str(client[0]) if client else "-"

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from ... import errors
 from ...errors import FastZeroError, InvalidInputError
 from . import schemas
+from .security import log_refusal
 
 RETRY_AFTER = "1"  # seconds
 SHOWN_DEPTH = 16
@@ -25,7 +26,7 @@ _DETAILS: dict[type[FastZeroError], str] = {
     errors.TodoNotFoundError: "Task not found.",
     # What is known of a database that is away names hosts, ports and roles.
     errors.UnavailableError: "The database is not available; try again in a moment",
-    errors.BusyError: "Too many logins at once; try again in a moment",
+    errors.BusyError: "The service is busy; try again in a moment",
     errors.SchemaError: "The database's schema is not the one of this version",
     errors.DatabaseLoginError: "The database is not available; try again in a moment",
     errors.DatabasePrivilegeError: "The database is not available; try again in a moment",
@@ -45,13 +46,19 @@ def documented(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: {"model": schemas.Problem, "description": _DESCRIPTIONS[code]} for code in codes}
 
 
+# What any request may be answered with.
+BOUNDS = (408, 413, 414, 431, 503)
+
 _DESCRIPTIONS = {
     401: "No token, or one that does not hold; no such login",
     403: "Another's account",
     404: "Not there, or another's",
+    408: "The body did not come in time",
     409: "Taken",
     413: "The body is too large",
+    414: "The address is too long",
     429: "Too many failed logins: wait",
+    431: "Too many headers",
     503: "The database is not available: try again",
 }
 
@@ -62,6 +69,8 @@ def answer(code: int, detail: Any, headers: dict[str, str] | None = None) -> Res
 
 
 async def _answer_own(request: Request, error: Exception) -> Response:
+    assert isinstance(error, FastZeroError)
+    log_refusal(request.scope, error)
     match error:
         case InvalidInputError():
             place = "query" if request.method == "GET" else "body"

@@ -26,6 +26,7 @@ from ...stack.ports import taken_error
 from ...stack.spec import APP_SERVICE
 from ..tokens import checked_key
 from . import logs
+from .connection import Connection
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -79,6 +80,8 @@ def _config(settings: Settings, workers: int) -> uvicorn.Config:
     return uvicorn.Config(
         APP,
         factory=True,
+        http=Connection,
+        ws="none",
         backlog=BACKLOG,
         workers=workers,
         timeout_graceful_shutdown=DRAIN,
@@ -87,6 +90,9 @@ def _config(settings: Settings, workers: int) -> uvicorn.Config:
         loop="asyncio:SelectorEventLoop" if sys.platform == "win32" else "auto",
         log_config=logs.log_config(settings.log),
         access_log=False,
+        # Whoever is not a configured proxy may write whatever it likes there; uvicorn itself trusts all of loopback.
+        proxy_headers=bool(settings.forwarded_allow_ips),
+        forwarded_allow_ips=settings.forwarded_allow_ips,
         server_header=False,
     )
 

@@ -10,9 +10,11 @@ from .. import validate
 from ..models import Identity, User
 from . import schemas
 from .deps import Anyone, GivenOnce, WithToken
-from .problems import documented
+from .problems import BOUNDS, documented
+from .routing import OrderedRoute
+from .security import SecurityEvent, security_event
 
-router = APIRouter(prefix="/users", tags=["users"], responses=documented(413, 503))
+router = APIRouter(prefix="/users", tags=["users"], route_class=OrderedRoute, responses=documented(*BOUNDS))
 
 BigInt = Annotated[int, Path(ge=-validate.BIGINT_MAX - 1, le=validate.BIGINT_MAX), schemas.DIGITS]
 After = Annotated[
@@ -34,8 +36,9 @@ UserId = Annotated[int, Depends(_user_id)]
 @router.post("/", status_code=status.HTTP_201_CREATED, responses=documented(409))
 async def sign_up(new: schemas.UserIn, visitor: Anyone) -> schemas.UserOut:
     """Create an account."""
-    password = await visitor.hashing.hash(new.password, since=visitor.began)
+    password = await visitor.hashing.hash(new.password, since=visitor.began, signs_up=True)
     user = await visitor.run(lambda fz: fz.users.add(new.username, email=new.email, password=password))
+    security_event(visitor.scope, SecurityEvent.SIGN_UP, user_id=user.id)
     return _account(user)
 
 
@@ -67,6 +70,7 @@ async def replace_user(caller: WithToken, id: BigInt, new: schemas.UserIn) -> sc
         )
     except ConflictError as error:
         raise ConflictError("Username or Email already exists") from error
+    security_event(caller.scope, SecurityEvent.PASSWORD_CHANGED if password else SecurityEvent.ACCOUNT_CHANGED)
     return _account(user)
 
 
@@ -74,6 +78,7 @@ async def replace_user(caller: WithToken, id: BigInt, new: schemas.UserIn) -> sc
 async def delete_user(caller: WithToken, id: BigInt) -> schemas.Message:
     """Delete your account with all of its todos."""
     await caller.run(lambda fz: fz.users_for(caller.identity).remove(id), patiently=True)
+    security_event(caller.scope, SecurityEvent.ACCOUNT_DELETED)
     return schemas.Message(message="User deleted")
 
 

@@ -1,0 +1,52 @@
+"""Security events: who did what to an account, from where. One line each, never with a password, token or address."""
+
+import logging
+from enum import StrEnum
+
+from starlette.types import Scope
+
+from ... import errors
+from ...errors import FastZeroError
+from . import logs
+
+REQUEST_ID = "fastzero.request_id"  # in the scope
+ACCOUNT = "fastzero.account"  # in the scope: the id of the account that the request's token or login names
+
+
+class SecurityEvent(StrEnum):
+    """What is logged; the names are a contract with whoever reads the log."""
+
+    SIGN_UP = "sign_up"
+    LOGIN = "login"
+    LOGIN_FAILED = "login_failed"
+    LOGIN_LOCKED = "login_locked"
+    TOKEN_REFUSED = "token_refused"  # noqa: S105 - an event
+    ACCESS_REFUSED = "access_refused"
+    LOGOUT = "logout"
+    ACCOUNT_CHANGED = "account_changed"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 - an event
+    ACCOUNT_DELETED = "account_deleted"
+
+
+_OF_ERRORS: list[tuple[type[FastZeroError], SecurityEvent]] = [
+    (errors.LoginRefusedError, SecurityEvent.LOGIN_FAILED),
+    (errors.LoginThrottledError, SecurityEvent.LOGIN_LOCKED),
+    (errors.AuthenticationError, SecurityEvent.TOKEN_REFUSED),
+    (errors.AccountError, SecurityEvent.ACCESS_REFUSED),
+]
+
+
+def security_event(
+    scope: Scope, event: SecurityEvent, *, user_id: int | None = None, level: int = logging.INFO
+) -> None:
+    """Log one event with its request's id and client. Without `user_id` the account is the one the request names."""
+    account = scope.get(ACCOUNT) if user_id is None else user_id
+    logs.security(level, str(event), account, logs.client_of(scope), scope.get(REQUEST_ID, "-"))
+
+
+def log_refusal(scope: Scope, error: FastZeroError) -> None:
+    """Log the security event that an error is, if it is one."""
+    for kind, event in _OF_ERRORS:
+        if isinstance(error, kind):
+            security_event(scope, event, level=logging.WARNING)
+            return
