@@ -13,7 +13,7 @@ HOUR = 3600
 
 
 def claims(token: str) -> dict[str, Any]:
-    return dict(jwt.decode(token, SECRET_KEY, algorithms=["HS256"]))
+    return dict(jwt.decode(token, SECRET_KEY, algorithms=["HS256"], audience="fastzero-api"))
 
 
 def forged(account: Account, **changes: Any) -> str:
@@ -34,6 +34,8 @@ def test_a_token_says_who_it_is_of_and_how_long_it_holds(api: Client) -> None:
     ana = api.sign_up()
     token = claims(ana.token)
     assert token == {
+        "iss": "fastzero",
+        "aud": "fastzero-api",
         "sub": str(ana.id),
         "ver": 0,
         "iat": token["iat"],
