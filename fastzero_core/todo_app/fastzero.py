@@ -13,6 +13,7 @@ from sqlalchemy.util import greenlet_spawn
 from ..errors import ConflictError, DatabaseUnreachableError, FastZeroError
 from ..postgres import database
 from ..postgres.database import commits_by_itself
+from .invitations import Invitations
 from .logins import Logins
 from .models import Identity, User
 from .passwords import DEFAULT_COST, HashCost
@@ -88,6 +89,10 @@ class FastZero:
     @property
     def logins(self) -> Logins:
         return Logins(self._bound)
+
+    @property
+    def invitations(self) -> Invitations:
+        return Invitations(self._bound)
 
     def todos(self, owner: User | Identity | int | str | None = None) -> Todos:
         """The todos of one user: a User, an id, a name to look up first, or None for the only user there is.

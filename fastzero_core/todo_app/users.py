@@ -6,8 +6,9 @@ from typing import Any
 from sqlalchemy import Column, Connection, delete, exists, func, insert, literal, select, true, update
 from sqlalchemy.sql import ColumnElement
 
-from ..errors import AccountError, InvalidInputError, InvalidTokenError, UserNotFoundError
+from ..errors import AccountError, InvalidInputError, InvalidTokenError, InvitationError, UserNotFoundError
 from . import validate
+from .invitations import used
 from .models import Identity, User
 from .passwords import DEFAULT_COST, HashCost, PasswordHash, check_new_password, hash_password
 from .tables import users
@@ -39,11 +40,25 @@ class Users:
         self._hash_cost = hash_cost
         self._holds = true() if seen_by is None else holds(seen_by)
 
-    def add(self, username: str, *, email: str, password: str | PasswordHash) -> User:
-        """Create a user. Raises InvalidInputError, UsernameTakenError or EmailTakenError."""
+    def add(self, username: str, *, email: str, password: str | PasswordHash, invitation: str | None = None) -> User:
+        """Create a user; `invitation` is a code to use up for it.
+
+        Raises InvalidInputError, UsernameTakenError, EmailTakenError, InvitationError.
+        """
         values = {"username": validate.username(username), "email": validate.email(email)}
         values["password_hash"] = self._hash(password, username, email)
+        if invitation is not None:
+            return self._add_invited(values, invitation)
         return _user(self._connection.execute(insert(users).values(values).returning(*_FIELDS)).one())
+
+    def _add_invited(self, values: dict[str, str], invitation: str) -> User:
+        """Create the user and use the code in one statement: where one of them fails, so does the other."""
+        invited = select(*map(literal, values.values())).select_from(used(invitation))
+        statement = insert(users).from_select(list(values), invited).returning(*_FIELDS)
+        row = self._connection.execute(statement).one_or_none()
+        if row is None:
+            raise InvitationError("The invitation is unknown, used or expired")
+        return _user(row)
 
     def get(self, key: UserKey) -> User:
         """The user of this id, username or e-mail address. Raises UserNotFoundError."""

@@ -102,7 +102,7 @@ def _services(settings: Settings, fastzero: AsyncFastZero, patient: AsyncFastZer
         session=int(settings.session_hours * 3600),
     )
     cost = HashCost(settings.argon2_time, settings.argon2_memory, settings.argon2_parallelism)
-    return Services(fastzero, patient, tokens, Hashing(cost))
+    return Services(fastzero, patient, tokens, Hashing(cost), settings.signup)
 
 
 def _optional_routers(settings: Settings) -> list[APIRouter]:

@@ -47,7 +47,7 @@ def documented(*codes: int) -> dict[int | str, dict[str, Any]]:
 
 _DESCRIPTIONS = {
     401: "No token, or one that does not hold; no such login",
-    403: "Another's account",
+    403: "Not allowed: another's account, a wrong current password, or sign-up is closed",
     404: "Not there, or another's",
     409: "Taken",
     413: "The body is too large",
