@@ -149,7 +149,6 @@ class Logins:
             upgrade = update(users).where(users.c.id == attempt.identity.user_id, unchanged)
             self._connection.execute(upgrade.values(password_hash=upgraded.value))
 
-
     def _remember(self, user_id: int, network: str) -> None:
         """Note a login from this network, and forget those that are not among the user's latest."""
         note = insert(login_networks).values(user_id=user_id, network=network, seen_at=_now())

@@ -48,7 +48,11 @@ def check_new_password(password: str, *, username: str, email: str) -> str:
         raise _weak("is one of the most common passwords")
     if len(set(guess)) < DIFFERENT_MIN:
         raise _weak(f"has fewer than {DIFFERENT_MIN} different characters")
-    names = {"the username": username, "the name in the e-mail address": email.partition("@")[0], "fastzero": "fastzero"}
+    names = {
+        "the username": username,
+        "the name in the e-mail address": email.partition("@")[0],
+        "fastzero": "fastzero",
+    }
     for what, name in names.items():
         if len(name) >= NAME_MIN and name.lower() in guess:
             raise _weak(f"contains {what}")

@@ -93,7 +93,12 @@ def test_down_tells_each_revision_it_takes_back(database_url: str) -> None:
     assert migrate.down(database_url, "-3", on_event=told.append).current == "0001"
     status = migrate.down(database_url, "base", on_event=told.append)
     assert (status.current, status.pending) == (None, ["0001", "0002", "0003", "0004"])
-    assert [(step.revision, step.direction) for step in told] == [("0004", "down"), ("0003", "down"), ("0002", "down"), ("0001", "down")]
+    assert [(step.revision, step.direction) for step in told] == [
+        ("0004", "down"),
+        ("0003", "down"),
+        ("0002", "down"),
+        ("0001", "down"),
+    ]
 
 
 def test_up_and_down_and_up_leaves_nothing_behind(empty_database_url: str, session: psycopg.Connection) -> None:

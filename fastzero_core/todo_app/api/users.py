@@ -79,9 +79,7 @@ async def replace_user(caller: WithToken, id: BigInt, new: schemas.UserChanges) 
     password = None if changes is None else await caller.hashing.hash(changes, since=caller.began)
     try:
         user = await caller.run(
-            lambda fz: fz.users_for(caller.identity).edit(
-                id, username=new.username, email=new.email, password=password
-            )
+            lambda fz: fz.users_for(caller.identity).edit(id, username=new.username, email=new.email, password=password)
         )
     except ConflictError as error:
         raise ConflictError("Username or Email already exists") from error
