@@ -1,7 +1,8 @@
 """Settings, read at the edges and passed in: flag > environment > .env > /run/secrets > fastzero.toml > user > default.
 
 Names begin with FASTZERO_ in the environment, but for those that every container image uses: DATABASE_URL, SECRET_KEY,
-SECRET_KEY_PREVIOUS, ALGORITHM and ACCESS_TOKEN_EXPIRE_MINUTES. Of a `.env` only FASTZERO_ names count: the others are an application's.
+SECRET_KEY_PREVIOUS, ALGORITHM and ACCESS_TOKEN_EXPIRE_MINUTES. Of a `.env` only FASTZERO_ names count: the others are
+an application's.
 A project that a flag names beats a DATABASE_URL that no flag names.
 """
 
