@@ -36,7 +36,12 @@ EVIDENCE_LINES = 20
 LAST_GASP = 10  # seconds for the workers of a killed process to let go of its port
 PORT_IN_USE = "could not bind"
 KILLED_BY = 128  # a shell's exit code is this and the signal's number
-NOT_THE_STACKS = ("DATABASE_URL", "SECRET_KEY", "PGPASSWORD")  # what may mean another database, and other secrets
+NOT_THE_STACKS = (
+    "DATABASE_URL",
+    "SECRET_KEY",
+    "SECRET_KEY_PREVIOUS",
+    "PGPASSWORD",
+)  # what may mean another database, and other secrets
 
 
 class EmbeddedRuntime:
