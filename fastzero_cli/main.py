@@ -4,8 +4,6 @@ main()  → the tree parses → a command calls the core once → render prints
         ← any FastZeroError becomes two lines on stderr and its exit code; only a bug shows a traceback
 """
 
-import atexit
-import gc
 import os
 import sys
 import traceback
@@ -53,9 +51,6 @@ def fastzero(run: Run, version: Version = False) -> None:
 
 def main() -> int:
     """Run the command line. Returns the exit code of the table in the README."""
-    # Looking for garbage among what is only ever imported takes a fifth of a command, half of it at the very end.
-    gc.set_threshold(50_000)
-    atexit.register(gc.freeze)
     render.prepare()
     try:
         code = root.app(prog_name="fastzero", standalone_mode=False)

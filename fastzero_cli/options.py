@@ -98,8 +98,11 @@ class Run:
     @contextmanager
     def fastzero(self, *, autocommit: bool = False) -> "Iterator[FastZero]":
         from fastzero_core.todo_app.fastzero import FastZero
+        from fastzero_core.todo_app.passwords import HashCost
 
-        with FastZero(self.database_url, autocommit=autocommit) as fz:
+        settings = self.settings
+        cost = HashCost(settings.argon2_time, settings.argon2_memory, settings.argon2_parallelism)
+        with FastZero(self.database_url, autocommit=autocommit, hash_cost=cost) as fz:
             yield fz
 
     @property

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 group = Group("stack", "")
 ADOPTION = (
-    "What this engine has of project {} will be taken over, with its rows and new passwords. Do so only if its own"
-    " FASTZERO_HOME is lost: one that is still there could stop and destroy it."
+    "What this engine has of project {} will be taken over, with its rows and new passwords. A FASTZERO_HOME that still"
+    " has it can neither use nor change it any more, unless it takes it over again."
 )
 NOTHING_TO_STOP = "Nothing to do: project {} is not running."
 export = Group("export", "Hand the stack over to other tools.", example="fastzero export compose > compose.yaml")
@@ -69,6 +69,7 @@ def up(
         "app": False if no_app else None,
         "build": build,
         "pull": pull,
+        "adopt": adopt,
         "start_over": start_over,
     }
     if dry_run:
@@ -76,7 +77,7 @@ def up(
         return
     if adopt:
         run.confirm(ADOPTION.format(run.settings.project), yes)
-    stack.up(**wanted, keep=keep, adopt=adopt, timeout=timeout)
+    stack.up(**wanted, keep=keep, timeout=timeout)
     named = run.settings.database_url
     if named and not stack.serves(named.get_secret_value()):
         run.render.message("DATABASE_URL is set: user, todo and migrate use that database, not this stack's.")

@@ -10,7 +10,8 @@ A class carries what each edge needs to answer with: `code` for programs, `exit_
     ├── ConflictError                 4 · 409   UsernameTakenError, EmailTakenError, TodoNotTrashedError,
     │                                           VersionMismatchError, DatabaseNotEmptyError, BackupMismatchError,
     │                                           RecordError, ForeignStackError, DataGoneError
-    ├── NotAllowedError               5 · 403   AccountError; DatabaseLoginError, DatabasePrivilegeError
+    ├── NotAllowedError               5 · 403   AccountError, CurrentPasswordError, SignUpClosedError,
+    │   │                                           InvitationError; DatabaseLoginError, DatabasePrivilegeError
     │   │                                           (503 over HTTP)
     │   └── AuthenticationError       5 · 401   InvalidTokenError, LoginRefusedError, LoginNeededError,
     │                                           LoginThrottledError (429 over HTTP)
@@ -174,6 +175,25 @@ class AccountError(NotAllowedError):
 
     code = "not_your_account"
     default_hint = "Log in as its owner"
+
+
+class CurrentPasswordError(NotAllowedError):
+    """A change of an account without its current password."""
+
+    code = "current_password_wrong"
+    default_hint = "Give the current password as current_password"
+
+
+class SignUpClosedError(NotAllowedError):
+    code = "signup_closed"
+    default_hint = "Ask the operator for an account"
+
+
+class InvitationError(NotAllowedError):
+    """An invitation that is unknown, used or expired: which of these is not told."""
+
+    code = "invitation_refused"
+    default_hint = "Ask the operator for another one"
 
 
 class AuthenticationError(NotAllowedError):

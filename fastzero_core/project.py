@@ -202,11 +202,11 @@ class Project:
             raise RecordError(error.message) from None
 
     def has_secret(self, name: str) -> bool:
-        return self._secret_file(name).exists()
+        return self.secret_file(name).exists()
 
     def secret(self, name: str) -> str:
         """A secret of this project. Raises ProjectNotFoundError if it is not there."""
-        path = self._secret_file(name)
+        path = self.secret_file(name)
         secret = self._text(path)
         if secret is None:
             raise ProjectNotFoundError(f"project {self.name} has no secret {name}", hint=f"It should be in {path}")
@@ -214,10 +214,14 @@ class Project:
 
     def ensure_secret(self, name: str) -> None:
         """Generate the secret unless it is there."""
-        path = self._secret_file(name)
+        path = self.secret_file(name)
         if not path.exists():
             make_folder(path.parent, 0o700)
             write_atomically(path, secrets.token_urlsafe(32))
+
+    def replace_secret(self, name: str, value: str) -> None:
+        """Give a secret another value. The file is whole, or as it was."""
+        write_atomically(self.secret_file(name), value)
 
     @property
     def current_user(self) -> str | None:
@@ -249,7 +253,8 @@ class Project:
             return url(self.secret("database_password"), DATABASE_PORT, host="database")
         return self.secret(name)
 
-    def _secret_file(self, name: str) -> Path:
+    def secret_file(self, name: str) -> Path:
+        """Where a secret of this project is kept."""
         return self.folder / "secrets" / name
 
     @contextmanager
@@ -311,6 +316,19 @@ def secret_key(settings: "Settings") -> str:
             hint="Set SECRET_KEY to 32 random bytes or more, or start the project, which makes one: fastzero up",
         )
     return project.secret("secret_key")
+
+
+def secret_key_file(settings: "Settings") -> Path | None:
+    """The file that `secret_key` is read from; None where the environment or a flag gives it."""
+    from .settings import SECRETS_FOLDER
+
+    if settings.secret_key is None:
+        return project_of(settings).secret_file("secret_key")
+    mounted = SECRETS_FOLDER / "secret_key"
+    with suppress(OSError, ValueError):
+        if mounted.read_text(encoding="utf-8").strip() == settings.secret_key.get_secret_value():
+            return mounted
+    return None
 
 
 def projects(home: Path) -> list[Project]:

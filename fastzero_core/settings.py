@@ -1,7 +1,8 @@
 """Settings, read at the edges and passed in: flag > environment > .env > /run/secrets > fastzero.toml > user > default.
 
 Names begin with FASTZERO_ in the environment, but for those that every container image uses: DATABASE_URL, SECRET_KEY,
-ALGORITHM and ACCESS_TOKEN_EXPIRE_MINUTES. Of a `.env` only FASTZERO_ names count: the others are an application's.
+SECRET_KEY_PREVIOUS, ALGORITHM and ACCESS_TOKEN_EXPIRE_MINUTES. Of a `.env` only FASTZERO_ names count: the others are
+an application's.
 A project that a flag names beats a DATABASE_URL that no flag names.
 """
 
@@ -41,6 +42,7 @@ APP_SETTINGS = (
     "algorithm",
     "access_token_expire_minutes",
     "session_hours",
+    "signup",
     "pool_size",
     "docs",
     "metrics",
@@ -81,6 +83,11 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("SECRET_KEY"),
         description="what tokens are signed with, instead of the stack's own",
     )
+    secret_key_previous: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("SECRET_KEY_PREVIOUS"),
+        description="a key whose tokens are accepted as well, while SECRET_KEY is being changed",
+    )
     algorithm: Literal["HS256", "HS384", "HS512"] = Field(
         "HS256", validation_alias=AliasChoices("ALGORITHM"), description="how tokens are signed"
     )
@@ -99,6 +106,7 @@ class Settings(BaseSettings):
     app_port: int | None = Field(None, ge=1, le=65535, description="the app's port on 127.0.0.1")
     workers: int = Field(1, ge=1, le=64, description="processes that serve the app")
     pool_size: int = Field(10, ge=1, le=1000, description="connections to the database of each worker")
+    signup: Literal["open", "closed", "invite"] = Field("open", description="who may create an account over HTTP")
     docs: bool = Field(True, description="whether the app has /docs, /redoc and /openapi.json")
     metrics: bool = Field(True, description="whether the app has /metrics")
     operator_token_sha256: str | None = Field(
@@ -128,6 +136,10 @@ class Settings(BaseSettings):
     def is_flag(self, name: str) -> bool:
         """Return whether a flag gave this setting, and no environment, file or default."""
         return name in self._flags
+
+    def names(self, name: str) -> bool:
+        """Return whether a flag, the environment or a file gave this setting, and not its default alone."""
+        return name in self.model_fields_set
 
     @property
     def connections(self) -> int:

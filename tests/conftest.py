@@ -25,7 +25,15 @@ import pytest
 from fastzero_core import FastZero, User, testing
 from fastzero_core.schema import revisions
 
-FOREIGN = {"DATABASE_URL", "SECRET_KEY", "ALGORITHM", "ACCESS_TOKEN_EXPIRE_MINUTES", "NO_COLOR", "FORCE_COLOR"}
+FOREIGN = {
+    "DATABASE_URL",
+    "SECRET_KEY",
+    "SECRET_KEY_PREVIOUS",
+    "ALGORITHM",
+    "ACCESS_TOKEN_EXPIRE_MINUTES",
+    "NO_COLOR",
+    "FORCE_COLOR",
+}
 DOCKER_IS_REQUIRED = os.environ.get("FASTZERO_REQUIRE_DOCKER") == "1"
 
 # Databases make examples slow at times, and where an example was found is no file of this checkout.

@@ -56,7 +56,8 @@ class Stack(DatabaseCare, MovableStack):
     def destroy(self, *, no_backup: bool = False, timeout: float | None = None) -> list[Action]:
         """Destroy the project with its data, which is backed up first if there is any. Returns what was done.
 
-        Before the backup the processes are stopped and writes are held, until the database is stopped as well.
+        Before the backup the processes are stopped and writes are held, until the database is stopped as well. Nothing
+        is stopped unless everything can be destroyed: raises UnavailableError before it begins.
         """
         if no_backup or not self.has_data:
             return self.down(volumes=True, timeout=timeout)
@@ -64,6 +65,7 @@ class Stack(DatabaseCare, MovableStack):
             if session.data_is_gone:
                 self._on_event(Notice("its data is gone: there is nothing to back up"))
                 return commands.down(session, volumes=True)
+            commands.at_every_place(session, session.known)
             stops = _stop_processes(session, "the project is destroyed")
             try:
                 return self._back_up_and_destroy(session)

@@ -1,12 +1,12 @@
 """A running PostgreSQL server: how it is started, what its lock files say, what it leaves where it was killed."""
 
-import ctypes
 import os
-import re
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .account import ServiceUser
 from .binaries import Binaries
 from .configuration import arguments
 
@@ -15,11 +15,9 @@ if TYPE_CHECKING:
 
 NO_PROCESS = 2**31 - 1  # beyond every system's largest pid
 PROGRAMS = ("postgres", "postmaster")
-SEGMENTS = Path("/proc/sysvipc/shm")
-IPC_RMID = 0
-KEYS = 2**32  # a key is signed to the kernel, and unsigned to PostgreSQL
+_SMALL = {"shared_buffers": "128kB", "max_connections": "5", "huge_pages": "off"}
 # What the lines of postmaster.pid are: https://www.postgresql.org/docs/current/storage-file-layout.html
-_PID, _SEGMENT, _STATUS = 0, 6, 7
+_PID, _STATUS = 0, 7
 
 
 def command(binaries: Binaries, data: Path, host: str, port: int, configuration: Mapping[str, str]) -> list[str]:
@@ -85,33 +83,18 @@ def disown_reused_pids(data: Path) -> None:
                 file.write(f"{NO_PROCESS}\n{rest}")
 
 
-def remove_shared_memory(data: Path) -> bool:
-    """Remove the System V segment that killed servers of a data directory left. Returns whether one was removed.
+def remove_shared_memory(data: Path, binaries: Binaries, user: ServiceUser | None) -> bool:
+    """Have PostgreSQL remove the shared memory that killed servers of a data directory left. Return whether it did.
 
-    The next server on the data would do it: call this before the data is deleted. A segment with a process attached,
-    or of another user, stays. Only Linux lists its segments in a file; elsewhere the segment stays too.
+    The next server on the data would do it: call this before the data is deleted. What a process still uses stays.
     """
-    lines = pid_file(data)
-    match = re.fullmatch(r"(\d+) +(\d+)", lines[_SEGMENT]) if len(lines) > _SEGMENT else None
-    if match is None or not _is_abandoned(int(match[1]), int(match[2]), data.stat().st_uid):
+    if not (data / "postmaster.pid").exists():
         return False
-    # ipcrm is not on every machine; the C library is.
-    return bool(ctypes.CDLL(None).shmctl(int(match[2]), IPC_RMID, None) == 0)
-
-
-def _is_abandoned(key: int, segment: int, owner: int) -> bool:
-    for row in _segments():
-        if int(row["shmid"]) == segment and (int(row["key"]) - key) % KEYS == 0:
-            return int(row["uid"]) == owner and int(row["nattch"]) == 0
-    return False
-
-
-def _segments() -> list[dict[str, str]]:
-    """Return the System V segments of this machine as the kernel lists them, a header above."""
-    if not SEGMENTS.exists():
-        return []
-    names, *rows = (line.split() for line in SEGMENTS.read_text().splitlines())
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    disown_reused_pids(data)
+    # It makes the shared memory of a server, removes that of one before it, and ends without touching the data.
+    check = [binaries.program("postgres"), "--check", "-D", str(data), *arguments(_SMALL)]
+    done = subprocess.run(check, capture_output=True, cwd="/", **(user.popen_options() if user else {}))
+    return done.returncode == 0
 
 
 def _read(path: Path) -> str:

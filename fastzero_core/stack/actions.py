@@ -31,6 +31,7 @@ class Kind(StrEnum):
     IMAGE = "image"
     NETWORK = "network"
     VOLUME = "volume"
+    CLAIM = "claim"  # an empty volume that says whose a project on an engine is, once it was taken over
     CONTAINER = "container"
     SECRETS = "secrets"  # of a container: the files that it is handed
     DATA = "data"  # a data directory
@@ -49,7 +50,7 @@ class Kind(StrEnum):
     DATABASE = "database"
 
 
-IN_CONTAINERS = (Kind.IMAGE, Kind.NETWORK, Kind.VOLUME, Kind.CONTAINER, Kind.SECRETS)
+IN_CONTAINERS = (Kind.IMAGE, Kind.NETWORK, Kind.VOLUME, Kind.CLAIM, Kind.CONTAINER, Kind.SECRETS)
 LOCAL = (Kind.DATA, Kind.STAGING, Kind.BACKENDS, Kind.PROCESS)
 
 

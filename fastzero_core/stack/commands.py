@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from ..errors import ConflictError, DatabaseLoginError, PortTakenError, ProjectNotFoundError
+from ..errors import ConflictError, DatabaseLoginError, PortTakenError, ProjectNotFoundError, UnavailableError
 from ..events import Notice
-from ..project import SECRETS, ProjectRecord
+from ..project import ProjectRecord
 from ..schema.revisions import head_revision
 from . import decide, plan
-from .actions import Action
+from .actions import Action, Kind
 from .decide import Decision, Flags
-from .observed import DataState, Observed
+from .observed import DataState, Observed, Thing
 from .perform import engine_answers
 from .plan import RecordChange
 from .runtime import Finding
@@ -18,11 +18,11 @@ from .session import PORT_RACES, Session
 from .spec import process_names
 
 
-def plan_up(session: Session, decision: Decision, *, build: bool = False, pull: bool = False) -> list[Action]:
-    """What would bring a decision about; images alone can be another thing once they are pulled."""
-    observed, change = session.looked_at(decision, session.timeout)
-    images = plan.plan_images(decision.spec, observed, build=build, pull=pull)
-    return [*images, *plan.plan_up(decision.spec, observed, head_revision(), change)]
+def plan_up(session: Session, flags: Flags, *, build: bool = False, pull: bool = False) -> list[Action]:
+    """What `up` would do; images alone can be another thing once they are pulled. Raises as `up` does."""
+    decision = decided(session, flags)
+    _, images, actions = session.planned(decision, adopt=flags.adopt, build=build, pull=pull)
+    return [*images, *actions]
 
 
 def up(
@@ -32,52 +32,30 @@ def up(
 
     Returns the decision, what was observed if there was nothing to do, and the services that were started.
     """
-    if flags.start_over:
-        refuse_unless_gone(session)
     before, told = session.record, set[str]()
     for _ in range(PORT_RACES):
-        decision = session.decide(flags)
+        decision = decided(session, flags)
         for notice in decision.notices:
             if notice not in told:
                 session.on_event(Notice(notice))
         told |= set(decision.notices)
         try:
-            return (decision, *session.converge(decision, build=build, pull=pull, keep=keep))
+            return (decision, *session.converge(decision, adopt=flags.adopt, build=build, pull=pull, keep=keep))
         except PortTakenError as error:
             if (before and error.service in before.ports) or error.service in flags.ports:
                 raise
     raise PortTakenError("every port tried was taken before the service could have it", hint="Try again")
 
 
-def refuse_unless_gone(session: Session) -> None:
-    """Raises ConflictError where the database that is to be begun anew is there."""
+def decided(session: Session, flags: Flags) -> Decision:
+    """What `up` is to bring about. Raises ConflictError where the database that is to be begun anew is there."""
     record = session.record
-    if record and session.observe_quickly(session.spec(record), record).data is not DataState.ABSENT:
+    if flags.start_over and record and not session.data_is_gone:
         raise ConflictError(
             f"the database of project {session.project.name} is there: it is not begun anew",
             hint="Nothing was changed. Empty it: fastzero db reset. Or destroy the project: fastzero down --volumes",
         )
-
-
-def adopt(session: Session, flags: Flags) -> None:
-    """Take over what bears the project's name on the engine, with its rows; the secrets are made anew.
-
-    Raises ConflictError where the data lies at several places: which of them was in service, the lost record knew.
-    """
-    decision = session.decide(flags)
-    runtime = session.runtime_of(decision.record)
-    place = decide.place_of(session.settings, decision.record)
-    if (there := runtime.places_of_any_home()) not in ([], [place.volume]):
-        raise ConflictError(
-            f"the data of project {session.project.name} cannot be told: there are volumes {', '.join(there)}",
-            hint="Nothing was changed. It was upgraded or moved: restore a backup into another project, -p NAME",
-        )
-    owner = runtime.owner_of(place) or decision.record.owner
-    record = replace(decision.record, owner=owner, volume=place.volume, initialised=True)
-    observed = runtime.observe(decision.spec, record, is_known=True)
-    observed = replace(observed, missing_secrets=tuple(SECRETS))
-    change = RecordChange(session.record, record, "it is taken over")
-    session.run(plan.plan_adopt(decision.spec, observed, head_revision(), change))
+    return session.decide(flags)
 
 
 def down(session: Session, *, volumes: bool) -> list[Action]:
@@ -89,10 +67,21 @@ def down(session: Session, *, volumes: bool) -> list[Action]:
     actions = plan.plan_down(spec, observed)
     if not volumes:
         return session.run([*actions, *plan.write(change)], keep=True)
-    filling = [change.after.filling] if change.after.filling else []
-    places = (decide.place_of(session.settings, session.record), *session.record.kept, *filling)
-    things = [thing for place in places for thing in session.remains(place)]
+    things = [*at_every_place(session, change.after), *(Thing(Kind.CLAIM, name) for name in observed.claims)]
     return session.run([*actions, *plan.plan_destroy(session.project.name, things)], keep=True)
+
+
+def at_every_place(session: Session, record: ProjectRecord) -> list[Thing]:
+    """Return the data at every place of the project. Raises UnavailableError where a place cannot be reached."""
+    filling = [record.filling] if record.filling else []
+    things = []
+    for place in (decide.place_of(session.settings, record), *record.kept, *filling):
+        try:
+            things += session.own_remains(place)
+        except UnavailableError as error:
+            error.hint = f"Nothing was changed. The project has data in the {place}: start Docker, then try again"
+            raise
+    return things
 
 
 def restart(session: Session, service: str | None) -> None:

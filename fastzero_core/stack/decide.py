@@ -6,10 +6,11 @@ What a decision needs to know of the machine, such as whether a port is free, co
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ..errors import InvalidInputError
+from ..errors import ConflictError, InvalidInputError
 from ..project import HOST, RUNTIMES, Place, ProjectRecord
 from ..settings import Settings
 from . import ports
+from .observed import Estate
 from .plan import RecordChange
 from .spec import (
     DATABASE_SERVICE,
@@ -32,17 +33,22 @@ class Flags:
     ports: Mapping[str, int] = field(default_factory=dict)
     app: bool | None = None
     start_over: bool = False
+    adopt: bool = False
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What decisions need to know beyond the record: `app_image` names the image of the app's code as it is."""
+    """What decisions need to know beyond the record: `app_image` names the image of the app's code as it is.
+
+    `estate` is what a runtime has that bears the project's name, whichever home it belongs to.
+    """
 
     engine_answers: Callable[[], bool]
     reserved: Callable[[], frozenset[int]]
     new_place: Callable[[str], Place]
     app_image: Callable[[], str]
     new_owner: Callable[[], str]
+    estate: Callable[[str], Estate]
 
 
 @dataclass(frozen=True)
@@ -59,12 +65,13 @@ class Decision:
 
 
 def decide(record: ProjectRecord | None, settings: Settings, flags: Flags, machine: Machine) -> Decision:
-    """What `up` is to bring about. Raises InvalidInputError, VersionMismatchError, PortTakenError."""
+    """What `up` is to bring about. Raises InvalidInputError, ConflictError, VersionMismatchError, PortTakenError."""
     notices: list[str] = []
     after = record or _first(settings, flags, machine)
     if record is None:
         notices.append(f"project {settings.project} runs {after.runtime}, and will from now on")
     _refuse_other_runtime(settings, after, flags.runtime)
+    after = _at_another_place(settings, after, flags, machine)
     refuse_other_major(settings, after)
     processes = process_names(settings, flags.app)
     asked = flags.ports
@@ -73,10 +80,7 @@ def decide(record: ProjectRecord | None, settings: Settings, flags: Flags, machi
     after = replace(after, ports=chosen, processes=processes)
     if after.runtime == "docker" and not after.owner:
         after = replace(after, owner=machine.new_owner())
-    if flags.start_over:
-        # Never a name that there was: a kept place may have it, whose data must not count as begun anew.
-        after = replace(after.at(machine.new_place(after.runtime)), initialised=False)
-    cause = "the first `up` decides" if record is None else RecordChange.cause
+    cause = "it is taken over" if flags.adopt else "the first `up` decides" if record is None else RecordChange.cause
     change = RecordChange(record, after, cause)
     return Decision(change, spec_of(after, settings, machine), tuple(notices))
 
@@ -97,9 +101,19 @@ def spec_of(record: ProjectRecord, settings: Settings, machine: Machine) -> Stac
 
 
 def container_place(settings: Settings, record: ProjectRecord) -> Place:
-    """Where the database is. The setting for its image may be of before an upgrade, or ahead of the data."""
-    image = record.image if is_of_another_major(settings, record) else settings.postgres_image
-    return replace(record.place, image=image, volume=record.volume or volume_name(settings.project))
+    """Where the database is."""
+    return replace(
+        record.place, image=image_of(settings, record), volume=record.volume or volume_name(settings.project)
+    )
+
+
+def image_of(settings: Settings, record: ProjectRecord) -> str:
+    """The image of the database: the one that a setting names, else the one that served the data last.
+
+    The one that is named may be of before an upgrade, or ahead of the data.
+    """
+    is_named = settings.names("postgres_image") and not is_of_another_major(settings, record)
+    return settings.postgres_image if is_named or not record.image else record.image
 
 
 def place_of(settings: Settings, record: ProjectRecord) -> Place:
@@ -108,14 +122,16 @@ def place_of(settings: Settings, record: ProjectRecord) -> Place:
 
 
 def is_of_another_major(settings: Settings, record: ProjectRecord) -> bool:
-    """Whether the data was served by another major version last than the setting for its image has."""
-    return bool(record.image) and major_of(record.image) != major_of(settings.postgres_image)
+    """Whether there is data that was served by another major version last than the setting for its image has."""
+    served = record.initialised and bool(record.image)
+    return served and major_of(record.image) != major_of(settings.postgres_image)
 
 
 def refuse_other_major(settings: Settings, record: ProjectRecord) -> None:
-    """Raises VersionMismatchError where the settings name an image that cannot read the data."""
+    """Raises VersionMismatchError where a setting names an image that cannot read the data."""
     wanted = settings.postgres_image
-    if is_of_another_major(settings, record) and wanted not in {place.image for place in record.kept}:
+    is_named = settings.names("postgres_image") and wanted not in {place.image for place in record.kept}
+    if is_named and is_of_another_major(settings, record):
         raise other_major(container_place(settings, record).volume, major_of(record.image), wanted)
 
 
@@ -154,8 +170,45 @@ def _first(settings: Settings, flags: Flags, machine: Machine) -> ProjectRecord:
 
 def _first_place(settings: Settings, runtime: str, machine: Machine) -> Place:
     if runtime == "docker":
-        return Place(runtime, volume=volume_name(settings.project))
+        return Place(runtime, image=settings.postgres_image, volume=volume_name(settings.project))
     return machine.new_place(runtime)
+
+
+def _at_another_place(settings: Settings, record: ProjectRecord, flags: Flags, machine: Machine) -> ProjectRecord:
+    """The record with the database where flags want it: begun anew, or taken over from another home."""
+    if flags.adopt and flags.start_over:
+        raise InvalidInputError("what is taken over is not begun anew", field="adopt")
+    if flags.start_over:
+        # Never a name that there was: a kept place may have it, whose data must not count as begun anew.
+        place = replace(machine.new_place(record.runtime), image=record.image)
+        kept = tuple(each for each in record.kept if each.name != place.name)
+        return replace(record.at(place), initialised=False, kept=kept)
+    return _adopted(settings, record, machine) if flags.adopt else record
+
+
+def _adopted(settings: Settings, record: ProjectRecord, machine: Machine) -> ProjectRecord:
+    """The record of a home that has everything of a project on the engine, and an owner of its own.
+
+    Raises ConflictError where there is nothing, and where nothing tells which of several volumes was in service.
+    """
+    estate, project = machine.estate(record.runtime), settings.project
+    if not estate.volumes:
+        raise ConflictError(f"there is nothing of a project {project} to take over", hint="Start it: fastzero up")
+    if estate.place is None:
+        raise ConflictError(
+            f"which data of project {project} is in service cannot be told: there are volumes"
+            f" {', '.join(estate.volumes)}",
+            hint="Nothing was changed. No container has one of them: restore a backup into another project, -p NAME",
+        )
+    others = [
+        Place(estate.place.runtime, image=image, volume=name)
+        for name, image in estate.volumes.items()
+        if name != estate.place.name
+    ]
+    known = [each for each in record.kept if each.name not in estate.volumes]
+    place = replace(estate.place, image=estate.place.image or record.image)
+    at_place = replace(record.at(place), initialised=True, filling=None, kept=(*known, *others))
+    return replace(at_place, owner=machine.new_owner())
 
 
 def _refuse_other_runtime(settings: Settings, record: ProjectRecord, asked: str | None) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
+from ..project import Place
 from .actions import Kind
 
 
@@ -66,12 +67,25 @@ class Thing:
 
 
 @dataclass(frozen=True)
+class Estate:
+    """What a project has on an engine, whichever home it belongs to.
+
+    `place` is where the database in service is, None where nothing tells; `volumes` are all that hold its data, by the
+    image that can serve each, which is "" where nothing tells.
+    """
+
+    place: Place | None = None
+    volumes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Observed:
     """A stack as it is. `revision` is the schema's, None while the database does not answer or has none.
 
     `images` are those at hand, None where services need none; `network` whether there is one, None where none is
     needed. `data` is that of the database's place. `orphans` are services of this project that the specification does
-    not have, `foreign` what has its name and belongs to another home.
+    not have, `foreign` what has its name and belongs to another home. `taken` are the names, as `container NAME`, that
+    something has which is no project's. `claims` say whose the project is, where it was taken over.
     """
 
     services: Mapping[str, ObservedService] = field(default_factory=dict)
@@ -83,6 +97,8 @@ class Observed:
     leftovers: tuple[Thing, ...] = ()
     orphans: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
+    taken: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
 
     def service(self, name: str) -> ObservedService:
         return self.services.get(name, ObservedService(name, ServiceState.ABSENT))

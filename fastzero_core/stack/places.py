@@ -42,7 +42,8 @@ class MovableStack(Stack):
             raise InvalidInputError(f"the database is of PostgreSQL {major_of(image)} already", field="to")
         if major == major_of(image):
             return None
-        return wanted if major_of(wanted) == major else with_major(image, major)
+        is_named = self.settings.names("postgres_image") and major_of(wanted) == major
+        return wanted if is_named else with_major(image, major)
 
     def roll_back_upgrade(self, *, timeout: float | None = None) -> Place:
         """Go back to the database as it was before the last `upgrade`, in its volume. Returns where it was until now.

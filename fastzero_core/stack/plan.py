@@ -46,11 +46,11 @@ def plan_up(spec: StackSpec, observed: Observed, head: str, change: RecordChange
 
     Raises ForeignStackError, and DataGoneError where the data that was served before is not there.
     """
-    refuse_foreign(spec.project, observed)
+    refuse_foreign(spec.project, observed.foreign)
     refuse_if_data_is_gone(spec, observed, change.after)
     cleared, observed = _clear(spec, observed, change)
     work = [action for service in spec.services for action in _converge(spec, service, observed)]
-    return [
+    actions = [
         *cleared,
         *write(change),
         *_secrets(observed),
@@ -58,24 +58,25 @@ def plan_up(spec: StackSpec, observed: Observed, head: str, change: RecordChange
         *work,
         *_until_ready(spec, observed, head, work, change.after),
     ]
+    return _possible(actions, observed)
 
 
 def plan_restart(
     spec: StackSpec, observed: Observed, names: Sequence[str], head: str, change: RecordChange
 ) -> list[Action]:
     """What stops and starts the named services, and starts what they need. Raises as `plan_up` does."""
-    refuse_foreign(spec.project, observed)
+    refuse_foreign(spec.project, observed.foreign)
     refuse_if_data_is_gone(spec, observed, change.after)
     cleared, observed = _clear(spec, observed, change)
     needed = {name for service in spec.services if service.name in names for name in service.depends_on}
     work = [action for service in spec.services for action in _restart(spec, service, observed, names, needed)]
     ready = [each for each in _until_ready(spec, observed, head, work, change.after) if each.verb is not Verb.MIGRATE]
-    return [*cleared, *write(change), *_network(spec, observed, work), *work, *ready]
+    return _possible([*cleared, *write(change), *_network(spec, observed, work), *work, *ready], observed)
 
 
 def plan_down(spec: StackSpec, observed: Observed, names: Iterable[str] | None = None) -> list[Action]:
     """What stops services, dependents first, and takes their containers away; the data stays. All without `names`."""
-    refuse_foreign(spec.project, observed)
+    refuse_foreign(spec.project, observed.foreign)
     wanted = set(spec.names if names is None else names)
     actions = list(_sweep(observed.leftovers))
     for service in reversed(spec.services):
@@ -120,7 +121,7 @@ def plan_start_database(spec: StackSpec, observed: Observed, cause: str) -> list
         return []
     swept = list(_sweep(observed.leftovers))
     work = list(steps.start(spec.project, spec.database, observed, cause))
-    return [*swept, *_network(spec, observed, work), *work]
+    return _possible([*swept, *_network(spec, observed, work), *work], observed)
 
 
 def plan_discard(things: Iterable[Thing]) -> list[Action]:
@@ -131,30 +132,76 @@ def plan_discard(things: Iterable[Thing]) -> list[Action]:
 def plan_adopt(spec: StackSpec, observed: Observed, head: str, change: RecordChange) -> list[Action]:
     """What takes over a stack whose own folder is gone: everything that knew the old secrets is made anew.
 
-    Raises ConflictError where there is nothing to take over.
+    Nothing is stopped before the data is known to be whole and of a version that can be run, and what is replaced stays
+    until the new one is ready. Raises ConflictError where there is nothing to take over.
     """
     if observed.data is not DataState.THERE:
         raise ConflictError(f"there is nothing of a project {spec.project} to take over", hint="Start it: fastzero up")
     cause = "it is taken over"
-    cleared = list(_sweep(observed.leftovers))
-    for service in reversed(spec.services):
-        cleared += steps.take_away(service, observed.service(service.name), cause)
-    gone = {service.name: replace(observed.service(service.name), thing="") for service in spec.services}
-    without = replace(observed, services=gone, leftovers=())
+    names = [steps.container_name(spec.project, service.name) for service in spec.services]
+    needed = {*names, *(f"{name}{steps.NEW}" for name in names)}  # of what was never started
+    in_the_way = [thing for thing in observed.leftovers if thing.name in needed]
+    others = [thing for thing in observed.leftovers if thing not in in_the_way]
     work: list[Action] = []
     for service in spec.services:
-        work += steps.create(spec.project, service, without, cause)
+        work += _take_over(spec.project, service, observed, others, cause)
         if service.is_database:
-            work.append(Action(Verb.SET, Kind.PASSWORD, service.name, cause, service.name, subject=service))
-    ready = _until_ready(spec, without, head, work, change.after)
-    return [*cleared, *write(change), *_secrets(without), *_network(spec, without, work), *work, *ready]
+            work += _claim(spec, service, change.after, cause)
+    actions = [
+        *_sweep(in_the_way),
+        *write(change),
+        *_secrets(observed),
+        *_network(spec, observed, work),
+        *work,
+        *_until_ready(spec, observed, head, work, change.after),
+        *(Action(Verb.REMOVE, Kind.CLAIM, name, "the project has changed hands again") for name in observed.claims),
+    ]
+    return _possible(actions, observed)
 
 
-def refuse_foreign(project: str, observed: Observed) -> None:
+def _take_over(
+    project: str, service: ServiceSpec, observed: Observed, leftovers: list[Thing], cause: str
+) -> Iterator[Action]:
+    """Make a service anew, and sweep what a command of the home before left, once the data is known to be good."""
+    make = steps.replace if observed.service(service.name).thing else steps.create
+    for action in make(project, service, observed, cause):
+        yield action
+        if action.verb is Verb.CHECK:
+            yield replace(action, kind=Kind.DATABASE, cause="only a whole database can be taken over")
+            yield from _sweep(leftovers)
+
+
+def _claim(spec: StackSpec, database: ServiceSpec, record: ProjectRecord, cause: str) -> list[Action]:
+    """Give the database a password that the home before does not know, and the project its new owner."""
+    claim = f"{steps.network_name(spec.project)}-owner-{record.owner}"
+    return [
+        Action(Verb.SET, Kind.PASSWORD, database.name, cause, database.name, subject=database),
+        Action(Verb.CREATE, Kind.CLAIM, claim, "the home before must not touch it any more"),
+    ]
+
+
+def _possible(actions: list[Action], observed: Observed) -> list[Action]:
+    """The actions, unless one needs a name that something else has. Raises ConflictError."""
+    for action in actions:
+        name = action.to or action.name
+        if action.verb in (Verb.CREATE, Verb.RENAME) and f"{action.kind} {name}" in observed.taken:
+            raise taken_error(action.kind, name, told="Nothing was changed. ")
+    return actions
+
+
+def taken_error(kind: str, name: str, *, told: str = "") -> ConflictError:
+    """What to say of a name of the project's that something else on the engine has."""
+    return ConflictError(
+        f"there is a {kind} {name} already, and it is not this project's",
+        hint=f"{told}Use another project: -p NAME. Or remove it: docker {kind} rm {name}",
+    )
+
+
+def refuse_foreign(project: str, foreign: Sequence[str]) -> None:
     """Raises ForeignStackError where what has the project's name belongs to another home."""
-    if observed.foreign:
+    if foreign:
         raise ForeignStackError(
-            f"project {project} on this engine belongs to another FASTZERO_HOME: {', '.join(observed.foreign)}",
+            f"project {project} on this engine belongs to another FASTZERO_HOME: {', '.join(foreign)}",
         )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import (
     ConflictError,
+    DatabaseLoginError,
     DataGoneError,
     FastZeroError,
     InvalidInputError,
@@ -24,6 +25,7 @@ from ..events import Notice
 from ..project import DATABASE, HOST, Place, ProjectRecord, ports_of_others, url
 from . import plan, ports, steps
 from .actions import Action, Kind, Verb
+from .commands import repair_password
 from .execute import execute
 from .observed import DataState, Observed
 from .runtime import MOVING
@@ -107,7 +109,9 @@ class Relocation:
         place = self._runtime.new_place(self._image)
         after = replace(before.moved(left, place, before.kept), owner=before.owner or session.machine.new_owner())
         spec = session.spec(after)
-        session.run(plan.plan_images(spec, self._runtime.observe(spec, after)))
+        there = self._runtime.observe(spec, after)
+        plan.refuse_foreign(spec.project, there.foreign)
+        session.run(plan.plan_images(spec, there))
         if left.others:
             session.on_event(Notice(f"only database {DATABASE} moves: left is the {left}"))
         try:
@@ -267,19 +271,25 @@ def use(session: Session, place: Place) -> Place:
     before, left = session.known, place_left(session)
     kept = tuple(each for each in before.kept if each != place)
     old = session.whole_spec(before)
-    observed = session.runtime.observe(old, before)
-    plan.refuse_foreign(old.project, observed)
+    observed = session.observe_quickly(old, before)
     after = before.moved(left, place, kept)
     if observed.data is DataState.ABSENT:
         after = replace(after, kept=kept)
     cause = f"the database is to be the one in the {place}"
-    session.run([*plan.plan_stop(old, observed, old.names, cause), _write(before, after, cause)])
-    session.ensure_up()
+    session.run([*plan.plan_down(old, observed), _write(before, after, cause)])
+    try:
+        session.ensure_up()
+    except DatabaseLoginError:  # it was kept before the project was taken over, which gave it another password
+        repair_password(session)
+        session.ensure_up()
     return left
 
 
 def discard(session: Session, chosen: tuple[Place, ...]) -> tuple[Place, ...]:
-    """Destroy the data at kept places, all or none of them. Returns them. Raises UnavailableError before anything."""
+    """Destroy the data at kept places, all or none of them. Returns them.
+
+    Raises UnavailableError, ForeignStackError and ConflictError before anything.
+    """
     before = session.known
     if in_service := [place for place in chosen if place.name == session.place.name]:
         raise ConflictError(f"the {in_service[0]} is in service", hint="Nothing was changed")

@@ -11,7 +11,7 @@ from ..events import Listener
 from ..project import Place, ProjectRecord
 from .actions import Action
 from .lines import LogLine
-from .observed import Observed, Thing
+from .observed import Estate, Observed, Thing
 from .spec import StackSpec
 
 MOVING = "database-moving"  # what serves a database that is being moved to another place
@@ -70,16 +70,16 @@ class Runtime(Protocol):
         """A place that no database has been at. Nothing is made yet."""
 
     def remains(self, place: Place) -> list[Thing]:
-        """What there is of a place where the project's database is not: its data, and what serves it."""
+        """What there is of a place where the project's database is not: its data, and what serves it.
+
+        Raises ForeignStackError where that belongs to another home.
+        """
 
     def serving(self) -> list[Thing]:
         """What the project has here to serve its database with: of use to nobody once it runs elsewhere."""
 
-    def owner_of(self, place: Place) -> str:
-        """The owner that the data at a place bears, "" where nobody is named."""
-
-    def places_of_any_home(self) -> list[str]:
-        """The names of all data that bears the project's name, whichever home it belongs to."""
+    def estate(self) -> Estate:
+        """What bears the project's name here, whichever home it belongs to. Changes nothing."""
 
     def examine(self, spec: StackSpec, record: ProjectRecord) -> Iterator[Finding]:
         """What there is to know of this runtime before it works. Changes nothing."""

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 
-from ..errors import ProjectNotFoundError, UnavailableError
+from ..errors import ForeignStackError, ProjectNotFoundError, UnavailableError
 from ..events import Listener, Notice
-from ..project import Place, Project, ProjectRecord, ports_of_others
+from ..project import SECRETS, Place, Project, ProjectRecord, ports_of_others
 from ..schema.revisions import head_revision
 from ..settings import Settings
 from . import decide, plan
@@ -64,6 +64,7 @@ class Session:
             new_place=lambda runtime: self.performer.runtime(runtime).new_place(self.settings.postgres_image),
             app_image=self._app_image,
             new_owner=lambda: secrets.token_hex(8),
+            estate=lambda runtime: self.performer.runtime(runtime).estate(),
         )
 
     def _app_image(self) -> str:
@@ -101,8 +102,10 @@ class Session:
         )
 
     def observe_quickly(self, spec: StackSpec, record: ProjectRecord) -> Observed:
-        """What the runtime finds, without asking the services."""
-        return self.runtime_of(record).observe(spec, record)
+        """What the runtime finds, without asking the services. Raises ForeignStackError: none of it may be touched."""
+        observed = self.runtime_of(record).observe(spec, record)
+        plan.refuse_foreign(spec.project, observed.foreign)
+        return observed
 
     @property
     def data_is_gone(self) -> bool:
@@ -116,7 +119,7 @@ class Session:
             things.append(Thing(Kind.ARCHIVE, str(self.project.archive)))
         try:
             if after.filling:
-                things += [*self._served_elsewhere(after.filling, after), *self.remains(after.filling)]
+                things += [*self._served_elsewhere(after.filling, after), *self.own_remains(after.filling)]
                 after = replace(after, filling=None)
             if after.leaving:
                 things += self._served_elsewhere(after.leaving, after)
@@ -128,8 +131,16 @@ class Session:
         return replace(observed, leftovers=unique), RecordChange(change.before, after, cause)
 
     def remains(self, place: Place) -> list[Thing]:
-        """What there is of a place where the database is not. Raises UnavailableError."""
+        """What there is of a place where the database is not. Raises UnavailableError, ForeignStackError."""
         return self.performer.runtime(place.runtime).remains(place)
+
+    def own_remains(self, place: Place) -> list[Thing]:
+        """The same, nothing where it belongs to another home by now. Raises UnavailableError."""
+        try:
+            return self.remains(place)
+        except ForeignStackError as error:
+            self.on_event(Notice(f"the {place} stays: {error.message}"))
+            return []
 
     def _served_elsewhere(self, place: Place, record: ProjectRecord) -> list[Thing]:
         """What a project still has in a runtime that it does not run in."""
@@ -151,18 +162,35 @@ class Session:
         observed = self.observe(decision.spec, decision.record, patience)
         return self.with_leftovers(observed, decision.change)
 
+    def planned(
+        self, decision: Decision, *, adopt: bool = False, build: bool = False, pull: bool = False
+    ) -> tuple[Observed, list[Action], list[Action]]:
+        """What is there, what brings the images here, and what then brings a decision about.
+
+        Raises ForeignStackError, DataGoneError, and ConflictError for a name that something else has.
+        """
+        look = self._looked_at_to_adopt if adopt else self.looked_at
+        observed, change = look(decision, self.timeout)
+        images = plan.plan_images(decision.spec, observed, build=build, pull=pull)
+        make = plan.plan_adopt if adopt else plan.plan_up
+        return observed, images, make(decision.spec, observed, head_revision(), change)
+
+    def _looked_at_to_adopt(self, decision: Decision, patience: float | None) -> tuple[Observed, RecordChange]:
+        """What is there, whichever home it belongs to. Its services are not asked: they have other secrets."""
+        observed = self.runtime_of(decision.record).observe(decision.spec, decision.record)
+        missing = tuple(name for name in SECRETS if not self.project.has_secret(name))
+        return replace(observed, missing_secrets=missing), decision.change
+
     def converge(
-        self, decision: Decision, *, build: bool = False, pull: bool = False, keep: bool = False
+        self, decision: Decision, *, adopt: bool = False, build: bool = False, pull: bool = False, keep: bool = False
     ) -> tuple[Observed | None, set[str]]:
         """Observe, plan, execute, wait. Returns what was seen if nothing was to be done, and what was started."""
-        observed, change = self.looked_at(decision, self.timeout)
-        images = plan.plan_images(decision.spec, observed, build=build, pull=pull)
+        observed, images, actions = self.planned(decision, adopt=adopt, build=build, pull=pull)
         if images:
             self.run(images)
-            observed, change = self.looked_at(decision, self.timeout)
+            observed, _, actions = self.planned(decision, adopt=adopt)
         for orphan in observed.orphans:
             self.on_event(Notice(f"{orphan} is not part of this stack now, and stays as it is"))
-        actions = plan.plan_up(decision.spec, observed, head_revision(), change)
         if not actions:
             return observed, set()
         self.run(actions, keep=keep)
@@ -191,7 +219,6 @@ class Session:
         record = replace(self.known, processes=())
         spec = self.spec(record)
         observed = self.observe_quickly(spec, record)
-        plan.refuse_foreign(spec.project, observed)
         plan.refuse_if_data_is_gone(spec, observed, record)
         found = observed.service(spec.database.name)
         if found.state is ServiceState.ABSENT:

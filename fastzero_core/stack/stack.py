@@ -93,10 +93,8 @@ class Stack:
         Raises LockedError, PortTakenError, VersionMismatchError, SchemaNewerError, DatabaseLoginError, ImageError,
         UnhealthyError, ForeignStackError, DataGoneError.
         """
-        flags = Flags(runtime, asked_ports(self.settings, port=port, app_port=app_port), app, start_over)
+        flags = Flags(runtime, asked_ports(self.settings, port=port, app_port=app_port), app, start_over, adopt)
         with self.session(timeout) as session:
-            if adopt:
-                commands.adopt(session, flags)
             decision, observed, started = commands.up(session, flags, build=build, pull=pull, keep=keep)
             self._started |= started
             self._seen = _statuses(decision.spec, observed) if observed else None
@@ -111,12 +109,12 @@ class Stack:
         app: bool | None = None,
         build: bool = False,
         pull: bool = False,
+        adopt: bool = False,
         start_over: bool = False,
     ) -> list[Action]:
-        """What `up` would do now, and why. Changes nothing."""
-        session = self.look()
-        flags = Flags(runtime, asked_ports(self.settings, port=port, app_port=app_port), app, start_over)
-        return commands.plan_up(session, session.decide(flags), build=build, pull=pull)
+        """What `up` would do now, and why. Changes nothing. Raises as `up` does."""
+        flags = Flags(runtime, asked_ports(self.settings, port=port, app_port=app_port), app, start_over, adopt)
+        return commands.plan_up(self.look(), flags, build=build, pull=pull)
 
     def down(self, *, volumes: bool = False, timeout: float | None = None) -> list[Action]:
         """Stop what runs and keep the data; with `volumes` destroy the project with its data. Returns what was done.

@@ -13,8 +13,10 @@ from sqlalchemy.util import greenlet_spawn
 from ..errors import ConflictError, DatabaseUnreachableError, FastZeroError
 from ..postgres import database
 from ..postgres.database import commits_by_itself
+from .invitations import Invitations
 from .logins import Logins
 from .models import Identity, User
+from .passwords import DEFAULT_COST, HashCost
 from .todos import Todos
 from .users import Users
 
@@ -32,16 +34,23 @@ class FastZero:
     database of `project`, by default the one the settings name.
 
     With `autocommit` every statement commits by itself: for reading that may pause for long, since no transaction
-    stays open. Raises ProjectNotFoundError, DatabaseUnreachableError, DatabaseLoginError.
+    stays open. `hash_cost` is what the hash of a new password takes; give the app's, so that the time of a login does
+    not tell who has an account. Raises ProjectNotFoundError, DatabaseUnreachableError, DatabaseLoginError.
     """
 
     def __init__(
-        self, database: str | Engine | None = None, *, project: str | None = None, autocommit: bool = False
+        self,
+        database: str | Engine | None = None,
+        *,
+        project: str | None = None,
+        autocommit: bool = False,
+        hash_cost: HashCost = DEFAULT_COST,
     ) -> None:
         self._engine = database if isinstance(database, Engine) else _engine(database, project)
         self._commits_by_itself = commits_by_itself(self._engine)
         self._autocommit = autocommit and not self._commits_by_itself
         self._connection: Connection | None = None
+        self._hash_cost = hash_cost
 
     def __enter__(self) -> Self:
         if self._connection is not None:
@@ -68,18 +77,22 @@ class FastZero:
 
     @property
     def users(self) -> Users:
-        return Users(self._bound)
+        return Users(self._bound, hash_cost=self._hash_cost)
 
     def users_for(self, bearer: Identity) -> Users:
         """The users as the bearer of a token may see and change them.
 
         The operations raise InvalidTokenError once the token no longer holds.
         """
-        return Users(self._bound, bearer)
+        return Users(self._bound, bearer, hash_cost=self._hash_cost)
 
     @property
     def logins(self) -> Logins:
         return Logins(self._bound)
+
+    @property
+    def invitations(self) -> Invitations:
+        return Invitations(self._bound)
 
     def todos(self, owner: User | Identity | int | str | None = None) -> Todos:
         """The todos of one user: a User, an id, a name to look up first, or None for the only user there is.

@@ -42,6 +42,14 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Invitation:
+    """A code with which one user may sign up before `expires_at`."""
+
+    code: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class NewTodo:
     """A todo to be: what `add_many` takes."""
 

@@ -55,7 +55,8 @@ Index("uq_users_username", func.lower(users.c.username), unique=True)
 Index("uq_users_email", func.lower(users.c.email), unique=True)
 
 # Logins that failed in a row, of accounts and of names that nobody has: what they get tells nobody which is which.
-# Rows of which nothing follows any more go as others come: there are never many more than failures in an hour.
+# `account` is one of these alone, or with a network behind a space: see `logins`. Rows of which nothing follows any
+# more go as others come: there are never many more than twice the failures in an hour.
 login_failures = Table(
     "login_failures",
     metadata,
@@ -66,6 +67,27 @@ login_failures = Table(
     PrimaryKeyConstraint("account"),
     CheckConstraint("failures > 0", name="failures_positive"),
     Index("ix_login_failures_failed_at", "failed_at"),
+)
+
+# The networks from which a user has logged in lately; a few for each user.
+login_networks = Table(
+    "login_networks",
+    metadata,
+    Column("user_id", BigInteger, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("network", Text, nullable=False),
+    Column("seen_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("user_id", "network"),
+)
+
+# Codes with which one user each may sign up. What is kept is their hash.
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("code_hash", Text),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    _time("created_at"),
+    PrimaryKeyConstraint("code_hash"),
+    Index("ix_invitations_expires_at", "expires_at"),
 )
 
 _STATES = ", ".join(f"'{state}'" for state in TodoState)

@@ -6,13 +6,15 @@ from typing import Any
 from sqlalchemy import Column, Connection, delete, exists, func, insert, literal, select, true, update
 from sqlalchemy.sql import ColumnElement
 
-from ..errors import AccountError, InvalidInputError, InvalidTokenError, UserNotFoundError
+from ..errors import AccountError, InvalidInputError, InvalidTokenError, InvitationError, UserNotFoundError
 from . import validate
+from .invitations import used
 from .models import Identity, User
-from .passwords import PasswordHash, hash_password
+from .passwords import DEFAULT_COST, HashCost, PasswordHash, check_new_password, hash_password
 from .tables import users
 
 _FIELDS: tuple[Column[Any], ...] = (users.c.id, users.c.username, users.c.email, users.c.created_at, users.c.updated_at)
+_NEXT_VERSION = users.c.token_version + 1
 _PAGE = 1000
 
 UserKey = int | str
@@ -27,19 +29,36 @@ class Users:
     """All users of one database, on one connection: part of its transaction.
 
     With `seen_by`, whom a token is of, every statement holds only as long as the token does: otherwise the operation
-    raises InvalidTokenError. Nobody else's account is changed then: AccountError.
+    raises InvalidTokenError. Nobody else's account is changed then: AccountError. Passwords are hashed at `hash_cost`.
     """
 
-    def __init__(self, connection: Connection, seen_by: Identity | None = None) -> None:
+    def __init__(
+        self, connection: Connection, seen_by: Identity | None = None, *, hash_cost: HashCost = DEFAULT_COST
+    ) -> None:
         self._connection = connection
         self._seen_by = seen_by
+        self._hash_cost = hash_cost
         self._holds = true() if seen_by is None else holds(seen_by)
 
-    def add(self, username: str, *, email: str, password: str | PasswordHash) -> User:
-        """Create a user. Raises InvalidInputError, UsernameTakenError or EmailTakenError."""
+    def add(self, username: str, *, email: str, password: str | PasswordHash, invitation: str | None = None) -> User:
+        """Create a user; `invitation` is a code to use up for it.
+
+        Raises InvalidInputError, UsernameTakenError, EmailTakenError, InvitationError.
+        """
         values = {"username": validate.username(username), "email": validate.email(email)}
-        values["password_hash"] = _hash(password)
+        values["password_hash"] = self._hash(password, username, email)
+        if invitation is not None:
+            return self._add_invited(values, invitation)
         return _user(self._connection.execute(insert(users).values(values).returning(*_FIELDS)).one())
+
+    def _add_invited(self, values: dict[str, str], invitation: str) -> User:
+        """Create the user and use the code in one statement: where one of them fails, so does the other."""
+        invited = select(*map(literal, values.values())).select_from(used(invitation))
+        statement = insert(users).from_select(list(values), invited).returning(*_FIELDS)
+        row = self._connection.execute(statement).one_or_none()
+        if row is None:
+            raise InvitationError("The invitation is unknown, used or expired")
+        return _user(row)
 
     def get(self, key: UserKey) -> User:
         """The user of this id, username or e-mail address. Raises UserNotFoundError."""
@@ -100,7 +119,7 @@ class Users:
         if email is not None:
             changes["email"] = validate.email(email)
         if password is not None:
-            changes |= {"password_hash": _hash(password), "token_version": users.c.token_version + 1}
+            changes |= {"password_hash": self._new_hash(key, changes, password), "token_version": _NEXT_VERSION}
         if not changes:
             raise InvalidInputError("nothing to change: give a username, an e-mail address or a password")
         return self._update(key, {**changes, "updated_at": func.now()})
@@ -111,7 +130,7 @@ class Users:
 
     def void_tokens(self, key: UserKey) -> User:
         """Log the user out everywhere. Raises UserNotFoundError."""
-        return self._update(key, {"token_version": users.c.token_version + 1})
+        return self._update(key, {"token_version": _NEXT_VERSION})
 
     def remove(self, key: UserKey) -> User:
         """Delete the user with all of its todos. Raises UserNotFoundError."""
@@ -121,6 +140,18 @@ class Users:
         """Raises InvalidTokenError unless the token of whom this is seen by holds."""
         if self._seen_by is not None:
             confirm(self._connection, self._seen_by)
+
+    def _new_hash(self, key: UserKey, changes: dict[str, Any], password: str | PasswordHash) -> str:
+        if isinstance(password, PasswordHash):
+            return password.value
+        user = self.get(key)
+        return self._hash(password, changes.get("username", user.username), changes.get("email", user.email))
+
+    def _hash(self, password: str | PasswordHash, username: str, email: str) -> str:
+        """The hash of a new password. One that was hashed beforehand was checked beforehand."""
+        if isinstance(password, PasswordHash):
+            return password.value
+        return hash_password(check_new_password(password, username=username, email=email), self._hash_cost)
 
     def _update(self, key: UserKey, changes: dict[str, Any]) -> User:
         return _user(self._one(key, update(users).where(*self._own(key)).values(**changes).returning(*_FIELDS)))
@@ -156,10 +187,6 @@ def confirm(connection: Connection, identity: Identity) -> None:
     )
     if connection.execute(of_today).one_or_none() is None:
         raise InvalidTokenError("Could not validate credentials")
-
-
-def _hash(password: str | PasswordHash) -> str:
-    return password.value if isinstance(password, PasswordHash) else hash_password(password)
 
 
 def _named(key: UserKey) -> ColumnElement[bool]:

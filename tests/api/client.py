@@ -43,10 +43,17 @@ class Account:
 
 
 class Client:
-    """Requests to one app, each on a connection of its own."""
+    """Requests to one app, each on a connection of its own; from the address `source`, if one is given."""
 
-    def __init__(self, port: int, app: FastAPI | None = None, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    def __init__(
+        self,
+        port: int,
+        app: FastAPI | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+        source: str | None = None,
+    ) -> None:
         self.port = port
+        self._source = (source, 0) if source else None
         self._app = app
         self._loop = loop
 
@@ -80,7 +87,7 @@ class Client:
             body, sent["Content-Type"] = json.dumps(json_body).encode(), JSON
         if form is not None:
             body, sent["Content-Type"] = urlencode(form).encode(), FORM
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE, source_address=self._source)
         try:
             connection.request(method, path, body, sent)
             response = connection.getresponse()

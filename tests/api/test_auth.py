@@ -13,7 +13,7 @@ HOUR = 3600
 
 
 def claims(token: str) -> dict[str, Any]:
-    return dict(jwt.decode(token, SECRET_KEY, algorithms=["HS256"]))
+    return dict(jwt.decode(token, SECRET_KEY, algorithms=["HS256"], audience="fastzero-api"))
 
 
 def forged(account: Account, **changes: Any) -> str:
@@ -34,6 +34,8 @@ def test_a_token_says_who_it_is_of_and_how_long_it_holds(api: Client) -> None:
     ana = api.sign_up()
     token = claims(ana.token)
     assert token == {
+        "iss": "fastzero",
+        "aud": "fastzero-api",
         "sub": str(ana.id),
         "ver": 0,
         "iat": token["iat"],
@@ -84,7 +86,12 @@ def test_logging_out_voids_every_token(api: Client, ana: Account) -> None:
 
 def test_credentials_are_changed_behind_a_login_of_the_last_ten_minutes(api: Client, ana: Account) -> None:
     old = forged(ana, auth_time=int(time.time()) - 601)
-    body = {"username": ana.username, "email": ana.email, "password": "another horse"}
+    body = {
+        "username": ana.username,
+        "email": ana.email,
+        "password": "another horse",
+        "current_password": ana.password,
+    }
     answer = api.put(f"/users/{ana.id}", body, old)
     assert (answer.status, answer.detail) == (401, "Log in again to change credentials")
     assert api.log_in(ana.username).status == 200
@@ -104,7 +111,15 @@ def test_a_login_as_json_is_none(api: Client, ana: Account) -> None:
     assert api.post("/auth/token", {"username": ana.username, "password": PASSWORD}).status == 422
 
 
-def test_five_failures_in_a_row_make_the_next_wait_whoever_asks(api: Client, ana: Account) -> None:
+def test_a_stranger_does_not_lock_an_account_for_its_owner(api: Client, ana: Account) -> None:
+    stranger = Client(api.port, source="127.0.7.1")
+    assert [stranger.log_in(ana.username, "wrong").status for _ in range(6)] == [401] * 5 + [429]
+    assert api.log_in(ana.username).status == 200
+    neighbour = Client(api.port, source="127.0.7.2")
+    assert neighbour.log_in(ana.username).status == 429
+
+
+def test_five_failures_in_a_row_make_the_next_wait_by_any_name(api: Client, ana: Account) -> None:
     failures = [api.log_in(name, "wrong").status for name in [ana.username, ana.email] * 2 + [ana.username]]
     assert failures == [401] * 5
     for name, password in ((ana.email, "wrong"), (ana.username, PASSWORD)):
@@ -129,6 +144,15 @@ def test_logins_at_once_of_one_user_all_succeed(api: Client, ana: Account) -> No
 
     with ThreadPoolExecutor(20) as threads:
         assert set(threads.map(lambda _: api.log_in(ana.username).status, range(20))) == {200}
+
+
+def test_the_signing_key_can_be_changed_without_a_new_login(serve_app: ServeApp, database_url: str) -> None:
+    before = serve_app(database_url).sign_up().token
+    api = serve_app(database_url, secret_key="another key, which is long enough too", secret_key_previous=SECRET_KEY)
+    assert api.get("/todos/", before).status == 200
+    after = api.post("/auth/refresh_token", token=before).json["access_token"]
+    assert api.get("/todos/", after).status == 200
+    assert jwt.get_unverified_header(after)["kid"] != jwt.get_unverified_header(before)["kid"]
 
 
 @pytest.mark.parametrize("algorithm", ["HS384", "HS512"])

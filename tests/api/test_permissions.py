@@ -15,7 +15,7 @@ HOUR = 3600
 
 
 def _own(account: Account) -> dict[str, Any]:
-    return dict(jwt.decode(account.token, SECRET_KEY, algorithms=["HS256"]))
+    return dict(jwt.decode(account.token, SECRET_KEY, algorithms=["HS256"], audience="fastzero-api"))
 
 
 def _signed(account: Account, key: str = SECRET_KEY, algorithm: str = "HS256", **changes: Any) -> str:
@@ -62,6 +62,9 @@ DEFECTS: dict[str, Callable[[Client, Account], str | None]] = {
     "sub beyond bigint": lambda api, ana: _signed(ana, sub=str(2**63)),
     "another's sub and version": lambda api, ana: _signed(ana, ver=7),
     "version beyond bigint": lambda api, ana: _signed(ana, ver=2**63),
+    "no issuer, as before": lambda api, ana: _signed(ana, iss=..., aud=...),
+    "another issuer": lambda api, ana: _signed(ana, iss="another"),
+    "another audience": lambda api, ana: _signed(ana, aud="another"),
     "no sub": lambda api, ana: _signed(ana, sub=...),
     "no ver": lambda api, ana: _signed(ana, ver=...),
     "no iat": lambda api, ana: _signed(ana, iat=...),

@@ -1,16 +1,26 @@
 """The contract of users: signing up, looking around, one's own account."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from fastzero_core import FastZero
+from fastzero_core.todo_app.passwords import PasswordHash, hash_password
+
 from .client import PASSWORD, Account, Client, new_name
+from .conftest import ServeApp
+from .test_auth import forged
 
 MISSING = 999_999_999
 
 
 def body(name: str, **changes: object) -> dict[str, object]:
     return {"username": name, "email": f"{name}@example.com", "password": PASSWORD, **changes}
+
+
+def new_password(name: str, current: str = PASSWORD) -> dict[str, object]:
+    return body(name, password="another horse", current_password=current)
 
 
 def test_a_user_is_created(api: Client) -> None:
@@ -72,14 +82,14 @@ def test_a_user_that_is_not_there_is_not_found(id: int, api: Client, ana: Accoun
 
 def test_an_account_is_replaced(api: Client, ana: Account) -> None:
     name = new_name()
-    answer = api.put(f"/users/{ana.id}", body(name, password="another horse"), ana.token)
+    answer = api.put(f"/users/{ana.id}", new_password(name), ana.token)
     assert (answer.status, answer.json) == (200, {"id": ana.id, "username": name, "email": f"{name}@example.com"})
     assert api.log_in(name, "another horse").status == 200
 
 
 def test_another_password_voids_the_tokens_there_are(api: Client, ana: Account) -> None:
     tokens = [ana.token, api.token(ana.username)]
-    assert api.put(f"/users/{ana.id}", body(ana.username, password="another horse"), ana.token).status == 200
+    assert api.put(f"/users/{ana.id}", new_password(ana.username), ana.token).status == 200
     assert [api.get("/todos/", token).status for token in tokens] == [401, 401]
     assert api.log_in(ana.username).status == 401
 
@@ -87,6 +97,49 @@ def test_another_password_voids_the_tokens_there_are(api: Client, ana: Account) 
 def test_the_same_password_voids_nothing(api: Client, ana: Account) -> None:
     assert api.put(f"/users/{ana.id}", body(new_name()), ana.token).status == 200
     assert api.get("/todos/", ana.token).status == 200
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"password": "another horse"},
+        {"password": "another horse", "current_password": "wrong horse"},
+        {"password": "another horse", "current_password": ""},
+        {"password": PASSWORD, "current_password": "wrong horse"},
+    ],
+)
+def test_an_account_is_changed_with_its_current_password_alone(
+    changes: dict[str, str], api: Client, ana: Account
+) -> None:
+    answer = api.put(f"/users/{ana.id}", body(new_name(), **changes), ana.token)
+    assert (answer.status, answer.detail) == (
+        403,
+        "The current password is missing or wrong: give it as current_password",
+    )
+    assert api.get(f"/users/{ana.id}", ana.token).json["username"] == ana.username
+    assert api.log_in(ana.username).status == 200
+
+
+def test_guesses_of_the_current_password_are_counted_as_failed_logins(api: Client, ana: Account) -> None:
+    guesses = [body(ana.username, password=f"wrong horse {number}") for number in range(6)]
+    statuses = [api.put(f"/users/{ana.id}", guess, ana.token).status for guess in guesses]
+    assert statuses == [403] * 5 + [429]
+
+
+def test_a_new_password_is_one_that_is_hard_to_guess(api: Client, ana: Account) -> None:
+    changes = body(ana.username, password="password1", current_password=PASSWORD)
+    answer = api.put(f"/users/{ana.id}", changes, ana.token)
+    assert answer.status == 422
+    assert answer.detail[0]["msg"] == "password is one of the most common passwords"
+
+
+def test_the_current_password_may_be_one_that_is_refused_today(serve_app: ServeApp, database_url: str) -> None:
+    with FastZero(database_url) as fz:
+        user = fz.users.add("ana", email="a@example.com", password=PasswordHash(hash_password("password1")))
+    api = serve_app(database_url)
+    token = api.token("ana", "password1")
+    answer = api.put(f"/users/{user.id}", body("anna", password="password1"), token)
+    assert (answer.status, answer.json["username"]) == (200, "anna")
 
 
 @pytest.mark.parametrize("field", ["username", "email"])
@@ -101,6 +154,13 @@ def test_an_account_is_deleted_with_its_todos_and_tokens(api: Client, ana: Accou
     assert (answer.status, answer.json) == (200, {"message": "User deleted"})
     assert api.get("/todos/", ana.token).status == 401
     assert api.log_in(ana.username).status == 401
+
+
+def test_an_account_is_deleted_after_a_login_of_the_last_ten_minutes(api: Client, ana: Account) -> None:
+    answer = api.delete(f"/users/{ana.id}", forged(ana, auth_time=int(time.time()) - 601))
+    assert (answer.status, answer.detail) == (401, "Log in again to change credentials")
+    assert api.get(f"/users/{ana.id}", ana.token).status == 200
+    assert api.delete(f"/users/{ana.id}", forged(ana, auth_time=int(time.time()) - 480)).status == 200
 
 
 @pytest.mark.parametrize("id", ["bob", MISSING, 0, -1])
@@ -121,6 +181,9 @@ def test_another_s_account_cannot_be_changed(id: object, api: Client, ana: Accou
         ({"email": "nowhere"}, "email", "email 'nowhere' is not an e-mail address"),
         ({"password": "short"}, "password", "password has 5 characters; 8 to 128 are allowed"),
         ({"password": "x" * 129}, "password", "password has 129 characters; 8 to 128 are allowed"),
+        ({"password": "password"}, "password", "password is one of the most common passwords"),
+        ({"password": "aaaaaaaa"}, "password", "password is one of the most common passwords"),
+        ({"password": "FastZero 2026"}, "password", "password contains fastzero"),
     ],
 )
 def test_what_is_invalid_is_said_in_the_words_of_the_core(
@@ -138,3 +201,39 @@ def test_an_invalid_answer_repeats_no_password(api: Client) -> None:
         answer = api.post("/users/", sent)
         assert answer.status == 422
         assert "hunter2" not in answer.text
+
+
+# -- who may sign up -------------------------------------------------------------------------------------------
+
+
+def test_sign_up_can_be_closed(serve_app: ServeApp, database_url: str) -> None:
+    api = serve_app(database_url, signup="closed")
+    answer = api.post("/users/", body("ana"))
+    assert (answer.status, answer.detail) == (403, "Sign-up is closed")
+    with FastZero(database_url) as fz:
+        fz.users.add("ana", email="ana@example.com", password=PASSWORD)
+    assert api.log_in("ana").status == 200
+
+
+def test_sign_up_can_need_an_invitation(serve_app: ServeApp, database_url: str) -> None:
+    api = serve_app(database_url, signup="invite")
+    with FastZero(database_url) as fz:
+        code = fz.invitations.add().code
+    for given in ({}, {"invitation": ""}, {"invitation": "wrong"}, {"invitation": f"{code}x"}):
+        answer = api.post("/users/", body("ana", **given))
+        assert (answer.status, answer.detail) == (403, "The invitation is unknown, used or expired")
+    assert api.post("/users/", body("ana", invitation=code)).status == 201
+    assert api.post("/users/", body("bob", invitation=code)).status == 403
+
+
+def test_a_sign_up_that_conflicts_leaves_the_invitation(serve_app: ServeApp, database_url: str) -> None:
+    api = serve_app(database_url, signup="invite")
+    with FastZero(database_url) as fz:
+        fz.users.add("ana", email="ana@example.com", password=PASSWORD)
+        code = fz.invitations.add().code
+    assert api.post("/users/", body("ana", invitation=code)).status == 409
+    assert api.post("/users/", body("bob", invitation=code)).status == 201
+
+
+def test_where_sign_up_is_open_an_invitation_is_not_looked_at(api: Client) -> None:
+    assert api.post("/users/", body(new_name(), invitation="whatever")).status == 201

@@ -10,7 +10,7 @@ import pytest
 from .conftest import Run, records
 from .shell import Terminal
 
-PROGRESS = re.compile(r"[↑↓] (0001 users|0002 todos|0003 login failures) \(\d+\.\d\d s\)")
+PROGRESS = re.compile(r"[↑↓] (0001 users|0002 todos|0003 login failures|0004 accounts) \(\d+\.\d\d s\)")
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def _current(fastzero: Run) -> str | None:
 @pytest.mark.parametrize("words", [[], ["up"], ["up", "head"], ["up", "+3"]])
 def test_alone_and_up_bring_the_schema_to_head(words: list[str], empty: str, fastzero: Run) -> None:
     result = fastzero("migrate", *words, "-o", "json")
-    assert records(result)["current"] == "0003"
+    assert records(result)["current"] == "0004"
     assert records(result)["pending"] == []
 
 
@@ -43,19 +43,19 @@ def test_quiet_leaves_progress_out(empty: str, fastzero: Run) -> None:
 
 def test_at_head_there_is_nothing_to_do(database: str, fastzero: Run) -> None:
     result = fastzero("migrate", "-o", "ids")
-    assert result == (0, "0003\n", "")
+    assert result == (0, "0004\n", "")
 
 
 def test_up_goes_to_a_revision(empty: str, fastzero: Run) -> None:
     result = records(fastzero("migrate", "up", "0001", "-o", "json"))
-    assert (result["current"], result["pending"]) == ("0001", ["0002", "0003"])
+    assert (result["current"], result["pending"]) == ("0001", ["0002", "0003", "0004"])
 
 
 def test_down_refuses_where_nobody_can_be_asked(database: str, fastzero: Run) -> None:
     result = fastzero("migrate", "down", "-1")
     assert result.code == 2
-    assert "From 0003 down to -1" in result.err
-    assert _current(fastzero) == "0003"
+    assert "From 0004 down to -1" in result.err
+    assert _current(fastzero) == "0004"
 
 
 def test_down_asks(database: str, fastzero: Run) -> None:
@@ -71,20 +71,20 @@ def test_down_to_base_and_up_again(database: str, fastzero: Run) -> None:
     assert records(down)["current"] is None
     way_back, *steps = down.err.splitlines()
     assert way_back.startswith("To get back: fastzero db restore ")
-    assert [line.split()[1] for line in steps] == ["0003", "0002", "0001"]
-    assert records(fastzero("migrate", "-o", "json"))["current"] == "0003"
+    assert [line.split()[1] for line in steps] == ["0004", "0003", "0002", "0001"]
+    assert records(fastzero("migrate", "-o", "json"))["current"] == "0004"
 
 
 def test_down_beyond_the_first_is_an_error(database: str, fastzero: Run) -> None:
     assert fastzero("migrate", "down", "-9", "--yes").code == 2
-    assert _current(fastzero) == "0003"
+    assert _current(fastzero) == "0004"
 
 
 def test_status_of_an_empty_database_names_what_is_pending(empty: str, fastzero: Run) -> None:
     assert records(fastzero("migrate", "status", "-o", "json")) == {
         "current": None,
-        "head": "0003",
-        "pending": ["0001", "0002", "0003"],
+        "head": "0004",
+        "pending": ["0001", "0002", "0003", "0004"],
         "drift": [],
     }
 
@@ -96,6 +96,7 @@ def test_history_tells_the_state_of_each_revision(empty: str, fastzero: Run) -> 
         ("0001", "current"),
         ("0002", "pending"),
         ("0003", "pending"),
+        ("0004", "pending"),
     ]
 
 
@@ -135,9 +136,9 @@ def test_new_writes_a_revision_on_top_of_the_head(database: str, migrations_copy
     result = fastzero("migrate", "new", "Add due dates")
     path = Path(result.out.removesuffix("\n"))
     assert path.parent == migrations_copy / "versions"
-    assert path.name == "0004_add_due_dates.py"
-    assert 'down_revision: str | None = "0003"' in path.read_text().replace("'", '"')
-    assert records(fastzero("migrate", "-o", "json"))["current"] == "0004"
+    assert path.name == "0005_add_due_dates.py"
+    assert 'down_revision: str | None = "0004"' in path.read_text().replace("'", '"')
+    assert records(fastzero("migrate", "-o", "json"))["current"] == "0005"
 
 
 def test_new_can_be_filled_with_what_differs(sql: Callable[[str], None], migrations_copy: Path, fastzero: Run) -> None:

@@ -47,7 +47,18 @@ ROOMS = (
 )
 FLOOR = {name: floor for floor, names in enumerate(ROOMS) for name in names}
 NOT_FOR_OPERATIONS = {"typer", "docker", "fastapi", "pydantic", "pydantic_settings"}
-OPERATIONS = ["users", "todos", "tables", "models", "validate", "passwords", "logins", "tokens", "todo_statements"]
+OPERATIONS = [
+    "users",
+    "invitations",
+    "todos",
+    "tables",
+    "models",
+    "validate",
+    "passwords",
+    "logins",
+    "tokens",
+    "todo_statements",
+]
 
 
 def _floor(module: str) -> int | None:

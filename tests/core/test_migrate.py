@@ -16,7 +16,7 @@ from fastzero_core.schema import migrate, revisions
 from fastzero_core.testing import PATIENCE
 
 Python = Callable[..., "subprocess.Popen[str]"]
-HEAD = "0003"
+HEAD = "0004"
 # What is in a database beyond what every database has: by kind and name, without what is named by numbers.
 CATALOG = """
     SELECT 'relation', relkind::text, relnamespace::regnamespace::text, relname::text FROM pg_class
@@ -70,6 +70,7 @@ def test_up_brings_an_empty_database_to_head_and_tells_each_revision(empty_datab
         ("0001", "users", "up"),
         ("0002", "todos", "up"),
         ("0003", "login failures", "up"),
+        ("0004", "accounts", "up"),
     ]
     assert all(step.seconds > 0 for step in told)
     with FastZero(empty_database_url) as fz:
@@ -83,16 +84,21 @@ def test_up_at_head_has_nothing_to_do(database_url: str) -> None:
 
 
 def test_up_goes_as_far_as_it_is_told(empty_database_url: str) -> None:
-    assert migrate.up(empty_database_url, "0001").pending == ["0002", "0003"]
+    assert migrate.up(empty_database_url, "0001").pending == ["0002", "0003", "0004"]
     assert migrate.up(empty_database_url, "+1").current == "0002"
 
 
 def test_down_tells_each_revision_it_takes_back(database_url: str) -> None:
     told: list[Any] = []
-    assert migrate.down(database_url, "-2", on_event=told.append).current == "0001"
+    assert migrate.down(database_url, "-3", on_event=told.append).current == "0001"
     status = migrate.down(database_url, "base", on_event=told.append)
-    assert (status.current, status.pending) == (None, ["0001", "0002", "0003"])
-    assert [(step.revision, step.direction) for step in told] == [("0003", "down"), ("0002", "down"), ("0001", "down")]
+    assert (status.current, status.pending) == (None, ["0001", "0002", "0003", "0004"])
+    assert [(step.revision, step.direction) for step in told] == [
+        ("0004", "down"),
+        ("0003", "down"),
+        ("0002", "down"),
+        ("0001", "down"),
+    ]
 
 
 def test_up_and_down_and_up_leaves_nothing_behind(empty_database_url: str, session: psycopg.Connection) -> None:
@@ -143,7 +149,7 @@ def test_what_can_be_no_revision_is_refused_before_the_database(
 
 @pytest.mark.parametrize(
     ("operation", "revision"),
-    [("up", "nope"), ("up", "+4"), ("up", "-1"), ("down", "9999"), ("down", "-4"), ("down", "+1")],
+    [("up", "nope"), ("up", "+5"), ("up", "-1"), ("down", "9999"), ("down", "-5"), ("down", "+1")],
 )
 def test_a_revision_must_exist(database_url: str, operation: str, revision: str) -> None:
     with pytest.raises((errors.RevisionNotFoundError, InvalidInputError)):
@@ -177,7 +183,7 @@ def test_eight_runners_at_once_apply_the_history_once(
     empty_database_url: str, session: psycopg.Connection, python: Python
 ) -> None:
     said, _ = python(EIGHT_RUNNERS, empty_database_url).communicate()
-    assert said.splitlines() == ["0001", "0002", "0003", "0 0 0 0 0 0 0 0"]
+    assert said.splitlines() == ["0001", "0002", "0003", "0004", "0 0 0 0 0 0 0 0"]
     assert _history(session) == [(HEAD,)]
 
 
@@ -269,8 +275,8 @@ def test_a_runner_that_is_killed_leaves_the_revision_before(
 
 
 CONCURRENT = """
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 
 def upgrade():
     from alembic import op
@@ -287,7 +293,7 @@ def test_what_an_interrupted_concurrent_index_left_is_dropped_before_the_retry(
     empty_database_url: str, session: psycopg.Connection, migrations_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     migrate.up(empty_database_url)
-    (migrations_copy / "versions" / "0004_index.py").write_text(CONCURRENT)
+    (migrations_copy / "versions" / "0005_index.py").write_text(CONCURRENT)
     revisions.head_revision.cache_clear()
     with psycopg.connect(empty_database_url) as writing:
         # A writer that was there before is what building an index concurrently waits for, and gives up upon.
@@ -386,7 +392,7 @@ def test_whatever_was_changed_by_hand_is_drift(database_url: str, other: psycopg
 
 
 def test_a_database_behind_the_code_names_what_is_pending(empty_database_url: str) -> None:
-    with pytest.raises(errors.SchemaOutdatedError, match="base; pending: 0001, 0002, 0003") as outdated:
+    with pytest.raises(errors.SchemaOutdatedError, match="base; pending: 0001, 0002, 0003, 0004") as outdated:
         migrate.check(empty_database_url)
     assert outdated.value.exit_code == 7
     assert migrate.status(empty_database_url).drift == []
@@ -397,11 +403,12 @@ def test_history_is_oldest_first_with_the_state_of_each(empty_database_url: str)
         ("0001", None, "users", ""),
         ("0002", "0001", "todos", ""),
         ("0003", "0002", "login failures", ""),
+        ("0004", "0003", "accounts", ""),
     ]
     states = {
-        "base": ["pending", "pending", "pending"],
-        "0001": ["current", "pending", "pending"],
-        "head": ["applied", "applied", "current"],
+        "base": ["pending", "pending", "pending", "pending"],
+        "0001": ["current", "pending", "pending", "pending"],
+        "head": ["applied", "applied", "applied", "current"],
     }
     for revision, expected in states.items():
         if revision != "base":
@@ -441,11 +448,11 @@ def test_a_new_revision_is_numbered_and_named_on_top_of_the_head(
     migrations_copy: Path, empty_database_url: str
 ) -> None:
     path = migrate.new("Add colours, & more")
-    assert path == migrations_copy / "versions" / "0004_add_colours_more.py"
-    assert revisions.head_revision() == "0004"
+    assert path == migrations_copy / "versions" / "0005_add_colours_more.py"
+    assert revisions.head_revision() == "0005"
     assert migrate.history()[-1].message == "Add colours, & more"
-    assert migrate.up(empty_database_url).current == "0004"
-    assert migrate.down(empty_database_url, "0003").current == "0003"
+    assert migrate.up(empty_database_url).current == "0005"
+    assert migrate.down(empty_database_url, "0004").current == "0004"
 
 
 def test_a_new_revision_may_bring_models_and_database_together(
@@ -454,7 +461,7 @@ def test_a_new_revision_may_bring_models_and_database_together(
     other.execute("ALTER TABLE todos ADD COLUMN colour text")
     path = migrate.new("drop colour", url=database_url)
     assert 'op.drop_column("todos", "colour")' in path.read_text().replace("'", '"')
-    assert migrate.up(database_url).current == "0004"
+    assert migrate.up(database_url).current == "0005"
     assert migrate.check(database_url).drift == []
 
 

@@ -19,7 +19,7 @@ from fastzero_core.errors import (
     UserNotFoundError,
 )
 from fastzero_core.todo_app import validate
-from fastzero_core.todo_app.passwords import PasswordHash, hash_password, verify_password
+from fastzero_core.todo_app.passwords import HashCost, PasswordHash, hash_password, verify_password
 from fastzero_core.todo_app.users import Users
 
 PASSWORD = "correct horse"
@@ -241,6 +241,35 @@ def test_the_database_keeps_the_limits_against_every_client(other: psycopg.Conne
 def test_a_limit_that_only_the_database_knows_is_invalid_input_too(connection: Connection) -> None:
     with pytest.raises(errors.InvalidInputError, match="ck_users_username_length"):
         connection.execute(text("INSERT INTO users (username, email, password_hash) VALUES ('', 'a@b', '')"))
+
+
+@pytest.mark.parametrize(("password", "reason"), [("password", "most common"), ("my anatol", "contains the username")])
+def test_a_password_that_is_easy_to_guess_is_refused(
+    connection: Connection, statements: list[object], password: str, reason: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=reason):
+        Users(connection).add("anatol", email="somebody@example.com", password=password)
+    assert not statements
+
+
+def test_a_new_password_must_not_contain_the_name_that_the_user_has_or_gets(fz: FastZero) -> None:
+    user = fz.users.add("anatol", email="somebody@example.com", password=PASSWORD)
+    with pytest.raises(InvalidInputError, match="contains the username"):
+        fz.users.set_password(user.id, "my anatol")
+    with pytest.raises(InvalidInputError, match="contains the username"):
+        fz.users.edit(user.id, username="another", password="another horse")
+    with pytest.raises(InvalidInputError, match="contains the name in the e-mail address"):
+        fz.users.edit(user.id, username="another", password="somebody's horse")
+
+
+def test_passwords_are_hashed_at_the_cost_that_is_asked_for(
+    database_url: str, other: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # real costs, since these are what this is about
+    with FastZero(database_url, hash_cost=HashCost(time=2, memory=19_456, parallelism=1)) as fz:
+        fz.users.add("ana", email="ana@example.com", password=PASSWORD)
+    (kept,) = other.execute("SELECT password_hash FROM users").fetchone() or ("",)
+    assert "m=19456,t=2,p=1" in kept
 
 
 # -- as a token's bearer sees them -------------------------------------------------------------------------------

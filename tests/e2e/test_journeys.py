@@ -35,7 +35,7 @@ def answer(*words: str, stdin: str = "") -> Any:
 
 def test_from_nothing_to_todos_and_back(home: Path) -> None:
     (database,) = answer("up")
-    assert (database["service"], database["state"], database["revision"]) == ("database", "running", "0003")
+    assert (database["service"], database["state"], database["revision"]) == ("database", "running", "0004")
 
     (ana,) = answer("user", "add", "ana", "--email", "ana@example.com", "--password-stdin", stdin="correct horse\n")
     assert ana["username"] == "ana"
@@ -44,7 +44,7 @@ def test_from_nothing_to_todos_and_back(home: Path) -> None:
     assert [(todo["id"], todo["state"]) for todo in answer("todo", "list")] == [(1, "done"), (2, "todo")]
 
     schema = answer("migrate", "status")
-    assert schema == {"current": "0003", "head": "0003", "pending": [], "drift": []}
+    assert schema == {"current": "0004", "head": "0004", "pending": [], "drift": []}
 
     before = script("todo", "list")
     assert answer("down")[0]["state"] == "stopped"
@@ -143,7 +143,7 @@ def test_the_environment_reaches_the_database(running: Stack, fastzero: Run, mon
     for line in dotenv.splitlines():
         monkeypatch.setenv(*line.split("=", 1))
     monkeypatch.setenv("FASTZERO_PROJECT", "elsewhere")
-    assert _answer(fastzero, "migrate", "status")["current"] == "0003"
+    assert _answer(fastzero, "migrate", "status")["current"] == "0004"
 
 
 def test_no_password_is_shown_where_none_was_asked_for(running: Stack, fastzero: Run) -> None:
@@ -211,4 +211,4 @@ def test_doctor_is_content_with_a_stack_that_runs(running: Stack, fastzero: Run)
     findings = {finding["code"]: finding for finding in _answer(fastzero, "doctor")}
     assert findings["database"]["result"] == "ok"
     assert {finding["result"] for finding in findings.values()} <= {"ok", "warning"}
-    assert re.search(r"at head \(0003\)", findings["schema"]["found"])
+    assert re.search(r"at head \(0004\)", findings["schema"]["found"])

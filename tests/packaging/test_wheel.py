@@ -61,7 +61,7 @@ def test_it_holds_packages_and_migrations_and_nothing_else(wheel: Path) -> None:
 def test_it_has_the_console_script_and_the_licence(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (entry_points,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
-        assert "fastzero = fastzero_cli.main:main" in archive.read(entry_points).decode()
+        assert "fastzero = fastzero_cli.__main__:run" in archive.read(entry_points).decode()
         assert [name for name in archive.namelist() if name.endswith("LICENSE")]
 
 

@@ -1,26 +1,36 @@
 """A PostgreSQL server as a process: what its lock files say, and what it leaves where it was killed."""
 
 import os
+import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from fastzero_core.postgres import server
+from fastzero_core.postgres.account import ServiceUser
 from fastzero_core.postgres.binaries import Binaries
 
-from .conftest import Serve
+from .conftest import Serve, Served
 
 pytestmark = pytest.mark.slow
 
-on_linux = pytest.mark.skipif(not server.SEGMENTS.exists(), reason="the kernel lists its segments on Linux alone")
+POSIX = Path("/dev/shm")
+on_linux = pytest.mark.skipif(not POSIX.exists(), reason="Linux alone has files for its shared memory")
 
 
 def segments() -> set[str]:
     """The ids of all System V segments of this machine."""
     listed = subprocess.run(["ipcs", "-m"], capture_output=True, text=True, check=True).stdout
     return {line.split()[1] for line in listed.splitlines() if line.startswith("0x")}
+
+
+def posix_segments_of(served: Served) -> set[Path]:
+    """The files of the POSIX shared memory that a server has mapped."""
+    mapped = Path(f"/proc/{served.process.pid}/maps").read_text()
+    return {Path(name) for name in re.findall(rf"{POSIX}/PostgreSQL\.\d+", mapped)}
 
 
 def segment_of(data: Path) -> str:
@@ -96,65 +106,111 @@ def test_a_lock_file_may_name_a_folder_in_any_encoding(folder: Path) -> None:
 # -- shared memory ---------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def remove(binaries: Binaries, account: ServiceUser | None) -> Callable[[Path], bool]:
+    return lambda data: server.remove_shared_memory(data, binaries, account)
+
+
 @on_linux
-def test_the_segment_of_a_server_whose_processes_were_all_killed_is_removed(data: Path, serve: Serve) -> None:
+def test_the_segments_of_a_server_whose_processes_were_all_killed_are_removed(
+    data: Path, serve: Serve, remove: Callable[[Path], bool]
+) -> None:
     served = serve(data)
-    segment = segment_of(data)
+    segment, files = segment_of(data), posix_segments_of(served)
     served.kill()
     assert segment in segments()
+    assert files
+    assert all(file.exists() for file in files)
 
-    assert server.remove_shared_memory(data)
+    assert remove(data)
 
     assert segment not in segments()
-    assert not server.remove_shared_memory(data), "there is nothing left"
+    assert not any(file.exists() for file in files)
+    assert not remove(data), "there is nothing left"
 
 
 @on_linux
-def test_the_segment_of_a_server_that_runs_stays(data: Path, serve: Serve) -> None:
+def test_the_segments_of_a_killed_server_are_removed_by_the_next_one(data: Path, serve: Serve) -> None:
+    served = serve(data)
+    segment, files = segment_of(data), posix_segments_of(served)
+    served.kill()
+
     serve(data)
 
-    assert not server.remove_shared_memory(data)
+    assert segment not in segments()
+    assert not any(file.exists() for file in files)
+
+
+@on_linux
+def test_they_are_removed_where_the_pid_of_the_server_is_somebody_else_s_now(
+    data: Path, serve: Serve, remove: Callable[[Path], bool]
+) -> None:
+    served = serve(data)
+    segment, files = segment_of(data), posix_segments_of(served)
+    served.kill()
+    lines = (data / "postmaster.pid").read_text().splitlines()
+    (data / "postmaster.pid").write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
+
+    assert remove(data)
+
+    assert segment not in segments()
+    assert not any(file.exists() for file in files)
+
+
+@on_linux
+def test_the_segments_of_a_server_that_runs_stay(data: Path, serve: Serve, remove: Callable[[Path], bool]) -> None:
+    served = serve(data)
+
+    assert not remove(data)
 
     assert segment_of(data) in segments()
+    assert all(file.exists() for file in posix_segments_of(served))
 
 
 @on_linux
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
-def test_the_segment_of_another_user_stays(data: Path, serve: Serve) -> None:
+def test_the_segment_of_another_user_stays(data: Path, serve: Serve, remove: Callable[[Path], bool]) -> None:
     served = serve(data)
     segment = segment_of(data)
     served.kill()
     owner = data.stat()
 
     os.chown(data, 65534, 65534)
-    assert not server.remove_shared_memory(data)
+    assert not remove(data)
 
     os.chown(data, owner.st_uid, owner.st_gid)
     assert segment in segments()
-    assert server.remove_shared_memory(data)
+    assert remove(data)
 
 
 @on_linux
-def test_a_segment_under_another_key_stays(data: Path, serve: Serve) -> None:
-    served = serve(data)
-    lines = (data / "postmaster.pid").read_text()
-    key, segment = server.pid_file(data)[6].split()
+def test_the_segments_of_another_server_stay_whatever_a_pid_file_says(
+    data: Path, cluster: Path, folder: Path, serve: Serve, remove: Callable[[Path], bool]
+) -> None:
+    subprocess.run(["cp", "-a", str(cluster), str(folder / "other")], check=True)
+    other, served = serve(folder / "other"), serve(data)
+    files = posix_segments_of(other)
+    theirs, own = server.pid_file(other.data)[6], server.pid_file(data)[6]
+    other.kill()
     served.kill()
+    lines = (data / "postmaster.pid").read_text()
+    (data / "postmaster.pid").write_text(lines.replace(own, theirs))
 
-    (data / "postmaster.pid").write_text(lines.replace(key, str(int(key) + 1)))
-    assert not server.remove_shared_memory(data)
+    remove(data)
 
-    (data / "postmaster.pid").write_text(lines)
-    assert segment in segments()
-    assert server.remove_shared_memory(data)
+    assert theirs.split()[1] in segments()
+    assert all(file.exists() for file in files)
+    assert remove(other.data)
 
 
 @pytest.mark.parametrize("content", ["", "1\n2\n", "1\n/d\n0\n5432\n\n\nnot numbers\nready\n"])
-def test_a_data_directory_that_names_no_segment_has_none_removed(folder: Path, content: str) -> None:
+def test_a_data_directory_that_names_no_segment_has_none_removed(
+    folder: Path, content: str, remove: Callable[[Path], bool]
+) -> None:
     (folder / "postmaster.pid").write_text(content)
 
-    assert not server.remove_shared_memory(folder)
+    assert not remove(folder)
 
 
-def test_a_data_directory_without_a_server_has_none_removed(folder: Path) -> None:
-    assert not server.remove_shared_memory(folder / "nothing")
+def test_a_data_directory_without_a_server_has_none_removed(folder: Path, remove: Callable[[Path], bool]) -> None:
+    assert not remove(folder / "nothing")

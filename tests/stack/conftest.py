@@ -242,8 +242,19 @@ class Contained:
             container.remove(force=True, v=True)
         for network in self.engine.networks.list(names=[self.name("")[:-1]]):
             network.remove()
-        for volume in self.engine.volumes.list(filters={"name": self.name("database")}):
+        for volume in self.engine.volumes.list(filters={"name": self.name("")}):
             volume.remove(force=True)
+
+
+def in_mounted(engine: Any, volume: str, script: str) -> None:
+    """Run a script on the resting data of a volume, mounted at /data, as root."""
+    mounts = {volume: {"bind": "/data"}}
+    made = engine.containers.create("postgres:18", ["-c", script], entrypoint="sh", user="root", volumes=mounts)
+    try:
+        made.start()
+        assert made.wait()["StatusCode"] == 0
+    finally:
+        made.remove(force=True, v=True)  # the image declares a volume of its own
 
 
 @contextmanager

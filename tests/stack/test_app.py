@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import psutil
 import pytest
 
 from fastzero_core import Stack, UnhealthyError, load_settings
-from fastzero_core.errors import PortTakenError
+from fastzero_core.errors import PortTakenError, UnavailableError
+from fastzero_core.events import Event
 from fastzero_core.polling import wait_until
+from fastzero_core.project import Place
 from fastzero_core.stack.embedded.process import Processes, ProcessRecord
 from fastzero_core.stack.observed import ServiceState
 
@@ -138,6 +141,27 @@ def test_an_app_that_was_left_out_comes_with_the_next_up(make_stack: MakeStack) 
     assert readiness(make_stack().up()) == (200, "")
 
 
+def test_nothing_is_stopped_or_backed_up_where_a_kept_place_cannot_be_destroyed(
+    running: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = running.project.record
+    assert record is not None
+    kept = Place("docker", image="postgres:17", volume="fastzero-demo-kept")
+    running.project.save(replace(record, kept=(kept,)))
+    before = [service.pid for service in running.status()]
+    monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{any_free_port()}")
+    heard: list[Event] = []
+
+    with pytest.raises(UnavailableError) as refused:
+        Stack(running.settings, on_event=heard.append).destroy()
+
+    assert "fastzero-demo-kept" in refused.value.hint
+    assert heard == []
+    assert [service.pid for service in running.status()] == before
+    assert running.backups() == []
+    running.project.save(record)
+
+
 # -- what happens to it ----------------------------------------------------------------------------------------
 
 
@@ -163,6 +187,65 @@ def test_a_killed_app_leaves_no_workers(make_stack: MakeStack) -> None:
     leader.kill()
     assert psutil.wait_procs(family, timeout=10)[1] == []
     assert not listens(port_of(stack))
+
+
+LOST: list[Callable[[Path], object]] = [Path.unlink, lambda path: path.write_text("{")]
+
+
+def lose_records(stack: Stack, lose: Callable[[Path], object]) -> None:
+    for name in ("app", "database"):
+        lose(stack.project.folder / "processes" / f"{name}.json")
+
+
+@pytest.mark.parametrize("lose", LOST, ids=["deleted", "damaged"])
+def test_services_whose_records_are_lost_are_found_and_left_alone(
+    running: Stack, lose: Callable[[Path], object]
+) -> None:
+    before = [service.pid for service in running.status()]
+    lose_records(running, lose)
+
+    running.up()
+
+    assert [service.pid for service in running.status()] == before
+    assert readiness(running) == (200, "")
+
+
+@pytest.mark.parametrize("lose", LOST, ids=["deleted", "damaged"])
+def test_services_whose_records_are_lost_are_stopped_by_down(running: Stack, lose: Callable[[Path], object]) -> None:
+    ports = [port_of(running), port_of(running, "database")]
+    lose_records(running, lose)
+
+    running.down()
+
+    assert [listens(port) for port in ports] == [False, False]
+
+
+def test_an_app_whose_record_is_damaged_is_replaced_where_its_configuration_changed(make_stack: MakeStack) -> None:
+    stack = make_stack().up()
+    before, database = process_of(stack), process_of(stack, "database")
+    lose_records(stack, LOST[1])
+
+    stack.up(app_port=any_free_port())
+
+    assert not psutil.pid_exists(before.pid)
+    assert stack.status()[0].pid == database.pid
+    assert readiness(stack) == (200, "")
+
+
+def test_what_a_killed_server_left_is_not_taken_for_it_where_its_record_is_damaged(running: Stack) -> None:
+    record = process_of(running, "database")
+    backends = psutil.Process(record.pid).children()
+    for backend in backends:
+        backend.suspend()
+    psutil.Process(record.pid).kill()
+    lose_records(running, LOST[1])
+
+    assert states(running)["database"] is ServiceState.STOPPED
+
+    running.up()
+
+    assert running.status()[0].pid not in [record.pid, *(backend.pid for backend in backends)]
+    assert readiness(running) == (200, "")
 
 
 def test_a_restart_is_of_the_app_alone(running: Stack) -> None:

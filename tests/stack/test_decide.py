@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fastzero_core import InvalidInputError, Settings, load_settings
-from fastzero_core.errors import PortTakenError, VersionMismatchError
+from fastzero_core.errors import ConflictError, PortTakenError, VersionMismatchError
 from fastzero_core.project import Place, ProjectRecord
 from fastzero_core.stack import ports
 from fastzero_core.stack.decide import Decision, Flags, Machine, decide, place_of
+from fastzero_core.stack.observed import Estate
 
 NOWHERE = Machine(
     engine_answers=lambda: False,
@@ -18,6 +20,7 @@ NOWHERE = Machine(
     new_place=lambda runtime: Place(runtime, data="/data"),
     app_image=lambda: "fastzero-app:1",
     new_owner=lambda: "owner",
+    estate=lambda runtime: Estate(),
 )
 WITH_ENGINE = replace(NOWHERE, engine_answers=lambda: True)
 LOCAL = ProjectRecord("embedded", {"database": 5432, "app": 8000}, "/data", initialised=True)
@@ -128,6 +131,75 @@ def test_after_an_upgrade_the_setting_of_before_still_serves_what_there_is() -> 
 
     assert decision.spec.database.image == "postgres:18"
     assert place_of(settings(postgres_image="postgres:17"), upgraded).volume == "data"
+
+
+@pytest.mark.parametrize("source", ["flag", "environment", "file"])
+def test_an_image_that_a_setting_names_is_recorded_and_serves_on_where_none_names_one(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = "registry:5000/postgres:17-alpine"
+    with monkeypatch.context() as given:
+        if source == "environment":
+            given.setenv("FASTZERO_POSTGRES_IMAGE", named)
+        if source == "file":
+            Path("fastzero.toml").write_text(f'postgres_image = "{named}"\n')
+        flags: dict[str, Any] = {"postgres_image": named} if source == "flag" else {}
+        first = decided(None, Flags(runtime="docker"), **flags)
+    Path("fastzero.toml").unlink(missing_ok=True)
+
+    again = decided(replace(first.record, initialised=True))
+
+    assert first.record.image == named
+    assert again.spec.database.image == named
+    assert again.change.before == again.record
+
+
+def test_a_named_image_of_the_same_major_version_takes_the_place_of_the_recorded_one() -> None:
+    assert decided(CONTAINED, postgres_image="postgres:18-alpine").spec.database.image == "postgres:18-alpine"
+
+
+def test_an_image_of_a_first_up_that_never_ended_gives_way_to_another_that_is_named() -> None:
+    began = replace(CONTAINED, image="postgres:17", initialised=False)
+
+    assert decided(began, postgres_image="postgres:18").spec.database.image == "postgres:18"
+    assert decided(began).spec.database.image == "postgres:17"
+
+
+def adopted(estate: Estate, record: ProjectRecord | None = None, **given: Any) -> Decision:
+    machine = replace(WITH_ENGINE, estate=lambda runtime: estate)
+    return decided(record, Flags(adopt=True), machine, **given)
+
+
+IN_SERVICE = Place("docker", image="postgres:17", volume="b")
+ESTATE = Estate(IN_SERVICE, {"a": "postgres:16", "b": "postgres:17"})
+
+
+def test_whoever_takes_over_gets_an_owner_of_its_own_and_all_places() -> None:
+    for record in (None, CONTAINED):
+        after = adopted(ESTATE, record).record
+
+        assert (after.owner, after.initialised) == ("owner", True)
+        assert after.place == IN_SERVICE
+        assert after.kept == (Place("docker", image="postgres:16", volume="a"),)
+
+
+def test_nothing_is_taken_over_where_nothing_is_or_nothing_tells_what_was_in_service() -> None:
+    with pytest.raises(ConflictError, match="nothing of a project demo to take over"):
+        adopted(Estate())
+    with pytest.raises(ConflictError, match="there are volumes a, b"):
+        adopted(replace(ESTATE, place=None))
+    with pytest.raises(VersionMismatchError):
+        adopted(ESTATE, postgres_image="postgres:18")
+    with pytest.raises(InvalidInputError):
+        decided(CONTAINED, Flags(adopt=True, start_over=True))
+
+
+def test_starting_over_keeps_the_kept_places_but_never_the_new_one() -> None:
+    old, same = Place("docker", volume="old"), Place("docker", data="/data")
+    decision = decided(replace(CONTAINED, kept=(same, old)), Flags(start_over=True))
+
+    assert decision.record.kept == (old,)
+    assert decision.record.image == CONTAINED.image
 
 
 def test_starting_over_begins_with_a_place_where_nothing_was_ready() -> None:

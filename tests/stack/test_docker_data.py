@@ -23,7 +23,7 @@ from fastzero_core.files import write_atomically
 from fastzero_core.polling import wait_until
 from fastzero_core.stack.observed import ServiceState
 
-from .conftest import Contained, RunPython, add_user, any_free_port, new_project, users_of
+from .conftest import Contained, RunPython, add_user, any_free_port, in_mounted, new_project, users_of
 
 pytestmark = pytest.mark.docker
 
@@ -117,14 +117,7 @@ def test_an_image_without_a_major_version_is_refused(name: str, contained: Conta
 
 def in_volume(project: Contained, script: str) -> None:
     """Run a script on the resting data, as root."""
-    project.engine.containers.run(
-        "postgres:18",
-        ["-c", script],
-        entrypoint="sh",
-        remove=True,
-        user="root",
-        volumes={project.volume.name: {"bind": "/data"}},
-    )
+    in_mounted(project.engine, project.volume.name, script)
 
 
 def killed_at(project: Contained, run_python: RunPython, file: str) -> None:
@@ -169,7 +162,7 @@ def test_whatever_a_first_initialisation_left_is_replaced(
     left: str, contained: Contained, run_python: RunPython
 ) -> None:
     killed_at(contained, run_python, "PG_VERSION")
-    contained.container("database").remove(force=True)
+    contained.container("database").remove(force=True, v=True)
     in_volume(contained, f"mkdir -p /data/18/docker; {left}")
 
     [database] = contained.stack().up().status()

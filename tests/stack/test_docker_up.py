@@ -239,7 +239,7 @@ def test_a_paused_service_goes_on(service: str, served: Contained) -> None:
 
 @pytest.mark.parametrize("service", ["database", "app"])
 def test_a_container_that_somebody_removed_is_made_anew(service: str, served: Contained) -> None:
-    served.container(service).remove(force=True)
+    served.container(service).remove(force=True, v=True)
 
     served.stack(app=True).up()
 

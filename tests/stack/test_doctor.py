@@ -165,7 +165,7 @@ def test_an_engine_that_is_away_fails_for_a_project_in_containers(
 @pytest.mark.docker
 def test_data_of_another_major_version_fails(contained: Contained) -> None:
     contained.stack(postgres_image="postgres:17").up().down()
-    finding = examined(contained.stack())["postgres_version_mismatch"]
+    finding = examined(contained.stack(postgres_image="postgres:18"))["postgres_version_mismatch"]
     assert finding.result == "failed"
     assert "postgres:17" in finding.remedy
     assert contained.services() == set()
@@ -176,7 +176,7 @@ def test_a_port_that_is_open_to_the_world_fails(contained: Contained) -> None:
     contained.stack().up()
     container = contained.container("database")
     attributes = container.attrs
-    container.remove(force=True)
+    container.remove(force=True, v=True)
     contained.engine.containers.create(
         attributes["Config"]["Image"],
         name=contained.name("database"),

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -403,6 +404,53 @@ def test_local_processes_have_no_other_postgres_to_upgrade_to(local: Stack) -> N
     assert "db move --to docker" in refused.value.hint
 
 
+# -- kept, and begun anew ---------------------------------------------------------------------------------------
+
+
+def test_what_begins_anew_leaves_the_kept_place_alone(contained: Contained, old: Stack) -> None:
+    left = old.upgrade(18)
+    assert left is not None
+    old.down()
+    record = old.project.record
+    assert record is not None
+    contained.engine.volumes.get(record.volume).remove()
+
+    old.up(start_over=True)
+
+    assert users_of(old) == []
+    assert old.kept == (left,)
+    old.use_place(left.name)
+    assert users_of(old) == ["ana"]
+
+
+def test_the_place_in_service_is_never_destroyed_though_a_record_keeps_it(contained: Contained, old: Stack) -> None:
+    record = old.project.record
+    assert record is not None
+    old.project.save(replace(record, kept=(record.place,)))
+
+    with pytest.raises(ConflictError, match="is in service"):
+        old.discard_place(record.volume)
+    with pytest.raises(ConflictError, match="is in service"):
+        old.discard_kept()
+
+    assert volumes_of(contained) == {record.volume}
+    assert users_of(old) == ["ana"]
+
+
+# -- the image in the record -----------------------------------------------------------------------------------
+
+
+def test_the_image_that_was_chosen_first_serves_on_without_its_setting(contained: Contained, old: Stack) -> None:
+    later = contained.stack()
+
+    assert later.plan() == []
+    later.down()
+    assert (major_of(later.up()), users_of(later)) == (17, ["ana"])
+    record = later.project.record
+    assert record is not None
+    assert record.image == OLD
+
+
 # -- from the shell --------------------------------------------------------------------------------------------
 
 
@@ -497,6 +545,18 @@ def test_an_upgrade_that_was_killed_leaves_all_rows_in_service_and_can_be_run_ag
     assert (major_of(old), users_of(old)) == (18, ["ana"])
     assert contained.services() == {"database"}
     assert len(volumes_of(contained)) == 2
+
+
+def test_after_a_killed_upgrade_up_needs_no_setting_and_leaves_nothing_of_it(
+    contained: Contained, old: Stack, run_python: RunPython
+) -> None:
+    kill(run_python, contained.environment(), "upgrade", "18", "restore")
+
+    stack = contained.stack().up()
+
+    assert (major_of(stack), users_of(stack)) == (17, ["ana"])
+    assert contained.services() == {"database"}
+    assert volumes_of(contained) == {contained.name("database")}
 
 
 @pytest.mark.slow

@@ -476,20 +476,81 @@ def test_what_belongs_to_another_home_is_never_touched(plan: Any) -> None:
 
 def test_what_is_taken_over_is_made_anew_with_new_secrets_on_the_same_data() -> None:
     before = contained(seen(POSTGRES), missing_secrets=("database_password",))
+    owned = replace(CONTAINED, owner="me")
 
-    assert texts(plan_adopt(ONE, before, HEAD, RecordChange(None, CONTAINED))) == [
-        f"stop container {NAME}",
-        f"remove container {NAME}",
+    assert texts(plan_adopt(ONE, before, HEAD, RecordChange(None, owned))) == [
         "write record project.json",
         "create secret database_password",
-        f"create container {NAME}",
-        f"fill secrets {NAME}",
-        f"check volume data to {NAME}",
-        f"start container {NAME}",
+        *REPLACED[:3],
+        f"check database data to {NAME}-new",
+        *REPLACED[3:],
         "set password database",
+        "create claim fastzero-demo-owner-me",
         WAIT_FOR_DATABASE,
         MIGRATE,
+        f"remove container {NAME}-old",
     ]
+
+
+def test_data_is_known_to_be_good_before_anything_of_another_home_is_stopped_or_swept() -> None:
+    left = tuple(Thing(Kind.CONTAINER, f"{NAME}{suffix}") for suffix in ("-new", "-old", "-moving"))
+    before = contained(seen(POSTGRES), seen(BUILT), leftovers=left, claims=("fastzero-demo-owner-former",))
+
+    plan = texts(plan_adopt(IMAGES, before, HEAD, RecordChange(None, CONTAINED)))
+
+    checked = plan.index(f"check database data to {NAME}-new")
+    assert plan[:2] == [f"remove container {NAME}-new", "write record project.json"]
+    assert plan[checked + 1 : checked + 4] == [
+        f"remove container {NAME}-old",
+        f"remove container {NAME}-moving",
+        f"stop container {NAME}",
+    ]
+    assert not [text for text in plan[:checked] if text.startswith(("stop", "rename"))]
+    assert plan[-1] == "remove claim fastzero-demo-owner-former"
+
+
+def test_a_takeover_that_was_killed_sweeps_what_it_made_before_it_makes_it_again() -> None:
+    left = (Thing(Kind.CONTAINER, NAME), Thing(Kind.CONTAINER, f"{NAME}-old"))
+    gone = ObservedService("database", STOPPED, "its container is gone, its data is there")
+
+    plan = texts(plan_adopt(ONE, contained(gone, leftovers=left), HEAD, RecordChange(None, CONTAINED)))
+
+    assert plan[0] == f"remove container {NAME}"
+    assert plan.index(f"check database data to {NAME}") < plan.index(f"remove container {NAME}-old")
+    assert plan.count(f"remove container {NAME}") == 1
+
+
+def test_the_inverse_of_a_takeover_brings_back_what_there_was() -> None:
+    plan = plan_adopt(ONE, contained(seen(POSTGRES)), HEAD, RecordChange(None, replace(CONTAINED, owner="me")))
+
+    assert undone(plan) == [
+        "remove claim fastzero-demo-owner-me",
+        f"stop container {NAME}",
+        f"rename container {NAME} to {NAME}-new",
+        f"rename container {NAME}-old to {NAME}",
+        f"start container {NAME}",
+        f"remove container {NAME}-new",
+        "write record project.json",
+    ]
+
+
+@pytest.mark.parametrize("kind", [Kind.CONTAINER, Kind.NETWORK, Kind.VOLUME])
+def test_a_name_that_something_else_has_is_refused_before_anything_is_done(kind: Kind) -> None:
+    name = {Kind.CONTAINER: NAME, Kind.NETWORK: "fastzero-demo", Kind.VOLUME: "data"}[kind]
+    new = replace(CONTAINED, initialised=False)
+    before = Observed(network=False, taken=(f"{kind} {name}", "container fastzero-demo-another"))
+
+    with pytest.raises(ConflictError, match=f"there is a {kind} {name} already, and it is not this project's") as taken:
+        up(ONE, before, RecordChange(None, new))
+
+    assert taken.value.hint.startswith("Nothing was changed.")
+
+
+def test_a_name_that_is_not_needed_may_be_anybodys() -> None:
+    before = contained(seen(POSTGRES), taken=("container fastzero-demo-app",))
+
+    assert up(ONE, before, SAME) == []
+    assert texts(plan_down(ONE, before))[0] == f"stop container {NAME}"
 
 
 def test_nothing_can_be_taken_over_where_nothing_is() -> None:

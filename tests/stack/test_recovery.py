@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -163,6 +164,22 @@ def test_a_suspended_backend_of_a_killed_server_never_meets_the_next_server(
 
         assert backend not in {process.pid for process in working_on(home)}
         assert_one_healthy_server(running, working_on(home))
+
+
+@pytest.mark.skipif(not Path("/dev/shm").exists(), reason="Linux alone has files for its shared memory")
+def test_a_killed_server_leaves_no_shared_memory_once_its_data_is_destroyed(
+    running: Stack, working_on: WorkingOn, home: Path
+) -> None:
+    mapped = Path(f"/proc/{running.status()[0].pid}/maps").read_text()
+    files = {Path(name) for name in re.findall(r"/dev/shm/PostgreSQL\.\d+", mapped)}
+    assert files
+    for process in working_on(home):
+        process.kill()
+    assert wait_until(lambda: not working_on(home), 60)
+
+    running.down(volumes=True)
+
+    assert not any(file.exists() for file in files)
 
 
 # -- rebooted --------------------------------------------------------------------------------------------------

@@ -127,9 +127,9 @@ def test_after_a_crash_that_left_services_stopped_up_starts_them_where_the_recor
     database = replace(RUNNING.service("database"), config_hash=OLD.config_hash, settings=OLD.settings())
     if killed_after == "all was stopped":
         database = replace(database, state=stopped)
-    before = replace(RUNNING, services={"database": database, "app": app}, revision="0003")
+    before = replace(RUNNING, services={"database": database, "app": app}, revision="0004")
 
-    plan = texts(plan_up(BOTH, before, "0003", RecordChange(BEFORE, BEFORE)))
+    plan = texts(plan_up(BOTH, before, "0004", RecordChange(BEFORE, BEFORE)))
 
     assert "start container fastzero-demo-app" in plan
     assert ("start container fastzero-demo-database" in plan) is (killed_after == "all was stopped")

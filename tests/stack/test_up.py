@@ -7,7 +7,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -15,9 +15,9 @@ import psycopg
 import pytest
 
 from fastzero_core import FastZero, InvalidInputError, Stack, UnhealthyError, load_settings
-from fastzero_core.errors import DatabaseLoginError, DataGoneError, PortTakenError, ProjectNotFoundError
+from fastzero_core.errors import ConflictError, DatabaseLoginError, DataGoneError, PortTakenError, ProjectNotFoundError
 from fastzero_core.events import Event
-from fastzero_core.project import Project, ProjectRecord
+from fastzero_core.project import Place, Project, ProjectRecord
 from fastzero_core.schema.revisions import head_revision
 from fastzero_core.stack import ports
 from fastzero_core.stack.actions import Action, Verb
@@ -570,6 +570,47 @@ def test_data_that_vanished_is_never_replaced_by_an_empty_database_unasked(stack
     assert [finding.code for finding in stack.examine() if finding.result == "failed"] == ["data"]
 
     assert ask(stack.up(start_over=True), "SELECT count(*) FROM users") == "0"
+
+
+def test_what_begins_anew_leaves_the_kept_place_alone(stack: Stack) -> None:
+    record = stack.project.record
+    assert record is not None
+    kept = record.place
+    lost = Place("embedded", data=f"{kept.data}-lost")
+    stack.project.save(replace(record.at(lost), kept=(kept,)))
+
+    said = steps(stack.plan(start_over=True))
+    events: list[Event] = []
+    Stack(stack.settings, on_event=events.append).up(start_over=True)
+
+    assert said == steps(done(events))
+    assert stack.kept == (kept,)
+    assert ask(stack, "SELECT count(*) FROM users") == "0"
+    stack.use_place(kept.name)
+    assert data_of(stack) == Path(kept.data)
+    assert stack.plan() == []
+
+
+def test_the_place_in_service_is_never_destroyed_though_a_record_keeps_it(running: Stack) -> None:
+    record = running.project.record
+    assert record is not None
+    running.project.save(replace(record, kept=(record.place,)))
+
+    with pytest.raises(ConflictError, match="is in service"):
+        running.discard_place(record.place.name)
+    with pytest.raises(ConflictError, match="is in service"):
+        running.discard_kept()
+
+    assert ask(running, "SELECT count(*) FROM users") == "0"
+    assert running.plan() == []
+
+
+def test_a_database_that_is_there_is_begun_anew_neither_in_a_dry_run_nor_in_earnest(stack: Stack) -> None:
+    for begin in (stack.plan, stack.up):
+        with pytest.raises(ConflictError, match="is there: it is not begun anew"):
+            begin(start_over=True)
+        with pytest.raises(ConflictError, match="nothing of a project demo to take over"):
+            begin(adopt=True)
 
 
 def test_a_port_that_is_asked_for_and_taken_leaves_the_server_running(running: Stack) -> None:

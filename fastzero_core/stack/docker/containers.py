@@ -12,8 +12,8 @@ from ... import __version__
 from ..spec import ServiceSpec, data_mount, hash_of
 from ..steps import network_name
 
-PROJECT, SERVICE, HASH, SETTINGS, VERSION, OWNER = (
-    f"fastzero.{name}" for name in ("project", "service", "config-hash", "settings", "version", "owner")
+PROJECT, SERVICE, HASH, SETTINGS, VERSION, OWNER, CLAIM = (
+    f"fastzero.{name}" for name in ("project", "service", "config-hash", "settings", "version", "owner", "claim")
 )
 SECRETS = "/run/secrets"
 SECOND = 1_000_000_000  # nanoseconds

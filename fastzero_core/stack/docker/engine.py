@@ -10,7 +10,6 @@ import requests
 import urllib3.exceptions
 
 from ...errors import (
-    ConflictError,
     DockerNotInstalledError,
     DockerPermissionError,
     DockerUnavailableError,
@@ -85,13 +84,6 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     for part in inner:
         if part is not None:
             yield from _chain(part)
-
-
-def foreign_error(kind: str, name: str) -> ConflictError:
-    return ConflictError(
-        f"there is a {kind} {name} already, and it is not this project's",
-        hint=f"Nothing was changed. Use another project: -p NAME. Or remove it: docker {kind} rm {name}",
-    )
 
 
 def is_port_conflict(error: docker.errors.APIError) -> bool:

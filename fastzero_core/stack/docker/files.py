@@ -2,11 +2,13 @@
 
 import io
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import docker
+from docker.models.containers import Container
 
-from ..spec import ServiceSpec, data_mount
+from ...project import Place
+from ..spec import ServiceSpec, data_mount, major_of, with_major
 from .containers import SECRETS
 from .engine import GONE
 
@@ -30,14 +32,49 @@ def fill(api: docker.APIClient, container: str, service: ServiceSpec, secrets: M
 
 def data_major(api: docker.APIClient, container: str, service: ServiceSpec) -> int | None:
     """The major version of the data that a container has mounted, None where there is none."""
-    mount = data_mount(service.major)
-    expected = f"{mount}/{service.major}/docker" if service.major >= 18 else mount
+    found = _cluster(api, container, data_mount(service.major), service.major)
+    return found and found[1]
+
+
+def is_whole(api: docker.APIClient, container: str, service: ServiceSpec) -> bool:
+    """Whether a container has data mounted whose initialisation came to its end."""
+    found = _cluster(api, container, data_mount(service.major), service.major)
+    return found is not None and _exists(api, container, f"{found[0]}/global/pg_control")
+
+
+def images_of(api: docker.APIClient, container: Container, place: Place, volumes: Sequence[str]) -> dict[str, str]:
+    """The image that can serve each volume, made from that of a place.
+
+    They are read through a container that is never started.
+    """
+    mounts = [{"Type": "volume", "Source": name, "Target": f"/volumes/{name}"} for name in volumes]
+    document = {"Image": container.attrs["Image"], "HostConfig": {"Mounts": mounts}}
+    made = api.create_container_from_config(document)["Id"]  # type: ignore[no-untyped-call]
+    try:
+        majors = {name: _cluster(api, made, f"/volumes/{name}", major_of(place.image)) for name in volumes}
+    finally:
+        api.remove_container(made, force=True, v=True)
+    found = {name: with_major(place.image, cluster[1]) for name, cluster in majors.items() if cluster}
+    return {**dict.fromkeys(volumes, place.image), **found, place.volume: place.image}
+
+
+def _cluster(api: docker.APIClient, container: str, mount: str, expected: int) -> tuple[str, int] | None:
+    """The data directory below a mount and its major version, which is probably the one expected."""
+    likely = f"{mount}/{expected}/docker" if expected >= 18 else mount
     others = [mount, *(f"{mount}/{major}/docker" for major in MAJORS)]
-    for folder in dict.fromkeys([expected, *others]):
+    for folder in dict.fromkeys([likely, *others]):
         content = _read(api, container, f"{folder}/PG_VERSION")
         if content:
-            return int(content)
+            return folder, int(content)
     return None
+
+
+def _exists(api: docker.APIClient, container: str, path: str) -> bool:
+    try:
+        api.get_archive(container, path)
+    except GONE:
+        return False
+    return True
 
 
 def _read(api: docker.APIClient, container: str, path: str) -> str | None:

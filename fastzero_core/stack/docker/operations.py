@@ -8,16 +8,18 @@ import docker
 import docker.errors
 from docker.models.containers import Container
 
-from ...errors import UnhealthyError
+from ...errors import ConflictError, UnhealthyError
 from ...events import Listener
 from ...project import ROLE, Project
 from .. import ports
 from ..actions import Action, Kind, Verb
+from ..plan import taken_error
 from ..spec import ServiceSpec, other_major
 from ..steps import container_name, network_name
 from . import containers, files, images, observe
-from .engine import GONE, foreign_error, is_port_conflict
+from .engine import GONE, is_port_conflict
 
+EVIDENCE_LINES = 20
 SERVER_ANSWERS = 60  # seconds for a server that was started to answer on its socket
 
 
@@ -40,10 +42,14 @@ class Operations:
                 self._create_network(action.name)
             case Verb.CREATE, Kind.VOLUME:
                 self._create_volume(action.name, action.service)
+            case Verb.CREATE, Kind.CLAIM:
+                self._create_claim(action.name)
             case Verb.CREATE, Kind.CONTAINER:
                 self._create_container(action.name, action.subject)
             case Verb.FILL, _:
                 self._fill(action.name, action.subject)
+            case Verb.CHECK, Kind.DATABASE:
+                self._check_whole(action.to, action.subject)
             case Verb.CHECK, _:
                 self._check_data(action.to, action.subject)
             case Verb.START, _:
@@ -56,7 +62,7 @@ class Operations:
                 self._set_password(action.service)
             case Verb.REMOVE, Kind.CONTAINER:
                 self._remove_container(action.name)
-            case Verb.REMOVE, Kind.VOLUME:
+            case Verb.REMOVE, Kind.VOLUME | Kind.CLAIM:
                 self._remove_volume(action.name)
             case Verb.REMOVE, Kind.NETWORK:
                 self._remove_network(action.name)
@@ -70,7 +76,7 @@ class Operations:
                 raise
             # The engine may have made it just now, for a command that was killed.
             if not self._own_networks(name):
-                raise foreign_error("network", name) from error
+                raise taken_error("network", name) from error
         self._have_one_network(name)
 
     def _own_networks(self, name: str) -> list[dict[str, Any]]:
@@ -88,7 +94,11 @@ class Operations:
         labels = {**containers.owned(self._project.name, self._owner), containers.SERVICE: service}
         made = self._client.api.create_volume(name, labels=labels)
         if made.get("Labels") != labels:
-            raise foreign_error("volume", name)
+            raise taken_error("volume", name)
+
+    def _create_claim(self, name: str) -> None:
+        labels = {**containers.owned(self._project.name, self._owner), containers.CLAIM: "true"}
+        self._client.api.create_volume(name, labels=labels)
 
     def _create_container(self, name: str, service: ServiceSpec) -> None:
         labels = containers.labels(self._project.name, self._owner, service)
@@ -100,7 +110,7 @@ class Operations:
                 raise
             made = self._own(name)
             if made.status != "created":
-                raise foreign_error("container", name) from error
+                raise taken_error("container", name) from error
             made.remove(force=True, v=True)  # the engine was still making it, for a command that was killed
             self._client.api.create_container_from_config(document, name)  # type: ignore[no-untyped-call]
 
@@ -113,6 +123,14 @@ class Operations:
         major = files.data_major(self._client.api, container, service)
         if major not in (None, service.major):
             raise other_major(service.volume, major, service.image)
+
+    def _check_whole(self, container: str, service: ServiceSpec) -> None:
+        """Refuse data whose initialisation never ended: nobody knows what is missing of it."""
+        if not files.is_whole(self._client.api, container, service):
+            raise ConflictError(
+                f"volume {service.volume} holds no database that was initialised to its end",
+                hint="Nothing was changed. Restore a backup into another project, -p NAME",
+            )
 
     def _start(self, name: str, service: ServiceSpec) -> None:
         container = self._own(name)
@@ -149,9 +167,13 @@ class Operations:
             f"ALTER ROLE {ROLE} PASSWORD :'password';\nSQL"
         )
         output: Any
-        code, output = self._own(container_name(self._project.name, service)).exec_run(
-            ["sh", "-c", script], user="postgres"
-        )
+        container = self._own(container_name(self._project.name, service))
+        try:
+            code, output = container.exec_run(["sh", "-c", script], user="postgres")
+        except docker.errors.APIError as error:
+            if error.status_code != HTTPStatus.CONFLICT:
+                raise
+            code, output = None, container.logs(tail=EVIDENCE_LINES)  # it does not run any more
         if code != 0:
             raise UnhealthyError("the password could not be set", evidence=str(output, "utf-8", "replace"))
 
@@ -173,5 +195,5 @@ class Operations:
     def _own(self, name: str) -> Container:
         container = self._client.containers.get(name)
         if container.labels.get(containers.PROJECT) != self._project.name:
-            raise foreign_error("container", name)
+            raise taken_error("container", name)
         return container

@@ -20,7 +20,8 @@ from ...events import Listener
 from ...project import Place, Project, ProjectRecord
 from ..actions import Action, Kind
 from ..lines import LogLine
-from ..observed import Observed, Thing
+from ..observed import Estate, Observed, Thing
+from ..plan import refuse_foreign
 from ..runtime import Finding
 from ..spec import StackSpec, volume_name
 from ..steps import container_name, network_name
@@ -33,13 +34,17 @@ ALIVE = ("running", "created", "restarting")
 
 
 class DockerRuntime:
-    """One project's services as containers. `owner` says what its things are labelled with."""
+    """One project's services as containers. `owner` says what its things are labelled with, else the record does."""
 
     name = "docker"
 
-    def __init__(self, project: Project, owner: Callable[[], str] = str) -> None:
+    def __init__(self, project: Project, owner: Callable[[], str] | None = None) -> None:
         self._project = project
-        self._owner = owner
+        self._owner = owner or self._owner_in_record
+
+    def _owner_in_record(self) -> str:
+        record = self._project.record
+        return record.owner if record else ""
 
     @cached_property
     def _client(self) -> docker.DockerClient:
@@ -65,29 +70,26 @@ class DockerRuntime:
             found = observe.find(self._client, spec.project, spec.database.volume, record.owner, is_known=is_known)
             return observe.observed(self._client, found, spec, record)
 
-    def owner_of(self, place: Place) -> str:
+    def estate(self) -> Estate:
         with engine_errors():
-            return (observe.volume_labels(self._client, place.volume) or {}).get(containers.OWNER, "")
-
-    def places_of_any_home(self) -> list[str]:
-        with engine_errors():
-            labelled = {"label": f"{containers.PROJECT}={self._project.name}"}
-            return sorted(each["Name"] for each in self._client.api.volumes(filters=labelled)["Volumes"] or [])
+            return observe.estate(self._client, self._project.name)
 
     def remains(self, place: Place) -> list[Thing]:
         """The volume; a container that fills it is found as what an interrupted command left."""
         with engine_errors():
-            labels = observe.volume_labels(self._client, place.volume) or {}
-        is_ours = labels.get(containers.PROJECT) == self._project.name
-        return [Thing(Kind.VOLUME, place.volume, "the database is not in it")] if is_ours else []
+            found = observe.find(self._client, self._project.name, place.volume, self._owner())
+        refuse_foreign(self._project.name, found.foreign)
+        return [Thing(Kind.VOLUME, place.volume, "the database is not in it")] if found.has_volume else []
 
     def serving(self) -> list[Thing]:
         with engine_errors():
             found = observe.find(self._client, self._project.name, "", self._owner())
+        if found.foreign:
+            return []
         cause = "the project runs elsewhere"
         things = [Thing(Kind.CONTAINER, str(each.name), cause) for each in found.containers]
         network = Thing(Kind.NETWORK, network_name(self._project.name), cause)
-        return [*things, *([network] if found.network_labels.get(containers.PROJECT) == found.project else [])]
+        return [*things, *([network] if found.has_network else [])]
 
     def new_place(self, image: str) -> Place:
         name = volume_name(self._project.name)
@@ -166,4 +168,6 @@ class DockerRuntime:
         container = self._find(service)
         if container is None or container.status != "running":
             raise UnhealthyError(f"{service} is not running", hint="Start it: fastzero up")
+        if container.labels.get(containers.OWNER, self._owner()) != self._owner():
+            refuse_foreign(self._project.name, [f"container {container.name}"])
         return container

@@ -1,7 +1,8 @@
 """Local processes that outlive the command which started them: start, find again, stop.
 
 A process is known by its pid *and* its start, so that a reused pid is never taken for it. It waits at a gate until its
-record is written: there is no moment in which it runs and nobody can find it.
+record is written: there is no moment in which it runs and nobody can find it. Its environment says what it was started
+from, by which it is found where its record is damaged or gone.
 """
 
 import json
@@ -26,6 +27,8 @@ from .identity import Seen, created_of, look_at
 
 LOG_MAX = 10 * 2**20  # bytes; a longer log is set aside when its service starts
 SAME_MOMENT = 2.0  # seconds; some start times are known by the clock alone, which may be set
+
+MARK = "FASTZERO_PROCESS"  # in a process's environment: its record file, and what it was started from
 
 # The shell waits for a line and becomes the program; if its parent dies first, it reads the end and leaves.
 _GATE = 'read -r go && exec "$@" </dev/null'
@@ -77,6 +80,7 @@ class Processes:
     ) -> ProcessRecord:
         """Start a process in a session and process group of its own, its output going to its logs."""
         make_folder(self._logs, 0o700)
+        mark = {"record": str(self._record_file(name)), "config_hash": config_hash, "document": dict(document or {})}
         with self._open_log(name, "stdout") as out, self._open_log(name, "stderr") as err:
             child = subprocess.Popen(
                 ["/bin/sh", "-c", _GATE, name, *command],
@@ -84,7 +88,7 @@ class Processes:
                 stdout=out,
                 stderr=err,
                 cwd="/",
-                env=None if environment is None else dict(environment),
+                env={**(os.environ if environment is None else environment), MARK: json.dumps(mark)},
                 start_new_session=True,
                 **(user.popen_options() if user else {}),
             )
@@ -114,9 +118,15 @@ class Processes:
         record = self.recorded(name)
         return record if record and is_alive(record) else None
 
+    def find_lost(self, name: str) -> ProcessRecord | None:
+        """Return the process that was started under this name and whose record is damaged or gone, or None."""
+        if self.recorded(name) not in (None, NOBODY):
+            return None
+        return min(_marked(str(self._record_file(name))), key=lambda record: record.created, default=None)
+
     def stop(self, name: str, *, stop_signal: int = signal.SIGTERM, timeout: float = 10) -> bool:
         """Ask the process to end, and after `timeout` seconds kill its group. Returns whether it ended by itself."""
-        record = self.find(name)
+        record = self.find(name) or self.find_lost(name)
         ended = True
         if record:
             with suppress(ProcessLookupError):
@@ -185,6 +195,18 @@ def _is_of(record: ProcessRecord, seen: Seen) -> bool:
     if record.start and seen.start:
         return record.start == seen.start
     return abs(record.created - seen.created) < SAME_MOMENT
+
+
+def _marked(file: str) -> Iterator[ProcessRecord]:
+    """Yield the processes that say that this is their record file: those that we started, without their children."""
+    import psutil
+
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError, ValueError):
+            mark = json.loads(process.environ().get(MARK, "{}"))
+            seen = look_at(process.pid)
+            if seen and not seen.has_ended and mark.get("record") == file and os.getsid(process.pid) == process.pid:
+                yield ProcessRecord(process.pid, seen.created, mark["config_hash"], mark["document"], seen.start)
 
 
 def _record_of(pid: int, config_hash: str, document: Mapping[str, Any]) -> ProcessRecord:

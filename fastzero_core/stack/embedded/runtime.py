@@ -24,11 +24,11 @@ from ...postgres.url import variables
 from ...project import DATABASE, ROLE, Place, Project, ProjectRecord
 from ..actions import Action, Kind, Verb
 from ..lines import LogLine
-from ..observed import DataState, Observed, ObservedService, ServiceState, Thing
+from ..observed import DataState, Estate, Observed, ObservedService, ServiceState, Thing
 from ..ports import is_free, taken_error
 from ..runtime import MOVING, Finding
 from ..spec import STOP_TIMEOUT, ServiceSpec, StackSpec
-from .process import Processes, ProcessRecord
+from .process import NOBODY, Processes, ProcessRecord
 
 # As root, what PostgreSQL's own user must reach and the project's folder does not let it.
 SHARED_HOME = Path("/var/lib/fastzero")
@@ -36,7 +36,12 @@ EVIDENCE_LINES = 20
 LAST_GASP = 10  # seconds for the workers of a killed process to let go of its port
 PORT_IN_USE = "could not bind"
 KILLED_BY = 128  # a shell's exit code is this and the signal's number
-NOT_THE_STACKS = ("DATABASE_URL", "SECRET_KEY", "PGPASSWORD")  # what may mean another database, and other secrets
+NOT_THE_STACKS = (
+    "DATABASE_URL",
+    "SECRET_KEY",
+    "SECRET_KEY_PREVIOUS",
+    "PGPASSWORD",
+)  # what may mean another database, and other secrets
 
 
 class EmbeddedRuntime:
@@ -61,7 +66,7 @@ class EmbeddedRuntime:
         return Observed(
             services,
             data=DataState.ABSENT if major is None else DataState.THERE,
-            leftovers=tuple(self._leftovers(data, spec.database.name)),
+            leftovers=tuple(self._leftovers(data, spec.database)),
         )
 
     def remains(self, place: Place) -> list[Thing]:
@@ -75,11 +80,9 @@ class EmbeddedRuntime:
         """Nothing: a process that is stopped leaves nothing."""
         return []
 
-    def owner_of(self, place: Place) -> str:
-        return ""
-
-    def places_of_any_home(self) -> list[str]:
-        return []
+    def estate(self) -> Estate:
+        """Nothing: what a home has here lies in it."""
+        return Estate()
 
     def new_place(self, image: str) -> Place:
         """A directory that does not exist yet, where PostgreSQL's user will be able to enter."""
@@ -91,7 +94,7 @@ class EmbeddedRuntime:
 
     def _observe(self, service: ServiceSpec, data_major: int | None) -> ObservedService:
         version = f"PostgreSQL {data_major}" if service.is_database else f"fastzero {__version__}"
-        record = self._processes.find(service.name)
+        record = self._find(service)
         if record:
             return ObservedService(
                 service.name,
@@ -110,7 +113,15 @@ class EmbeddedRuntime:
         detail = "its process is gone without having been stopped" if crashed else "it is stopped"
         return ObservedService(service.name, ServiceState.STOPPED, detail, version=version)
 
-    def _leftovers(self, data: Path | None, database: str) -> Iterator[Thing]:
+    def _find(self, service: ServiceSpec) -> ProcessRecord | None:
+        """The process of a service, looked for among all processes only if its record is damaged, or its port taken."""
+        recorded = self._processes.recorded(service.name)
+        is_lost = recorded is None and not is_free(service.host, service.port)
+        if recorded == NOBODY or is_lost:
+            return self._processes.find_lost(service.name)
+        return self._processes.find(service.name)
+
+    def _leftovers(self, data: Path | None, database: ServiceSpec) -> Iterator[Thing]:
         """What an initialisation left that was killed, and what works on the data without being in any record."""
         if self._processes.recorded(MOVING):
             yield Thing(Kind.PROCESS, MOVING, service=MOVING)
@@ -118,9 +129,9 @@ class EmbeddedRuntime:
             return
         yield from _begun(data)
         # A server that was shut down leaves no such file: then nothing is looked for.
-        is_unknown = self._processes.find(database) is None and (data / "postmaster.pid").exists()
+        is_unknown = self._find(database) is None and (data / "postmaster.pid").exists()
         if is_unknown and server.processes_on(data):
-            yield Thing(Kind.BACKENDS, str(data), "the server that it belongs to was killed", database)
+            yield Thing(Kind.BACKENDS, str(data), "the server that it belongs to was killed", database.name)
 
     # -- one operation on one thing ----------------------------------------------------------------------------
 
@@ -129,7 +140,7 @@ class EmbeddedRuntime:
             case Verb.CREATE, Kind.DATA:
                 self._create_data(Path(action.name))
             case Verb.REMOVE, Kind.DATA:
-                _remove_data(Path(action.name))
+                self._remove_data(Path(action.name))
             case Verb.REMOVE, Kind.STAGING:
                 cluster.remove_unfinished(Path(action.name))
             case Verb.STOP, Kind.BACKENDS:
@@ -147,6 +158,13 @@ class EmbeddedRuntime:
         cluster.initialise(
             data, self._binaries_for(None), service_user(), role=ROLE, password=password, database=DATABASE
         )
+
+    def _remove_data(self, data: Path) -> None:
+        if (data / "postmaster.pid").exists():
+            with suppress(FastZeroError):  # of data that no PostgreSQL here can read, its memory stays
+                server.remove_shared_memory(data, self._binaries_for(data), service_user())
+        if data.exists():
+            shutil.rmtree(data)
 
     def _start(self, service: ServiceSpec, timeout: float) -> None:
         # The workers of a parent that was killed are a moment after it.
@@ -206,7 +224,7 @@ class EmbeddedRuntime:
     # -- questions ---------------------------------------------------------------------------------------------
 
     def is_alive(self, service: str) -> bool:
-        return self._processes.find(service) is not None
+        return (self._processes.find(service) or self._processes.find_lost(service)) is not None
 
     def evidence(self, service: str) -> str:
         return "\n".join(line.text for line in self._processes.logs([service], tail=EVIDENCE_LINES))
@@ -275,12 +293,6 @@ def _begun(data: Path) -> list[Thing]:
         Thing(Kind.STAGING, str(path), "an initialisation that did not end left it")
         for path in cluster.unfinished(data)
     ]
-
-
-def _remove_data(data: Path) -> None:
-    if data.exists():
-        server.remove_shared_memory(data)
-        shutil.rmtree(data)
 
 
 def _end_backends(data: Path) -> None:

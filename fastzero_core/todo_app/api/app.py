@@ -18,7 +18,7 @@ from starlette.types import Lifespan
 from ... import __version__
 from ...errors import FastZeroError
 from ...postgres import database
-from ...project import database_url, secret_key
+from ...project import database_url, secret_key, secret_key_file
 from ...settings import PATIENT_CONNECTIONS, Settings, load_settings
 from ..fastzero import AsyncFastZero
 from ..passwords import HashCost
@@ -93,14 +93,17 @@ def _engine(settings: Settings, size: int, session: dict[str, str]) -> AsyncEngi
 
 
 def _services(settings: Settings, fastzero: AsyncFastZero, patient: AsyncFastZero) -> Services:
+    previous = settings.secret_key_previous
     tokens = Tokens(
         secret_key(settings),
+        previous=previous.get_secret_value() if previous else "",
+        file=secret_key_file(settings),
         algorithm=settings.algorithm,
         lifetime=settings.access_token_expire_minutes * 60,
         session=int(settings.session_hours * 3600),
     )
     cost = HashCost(settings.argon2_time, settings.argon2_memory, settings.argon2_parallelism)
-    return Services(fastzero, patient, tokens, Hashing(cost))
+    return Services(fastzero, patient, tokens, Hashing(cost), settings.signup)
 
 
 def _optional_routers(settings: Settings) -> list[APIRouter]:

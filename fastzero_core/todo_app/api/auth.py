@@ -5,8 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Form
 
 from ...errors import LoginRefusedError
+from ..logins import Attempt
 from . import schemas
-from .deps import Anyone, WithToken
+from .deps import Anyone, Visitor, WithToken
 from .problems import BOUNDS, documented
 from .routing import OrderedRoute
 from .security import ACCOUNT, SecurityEvent, security_event
@@ -17,16 +18,23 @@ router = APIRouter(prefix="/auth", tags=["auth"], route_class=OrderedRoute, resp
 @router.post("/token", responses=documented(401, 429))
 async def log_in(login: Annotated[schemas.Login, Form()], visitor: Anyone) -> schemas.Token:
     """A token for an e-mail address or username and its password."""
-    attempt = await visitor.run(lambda fz: fz.logins.begin(login.username))
+    attempt = await visitor.run(lambda fz: fz.logins.begin(login.username, visitor.network))
     visitor.scope[ACCOUNT] = attempt.identity and attempt.identity.user_id
-    is_right = await visitor.hashing.verify(login.password, attempt.password_hash, since=visitor.began)
-    if not is_right or attempt.identity is None or attempt.password_hash is None:
-        await visitor.run(lambda fz: fz.logins.fail(attempt))
+    if not await is_right(visitor, attempt, login.password) or attempt.identity is None:
         raise LoginRefusedError("Incorrect email or password")
-    upgraded = await visitor.hashing.upgrade(login.password, attempt.password_hash, since=visitor.began)
-    await visitor.run(lambda fz: fz.logins.succeed(attempt, upgraded))
     security_event(visitor.scope, SecurityEvent.LOGIN)
     return schemas.Token(access_token=visitor.tokens.issue(attempt.identity))
+
+
+async def is_right(visitor: Visitor, attempt: Attempt, password: str) -> bool:
+    """Verify a password and count the outcome. Raises LoginThrottledError if the account waits by now."""
+    matches = await visitor.hashing.verify(password, attempt.password_hash, since=visitor.began)
+    if not matches or attempt.password_hash is None:
+        await visitor.run(lambda fz: fz.logins.fail(attempt))
+        return False
+    upgraded = await visitor.hashing.upgrade(password, attempt.password_hash, since=visitor.began)
+    await visitor.run(lambda fz: fz.logins.succeed(attempt, upgraded))
+    return True
 
 
 @router.post("/refresh_token", responses=documented(401))

@@ -11,6 +11,7 @@ from fastapi.security import OAuth2PasswordBearer
 
 from ...errors import InvalidInputError, InvalidTokenError
 from ..fastzero import AsyncFastZero, FastZero
+from ..logins import network_of
 from ..models import Identity
 from ..tokens import Claims, Tokens
 from .hashing import Hashing
@@ -33,6 +34,7 @@ class Services:
     patient: AsyncFastZero
     tokens: Tokens
     hashing: Hashing
+    signup: str
 
 
 class Visitor:
@@ -45,7 +47,14 @@ class Visitor:
         self._patient = services.patient
         self.tokens = services.tokens
         self.hashing = services.hashing
+        self.signup = services.signup
         self.began = asyncio.get_running_loop().time()
+
+    @property
+    def network(self) -> str:
+        """The network that the request comes from."""
+        client = self.scope.get("client")
+        return network_of(client[0] if client else None)
 
     async def run(self, operations: Callable[[FastZero], T], *, patiently: bool = False) -> T:
         """What `operations` return, run in one block; `patiently` where there may be much to do."""

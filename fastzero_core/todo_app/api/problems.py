@@ -51,7 +51,7 @@ BOUNDS = (408, 413, 414, 431, 503)
 
 _DESCRIPTIONS = {
     401: "No token, or one that does not hold; no such login",
-    403: "Another's account",
+    403: "Not allowed: another's account, a wrong current password, or sign-up is closed",
     404: "Not there, or another's",
     408: "The body did not come in time",
     409: "Taken",

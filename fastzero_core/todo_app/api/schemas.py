@@ -89,6 +89,21 @@ class UserIn(BaseModel):
     password: Password
 
 
+class SignUp(UserIn):
+    invitation: Annotated[
+        str, Field("", max_length=200, description="a code from the operator, where sign-up needs one", repr=False)
+    ]
+
+
+class UserChanges(UserIn):
+    """`password` is the current one, or the new one beside `current_password`."""
+
+    current_password: Annotated[
+        str | None,
+        Field(None, max_length=validate.PASSWORD_MAX, json_schema_extra={"writeOnly": True}, repr=False),
+    ]
+
+
 class UserOut(BaseModel):
     id: int
     username: str

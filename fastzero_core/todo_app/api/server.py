@@ -24,7 +24,7 @@ from ...project import database_url, secret_key
 from ...settings import Settings, load_settings
 from ...stack.ports import taken_error
 from ...stack.spec import APP_SERVICE
-from ..tokens import checked_key
+from ..tokens import checked_key, parse_keys
 from . import logs
 from .connection import Connection
 
@@ -59,7 +59,8 @@ def serve(
     # Here, where it is an error that somebody sees, and not in each worker.
     url = database_url(settings)
     database.parse_url(url)
-    checked_key(secret_key(settings))
+    for key in parse_keys(secret_key(settings)):
+        checked_key(key.value)
     if migrate:
         from ...schema import migrate as migrations
 

@@ -5,11 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query
 from starlette import status
 
-from ...errors import ConflictError, UserNotFoundError
+from ...errors import ConflictError, CurrentPasswordError, SignUpClosedError, UserNotFoundError
 from .. import validate
 from ..models import Identity, User
+from ..passwords import check_new_password
 from . import schemas
-from .deps import Anyone, GivenOnce, WithToken
+from .auth import is_right
+from .deps import Anyone, Caller, GivenOnce, WithToken
 from .problems import BOUNDS, documented
 from .routing import OrderedRoute
 from .security import SecurityEvent, security_event
@@ -33,11 +35,19 @@ async def _user_id(id: BigInt) -> int:
 UserId = Annotated[int, Depends(_user_id)]
 
 
-@router.post("/", status_code=status.HTTP_201_CREATED, responses=documented(409))
-async def sign_up(new: schemas.UserIn, visitor: Anyone) -> schemas.UserOut:
+@router.post("/", status_code=status.HTTP_201_CREATED, responses=documented(403, 409))
+async def sign_up(new: schemas.SignUp, visitor: Anyone) -> schemas.UserOut:
     """Create an account."""
+    if visitor.signup == "closed":
+        raise SignUpClosedError("Sign-up is closed")
+    invitation = new.invitation if visitor.signup == "invite" else None
+    check_new_password(new.password, username=new.username, email=new.email)
+    if invitation is not None:  # before the hash, which costs more than a stranger may have
+        await visitor.run(lambda fz: fz.invitations.check(invitation))
     password = await visitor.hashing.hash(new.password, since=visitor.began, signs_up=True)
-    user = await visitor.run(lambda fz: fz.users.add(new.username, email=new.email, password=password))
+    user = await visitor.run(
+        lambda fz: fz.users.add(new.username, email=new.email, password=password, invitation=invitation)
+    )
     security_event(visitor.scope, SecurityEvent.SIGN_UP, user_id=user.id)
     return _account(user)
 
@@ -56,17 +66,23 @@ async def read_user(caller: WithToken, id: UserId) -> schemas.UserSeen:
     return _seen(await caller.run(lambda fz: fz.users_for(caller.identity).get(id)), caller.identity)
 
 
-@router.put("/{id}", responses=documented(401, 403, 409))
-async def replace_user(caller: WithToken, id: BigInt, new: schemas.UserIn) -> schemas.UserOut:
-    """Change your account. Another password voids every token there is; the login must be under ten minutes old."""
-    me = caller.identity
-    _, present_hash = await caller.run(lambda fz: fz.users_for(me).with_password_hash(id))
+@router.put("/{id}", responses=documented(401, 403, 409, 429))
+async def replace_user(caller: WithToken, id: BigInt, new: schemas.UserChanges) -> schemas.UserOut:
+    """Change your account; needs its current password and a login of the last ten minutes.
+
+    `password` is the current password, or a new one if `current_password` is given. A new password voids every token.
+    """
+    user, _ = await caller.run(lambda fz: fz.users_for(caller.identity).with_password_hash(id))
     caller.claims.require_fresh_login()
-    is_the_same = await caller.hashing.verify(new.password, present_hash, since=caller.began)
-    password = None if is_the_same else await caller.hashing.hash(new.password, since=caller.began)
+    current = new.password if new.current_password is None else new.current_password
+    changes = new.password if new.password != current else None
+    if changes is not None:
+        check_new_password(changes, username=new.username, email=new.email)
+    await _require_password(caller, user, current)
+    password = None if changes is None else await caller.hashing.hash(changes, since=caller.began)
     try:
         user = await caller.run(
-            lambda fz: fz.users_for(me).edit(id, username=new.username, email=new.email, password=password)
+            lambda fz: fz.users_for(caller.identity).edit(id, username=new.username, email=new.email, password=password)
         )
     except ConflictError as error:
         raise ConflictError("Username or Email already exists") from error
@@ -74,10 +90,20 @@ async def replace_user(caller: WithToken, id: BigInt, new: schemas.UserIn) -> sc
     return _account(user)
 
 
+async def _require_password(caller: Caller, user: User, password: str) -> None:
+    """Raises CurrentPasswordError for another password, which counts as a failed login; LoginThrottledError."""
+    attempt = await caller.run(lambda fz: fz.logins.begin(user.username, caller.network))
+    if not await is_right(caller, attempt, password):
+        raise CurrentPasswordError("The current password is missing or wrong: give it as current_password")
+
+
 @router.delete("/{id}", responses=documented(401, 403))
 async def delete_user(caller: WithToken, id: BigInt) -> schemas.Message:
-    """Delete your account with all of its todos."""
-    await caller.run(lambda fz: fz.users_for(caller.identity).remove(id), patiently=True)
+    """Delete your account with all of its todos; needs a login of the last ten minutes."""
+    me = caller.identity
+    await caller.run(lambda fz: fz.users_for(me).with_password_hash(id))
+    caller.claims.require_fresh_login()
+    await caller.run(lambda fz: fz.users_for(me).remove(id), patiently=True)
     security_event(caller.scope, SecurityEvent.ACCOUNT_DELETED)
     return schemas.Message(message="User deleted")
 
