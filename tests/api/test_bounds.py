@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from fastzero_core.polling import wait_until
-from fastzero_core.todo_app.api import bodies, connection, routing
+from fastzero_core.todo_app.api import bodies, connection, deps, routing
 
 from .client import JSON, PATIENCE, Account, Client
 
@@ -215,6 +215,21 @@ def test_a_body_that_comes_slowly_has_more_time_the_more_there_is_of_it(
     assert client.status() == 422
 
 
+@pytest.mark.slow
+def test_what_a_body_takes_to_come_is_not_taken_from_the_answer(
+    ana: Account, wire: Callable[[], Wire], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deps, "LAST_STEP", 0)
+    client = wire()
+    client.ask(
+        f"POST /todos/ HTTP/1.1\nHost: x\nAuthorization: Bearer {ana.token}\nContent-Type: {JSON}\nContent-Length: 18"
+    )
+    until = time.monotonic() + deps.ANSWER_WITHIN + SHORT
+    assert wait_until(lambda: time.monotonic() > until, PATIENCE)
+    client.send(b'{"title": "Write"}')
+    assert client.status() == 201
+
+
 def test_the_rest_of_a_body_that_is_refused_is_not_waited_for(
     wire: Callable[[], Wire], deadline: Callable[[str], None]
 ) -> None:
@@ -243,8 +258,9 @@ def test_large_bodies_share_a_budget_that_small_ones_do_not_need(
         f"Content-Type: {JSON}\nContent-Length: 500000",
         b" " * 300_000,
     )
+    assert wait_until(lambda: routing.WITH_TOKEN.left < MIB // 32, PATIENCE)
     many = [{"title": "x" * 200}] * 500
-    assert wait_until(lambda: api.post("/todos/bulk", many, ana.token).status == 503, PATIENCE)
+    assert api.post("/todos/bulk", many, ana.token).status == 503
     assert api.post("/todos/", {"title": "Write"}, ana.token).status == 201
     held.close()
     assert wait_until(lambda: api.post("/todos/bulk", many, ana.token).status == 200, PATIENCE)

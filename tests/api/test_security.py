@@ -61,7 +61,7 @@ def test_a_token_that_is_refused_is_an_event(api: Client, ana: Account, logged: 
 
 
 def test_another_password_and_the_end_of_an_account_are_events(api: Client, ana: Account, logged: Events) -> None:
-    account = {"username": ana.username, "email": ana.email, "password": "another horse"}
+    account = {"username": ana.username, "email": ana.email, "password": "another horse", "current_password": PASSWORD}
     assert api.put(f"/users/{ana.id}", account, ana.token).status == 200
     assert logged()[-1] == ("password_changed", ana.id)
     token = api.token(ana.username, "another horse")

@@ -88,7 +88,9 @@ class Bearer(OAuth2PasswordBearer):
     """What a route depends on that needs a token."""
 
     async def __call__(self, request: Request) -> Caller:  # type: ignore[override]
-        return caller_of(request)
+        caller = caller_of(request)
+        caller.began = asyncio.get_running_loop().time()  # again: the body has come since, at its sender's pace
+        return caller
 
 
 def caller_of(request: Request) -> Caller:

@@ -30,9 +30,11 @@ class SecurityEvent(StrEnum):
 
 _OF_ERRORS: list[tuple[type[FastZeroError], SecurityEvent]] = [
     (errors.LoginRefusedError, SecurityEvent.LOGIN_FAILED),
+    (errors.CurrentPasswordError, SecurityEvent.LOGIN_FAILED),
     (errors.LoginThrottledError, SecurityEvent.LOGIN_LOCKED),
     (errors.AuthenticationError, SecurityEvent.TOKEN_REFUSED),
     (errors.AccountError, SecurityEvent.ACCESS_REFUSED),
+    (errors.SignUpClosedError, SecurityEvent.ACCESS_REFUSED),
 ]
 
 
