@@ -6,12 +6,13 @@ A class carries what each edge needs to answer with: `code` for programs, `exit_
     FastZeroError
     ├── InvalidInputError             2 · 422   DamagedBackupError
     ├── NotFoundError                 3 · 404   UserNotFoundError, TodoNotFoundError, RevisionNotFoundError,
-    │                                           ProjectNotFoundError, BackupNotFoundError
+    │                                           ProjectNotFoundError, BackupNotFoundError,
+    │                                           CommandNotFoundError (127)
     ├── ConflictError                 4 · 409   UsernameTakenError, EmailTakenError, TodoNotTrashedError,
     │                                           VersionMismatchError, DatabaseNotEmptyError, BackupMismatchError,
     │                                           RecordError, ForeignStackError, DataGoneError
-    ├── NotAllowedError               5 · 403   AccountError; DatabaseLoginError, DatabasePrivilegeError
-    │   │                                           (503 over HTTP)
+    ├── NotAllowedError               5 · 403   AccountError, CommandNotExecutableError (126); DatabaseLoginError,
+    │   │                                           DatabasePrivilegeError (503 over HTTP)
     │   └── AuthenticationError       5 · 401   InvalidTokenError, LoginRefusedError, LoginNeededError,
     │                                           LoginThrottledError (429 over HTTP)
     ├── UnavailableError              6 · 503   DatabaseUnreachableError, ConnectionLostError, PoolExhaustedError,
@@ -103,6 +104,14 @@ class BackupNotFoundError(NotFoundError):
     default_hint = "See which there are: fastzero db backup list"
 
 
+class CommandNotFoundError(NotFoundError):
+    """The program that `exec` is asked to run does not exist where the service runs. The exit code is a shell's."""
+
+    code = "command_not_found"
+    exit_code = 127
+    default_hint = "Check its name, and that it is installed where the service runs"
+
+
 class ConflictError(FastZeroError):
     code = "conflict"
     exit_code = 4
@@ -174,6 +183,14 @@ class AccountError(NotAllowedError):
 
     code = "not_your_account"
     default_hint = "Log in as its owner"
+
+
+class CommandNotExecutableError(NotAllowedError):
+    """The file that `exec` is asked to run cannot be executed where the service runs. The exit code is a shell's."""
+
+    code = "command_not_executable"
+    exit_code = 126
+    default_hint = "Name a program that the service's user may run"
 
 
 class AuthenticationError(NotAllowedError):

@@ -359,11 +359,14 @@ class Proxy:
             each.close()
 
 
+def engine_socket() -> str:
+    return os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
+
+
 @pytest.fixture
 def proxy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """What DOCKER_HOST names for this test: a way to the engine that can be cut."""
-    socket_of_engine = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
-    made = Proxy(folder / "docker.sock", socket_of_engine)
+    made = Proxy(folder / "docker.sock", engine_socket())
     monkeypatch.setenv("DOCKER_HOST", f"unix://{folder / 'docker.sock'}")
     yield made
     made.cut()
