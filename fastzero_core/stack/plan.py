@@ -158,10 +158,15 @@ def refuse_foreign(project: str, observed: Observed) -> None:
         )
 
 
+def data_is_gone(spec: StackSpec, observed: Observed, record: ProjectRecord) -> bool:
+    """Return whether the database that was served before does not run, and its data is not at its place."""
+    gone = record.initialised and observed.data is DataState.ABSENT
+    return gone and not observed.service(spec.database.name).runs
+
+
 def refuse_if_data_is_gone(spec: StackSpec, observed: Observed, record: ProjectRecord) -> None:
     """Raises DataGoneError where the database that was served before is not at its place any more."""
-    gone = record.initialised and observed.data is DataState.ABSENT
-    if gone and not observed.service(spec.database.name).runs:
+    if data_is_gone(spec, observed, record):
         back = f" Or go back: fastzero db place use {record.kept[-1].name}." if record.kept else ""
         raise DataGoneError(
             f"{_described(spec.database)}, which holds the database, is gone",

@@ -272,6 +272,8 @@ def test_data_that_vanished_is_never_replaced_by_an_empty_database_unasked(conta
     assert "fastzero db backup list" in gone.value.hint
     assert [finding.code for finding in stack.examine() if finding.result == "failed"] == ["data"]
     assert not contained.has_volume()
+    [status] = stack.status()
+    assert status.detail.startswith("its data is gone")
 
     assert users_of(stack.up(start_over=True)) == []
 

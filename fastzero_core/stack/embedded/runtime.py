@@ -25,7 +25,7 @@ from ...postgres.url import variables
 from ...project import DATABASE, ROLE, Place, Project, ProjectRecord
 from ..actions import Action, Kind, Verb
 from ..lines import LogLine
-from ..observed import DataState, Observed, ObservedService, ServiceState, Thing
+from ..observed import WITHOUT_DATA, DataState, Observed, ObservedService, ServiceState, Thing
 from ..ports import is_free, taken_error
 from ..runtime import MOVING, Finding, cannot_run
 from ..spec import STOP_TIMEOUT, ServiceSpec, StackSpec
@@ -262,7 +262,7 @@ class EmbeddedRuntime:
         yield Finding("postgres", "ok", f"PostgreSQL {binaries.version} in {binaries.folder}")
         if record.initialised and major is None:
             gone = f"data directory {record.data}, which holds the database, is gone"
-            yield Finding("data", "failed", gone, "Bring it back. Or begin anew: fastzero up --start-over")
+            yield Finding("data", "failed", gone, WITHOUT_DATA)
         for begun in _begun(data) if data else ():
             left = f"an initialisation did not end, and left {begun.name}"
             yield Finding("initialisation", "warning", left, "Nothing to do: `up` removes it")
