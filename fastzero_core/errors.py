@@ -311,7 +311,7 @@ class DockerUnavailableError(UnavailableError):
 
 class DockerPermissionError(UnavailableError):
     code = "docker_permission"
-    default_hint = "Join its group: sudo usermod -aG docker $USER, then log in anew. Or do without: --runtime embedded"
+    default_hint = "Join its group: sudo usermod -aG docker $USER, then log in again. Or do without: --runtime embedded"
 
 
 class DockerNotInstalledError(UnavailableError):

@@ -50,17 +50,17 @@ def up(
 
 
 def refuse_unless_gone(session: Session) -> None:
-    """Raises ConflictError where the database that is to be begun anew is there."""
+    """Raises ConflictError where the database that is to be replaced by an empty one exists."""
     record = session.record
     if record and session.observe_quickly(session.spec(record), record).data is not DataState.ABSENT:
         raise ConflictError(
-            f"the database of project {session.project.name} is there: it is not begun anew",
+            f"the database of project {session.project.name} exists: it is not replaced by an empty one",
             hint="Nothing was changed. Empty it: fastzero db reset. Or destroy the project: fastzero down --volumes",
         )
 
 
 def adopt(session: Session, flags: Flags) -> None:
-    """Take over what bears the project's name on the engine, with its rows; the secrets are made anew.
+    """Take over what bears the project's name on the engine, with its rows; with new secrets.
 
     Raises ConflictError where the data lies at several places: which of them was in service, the lost record knew.
     """

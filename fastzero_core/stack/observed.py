@@ -8,7 +8,6 @@ from typing import Any, Self
 
 from .actions import Kind
 
-
 WITHOUT_DATA = (
     "Restore a backup: fastzero up --start-over, then fastzero db restore NAME."
     " Or start with an empty database: fastzero up --start-over"

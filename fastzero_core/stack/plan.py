@@ -19,7 +19,7 @@ class RecordChange:
 
     before: ProjectRecord | None
     after: ProjectRecord
-    cause: str = "its ports or processes were chosen anew"
+    cause: str = "its ports or processes were chosen again"
 
     @property
     def is_none(self) -> bool:

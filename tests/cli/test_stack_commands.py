@@ -135,9 +135,7 @@ def test_a_command_that_there_is_not_is_an_error(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(("file", "code"), [("/etc/passwd", 126), ("/nowhere/program", 127), ("/etc/passwd/x", 127)])
-def test_a_file_that_is_no_program_has_the_exit_code_that_a_shell_gives_it(
-    shell: Shell, file: str, code: int
-) -> None:
+def test_a_file_that_is_no_program_has_the_exit_code_that_a_shell_gives_it(shell: Shell, file: str, code: int) -> None:
     done = shell.run("exec", "app", "--", file)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith(f"Error: command '{file}' ")
