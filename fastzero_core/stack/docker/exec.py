@@ -19,7 +19,7 @@ from . import terminal
 CHUNK = 32 * 1024
 FRAME = struct.Struct(">BxxxL")  # the number of a stream and a length, before each piece of output
 REFUSED = b"OCI runtime exec failed"  # what an engine says in place of the output of a command that never started
-NOT_FOUND = (b"executable file not found", b"no such file or directory")
+NOT_FOUND = (b"executable file not found", b"no such file or directory", b"not a directory")
 POLL = 0.05  # seconds
 
 Frames = Iterator[tuple[int, bytes]]
