@@ -65,6 +65,13 @@ BACKUP = (
     Column("problem", flexible=True),
 )
 KEPT = (Column("database"), Column("kept_at", "kept", kind="age"), Column("size", kind="bytes"))
+PLACE = (
+    Column("name", flexible=True),
+    Column("current", "in service"),
+    Column("runtime"),
+    Column("image"),
+    Column("others"),
+)
 RESTORED = (Column("database"), Column("revision"), Column("rows", kind="number"), Column("kept", flexible=True))
 STATS = (
     Column("size", kind="bytes"),

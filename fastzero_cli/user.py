@@ -100,7 +100,7 @@ def rm(run: Run, user: Name, no_backup: NoBackup = False, yes: Yes = False) -> N
     with run.fastzero(autocommit=True) as fz:
         found = fz.users.get(user)
         count = fz.todos(found).count()
-    gone = f"User {found.username} and {count} todo{'' if count == 1 else 's'} will be gone for ever."
+    gone = f"User {found.username} and {count} todo{'' if count == 1 else 's'} will be permanently deleted."
     run.confirm(lambda: f"In {database.description}: {gone}", yes)
     removed = database.remove_user(found.id, todos=None if yes else count, no_backup=no_backup)
     if _chosen(run) == removed.username:

@@ -48,11 +48,11 @@ def up(
 
 
 def decided(session: Session, flags: Flags) -> Decision:
-    """What `up` is to bring about. Raises ConflictError where the database that is to be begun anew is there."""
+    """What `up` is to bring about. Raises ConflictError where the database to be replaced by an empty one exists."""
     record = session.record
     if flags.start_over and record and not session.data_is_gone:
         raise ConflictError(
-            f"the database of project {session.project.name} is there: it is not begun anew",
+            f"the database of project {session.project.name} exists: it is not replaced by an empty one",
             hint="Nothing was changed. Empty it: fastzero db reset. Or destroy the project: fastzero down --volumes",
         )
     return session.decide(flags)

@@ -68,6 +68,14 @@ class Stack:
         self._started: set[str] = set()
         self._seen: list[ServiceStatus] | None = None  # by the last `up`, if it had nothing to do
 
+    @classmethod
+    def all(cls, settings: Settings, *, on_event: Listener = ignore) -> list[Self]:
+        """Return the stacks of all projects of this machine."""
+        return [
+            cls(settings.model_copy(update={"project": project.name}), on_event=on_event)
+            for project in projects(settings.home)
+        ]
+
     # -- commands ----------------------------------------------------------------------------------------------
 
     def up(
@@ -244,17 +252,9 @@ class Stack:
         return Session(self.project, self.settings, self._on_event, timeout or self.settings.timeout)
 
 
-def every_stack(settings: Settings, *, on_event: Listener = ignore) -> list[Stack]:
-    """The stacks of all projects of this machine."""
-    return [
-        Stack(settings.model_copy(update={"project": project.name}), on_event=on_event)
-        for project in projects(settings.home)
-    ]
-
-
 def list_projects(settings: Settings, *, all: bool = True) -> list[ProjectSummary]:
     """The projects of this machine with the state of their database; without `all` only those that run."""
-    summaries = [_summary(stack) for stack in every_stack(settings)]
+    summaries = [_summary(stack) for stack in Stack.all(settings)]
     return [summary for summary in summaries if all or summary.state not in RESTING]
 
 

@@ -179,7 +179,7 @@ def test_nobody_is_chosen_who_is_not_there(ana: User, fastzero: Run, chosen_user
 def test_rm_says_what_goes_and_asks(ana: User, fastzero: Run) -> None:
     fastzero("todo", "add", "one")
     with Terminal("user", "rm", "ana") as terminal:
-        terminal.wait_for("User ana and 1 todo will be gone for ever. Go on? [y/N]: ")
+        terminal.wait_for("User ana and 1 todo will be permanently deleted. Go on? [y/N]: ")
         terminal.type("y\n")
         assert terminal.end().code == 0
     assert records(fastzero("user", "list", "-o", "json")) == []
@@ -200,7 +200,7 @@ def test_while_rm_asks_nothing_is_locked_and_what_changes_meanwhile_stops_it(
     ana: User, database: str, fastzero: Run
 ) -> None:
     with Terminal("user", "rm", "ana") as terminal:
-        terminal.wait_for("User ana and 0 todos will be gone for ever")
+        terminal.wait_for("User ana and 0 todos will be permanently deleted")
         with psycopg.connect(database) as session:
             open_there = session.execute(
                 "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'"
