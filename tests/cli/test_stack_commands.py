@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from fastzero_core.polling import wait_until
+from tests import forked
 from tests.stack.conftest import any_free_port, new_home
 
 pytestmark = pytest.mark.slow
@@ -43,7 +44,7 @@ class Shell:
         return {**os.environ, **{f"FASTZERO_{name.upper()}": value for name, value in named.items()}}
 
     def run(self, *words: str, text: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        done: subprocess.CompletedProcess[str] = forked.run(
             [*FASTZERO, *words],
             input=text,
             capture_output=True,
@@ -51,6 +52,7 @@ class Shell:
             env={**self.environment, **environment},
             timeout=PATIENCE,
         )
+        return done
 
     def out(self, *words: str, text: str = "") -> str:
         done = self.run(*words, text=text)
@@ -58,7 +60,7 @@ class Shell:
         return done.stdout
 
     def start(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        return forked.Popen(
             [*FASTZERO, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment
         )
 

@@ -35,6 +35,7 @@ from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.ports import is_free
 from fastzero_core.stack.spec import DEFAULT_PORTS, stack_spec
 from fastzero_core.testing import session_folder
+from tests import forked
 
 SOON = 60  # seconds in which a condition must come true, on a slow machine too
 
@@ -135,7 +136,7 @@ def run_python() -> Iterator[RunPython]:
 
     def run(code: str, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, **options}
-        started.append(subprocess.Popen([sys.executable, "-c", code, *arguments], **options))
+        started.append(forked.Popen([sys.executable, "-c", code, *arguments], **options))
         return started[-1]
 
     yield run

@@ -261,6 +261,7 @@ process.Processes(Path(sys.argv[1])).start("web", ["/bin/sh", "-c", "echo ran; e
 """
 
 
+@pytest.mark.usefixtures("started_anew")
 def test_a_starter_that_is_killed_before_the_record_leaves_nothing_running(
     processes: Processes, place: Path, run_python: RunPython, working_on: WorkingOn
 ) -> None:
@@ -277,6 +278,7 @@ def test_a_starter_that_is_killed_before_the_record_leaves_nothing_running(
     assert texts(processes) == []
 
 
+@pytest.mark.usefixtures("started_anew")
 def test_a_starter_that_is_killed_before_the_gate_opens_leaves_a_record_of_nobody(
     processes: Processes, place: Path, run_python: RunPython, working_on: WorkingOn
 ) -> None:
