@@ -17,6 +17,7 @@ from .client import Account, Client
 from .conftest import ServeApp
 
 CHECKOUT = Path(__file__).parents[2]
+CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = os.environ.get("FASTZERO_EXAMPLES", "10")
 
 
@@ -25,7 +26,8 @@ def test_no_answer_is_another_than_described(serve_app: ServeApp, database_url: 
     api = serve_app(database_url)
     run = subprocess.run(
         [
-            *(sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{api.port}/openapi.json"),
+            *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION)),
+            *("run", f"http://127.0.0.1:{api.port}/openapi.json"),
             *("--checks", "all", "--max-examples", EXAMPLES, "--workers", "1", "--no-color"),
         ],
         cwd=folder,

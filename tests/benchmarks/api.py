@@ -25,6 +25,7 @@ TODO = {"title": "Write the report", "description": "For Friday", "state": "todo
 BULK = 1000
 LOGINS = 50  # at once
 IDLE = 10_000  # connections
+SLOW = 100  # clients that leave heads and bodies unfinished
 MEMORY_MAX = 150  # MiB of one worker
 PATIENCE = 30  # seconds until a server answers
 
@@ -188,6 +189,7 @@ def endurance(ground: Ground, quick: bool) -> Iterator[Comparison]:
         most = Samples("MiB", values=[MEMORY_MAX])
         yield Comparison(f"memory behind {count:,} requests", "150 MiB", limit=1, reference=most, measured=late)
         yield asyncio.run(_idle_connections(own))
+        yield asyncio.run(_slow_clients(own))
 
 
 def _memory_behind(own: App, request: Request, count: int) -> Samples:
@@ -214,3 +216,23 @@ async def _idle_connections(own: App) -> Comparison:
     for _, writer in connections:
         writer.close()
     return Comparison(f"{IDLE:,} connections that are idle, and asked again", "all", 1, reference=wanted, measured=held)
+
+
+async def _slow_clients(own: App) -> Comparison:
+    """The 99th percentile of /healthz beside idle connections, and clients that send neither heads nor bodies whole."""
+    result = Comparison(
+        f"/healthz beside {IDLE:,} idle and {SLOW} slow clients", "1 s", 1, reference=Samples(values=[1])
+    )
+    body = b"POST /users/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b" " * 500_000
+    unfinished = [b"GET / HTTP/1.1\r\nX: ", body]
+    writers = []
+    for number in range(IDLE + SLOW):
+        _, writer = await asyncio.open_connection("127.0.0.1", own.port)
+        writers.append(writer)
+        if number >= IDLE:
+            writer.write(unfinished[number % 2])
+    health = await load(own.port, Request("GET", "/healthz"), connections=1, seconds=5)
+    result.measured.values.append(quantiles(health, n=100)[98])
+    for writer in writers:
+        writer.close()
+    return result
