@@ -10,8 +10,7 @@ import pytest
 
 from fastzero_core import FastZero, Identity, User
 from fastzero_core.errors import InvalidTokenError
-from fastzero_core.todo_app import users
-from fastzero_core.todo_app.passwords import HashCost, verify_password
+from fastzero_core.todo_app.passwords import HashCost, hash_password, verify_password
 
 from .conftest import Run, records
 from .shell import Terminal
@@ -247,13 +246,12 @@ def test_a_password_is_hashed_as_the_settings_say(
     fastzero: Run, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     costs: list[HashCost] = []
-    hash_password = users.hash_password
 
     def remember(password: str, cost: HashCost) -> str:
         costs.append(cost)
         return hash_password(password, cost)
 
-    monkeypatch.setattr(users, "hash_password", remember)
+    monkeypatch.setattr("fastzero_core.todo_app.users.hash_password", remember)
     monkeypatch.setenv("FASTZERO_ARGON2_TIME", "4")
     monkeypatch.setenv("FASTZERO_ARGON2_MEMORY", "20000")
     fastzero(*ADD_BOB, "--password-stdin", stdin=PASSWORD)

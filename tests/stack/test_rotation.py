@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fastzero_core import FastZero, ProjectNotFoundError, Stack, load_settings
+from fastzero_core import FastZero, Stack, load_settings
+from fastzero_core.errors import ProjectNotFoundError
 from fastzero_core.polling import wait_until
 from fastzero_core.todo_app.tokens import LOOK_AGAIN, parse_keys
 from tests.api.client import PATIENCE, Client
