@@ -29,6 +29,7 @@ USER = (
     Column("email", flexible=True),
     Column("created_at", "created", kind="age"),
 )
+INVITATION = (Column("code", flexible=True), Column("expires_at", "expires"))
 SERVICE = (
     Column("service"),
     Column("state", kind="state"),

@@ -108,6 +108,16 @@ def plan_password(database: ServiceSpec, observed: Observed) -> list[Action]:
     return [*stopping, setting, again, _wait(database)]
 
 
+def plan_secret(spec: StackSpec, observed: Observed, name: str, before: str, after: str, cause: str) -> list[Action]:
+    """What gives the project another value of a secret, and every container that reads it. Processes read it anew."""
+    actions = [Action(Verb.SET, Kind.SECRET, name, cause, subject=(before, after))]
+    for service in spec.services:
+        found = observed.service(service.name)
+        if service.image and found.thing and name in service.secrets:
+            actions.append(Action(Verb.FILL, Kind.SECRETS, found.thing, cause, service.name, subject=service))
+    return actions
+
+
 def plan_stop(spec: StackSpec, observed: Observed, names: Iterable[str], cause: str) -> list[Action]:
     """What stops the named services, dependents first, so that each can be started again as it is."""
     wanted = set(names)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
@@ -26,6 +26,7 @@ from .runtime import Finding
 from .session import Session
 from .spec import DATABASE_SERVICE, StackSpec, asked_ports
 
+ROTATION_MARGIN = 60  # seconds in which processes may still sign with the old key, or their clocks differ
 RESTING = (ServiceState.ABSENT, ServiceState.STOPPED)
 
 
@@ -167,6 +168,17 @@ class Stack:
             return False
         with self.session(timeout) as session:
             return commands.repair_password(session)
+
+    def rotate_signing_key(self, *, revoke: bool = False, timeout: float | None = None) -> datetime | None:
+        """Sign tokens with a new key from now on. Running processes take it up without a restart.
+
+        Returns until when tokens of the old key are accepted: for as long as a token lasts. With `revoke` none of them
+        is accepted, so that every user has to log in again; returns None. Raises ProjectNotFoundError.
+        """
+        keep = 0 if revoke else self.settings.access_token_expire_minutes * 60 + ROTATION_MARGIN
+        with self.session(timeout) as session:
+            commands.rotate_signing_key(session, keep=keep)
+        return None if revoke else datetime.now(UTC) + timedelta(seconds=keep)
 
     # -- questions ---------------------------------------------------------------------------------------------
 
