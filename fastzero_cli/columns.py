@@ -29,6 +29,7 @@ USER = (
     Column("email", flexible=True),
     Column("created_at", "created", kind="age"),
 )
+INVITATION = (Column("code", flexible=True), Column("expires_at", "expires"))
 SERVICE = (
     Column("service"),
     Column("state", kind="state"),
@@ -65,6 +66,13 @@ BACKUP = (
     Column("problem", flexible=True),
 )
 KEPT = (Column("database"), Column("kept_at", "kept", kind="age"), Column("size", kind="bytes"))
+PLACE = (
+    Column("name", flexible=True),
+    Column("current", "in service"),
+    Column("runtime"),
+    Column("image"),
+    Column("others"),
+)
 RESTORED = (Column("database"), Column("revision"), Column("rows", kind="number"), Column("kept", flexible=True))
 STATS = (
     Column("size", kind="bytes"),

@@ -9,7 +9,7 @@ import typer
 from fastzero_core.errors import InvalidInputError, NotFoundError
 
 from . import completion
-from .columns import BACKUP, INDEX, KEPT, RESTORED, SERVICE, STATS, TABLE, Column
+from .columns import BACKUP, INDEX, KEPT, PLACE, RESTORED, SERVICE, STATS, TABLE
 from .layout import size
 from .options import NoBackup, Run, Timeout, Yes
 from .tree import Group
@@ -17,6 +17,7 @@ from .tree import Group
 if TYPE_CHECKING:
     from fastzero_core.backup.restore import RestorePlan
     from fastzero_core.care import DatabaseCare, Stack
+    from fastzero_core.project import Place
     from fastzero_core.stack.relocate import PlaceStatus
 
 group = Group(
@@ -32,13 +33,6 @@ backups = Group(
 )
 group.add_group(backups)
 STREAM = "-"
-PLACE = (
-    Column("name", flexible=True),
-    Column("current", "in service"),
-    Column("runtime"),
-    Column("image"),
-    Column("others"),
-)
 
 Archive = Annotated[
     str, typer.Argument(metavar="FILE|NAME", help="A backup's file, or its name.", autocompletion=completion.backups)
@@ -88,7 +82,7 @@ def prune(
     surplus = database.surplus(keep)
     names = [*(backup.name for backup in surplus.backups), *(f"database {kept.database}" for kept in surplus.databases)]
     if names:
-        run.confirm(lambda: f"Of {database.description}, these will be gone for ever: {', '.join(names)}.", yes)
+        run.confirm(lambda: f"Of {database.description}, these will be permanently deleted: {', '.join(names)}.", yes)
     pruned = database.prune(keep)
     run.render.many(pruned.backups, BACKUP, header=False, none="No backup to delete.")
     for kept in pruned.databases:
@@ -214,7 +208,7 @@ def upgrade(
         last = stack.kept_before_upgrade
         run.confirm(f"The database will be as it was in {last}; what was written since stays where it is.", yes)
         left = stack.roll_back_upgrade(timeout=timeout)
-        run.render.message(f"Kept: {left}.")
+        run.render.message(_kept(stack, left))
     else:
         before = stack.upgrade(to or 0, timeout=timeout)
         kept = f"Kept: {before}. {stack.way_back('db upgrade --rollback')}"
@@ -234,7 +228,7 @@ def move(
     """
     stack = run.own_stack
     left = stack.move(to, timeout=timeout)
-    run.render.message(f"Kept: {left}." if left else f"Nothing to do: project {stack.project.name} runs {to}.")
+    run.render.message(_kept(stack, left) if left else f"Nothing to do: project {stack.project.name} runs {to}.")
     run.render.many(stack.status(), SERVICE)
 
 
@@ -269,7 +263,7 @@ def use(run: Run, name: PlaceName, yes: Yes = False) -> None:
         ),
         yes,
     )
-    run.render.message(f"Kept: {stack.use_place(name)}.")
+    run.render.message(_kept(stack, stack.use_place(name)))
     run.render.many(stack.status(), SERVICE)
 
 
@@ -279,8 +273,12 @@ def rm(run: Run, name: PlaceName, yes: Yes = False) -> None:
     stack = run.own_stack
     place = _kept_place(stack, name)
     others = f", with database {', '.join(place.others)}" if place.others else ""
-    run.confirm(f"{_title(place)} of project {stack.project.name}{others} will be gone for ever.", yes)
+    run.confirm(f"{_title(place)} of project {stack.project.name}{others} will be permanently deleted.", yes)
     run.render.message(f"Destroyed: {stack.discard_place(name)}.")
+
+
+def _kept(stack: "Stack", left: "Place") -> str:
+    return f"Kept: {left}. {stack.way_back(f'db place use {left.name}')}"
 
 
 def _kept_place(stack: "Stack", name: str) -> "PlaceStatus":

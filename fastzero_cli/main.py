@@ -31,6 +31,7 @@ root.add("migrate", "migrate")
 root.add("db", "db")
 root.add("user", "user")
 root.add("todo", "todo")
+root.add("secret", "secret")
 
 
 def _show_version(wanted: bool) -> None:

@@ -128,9 +128,9 @@ class Run:
     @property
     def stacks(self) -> "list[Stack]":
         """The stacks of every project of this machine."""
-        from fastzero_core.care import stacks_of
+        from fastzero_core.care import Stack
 
-        return stacks_of(self.settings, on_event=self.render.event)
+        return Stack.all(self.settings, on_event=self.render.event)
 
     @cached_property
     def database(self) -> "DatabaseCare":
@@ -152,7 +152,7 @@ class Run:
             return
         question = what if isinstance(what, str) else what()
         if self.settings.no_input or not sys.stdin.isatty():
-            raise InvalidInputError(f"{question} Nobody is there to ask", field="yes", hint="Agree beforehand: --yes")
+            raise InvalidInputError(f"{question} Confirmation is required", field="yes", hint="Confirm it: --yes")
         if not typer.confirm(f"{question} Go on?", err=True):
             self.render.message("Nothing was changed.")
             raise SystemExit(DECLINED)
@@ -209,10 +209,10 @@ def example_epilog(example: str) -> str:
     return f"\b\nExample:\n{lines}"
 
 
-Yes = Annotated[bool, typer.Option("-y", "--yes", help="Agree beforehand.")]
+Yes = Annotated[bool, typer.Option("-y", "--yes", help="Skip confirmation.")]
 PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
 PasswordFile = Annotated[
     str | None, typer.Option("--password-file", metavar="FILE", help="Read the password from a file's first line.")
 ]
-NoBackup = Annotated[bool, typer.Option("--no-backup", help="Take no backup before.")]
+NoBackup = Annotated[bool, typer.Option("--no-backup", help="Skip the automatic backup.")]
 Timeout = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long to wait.")]

@@ -59,7 +59,7 @@ class Renderer:
             self._write(formats.LINES[self.output](rows))
 
     def again(self, records: Iterable[Any], columns: Sequence[Column]) -> None:
-        """The same list anew: on a terminal in place of the old one, elsewhere below it."""
+        """The same list again: on a terminal in place of the old one, elsewhere below it."""
         if self.output == "table" and sys.stdout.isatty():
             self._write(["\033[H\033[2J"])
         self.many(records, columns)

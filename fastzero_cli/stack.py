@@ -45,8 +45,8 @@ def up(
         int | None, typer.Option("--app-port", metavar="PORT", min=1, max=65535, help="The app's port.")
     ] = None,
     no_app: Annotated[bool, typer.Option("--no-app", help="The database alone.")] = False,
-    build: Annotated[bool, typer.Option("--build", help="Build the app's image anew.")] = False,
-    pull: Annotated[bool, typer.Option("--pull", help="Pull the images anew.")] = False,
+    build: Annotated[bool, typer.Option("--build", help="Rebuild the app's image.")] = False,
+    pull: Annotated[bool, typer.Option("--pull", help="Pull the images again.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave what failed as it is, to look at it.")] = False,
     adopt: Annotated[
         bool, typer.Option("--adopt", help="Take over containers and data whose own FASTZERO_HOME is lost.")
@@ -144,7 +144,7 @@ def down(
             "Nothing to do: there is no project." if all else NOTHING_TO_STOP.format(run.settings.project)
         )
     if volumes and stacks:
-        gone = f"{_projects(len(stacks))} {names} will be gone for ever: database, passwords and logs."
+        gone = f"{_projects(len(stacks))} {names} will be permanently deleted: database, passwords and logs."
         run.confirm(lambda: " ".join([gone, *_databases(stacks)]), yes)
     statuses = []
     failure = None
@@ -167,7 +167,7 @@ def down(
 @group.command(example="fastzero status\nfastzero status -o json")
 def status(
     run: Run,
-    watch: Annotated[bool, typer.Option("-w", "--watch", help="Show it anew every second, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("-w", "--watch", help="Refresh every second, until Ctrl-C.")] = False,
 ) -> None:
     """Show the services and how they are.
 
@@ -183,7 +183,7 @@ def status(
 def logs(
     run: Run,
     service: Service = None,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what comes.")] = False,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Follow new output.")] = False,
     tail: Annotated[int | None, typer.Option("-n", "--tail", metavar="N", min=0, help="The last lines only.")] = None,
     since: Annotated[
         str | None,

@@ -218,7 +218,7 @@ def purge(
     yes: Yes = False,
     user: User = None,
 ) -> None:
-    """Delete todos in the trash for ever."""
+    """Permanently delete todos in the trash."""
     wanted = parse_ids(ids or [])
     if ids and not wanted:
         raise InvalidInputError("no id given", field="id", hint="Without any id at all, the whole trash is purged")
@@ -226,7 +226,9 @@ def purge(
     with run.fastzero(autocommit=True) as fz:
         count = len(set(wanted)) or owned(run, fz, user).count([TodoState.TRASH])
     if count:
-        run.confirm(lambda: f"In {database.description}: {_todos(count)} in the trash will be gone for ever.", yes)
+        run.confirm(
+            lambda: f"In {database.description}: {_todos(count)} in the trash will be permanently deleted.", yes
+        )
     with run.fastzero() as fz:
         purged = owned(run, fz, user).purge(*wanted)
         if purged != count and not yes:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from . import completion
-from .columns import USER
+from .columns import INVITATION, USER
 from .options import NoBackup, PasswordFile, PasswordStdin, Run, Yes
 from .tree import Group
 
@@ -73,11 +73,40 @@ def edit(
 
 @group.command(example="fastzero user passwd ana")
 def passwd(run: Run, user: Name, password_stdin: PasswordStdin = False, password_file: PasswordFile = None) -> None:
-    """Give a user another password."""
+    """Give a user another password and end its sessions.
+
+    The current password is not needed: whoever runs this command owns the database.
+    """
     password = run.password(password_stdin, password_file)
     with run.fastzero() as fz:
         changed = fz.users.set_password(user, password)
     run.render.changed([changed], USER)
+
+
+@group.command(example="fastzero user logout ana")
+def logout(run: Run, user: Name) -> None:
+    """End all sessions of a user: no token that was issued before is accepted."""
+    with run.fastzero() as fz:
+        changed = fz.users.void_tokens(user)
+    run.render.changed([changed], USER)
+
+
+@group.command(example="fastzero user invite --expires 24")
+def invite(
+    run: Run,
+    expires: Annotated[
+        float, typer.Option("--expires", metavar="HOURS", help="How long the code can be used.", min=0, max=8760)
+    ] = 168,
+) -> None:
+    """Print a code with which one user can sign up over HTTP.
+
+    It is needed where FASTZERO_SIGNUP=invite, as the field `invitation` of POST /users/. It works once.
+    """
+    from datetime import timedelta
+
+    with run.fastzero() as fz:
+        invitation = fz.invitations.add(timedelta(hours=expires))
+    run.render.one(invitation, INVITATION)
 
 
 @group.command(example="fastzero user use ana")
@@ -100,7 +129,7 @@ def rm(run: Run, user: Name, no_backup: NoBackup = False, yes: Yes = False) -> N
     with run.fastzero(autocommit=True) as fz:
         found = fz.users.get(user)
         count = fz.todos(found).count()
-    gone = f"User {found.username} and {count} todo{'' if count == 1 else 's'} will be gone for ever."
+    gone = f"User {found.username} and {count} todo{'' if count == 1 else 's'} will be permanently deleted."
     run.confirm(lambda: f"In {database.description}: {gone}", yes)
     removed = database.remove_user(found.id, todos=None if yes else count, no_backup=no_backup)
     if _chosen(run) == removed.username:

@@ -6,13 +6,14 @@ A class carries what each edge needs to answer with: `code` for programs, `exit_
     FastZeroError
     ├── InvalidInputError             2 · 422   DamagedBackupError
     ├── NotFoundError                 3 · 404   UserNotFoundError, TodoNotFoundError, RevisionNotFoundError,
-    │                                           ProjectNotFoundError, BackupNotFoundError
+    │                                           ProjectNotFoundError, BackupNotFoundError,
+    │                                           CommandNotFoundError (127)
     ├── ConflictError                 4 · 409   UsernameTakenError, EmailTakenError, TodoNotTrashedError,
     │                                           VersionMismatchError, DatabaseNotEmptyError, BackupMismatchError,
     │                                           RecordError, ForeignStackError, DataGoneError
     ├── NotAllowedError               5 · 403   AccountError, CurrentPasswordError, SignUpClosedError,
-    │   │                                           InvitationError; DatabaseLoginError, DatabasePrivilegeError
-    │   │                                           (503 over HTTP)
+    │   │                                           InvitationError, CommandNotExecutableError (126);
+    │   │                                           DatabaseLoginError, DatabasePrivilegeError (503 over HTTP)
     │   └── AuthenticationError       5 · 401   InvalidTokenError, LoginRefusedError, LoginNeededError,
     │                                           LoginThrottledError (429 over HTTP)
     ├── UnavailableError              6 · 503   DatabaseUnreachableError, ConnectionLostError, PoolExhaustedError,
@@ -102,6 +103,14 @@ class ProjectNotFoundError(NotFoundError):
 class BackupNotFoundError(NotFoundError):
     code = "backup_not_found"
     default_hint = "See which there are: fastzero db backup list"
+
+
+class CommandNotFoundError(NotFoundError):
+    """The program that `exec` is asked to run does not exist where the service runs. The exit code is a shell's."""
+
+    code = "command_not_found"
+    exit_code = 127
+    default_hint = "Check its name, and that it is installed where the service runs"
 
 
 class ConflictError(FastZeroError):
@@ -194,6 +203,14 @@ class InvitationError(NotAllowedError):
 
     code = "invitation_refused"
     default_hint = "Ask the operator for another one"
+
+
+class CommandNotExecutableError(NotAllowedError):
+    """The file that `exec` is asked to run cannot be executed where the service runs. The exit code is a shell's."""
+
+    code = "command_not_executable"
+    exit_code = 126
+    default_hint = "Name a program that the service's user may run"
 
 
 class AuthenticationError(NotAllowedError):
@@ -314,7 +331,7 @@ class DockerUnavailableError(UnavailableError):
 
 class DockerPermissionError(UnavailableError):
     code = "docker_permission"
-    default_hint = "Join its group: sudo usermod -aG docker $USER, then log in anew. Or do without: --runtime embedded"
+    default_hint = "Join its group: sudo usermod -aG docker $USER, then log in again. Or do without: --runtime embedded"
 
 
 class DockerNotInstalledError(UnavailableError):

@@ -6,6 +6,7 @@ an application's.
 A project that a flag names beats a DATABASE_URL that no flag names.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -124,7 +125,9 @@ class Settings(BaseSettings):
     argon2_parallelism: int = Field(4, ge=1, le=64, description="lanes of a password's hash")
     postgres_image: str = Field("postgres:18", description="the database's image, for the docker runtime")
     python_image: str = Field("python:3.13-slim", description="what the app's image is built from")
-    postgres_settings: dict[str, str] = Field({}, description="PostgreSQL settings of the stack's database")
+    postgres_settings: Annotated[dict[str, str], NoDecode] = Field(
+        {}, description="PostgreSQL settings of the stack's database"
+    )
     timeout: float = Field(60, gt=0, le=86_400, description="how long commands wait, in seconds")
     output: Output | None = Field(None, description="the format of results")
     color: Color = Field("auto", description="whether to colour")
@@ -155,6 +158,17 @@ class Settings(BaseSettings):
             for name, value in changed.items()
             if value != fields[name].default
         }
+
+    @field_validator("postgres_settings", mode="before")
+    @classmethod
+    def _from_json(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            example = json.dumps({"work_mem": "64MB"})
+            raise ValueError(f"{PREFIX}POSTGRES_SETTINGS is not valid JSON: {error}. Write it as {example}") from None
 
     @field_validator("postgres_settings")
     @classmethod

@@ -4,6 +4,7 @@
 - `empty_database_url`: the same without any schema.
 - `fz`: a FastZero in its block on `database_url`, undone at the end. `ana`: a User in it.
 - `folder`: an empty folder that any user may enter, PostgreSQL's too; deleted afterwards.
+- `started_anew`: nothing is forked (tests/forked.py), so that a process's command line and environment are its own.
 - `migrations_copy`: the migrations in a folder where a test may change them.
 - Always on: no FASTZERO_* in the environment, HOME, FASTZERO_HOME and the working directory empty folders, and
   password hashes that cost nothing.
@@ -24,6 +25,7 @@ import pytest
 
 from fastzero_core import FastZero, User, testing
 from fastzero_core.schema import revisions
+from tests import forked
 
 FOREIGN = {
     "DATABASE_URL",
@@ -131,6 +133,12 @@ def isolated_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(home / "work")
     yield
     shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that look at the command line or the environment of a process, as the system shows them."""
+    monkeypatch.setattr(forked, "can_be_forked", lambda words, environment: False)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ What destroys backs up first, and holds writes meanwhile: nothing that was ackno
 
 from ..errors import InvalidInputError
 from ..events import Listener, ignore
-from ..project import projects
 from ..settings import Settings, load_settings
 from .database import DatabaseCare, Surplus
 from .stack import Stack
@@ -24,7 +23,6 @@ __all__ = [
     "database_to_destroy",
     "refuse_two_databases",
     "stack_of",
-    "stacks_of",
 ]
 
 
@@ -51,14 +49,6 @@ def stack_of(settings: Settings, *, destroys: bool = False, on_event: Listener =
     """Return the project's stack. Raises InvalidInputError where DATABASE_URL names another database than its own."""
     refuse_two_databases(settings, overruled=destroys)
     return Stack(settings, on_event=on_event)
-
-
-def stacks_of(settings: Settings, *, on_event: Listener = ignore) -> list[Stack]:
-    """Return the stacks of all projects of this machine."""
-    return [
-        Stack(settings.model_copy(update={"project": project.name}), on_event=on_event)
-        for project in projects(settings.home)
-    ]
 
 
 def refuse_two_databases(settings: Settings, *, overruled: bool = False) -> None:

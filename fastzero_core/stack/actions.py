@@ -59,7 +59,7 @@ class Action:
     """One thing to do, and why.
 
     `name` is the thing's, `service` whose it is, `to` its new name. `subject` is what the operation is given: the
-    service that a thing is made from, a place, or the record before and after.
+    service that a thing is made from, a place, or the record or a secret before and after.
     """
 
     verb: Verb
@@ -89,7 +89,7 @@ def inverse(action: Action) -> Action | None:
     cause = f"undo: {action}"
     if action.verb is Verb.RENAME:
         return replace(action, name=action.to, to=action.name, cause=cause)
-    if action.verb is Verb.WRITE:
+    if action.verb is Verb.WRITE or (action.verb, action.kind) == (Verb.SET, Kind.SECRET):
         before, after = action.subject
         return replace(action, subject=(after, before), cause=cause)
     if action.verb not in _OPPOSITES or action.kind in _STAYS:

@@ -1,5 +1,6 @@
 """What is done to a stack as a whole, each in one session."""
 
+import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -16,6 +17,8 @@ from .plan import RecordChange
 from .runtime import Finding
 from .session import PORT_RACES, Session
 from .spec import process_names
+
+SIGNING_KEY = "secret_key"  # what tokens are signed with
 
 
 def plan_up(session: Session, flags: Flags, *, build: bool = False, pull: bool = False) -> list[Action]:
@@ -48,11 +51,11 @@ def up(
 
 
 def decided(session: Session, flags: Flags) -> Decision:
-    """What `up` is to bring about. Raises ConflictError where the database that is to be begun anew is there."""
+    """What `up` is to bring about. Raises ConflictError where the database to be replaced by an empty one exists."""
     record = session.record
     if flags.start_over and record and not session.data_is_gone:
         raise ConflictError(
-            f"the database of project {session.project.name} is there: it is not begun anew",
+            f"the database of project {session.project.name} exists: it is not replaced by an empty one",
             hint="Nothing was changed. Empty it: fastzero db reset. Or destroy the project: fastzero down --volumes",
         )
     return session.decide(flags)
@@ -110,6 +113,21 @@ def repair_password(session: Session) -> bool:
         except DatabaseLoginError:
             session.run(plan.plan_password(spec.database, session.observe_quickly(spec, session.known)))
             return True
+
+
+def rotate_signing_key(session: Session, *, keep: float) -> None:
+    """Give the project a new key to sign tokens with. Those of the present one stay valid for `keep` seconds.
+
+    The processes take it up while they run: they read the key's file again when it changes.
+    """
+    from ..todo_app.tokens import rotated_keys
+
+    spec = session.whole_spec()
+    before = session.project.secret(SIGNING_KEY)
+    after = rotated_keys(before, secrets.token_urlsafe(32), keep=keep)
+    observed = session.observe_quickly(spec, session.known)
+    plan.refuse_foreign(spec.project, observed.foreign)
+    session.run(plan.plan_secret(spec, observed, SIGNING_KEY, before, after, "its key is rotated"))
 
 
 def examine(session: Session) -> Iterator[Finding]:

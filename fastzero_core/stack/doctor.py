@@ -20,13 +20,14 @@ MAX_SKEW = 2.0  # seconds; what this machine and the database write down would n
 def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
     """Every check on the settings' project, in the order in which `up` would meet the trouble.
 
-    With `fix` a database that was made with another password than the project has is given the project's.
+    With `fix` a database that was made with another password than the project has is given the project's. What several
+    checks find is returned once.
     """
     stack = Stack(settings)
     checks: list[Callable[[Stack], Iterator[Finding]]] = [_home, _disk, Stack.examine, _ports, _secrets, _services]
     if fix:
         checks.insert(0, _repair)
-    return [finding for check in checks for finding in _safely(check, stack)]
+    return list(dict.fromkeys(finding for check in checks for finding in _safely(check, stack)))
 
 
 def _safely(check: Callable[[Stack], Iterator[Finding]], stack: Stack) -> Iterator[Finding]:
@@ -37,7 +38,7 @@ def _safely(check: Callable[[Stack], Iterator[Finding]], stack: Stack) -> Iterat
 
 
 def _repair(stack: Stack) -> Iterator[Finding]:
-    if stack.repair_password():
+    if not _lacks_data(stack) and stack.repair_password():
         yield Finding("password", "fixed", "the database has the project's password again")
 
 
@@ -82,6 +83,8 @@ def _secrets(stack: Stack) -> Iterator[Finding]:
 
 
 def _services(stack: Stack) -> Iterator[Finding]:
+    if _lacks_data(stack):
+        return  # no service runs without it, and the runtime's own check has said so
     try:
         services = stack.status()
     except DatabaseLoginError as error:
@@ -89,7 +92,7 @@ def _services(stack: Stack) -> Iterator[Finding]:
         return
     for service in services:
         if service.state is ServiceState.UNHEALTHY:
-            yield Finding(service.service, "failed", service.detail, "Start it anew: fastzero restart")
+            yield Finding(service.service, "failed", service.detail, "Restart it: fastzero restart")
         elif service.state is not ServiceState.RUNNING:
             yield Finding(service.service, "warning", f"it is {service.state}", "Start it: fastzero up")
         elif service.service == DATABASE_SERVICE:
@@ -116,6 +119,10 @@ def _clock(skew: float) -> Finding:
         return Finding("clock", "ok", "the database's clock is this machine's")
     found = f"the database's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this machine's"
     return Finding("clock", "warning", found, "Set both clocks by the network; Docker Desktop: restart it")
+
+
+def _lacks_data(stack: Stack) -> bool:
+    return stack.has_data and stack.look().data_is_gone
 
 
 def _existing(path: Path) -> Path:

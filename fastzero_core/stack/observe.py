@@ -7,7 +7,8 @@ from importlib import import_module
 from ..project import SECRETS, Project, ProjectRecord
 from ..schema.revisions import head_revision
 from . import wait
-from .observed import Observed, ObservedService, ServiceState
+from .observed import WITHOUT_DATA, Observed, ObservedService, ServiceState
+from .plan import data_is_gone
 from .runtime import Runtime
 from .spec import ServiceSpec, StackSpec
 from .wait import ask, poll
@@ -29,6 +30,9 @@ def observe(
     observed = replace(observed, missing_secrets=tuple(name for name in SECRETS if not project.has_secret(name)))
     if observed.foreign:
         return observed  # its database is not ours to ask
+    if data_is_gone(spec, observed, record):
+        database = observed.service(spec.database.name)
+        observed = observed.having(replace(database, detail=f"its data is gone. {WITHOUT_DATA}"))
     observed = _ask_database(spec, observed, runtime, project, patience or 0)
     for process in spec.processes:
         found = observed.service(process.name)

@@ -9,6 +9,12 @@ from typing import Any, Self
 from ..project import Place
 from .actions import Kind
 
+WITHOUT_DATA = (
+    "Restore a backup: fastzero up --start-over, then fastzero db restore NAME."
+    " Or start with an empty database: fastzero up --start-over"
+)
+"""What to do about a database whose data is gone."""
+
 
 class ServiceState(StrEnum):
     ABSENT = "absent"  # nothing there, no data either

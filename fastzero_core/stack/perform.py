@@ -9,7 +9,7 @@ from ..project import Project, ProjectRecord
 from ..schema.revisions import head_revision
 from ..settings import Settings
 from . import wait
-from .actions import IN_CONTAINERS, LOCAL, Action, Kind
+from .actions import IN_CONTAINERS, LOCAL, Action, Kind, Verb
 from .runtime import MOVING, Runtime
 from .spec import ServiceSpec
 
@@ -48,6 +48,8 @@ class Performer:
         match action.kind:
             case Kind.RECORD:
                 self._write(action.subject[1])
+            case Kind.SECRET if action.verb is Verb.SET:
+                self._project.replace_secret(action.name, action.subject[1])
             case Kind.SECRET:
                 self._project.ensure_secret(action.name)
             case Kind.ARCHIVE:

@@ -19,7 +19,7 @@ class RecordChange:
 
     before: ProjectRecord | None
     after: ProjectRecord
-    cause: str = "its ports or processes were chosen anew"
+    cause: str = "its ports or processes were chosen again"
 
     @property
     def is_none(self) -> bool:
@@ -106,6 +106,16 @@ def plan_password(database: ServiceSpec, observed: Observed) -> list[Action]:
     stopping = steps.stop(database, observed.service(database.name), cause)
     again = Action(Verb.START, Kind.PROCESS, database.name, cause, database.name, subject=database)
     return [*stopping, setting, again, _wait(database)]
+
+
+def plan_secret(spec: StackSpec, observed: Observed, name: str, before: str, after: str, cause: str) -> list[Action]:
+    """What gives the project another value of a secret, and every container that reads it. Processes read it anew."""
+    actions = [Action(Verb.SET, Kind.SECRET, name, cause, subject=(before, after))]
+    for service in spec.services:
+        found = observed.service(service.name)
+        if service.image and found.thing and name in service.secrets:
+            actions.append(Action(Verb.FILL, Kind.SECRETS, found.thing, cause, service.name, subject=service))
+    return actions
 
 
 def plan_stop(spec: StackSpec, observed: Observed, names: Iterable[str], cause: str) -> list[Action]:
@@ -205,10 +215,15 @@ def refuse_foreign(project: str, foreign: Sequence[str]) -> None:
         )
 
 
+def data_is_gone(spec: StackSpec, observed: Observed, record: ProjectRecord) -> bool:
+    """Return whether the database that was served before does not run, and its data is not at its place."""
+    gone = record.initialised and observed.data is DataState.ABSENT
+    return gone and not observed.service(spec.database.name).runs
+
+
 def refuse_if_data_is_gone(spec: StackSpec, observed: Observed, record: ProjectRecord) -> None:
     """Raises DataGoneError where the database that was served before is not at its place any more."""
-    gone = record.initialised and observed.data is DataState.ABSENT
-    if gone and not observed.service(spec.database.name).runs:
+    if data_is_gone(spec, observed, record):
         back = f" Or go back: fastzero db place use {record.kept[-1].name}." if record.kept else ""
         raise DataGoneError(
             f"{_described(spec.database)}, which holds the database, is gone",

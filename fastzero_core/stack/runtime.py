@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from ..errors import CommandNotExecutableError, CommandNotFoundError, FastZeroError
 from ..events import Listener
 from ..project import Place, ProjectRecord
 from .actions import Action
@@ -33,6 +34,13 @@ def disk_finding(code: str, place: Path, remedy: str) -> Finding:
     free = shutil.disk_usage(place).free
     found = f"{free / 2**30:.1f} GiB free at {place}"
     return Finding(code, "ok", found) if free > LOW_DISK else Finding(code, "failed", found, remedy)
+
+
+def cannot_run(program: str, *, found: bool) -> FastZeroError:
+    """Return the error of a command that could not be started."""
+    if found:
+        return CommandNotExecutableError(f"command {program!r} cannot be executed")
+    return CommandNotFoundError(f"command {program!r} not found")
 
 
 class Runtime(Protocol):
@@ -64,7 +72,10 @@ class Runtime(Protocol):
         """The services' logs, line by line."""
 
     def execute(self, service: str, command: Sequence[str], *, interactive: bool) -> int:
-        """Run a command where the service runs, with this process's streams. Returns its exit code."""
+        """Run a command where the service runs, with this process's streams. Returns its exit code.
+
+        Raises UnhealthyError if the service does not run, CommandNotFoundError, CommandNotExecutableError.
+        """
 
     def new_place(self, image: str) -> Place:
         """A place that no database has been at. Nothing is made yet."""

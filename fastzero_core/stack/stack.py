@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
@@ -26,6 +26,7 @@ from .runtime import Finding
 from .session import Session
 from .spec import DATABASE_SERVICE, StackSpec, asked_ports
 
+ROTATION_MARGIN = 60  # seconds in which processes may still sign with the old key, or their clocks differ
 RESTING = (ServiceState.ABSENT, ServiceState.STOPPED)
 
 
@@ -67,6 +68,14 @@ class Stack:
         self._on_event = on_event
         self._started: set[str] = set()
         self._seen: list[ServiceStatus] | None = None  # by the last `up`, if it had nothing to do
+
+    @classmethod
+    def all(cls, settings: Settings, *, on_event: Listener = ignore) -> list[Self]:
+        """Return the stacks of all projects of this machine."""
+        return [
+            cls(settings.model_copy(update={"project": project.name}), on_event=on_event)
+            for project in projects(settings.home)
+        ]
 
     # -- commands ----------------------------------------------------------------------------------------------
 
@@ -160,6 +169,17 @@ class Stack:
         with self.session(timeout) as session:
             return commands.repair_password(session)
 
+    def rotate_signing_key(self, *, revoke: bool = False, timeout: float | None = None) -> datetime | None:
+        """Sign tokens with a new key from now on. Running processes take it up without a restart.
+
+        Returns until when tokens of the old key are accepted: for as long as a token lasts. With `revoke` none of them
+        is accepted, so that every user has to log in again; returns None. Raises ProjectNotFoundError.
+        """
+        keep = 0 if revoke else self.settings.access_token_expire_minutes * 60 + ROTATION_MARGIN
+        with self.session(timeout) as session:
+            commands.rotate_signing_key(session, keep=keep)
+        return None if revoke else datetime.now(UTC) + timedelta(seconds=keep)
+
     # -- questions ---------------------------------------------------------------------------------------------
 
     def status(self, *, fresh: bool = True) -> list[ServiceStatus]:
@@ -244,17 +264,9 @@ class Stack:
         return Session(self.project, self.settings, self._on_event, timeout or self.settings.timeout)
 
 
-def every_stack(settings: Settings, *, on_event: Listener = ignore) -> list[Stack]:
-    """The stacks of all projects of this machine."""
-    return [
-        Stack(settings.model_copy(update={"project": project.name}), on_event=on_event)
-        for project in projects(settings.home)
-    ]
-
-
 def list_projects(settings: Settings, *, all: bool = True) -> list[ProjectSummary]:
     """The projects of this machine with the state of their database; without `all` only those that run."""
-    summaries = [_summary(stack) for stack in every_stack(settings)]
+    summaries = [_summary(stack) for stack in Stack.all(settings)]
     return [summary for summary in summaries if all or summary.state not in RESTING]
 
 

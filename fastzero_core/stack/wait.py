@@ -11,7 +11,7 @@ from . import probe
 from .spec import ServiceSpec
 
 POLL = 0.05  # seconds between two probes
-PATIENCE = 10  # seconds for a process that runs and does not answer, before it is started anew
+PATIENCE = 10  # seconds for a process that runs and does not answer, before it is restarted
 RECOVERING = ("starting up", "not yet accepting", "recovery")  # it works on its data: it gets all the time there is
 
 

@@ -173,12 +173,12 @@ class Todos:
         return self._update(ids, {"state": state})
 
     def remove(self, id: int) -> Todo:
-        """Delete a todo for ever, in the trash or not. Raises TodoNotFoundError."""
+        """Permanently delete a todo, in the trash or not. Raises TodoNotFoundError."""
         wanted = validate.record_ids([id])
         return self._in_order(wanted, self._execute(deletion(self._with_token), ids=wanted).all())[0]
 
     def purge(self, *ids: int) -> int:
-        """Delete todos in the trash for ever, all or none; without ids all that are there. Returns how many.
+        """Permanently delete todos in the trash, all or none; without ids all that are there. Returns how many.
 
         Raises TodoNotFoundError, or TodoNotTrashedError if one of them is not in the trash.
         """

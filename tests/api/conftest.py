@@ -25,6 +25,7 @@ from fastzero_core.polling import wait_until
 from fastzero_core.testing import Databases
 from fastzero_core.todo_app.api.app import create_app
 from fastzero_core.todo_app.api.connection import Connection
+from tests import forked
 
 from .client import PATIENCE, Account, Answer, Client, answers, get
 
@@ -85,7 +86,7 @@ class Served:
         self.port = port
         self._log = folder / f"serve-{port}.log"
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
+            self.process = forked.Popen(
                 [sys.executable, "-m", "fastzero_cli", "serve", "--port", str(port), *options],
                 env={"SECRET_KEY": SECRET_KEY, **CHEAP_HASHES, **os.environ, "DATABASE_URL": url, **variables},
                 stdin=subprocess.DEVNULL,

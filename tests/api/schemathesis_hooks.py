@@ -45,7 +45,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
 
 
 def _is_easy_to_guess(body: dict[str, Any]) -> bool:
-    given = {name: body.get(name) for name in ("username", "email", "password")}
+    given: dict[str, Any] = {name: body.get(name) for name in ("username", "email", "password")}
     if not all(isinstance(value, str) for value in given.values()):
         return False
     try:

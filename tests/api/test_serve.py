@@ -4,7 +4,6 @@ import http.client
 import os
 import re
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ import pytest
 
 from fastzero_core.polling import wait_until
 from fastzero_core.schema import migrate
+from tests import forked
 
 from .client import PATIENCE
 from .conftest import Answer, FastzeroServe, answers, free_port, get, is_waiting
@@ -153,7 +153,7 @@ def test_an_address_of_another_machine_is_an_error(fastzero_serve: FastzeroServe
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_without_a_database_to_serve_it_is_the_usual_error(workers: str) -> None:
     command = [sys.executable, "-m", "fastzero_cli", "serve", "--workers", workers, "--port", str(free_port())]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    run = forked.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert run.returncode == 3
     assert run.stderr.startswith("Error: project fastzero has no stack yet")
 
@@ -202,6 +202,7 @@ def test_a_url_from_a_flag_reaches_every_worker(folder: Path, fastzero_serve: Fa
     assert [get(served.port, "/readyz").status for _ in range(10)] == [200] * 10
 
 
+@pytest.mark.usefixtures("started_anew")
 def test_a_password_in_a_file_is_in_no_worker_s_environment(
     folder: Path, fastzero_serve: FastzeroServe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,6 @@ import pty
 import select
 import struct
 import subprocess
-import sys
 import termios
 import time
 from collections.abc import Mapping
@@ -15,7 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-SCRIPT = str(Path(sys.executable).with_name("fastzero"))
+from tests import forked
+from tests.forked import SCRIPT as SCRIPT
+
 PATIENCE = 30  # seconds until a command that hangs is given up
 # A session leader that opens a terminal gets it as its own: Ctrl-C and /dev/tty work.
 AT_TERMINAL = 'terminal=$1; shift; exec "$@" <"$terminal" >"$terminal" 2>&1'
@@ -34,7 +35,7 @@ def search_path() -> str:
 
 def script(*words: object, stdin: str | None = "", **options: Any) -> Result:
     """Run the installed console script; with `stdin` None it inherits none at all."""
-    done = subprocess.run(
+    done = forked.run(
         [SCRIPT, *map(str, words)],
         input=stdin,
         stdin=subprocess.DEVNULL if stdin is None else None,
@@ -71,10 +72,13 @@ class Terminal:
     ) -> None:
         self._screen, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        command = ["/bin/sh", "-c", AT_TERMINAL, "sh", os.ttyname(slave), program, *map(str, words)]
+        command = [program, *map(str, words)]
         inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-        self._process = subprocess.Popen(
-            command, start_new_session=True, env={**inherited, "TERM": "xterm-256color", **(environment or {})}
+        variables = {**inherited, "TERM": "xterm-256color", **(environment or {})}
+        if not forked.can_be_forked(command, variables):
+            command = ["/bin/sh", "-c", AT_TERMINAL, "sh", os.ttyname(slave), *command]
+        self._process = forked.Popen(
+            command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env=variables
         )
         self._slave = slave
         self.said = ""

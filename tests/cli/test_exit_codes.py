@@ -28,7 +28,7 @@ SITUATIONS: dict[str, tuple[int, list[str], str, str]] = {
     "a bad address": (2, [*BOB[:3], "-e", "nope", "--password-stdin"], "invalid_input", "email"),
     "a short password": (2, BOB, "invalid_input", "8 to 128"),
     "nothing to change": (2, ["todo", "edit", "1"], "invalid_input", "nothing to change"),
-    "nobody to ask": (2, ["user", "rm", "ana"], "invalid_input", "Nobody is there to ask"),
+    "nobody to ask": (2, ["user", "rm", "ana"], "invalid_input", "Confirmation is required"),
     "no such todo": (3, ["todo", "show", "9"], "todo_not_found", "no todo 9"),
     "no such todos": (3, ["todo", "done", "8-9"], "todo_not_found", "no todos 8, 9"),
     "no such user": (3, ["user", "show", "bob"], "user_not_found", "bob"),

@@ -132,6 +132,7 @@ def with_fz(operation: Callable[[FastZero], Any]) -> Callable[[Twins], Any]:
 
 
 CASES = {
+    "Users.void_tokens": Case("user logout ana", with_fz(lambda fz: [fz.users.void_tokens("ana")])),
     "Users.add": Case(
         "user add bob -e bob@example.com --password-stdin",
         with_fz(lambda fz: [fz.users.add("bob", email="bob@example.com", password=PASSWORD)]),
@@ -255,7 +256,6 @@ def test_sql_is_the_same_text(fastzero: Run) -> None:
 NOT_FOR_THE_SHELL = {
     "Users.only": "whose todos are meant where no user is named",
     "Users.with_password_hash": "what the HTTP API compares a new password with",
-    "Users.void_tokens": "a logout, for those who have a token",
     "Users.confirm": "whether a token still holds; the shell has none",
     "Todos.remove": "how the HTTP API deletes; the shell goes by the trash, and purges",
     "Todos.count": "what a question says, and the headings of the board",
@@ -283,12 +283,13 @@ def _is_operation(member: object) -> bool:
 @pytest.mark.parametrize(
     ("group", "names"),
     [
-        ("", "up down status logs exec restart ls env doctor config serve export version migrate db user todo"),
+        ("", "up down status logs exec restart ls env doctor config serve export version migrate db user todo secret"),
         ("migrate", "up down status history new check sql stamp"),
         ("db", "backup verify restore reset upgrade move place shell url stats"),
         ("db backup", "take list prune"),
         ("db place", "list use rm"),
-        ("user", "add list show edit passwd use rm"),
+        ("secret", "rotate"),
+        ("user", "add list show edit passwd logout invite use rm"),
         ("todo", "add list show edit start done reopen trash restore move purge"),
     ],
 )

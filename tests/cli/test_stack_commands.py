@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from fastzero_core.polling import wait_until
+from tests import forked
 from tests.stack.conftest import any_free_port, new_home
 
 pytestmark = pytest.mark.slow
@@ -43,7 +44,7 @@ class Shell:
         return {**os.environ, **{f"FASTZERO_{name.upper()}": value for name, value in named.items()}}
 
     def run(self, *words: str, text: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        done: subprocess.CompletedProcess[str] = forked.run(
             [*FASTZERO, *words],
             input=text,
             capture_output=True,
@@ -51,6 +52,7 @@ class Shell:
             env={**self.environment, **environment},
             timeout=PATIENCE,
         )
+        return done
 
     def out(self, *words: str, text: str = "") -> str:
         done = self.run(*words, text=text)
@@ -58,7 +60,7 @@ class Shell:
         return done.stdout
 
     def start(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        return forked.Popen(
             [*FASTZERO, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment
         )
 
@@ -129,9 +131,23 @@ def test_the_app_is_the_stack_s_whatever_the_environment_names(shell: Shell) -> 
 
 def test_a_command_that_there_is_not_is_an_error(shell: Shell) -> None:
     done = shell.run("exec", "app", "--", "nonsense")
-    assert done.returncode != 0
-    assert "nonsense" in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+    hint = "Hint: Check its name, and that it is installed where the service runs\n"
+    assert (done.returncode, done.stdout) == (127, "")
+    assert done.stderr == f"Error: command 'nonsense' not found\n{hint}"
+
+
+@pytest.mark.parametrize(("file", "code"), [("/etc/passwd", 126), ("/nowhere/program", 127), ("/etc/passwd/x", 127)])
+def test_a_file_that_is_no_program_has_the_exit_code_that_a_shell_gives_it(shell: Shell, file: str, code: int) -> None:
+    done = shell.run("exec", "app", "--", file)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(f"Error: command '{file}' ")
+
+
+def test_what_a_command_says_is_its_own_even_if_an_engine_would_say_so(shell: Shell) -> None:
+    script = "echo OCI runtime exec failed: no such file or directory; exit 127"
+    done = shell.run("exec", "app", "--", "sh", "-c", script)
+    assert (done.returncode, done.stderr) == (127, "")
+    assert done.stdout == "OCI runtime exec failed: no such file or directory\n"
 
 
 def test_a_service_that_there_is_not_is_invalid_input(shell: Shell) -> None:

@@ -217,7 +217,7 @@ def test_while_purge_asks_nothing_is_locked_and_what_changes_meanwhile_stops_it(
     todos: None, database: str, fastzero: Run
 ) -> None:
     with Terminal("todo", "purge") as terminal:
-        terminal.wait_for("2 todos in the trash will be gone for ever")
+        terminal.wait_for("2 todos in the trash will be permanently deleted")
         with psycopg.connect(database) as session:
             open_there = session.execute(
                 "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'"

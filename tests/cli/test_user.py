@@ -1,13 +1,16 @@
 """fastzero user: passwords that nobody else sees, and the user whom the todo commands are about."""
 
+import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from fastzero_core import User
-from fastzero_core.todo_app.passwords import verify_password
+from fastzero_core import FastZero, Identity, User
+from fastzero_core.errors import InvalidTokenError
+from fastzero_core.todo_app.passwords import HashCost, hash_password, verify_password
 
 from .conftest import Run, records
 from .shell import Terminal
@@ -179,7 +182,7 @@ def test_nobody_is_chosen_who_is_not_there(ana: User, fastzero: Run, chosen_user
 def test_rm_says_what_goes_and_asks(ana: User, fastzero: Run) -> None:
     fastzero("todo", "add", "one")
     with Terminal("user", "rm", "ana") as terminal:
-        terminal.wait_for("User ana and 1 todo will be gone for ever. Go on? [y/N]: ")
+        terminal.wait_for("User ana and 1 todo will be permanently deleted. Go on? [y/N]: ")
         terminal.type("y\n")
         assert terminal.end().code == 0
     assert records(fastzero("user", "list", "-o", "json")) == []
@@ -200,7 +203,7 @@ def test_while_rm_asks_nothing_is_locked_and_what_changes_meanwhile_stops_it(
     ana: User, database: str, fastzero: Run
 ) -> None:
     with Terminal("user", "rm", "ana") as terminal:
-        terminal.wait_for("User ana and 0 todos will be gone for ever")
+        terminal.wait_for("User ana and 0 todos will be permanently deleted")
         with psycopg.connect(database) as session:
             open_there = session.execute(
                 "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'"
@@ -223,3 +226,53 @@ def test_rm_refuses_where_nobody_can_be_asked(ana: User, fastzero: Run) -> None:
 
 def test_rm_goes_on_where_it_was_agreed_beforehand(ana: User, fastzero: Run) -> None:
     assert records(fastzero("user", "rm", "ana", "--yes", "-o", "json"))[0]["username"] == "ana"
+
+
+# -- passwords, sessions and invitations -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [ADD_BOB, ["user", "passwd", "ana"]])
+def test_a_password_that_is_easy_to_guess_is_refused_with_the_reason(
+    words: list[str], ana: User, fastzero: Run
+) -> None:
+    result = fastzero(*words, "--password-stdin", stdin="password1\n")
+    assert result.code == 2
+    assert "password is one of the most common passwords" in result.err
+    assert "Hint: Choose a longer one" in result.err
+    assert "password1" not in result.err + result.out
+
+
+def test_a_password_is_hashed_as_the_settings_say(
+    fastzero: Run, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    costs: list[HashCost] = []
+
+    def remember(password: str, cost: HashCost) -> str:
+        costs.append(cost)
+        return hash_password(password, cost)
+
+    monkeypatch.setattr("fastzero_core.todo_app.users.hash_password", remember)
+    monkeypatch.setenv("FASTZERO_ARGON2_TIME", "4")
+    monkeypatch.setenv("FASTZERO_ARGON2_MEMORY", "20000")
+    fastzero(*ADD_BOB, "--password-stdin", stdin=PASSWORD)
+    fastzero("user", "passwd", "bob", "--password-stdin", stdin="another horse")
+    assert costs == [HashCost(time=4, memory=20_000)] * 2
+
+
+def test_logout_ends_the_sessions_of_a_user(ana: User, database: str, fastzero: Run) -> None:
+    assert records(fastzero("user", "logout", "ana", "-o", "json"))[0]["username"] == "ana"
+    with FastZero(database) as fz, pytest.raises(InvalidTokenError):
+        fz.users_for(Identity(ana.id, 0)).confirm()
+
+
+def test_an_invitation_is_a_code_for_one_sign_up(database: str, fastzero: Run) -> None:
+    result = fastzero("user", "invite", "--expires", "2", "-o", "json")
+    invitation = json.loads(result.out)
+    left = datetime.fromisoformat(invitation["expires_at"]) - datetime.now(UTC)
+    assert timedelta(hours=1) < left < timedelta(hours=3)
+    with FastZero(database) as fz:
+        fz.users.add("bob", email="bob@example.com", password=PASSWORD, invitation=invitation["code"])
+
+
+def test_an_invitation_that_would_never_hold_is_refused(database: str, fastzero: Run) -> None:
+    assert fastzero("user", "invite", "--expires", "0").code == 2

@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 from fastzero_core.postgres import database
 from fastzero_core.todo_app.todos import Todos
 from fastzero_core.todo_app.users import Users
+from tests import forked
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def python() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
     processes: list[subprocess.Popen[str]] = []
 
     def run(code: str, *arguments: str) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(
+        process = forked.Popen(
             [sys.executable, "-c", code, *arguments], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         processes.append(process)

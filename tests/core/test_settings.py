@@ -159,6 +159,18 @@ def test_a_value_that_cannot_be_is_refused_by_the_settings_name(
     assert refused.value.exit_code == 2
 
 
+def test_settings_that_are_no_json_are_refused_with_their_variable_the_reason_and_an_example(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FASTZERO_POSTGRES_SETTINGS", '{"work_mem": ')
+    with pytest.raises(InvalidInputError) as refused:
+        load_settings()
+    assert "FASTZERO_POSTGRES_SETTINGS" in refused.value.message
+    assert "line 1 column 14" in refused.value.message
+    assert '{"work_mem": "64MB"}' in refused.value.message
+    assert "Source" not in refused.value.message
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -191,7 +191,7 @@ def test_an_up_with_nothing_to_do_loads_neither_sqlalchemy_nor_alembic(running: 
 
 def test_down_asks_before_it_destroys(running: Stack) -> None:
     with Terminal("down", "--volumes") as terminal:
-        terminal.wait_for("Project fastzero will be gone for ever")
+        terminal.wait_for("Project fastzero will be permanently deleted")
         terminal.type("n\n")
         assert terminal.end().code == 130
     assert running.status()[0].state == "running"

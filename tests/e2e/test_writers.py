@@ -19,6 +19,7 @@ import pytest
 
 from fastzero_core import FastZero, Stack, load_settings
 from fastzero_core.polling import wait_until
+from tests import forked
 from tests.api.client import Client, answers
 from tests.cli.shell import Result
 from tests.stack.conftest import any_free_port, new_home
@@ -49,7 +50,7 @@ class Project:
     def run(self, *words: str, **changed: str) -> Result:
         given = {"home": str(self.home), "project": self.name, "runtime": self.runtime, "app": "true"}
         environment = {f"FASTZERO_{name.upper()}": value for name, value in given.items()}
-        done = subprocess.run(
+        done = forked.run(
             [*FASTZERO, *words],
             stdin=subprocess.DEVNULL,
             capture_output=True,

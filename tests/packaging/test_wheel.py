@@ -53,6 +53,7 @@ def test_it_holds_packages_and_migrations_and_nothing_else(wheel: Path) -> None:
     assert "fastzero_core/migrations/env.py" in names
     assert "fastzero_core/migrations/script.py.mako" in names
     assert "fastzero_core/migrations/versions/0002_todos.py" in names
+    assert "fastzero_core/todo_app/common_passwords.txt" in names
     assert "fastzero_core/py.typed" in names
     tests = [name for name in names if "test" in name and name != "fastzero_core/testing.py"]
     assert not tests + [name for name in names if name.endswith((".pyc", ".toml"))]

@@ -35,6 +35,9 @@ from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.ports import is_free
 from fastzero_core.stack.spec import DEFAULT_PORTS, stack_spec
 from fastzero_core.testing import session_folder
+from tests import forked
+
+SOON = 60  # seconds in which a condition must come true, on a slow machine too
 
 RunPython = Callable[..., subprocess.Popen[str]]
 WorkingOn = Callable[[Path], list[psutil.Process]]
@@ -133,7 +136,7 @@ def run_python() -> Iterator[RunPython]:
 
     def run(code: str, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, **options}
-        started.append(subprocess.Popen([sys.executable, "-c", code, *arguments], **options))
+        started.append(forked.Popen([sys.executable, "-c", code, *arguments], **options))
         return started[-1]
 
     yield run
@@ -162,7 +165,7 @@ def kill_server() -> KillServer:
         record = Processes(stack.project.folder).find("database")
         assert record is not None
         os.kill(record.pid, signal.SIGKILL)
-        assert wait_until(lambda: Processes(stack.project.folder).find("database") is None, 10)
+        assert wait_until(lambda: Processes(stack.project.folder).find("database") is None, SOON)
         return record.pid
 
     return kill
@@ -185,7 +188,7 @@ def end_all(home: Path) -> None:
             processes.stop(record.stem, stop_signal=signal.SIGQUIT)
     for process in _working_on(home):
         process.kill()
-    assert wait_until(lambda: not _working_on(home), 10), "a test left processes behind"
+    assert wait_until(lambda: not _working_on(home), SOON), "a test left processes behind"
 
 
 # -- containers ------------------------------------------------------------------------------------------------
@@ -370,11 +373,14 @@ class Proxy:
             each.close()
 
 
+def engine_socket() -> str:
+    return os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
+
+
 @pytest.fixture
 def proxy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """What DOCKER_HOST names for this test: a way to the engine that can be cut."""
-    socket_of_engine = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
-    made = Proxy(folder / "docker.sock", socket_of_engine)
+    made = Proxy(folder / "docker.sock", engine_socket())
     monkeypatch.setenv("DOCKER_HOST", f"unix://{folder / 'docker.sock'}")
     yield made
     made.cut()

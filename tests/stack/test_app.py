@@ -22,7 +22,7 @@ from fastzero_core.project import Place
 from fastzero_core.stack.embedded.process import Processes, ProcessRecord
 from fastzero_core.stack.observed import ServiceState
 
-from .conftest import Template, any_free_port, steps
+from .conftest import SOON, Template, any_free_port, steps
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +65,7 @@ def port_of(stack: Stack, service: str = "app") -> int:
 
 
 def readiness(stack: Stack) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port_of(stack), timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port_of(stack), timeout=SOON)
     connection.request("GET", "/readyz")
     response = connection.getresponse()
     reason = json.loads(response.read())["reason"]
@@ -170,7 +170,7 @@ def test_an_app_that_was_killed_is_repaired_by_up_on_the_same_port(make_stack: M
     stack = make_stack(workers=workers).up()
     killed, database, port = process_of(stack), process_of(stack, "database"), port_of(stack)
     os.kill(killed.pid, signal.SIGKILL)
-    assert wait_until(lambda: Processes(stack.project.folder).find("app") is None, 10)
+    assert wait_until(lambda: Processes(stack.project.folder).find("app") is None, SOON)
     assert states(stack)["app"] is ServiceState.STOPPED
 
     stack.up()
@@ -185,7 +185,7 @@ def test_a_killed_app_leaves_no_workers(make_stack: MakeStack) -> None:
     leader = psutil.Process(process_of(stack).pid)
     family = leader.children(recursive=True)
     leader.kill()
-    assert psutil.wait_procs(family, timeout=10)[1] == []
+    assert psutil.wait_procs(family, timeout=SOON)[1] == []
     assert not listens(port_of(stack))
 
 

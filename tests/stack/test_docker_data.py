@@ -23,7 +23,7 @@ from fastzero_core.files import write_atomically
 from fastzero_core.polling import wait_until
 from fastzero_core.stack.observed import ServiceState
 
-from .conftest import Contained, RunPython, add_user, any_free_port, in_mounted, new_project, users_of
+from .conftest import SOON, Contained, RunPython, add_user, any_free_port, in_mounted, new_project, users_of
 
 pytestmark = pytest.mark.docker
 
@@ -133,7 +133,7 @@ def killed_at(project: Contained, run_python: RunPython, file: str) -> None:
             container.exec_run(["test", "-e", str(place).replace("/data", "/var/lib/postgresql")]).exit_code == 0
         )
 
-    assert wait_until(is_there, 60)
+    assert wait_until(is_there, SOON)
     began.kill()
     began.wait()
     project.container("database").kill()
@@ -265,6 +265,8 @@ def test_data_that_vanished_is_never_replaced_by_an_empty_database_unasked(conta
     assert "fastzero db backup list" in gone.value.hint
     assert [finding.code for finding in stack.examine() if finding.result == "failed"] == ["data"]
     assert not contained.has_volume()
+    [status] = stack.status()
+    assert status.detail.startswith("its data is gone")
 
     assert users_of(stack.up(start_over=True)) == []
 
@@ -272,7 +274,7 @@ def test_data_that_vanished_is_never_replaced_by_an_empty_database_unasked(conta
 def test_a_database_that_is_there_is_never_started_over(contained: Contained) -> None:
     add_user(contained.stack().up())
 
-    with pytest.raises(ConflictError, match="is there: it is not begun anew"):
+    with pytest.raises(ConflictError, match="exists: it is not replaced by an empty one"):
         contained.stack().up(start_over=True)
 
     assert users_of(contained.stack()) == ["ana"]

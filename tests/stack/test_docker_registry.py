@@ -20,7 +20,7 @@ from fastzero_core.stack.actions import Action, Kind, Verb
 from fastzero_core.stack.docker.runtime import DockerRuntime
 from fastzero_core.stack.spec import stack_spec
 
-from .conftest import Contained, any_free_port, texts
+from .conftest import SOON, Contained, any_free_port, texts
 
 PROGRAM = shutil.which("docker-registry")
 pytestmark = [pytest.mark.docker, pytest.mark.skipif(not PROGRAM, reason="docker-registry is not installed")]
@@ -69,7 +69,7 @@ def registry(folder: Path, engine: Any) -> Iterator[Registry]:
     )
     name = f"127.0.0.1:{port}/postgres:18"
     try:
-        assert wait_until(lambda: answers(port), 20)
+        assert wait_until(lambda: answers(port), SOON)
         engine.api.import_image_from_data(layer(), repository=name.rpartition(":")[0], tag="18")
         for event in engine.api.push(name, stream=True, decode=True):
             assert "error" not in event, event

@@ -15,7 +15,7 @@ from fastzero_core.stack.docker import image
 from fastzero_core.stack.observed import ServiceState
 from fastzero_core.stack.probe import not_ready
 
-from .conftest import Contained, add_user, new_project, steps, texts, users_of
+from .conftest import SOON, Contained, add_user, new_project, steps, texts, users_of
 
 pytestmark = pytest.mark.docker
 
@@ -220,7 +220,7 @@ def test_a_service_that_was_stopped_is_started_in_its_container(service: str, se
 @pytest.mark.parametrize("service", ["database", "app"])
 def test_a_service_that_was_killed_is_repaired(service: str, served: Contained) -> None:
     served.container(service).kill()
-    assert wait_until(lambda: states(served.stack(app=True))[service] is not ServiceState.RUNNING, 10)
+    assert wait_until(lambda: states(served.stack(app=True))[service] is not ServiceState.RUNNING, SOON)
 
     served.stack(app=True).up()
 

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import socket
 import warnings
 from pathlib import Path
@@ -92,6 +93,22 @@ def test_what_a_killed_initialisation_left_is_a_warning(stack: Stack) -> None:
     assert troubles(stack) == {"initialisation": "warning", "database": "warning"}
 
 
+def test_data_that_is_gone_is_one_finding_that_names_both_ways_on(stack: Stack) -> None:
+    record = stack.project.record
+    assert record is not None
+    shutil.rmtree(record.data)
+
+    for fix in (False, True):
+        [finding] = [each for each in doctor.examine(stack.settings, fix=fix) if each.result != "ok"]
+        assert "fastzero db restore" in finding.remedy
+        assert "fastzero up --start-over" in finding.remedy
+
+
+def test_a_record_that_is_damaged_is_one_finding(stack: Stack) -> None:
+    (stack.project.folder / "project.json").write_text("{")
+    assert [each.code for each in doctor.examine(stack.settings) if each.result != "ok"] == ["record_unreadable"]
+
+
 def test_a_home_that_cannot_be_written_fails(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
     assert troubles(stack)["home"] == "failed"
@@ -158,7 +175,8 @@ def test_an_engine_that_is_away_fails_for_a_project_in_containers(
     monkeypatch.setenv("DOCKER_HOST", f"unix://{folder}/nothing.sock")
     # The SDK leaves a socket that was refused to the garbage collector, which would blame some test for it.
     with warnings.catch_warnings(action="ignore", category=ResourceWarning):
-        assert troubles(contained.stack())["docker_unavailable"] == "failed"
+        findings = doctor.examine(contained.stack().settings)
+        assert [each.code for each in findings if each.result != "ok"] == ["docker_unavailable"]
         gc.collect()
 
 

@@ -15,7 +15,7 @@ from fastzero_core.polling import wait_until
 from fastzero_core.schema.revisions import head_revision
 from fastzero_core.stack.observed import ServiceState
 
-from .conftest import RunPython, Template, WorkingOn
+from .conftest import SOON, RunPython, Template, WorkingOn
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +53,7 @@ def assert_repaired(home: Path, working_on: WorkingOn) -> Callable[[], None]:
     def check() -> None:
         [status] = Stack("demo").up().status()
         assert (status.state, status.revision) == (ServiceState.RUNNING, head_revision())
-        assert wait_until(lambda: _strangers(working_on(home), status.pid) == [], 10), "there are orphans"
+        assert wait_until(lambda: _strangers(working_on(home), status.pid) == [], SOON), "there are orphans"
         assert list(home.rglob(".data.init-*")) == []
 
     return check
@@ -132,13 +132,13 @@ def test_an_interrupted_first_up_removes_what_it_began(
 ) -> None:
     monkeypatch.setenv("FASTZERO_DATABASE_PORT", str(free_port))
     interrupted = run_python(FIRST_UP)
-    assert wait_until(lambda: list(home.rglob("cluster/base")) != [], 10)
+    assert wait_until(lambda: list(home.rglob("cluster/base")) != [], SOON)
 
     interrupted.send_signal(signal.SIGINT)
     interrupted.wait()
 
     assert list(home.rglob(".data.init-*")) == []
-    assert wait_until(lambda: working_on(home) == [], 10)
+    assert wait_until(lambda: working_on(home) == [], SOON)
 
 
 def test_what_an_interrupted_first_up_left_is_destroyed_with_the_project(
@@ -146,13 +146,13 @@ def test_what_an_interrupted_first_up_left_is_destroyed_with_the_project(
 ) -> None:
     monkeypatch.setenv("FASTZERO_DATABASE_PORT", str(free_port))
     killed = run_python(FIRST_UP)
-    assert wait_until(lambda: list(home.rglob("cluster/base")) != [], 10)
+    assert wait_until(lambda: list(home.rglob("cluster/base")) != [], SOON)
     killed.kill()
     killed.wait()
 
     Stack("demo").down(volumes=True)
 
-    assert wait_until(lambda: working_on(home) == [], 10)
+    assert wait_until(lambda: working_on(home) == [], SOON)
     assert [path.name for path in home.rglob("*") if path.is_file()] == ["demo.lock"]
 
 

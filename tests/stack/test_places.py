@@ -472,6 +472,9 @@ def test_the_commands_say_what_is_kept_and_how_to_get_back(contained: Contained,
     assert (unasked.returncode, major_of(old)) == (2, 18)
     back = fastzero(contained, "db", "upgrade", "--rollback", "--yes", postgres_image=OLD)
     assert (back.returncode, major_of(old)) == (0, 17)
+    left = volumes_of(contained) - {contained.name("database")}
+    way_back = f"fastzero db place use {left.pop()} -p {contained.project}"
+    assert f"To get back: {way_back}" in back.stderr
 
 
 def test_a_project_that_was_upgraded_and_destroyed_comes_back_by_the_printed_line(

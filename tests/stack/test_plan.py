@@ -17,6 +17,7 @@ from fastzero_core.stack.plan import (
     plan_down,
     plan_images,
     plan_restart,
+    plan_secret,
     plan_up,
 )
 from fastzero_core.stack.spec import ServiceSpec, StackSpec
@@ -221,6 +222,26 @@ def test_down_stops_what_runs_dependents_first(states: Mapping[str, ServiceState
     before = observed(*(seen(services[name], state) for name, state in states.items()))
 
     assert texts(plan_down(BOTH, before)) == expected
+
+
+def test_a_new_secret_reaches_every_container_that_reads_it() -> None:
+    reads = replace(APP, image="app:1", secrets=("secret_key",))
+    spec = StackSpec("demo", (replace(DATABASE, image="postgres:18"), reads))
+    before = observed(*(ObservedService(each.name, STOPPED, thing=f"demo-{each.name}") for each in spec.services))
+
+    plan = plan_secret(spec, before, "secret_key", "old", "new", "its key is rotated")
+
+    assert texts(plan) == ["set secret secret_key", "fill secrets demo-app"]
+    assert "new" not in str(plan)
+    undo = inverse(plan[0])
+    assert undo is not None
+    assert undo.subject == ("new", "old")
+
+
+def test_a_local_process_reads_a_new_secret_by_itself() -> None:
+    plan = plan_secret(BOTH, observed(seen(DATABASE), seen(APP)), "secret_key", "old", "new", "its key is rotated")
+
+    assert texts(plan) == ["set secret secret_key"]
 
 
 def test_data_is_destroyed_at_every_place_and_the_project_last() -> None:

@@ -22,7 +22,7 @@ from fastzero_core.stack.embedded import process as process_module
 from fastzero_core.stack.embedded.process import NOBODY, Processes, ProcessRecord, is_alive
 from fastzero_core.stack.lines import LogLine
 
-from .conftest import RunPython, WorkingOn
+from .conftest import SOON, RunPython, WorkingOn
 
 SERVE = ["/bin/sh", "-c", "echo serving; exec sleep 1000"]
 ENDS_IN_ITS_OWN_WAY = [
@@ -58,7 +58,7 @@ def texts(processes: Processes, stream: str = "stdout", tail: int | None = None)
 
 def run_to_its_end(processes: Processes, script: str) -> None:
     record = processes.start("web", ["/bin/sh", "-c", script])
-    assert wait_until(lambda: not is_alive(record), 10)
+    assert wait_until(lambda: not is_alive(record), SOON)
 
 
 # -- start, find again, stop -----------------------------------------------------------------------------------
@@ -137,42 +137,42 @@ def test_it_reads_nothing_from_anybody(processes: Processes) -> None:
 
 def test_its_arguments_arrive_as_they_are(processes: Processes) -> None:
     record = processes.start("web", ["printf", "%s\\n", "$HOME", "a b", "'\"", "é"])
-    assert wait_until(lambda: not is_alive(record), 10)
+    assert wait_until(lambda: not is_alive(record), SOON)
 
     assert texts(processes) == ["$HOME", "a b", "'\"", "é"]
 
 
 def test_its_environment_is_the_one_that_was_given(processes: Processes) -> None:
     record = processes.start("web", ["/bin/sh", "-c", "echo $GREETING $HOME"], environment={"GREETING": "hello"})
-    assert wait_until(lambda: not is_alive(record), 10)
+    assert wait_until(lambda: not is_alive(record), SOON)
 
     assert texts(processes) == ["hello"]
 
 
 def test_a_program_that_ignores_sigterm_is_killed_with_its_whole_group(processes: Processes) -> None:
     record = processes.start("web", IGNORES_SIGTERM)
-    assert wait_until(lambda: bool(texts(processes)), 10)
+    assert wait_until(lambda: bool(texts(processes)), SOON)
     child = psutil.Process(int(texts(processes)[0]))
 
     assert not processes.stop("web", timeout=0.1)
 
     assert not is_alive(record)
-    assert wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 10)
+    assert wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, SOON)
 
 
 def test_a_suspended_program_is_stopped_in_its_own_way(processes: Processes) -> None:
     record = processes.start("web", ENDS_IN_ITS_OWN_WAY)
-    assert wait_until(lambda: texts(processes) == ["serving"], 10)
+    assert wait_until(lambda: texts(processes) == ["serving"], SOON)
     os.kill(record.pid, signal.SIGSTOP)
 
-    assert processes.stop("web", timeout=5)
+    assert processes.stop("web", timeout=SOON)
     assert texts(processes) == ["serving", "bye"]
 
 
 def test_a_process_that_ended_is_reaped_by_the_one_that_started_it(processes: Processes) -> None:
     record = processes.start("web", ["true"])
 
-    assert wait_until(lambda: processes.find("web") is None, 10)
+    assert wait_until(lambda: processes.find("web") is None, SOON)
     assert not psutil.pid_exists(record.pid)
 
 
@@ -180,7 +180,7 @@ def test_one_that_crashed_is_not_found_but_still_recorded(processes: Processes) 
     record = processes.start("web", SERVE)
     os.kill(record.pid, signal.SIGKILL)
 
-    assert wait_until(lambda: processes.find("web") is None, 10)
+    assert wait_until(lambda: processes.find("web") is None, SOON)
     assert processes.recorded("web") == record
 
 
@@ -228,7 +228,7 @@ def test_somebody_elses_zombie_is_not_alive() -> None:
     zombie = subprocess.Popen(["true"])
     try:
         found = psutil.Process(zombie.pid)
-        assert wait_until(lambda: found.status() == psutil.STATUS_ZOMBIE, 10)
+        assert wait_until(lambda: found.status() == psutil.STATUS_ZOMBIE, SOON)
 
         assert not is_alive(ProcessRecord(zombie.pid, found.create_time()))
     finally:
@@ -261,22 +261,24 @@ process.Processes(Path(sys.argv[1])).start("web", ["/bin/sh", "-c", "echo ran; e
 """
 
 
+@pytest.mark.usefixtures("started_anew")
 def test_a_starter_that_is_killed_before_the_record_leaves_nothing_running(
     processes: Processes, place: Path, run_python: RunPython, working_on: WorkingOn
 ) -> None:
     starter = run_python(HANG_BEFORE_THE_RECORD, str(place))
     assert starter.stdout is not None
     assert starter.stdout.readline() == "hangs\n"
-    assert wait_until(lambda: len(working_on(place)) == 2, 10), "one waits at the gate"
+    assert wait_until(lambda: len(working_on(place)) == 2, SOON), "one waits at the gate"
 
     starter.kill()
     starter.wait()
 
-    assert wait_until(lambda: not working_on(place), 10)
+    assert wait_until(lambda: not working_on(place), SOON)
     assert processes.recorded("web") is None
     assert texts(processes) == []
 
 
+@pytest.mark.usefixtures("started_anew")
 def test_a_starter_that_is_killed_before_the_gate_opens_leaves_a_record_of_nobody(
     processes: Processes, place: Path, run_python: RunPython, working_on: WorkingOn
 ) -> None:
@@ -284,7 +286,7 @@ def test_a_starter_that_is_killed_before_the_gate_opens_leaves_a_record_of_nobod
 
     assert processes.recorded("web") is not None
     # On its way out a process has no command line any more before it is a zombie.
-    assert wait_until(lambda: not working_on(place) and processes.find("web") is None, 10)
+    assert wait_until(lambda: not working_on(place) and processes.find("web") is None, SOON)
     assert texts(processes) == []
 
 
@@ -298,7 +300,7 @@ def test_a_record_that_cannot_be_written_leaves_nothing_running(
     with pytest.raises(FastZeroError):
         processes.start("web", [*SERVE, str(place)])
 
-    assert wait_until(lambda: not working_on(place), 10)
+    assert wait_until(lambda: not working_on(place), SOON)
 
 
 # -- logs ------------------------------------------------------------------------------------------------------
@@ -375,18 +377,18 @@ def followed(processes: Processes) -> Iterator["Queue[str]"]:
 def test_follow_tells_lines_as_they_come(processes: Processes, followed: "Queue[str]") -> None:
     processes.start("web", SERVE)
 
-    assert followed.get(timeout=10) == "serving"
+    assert followed.get(timeout=SOON) == "serving"
 
 
 def test_follow_waits_for_the_rest_of_a_character(processes: Processes, followed: "Queue[str]", folder: Path) -> None:
     os.mkfifo(folder / "go")
     processes.start("web", ["/bin/sh", "-c", rf"echo begin; printf 'na\303'; cat {folder}/go; printf '\257ve\n'"])
-    assert followed.get(timeout=10) == "begin"
-    assert wait_until(lambda: processes.log_file("web", "stdout").read_bytes().endswith(b"\303"), 10)
+    assert followed.get(timeout=SOON) == "begin"
+    assert wait_until(lambda: processes.log_file("web", "stdout").read_bytes().endswith(b"\303"), SOON)
 
     (folder / "go").write_text("")
 
-    assert followed.get(timeout=10) == "naïve"
+    assert followed.get(timeout=SOON) == "naïve"
 
 
 def test_a_long_log_is_set_aside_when_its_service_starts(
@@ -406,11 +408,11 @@ def test_follow_goes_on_in_the_new_log_when_the_old_one_is_set_aside(
 ) -> None:
     monkeypatch.setattr(process_module, "LOG_MAX", 10)
     run_to_its_end(processes, "echo 0123456789")
-    assert followed.get(timeout=10) == "0123456789"
+    assert followed.get(timeout=SOON) == "0123456789"
 
     run_to_its_end(processes, "echo new")
 
-    assert followed.get(timeout=10) == "new"
+    assert followed.get(timeout=SOON) == "new"
 
 
 def test_the_same_process_is_recognised_across_a_clock_that_is_a_little_off(processes: Processes) -> None:

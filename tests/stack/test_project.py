@@ -20,7 +20,7 @@ from fastzero_core.project import Place, Project, ProjectRecord, database_url, p
 from fastzero_core.stack.observed import ServiceState
 from fastzero_core.stack.stack import list_projects
 
-from .conftest import RunPython
+from .conftest import SOON, RunPython
 
 HOLD_THE_LOCK = """
 import sys
@@ -244,7 +244,7 @@ def test_a_second_command_says_that_it_waits_and_proceeds_once_the_first_has_end
         waits.set()
 
     def release() -> None:
-        waits.wait(10)
+        waits.wait(SOON)
         assert holder.stdin is not None
         holder.stdin.close()
 

@@ -24,7 +24,7 @@ from fastzero_core.stack.actions import Verb
 from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.observed import ServiceState
 
-from .conftest import KillServer, RunPython, WorkingOn
+from .conftest import SOON, KillServer, RunPython, WorkingOn
 
 pytestmark = pytest.mark.slow
 
@@ -116,7 +116,7 @@ class Ledger:
 
     def has_grown(self, rows: int = 50) -> bool:
         before = len(self.acknowledged)
-        return wait_until(lambda: len(self.acknowledged) >= before + rows, 30)
+        return wait_until(lambda: len(self.acknowledged) >= before + rows, SOON)
 
 
 def test_every_acknowledged_row_is_there_after_the_server_was_killed_again_and_again(
@@ -175,7 +175,7 @@ def test_a_killed_server_leaves_no_shared_memory_once_its_data_is_destroyed(
     assert files
     for process in working_on(home):
         process.kill()
-    assert wait_until(lambda: not working_on(home), 60)
+    assert wait_until(lambda: not working_on(home), SOON)
 
     running.down(volumes=True)
 
@@ -300,7 +300,7 @@ def test_a_crash_recovery_that_takes_longer_than_patience_is_waited_for(
     os.chown(signal_file, data_of(stack).stat().st_uid, -1)
     processes = Processes(stack.project.folder)
     interrupted = run_python("from fastzero_core import Stack; Stack('demo').up()")
-    assert wait_until(lambda: processes.find("database") is not None, 10)
+    assert wait_until(lambda: processes.find("database") is not None, SOON)
     interrupted.kill()
     interrupted.wait()
     recovering = processes.find("database")

@@ -568,6 +568,10 @@ def test_data_that_vanished_is_never_replaced_by_an_empty_database_unasked(stack
     assert gone.value.exit_code == 4
     assert "fastzero up --start-over" in gone.value.hint
     assert [finding.code for finding in stack.examine() if finding.result == "failed"] == ["data"]
+    [status] = stack.status()
+    assert status.detail.startswith("its data is gone")
+    assert "fastzero db restore" in status.detail
+    assert "fastzero up --start-over" in status.detail
 
     assert ask(stack.up(start_over=True), "SELECT count(*) FROM users") == "0"
 

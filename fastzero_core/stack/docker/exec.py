@@ -1,17 +1,35 @@
 """Commands in a container: with this process's own streams, or with streams that are handed over."""
 
+import math
+import struct
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
+from io import BufferedReader
 from typing import Any
 
 import docker
 import docker.errors
 from docker.utils.socket import frames_iter
 
+from ...polling import poll
+from ..runtime import cannot_run
 from . import terminal
+
+CHUNK = 32 * 1024
+FRAME = struct.Struct(">BxxxL")  # the number of a stream and a length, before each piece of output
+REFUSED = b"OCI runtime exec failed"  # what an engine says in place of the output of a command that never started
+NOT_FOUND = (b"executable file not found", b"no such file or directory", b"not a directory")
+POLL = 0.05  # seconds
+
+Frames = Iterator[tuple[int, bytes]]
 
 
 def execute(api: docker.APIClient, container: str, command: Sequence[str], *, interactive: bool) -> int:
+    """Run a command with this process's streams. Returns its exit code.
+
+    Raises CommandNotFoundError, CommandNotExecutableError.
+    """
     variables = terminal.variables() if interactive else {}
     made = api.exec_create(container, list(command), stdin=True, tty=interactive, environment=variables)["Id"]
     stream = api.exec_start(made, tty=interactive, socket=True)
@@ -20,9 +38,15 @@ def execute(api: docker.APIClient, container: str, command: Sequence[str], *, in
         with suppress(docker.errors.APIError):  # a short command may have ended by now
             api.exec_resize(made, rows, columns)
 
-    frames = frames_iter(stream, interactive)  # type: ignore[no-untyped-call]
-    terminal.attach(getattr(stream, "_sock", stream), frames, resize if interactive else None)
-    return int(api.exec_inspect(made)["ExitCode"])
+    refusal = bytearray()
+    with closing(_connection(stream)) as connection, closing(stream):
+        frames = _without_refusal(_frames(stream, interactive), refusal)
+        terminal.attach(connection, frames, resize if interactive else None)
+    ended = _ended(api, made)
+    if refusal and not ended["Pid"]:
+        raise cannot_run(command[0], found=not any(words in refusal for words in NOT_FOUND))
+    sys.stdout.buffer.write(refusal)
+    return int(ended["ExitCode"])
 
 
 def pipe(
@@ -35,7 +59,57 @@ def pipe(
     """Run a command that reads the chunks of `read`; `write` is handed its output. Returns exit code and stderr."""
     made = api.exec_create(container, list(command), stdin=read is not None)["Id"]
     stream = api.exec_start(made, socket=True)
-    with closing(getattr(stream, "_sock", stream)) as connection, closing(stream):
-        frames = frames_iter(stream, False)  # type: ignore[no-untyped-call]
-        said = terminal.exchange(connection, frames, read, write)
-    return int(api.exec_inspect(made)["ExitCode"]), said
+    with closing(_connection(stream)) as connection, closing(stream):
+        said = terminal.exchange(connection, _frames(stream, False), read, write)
+    return int(_ended(api, made)["ExitCode"]), said
+
+
+def _connection(stream: Any) -> Any:
+    return getattr(stream, "_sock", stream)
+
+
+def _frames(stream: Any, tty: bool) -> Frames:
+    """Yield the output by the number of its stream, from what came together with the head of the answer on.
+
+    The SDK reads from the socket alone, and loses what its HTTP client has read ahead: all of a short command's words.
+    """
+    response = getattr(stream, "_response", None)
+    reader = response.raw._fp.fp if response is not None else None
+    if not isinstance(reader, BufferedReader):  # the connection is no socket: by SSH, or a named pipe
+        return frames_iter(stream, tty)  # type: ignore[no-any-return, no-untyped-call]
+    _connection(stream).settimeout(None)  # a command may be silent for as long as it likes
+    return _chunks(reader) if tty else _unpacked(reader)
+
+
+def _chunks(reader: BufferedReader) -> Frames:
+    while data := reader.read1(CHUNK):
+        yield terminal.STDOUT, data
+
+
+def _unpacked(reader: BufferedReader) -> Frames:
+    while len(head := reader.read(FRAME.size)) == FRAME.size:
+        number, length = FRAME.unpack(head)
+        while length and (data := reader.read1(min(length, CHUNK))):
+            length -= len(data)
+            yield number, data
+
+
+def _without_refusal(frames: Frames, refusal: bytearray) -> Frames:
+    """Yield the frames but for a first one that may be the engine's own, which is added to `refusal`."""
+    for position, (number, data) in enumerate(frames):
+        if position == 0 and data.startswith(REFUSED):
+            refusal += data
+        else:
+            yield number, data
+
+
+def _ended(api: docker.APIClient, made: str) -> dict[str, Any]:
+    """Return what the engine knows of a command once it has ended, which may be a moment after its output."""
+
+    def ended() -> dict[str, Any] | None:
+        state: dict[str, Any] = api.exec_inspect(made)
+        return None if state["Running"] else state
+
+    state = poll(ended, math.inf, every=POLL)
+    assert state is not None, "it is waited for without a limit"
+    return state

@@ -9,7 +9,7 @@ from docker.context import ContextAPI
 from docker.models.containers import Container
 
 from ...project import ProjectRecord
-from ..observed import DataState
+from ..observed import WITHOUT_DATA, DataState
 from ..runtime import Finding, disk_finding
 from ..spec import ServiceSpec, other_major
 from . import files, images, logs, observe
@@ -48,7 +48,7 @@ def of_data(
     if not found.has_volume:
         if record.initialised:
             gone = f"volume {found.volume}, which holds the database, is gone"
-            yield Finding("data", "failed", gone, "Bring it back. Or begin anew: fastzero up --start-over")
+            yield Finding("data", "failed", gone, WITHOUT_DATA)
         return
     if not images.image_id(client, service.image):
         return
@@ -70,7 +70,7 @@ def of_ports(found: observe.Found) -> Iterator[Finding]:
         addresses = {binding.get("HostIp", "") for bindings in published.values() for binding in bindings or []}
         if any(not address.startswith("127.") and address != "::1" for address in addresses):
             exposed = f"{name} is published to the world, past most firewalls"
-            yield Finding("exposed", "failed", exposed, "Make its container anew: fastzero down, then fastzero up")
+            yield Finding("exposed", "failed", exposed, "Recreate its container: fastzero down, then fastzero up")
 
 
 def _data_major(client: docker.DockerClient, found: observe.Found, service: ServiceSpec) -> int | None:

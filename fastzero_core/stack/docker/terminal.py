@@ -13,7 +13,7 @@ from typing import Any
 Resize = Callable[[int, int], None]
 CHUNK = 32 * 1024
 TERMINAL_VARIABLES = ("TERM", "COLORTERM", "NO_COLOR")
-STDERR = 2  # as the engine numbers streams
+STDOUT, STDERR = 1, 2  # as the engine numbers streams
 
 
 def attach(connection: Any, frames: Iterable[tuple[int, bytes]], resize: Resize | None) -> None:

@@ -38,7 +38,7 @@ _Timed = tuple[datetime, LogLine]
 def read(
     logs: Mapping[str, Files], *, tail: int | None = None, follow: bool = False, since: datetime | None = None
 ) -> Iterator[LogLine]:
-    """Return the lines of these processes' logs, one process after another; with `follow` also those to come, for ever.
+    """Return the lines of these processes' logs, one process after another; with `follow` also new ones, without end.
 
     `tail` is how many lines of each process, of both its streams together: the last ones by time. Lines from before
     `since` are left out, those without any time too.

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from errno import ENOENT, ENOTDIR
 from pathlib import Path
 
 from ... import __version__
-from ...errors import FastZeroError, InvalidInputError, ProjectNotFoundError, UnhealthyError
+from ...errors import FastZeroError, ProjectNotFoundError, UnhealthyError
 from ...events import Listener
 from ...files import make_folder
 from ...polling import wait_until
@@ -24,9 +25,9 @@ from ...postgres.url import variables
 from ...project import DATABASE, ROLE, Place, Project, ProjectRecord
 from ..actions import Action, Kind, Verb
 from ..lines import LogLine
-from ..observed import DataState, Estate, Observed, ObservedService, ServiceState, Thing
+from ..observed import WITHOUT_DATA, DataState, Estate, Observed, ObservedService, ServiceState, Thing
 from ..ports import is_free, taken_error
-from ..runtime import MOVING, Finding
+from ..runtime import MOVING, Finding, cannot_run
 from ..spec import STOP_TIMEOUT, ServiceSpec, StackSpec
 from .process import NOBODY, Processes, ProcessRecord
 
@@ -247,8 +248,8 @@ class EmbeddedRuntime:
         handler = signal.signal(signal.SIGINT, lambda *_: None) if interactive else None
         try:
             code = subprocess.run(command, env=environment).returncode
-        except (FileNotFoundError, PermissionError) as error:
-            raise InvalidInputError(f"cannot run {command[0]!r}: {error.strerror}", field="command") from error
+        except OSError as error:
+            raise cannot_run(command[0], found=error.errno not in (ENOENT, ENOTDIR)) from error
         finally:
             if interactive:
                 signal.signal(signal.SIGINT, handler)
@@ -264,7 +265,7 @@ class EmbeddedRuntime:
         yield Finding("postgres", "ok", f"PostgreSQL {binaries.version} in {binaries.folder}")
         if record.initialised and major is None:
             gone = f"data directory {record.data}, which holds the database, is gone"
-            yield Finding("data", "failed", gone, "Bring it back. Or begin anew: fastzero up --start-over")
+            yield Finding("data", "failed", gone, WITHOUT_DATA)
         for begun in _begun(data) if data else ():
             left = f"an initialisation did not end, and left {begun.name}"
             yield Finding("initialisation", "warning", left, "Nothing to do: `up` removes it")

@@ -104,7 +104,7 @@ async def change_todo(caller: WithToken, id: TodoId, changes: schemas.TodoChange
 
 @router.delete("/{id}", responses=documented(404))
 async def delete_todo(caller: WithToken, id: TodoId) -> schemas.Message:
-    """Delete a todo for ever."""
+    """Permanently delete a todo."""
     await caller.run(lambda fz: fz.todos(caller.identity).remove(id))
     return schemas.Message(message="Task has been deleted successfully.")
 

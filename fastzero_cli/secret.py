@@ -1,0 +1,30 @@
+"""fastzero secret: the secrets of a project, and their change."""
+
+from typing import Annotated
+
+import typer
+
+from .options import Run, Timeout
+from .tree import Group
+
+group = Group("secret", "Change the secrets of a project.", example="fastzero secret rotate")
+
+
+@group.command(example="fastzero secret rotate")
+def rotate(
+    run: Run,
+    revoke: Annotated[
+        bool, typer.Option("--revoke", help="Refuse every token of the old key at once: all users log in again.")
+    ] = False,
+    timeout: Timeout = None,
+) -> None:
+    """Sign tokens with a new key.
+
+    The app goes on running. Tokens of the old key stay valid until they expire, and then the old key is refused.
+    """
+    until = run.stack.rotate_signing_key(revoke=revoke, timeout=timeout)
+    if until is None:
+        run.render.message("Tokens are signed with a new key. Those of the old key are refused from now on.")
+    else:
+        at = until.isoformat(timespec="seconds").replace("+00:00", "Z")
+        run.render.message(f"Tokens are signed with a new key. Those of the old key are accepted until {at}.")

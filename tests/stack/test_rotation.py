@@ -1,0 +1,117 @@
+"""The signing key of a stack is changed while its app runs: no token ends early, and no request is refused."""
+
+import secrets
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fastzero_core import FastZero, Stack, load_settings
+from fastzero_core.errors import ProjectNotFoundError
+from fastzero_core.polling import wait_until
+from fastzero_core.todo_app.tokens import LOOK_AGAIN, parse_keys
+from tests.api.client import PATIENCE, Client
+
+from .conftest import Contained, Template, any_free_port
+
+PASSWORD = "correct horse"
+
+
+@pytest.fixture
+def embedded(home: Path, free_port: int, template: Template) -> Iterator[Stack]:
+    template.copy_to(home, free_port)
+    stack = Stack(load_settings(project="demo", app=True, app_port=any_free_port(), workers=2))
+    yield stack.up()
+    stack.down()
+
+
+@pytest.fixture
+def in_containers(served: Contained) -> Stack:
+    return served.stack(app=True)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("embedded", marks=pytest.mark.slow),
+        pytest.param("in_containers", marks=pytest.mark.docker),
+    ]
+)
+def stack(request: pytest.FixtureRequest) -> Stack:
+    stack: Stack = request.getfixturevalue(request.param)
+    return stack
+
+
+def client_of(stack: Stack) -> Client:
+    record = stack.project.record
+    assert record is not None
+    return Client(record.ports["app"])
+
+
+def key_of(token: str) -> str:
+    import jwt
+
+    return str(jwt.get_unverified_header(token)["kid"])
+
+
+def new_user(stack: Stack) -> str:
+    name = f"user-{secrets.token_hex(6)}"
+    with FastZero(stack.database_url) as fz:
+        fz.users.add(name, email=f"{name}@example.com", password=PASSWORD)
+    return name
+
+
+def test_tokens_of_before_and_after_a_rotation_are_accepted_all_the_time(stack: Stack) -> None:
+    api = client_of(stack)
+    before = api.token(new_user(stack))
+    statuses: list[int] = []
+    end = threading.Event()
+
+    def ask() -> None:
+        token = before
+        while not end.is_set():
+            statuses.append(api.get("/todos/", before).status)
+            answer = api.post("/auth/refresh_token", token=token)
+            statuses.append(answer.status)
+            token = answer.json.get("access_token", token)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        assert wait_until(lambda: len(statuses) > 10, PATIENCE)
+        until = stack.rotate_signing_key()
+        current = parse_keys(stack.project.secret("secret_key"))[0].id
+
+        def is_new() -> bool:
+            return key_of(api.post("/auth/refresh_token", token=before).json["access_token"]) == current
+
+        assert wait_until(is_new, PATIENCE)
+        seen = len(statuses)
+        assert wait_until(lambda: len(statuses) > seen + 20, PATIENCE)
+    finally:
+        end.set()
+        asking.join()
+    assert until is not None
+    assert set(statuses) == {200}
+
+
+def test_a_rotation_that_revokes_ends_every_token(stack: Stack) -> None:
+    api = client_of(stack)
+    name = new_user(stack)
+    before = api.token(name)
+    assert stack.rotate_signing_key(revoke=True) is None
+    assert wait_until(lambda: api.get("/todos/", before).status == 401, PATIENCE + LOOK_AGAIN)
+    assert api.get("/todos/", api.token(name)).status == 200
+
+
+def test_a_rotated_key_stays_after_a_restart(stack: Stack) -> None:
+    api = client_of(stack)
+    before = api.token(new_user(stack))
+    stack.rotate_signing_key()
+    stack.restart("app")
+    assert api.get("/todos/", before).status == 200
+
+
+def test_without_a_stack_there_is_no_key_to_rotate(home: Path) -> None:
+    with pytest.raises(ProjectNotFoundError):
+        Stack("demo").rotate_signing_key()
