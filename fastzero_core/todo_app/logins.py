@@ -16,6 +16,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import (
     CTE,
@@ -87,24 +88,8 @@ class Logins:
 
         Raises LoginThrottledError while it has to wait.
         """
-        found = select(users).where(_is_called(name)).subquery("found")
-        account = func.coalesce(cast(found.c.id, Text), _digest(name))
-        always = select(literal(1)).subquery("always")
-        seen = login_networks.c
-        is_known = func.coalesce(seen.seen_at > _now() - KNOWN_FOR, false())
-        is_noted = func.coalesce(seen.seen_at > _now() - NOTED_FOR, false())
-        here, all_else = login_failures.alias("here"), login_failures.alias("all_else")
-        wait = func.greatest(
-            _seconds_left(here.c.blocked_until), case((is_known, 0), else_=_seconds_left(all_else.c.blocked_until))
-        )
-        statement = select(account, is_known, is_noted, found.c.id, found.c.token_version, found.c.password_hash, wait)
-        statement = statement.select_from(
-            always.outerjoin(found, true())
-            .outerjoin(login_networks, and_(seen.user_id == found.c.id, seen.network == network))
-            .outerjoin(here, here.c.account == account.concat(f" {network}"))
-            .outerjoin(all_else, all_else.c.account == account)
-        )
-        key, known, noted, user_id, version, password_hash, seconds = self._connection.execute(statement).one()
+        row = self._connection.execute(_account_of(name, network)).one()
+        key, known, noted, user_id, version, password_hash, seconds = row
         _refuse_while(seconds)
         identity = None if user_id is None else Identity(user_id, version)
         return Attempt(key, network, known, noted, identity, password_hash)
@@ -170,6 +155,27 @@ def network_of(address: str | None) -> str:
         parsed = parsed.ipv4_mapped
     bits = IPV4_NETWORK if parsed.version == 4 else IPV6_NETWORK
     return str(ipaddress.ip_network(f"{parsed}/{bits}", strict=False))
+
+
+def _account_of(name: str, network: str) -> Select[Any]:
+    """Whoever has the name, whether the network is known and noted, and the seconds to wait; one row in any case."""
+    found = select(users).where(_is_called(name)).subquery("found")
+    account = func.coalesce(cast(found.c.id, Text), _digest(name))
+    always = select(literal(1)).subquery("always")
+    seen = login_networks.c
+    is_known = func.coalesce(seen.seen_at > _now() - KNOWN_FOR, false())
+    is_noted = func.coalesce(seen.seen_at > _now() - NOTED_FOR, false())
+    here, all_else = login_failures.alias("here"), login_failures.alias("all_else")
+    wait = func.greatest(
+        _seconds_left(here.c.blocked_until), case((is_known, 0), else_=_seconds_left(all_else.c.blocked_until))
+    )
+    statement = select(account, is_known, is_noted, found.c.id, found.c.token_version, found.c.password_hash, wait)
+    return statement.select_from(
+        always.outerjoin(found, true())
+        .outerjoin(login_networks, and_(seen.user_id == found.c.id, seen.network == network))
+        .outerjoin(here, here.c.account == account.concat(f" {network}"))
+        .outerjoin(all_else, all_else.c.account == account)
+    )
 
 
 def _is_called(name: str) -> ColumnElement[bool]:

@@ -468,7 +468,7 @@ def test_a_new_revision_may_bring_models_and_database_together(
 def test_only_a_database_at_head_can_tell_what_is_new(migrations_copy: Path, empty_database_url: str) -> None:
     with pytest.raises(errors.SchemaOutdatedError):
         migrate.new("too early", url=empty_database_url)
-    assert len(list((migrations_copy / "versions").glob("*.py"))) == 3
+    assert len(list((migrations_copy / "versions").glob("*.py"))) == 4
 
 
 def test_an_installed_package_gets_no_new_revision(migrations_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
