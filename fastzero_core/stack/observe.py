@@ -24,8 +24,9 @@ def observe(
     is_known: bool = True,
 ) -> Observed:
     """Look at everything. With `patience`, in seconds, what runs and does not answer yet is given some time to."""
-    # It takes as long to import as an engine or a file system to answer.
-    threading.Thread(target=import_module, args=("psycopg",), daemon=True).start()
+    if patience is not None:
+        # Whoever gives time asks a database sooner or later; it takes as long to import as an engine to answer.
+        threading.Thread(target=import_module, args=("psycopg",), daemon=True).start()
     observed = runtime.observe(spec, record, is_known=is_known)
     observed = replace(observed, missing_secrets=tuple(name for name in SECRETS if not project.has_secret(name)))
     if observed.foreign:

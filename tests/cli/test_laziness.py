@@ -2,8 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from fastzero_core import User
+from fastzero_core.project import Project, ProjectRecord
 
 LOADED = """
 import sys
@@ -45,3 +49,11 @@ def test_listing_todos_into_a_pipe_needs_no_tables(ana: User) -> None:
 
 def test_config_needs_no_database() -> None:
     assert loaded("config") & {"sqlalchemy", "psycopg", "alembic", "docker", "rich"} == set()
+
+
+def test_the_status_of_a_stack_that_is_stopped_needs_no_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTZERO_HOME", str(tmp_path))
+    record = ProjectRecord("embedded", {"database": 5432, "app": 8000}, data=str(tmp_path / "data"))
+    Project("fastzero", tmp_path).save(record)
+
+    assert loaded("status") & {"sqlalchemy", "psycopg", "alembic", "docker", "rich"} == set()

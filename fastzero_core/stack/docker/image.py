@@ -6,6 +6,7 @@ The name holds a hash of everything that goes in: an image that exists is curren
 import hashlib
 import io
 import json
+import os
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -49,11 +50,16 @@ def sources() -> dict[str, Path]:
     found = {"Dockerfile": dockerfile()}
     tops = (("fastzero_core", PACKAGE), ("fastzero_cli", CLI), ("fastzero_core/migrations", revisions.folder()))
     for top, folder in tops:
-        for path in sorted(folder.rglob("*")):
-            inside = path.relative_to(folder)
-            if "__pycache__" not in inside.parts and path.is_file():
-                found[f"app/{top}/{inside.as_posix()}"] = path
+        found |= {f"app/{top}/{inside}": folder / inside for inside in _files(folder)}
     return found
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """Yield the files below a folder, but for bytecode. Every `up` asks, and `rglob` takes five times as long."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(set(folders) - {"__pycache__"})
+        inside = Path(parent).relative_to(folder).as_posix()
+        yield from (name if inside == "." else f"{inside}/{name}" for name in sorted(names))
 
 
 def context_files() -> dict[str, bytes]:

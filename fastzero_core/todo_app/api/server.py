@@ -36,6 +36,7 @@ DRAIN = 3  # seconds for requests in flight when asked to end; with what else th
 KEEP_ALIVE = 75  # seconds that a connection may be idle
 ASK_AGAIN = 1  # seconds, until the database is there
 BACKLOG = 2048  # connections that may wait to be accepted
+COLLECT_AFTER = 50_000  # new objects: a collection of more than these would be felt by those who wait
 APP = "fastzero_core.todo_app.api.server:app_of_process"
 
 
@@ -114,6 +115,7 @@ def app_of_process() -> "FastAPI":
     app = create_app()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(COLLECT_AFTER)
     return app
 
 
