@@ -24,7 +24,7 @@ def _current(fastzero: Run) -> str | None:
     return current
 
 
-@pytest.mark.parametrize("words", [[], ["up"], ["up", "head"], ["up", "+3"]])
+@pytest.mark.parametrize("words", [[], ["up"], ["up", "head"], ["up", "+4"]])
 def test_alone_and_up_bring_the_schema_to_head(words: list[str], empty: str, fastzero: Run) -> None:
     result = fastzero("migrate", *words, "-o", "json")
     assert records(result)["current"] == "0004"
@@ -33,7 +33,7 @@ def test_alone_and_up_bring_the_schema_to_head(words: list[str], empty: str, fas
 
 def test_progress_is_a_line_a_revision_on_stderr(empty: str, fastzero: Run) -> None:
     lines = fastzero("migrate").err.splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert all(PROGRESS.fullmatch(line) for line in lines)
 
 
@@ -63,7 +63,7 @@ def test_down_asks(database: str, fastzero: Run) -> None:
         terminal.wait_for("[y/N]: ")
         terminal.type("y\n")
         assert terminal.end().code == 0
-    assert _current(fastzero) == "0002"
+    assert _current(fastzero) == "0003"
 
 
 def test_down_to_base_and_up_again(database: str, fastzero: Run) -> None:
@@ -149,4 +149,4 @@ def test_new_can_be_filled_with_what_differs(sql: Callable[[str], None], migrati
 
 def test_new_needs_a_message(migrations_copy: Path, fastzero: Run) -> None:
     assert fastzero("migrate", "new", " ").code == 2
-    assert len(list((migrations_copy / "versions").glob("*.py"))) == 3
+    assert len(list((migrations_copy / "versions").glob("*.py"))) == 4

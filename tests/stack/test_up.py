@@ -234,7 +234,7 @@ def test_up_migrates_a_schema_that_is_behind(running: Stack) -> None:
 
     migrate.down(running.database_url, "-1")
     [action] = running.plan()
-    assert action.cause == f"its schema is at 0002; head is {head_revision()}"
+    assert action.cause == f"its schema is at 0003; head is {head_revision()}"
 
     running.up()
 
@@ -611,7 +611,7 @@ def test_the_place_in_service_is_never_destroyed_though_a_record_keeps_it(runnin
 
 def test_a_database_that_is_there_is_begun_anew_neither_in_a_dry_run_nor_in_earnest(stack: Stack) -> None:
     for begin in (stack.plan, stack.up):
-        with pytest.raises(ConflictError, match="is there: it is not begun anew"):
+        with pytest.raises(ConflictError, match="exists: it is not replaced by an empty one"):
             begin(start_over=True)
         with pytest.raises(ConflictError, match="nothing of a project demo to take over"):
             begin(adopt=True)
