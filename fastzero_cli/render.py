@@ -11,7 +11,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from fastzero_core import formats
-from fastzero_core.errors import FastZeroError, ImageError, ProgramFailedError, UnavailableError, UnhealthyError
+from fastzero_core.errors import FastZeroError, UnavailableError
 from fastzero_core.events import ActionDone, ActionStarted, Event, Notice, Progress, RevisionApplied
 from fastzero_core.formats import Record, as_dict
 
@@ -237,7 +237,7 @@ def error(problem: FastZeroError, output: str | None) -> None:
 
         _say(json.dumps({"error": problem.as_dict()}, ensure_ascii=False))
         return
-    if isinstance(problem, UnhealthyError | ImageError | ProgramFailedError) and problem.evidence:
+    if problem.evidence:
         _say(problem.evidence)
     _say(f"Error: {problem.message}")
     if problem.hint:

@@ -71,6 +71,7 @@ class Place:
 class ProjectRecord:
     """What the first `up` decided, and later ones keep; which processes run, each decides anew.
 
+    `application` is the folder whose `fastzero.toml` describes the application, "" for the built-in one.
     `data`, `image` and `volume` are the place of the database; `image` is what served it last. `filling` is where a
     move is taking it, and what is there belongs to nobody yet; `leaving` is where it was moved from and what served it
     there may not be taken away yet. `kept` are the places that it was moved from, the latest last: their data is as it
@@ -82,6 +83,7 @@ class ProjectRecord:
     data: str = ""
     initialised: bool = False  # whether the database has ever been ready
     processes: tuple[str, ...] = ("app",)
+    application: str = ""
     image: str = ""
     volume: str = ""
     filling: Place | None = None
@@ -108,6 +110,7 @@ class ProjectRecord:
         written = {"format": FORMAT, "written_by": __version__, **asdict(self)}
         for each in _places(written):
             each["data"] = path_as_text(each["data"])
+        written["application"] = path_as_text(self.application)
         return json.dumps(written, indent=2) + "\n"
 
 
@@ -152,6 +155,7 @@ def _record(written: dict[str, Any]) -> ProjectRecord:
         **{
             **written,
             "ports": ports,
+            "application": path_from_text(written.get("application", "")),
             "processes": tuple(written.get("processes", ("app",))),
             "filling": _place(written.get("filling")),
             "leaving": _place(written.get("leaving")),
@@ -237,9 +241,8 @@ class Project:
         if self.folder.exists():
             shutil.rmtree(self.folder)
 
-    def file_for_compose(self, name: str) -> Path:
-        """A copy of a secret for Docker Compose: its reader is another user, so the folder guards it, not its mode."""
-        value = self.secret_inside(name)
+    def file_for_compose(self, name: str, value: str) -> Path:
+        """A file with a secret for Docker Compose: its reader is another user, so the folder guards it, not its mode."""
         path = self.folder / "container-secrets" / name
         make_folder(path.parent, 0o700)
         if not path.exists() or path.read_text(encoding="utf-8") != value:

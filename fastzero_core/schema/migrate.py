@@ -238,6 +238,13 @@ def _alembic(verb: str, engine: "Engine", config: "Config", revision: str) -> No
 
 
 @contextmanager
+def only_runner(url: str, timeout: float) -> Iterator[None]:
+    """Keep every other migration of a database waiting for one block. Raises LockedError after `timeout` seconds."""
+    with _only_runner(database.create_engine(url), time.monotonic() + timeout):
+        yield
+
+
+@contextmanager
 def _only_runner(engine: "Engine", deadline: float) -> Iterator[None]:
     from sqlalchemy import text
 

@@ -14,6 +14,7 @@ INSTALLED = Path(__file__).parents[1] / "migrations"
 _IDENTIFIERS = ("revision", "down_revision")
 
 # Where Alembic keeps the revision a database is at, without an error where it keeps none yet.
+VERSION_TABLE = "alembic_version"
 HAS_REVISION = "SELECT to_regclass('alembic_version') IS NOT NULL"
 CURRENT_REVISION = "SELECT version_num FROM alembic_version"
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from ..errors import ConflictError, DatabaseLoginError, PortTakenError, ProjectNotFoundError, UnavailableError
 from ..events import Notice
 from ..project import ProjectRecord
-from ..schema.revisions import head_revision
 from . import decide, plan
 from .actions import Action, Kind
 from .decide import Decision, Flags
+from .observe import head_of
 from .observed import DataState, Observed, Thing
 from .perform import engine_answers
 from .plan import RecordChange
@@ -94,7 +94,7 @@ def restart(session: Session, service: str | None) -> None:
     observed, change = session.looked_at(decision, patience=None)
     if observed.data is DataState.ABSENT and not decision.record.initialised:
         raise ProjectNotFoundError(f"project {session.project.name} has no database yet")
-    session.run(plan.plan_restart(decision.spec, observed, names, head_revision(), change))
+    session.run(plan.plan_restart(decision.spec, observed, names, head_of(decision.spec), change))
 
 
 def stop(session: Session, names: Iterable[str]) -> None:

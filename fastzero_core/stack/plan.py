@@ -30,9 +30,9 @@ def plan_images(spec: StackSpec, observed: Observed, *, build: bool = False, pul
     """What brings the images here that the services need; with `build` and `pull` also those that are here."""
     if observed.images is None:
         return []
-    actions = []
-    for service in spec.services:
-        verb, forced = (Verb.BUILD, build) if service.base_image else (Verb.PULL, pull)
+    actions: list[Action] = []
+    for service in {service.image: service for service in spec.services}.values():
+        verb, forced = (Verb.BUILD, build) if service.is_built else (Verb.PULL, pull)
         cause = f"it was asked for, though image {service.image} is here" if forced else ""
         if service.image not in observed.images:
             cause = f"image {service.image} is not here yet"
@@ -55,7 +55,6 @@ def plan_up(spec: StackSpec, observed: Observed, head: str, change: RecordChange
         *write(change),
         *_secrets(observed),
         *_network(spec, observed, work),
-        *work,
         *_until_ready(spec, observed, head, work, change.after),
     ]
     return _possible(actions, observed)
@@ -71,7 +70,7 @@ def plan_restart(
     needed = {name for service in spec.services if service.name in names for name in service.depends_on}
     work = [action for service in spec.services for action in _restart(spec, service, observed, names, needed)]
     ready = [each for each in _until_ready(spec, observed, head, work, change.after) if each.verb is not Verb.MIGRATE]
-    return _possible([*cleared, *write(change), *_network(spec, observed, work), *work, *ready], observed)
+    return _possible([*cleared, *write(change), *_network(spec, observed, work), *ready], observed)
 
 
 def plan_down(spec: StackSpec, observed: Observed, names: Iterable[str] | None = None) -> list[Action]:
@@ -162,7 +161,6 @@ def plan_adopt(spec: StackSpec, observed: Observed, head: str, change: RecordCha
         *write(change),
         *_secrets(observed),
         *_network(spec, observed, work),
-        *work,
         *_until_ready(spec, observed, head, work, change.after),
         *(Action(Verb.REMOVE, Kind.CLAIM, name, "the project has changed hands again") for name in observed.claims),
     ]
@@ -308,14 +306,25 @@ def _restart(
 def _until_ready(
     spec: StackSpec, observed: Observed, head: str, work: Sequence[Action], record: ProjectRecord
 ) -> Iterator[Action]:
-    """Wait for what the work touches, bring the schema to head, and only then let go of what was replaced."""
+    """Do the work, wait for what it touches, bring the schema to head, and only then let go of what was replaced.
+
+    The built-in application starts beside its migration, for which it waits itself. Nobody knows that of an application
+    of the user's own: its processes are not touched before the schema is what their code needs.
+    """
+    process_names = {process.name for process in spec.processes}
+    processes = [action for action in work if action.service in process_names]
+    yield from (action for action in work if action.service not in process_names)
+    if not spec.release:
+        yield from processes
     database, touched = spec.database, {action.service for action in work}
     if database.name in touched:
         yield _wait(database)
     if ready := _noted_ready(record, database):
         yield from write(RecordChange(record, ready, "its database has been ready"))
-    schema = _schema(database, observed, head, database.name in touched)
+    schema = _schema(spec, observed, head, touched)
     yield from schema
+    if spec.release:
+        yield from processes
     if touched or schema:
         for process in spec.processes:
             yield _wait(process)
@@ -325,8 +334,15 @@ def _until_ready(
 
 
 def _wait(service: ServiceSpec) -> Action:
-    cause = "a login answers a query" if service.is_database else f"{service.readiness} answers 200"
-    return Action(Verb.WAIT, Kind.SERVICE, service.name, f"until {cause}", service.name, subject=service)
+    return Action(Verb.WAIT, Kind.SERVICE, service.name, f"until {_readiness(service)}", service.name, subject=service)
+
+
+def _readiness(service: ServiceSpec) -> str:
+    if service.is_database:
+        return "a login answers a query"
+    if not service.port:
+        return f"it has run for {service.grace:g} s"
+    return f"{service.readiness} answers 200" if service.readiness else f"port {service.port} answers"
 
 
 def _noted_ready(record: ProjectRecord, database: ServiceSpec) -> ProjectRecord | None:
@@ -334,9 +350,12 @@ def _noted_ready(record: ProjectRecord, database: ServiceSpec) -> ProjectRecord 
     return noted if noted != record else None
 
 
-def _schema(database: ServiceSpec, observed: Observed, head: str, is_touched: bool) -> list[Action]:
+def _schema(spec: StackSpec, observed: Observed, head: str, touched: set[str]) -> list[Action]:
     """Bring the schema to head, if it is not known to be there."""
-    if is_touched:
+    database = spec.database
+    if not head:
+        cause = "only the application knows what its schema should be" if touched else ""
+    elif database.name in touched:
         new = observed.data is DataState.ABSENT
         cause = (
             f"the database is new; head is {head}" if new else f"if its schema is not at head ({head}) once it answers"
@@ -344,5 +363,5 @@ def _schema(database: ServiceSpec, observed: Observed, head: str, is_touched: bo
     elif observed.revision != head:
         cause = f"its schema is at {observed.revision or 'base'}; head is {head}"
     else:
-        return []
-    return [Action(Verb.MIGRATE, Kind.SCHEMA, database.name, cause, database.name)]
+        cause = ""
+    return [Action(Verb.MIGRATE, Kind.SCHEMA, database.name, cause, database.name, subject=spec)] if cause else []

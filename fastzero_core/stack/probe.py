@@ -9,21 +9,26 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 
 from ..postgres.driver_errors import translate
-from ..schema.revisions import CURRENT_REVISION, HAS_REVISION
+from ..schema.revisions import VERSION_TABLE
 
 TIMEOUT = 2  # seconds for one try
 APP_TIMEOUT = 5  # the app itself waits for the database before it says what is missing
 
 
-def revision_of(url: str, *, timeout: int = TIMEOUT) -> str | None:
-    """The schema's revision, None if it has none yet. Raises what says why the database is not there."""
+def revision_of(url: str, version_table: str = VERSION_TABLE, *, timeout: int = TIMEOUT) -> str | None:
+    """The schema's revision, None if it has none yet. Raises what says why the database is not there.
+
+    A schema with several heads is at several revisions: `1a2b,3c4d`. `version_table` may name its schema.
+    """
     import psycopg
 
     try:
         with psycopg.connect(url, connect_timeout=timeout, application_name="fastzero", autocommit=True) as connection:
-            known = connection.execute(HAS_REVISION).fetchone()
-            row = known and known[0] and connection.execute(CURRENT_REVISION).fetchone()
-            return row[0] if row else None
+            known = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [version_table]).fetchone()
+            if not known or not known[0]:
+                return None
+            rows = connection.execute(f"SELECT version_num FROM {version_table} ORDER BY 1").fetchall()
+            return ",".join(row[0] for row in rows) or None
     except psycopg.Error as error:
         raise translate(error) from error
 
@@ -43,18 +48,23 @@ def clock_skew(url: str) -> float:
 
 
 def not_ready(host: str, port: int, path: str = "/readyz") -> str:
-    """Why the process there is not ready, in its own words; empty if it is."""
+    """Why the process there is not ready, in its own words; empty if it is. Without a path any answer will do."""
     connection = HTTPConnection(host, port, timeout=APP_TIMEOUT)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path or "/")
         response = connection.getresponse()
-        answer = response.read()
-        if response.status == HTTPStatus.OK:
+        if not path or response.status < HTTPStatus.BAD_REQUEST:
             return ""
-        if response.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            return str(json.loads(answer)["reason"])
-        return f"it answers {response.status} {response.reason}"
-    except (OSError, HTTPException, ValueError, KeyError) as error:
+        return _reason(response.read()) or f"{path} answers {response.status} {response.reason}"
+    except (OSError, HTTPException) as error:
         return f"{type(error).__name__}: {error}"
     finally:
         connection.close()
+
+
+def _reason(answer: bytes) -> str:
+    """The reason that an answer gives, if it gives one."""
+    try:
+        return str(json.loads(answer)["reason"])
+    except (ValueError, KeyError, TypeError):
+        return ""

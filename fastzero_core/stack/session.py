@@ -8,14 +8,13 @@ from functools import cached_property
 
 from ..errors import ForeignStackError, ProjectNotFoundError, UnavailableError
 from ..events import Listener, Notice
-from ..project import SECRETS, Place, Project, ProjectRecord, ports_of_others
-from ..schema.revisions import head_revision
+from ..project import Place, Project, ProjectRecord, ports_of_others
 from ..settings import Settings
 from . import decide, plan
 from .actions import Action, Kind
 from .decide import Decision, Flags, Machine
 from .execute import execute
-from .observe import observe
+from .observe import head_of, missing_secrets, observe
 from .observed import DataState, Observed, ServiceState, Thing
 from .perform import Performer, engine_answers
 from .plan import RecordChange
@@ -173,13 +172,12 @@ class Session:
         observed, change = look(decision, self.timeout)
         images = plan.plan_images(decision.spec, observed, build=build, pull=pull)
         make = plan.plan_adopt if adopt else plan.plan_up
-        return observed, images, make(decision.spec, observed, head_revision(), change)
+        return observed, images, make(decision.spec, observed, head_of(decision.spec), change)
 
     def _looked_at_to_adopt(self, decision: Decision, patience: float | None) -> tuple[Observed, RecordChange]:
         """What is there, whichever home it belongs to. Its services are not asked: they have other secrets."""
         observed = self.runtime_of(decision.record).observe(decision.spec, decision.record)
-        missing = tuple(name for name in SECRETS if not self.project.has_secret(name))
-        return replace(observed, missing_secrets=missing), decision.change
+        return replace(observed, missing_secrets=missing_secrets(decision.spec, self.project)), decision.change
 
     def converge(
         self, decision: Decision, *, adopt: bool = False, build: bool = False, pull: bool = False, keep: bool = False

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...project import Project
 from ..spec import ServiceSpec, StackSpec
-from .containers import CHECK, PROJECT, SERVICE, document
+from .containers import CHECK, PROJECT, SERVICE, VARIABLES, document, secrets_inside
 
 HEADER = "# Made by `fastzero export compose`. Secrets stay in files of this machine.\n"
 
@@ -15,7 +15,12 @@ def compose_yaml(spec: StackSpec, project: Project) -> str:
     """What `docker compose up --wait` brings to health: the services, images, secrets and volume of `spec`."""
     import yaml
 
-    secrets = sorted({name for service in spec.services for name in service.secrets})
+    secrets = {name for service in spec.services for name in service.secrets}
+    files = {name: project.file_for_compose(name, project.secret_inside(name)) for name in sorted(secrets)}
+    for service in spec.services:
+        for name in service.secret_variables and (*service.secret_variables, VARIABLES):
+            value = secrets_inside(service, project)[name]
+            files[_source(service, name)] = project.file_for_compose(_source(service, name), value)
     database = spec.database
     content = {
         "name": f"fastzero-{project.name}",
@@ -24,7 +29,7 @@ def compose_yaml(spec: StackSpec, project: Project) -> str:
         "volumes": {
             database.name: {"name": database.volume, "labels": {PROJECT: project.name, SERVICE: database.name}}
         },
-        "secrets": {name: {"file": str(project.file_for_compose(name))} for name in secrets},
+        "secrets": {name: {"file": str(path)} for name, path in files.items()},
     }
     return HEADER + yaml.safe_dump(_escaped(content), sort_keys=False, allow_unicode=True, width=120)
 
@@ -49,29 +54,50 @@ def _service(project: str, service: ServiceSpec, volume: str) -> dict[str, Any]:
     written = {
         "image": made_of["Image"],
         # Nobody migrates from outside here: a process that can does before it serves.
+        "entrypoint": made_of.get("Entrypoint"),
         "command": [*made_of["Cmd"], *service.migrates],
-        "environment": dict(service.variables),
-        "ports": [f"{service.host}:{service.port}:{service.container_port}"],
-        "secrets": list(service.secrets),
+        "environment": dict(service.plain_variables),
+        "ports": [f"{service.host}:{service.port}:{service.container_port}"] if service.port else [],
+        "secrets": [*service.secrets, *_own_secrets(service)],
         "volumes": [f"{volume}:{mount['Target']}" for mount in host["Mounts"] if "Source" in mount],
         "depends_on": {name: {"condition": "service_healthy"} for name in service.depends_on},
-        "healthcheck": {
-            "test": check["Test"],
-            **{name: f"{seconds}s" for name, seconds in CHECK.items()},
-            "retries": check["Retries"],
-        },
+        "healthcheck": _health_check(check),
         "stop_signal": made_of["StopSignal"],
         "stop_grace_period": f"{made_of['StopTimeout']}s",
         "user": made_of["User"],
         "security_opt": [f"{option}:true" for option in host["SecurityOpt"]],
         "read_only": host.get("ReadonlyRootfs"),
         "cap_drop": host.get("CapDrop"),
+        "cap_add": host.get("CapAdd"),
         "init": host.get("Init"),
         "tmpfs": [f"{path}:{options}" for path, options in host["Tmpfs"].items()],
         "shm_size": host.get("ShmSize"),
         "mem_limit": host.get("Memory"),
         "cpus": host.get("NanoCpus", 0) / 1e9,
         "pids_limit": host.get("PidsLimit"),
-        "restart": f"on-failure:{service.retries}" if service.retries else None,
+        "restart": _restart(service),
     }
     return {name: value for name, value in written.items() if value}
+
+
+def _source(service: ServiceSpec, name: str) -> str:
+    return f"{service.name}.{name}"
+
+
+def _own_secrets(service: ServiceSpec) -> list[dict[str, str]]:
+    """The files of the variables that hold secrets, each under its own name."""
+    names = [*service.secret_variables, VARIABLES] if service.secret_variables else []
+    return [{"source": _source(service, name), "target": name} for name in names]
+
+
+def _health_check(check: Mapping[str, Any]) -> dict[str, Any]:
+    if check["Test"] == ["NONE"]:
+        return {"disable": True}
+    times = {name: f"{seconds}s" for name, seconds in CHECK.items()}
+    return {"test": check["Test"], **times, "retries": check["Retries"]}
+
+
+def _restart(service: ServiceSpec) -> str | None:
+    if service.restart == "always":
+        return "unless-stopped"
+    return f"on-failure:{service.retries}" if service.restart == "on-failure" else None

@@ -5,17 +5,22 @@ containers there are. https://docs.docker.com/reference/api/engine/
 """
 
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from ... import __version__
-from ..spec import ServiceSpec, data_mount, hash_of
+from ...project import Project
+from ..spec import ServiceSpec, data_mount, hash_of, with_secrets
 from ..steps import network_name
 
 PROJECT, SERVICE, HASH, SETTINGS, VERSION, OWNER, CLAIM = (
     f"fastzero.{name}" for name in ("project", "service", "config-hash", "settings", "version", "owner", "claim")
 )
 SECRETS = "/run/secrets"
+VARIABLES = "variables"  # the file of the secrets that a process finds in its environment
+# What a container is started with is there for all to see: the variables that hold secrets are read from a file.
+WITH_VARIABLES = ("/bin/sh", "-c", f'set -a; . {SECRETS}/{VARIABLES}; set +a; exec "$@"', "sh")
 SECOND = 1_000_000_000  # nanoseconds
 CHECK = {"interval": 5, "timeout": 3, "start_period": 60}  # seconds
 CHECK_RETRIES = 5
@@ -26,10 +31,11 @@ def document(project: str, service: ServiceSpec, cpus_present: int | None = None
     return {
         "Image": service.image,
         "Cmd": list(service.arguments),
+        **({"Entrypoint": list(service.entrypoint)} if service.entrypoint else {}),
         "Hostname": service.name,
         "User": service.user,
-        "Env": [f"{name}={value}" for name, value in service.variables.items()],
-        "ExposedPorts": {_port(service): {}},
+        "Env": [f"{name}={value}" for name, value in service.plain_variables.items()],
+        "ExposedPorts": {_port(service): {}} if service.container_port else {},
         "Healthcheck": _health_check(service),
         "StopSignal": service.stop_signal,
         "StopTimeout": int(service.stop_timeout),
@@ -49,6 +55,14 @@ def labels(project: str, owner: str, service: ServiceSpec) -> dict[str, str]:
     }
 
 
+def secrets_inside(service: ServiceSpec, project: Project) -> dict[str, str]:
+    """Return the secrets that a container of the service reads, by the names of their files."""
+    named = {name: project.secret_inside(name) for name in service.secrets}
+    values = {name: with_secrets(text, project.secret) for name, text in service.secret_variables.items()}
+    script = "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+    return {**named, **values, **({VARIABLES: script} if values else {})}
+
+
 def owned(project: str, owner: str) -> dict[str, str]:
     """The labels of everything that a project has on an engine."""
     return {PROJECT: project, OWNER: owner}
@@ -59,6 +73,9 @@ def _port(service: ServiceSpec) -> str:
 
 
 def _health_check(service: ServiceSpec) -> dict[str, Any]:
+    """The check of the engine's own; it has none where nothing is known that the image could be asked with."""
+    if not service.health_command:
+        return {"Test": ["NONE"]}
     return {
         "Test": ["CMD", *service.health_command],
         "Interval": CHECK["interval"] * SECOND,
@@ -69,7 +86,10 @@ def _health_check(service: ServiceSpec) -> dict[str, Any]:
 
 
 def _host_config(project: str, service: ServiceSpec, cpus_present: int | None) -> dict[str, Any]:
-    confined = {"ReadonlyRootfs": True, "CapDrop": ["ALL"], "Init": True} if service.read_only else {}
+    confined: dict[str, Any] = {"ReadonlyRootfs": True} if service.read_only else {}
+    if not service.is_database:
+        added = {"CapAdd": list(service.capabilities)} if service.capabilities else {}
+        confined |= {"CapDrop": ["ALL"], "Init": True, **added}
     limits = {
         "ShmSize": service.shared_memory,
         "Memory": service.memory,
@@ -78,7 +98,7 @@ def _host_config(project: str, service: ServiceSpec, cpus_present: int | None) -
     }
     return {
         "NetworkMode": network_name(project),
-        "PortBindings": {_port(service): [{"HostIp": service.host, "HostPort": str(service.port)}]},
+        "PortBindings": _port_bindings(service),
         "Mounts": _mounts(service),
         "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
         "SecurityOpt": ["no-new-privileges"],
@@ -89,15 +109,22 @@ def _host_config(project: str, service: ServiceSpec, cpus_present: int | None) -
     }
 
 
+def _port_bindings(service: ServiceSpec) -> dict[str, Any]:
+    if not service.port:
+        return {}
+    return {_port(service): [{"HostIp": service.host, "HostPort": str(service.port)}]}
+
+
 def _mounts(service: ServiceSpec) -> list[dict[str, str]]:
     """The data, and a place for secrets: a volume without a name, since a read-only container can be filled in no
     other way before it starts. It goes with its container."""
-    data = [{"Type": "volume", "Source": service.volume, "Target": data_mount(service.major)}] if service.volume else []
-    secrets = [{"Type": "volume", "Target": SECRETS}] if service.secrets else []
+    target = data_mount(service.major) if service.is_database else service.mount
+    data = [{"Type": "volume", "Source": service.volume, "Target": target}] if service.volume else []
+    secrets = [{"Type": "volume", "Target": SECRETS}] if service.secrets or service.secret_variables else []
     return [*data, *secrets]
 
 
 def _restart_policy(service: ServiceSpec) -> Mapping[str, Any]:
-    if not service.retries:
-        return {"Name": "no"}
+    if service.restart != "on-failure":
+        return {"Name": "unless-stopped" if service.restart == "always" else "no"}
     return {"Name": "on-failure", "MaximumRetryCount": service.retries}

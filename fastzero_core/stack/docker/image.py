@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -84,14 +84,19 @@ def remembered_name(base: str) -> str:
 
     To read every package's metadata takes as long as all else that an `up` with nothing to do does.
     """
-    cache_file, state = user_cache_path("fastzero") / "app-image.json", fingerprint(base)
+    return remembered("app-image.json", fingerprint(base), lambda: image_name(base))
+
+
+def remembered(file_name: str, state: str, compute: Callable[[], str]) -> str:
+    """Return what was computed for this very state, from a file of the cache, or compute it."""
+    cache_file = user_cache_path("fastzero") / file_name
     with suppress(OSError, ValueError, AttributeError):
-        if name := json.loads(cache_file.read_text(encoding="utf-8")).get(state):
-            return str(name)
-    name = image_name(base)
+        if found := json.loads(cache_file.read_text(encoding="utf-8")).get(state):
+            return str(found)
+    found = compute()
     with suppress(FastZeroError):  # a cache that cannot be written costs some time, no more
-        write_atomically(cache_file, json.dumps({state: name}))
-    return name
+        write_atomically(cache_file, json.dumps({state: found}))
+    return found
 
 
 def fingerprint(base: str) -> str:

@@ -23,7 +23,7 @@ from ..lines import LogLine
 from ..observed import Estate, Observed, Thing
 from ..plan import refuse_foreign
 from ..runtime import Finding
-from ..spec import StackSpec, volume_name
+from ..spec import ServiceSpec, StackSpec, volume_name
 from ..steps import container_name, network_name
 from . import containers, exec, findings, logs, observe
 from .engine import GONE, connect, engine_errors
@@ -129,8 +129,15 @@ class DockerRuntime:
     def execute(self, service: str, command: Sequence[str], *, interactive: bool) -> int:
         """Run a command in the service's container, this process's streams being its own. Returns its exit code."""
         with engine_errors():
-            container = str(self._running(service).id)
-            return exec.execute(self._client.api, container, command, interactive=interactive)
+            container = self._running(service)
+            entrypoint = tuple(container.attrs["Config"].get("Entrypoint") or ())
+            if entrypoint == containers.WITH_VARIABLES:
+                command = [*entrypoint, *command]  # or it would not have what the process finds in its environment
+            return exec.execute(self._client.api, str(container.id), command, interactive=interactive)
+
+    def run_once(self, service: ServiceSpec, command: Sequence[str]) -> tuple[int, str]:
+        with engine_errors():
+            return Operations(self._client, self._project, self._owner()).run_once(service, command)
 
     def pipe(
         self,

@@ -24,11 +24,11 @@ from ...postgres.binaries import Binaries, find_binaries, reachable_by
 from ...postgres.url import variables
 from ...project import DATABASE, ROLE, Place, Project, ProjectRecord
 from ..actions import Action, Kind, Verb
-from ..lines import LogLine
+from ..lines import STREAMS, LogLine
 from ..observed import WITHOUT_DATA, DataState, Estate, Observed, ObservedService, ServiceState, Thing
 from ..ports import is_free, taken_error
-from ..runtime import MOVING, Finding, cannot_run
-from ..spec import STOP_TIMEOUT, ServiceSpec, StackSpec
+from ..runtime import MOVING, RELEASE, Finding, cannot_run
+from ..spec import STOP_TIMEOUT, ServiceSpec, StackSpec, with_secrets
 from .process import NOBODY, Processes, ProcessRecord
 
 # As root, what PostgreSQL's own user must reach and the project's folder does not let it.
@@ -117,15 +117,16 @@ class EmbeddedRuntime:
     def _find(self, service: ServiceSpec) -> ProcessRecord | None:
         """The process of a service, looked for among all processes only if its record is damaged, or its port taken."""
         recorded = self._processes.recorded(service.name)
-        is_lost = recorded is None and not is_free(service.host, service.port)
+        is_lost = recorded is None and service.port and not is_free(service.host, service.port)
         if recorded == NOBODY or is_lost:
             return self._processes.find_lost(service.name)
         return self._processes.find(service.name)
 
     def _leftovers(self, data: Path | None, database: ServiceSpec) -> Iterator[Thing]:
         """What an initialisation left that was killed, and what works on the data without being in any record."""
-        if self._processes.recorded(MOVING):
-            yield Thing(Kind.PROCESS, MOVING, service=MOVING)
+        for name in (MOVING, RELEASE):
+            if self._processes.recorded(name):
+                yield Thing(Kind.PROCESS, name, service=name)
         if data is None:
             return
         yield from _begun(data)
@@ -170,7 +171,8 @@ class EmbeddedRuntime:
     def _start(self, service: ServiceSpec, timeout: float) -> None:
         # The workers of a parent that was killed are a moment after it.
         crashed = self._processes.recorded(service.name) is not None
-        if not wait_until(lambda: is_free(service.host, service.port), LAST_GASP if crashed else 0):
+        patience = LAST_GASP if crashed else 0
+        if service.port and not wait_until(lambda: is_free(service.host, service.port), patience):
             raise taken_error(service.name, service.host, service.port, f"fastzero up {service.port_option}")
         if service.is_database:
             self._start_database(service, Path(service.data), timeout)
@@ -184,7 +186,7 @@ class EmbeddedRuntime:
         binaries = self._binaries_for(data)
         server.disown_reused_pids(data)
         log = self._processes.log_file(service.name, "stderr")
-        written = log.stat().st_size if log.exists() else 0
+        written = _size(log)
         command = server.command(binaries, data, service.host, service.port, service.configuration)
         started = self._launch(service, command, service_user())
         wait_until(lambda: server.is_ready(data, started.pid) or not self.is_alive(service.name), timeout)
@@ -202,15 +204,29 @@ class EmbeddedRuntime:
         )
 
     def _launch(self, service: ServiceSpec, command: Sequence[str], user: ServiceUser | None) -> ProcessRecord:
-        environment = None if user else {**self._environment(), **service.variables}
         return self._processes.start(
             service.name,
             command,
             config_hash=service.config_hash,
             document=dict(service.document),
-            environment=environment,
+            environment=None if user else self._environment_of(service),
             user=user,
+            directory=service.directory,
         )
+
+    def _environment_of(self, service: ServiceSpec) -> dict[str, str]:
+        """What a process finds in its environment; the programs of the application's own come first."""
+        inherited = self._environment()
+        path = os.pathsep.join([*service.programs, inherited.get("PATH", os.defpath)])
+        given = {name: with_secrets(value, self._project.secret) for name, value in service.variables.items()}
+        return {**inherited, **({"PATH": path} if service.programs else {}), **given}
+
+    def run_once(self, service: ServiceSpec, command: Sequence[str]) -> tuple[int, str]:
+        written = {stream: _size(self._processes.log_file(RELEASE, stream)) for stream in STREAMS}
+        self._launch(replace(service, name=RELEASE), [*service.interpreter, *command], None)
+        code = self._processes.wait(RELEASE)
+        said = [_written_since(self._processes.log_file(RELEASE, stream), start) for stream, start in written.items()]
+        return code, "".join(said)
 
     def _stop(self, name: str, service: ServiceSpec | None) -> None:
         """A process that is of no service serves data that nobody wants any more."""
@@ -286,7 +302,10 @@ class EmbeddedRuntime:
 
 def _document(service: ServiceSpec) -> dict[str, object]:
     """What a local process is started from."""
-    return {"settings": service.settings(), "interpreter": [] if service.is_database else list(service.interpreter)}
+    if service.is_database:
+        return {"settings": service.settings(), "interpreter": []}
+    own = {"directory": service.directory, "programs": list(service.programs)} if service.programs else {}
+    return {"settings": service.settings(), "interpreter": list(service.interpreter), **own}
 
 
 def _begun(data: Path) -> list[Thing]:
@@ -312,6 +331,10 @@ def _end_backends(data: Path) -> None:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     wait_until(lambda: not server.processes_on(data), LAST_GASP)
+
+
+def _size(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0
 
 
 def _written_since(log: Path, offset: int) -> str:
