@@ -98,7 +98,8 @@ class ExtraService:
 
     `ports` are those inside its container, the first is its main one. `volume` is the path of its data inside.
     `health` is a command that succeeds when the service is ready. `program` runs it without Docker: a command that
-    listens on `{port}` and keeps its data in the working directory; None: it needs Docker.
+    listens on `{app_host}` and `{app_port}` and keeps its data in the working directory; None: it needs Docker. Nothing
+    else of a service has placeholders.
     """
 
     name: str

@@ -1,6 +1,7 @@
 """Placeholders such as `{url:psycopg}` in variables and commands. Standard library only.
 
-`{{name}}` stands for the text `{name}`. Braces around anything but a name stay as they are, so that JSON needs no care.
+`{{name}}` stands for the text `{name}`. Braces around anything but a name, and those after a dollar sign, stay as they
+are, so that neither JSON nor a shell's variables need care.
 
 | placeholder | what takes its place |
 |---|---|
@@ -24,9 +25,13 @@ PARTS = ("host", "port", "user", "password", "name", "test_name", "app_host", "a
 SECRET = "secret"  # noqa: S105  # a placeholder's name
 SERVICE = "service"
 NAMES = (*URLS, *PARTS, SECRET, SERVICE)
+LISTENING = ("app_host", "app_port")
 CONFIDENTIAL = (*URLS, "password", SECRET)
 
-_PLACEHOLDER = re.compile(r"\{\{(?P<literal>[A-Za-z_]\w*(?::[^{}]*)?)\}\}|\{(?P<name>[A-Za-z_]\w*)(?::(?P<of>[^{}]*))?\}")
+# After a dollar sign it is a shell's.
+_PLACEHOLDER = re.compile(
+    r"\{\{(?P<literal>[A-Za-z_]\w*(?::[^{}]*)?)\}\}|(?<!\$)\{(?P<name>[A-Za-z_]\w*)(?::(?P<of>[^{}]*))?\}"
+)
 
 
 @dataclass(frozen=True)
@@ -76,20 +81,25 @@ def is_confidential(text: str) -> bool:
     return any(each.name in CONFIDENTIAL for each in placeholders(text))
 
 
-def mistake(text: str, services: Mapping[str, tuple[int, ...]], *, command: bool = False) -> Mistake | None:
-    """Return the first mistake in a text's placeholders. `services`: the ports of each; `command`: others may see it."""
+def mistake(
+    text: str, services: Mapping[str, tuple[int, ...]], *, names: tuple[str, ...] = NAMES, command: bool = False
+) -> Mistake | None:
+    """Return the first mistake in a text's placeholders.
+
+    `services`: the ports of each; `names`: the placeholders it may hold; `command`: others on the machine may see it.
+    """
     for each in placeholders(text):
-        found = _mistake(each, services) or (_told(each) if command else None)
+        found = _mistake(each, services, names) or (_visible(each) if command else None)
         if found:
             return found
     return None
 
 
-def _mistake(each: Placeholder, services: Mapping[str, tuple[int, ...]]) -> Mistake | None:
-    if each.name not in NAMES:
-        near = get_close_matches(each.name, NAMES, 1)
+def _mistake(each: Placeholder, services: Mapping[str, tuple[int, ...]], names: tuple[str, ...]) -> Mistake | None:
+    if each.name not in names:
+        near = get_close_matches(each.name, names, 1)
         choice = f"Did you mean {{{near[0]}}}? " if near else ""
-        return Mistake(f"unknown placeholder {each}", f"{choice}For these characters as they are, write {{{each}}}")
+        return Mistake(f"unknown placeholder {each}", f"{choice}To keep the braces, write {{{each}}}")
     if each.name in URLS and each.of not in DRIVERS:
         return Mistake(f"unknown driver {each.of!r} in {each}", f"Use one of: {', '.join(filter(None, DRIVERS))}")
     if each.name == SERVICE:
@@ -110,7 +120,7 @@ def _service_mistake(each: Placeholder, services: Mapping[str, tuple[int, ...]])
     return None
 
 
-def _told(each: Placeholder) -> Mistake | None:
+def _visible(each: Placeholder) -> Mistake | None:
     if each.name not in CONFIDENTIAL:
         return None
     return Mistake(f"{each} in a command is visible to every user of the machine", "Use a variable of the environment")
