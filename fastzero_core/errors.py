@@ -20,7 +20,8 @@ A class carries what each edge needs to answer with: `code` for programs, `exit_
     │                                           DatabaseBusyError, StatementTimeoutError, DatabaseFullError,
     │                                           ReadOnlyDatabaseError, PortTakenError, BinariesNotFoundError,
     │                                           LockedError, DockerUnavailableError, DockerPermissionError,
-    │                                           DockerNotInstalledError, ImageError, BusyError, ProgramFailedError
+    │                                           DockerNotInstalledError, ImageError, BusyError, ProgramFailedError,
+    │                                           DependenciesMissingError
     ├── SchemaError                   7 · 503   SchemaOutdatedError, SchemaNewerError, SchemaDriftError,
     │                                           RevisionFailedError
     ├── UnhealthyError                8
@@ -355,6 +356,12 @@ class ProgramFailedError(UnavailableError):
 
     code = "program_failed"
     default_hint = "Nothing was changed. Its own words above say why"
+
+
+class DependenciesMissingError(UnavailableError):
+    """An application of the user's own whose environment is not there, or lacks what its processes run."""
+
+    code = "dependencies_missing"
 
 
 class LockedError(UnavailableError):

@@ -242,7 +242,7 @@ class Project:
             shutil.rmtree(self.folder)
 
     def file_for_compose(self, name: str, value: str) -> Path:
-        """A file with a secret for Docker Compose: its reader is another user, so the folder guards it, not its mode."""
+        """A secret's file for Docker Compose: its reader is another user, so the folder guards it, not its mode."""
         path = self.folder / "container-secrets" / name
         make_folder(path.parent, 0o700)
         if not path.exists() or path.read_text(encoding="utf-8") != value:

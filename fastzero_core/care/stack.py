@@ -10,9 +10,10 @@ from ..events import Notice
 from ..postgres.url import same_database
 from ..stack import commands, plan
 from ..stack.actions import Action, inverse
+from ..stack.application import port_option
 from ..stack.places import MovableStack
 from ..stack.session import Session
-from ..stack.spec import DATABASE_SERVICE, PORT_OPTIONS
+from ..stack.spec import DATABASE_SERVICE
 from ..stack.targets import target_of
 from .database import DatabaseCare
 
@@ -87,8 +88,8 @@ class Stack(DatabaseCare, MovableStack):
         own = record.image in ("", self.settings.postgres_image)
         image = "" if own else f"FASTZERO_POSTGRES_IMAGE={record.image} "
         project = f"-p {self.project.name}"
-        served = [name for name in PORT_OPTIONS if name in (DATABASE_SERVICE, *record.processes)]
-        ports = "".join(f" {PORT_OPTIONS[name]} {record.ports[name]}" for name in served)
+        served = [name for name in (DATABASE_SERVICE, *record.processes) if name in record.ports]
+        ports = "".join(f" {port_option(name)} {record.ports[name]}" for name in served)
         no_app = "" if record.processes else " --no-app"
         return (
             f"To get back: {image}fastzero up {project} --runtime {record.runtime}{ports}{no_app}"

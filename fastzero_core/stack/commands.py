@@ -9,6 +9,7 @@ from ..events import Notice
 from ..project import ProjectRecord
 from . import decide, plan
 from .actions import Action, Kind
+from .application import process_names
 from .decide import Decision, Flags
 from .observe import head_of
 from .observed import DataState, Observed, Thing
@@ -16,7 +17,6 @@ from .perform import engine_answers
 from .plan import RecordChange
 from .runtime import Finding
 from .session import PORT_RACES, Session
-from .spec import process_names
 
 SIGNING_KEY = "secret_key"  # what tokens are signed with
 
@@ -133,6 +133,6 @@ def rotate_signing_key(session: Session, *, keep: float) -> None:
 def examine(session: Session) -> Iterator[Finding]:
     """What there is to know of the project's runtime, or of the one that a first `up` would choose."""
     record = session.record or ProjectRecord(decide.choose_runtime(session.settings, None, engine_answers))
-    wanted = replace(record, processes=process_names(session.settings))
+    wanted = replace(record, processes=process_names(session.settings, session.application))
     yield from session.runtime_of(record).examine(session.spec(wanted), record)
     decide.refuse_other_major(session.settings, record)

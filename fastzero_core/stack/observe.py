@@ -37,7 +37,11 @@ def observe(
     observed = _ask_database(spec, observed, runtime, project, patience or 0)
     for process in spec.processes:
         found = observed.service(process.name)
-        if found.state is ServiceState.RUNNING and process.port and (patience is None or _has_no_excuse(process, spec, observed)):
+        if (
+            found.state is ServiceState.RUNNING
+            and process.port
+            and (patience is None or _has_no_excuse(process, spec, observed))
+        ):
             observed = observed.having(_ask_process(process, found, runtime, min(patience or 0, wait.PATIENCE)))
     return observed
 

@@ -5,11 +5,11 @@ import shutil
 from collections.abc import Callable
 from functools import cached_property
 
+from ..errors import RevisionFailedError
 from ..events import Listener
 from ..project import Project, ProjectRecord
 from ..settings import Settings
 from . import wait
-from ..errors import RevisionFailedError
 from .actions import IN_CONTAINERS, LOCAL, Action, Kind, Verb
 from .observe import head_of
 from .runtime import MOVING, Runtime

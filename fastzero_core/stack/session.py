@@ -5,13 +5,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 
-from ..errors import ForeignStackError, ProjectNotFoundError, UnavailableError
+from ..application.description import Application, Process
+from ..errors import ForeignStackError, InvalidInputError, ProjectNotFoundError, UnavailableError
 from ..events import Listener, Notice
 from ..project import Place, Project, ProjectRecord, ports_of_others
-from ..settings import Settings
+from ..settings import PROJECT_FILE, Settings
 from . import decide, plan
 from .actions import Action, Kind
+from .application import build_of, process_names, programs_of, refuse_missing
 from .decide import Decision, Flags, Machine
 from .execute import execute
 from .observe import head_of, missing_secrets, observe
@@ -19,7 +22,7 @@ from .observed import DataState, Observed, ServiceState, Thing
 from .perform import Performer, engine_answers
 from .plan import RecordChange
 from .runtime import Runtime
-from .spec import StackSpec, process_names
+from .spec import StackSpec
 
 PORT_RACES = 5  # how often a port may be lost between the check and the start
 
@@ -64,9 +67,44 @@ class Session:
             app_image=self._app_image,
             new_owner=lambda: secrets.token_hex(8),
             estate=lambda runtime: self.performer.runtime(runtime).estate(),
+            programs=lambda: programs_of(self.application) if self.application else "",
+            application=self.application,
         )
 
+    @cached_property
+    def application(self) -> Application | None:
+        """The application of the user's own, None for the built-in one: as the record has it, else the folder here.
+
+        Raises InvalidInputError for a description that is wrong.
+        """
+        record = self.record
+        if record is None:
+            return described_in(Path.cwd())
+        if not record.application:
+            return None
+        return described_in(Path(record.application)) or _remembered(record)
+
+    def _application_to_run(self) -> Application | None:
+        """The application that `up` is to run: that of the folder here, unless a flag names the project.
+
+        Raises InvalidInputError where the description is gone.
+        """
+        record = self.record
+        is_chosen = record is not None and self.settings.is_flag("project")
+        if not is_chosen and (here := described_in(Path.cwd())):
+            return here
+        if record and record.application and not described_in(Path(record.application)):
+            raise InvalidInputError(
+                f"the application of project {self.project.name} is not described in {record.application} any more",
+                hint="Bring its fastzero.toml back, or go where the application is now, and start it there",
+            )
+        return self.application
+
     def _app_image(self) -> str:
+        if self.application:
+            from .docker.build import image_name
+
+            return image_name(self.project.name, build_of(self.application))
         from .docker.image import remembered_name
 
         return remembered_name(self.settings.python_image)
@@ -86,7 +124,7 @@ class Session:
     def whole_spec(self, record: ProjectRecord | None = None) -> StackSpec:
         """All that may run of it."""
         record = record or self.known
-        return self.spec(replace(record, processes=process_names(self.settings, True)))
+        return self.spec(replace(record, processes=process_names(self.settings, self.application, True)))
 
     # -- what is -----------------------------------------------------------------------------------------------
 
@@ -153,6 +191,7 @@ class Session:
 
     def decide(self, flags: Flags) -> Decision:
         """What `up` is to bring about."""
+        self.__dict__["application"] = self._application_to_run()
         decision = decide.decide(self.record, self.settings, flags, self.machine)
         return replace(decision, spec=self.runtime_of(decision.record).completed(decision.spec))
 
@@ -169,6 +208,8 @@ class Session:
         Raises ForeignStackError, DataGoneError, and ConflictError for a name that something else has.
         """
         look = self._looked_at_to_adopt if adopt else self.looked_at
+        if self.application and decision.record.runtime == "embedded":
+            refuse_missing(self.application)
         observed, change = look(decision, self.timeout)
         images = plan.plan_images(decision.spec, observed, build=build, pull=pull)
         make = plan.plan_adopt if adopt else plan.plan_up
@@ -227,3 +268,18 @@ class Session:
         finally:
             if not found.runs:
                 self.run(plan.plan_down(spec, self.observe_quickly(spec, record)))
+
+
+def described_in(folder: Path) -> Application | None:
+    """Return the application that a folder describes, None for none. Raises InvalidInputError."""
+    if not (folder / PROJECT_FILE).is_file():
+        return None
+    from ..application.reading import application_of
+
+    return application_of(folder.resolve())
+
+
+def _remembered(record: ProjectRecord) -> Application:
+    """An application whose description is gone, as far as a record tells: enough to look at it and to stop it."""
+    processes = tuple(Process(name, "", record.ports.get(name)) for name in record.processes)
+    return Application(Path(record.application), processes=processes)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import InvalidInputError, VersionMismatchError
 from ..postgres.configuration import arguments, initdb_locale
-from ..schema.revisions import VERSION_TABLE
 from ..project import DATABASE, DATABASE_PORT, HOST, ROLE, SECRETS, Place
+from ..schema.revisions import VERSION_TABLE
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -50,14 +50,15 @@ class ServiceSpec:
     """One service: what it runs, where it listens, how it is configured, what it may use, how it is stopped.
 
     `port` is the one on `host`, `container_port` the one inside a container; both are 0 where it listens on none.
-    `base_image` or `build` is set where the image is built, `volume` where a container has one, at `mount` unless it is the database's, `data` where a local
-    server has its directory. A local process runs in `directory`, its `interpreter` before its command, and finds
-    programs in `programs` first. `variables` are its environment; where one holds a secret, it has the secret's mark
-    (`secret_mark`) in place of it. `configuration` are a database server's own settings, `version_table` is where the
-    revision of its schema is written. `readiness` is the path that answers 200 once a process is ready: any answer will
-    do where it is empty, and one without a port has to run for `grace` seconds. `migrates` are arguments that let it
-    bring the schema to head itself. `memory` is in bytes; 0 limits nothing. `port_option` is the flag that chooses the
-    port. `document` is what a runtime makes the service from, once `Runtime.completed` has filled it in.
+    `base_image` or `build` is set where the image is built, `volume` where a container has one, at `mount` unless it is
+    the database's, `data` where a local server has its directory. A local process runs in `directory`, its
+    `interpreter` before its command, and finds programs in `programs` first. `variables` are its environment,
+    `secret_variables` what of it nobody else may see, with marks (`secret_mark`) in place of the project's secrets.
+    `configuration` are a database server's own settings, `version_table` is where the revision of its schema is
+    written. `readiness` is the path that answers 200 once a process is ready: any answer will do where it is empty, and
+    one without a port has to run for `grace` seconds. `migrates` are arguments that let it bring the schema to head
+    itself. `memory` is in bytes; 0 limits nothing. `port_option` is the flag that chooses the port. `document` is what
+    a runtime makes the service from, once `Runtime.completed` has filled it in.
     """
 
     name: str
@@ -74,9 +75,9 @@ class ServiceSpec:
     directory: str = "/"
     interpreter: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
-    entrypoint: tuple[str, ...] = ()
     configuration: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
+    secret_variables: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     version_table: str = VERSION_TABLE
     readiness: str = ""
@@ -124,19 +125,10 @@ class ServiceSpec:
         return bool(self.base_image or self.build)
 
     @property
-    def secret_variables(self) -> dict[str, str]:
-        """The variables that hold secrets, with marks in place of them."""
-        return {name: value for name, value in self.variables.items() if _MARK.search(value)}
-
-    @property
-    def plain_variables(self) -> dict[str, str]:
-        """The variables that anybody may see."""
-        return {name: value for name, value in self.variables.items() if not _MARK.search(value)}
-
-    @property
     def config_hash(self) -> str:
         """Of everything whose change means that the service must be recreated: of the whole document."""
-        return hash_of(self.document or self.settings())
+        made_of = self.document or self.settings()
+        return hash_of({"document": made_of, "secret": self.secret_variables} if self.secret_variables else made_of)
 
     @property
     def major(self) -> int:
@@ -185,7 +177,7 @@ class StackSpec:
     @property
     def secret_names(self) -> tuple[str, ...]:
         """The secrets of the project that its services need, its own first."""
-        texts = [value for service in self.services for value in service.variables.values()]
+        texts = [value for service in self.services for value in service.secret_variables.values()]
         return tuple(dict.fromkeys([*SECRETS, *(name for text in texts for name in _MARK.findall(text))]))
 
     @property
@@ -203,7 +195,7 @@ class StackSpec:
         return self.names if service is None else (service,)
 
 
-_MARK = re.compile(r"fz-secret-([a-z0-9_]+)-zf")
+_MARK = re.compile(r"fz-secret-(\w+)-zf")
 
 
 def secret_mark(name: str) -> str:
@@ -244,11 +236,6 @@ def stack_spec(
     if app:
         services.append(_app(settings, ports, app_image))
     return StackSpec(settings.project, tuple(services))
-
-
-def process_names(settings: "Settings", app: bool | None = None) -> tuple[str, ...]:
-    """The processes that are to run besides the database; `app` decides in place of the settings."""
-    return (APP_SERVICE,) if (settings.app if app is None else app) else ()
 
 
 def asked_ports(settings: "Settings", *, port: int | None = None, app_port: int | None = None) -> dict[str, int]:

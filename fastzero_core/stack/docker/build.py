@@ -38,7 +38,7 @@ def image_name(project: str, build: Build) -> str:
 def context(build: Build) -> IO[bytes]:
     """Return the build context as a tar archive, in a temporary file."""
     extra = [(GENERATED, build.dockerfile)] if build.is_text else []
-    archive = tempfile.TemporaryFile()
+    archive = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     create_archive(build.folder, sorted(_paths(build)), archive, extra_files=extra)
     return archive
 

@@ -56,7 +56,7 @@ def _service(project: str, service: ServiceSpec, volume: str) -> dict[str, Any]:
         # Nobody migrates from outside here: a process that can does before it serves.
         "entrypoint": made_of.get("Entrypoint"),
         "command": [*made_of["Cmd"], *service.migrates],
-        "environment": dict(service.plain_variables),
+        "environment": dict(service.variables),
         "ports": [f"{service.host}:{service.port}:{service.container_port}"] if service.port else [],
         "secrets": [*service.secrets, *_own_secrets(service)],
         "volumes": [f"{volume}:{mount['Target']}" for mount in host["Mounts"] if "Source" in mount],

@@ -11,7 +11,7 @@ from typing import Any
 
 from ... import __version__
 from ...project import Project
-from ..spec import ServiceSpec, data_mount, hash_of, with_secrets
+from ..spec import ServiceSpec, data_mount, with_secrets
 from ..steps import network_name
 
 PROJECT, SERVICE, HASH, SETTINGS, VERSION, OWNER, CLAIM = (
@@ -31,10 +31,10 @@ def document(project: str, service: ServiceSpec, cpus_present: int | None = None
     return {
         "Image": service.image,
         "Cmd": list(service.arguments),
-        **({"Entrypoint": list(service.entrypoint)} if service.entrypoint else {}),
+        **({"Entrypoint": list(WITH_VARIABLES)} if service.secret_variables else {}),
         "Hostname": service.name,
         "User": service.user,
-        "Env": [f"{name}={value}" for name, value in service.plain_variables.items()],
+        "Env": [f"{name}={value}" for name, value in service.variables.items()],
         "ExposedPorts": {_port(service): {}} if service.container_port else {},
         "Healthcheck": _health_check(service),
         "StopSignal": service.stop_signal,
@@ -49,7 +49,7 @@ def labels(project: str, owner: str, service: ServiceSpec) -> dict[str, str]:
     return {
         **owned(project, owner),
         SERVICE: service.name,
-        HASH: hash_of(service.document),
+        HASH: service.config_hash,
         SETTINGS: json.dumps(service.settings()),
         VERSION: __version__,
     }

@@ -218,8 +218,8 @@ class EmbeddedRuntime:
         """What a process finds in its environment; the programs of the application's own come first."""
         inherited = self._environment()
         path = os.pathsep.join([*service.programs, inherited.get("PATH", os.defpath)])
-        given = {name: with_secrets(value, self._project.secret) for name, value in service.variables.items()}
-        return {**inherited, **({"PATH": path} if service.programs else {}), **given}
+        secret = {name: with_secrets(text, self._project.secret) for name, text in service.secret_variables.items()}
+        return {**inherited, **service.variables, **secret, **({"PATH": path} if service.programs else {})}
 
     def run_once(self, service: ServiceSpec, command: Sequence[str]) -> tuple[int, str]:
         written = {stream: _size(self._processes.log_file(RELEASE, stream)) for stream in STREAMS}
