@@ -125,8 +125,9 @@ class Objects:
         module, folder = self.module_of(path)
         makers = _makers(tree)
         own = dict(_factories(tree, makers))
+        known = {**self._factories, **makers, **own}
         for name, maker, line in _assigned(tree):
-            if made := {**self._factories, **makers, **own}.get(maker.rpartition(".")[2] if "." in maker else maker):
+            if made := known.get(maker) or known.get(maker.rpartition(".")[2]):
                 yield AppObject(module, name, *made, path, line, folder)
         for name, made in own.items():
             yield AppObject(module, f"{name}()", *made, path, _line_of(tree, name) or 1, folder)
