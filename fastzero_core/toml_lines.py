@@ -1,69 +1,69 @@
-"""The line of each key of a TOML file, for messages: the parser of the standard library tells none."""
+"""The line of each key of a TOML text, which tomllib does not tell. Standard library only."""
 
 import re
+import tomllib
 from collections.abc import Iterator
+from typing import Any
+
+MAX_DEPTH = 32
 
 Path = tuple[str, ...]
 
-_TOKEN = re.compile(
-    r'''(?P<comment>\#[^\n]*)
-      | (?P<text>"""(?:\\.|[^\\])*?"{3,5} | \'\'\'.*?\'{3,5} | "(?:\\.|[^"\\\n])*" | '[^'\n]*')
-      | (?P<bare>[A-Za-z0-9_-]+)
-      | (?P<end>\n)
-      | (?P<mark>\S)''',
-    re.VERBOSE | re.DOTALL,
+# Each also matches what is not closed: the search then never starts again within it, and takes linear time.
+_OPAQUE = "|".join(
+    (
+        r'"""(?:\\.|[^\\])*?(?:"{3,5}|\\?\Z)',
+        r"'''.*?(?:'{3,5}|\Z)",
+        r'"(?:\\.|[^"\\\n])*+"?',
+        r"'[^'\n]*+'?",
+        r"#[^\n]*+",
+    )
 )
+_TOKEN = re.compile(rf"{_OPAQUE}|[\[\]{{}}\n]", re.DOTALL)
+_STRING_OR_COMMENT = re.compile(_OPAQUE, re.DOTALL)
+_LONG_KEY = re.compile(rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{MAX_DEPTH}}}")
 
 
-def key_lines(text: str) -> dict[Path, int]:
-    """Return the line of every table and key of a valid TOML text, but for keys inside inline tables."""
+def line_numbers(text: str) -> dict[Path, int]:
+    """Return the line, from 1, of every table and key. A table has its header's, an array or inline table its key's.
+
+    The text is valid TOML: parse it first.
+    """
     lines: dict[Path, int] = {}
     table: Path = ()
-    for line, statement in _statements(text):
-        keys = tuple(_unquoted(token) for token in statement if token not in (".", "[", "]"))
-        is_header = statement[0] == "["
-        table, path = (keys, keys) if is_header else (table, (*table, *keys))
-        for length in range(1, len(path) + 1):
-            lines.setdefault(path[:length], line)
-        lines[path] = line
+    for number, statement in _statements(text.replace("\r\n", "\n")):
+        parsed = tomllib.loads(statement)
+        is_header = statement.startswith("[")
+        if is_header:
+            table = max(_paths(parsed, ()), key=len)
+        for path in _paths(parsed, () if is_header else table):
+            lines.setdefault(path, number)
     return lines
 
 
-def line_of(path: Path, lines: dict[Path, int]) -> int:
-    """Return the line of a key, or of the nearest table around it; 1 if there is none."""
-    while path and path not in lines:
-        path = path[:-1]
-    return lines.get(path, 1)
+def has_long_key(text: str) -> bool:
+    """Return whether a key has more than MAX_DEPTH parts, for which tomllib takes quadratic time."""
+    return _LONG_KEY.search(_STRING_OR_COMMENT.sub("s", text)) is not None
 
 
-def _statements(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each header, and each key without its value, as tokens with their line."""
-    head: list[str] = []
-    depth, in_value, line = 0, False, 1
-    for at, token in _tokens(text):
-        mark = token.group()
-        if token["end"] and depth == 0:
-            if head:
-                yield line, head
-            head, in_value = [], False
-        elif in_value:
-            depth += (mark in "[{") - (mark in "]}") if token["mark"] else 0
-        elif mark == "=" and head[:1] != ["["]:
-            in_value = True
-        elif not token["end"] and not token["comment"]:
-            line = line if head else at
-            head.append(mark)
-    if head:
-        yield line, head
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """Yield each header and each `key = value` with its first line."""
+    depth, start, number = 0, 0, 1
+    for token in _TOKEN.finditer(f"{text}\n"):
+        if token[0] in "[{":
+            depth += 1
+        elif token[0] in "]}":
+            depth -= 1
+        elif token[0] == "\n" and depth == 0:
+            statement = text[start : token.start()]
+            yield number, statement.strip(" \t")
+            number += statement.count("\n") + 1
+            start = token.end()
 
 
-def _tokens(text: str) -> Iterator[tuple[int, re.Match[str]]]:
-    line, seen = 1, 0
-    for token in _TOKEN.finditer(text):
-        line += text.count("\n", seen, token.start())
-        seen = token.start()
-        yield line, token
-
-
-def _unquoted(token: str) -> str:
-    return token[1:-1] if token[0] in "\"'" else token
+def _paths(value: Any, prefix: Path) -> Iterator[Path]:
+    if prefix:
+        yield prefix
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from _paths(each, (*prefix, key))

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..errors import InvalidInputError
 from ..files import read_text
-from ..toml_lines import key_lines, line_of
+from ..toml_lines import line_numbers
 from .description import (
     WEB,
     Application,
@@ -89,12 +89,19 @@ def _validated(described: Mapping[str, Any]) -> File:
 
 
 def _first(mistakes: list[Mistake], text: str, label: str) -> InvalidInputError:
-    lines = key_lines(text)
-    mistakes.sort(key=lambda each: (line_of(each.path, lines), each.message.endswith("missing")))
+    lines = line_numbers(text)
+    mistakes.sort(key=lambda each: (_line(each.path, lines), each.message.endswith("missing")))
     path, message, hint = mistakes[0]
     more = f" ({len(mistakes) - 1} more after it)" if len(mistakes) > 1 else ""
     name = ".".join(path)
-    return InvalidInputError(f"{label}:{line_of(path, lines)}: {name}: {message}{more}", field=name, hint=hint)
+    return InvalidInputError(f"{label}:{_line(path, lines)}: {name}: {message}{more}", field=name, hint=hint)
+
+
+def _line(path: tuple[str, ...], lines: Mapping[tuple[str, ...], int]) -> int:
+    """Return the line of a key, or of the nearest table around it."""
+    while path and path not in lines:
+        path = path[:-1]
+    return lines.get(path, 1)
 
 
 def _told(error: Any) -> Mistake:

@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 LARGEST = 2**19  # bytes of a file
@@ -72,10 +73,9 @@ def _statements(block: str, line: int) -> list[ast.stmt]:
 def _blocks(text: str) -> Iterator[tuple[int, str]]:
     """Yield what begins at the left margin, with the number of lines before it."""
     lines = text.splitlines(keepends=True)
-    starts = [number for number, line in enumerate(lines) if _BEGINS.match(line)]
-    starts = [
-        here for before, here in zip([None, *starts], starts, strict=False) if before is None or lines[before][0] != "@"
-    ]
+    begins = [number for number, line in enumerate(lines) if _BEGINS.match(line)]
+    # A decorator belongs to what follows.
+    starts = [here for before, here in pairwise([-1, *begins]) if before < 0 or lines[before][0] != "@"]
     for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
         yield start, "".join(lines[start:end])
 

@@ -1,0 +1,206 @@
+"""The application's migrations: by which tool, where, and what they need in the database."""
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..description import AlembicCommand
+from ..migrations import DEFAULT_COMMAND, INI, AlembicProject, alembic_command, alembic_project, has_alembic
+from ..sources import Sources
+from .findings import Finding, Note
+from .started import FoundCommand
+
+_NAME = r"(?:IF\s+NOT\s+EXISTS\s+)?[\"']?([\w-]+)[\"']?"
+_EXTENSION = re.compile(rf"CREATE\s+EXTENSION\s+{_NAME}", re.IGNORECASE)
+_SCHEMA = re.compile(rf"CREATE\s+SCHEMA\s+{_NAME}", re.IGNORECASE)
+# What only an extension has.
+_USES = {
+    "uuid-ossp": re.compile(r"\buuid_generate_v\d"),
+    "pg_trgm": re.compile(r"\bgin_trgm_ops\b|\bgist_trgm_ops\b"),
+    "pgcrypto": re.compile(r"\bgen_salt\(|\bcrypt\("),
+    "citext": re.compile(r"\bCITEXT\(\)"),
+    "vector": re.compile(r"\bvector_cosine_ops\b|\bVECTOR\(\d|pgvector\.sqlalchemy"),
+    "postgis": re.compile(r"\bgeoalchemy2\b"),
+    "hstore": re.compile(r"\bHSTORE\b"),
+}
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What was found about migrations. `folder` is where their command runs, None without a tool that decides it."""
+
+    folder: str | None = None
+    alembic: AlembicProject | None = None
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass
+class _Found:
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+
+def schema(sources: Sources, commands: list[FoundCommand], dependencies: Mapping[str, str]) -> Schema:
+    """Return what a project's files say about its migrations."""
+    found = _alembic(sources, commands)
+    if found is None:
+        return _other(sources, dependencies)
+    folder, command, where = found
+    words = alembic_command(command)
+    project = alembic_project(sources.folder / folder, words or AlembicCommand(f"migrations/{INI}"))
+    told = _Found()
+    if command != DEFAULT_COMMAND:
+        told.findings.append(Finding("migrate", command, where, "its configuration"))
+    if project:
+        _heads(project, sources, command, where, told)
+        _needs(project, sources, told)
+    return Schema(folder, project, tuple(told.findings), tuple(told.notes))
+
+
+# -- which tool ------------------------------------------------------------------------------------------------
+
+
+def _alembic(sources: Sources, commands: list[FoundCommand]) -> tuple[str, str, str] | None:
+    """Return the folder where Alembic runs, its command, and the file that says so."""
+    candidates = [*_configured(sources), *_commanded(sources, commands)]
+    real = [each for each in candidates if _has_revisions(sources, each)]
+    return next(iter(real or candidates), None)
+
+
+def _configured(sources: Sources) -> Iterator[tuple[str, str, str]]:
+    for path in sources.named(INI, "pyproject.toml"):
+        folder, _, name = path.rpartition("/")
+        if name == INI and (folder == "migrations" or folder.endswith("/migrations")):
+            if alembic_project(sources.folder / folder.rpartition("/")[0], AlembicCommand(f"migrations/{INI}")):
+                yield folder.rpartition("/")[0], "flask db upgrade", path
+        elif has_alembic(sources.folder / folder) and (name == INI or not sources.has(f"{folder}/{INI}".lstrip("/"))):
+            yield folder, DEFAULT_COMMAND, path
+
+
+def _commanded(sources: Sources, commands: list[FoundCommand]) -> Iterator[tuple[str, str, str]]:
+    for command in commands:
+        words = alembic_command(" ".join(command.words)) if command.program == "alembic" else None
+        if words and (sources.folder / command.folder / words.config).is_file():
+            yield command.folder, " ".join(command.words), command.where
+
+
+def _has_revisions(sources: Sources, found: tuple[str, str, str]) -> bool:
+    folder, command, _ = found
+    project = alembic_project(sources.folder / folder, alembic_command(command) or AlembicCommand(f"migrations/{INI}"))
+    return bool(project and project.revisions)
+
+
+def _other(sources: Sources, dependencies: Mapping[str, str]) -> Schema:
+    for path in sources.named("manage.py"):
+        if "DJANGO_SETTINGS_MODULE" in sources.text(path):
+            finding = Finding("migrate", "python manage.py migrate --noinput", path, "Django")
+            return Schema(path.rpartition("/")[0], None, (finding,))
+    if "aerich" in dependencies:
+        return Schema(None, None, (Finding("migrate", "aerich upgrade", "", "aerich is installed"),))
+    if "advanced-alchemy" in dependencies or ("litestar[standard]" in dependencies and "alembic" in dependencies):
+        return Schema(
+            None, None, (Finding("migrate", "litestar database upgrade --no-prompt", "", "Advanced Alchemy"),)
+        )
+    if "alembic" in dependencies:
+        note = Note(
+            "Alembic is installed, but no alembic.ini or [tool.alembic] leads to its scripts",
+            hint="Set migrate in fastzero.toml",
+        )
+        return Schema(notes=(note,))
+    return Schema(
+        notes=(
+            Note(
+                "No migrations were found",
+                hint="Set migrate in fastzero.toml, or let the application create its tables",
+            ),
+        )
+    )
+
+
+# -- what it says ----------------------------------------------------------------------------------------------
+
+
+def _heads(project: AlembicProject, sources: Sources, command: str, where: str, told: _Found) -> None:
+    if not project.revisions:
+        told.notes.append(
+            Note(
+                "Alembic has no revisions yet",
+                where,
+                "Create the first one: fastzero migrate new MESSAGE --autogenerate",
+            )
+        )
+    if len(project.heads) > 1:
+        heads = command.replace("upgrade head", "upgrade heads")
+        question = f"Alembic has {len(project.heads)} heads: {', '.join(project.heads)}. Command that migrates"
+        told.findings.append(Finding("migrate", None, where, "several heads", question, (heads,)))
+
+
+def _needs(project: AlembicProject, sources: Sources, told: _Found) -> None:
+    """Find extensions and schemas that the revisions use."""
+    extensions: dict[str, str] = {}
+    created: set[str] = set()
+    used: dict[str, str] = {}
+    for revision in [*(each.path for each in project.revisions), project.script_folder / "env.py"]:
+        path = (
+            revision.relative_to(sources.folder).as_posix()
+            if revision.is_relative_to(sources.folder)
+            else str(revision)
+        )
+        tree = sources.tree(path) if sources.has(path) else None
+        if tree is None:
+            continue
+        for number, text in _texts(tree):
+            for name in _EXTENSION.findall(text):
+                extensions.setdefault(name.lower(), f"{path}:{number}")
+            created |= set(_SCHEMA.findall(text))
+        source = sources.text(path)
+        for name, pattern in _USES.items():
+            if match := pattern.search(source):
+                extensions.setdefault(name, f"{path}:{source.count(chr(10), 0, match.start()) + 1}")
+        for number, name in _schemas(tree):
+            used.setdefault(name, f"{path}:{number}")
+    if extensions:
+        told.findings.append(
+            Finding(
+                "database.extensions", sorted(extensions), next(iter(extensions.values())), "the revisions need them"
+            )
+        )
+    if project.version_table_schema:
+        used.setdefault(project.version_table_schema, "env.py")
+    missing = {name: where for name, where in used.items() if name not in created and name != "public"}
+    if missing:
+        told.findings.append(
+            Finding("database.schemas", sorted(missing), next(iter(missing.values())), "no revision creates them")
+        )
+
+
+def _texts(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, node.value
+
+
+def _schemas(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """The schemas of tables that a revision creates."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in (
+            "op.create_table",
+            "op.add_column",
+            "op.create_index",
+        ):
+            for each in node.keywords:
+                if each.arg == "schema" and isinstance(each.value, ast.Constant) and isinstance(each.value.value, str):
+                    yield each.value.lineno, each.value.value
+
+
+def lacking(extensions: list[str], available: frozenset[str] | None) -> list[str]:
+    """Return the extensions that a PostgreSQL lacks, none if it is not known what it has."""
+    return [] if available is None else [name for name in extensions if name not in available]
+
+
+def script_where(folder: Path, project: AlembicProject) -> str:
+    """Return the folder of the scripts as a person sees it."""
+    return project.script_folder.relative_to(folder).as_posix() if project.script_folder.is_relative_to(folder) else ""
