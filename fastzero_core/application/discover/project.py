@@ -69,7 +69,8 @@ class _Project:
         self.choices: list[Served] = served(sources, self.objects, self.commands, near)
         self.web: Served | None = self.choices[0] if len(self.choices) == 1 else None
         self.directory: str = self._directory()
-        self.usages = Usages(sources)
+        imported = (self.web.object.folder,) if self.web else ()
+        self.usages = Usages(sources, tuple({self.directory, *imported}))
         self.notes: list[Note] = list(self.schema.notes)
 
     def discovery(self) -> Discovery:
@@ -160,7 +161,10 @@ class _Project:
 
     def _group(self, name: str) -> str | None:
         """Return the group that brings a package, "" for the project itself, None if none does."""
-        bringing = {"uvicorn": ("uvicorn", "fastapi[standard]", "fastapi[all]", "litestar[standard]", "fastapi-cli")}
+        bringing = {
+            "uvicorn": ("uvicorn", "fastapi[standard]", "fastapi[all]", "litestar[standard]", "fastapi-cli"),
+            "granian": ("granian", "litestar-granian", "litestar-granian[uvloop]"),
+        }
         groups = [self.dependencies[each] for each in bringing.get(name, (name,)) if each in self.dependencies]
         return min(groups, key=bool) if groups else None
 
@@ -194,8 +198,10 @@ class _Project:
         known = Variables(
             self.sources, self.usages, drivers, self.directory, is_sqlalchemy=is_sqlalchemy or not self.dependencies
         )
+        if self.dependencies and not drivers and self.usages.all:
+            self.notes.append(Note("No PostgreSQL driver is among the dependencies", hint="Add one, such as psycopg"))
         yield self._import_path()
-        if self.web and self.web.object.framework == "flask" and self.schema.alembic and self._migrates_by_flask():
+        if self.web and self._migrates_by_flask():
             yield Finding(
                 "environment.FLASK_APP",
                 self.web.object.reference.removesuffix("()"),
