@@ -118,8 +118,7 @@ class _Project:
         kind = web.object.kind or ("wsgi" if program in ("gunicorn", "waitress-serve") else ASGI)
         if kind == ASGI:
             other = next(
-                (name for name in (program, *_ASGI_SERVERS) if name in _ASGI_SERVERS and name in self.dependencies),
-                None,
+                (name for name in (program, *_ASGI_SERVERS) if name in _ASGI_SERVERS and self._has(name)), None
             )
             if other and not self._has("uvicorn"):
                 return Finding("command", _ASGI_SERVERS[other].format(reference), web.where, f"{other} is installed")
@@ -265,7 +264,7 @@ class _Project:
     # -- what is lacking ---------------------------------------------------------------------------------------
 
     def _tell_lacking(self) -> None:
-        wanted = next((each.value for each in self.schema.findings if each.key == "database.extensions"), [])
+        wanted: list[str] = next((each.value for each in self.schema.findings if each.key == "database.extensions"), [])
         for name in lacking(wanted, self.extensions):
             text = f"The embedded PostgreSQL does not have the extension {name!r}, which the migrations need"
             self.notes.append(Note(text, hint="Use containers: fastzero up --runtime docker"))

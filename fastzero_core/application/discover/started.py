@@ -129,9 +129,9 @@ def _dockerfile(sources: Sources, path: str) -> Iterator[FoundCommand]:
                 last = {}
             last[match[1].upper()] = (_as_line(match[2]), number)
     command, number = last.get("CMD", ("", 0))
-    entrypoint, line = last.get("ENTRYPOINT", ("", number))
+    entrypoint, other = last.get("ENTRYPOINT", ("", number))
     for text in dict.fromkeys([f"{entrypoint} {command}", command]):
-        yield from _of(text, f"{path}:{number or line}", "dockerfile", folder=folder_of(path))
+        yield from _of(text, f"{path}:{number or other}", "dockerfile", folder=folder_of(path))
 
 
 def image_variables(sources: Sources) -> dict[str, tuple[str, str]]:

@@ -172,12 +172,10 @@ def _keywords(value: ast.expr) -> dict[str, Any]:
             each.arg: each.value.value for each in value.keywords if each.arg and isinstance(each.value, ast.Constant)
         }
     if isinstance(value, ast.Dict):
-        pairs = zip(value.keys, value.values, strict=True)
-        return {
-            key.value: each.value
-            for key, each in pairs
-            if isinstance(key, ast.Constant) and isinstance(each, ast.Constant)
-        }
+        pairs = (
+            (ast.unparse(key).strip("'\""), each) for key, each in zip(value.keys, value.values, strict=True) if key
+        )
+        return {key: each.value for key, each in pairs if isinstance(each, ast.Constant)}
     return {}
 
 

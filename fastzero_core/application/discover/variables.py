@@ -177,7 +177,9 @@ class Variables:
 
     def _other(self, usage: Usage) -> Iterator[Finding]:
         key = f"environment.{usage.name}"
-        if not usage.required or usage.name in _SYSTEM or (usage.name in self.dotenv and not self._is_secret(usage)):
+        if _KIND.search(usage.name.upper()):
+            yield from self._kind_of_database(usage)
+        if not usage.required or usage.name in _SYSTEM or usage.name in self.dotenv:
             return
         if self._is_secret(usage):
             yield Finding(key, "{secret}", usage.where, "required; generated once and kept")
@@ -192,7 +194,9 @@ class Variables:
 
     def _kind_of_database(self, usage: Usage) -> Iterator[Finding]:
         """Choose PostgreSQL, where the application has a choice of databases."""
-        texts = (usage.kind, *(self._sources.text(path) for path in self._sources.ending(".py") if is_source(path)))
+        own = usage.where.rpartition(":")[0]
+        paths = [own, *(path for path in self._sources.ending(".py") if is_source(path))]
+        texts = (usage.kind, *map(self._sources.text, paths))
         found = re.search(r"""["'](postgres(?:ql)?)["']""", "\n".join(texts))
         if found and usage.default != found[1]:
             yield Finding(f"environment.{usage.name}", found[1], usage.where, "the database is PostgreSQL")
