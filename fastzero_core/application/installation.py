@@ -205,7 +205,7 @@ def allowed_minors(project: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def _some_patch_in(allowed: SpecifierSet, minor: int) -> bool:
-    return any(f"3.{minor}.{patch}" in allowed for patch in (0, 5, 99))
+    return any(f"3.{minor}.{patch}" in allowed for patch in range(30))
 
 
 def specifiers(text: str) -> SpecifierSet:

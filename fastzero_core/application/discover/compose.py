@@ -128,8 +128,8 @@ def _ports(values: list[Any]) -> Iterator[int]:
     """Yield the ports inside the container."""
     for value in values:
         target = value.get("target") if isinstance(value, dict) else str(value).rpartition(":")[2].partition("/")[0]
-        if str(target).isdigit():
-            yield int(target)
+        if re.fullmatch(r"\d{1,5}", text := str(target)):
+            yield int(text)
 
 
 def _health(check: Any) -> str | None:

@@ -28,7 +28,8 @@ _MAKERS = {
     ("django.core.wsgi", "get_wsgi_application"): WSGI,
 }
 _NOT_SOURCES = re.compile(
-    r"(^|/)(tests?|testing|docs?|docs_src|examples?|samples?|migrations|versions|alembic)(/|$)|(^|/)(test_[^/]*|conftest|[^/]*_test)\.py$"
+    r"(^|/)(tests?|testing|docs?|docs_src|examples?|samples?|migrations|versions|alembic|tools|deploy|k8s|infra|hooks)(/|$)"
+    r"|(^|/)(test_[^/]*|conftest|[^/]*_test)\.py$"
 )
 _USUAL = ("main", "app", "asgi", "wsgi", "server", "application", "api", "__init__")
 
@@ -167,9 +168,9 @@ def _makers(tree: ast.Module) -> dict[str, tuple[str, str]]:
                     if alias.name == module:
                         found[f"{alias.asname or alias.name}.{maker}"] = (kind, module.partition(".")[0])
     for node in tree.body:
-        if isinstance(node, ast.ClassDef):
-            bases = [base for base in map(ast.unparse, node.bases) if base in found]
-            found |= {node.name: found[base] for base in bases}
+        for base in map(ast.unparse, node.bases) if isinstance(node, ast.ClassDef) else ():
+            if isinstance(node, ast.ClassDef) and base in found:
+                found[node.name] = found[base]
     return found
 
 

@@ -8,13 +8,14 @@ from pathlib import PurePosixPath
 from ..sources import Sources
 from .compose import ComposeService, compose_files, services_of
 from .findings import Finding, Note
-from .objects import AppObject, is_source
+from .objects import AppObject
 from .started import FoundCommand
 from .usages import Usage
 
 _HEALTH = re.compile(
     r"/(health|healthz|healthcheck|health-check|health_check|livez|readyz|ready|ping|up|status|heartbeat)/?$"
 )
+_PYTHON = re.compile(r"python|uvicorn|gunicorn|fastapi|\buv\b|poetry")
 _ROUTE = ("get", "api_route", "route")
 _KNOWN_SERVICES = {"redis": "redis", "valkey": "valkey"}
 _WAYS_OUT = "Run it with Docker Compose, or describe it in a table [services.{}]"
@@ -190,7 +191,7 @@ def _below(path: PurePosixPath) -> str | None:
 
 
 def _is_python(sources: Sources, dockerfile: str) -> bool:
-    return bool(re.search(r"python|uvicorn|gunicorn|fastapi|\buv\b|poetry", sources.text(dockerfile)))
+    return bool(_PYTHON.search(sources.text(dockerfile)))
 
 
 # -- the services of a Compose file ----------------------------------------------------------------------------
@@ -200,41 +201,43 @@ def services(sources: Sources, web: AppObject | None, usages: Mapping[str, Usage
     """Return the services to run beside the database, and which of the Compose file's fastzero does not run."""
     findings: list[Finding] = []
     notes: list[Note] = []
-    for path in compose_files(sources)[:3]:
+    told: set[str] = set()
+    first = compose_files(sources)[:1]
+    folder = PurePosixPath(first[0]).parent if first else PurePosixPath()
+    for path in [each for each in compose_files(sources) if PurePosixPath(each).parent == folder]:
         every = services_of(sources, path)
         needed = {name for service in every if service.build for name in service.needs}
         for service in every:
             known = next((kind for kind in _KNOWN_SERVICES if kind in service.image.rpartition("/")[2].lower()), None)
             if known and f"services.{known}" not in {each.key for each in findings}:
                 findings += _known(known, service, usages, is_needed=service.name in needed)
-            elif service.is_postgres or known or (service.build and _is_own(sources, service, path)):
-                continue
-            elif service.name not in {note.text.partition(" ")[0] for note in notes}:
+            elif not known and service.name not in told and not _is_run(sources, service, path):
                 what = service.image or "an image of its own"
-                notes.append(
-                    Note(
-                        f"{service.name} ({what}) of the Compose file is not run by fastzero",
-                        service.where,
-                        _WAYS_OUT.format(service.name),
-                    )
-                )
+                text = f"{service.name} ({what}) of the Compose file is not run by fastzero"
+                notes.append(Note(text, service.where, _WAYS_OUT.format(service.name)))
+            told.add(service.name)
     return findings, notes
 
 
-def _is_own(sources: Sources, service: ComposeService, path: str) -> bool:
-    """Whether a service is built from the application: it, its workers, or its own commands."""
+def _is_run(sources: Sources, service: ComposeService, path: str) -> bool:
+    """Whether a service is the database, or built from the application: it, its workers, or its own commands."""
+    if service.is_postgres or not (service.image or service.build):
+        return True
+    if not service.build:
+        return False
     base = PurePosixPath(path).parent
     context = _below(base / str(service.build.get("context", ".")))
     dockerfile = (
         _below(PurePosixPath(context) / str(service.build.get("dockerfile", "Dockerfile"))) if context else None
     )
-    return bool(dockerfile and sources.has(dockerfile) and _is_python(sources, dockerfile))
+    text = sources.text(dockerfile) if dockerfile and sources.has(dockerfile) else ""
+    return bool(_PYTHON.search(text) or re.search(r"^FROM\s+\S*(postgres|postgis)", text, re.MULTILINE))
 
 
 def _known(kind: str, service: ComposeService, usages: Mapping[str, Usage], *, is_needed: bool) -> Iterator[Finding]:
     yield Finding(f"services.{kind}", {}, service.where, "the Compose file has it", active=is_needed)
     for name, usage in usages.items():
-        if template := _redis_variable(name, kind, usage):
+        if not usage.composed and (template := _redis_variable(name, kind, usage)):
             yield Finding(f"environment.{name}", template, usage.where, f"where {kind} is", active=is_needed)
 
 
@@ -245,13 +248,10 @@ def _redis_variable(name: str, kind: str, usage: Usage) -> str | None:
         return f"{{service:{kind}:host}}"
     if re.search(r"(REDIS|VALKEY)\w*_PORT$", upper):
         return f"{{service:{kind}:port}}"
-    is_broker = re.search(r"BROKER_URL|RESULT_BACKEND|CELERY_BROKER", upper) and "redis" in (usage.default or "redis")
+    is_broker = re.search(r"BROKER(_URL|_URI)?$|RESULT_BACKEND$", upper) and "redis:" in (usage.default or "redis:")
+    if re.search(r"\bint\b|Literal", usage.kind):
+        return None
     if re.search(r"(REDIS|VALKEY)\w*_?(URL|URI|DSN)$", upper) or is_broker:
         database = re.search(r":\d+/(\d+)$", usage.default or "")
         return f"redis://{address}/{database[1] if database else 0}"
     return None
-
-
-def source_files(sources: Sources) -> list[str]:
-    """Return the Python files of the application."""
-    return [path for path in sources.files if is_source(path)]

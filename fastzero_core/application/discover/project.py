@@ -69,7 +69,8 @@ class _Project:
         self.choices: list[Served] = served(sources, self.objects, self.commands, near)
         self.web: Served | None = self.choices[0] if len(self.choices) == 1 else None
         self.directory: str = self._directory()
-        self.usages = Usages(sources)
+        imported = (self.web.object.folder,) if self.web else ()
+        self.usages = Usages(sources, tuple({self.directory, *imported}))
         self.notes: list[Note] = list(self.schema.notes)
 
     def discovery(self) -> Discovery:
@@ -117,8 +118,7 @@ class _Project:
         kind = web.object.kind or ("wsgi" if program in ("gunicorn", "waitress-serve") else ASGI)
         if kind == ASGI:
             other = next(
-                (name for name in (program, *_ASGI_SERVERS) if name in _ASGI_SERVERS and name in self.dependencies),
-                None,
+                (name for name in (program, *_ASGI_SERVERS) if name in _ASGI_SERVERS and self._has(name)), None
             )
             if other and not self._has("uvicorn"):
                 return Finding("command", _ASGI_SERVERS[other].format(reference), web.where, f"{other} is installed")
@@ -160,7 +160,10 @@ class _Project:
 
     def _group(self, name: str) -> str | None:
         """Return the group that brings a package, "" for the project itself, None if none does."""
-        bringing = {"uvicorn": ("uvicorn", "fastapi[standard]", "fastapi[all]", "litestar[standard]", "fastapi-cli")}
+        bringing = {
+            "uvicorn": ("uvicorn", "fastapi[standard]", "fastapi[all]", "litestar[standard]", "fastapi-cli"),
+            "granian": ("granian", "litestar-granian", "litestar-granian[uvloop]"),
+        }
         groups = [self.dependencies[each] for each in bringing.get(name, (name,)) if each in self.dependencies]
         return min(groups, key=bool) if groups else None
 
@@ -194,8 +197,10 @@ class _Project:
         known = Variables(
             self.sources, self.usages, drivers, self.directory, is_sqlalchemy=is_sqlalchemy or not self.dependencies
         )
+        if self.dependencies and not drivers and self.usages.all:
+            self.notes.append(Note("No PostgreSQL driver is among the dependencies", hint="Add one, such as psycopg"))
         yield self._import_path()
-        if self.web and self.web.object.framework == "flask" and self.schema.alembic and self._migrates_by_flask():
+        if self.web and self._migrates_by_flask():
             yield Finding(
                 "environment.FLASK_APP",
                 self.web.object.reference.removesuffix("()"),
@@ -259,7 +264,7 @@ class _Project:
     # -- what is lacking ---------------------------------------------------------------------------------------
 
     def _tell_lacking(self) -> None:
-        wanted = next((each.value for each in self.schema.findings if each.key == "database.extensions"), [])
+        wanted: list[str] = next((each.value for each in self.schema.findings if each.key == "database.extensions"), [])
         for name in lacking(wanted, self.extensions):
             text = f"The embedded PostgreSQL does not have the extension {name!r}, which the migrations need"
             self.notes.append(Note(text, hint="Use containers: fastzero up --runtime docker"))

@@ -45,7 +45,7 @@ class _Found:
 
 def schema(sources: Sources, commands: list[FoundCommand], dependencies: Mapping[str, str]) -> Schema:
     """Return what a project's files say about its migrations."""
-    found = _alembic(sources, commands)
+    found = _alembic(sources, commands, dependencies)
     if found is None:
         return _other(sources, dependencies)
     folder, command, where = found
@@ -63,17 +63,22 @@ def schema(sources: Sources, commands: list[FoundCommand], dependencies: Mapping
 # -- which tool ------------------------------------------------------------------------------------------------
 
 
-def _alembic(sources: Sources, commands: list[FoundCommand]) -> tuple[str, str, str] | None:
+def _alembic(
+    sources: Sources, commands: list[FoundCommand], dependencies: Mapping[str, str]
+) -> tuple[str, str, str] | None:
     """Return the folder where Alembic runs, its command, and the file that says so."""
-    candidates = [*_configured(sources), *_commanded(sources, commands)]
+    if "advanced-alchemy" in dependencies:
+        return None
+    by_flask = any(name in dependencies for name in ("flask-migrate", "flask-alembic"))
+    candidates = [*_configured(sources, by_flask), *_commanded(sources, commands)]
     real = [each for each in candidates if _has_revisions(sources, each)]
     return next(iter(real or candidates), None)
 
 
-def _configured(sources: Sources) -> Iterator[tuple[str, str, str]]:
+def _configured(sources: Sources, by_flask: bool) -> Iterator[tuple[str, str, str]]:
     for path in sources.named(INI, "pyproject.toml"):
         folder, _, name = path.rpartition("/")
-        if name == INI and (folder == "migrations" or folder.endswith("/migrations")):
+        if by_flask and name == INI and (folder == "migrations" or folder.endswith("/migrations")):
             if alembic_project(sources.folder / folder.rpartition("/")[0], AlembicCommand(f"migrations/{INI}")):
                 yield folder.rpartition("/")[0], "flask db upgrade", path
         elif has_alembic(sources.folder / folder) and (name == INI or not sources.has(f"{folder}/{INI}".lstrip("/"))):

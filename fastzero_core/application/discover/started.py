@@ -110,9 +110,14 @@ def _compose(sources: Sources) -> Iterator[FoundCommand]:
 
 
 def _dockerfiles(sources: Sources) -> Iterator[FoundCommand]:
-    for path in sources.files:
-        if "dockerfile" in path.rpartition("/")[2].lower() and not path.endswith(".dockerignore"):
-            yield from _dockerfile(sources, path)
+    for path in dockerfiles(sources):
+        yield from _dockerfile(sources, path)
+
+
+def dockerfiles(sources: Sources) -> list[str]:
+    """Return the Dockerfiles of a project."""
+    names = [(path, path.rpartition("/")[2].lower()) for path in sources.files]
+    return [path for path, name in names if "dockerfile" in name and not name.endswith(("ignore", ".md", ".py"))]
 
 
 def _dockerfile(sources: Sources, path: str) -> Iterator[FoundCommand]:
@@ -124,9 +129,35 @@ def _dockerfile(sources: Sources, path: str) -> Iterator[FoundCommand]:
                 last = {}
             last[match[1].upper()] = (_as_line(match[2]), number)
     command, number = last.get("CMD", ("", 0))
-    entrypoint, line = last.get("ENTRYPOINT", ("", number))
+    entrypoint, other = last.get("ENTRYPOINT", ("", number))
     for text in dict.fromkeys([f"{entrypoint} {command}", command]):
-        yield from _of(text, f"{path}:{number or line}", "dockerfile", folder=folder_of(path))
+        yield from _of(text, f"{path}:{number or other}", "dockerfile", folder=folder_of(path))
+
+
+def image_variables(sources: Sources) -> dict[str, tuple[str, str]]:
+    """Return the variables that Dockerfiles set to plain values, and where."""
+    found: dict[str, tuple[str, str]] = {}
+    for path in dockerfiles(sources):
+        for number, line in _whole_lines(sources.text(path)):
+            if match := re.match(r"\s*ENV\s+(.*)", line, re.IGNORECASE):
+                for name, value in _pairs(match[1]):
+                    if value and "$" not in value:
+                        found.setdefault(name, (value, f"{path}:{number}"))
+    return found
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return
+    if words and "=" not in words[0]:
+        yield words[0], " ".join(words[1:])
+        return
+    for word in words:
+        name, equals, value = word.partition("=")
+        if equals:
+            yield name, value
 
 
 def _as_line(instruction: str) -> str:

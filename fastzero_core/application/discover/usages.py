@@ -1,4 +1,4 @@
-"""The variables that the sources read, by their syntax trees: settings classes, os.environ, decouple, environs, starlette."""
+"""The variables that the sources read: settings classes, os.environ, decouple, environs, starlette."""
 
 import ast
 from collections.abc import Iterator
@@ -35,7 +35,8 @@ Fields = dict[str, "Usage"]
 class Usage:
     """A variable that a source reads. `kind` is its annotation or the function that reads it.
 
-    `default` is the text that counts without it; None where there is none, or where it is made of other values.
+    `default` is the text that counts without it, None where there is none; `composed`: it is made of other values.
+    `late`: only a function reads it, so that the application may start without it.
     """
 
     name: str
@@ -44,13 +45,16 @@ class Usage:
     default: str | None = None
     kind: str = ""
     composed: bool = False
+    late: bool = False
 
 
 class Usages:
     """Every variable that a project reads."""
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Sources, below: tuple[str, ...] = ("",)) -> None:
+        """`below`: the folders of the application's sources."""
         self._sources = sources
+        self._below = tuple(f"{folder}/" if folder else "" for folder in below)
 
     @cached_property
     def all(self) -> dict[str, Usage]:
@@ -58,7 +62,7 @@ class Usages:
         found: dict[str, Usage] = {}
         for each in self._each():
             before = found.get(each.name)
-            if before is None or (each.required and not before.required):
+            if before is None or (each.required, not each.late) > (before.required, not before.late):
                 found[each.name] = each
             elif before.default is None and each.default is not None:
                 found[each.name] = replace(before, default=each.default)
@@ -66,15 +70,17 @@ class Usages:
 
     def _each(self) -> Iterator[Usage]:
         for path, tree in self._trees.items():
+            late = _in_functions(tree)
             for node in ast.walk(tree):
-                if isinstance(node, ast.ClassDef) and self._is_settings(node):
+                if isinstance(node, ast.ClassDef) and self._derives(node, SETTINGS):
                     yield from self._of_settings(path, node)
                 elif usage := _read(node, path):
-                    yield usage
+                    yield replace(usage, late=id(node) in late)
 
     @cached_property
     def _trees(self) -> dict[str, ast.Module]:
-        paths = [path for path in self._sources.files if is_source(path) or path.endswith("/env.py")]
+        paths = [path for path in self._sources.files if path.startswith(self._below)]
+        paths = [path for path in paths if is_source(path) or path.endswith("/env.py")]
         telling = [path for path in paths if any(word in self._sources.text(path) for word in _HINTS)]
         return {path: tree for path in telling if (tree := self._sources.tree(path))}
 
@@ -87,9 +93,6 @@ class Usages:
             for node in ast.walk(tree)
             if isinstance(node, ast.ClassDef)
         }
-
-    def _is_settings(self, node: ast.ClassDef, depth: int = 0) -> bool:
-        return self._derives(node, SETTINGS, depth)
 
     def _derives(self, node: ast.ClassDef, base: str, depth: int = 0) -> bool:
         names = [ast.unparse(each).rpartition(".")[2] for each in node.bases]
@@ -146,6 +149,12 @@ class Usages:
 _HINTS = (SETTINGS, MODEL, "environ", "getenv", "config(", "env(", "env.", "Settings")
 
 
+def _in_functions(tree: ast.Module) -> set[int]:
+    """The nodes that run only when a function is called."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return {id(node) for function in functions for statement in function.body for node in ast.walk(statement)}
+
+
 def _literals(body: list[ast.stmt]) -> Iterator[tuple[str, Any]]:
     for node in body:
         if (
@@ -163,12 +172,10 @@ def _keywords(value: ast.expr) -> dict[str, Any]:
             each.arg: each.value.value for each in value.keywords if each.arg and isinstance(each.value, ast.Constant)
         }
     if isinstance(value, ast.Dict):
-        pairs = zip(value.keys, value.values, strict=True)
-        return {
-            key.value: each.value
-            for key, each in pairs
-            if isinstance(key, ast.Constant) and isinstance(each, ast.Constant)
-        }
+        pairs = (
+            (ast.unparse(key).strip("'\""), each) for key, each in zip(value.keys, value.values, strict=True) if key
+        )
+        return {key: each.value for key, each in pairs if isinstance(each, ast.Constant)}
     return {}
 
 

@@ -8,6 +8,8 @@ from io import StringIO
 from ..sources import Sources
 from .compose import compose_files, services_of
 from .findings import Finding
+from .objects import is_source
+from .started import image_variables
 from .usages import Usage, Usages
 
 EXAMPLES = (
@@ -27,6 +29,15 @@ DOTENV = ".env"
 ASYNC_DRIVERS = ("asyncpg", "psycopg", "psycopg_async")
 SYNC_DRIVERS = ("psycopg", "psycopg2", "pg8000")
 _PACKAGES = {"psycopg2-binary": "psycopg2", "psycopg-binary": "psycopg", "psycopg2cffi": "psycopg2"}
+_EXTRAS = {
+    "sqlalchemy[postgresql]": "psycopg2",
+    "sqlalchemy[postgresql-psycopg2binary]": "psycopg2",
+    "sqlalchemy[postgresql-psycopg]": "psycopg",
+    "sqlalchemy[postgresql-psycopgbinary]": "psycopg",
+    "sqlalchemy[postgresql-asyncpg]": "asyncpg",
+    "sqlalchemy[postgresql-pg8000]": "pg8000",
+}
+_KIND = re.compile(r"(?:^|_)(?:DB|DATABASE)_?(?:ENGINE|TYPE|DIALECT|BACKEND|KIND)$")
 _OTHER = re.compile(
     r"REDIS|MONGO|MYSQL|CELERY|RABBIT|AMQP|ELASTIC|OPENSEARCH|CLICKHOUSE|NEO4J|QDRANT|KAFKA|MARIA|ORACLE|MSSQL|BROKER|SQLITE|CACHE|S3|SENTRY|ECHO|POOL|SCHEMA|SSL|TIMEOUT"
 )
@@ -93,7 +104,8 @@ def role(usage: Usage) -> str:
 
 def drivers_of(dependencies: Mapping[str, str]) -> list[str]:
     """Return the PostgreSQL drivers among a project's dependencies."""
-    plain = [name.partition("[")[0] for name in dependencies]
+    names = sorted(dependencies, key=lambda name: bool(dependencies[name]))  # those of the project itself first
+    plain = [_EXTRAS.get(name, name.partition("[")[0]) for name in names]
     found = dict.fromkeys(_PACKAGES.get(name, name) for name in plain)
     return [name for name in found if name in ("psycopg", "psycopg2", "asyncpg", "pg8000")]
 
@@ -112,13 +124,15 @@ class Variables:
             for path in dict.fromkeys([DOTENV, f"{folder}/{DOTENV}".lstrip("/")])
             for name, value in _values(sources, path).items()
         }
-        self._composed = self._of_compose()
+        self._composed = self._set_elsewhere()
 
     def findings(self) -> Iterator[Finding]:
         """Yield what was found, the database first."""
         usages = self._usages.all
         database = {name: role(usage) for name, usage in usages.items()}
         parts = {found for found in database.values() if found in _PARTS}
+        if "host" in parts and "name" not in parts:
+            database |= {name: "name" for name in database if re.search(r"(^|_)(DB|DATABASE|POSTGRES)_SCHEMA$", name)}
         has_parts = {"host", "password"} <= parts or {"host", "name"} <= parts
         for name, part in database.items():
             usage = usages[name]
@@ -141,6 +155,8 @@ class Variables:
             if usage.required and not role(usage) and name not in self.dotenv
         ]
         for example in self.examples:
+            if example.path.endswith("/.env") or example.path.rpartition("/")[2] not in EXAMPLES:
+                continue
             covered = [
                 name for name in needed if name in example.values and not self._is_secret(self._usages.all[name])
             ]
@@ -161,16 +177,29 @@ class Variables:
 
     def _other(self, usage: Usage) -> Iterator[Finding]:
         key = f"environment.{usage.name}"
-        if not usage.required or usage.name in _SYSTEM or (usage.name in self.dotenv and not self._is_secret(usage)):
+        if _KIND.search(usage.name.upper()):
+            yield from self._kind_of_database(usage)
+        if not usage.required or usage.name in _SYSTEM or usage.name in self.dotenv:
             return
         if self._is_secret(usage):
-            if usage.name not in self.dotenv:
-                yield Finding(key, "{secret}", usage.where, "required; generated once and kept")
+            yield Finding(key, "{secret}", usage.where, "required; generated once and kept")
         elif usage.name in self._composed:
             value, where = self._composed[usage.name]
-            yield Finding(key, value, where, "as the Compose file has it")
+            yield Finding(key, value, where, "the value there")
         elif not any(usage.name in example.values for example in self.examples):
-            yield Finding(key, None, usage.where, "required", question=f"Value of {usage.name}")
+            question = "" if usage.late else f"Value of {usage.name}"
+            yield Finding(
+                key, None, usage.where, "read by a function" if usage.late else "required", question, active=False
+            )
+
+    def _kind_of_database(self, usage: Usage) -> Iterator[Finding]:
+        """Choose PostgreSQL, where the application has a choice of databases."""
+        own = usage.where.rpartition(":")[0]
+        paths = [own, *(path for path in self._sources.ending(".py") if is_source(path))]
+        texts = (usage.kind, *map(self._sources.text, paths))
+        found = re.search(r"""["'](postgres(?:ql)?)["']""", "\n".join(texts))
+        if found and usage.default != found[1]:
+            yield Finding(f"environment.{usage.name}", found[1], usage.where, "the database is PostgreSQL")
 
     def _is_secret(self, usage: Usage) -> bool:
         name = usage.name.upper()
@@ -233,10 +262,13 @@ class Variables:
                 path = f"{folder}/{name}".lstrip("/")
                 if self._sources.has(path):
                     yield Example(path, _values(self._sources, path))
+        for path in self._sources.ending(".env"):
+            if path.rpartition("/")[2] != DOTENV:
+                yield Example(path, _values(self._sources, path))
 
-    def _of_compose(self) -> dict[str, tuple[str, str]]:
-        """The plain values that Compose files give the services that are built here."""
-        found: dict[str, tuple[str, str]] = {}
+    def _set_elsewhere(self) -> dict[str, tuple[str, str]]:
+        """The plain values that Dockerfiles, and Compose files for what is built here, set."""
+        found = image_variables(self._sources)
         for path in compose_files(self._sources):
             for service in services_of(self._sources, path):
                 for name, value in service.environment.items() if service.build else ():
