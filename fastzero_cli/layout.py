@@ -9,6 +9,7 @@ from fastzero_core.formats import Record
 
 from .columns import Column
 
+PREFIX_STYLES = ("cyan", "magenta", "yellow", "green", "blue", "bright_black")  # of the services in a log of several
 STATE_STYLES = {
     "draft": "dim",
     "todo": "cyan",

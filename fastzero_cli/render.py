@@ -16,7 +16,7 @@ from fastzero_core.events import ActionDone, ActionStarted, Event, Notice, Progr
 from fastzero_core.formats import Record, as_dict
 
 from .columns import Column
-from .layout import STATE_STYLES, age, cell, plain_text, printable, size, table_of, widths_of
+from .layout import PREFIX_STYLES, STATE_STYLES, age, cell, plain_text, printable, size, table_of, widths_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -112,6 +112,16 @@ class Renderer:
         for line in lines:
             stream = sys.stdout if line.stream == "stdout" else sys.stderr
             self._guard(lambda stream=stream, line=line: print(line.text, file=stream, flush=True))  # type: ignore[misc]
+
+    def attached(self, lines: "Iterable[LogLine]") -> None:
+        """Log lines of several services as one stream, each behind the name of its service."""
+        colors: dict[str, str] = {}
+        console = self._console()
+        for line in lines:
+            color = colors.setdefault(line.service, PREFIX_STYLES[len(colors) % len(PREFIX_STYLES)])
+            with console.capture() as prefix:
+                console.print(f"{line.service:<8} | ", style=color, end="")
+            self._write([f"{prefix.get()}{line.text}\n"], flush=True)
 
     # -- messages ----------------------------------------------------------------------------------------------
 

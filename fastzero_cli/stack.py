@@ -54,6 +54,13 @@ def up(
     start_over: Annotated[
         bool, typer.Option("--start-over", help="Begin with an empty database where the data is gone.")
     ] = False,
+    install: Annotated[
+        bool, typer.Option("--install", help="First install what your application depends on, without Docker.")
+    ] = False,
+    attach: Annotated[bool, typer.Option("--attach", help="Follow all logs, and stop it all with Ctrl-C.")] = False,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="The same, and restart your application when its files change.")
+    ] = False,
     yes: Yes = False,
     timeout: Timeout = None,
 ) -> None:
@@ -71,6 +78,7 @@ def up(
         "pull": pull,
         "adopt": adopt,
         "start_over": start_over,
+        "install": install,
     }
     if dry_run:
         run.render.many(stack.plan(**wanted), ACTION, none="Nothing to do.")
@@ -82,6 +90,24 @@ def up(
     if named and not stack.serves(named.get_secret_value()):
         run.render.message("DATABASE_URL is set: user, todo and migrate use that database, not this stack's.")
     run.render.many(stack.status(fresh=False), SERVICE)
+    if attach or reload:
+        _attend(run, stack, reload)
+
+
+def _attend(run: Run, stack: "Stack", reload: bool) -> None:
+    """Follow the logs until Ctrl-C, and then stop the stack."""
+    import threading
+
+    stop = threading.Event()
+    if reload:
+        threading.Thread(target=stack.reload_on_change, args=(stop,), daemon=True).start()
+    try:
+        run.render.attached(stack.logs(tail=0, follow=True))
+    except KeyboardInterrupt:
+        run.render.message("stopping …")
+    finally:
+        stop.set()
+        stack.down()
 
 
 @group.command(example="fastzero serve --port 8000 --workers 2")
@@ -119,8 +145,25 @@ def exec_(
     On this terminal, if it is one; the exit code is passed on.
     """
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
-    words = command[1:] if command[:1] == ["--"] else command
-    raise typer.Exit(run.stack.execute(service, words, interactive=interactive))
+    raise typer.Exit(run.stack.execute(service, _words(command), interactive=interactive))
+
+
+def _words(command: list[str]) -> list[str]:
+    return command[1:] if command[:1] == ["--"] else command
+
+
+@group.command(
+    "run",
+    example="fastzero run -- alembic current\nfastzero run -- python -m app.seed",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+def run_(run: Run, command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The command.")]) -> None:
+    """Run a command with what your application finds in its environment.
+
+    In its directory, with its programs and its variables; the exit code is passed on.
+    """
+    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    raise typer.Exit(run.stack.run(_words(command), interactive=interactive))
 
 
 @group.command(example="fastzero down\nfastzero down -p demo --volumes --yes\nfastzero down --all")

@@ -24,7 +24,7 @@ SIGNING_KEY = "secret_key"  # what tokens are signed with
 def plan_up(session: Session, flags: Flags, *, build: bool = False, pull: bool = False) -> list[Action]:
     """What `up` would do; images alone can be another thing once they are pulled. Raises as `up` does."""
     decision = decided(session, flags)
-    _, images, actions = session.planned(decision, adopt=flags.adopt, build=build, pull=pull)
+    _, images, actions = session.planned(decision, flags, build=build, pull=pull)
     return [*images, *actions]
 
 
@@ -43,7 +43,7 @@ def up(
                 session.on_event(Notice(notice))
         told |= set(decision.notices)
         try:
-            return (decision, *session.converge(decision, adopt=flags.adopt, build=build, pull=pull, keep=keep))
+            return (decision, *session.converge(decision, flags, build=build, pull=pull, keep=keep))
         except PortTakenError as error:
             if (before and error.service in before.ports) or error.service in flags.ports:
                 raise
@@ -90,7 +90,16 @@ def at_every_place(session: Session, record: ProjectRecord) -> list[Thing]:
 def restart(session: Session, service: str | None) -> None:
     """Stop and start one service, or all, and start what they need."""
     decision = session.as_recorded()
-    names = decision.spec.named(service)
+    _restart(session, decision, decision.spec.named(service))
+
+
+def reload(session: Session) -> None:
+    """Stop and start the processes, and leave the database as it is."""
+    decision = session.as_recorded()
+    _restart(session, decision, tuple(process.name for process in decision.spec.processes))
+
+
+def _restart(session: Session, decision: Decision, names: tuple[str, ...]) -> None:
     observed, change = session.looked_at(decision, patience=None)
     if observed.data is DataState.ABSENT and not decision.record.initialised:
         raise ProjectNotFoundError(f"project {session.project.name} has no database yet")

@@ -34,6 +34,7 @@ class Flags:
     app: bool | None = None
     start_over: bool = False
     adopt: bool = False
+    install: bool = False
 
 
 @dataclass(frozen=True)

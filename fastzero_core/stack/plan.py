@@ -321,7 +321,7 @@ def _until_ready(
         yield _wait(database)
     if ready := _noted_ready(record, database):
         yield from write(RecordChange(record, ready, "its database has been ready"))
-    schema = _schema(spec, observed, head, touched)
+    schema = _schema(spec, observed, head, touched) if spec.release is None or spec.release.commands else []
     yield from schema
     if spec.release:
         yield from processes

@@ -72,10 +72,16 @@ class Runtime(Protocol):
     ) -> Iterator[LogLine]:
         """The services' logs, line by line."""
 
-    def execute(self, service: str, command: Sequence[str], *, interactive: bool) -> int:
+    def execute(self, service: ServiceSpec, command: Sequence[str], *, interactive: bool) -> int:
         """Run a command where the service runs, with this process's streams. Returns its exit code.
 
         Raises UnhealthyError if the service does not run, CommandNotFoundError, CommandNotExecutableError.
+        """
+
+    def run(self, spec: StackSpec, command: Sequence[str], *, interactive: bool) -> int:
+        """Run a command with what the application finds in its environment, and with this process's streams.
+
+        Returns its exit code. Raises UnhealthyError where it needs something that does not run, and as `execute` does.
         """
 
     def run_once(self, service: ServiceSpec, command: Sequence[str]) -> tuple[int, str]:

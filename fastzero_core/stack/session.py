@@ -13,8 +13,8 @@ from ..events import Listener, Notice
 from ..project import Place, Project, ProjectRecord, ports_of_others
 from ..settings import PROJECT_FILE, Settings
 from . import decide, plan
-from .actions import Action, Kind
-from .application import build_of, process_names, programs_of, refuse_missing
+from .actions import Action, Kind, Verb
+from .application import build_of, install_command, process_names, programs_of, refuse_missing
 from .decide import Decision, Flags, Machine
 from .execute import execute
 from .observe import head_of, missing_secrets, observe
@@ -201,33 +201,49 @@ class Session:
         return self.with_leftovers(observed, decision.change)
 
     def planned(
-        self, decision: Decision, *, adopt: bool = False, build: bool = False, pull: bool = False
+        self, decision: Decision, flags: Flags, *, build: bool = False, pull: bool = False
     ) -> tuple[Observed, list[Action], list[Action]]:
-        """What is there, what brings the images here, and what then brings a decision about.
+        """What is there, what brings images and dependencies here, and what then brings a decision about.
 
         Raises ForeignStackError, DataGoneError, and ConflictError for a name that something else has.
         """
-        look = self._looked_at_to_adopt if adopt else self.looked_at
-        if self.application and decision.record.runtime == "embedded":
-            refuse_missing(self.application)
+        look = self._looked_at_to_adopt if flags.adopt else self.looked_at
+        first = self._installs(decision, flags)
         observed, change = look(decision, self.timeout)
-        images = plan.plan_images(decision.spec, observed, build=build, pull=pull)
-        make = plan.plan_adopt if adopt else plan.plan_up
-        return observed, images, make(decision.spec, observed, head_of(decision.spec), change)
+        first += plan.plan_images(decision.spec, observed, build=build, pull=pull)
+        make = plan.plan_adopt if flags.adopt else plan.plan_up
+        return observed, first, make(decision.spec, observed, head_of(decision.spec), change)
 
     def _looked_at_to_adopt(self, decision: Decision, patience: float | None) -> tuple[Observed, RecordChange]:
         """What is there, whichever home it belongs to. Its services are not asked: they have other secrets."""
         observed = self.runtime_of(decision.record).observe(decision.spec, decision.record)
         return replace(observed, missing_secrets=missing_secrets(decision.spec, self.project)), decision.change
 
+    def _installs(self, decision: Decision, flags: Flags) -> list[Action]:
+        """What installs the dependencies of an application that runs as local processes, where that was asked for.
+
+        Raises DependenciesMissingError where it was not, and they are missing.
+        """
+        application = self.application
+        if application is None or decision.record.runtime != "embedded" or not decision.spec.processes:
+            return []
+        if not flags.install:
+            refuse_missing(application)
+            return []
+        command = install_command(application)
+        cause = "it was asked for"
+        return [Action(Verb.INSTALL, Kind.DEPENDENCIES, str(application.root), cause, to=command)]
+
     def converge(
-        self, decision: Decision, *, adopt: bool = False, build: bool = False, pull: bool = False, keep: bool = False
+        self, decision: Decision, flags: Flags, *, build: bool = False, pull: bool = False, keep: bool = False
     ) -> tuple[Observed | None, set[str]]:
         """Observe, plan, execute, wait. Returns what was seen if nothing was to be done, and what was started."""
-        observed, images, actions = self.planned(decision, adopt=adopt, build=build, pull=pull)
-        if images:
-            self.run(images)
-            observed, _, actions = self.planned(decision, adopt=adopt)
+        observed, first, actions = self.planned(decision, flags, build=build, pull=pull)
+        if first:
+            self.run(first)
+            flags = replace(flags, install=False)
+            decision = replace(decision, spec=self.spec(decision.record))
+            observed, _, actions = self.planned(decision, flags)
         for orphan in observed.orphans:
             self.on_event(Notice(f"{orphan} is not part of this stack now, and stays as it is"))
         if not actions:
@@ -238,7 +254,7 @@ class Session:
 
     def ensure_up(self) -> None:
         """Have everything run that the record says."""
-        self.converge(self.as_recorded())
+        self.converge(self.as_recorded(), Flags())
 
     def as_recorded(self) -> Decision:
         """The stack as the record has it."""

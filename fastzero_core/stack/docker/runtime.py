@@ -126,8 +126,18 @@ class DockerRuntime:
             if follow:
                 yield from logs.follow(chosen, asked)
 
-    def execute(self, service: str, command: Sequence[str], *, interactive: bool) -> int:
-        """Run a command in the service's container, this process's streams being its own. Returns its exit code."""
+    def execute(self, service: ServiceSpec, command: Sequence[str], *, interactive: bool) -> int:
+        return self.execute_in(service.name, command, interactive=interactive)
+
+    def run(self, spec: StackSpec, command: Sequence[str], *, interactive: bool) -> int:
+        names = [process.name for process in spec.processes]
+        running = next((name for name in names if self.is_alive(name)), None)
+        if running is None:
+            raise UnhealthyError("no process of the application is running", hint="Start it: fastzero up")
+        return self.execute_in(running, command, interactive=interactive)
+
+    def execute_in(self, service: str, command: Sequence[str], *, interactive: bool) -> int:
+        """Run a command in a service's container, this process's streams being its own. Returns its exit code."""
         with engine_errors():
             container = self._running(service)
             entrypoint = tuple(container.attrs["Config"].get("Entrypoint") or ())

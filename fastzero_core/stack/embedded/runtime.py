@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -14,8 +14,8 @@ from errno import ENOENT, ENOTDIR
 from pathlib import Path
 
 from ... import __version__
-from ...errors import FastZeroError, ProjectNotFoundError, UnhealthyError
-from ...events import Listener
+from ...errors import DependenciesMissingError, FastZeroError, ProjectNotFoundError, UnhealthyError
+from ...events import Listener, Progress
 from ...files import make_folder
 from ...polling import wait_until
 from ...postgres import cluster, server
@@ -153,6 +153,8 @@ class EmbeddedRuntime:
                 self._stop(action.name, action.subject)
             case Verb.SET, Kind.PASSWORD:
                 self._set_password(Path(action.subject.data))
+            case Verb.INSTALL, _:
+                _install(Path(action.name), action.to, on_event)
 
     def _create_data(self, data: Path) -> None:
         make_folder(data.parent, 0o711)
@@ -251,19 +253,30 @@ class EmbeddedRuntime:
     ) -> Iterator[LogLine]:
         return self._processes.logs(services, tail=tail, follow=follow, since=since)
 
-    def execute(self, service: str, command: Sequence[str], *, interactive: bool) -> int:
+    def execute(self, service: ServiceSpec, command: Sequence[str], *, interactive: bool) -> int:
         """Run a command beside the service, with the stack's database and the programs of both at hand."""
-        if not self.is_alive(service):
-            raise UnhealthyError(f"{service} is not running", hint="Start it: fastzero up")
-        record = self._project.record
-        data = Path(record.data) if record and record.data else None
-        programs = [str(Path(sys.executable).parent), str(self._binaries_for(data).folder), os.environ.get("PATH", "")]
-        database = variables(self._project.database_url())
-        environment = {**self._environment(), **database, "PATH": os.pathsep.join(programs)}
+        if not self.is_alive(service.name):
+            raise UnhealthyError(f"{service.name} is not running", hint="Start it: fastzero up")
+        return self._run(service, command, interactive)
+
+    def run(self, spec: StackSpec, command: Sequence[str], *, interactive: bool) -> int:
+        if not self.is_alive(spec.database.name):
+            raise UnhealthyError(f"{spec.database.name} is not running", hint="Start it: fastzero up")
+        return self._run(spec.release.service if spec.release else spec.database, command, interactive)
+
+    def _run(self, service: ServiceSpec, command: Sequence[str], interactive: bool) -> int:
+        """Run a command with what a service finds in its environment, and with this process's streams."""
+        if service.secret_variables:
+            environment = self._environment_of(service)
+        else:
+            environment = {**self._environment(), **variables(self._project.database_url())}
+        programs = [*service.programs, str(Path(sys.executable).parent), str(self._binaries_for(self._data).folder)]
+        environment["PATH"] = os.pathsep.join([*programs, os.environ.get("PATH", os.defpath)])
+        directory = service.directory if service.programs else None
         # Ctrl-C reaches the command as well, and what comes of it is the command's to say.
         handler = signal.signal(signal.SIGINT, lambda *_: None) if interactive else None
         try:
-            code = subprocess.run(command, env=environment).returncode
+            code = subprocess.run(_found(command, environment), env=environment, cwd=directory).returncode
         except OSError as error:
             raise cannot_run(command[0], found=error.errno not in (ENOENT, ENOTDIR)) from error
         finally:
@@ -294,6 +307,11 @@ class EmbeddedRuntime:
         user = service_user()
         return reachable_by(binaries, user, SHARED_HOME) if user else binaries
 
+    @property
+    def _data(self) -> Path | None:
+        record = self._project.record
+        return Path(record.data) if record and record.data else None
+
     def _environment(self) -> dict[str, str]:
         """The environment, in which fastzero finds this project; the secrets stay in the project's files."""
         inherited = {name: value for name, value in os.environ.items() if name not in NOT_THE_STACKS}
@@ -306,6 +324,33 @@ def _document(service: ServiceSpec) -> dict[str, object]:
         return {"settings": service.settings(), "interpreter": []}
     own = {"directory": service.directory, "programs": list(service.programs)} if service.programs else {}
     return {"settings": service.settings(), "interpreter": list(service.interpreter), **own}
+
+
+def _install(folder: Path, command: str, on_event: Listener) -> None:
+    """Run what installs an application's dependencies. Raises DependenciesMissingError with its last words."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    said: list[str] = []
+    with subprocess.Popen(
+        ["/bin/sh", "-c", command],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        for line in process.stdout or ():
+            said.append(line.rstrip())
+            on_event(Progress(said[-1]))
+    if process.returncode:
+        evidence = "\n".join(said[-EVIDENCE_LINES:])
+        raise DependenciesMissingError(f"`{command}` failed with exit code {process.returncode}", evidence=evidence)
+
+
+def _found(command: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """The command with its program as the PATH that it is given has it, not the one of this process."""
+    return [shutil.which(command[0], path=environment["PATH"]) or command[0], *command[1:]]
 
 
 def _begun(data: Path) -> list[Thing]:
