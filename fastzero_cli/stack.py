@@ -166,6 +166,27 @@ def run_(run: Run, command: Annotated[list[str], typer.Argument(metavar="COMMAND
     raise typer.Exit(run.stack.run(_words(command), interactive=interactive))
 
 
+@group.command(
+    example="fastzero test\nfastzero test -- pytest -n auto tests/unit",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+def test(
+    run: Run,
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="[COMMAND]", help="What tests it; as fastzero.toml says without it.")
+    ] = None,
+) -> None:
+    """Test your application on databases that are gone afterwards.
+
+    Its own migrations make one, and each worker of pytest-xdist gets a copy. Nothing of fastzero has to be installed
+    beside the application. A suite that starts PostgreSQL by testcontainers gets an empty database instead, unless
+    FASTZERO_SUITE_CONTAINERS=1 is set. The exit code is passed on.
+    """
+    from fastzero_core.stack.suite import run_suite
+
+    raise typer.Exit(run_suite(run.settings, _words(command or []), on_event=run.render.event))
+
+
 @group.command(example="fastzero down\nfastzero down -p demo --volumes --yes\nfastzero down --all")
 def down(
     run: Run,

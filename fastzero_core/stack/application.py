@@ -35,11 +35,14 @@ class Surroundings:
     """Where an application runs: in containers of an image, or as local processes with an environment of its own.
 
     `ports` are those of its processes on this machine, by service; `programs` is the folder of its own programs.
+    `database` is the one that it works on, `test_database` the one for its tests.
     """
 
     ports: Mapping[str, int]
     image: str = ""
     programs: str = ""
+    database: str = DATABASE
+    test_database: str = ""
 
 
 def service_names(application: Application) -> dict[str, Process]:
@@ -85,13 +88,13 @@ def with_application(
 ) -> StackSpec:
     """Return the stack with the named services of an application, and with what brings its schema to head."""
     processes = [
-        _service(spec.project, application, name, process, where)
+        _service(application, name, process, where)
         for name, process in service_names(application).items()
         if name in names
     ]
     table = _version_table(application)
     services = [replace(each, version_table=table) if each.is_database else each for each in spec.services]
-    return replace(spec, services=(*services, *processes), release=_release(spec.project, application, where))
+    return replace(spec, services=(*services, *processes), release=_release(application, where))
 
 
 def build_of(application: Application) -> Build:
@@ -151,10 +154,10 @@ def _environment_folder(application: Application) -> Path | None:
     return environment_folder(application.folder, application.root, found.file if found else None)
 
 
-def _service(project: str, application: Application, name: str, process: Process, where: Surroundings) -> ServiceSpec:
+def _service(application: Application, name: str, process: Process, where: Surroundings) -> ServiceSpec:
     addresses = _addresses(application, where)
     return replace(
-        _environment(project, application, where, process),
+        surrounded(application, where, process),
         name=name,
         port=where.ports.get(name, 0) if process.port else 0,
         container_port=(process.port or 0) if where.image else 0,
@@ -168,18 +171,18 @@ def _service(project: str, application: Application, name: str, process: Process
     )
 
 
-def _release(project: str, application: Application, where: Surroundings) -> Release:
+def _release(application: Application, where: Surroundings) -> Release:
     addresses = _addresses(application, where)
     lines = [line for line in (application.migrate.command, application.after_migrate) if line]
     commands = tuple(command_words(line, addresses) for line in lines)
     found = alembic_project(application.root, application.migrate.alembic) if application.migrate.alembic else None
     # Before the first revision there is nothing to bring the schema to.
     head = ",".join(found.heads) if found else ""
-    return Release(_environment(project, application, where, None), commands if head or not found else (), head)
+    return Release(surrounded(application, where), commands if head or not found else (), head)
 
 
-def _environment(project: str, application: Application, where: Surroundings, process: Process | None) -> ServiceSpec:
-    """Where a process of the application runs and what it is handed, whatever it does there."""
+def surrounded(application: Application, where: Surroundings, process: Process | None = None) -> ServiceSpec:
+    """Return where a process of an application runs and what it is handed, whatever it does there."""
     given = _variables(application, where, process)
     secret = given.secret
     if not where.image:
@@ -225,7 +228,8 @@ def _addresses(application: Application, where: Surroundings) -> Addresses:
         port=DATABASE_PORT if in_containers else where.ports[DATABASE_SERVICE],
         user=ROLE,
         password=secret_mark("database_password"),
-        name=DATABASE,
+        name=where.database,
+        test_name=where.test_database,
         code="." if in_containers else str(application.root),
         app_host=OPEN if in_containers else HOST,
         ports={name: port for name, port in (inside if in_containers else outside).items() if port},

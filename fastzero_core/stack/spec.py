@@ -177,7 +177,8 @@ class StackSpec:
     @property
     def secret_names(self) -> tuple[str, ...]:
         """The secrets of the project that its services need, its own first."""
-        texts = [value for service in self.services for value in service.secret_variables.values()]
+        services = [*self.services, *([self.release.service] if self.release else [])]
+        texts = [value for service in services for value in service.secret_variables.values()]
         return tuple(dict.fromkeys([*SECRETS, *(name for text in texts for name in _MARK.findall(text))]))
 
     @property

@@ -211,12 +211,12 @@ class EmbeddedRuntime:
             command,
             config_hash=service.config_hash,
             document=dict(service.document),
-            environment=None if user else self._environment_of(service),
+            environment=None if user else self.environment_of(service),
             user=user,
             directory=service.directory,
         )
 
-    def _environment_of(self, service: ServiceSpec) -> dict[str, str]:
+    def environment_of(self, service: ServiceSpec) -> dict[str, str]:
         """What a process finds in its environment; the programs of the application's own come first."""
         inherited = self._environment()
         path = os.pathsep.join([*service.programs, inherited.get("PATH", os.defpath)])
@@ -267,7 +267,7 @@ class EmbeddedRuntime:
     def _run(self, service: ServiceSpec, command: Sequence[str], interactive: bool) -> int:
         """Run a command with what a service finds in its environment, and with this process's streams."""
         if service.secret_variables:
-            environment = self._environment_of(service)
+            environment = self.environment_of(service)
         else:
             environment = {**self._environment(), **variables(self._project.database_url())}
         programs = [*service.programs, str(Path(sys.executable).parent), str(self._binaries_for(self._data).folder)]
