@@ -124,8 +124,10 @@ def serve(
 
     Until SIGTERM or Ctrl-C; requests in flight are finished.
     """
+    from fastzero_core.project import refuse_another_application
     from fastzero_core.todo_app.api.server import serve
 
+    refuse_another_application(run.settings)
     workers = workers or run.settings.workers
     serve(run.settings, host=host, port=port, workers=workers, migrate=migrate, on_event=run.render.event)
 
@@ -167,10 +169,11 @@ def run_(run: Run, command: Annotated[list[str], typer.Argument(metavar="COMMAND
 
 
 @group.command(
+    "test",
     example="fastzero test\nfastzero test -- pytest -n auto tests/unit",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
-def test(
+def suite(
     run: Run,
     command: Annotated[
         list[str] | None, typer.Argument(metavar="[COMMAND]", help="What tests it; as fastzero.toml says without it.")

@@ -71,6 +71,11 @@ class SchemaStatus:
         return self.current == self.head
 
 
+def head() -> str:
+    """The revision that the code needs."""
+    return head_revision()
+
+
 def up(url: str, revision: str = "head", *, timeout: float = 60, on_event: Listener = ignore) -> SchemaStatus:
     """Upgrade to `revision`: `head`, a revision, or steps as `+1`. Returns the status without drift.
 

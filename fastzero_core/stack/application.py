@@ -92,9 +92,9 @@ def with_application(
         for name, process in service_names(application).items()
         if name in names
     ]
-    table = _version_table(application)
+    table = version_table(application)
     services = [replace(each, version_table=table) if each.is_database else each for each in spec.services]
-    return replace(spec, services=(*services, *processes), release=_release(application, where))
+    return replace(spec, services=(*services, *processes), release=release_of(application, where))
 
 
 def build_of(application: Application) -> Build:
@@ -171,7 +171,8 @@ def _service(application: Application, name: str, process: Process, where: Surro
     )
 
 
-def _release(application: Application, where: Surroundings) -> Release:
+def release_of(application: Application, where: Surroundings) -> Release:
+    """Return what brings the schema of an application to where its code needs it."""
     addresses = _addresses(application, where)
     lines = [line for line in (application.migrate.command, application.after_migrate) if line]
     commands = tuple(command_words(line, addresses) for line in lines)
@@ -237,7 +238,8 @@ def _addresses(application: Application, where: Surroundings) -> Addresses:
     )
 
 
-def _version_table(application: Application) -> str:
+def version_table(application: Application) -> str:
+    """Return the table in which an application's Alembic keeps its revision, as SQL writes it."""
     found = alembic_project(application.root, application.migrate.alembic) if application.migrate.alembic else None
     parts: Iterator[str] = filter(None, [found.version_table_schema, found.version_table]) if found else iter(())
     return ".".join(map(quote, parts)) or quote("alembic_version")

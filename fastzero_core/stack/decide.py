@@ -102,12 +102,20 @@ def spec_of(record: ProjectRecord, settings: Settings, machine: Machine) -> Stac
     built_in = bool(record.processes) and own is None
     if record.runtime != "docker":
         spec = stack_spec(settings, numbers, app=built_in, place=record.place)
-        where = Surroundings(numbers, programs=machine.programs() if own else "")
     else:
-        place, image = container_place(settings, record), machine.app_image()
-        spec = stack_spec(settings, numbers, app_image=image, app=built_in, place=place)
-        where = Surroundings(numbers, image=image)
-    return spec if own is None else applications.with_application(spec, own, where, record.processes)
+        place = container_place(settings, record)
+        spec = stack_spec(settings, numbers, app_image=machine.app_image(), app=built_in, place=place)
+    if own is None:
+        return spec
+    return applications.with_application(spec, own, surroundings(record, machine), record.processes)
+
+
+def surroundings(record: ProjectRecord, machine: Machine) -> Surroundings:
+    """Where the processes of an application of the user's own run."""
+    numbers = {**applications.default_ports(machine.application), **record.ports}
+    if record.runtime == "docker":
+        return Surroundings(numbers, image=machine.app_image())
+    return Surroundings(numbers, programs=machine.programs())
 
 
 def container_place(settings: Settings, record: ProjectRecord) -> Place:

@@ -14,7 +14,7 @@ from ..project import Place, Project, ProjectRecord, ports_of_others
 from ..settings import PROJECT_FILE, Settings
 from . import decide, plan
 from .actions import Action, Kind, Verb
-from .application import build_of, install_command, process_names, programs_of, refuse_missing
+from .application import Surroundings, build_of, install_command, process_names, programs_of, refuse_missing
 from .decide import Decision, Flags, Machine
 from .execute import execute
 from .observe import head_of, missing_secrets, observe
@@ -120,6 +120,11 @@ class Session:
         """The stack as the record has it, or as it would with another, whatever of it runs."""
         record = record or self.known
         return self.runtime_of(record).completed(decide.spec_of(record, self.settings, self.machine))
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """Where the processes of an application of the user's own run."""
+        return decide.surroundings(self.known, self.machine)
 
     def whole_spec(self, record: ProjectRecord | None = None) -> StackSpec:
         """All that may run of it."""
