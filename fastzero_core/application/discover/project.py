@@ -50,6 +50,14 @@ _ASGI_SERVERS = {
 }
 
 
+def _asgi_command(server: str, reference: str) -> str:
+    """Return the command by which a server other than uvicorn serves an object."""
+    plain = reference.removesuffix("()")
+    if plain == reference:
+        return _ASGI_SERVERS[server].format(reference)
+    return _ASGI_SERVERS[server].format(f"--factory {plain}" if server == "granian" else f"'{reference}'")
+
+
 def discover(folder: Path, extensions: frozenset[str] | None = None) -> Discovery:
     """Return what a folder says about the application in it. `extensions`: those that the embedded PostgreSQL has."""
     return _Project(Sources(folder), extensions).discovery()
@@ -121,7 +129,7 @@ class _Project:
                 (name for name in (program, *_ASGI_SERVERS) if name in _ASGI_SERVERS and self._has(name)), None
             )
             if other and not self._has("uvicorn"):
-                return Finding("command", _ASGI_SERVERS[other].format(reference), web.where, f"{other} is installed")
+                return Finding("command", _asgi_command(other, reference), web.where, f"{other} is installed")
             self._tell_server("uvicorn")
             return Finding("asgi", reference, web.where, web.why)
         if self._has("gunicorn"):
