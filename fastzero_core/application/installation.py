@@ -18,6 +18,8 @@ from .sources import text_of
 PROJECT = "pyproject.toml"
 ENVIRONMENTS = (".venv", "venv")
 NEWEST_MINOR = 15
+_MINOR = re.compile(r"\b3\.(\d+)")
+_FROM = re.compile(r"^FROM\s+(?:\S+/)?python:3\.(\d+)", re.MULTILINE | re.IGNORECASE)
 
 Tool = Literal["uv", "poetry", "pdm", "pipenv", "requirements", "project"]
 _LOCKS: dict[str, Tool] = {
@@ -218,12 +220,27 @@ def environment_folder(folder: Path, root: Path, lock: Path | None = None) -> Pa
     return next((path for path in found if (path / "bin" / "python").exists()), None)
 
 
-def allowed_minors(project: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the minors of Python 3 that a pyproject.toml allows, ascending; all from 3.8 where it says nothing."""
+def allowed_minors(root: Path, folder: Path) -> tuple[int, ...]:
+    """Return the minors of Python 3 that an application allows, the one to prefer first.
+
+    That is the one of `.python-version`, or else the lowest that pyproject.toml allows, since locks often have wheels
+    for older versions alone. Where nothing tells, that of the Dockerfile, or any from 3.10 on.
+    """
+    texts = [text_of(place / ".python-version") or "" for place in dict.fromkeys([root, folder])]
+    pinned = next((int(match[1]) for text in texts if (match := _MINOR.search(text))), None)
+    required = _required_python(project_of(root)) or _required_python(project_of(folder))
+    if not required and pinned is None:
+        images = [text_of(place / "Dockerfile") or "" for place in dict.fromkeys([root, folder])]
+        pinned = next((int(match[1]) for text in images if (match := _FROM.search(text))), None)
+        required = ">=3.10"
+    minors = [minor for minor in range(8, NEWEST_MINOR + 1) if _some_patch_in(specifiers(required), minor)]
+    return tuple(dict.fromkeys([pinned, *minors] if pinned else minors))
+
+
+def _required_python(project: Mapping[str, Any]) -> str:
     poetry = project.get("tool", {}).get("poetry", {}).get("dependencies", {}).get("python", "")
     text = project.get("project", {}).get("requires-python") or poetry
-    allowed = specifiers(text if isinstance(text, str) else "")
-    return tuple(minor for minor in range(8, NEWEST_MINOR + 1) if _some_patch_in(allowed, minor))
+    return text if isinstance(text, str) else ""
 
 
 def _some_patch_in(allowed: SpecifierSet, minor: int) -> bool:
@@ -248,14 +265,17 @@ def _plain_specifier(part: str) -> str:
 
 
 def interpreters(search: tuple[Path, ...] | None = None) -> dict[int, Path]:
-    """Return the interpreters of this machine by minor: those on PATH, and those that uv and pyenv installed."""
+    """Return the interpreters of this machine by minor: those on PATH, and those that uv and pyenv installed.
+
+    The shims of pyenv and asdf are left out: one may be there for a version that its folder does not allow.
+    """
     if search is None:
         home = Path.home()
         managed = (home / ".local/share/uv/python", home / ".pyenv/versions")
         installed = [each / "bin" for place in managed if place.is_dir() for each in sorted(place.iterdir())]
         search = (*map(Path, filter(None, os.environ.get("PATH", "").split(":"))), *installed)
     found: dict[int, Path] = {}
-    for place in search:
+    for place in (each for each in search if each.name != "shims"):
         for minor in range(8, NEWEST_MINOR + 1):
             path = place / f"python3.{minor}"
             if minor not in found and os.access(path, os.X_OK):
@@ -263,10 +283,7 @@ def interpreters(search: tuple[Path, ...] | None = None) -> dict[int, Path]:
     return found
 
 
-def interpreter(project: Mapping[str, Any], search: tuple[Path, ...] | None = None) -> Path | None:
-    """Return the interpreter of the lowest minor that a project allows, None where this machine has none of them.
-
-    The lowest: locks often have wheels for older versions alone.
-    """
+def interpreter(root: Path, folder: Path, search: tuple[Path, ...] | None = None) -> Path | None:
+    """Return the interpreter of the first minor that an application allows and this machine has, None without one."""
     present = interpreters(search)
-    return next((present[minor] for minor in allowed_minors(project) if minor in present), None)
+    return next((present[minor] for minor in allowed_minors(root, folder) if minor in present), None)

@@ -230,28 +230,18 @@ class _Project:
             yield Finding("install", found.command, self._relative(found.file), f"{found.tool}", active=False)
         else:
             self.notes.append(Note("No file says which dependencies to install", hint="Set install in fastzero.toml"))
-        there = environment_folder(self.sources.folder, root, found.file if found else None)
-        project = project_of(root) or project_of(self.sources.folder)
+        folder = self.sources.folder
+        there = environment_folder(folder, root, found.file if found else None)
+        minors = allowed_minors(root, folder)
         if there:
             yield Finding("python", self._relative(there), self._relative(there), "the environment there", active=False)
-        elif python := interpreter(project):
-            minors = allowed_minors(project)
-            yield Finding(
-                "python",
-                python.name.removeprefix("python"),
-                "pyproject.toml",
-                f"3.{minors[0]} is the lowest allowed",
-                active=False,
-            )
-        elif project:
-            minors = allowed_minors(project)
-            least = f"3.{minors[0]}" if minors else "a version that its requires-python allows"
-            self.notes.append(
-                Note(
-                    f"This machine has no Python that the project allows: it needs {least}",
-                    hint=f"uv python install {least}",
-                )
-            )
+        elif python := interpreter(root, folder):
+            why = f"of {', '.join(f'3.{minor}' for minor in minors[:3])}{' …' if minors[3:] else ''}"
+            yield Finding("python", python.name.removeprefix("python"), "", why, active=False)
+        else:
+            least = f"3.{minors[0]}" if minors else "another version"
+            text = f"This machine has no Python that the application allows: it needs {least}"
+            self.notes.append(Note(text, hint=f"Install it, for example: uv python install {least}"))
 
     def _relative(self, path: Path) -> str:
         return os.path.relpath(path, self.sources.folder)

@@ -4,7 +4,6 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ..description import AlembicCommand
 from ..migrations import DEFAULT_COMMAND, INI, AlembicProject, alembic_command, alembic_project, has_alembic
