@@ -208,18 +208,20 @@ class _Project:
         if self.dependencies and not drivers and self.usages.all:
             self.notes.append(Note("No PostgreSQL driver is among the dependencies", hint="Add one, such as psycopg"))
         yield self._import_path()
-        if self.web and self._migrates_by_flask():
-            yield Finding(
-                "environment.FLASK_APP",
-                self.web.object.reference.removesuffix("()"),
-                self.web.where,
-                "flask db needs it",
-            )
+        yield self._named_for_migrations()
         yield from known.findings()
         yield known.env_from()
 
-    def _migrates_by_flask(self) -> bool:
-        return any(each.key == "migrate" and str(each.value).startswith("flask") for each in self.schema.findings)
+    def _named_for_migrations(self) -> Finding | None:
+        """The variable by which a framework's own command finds the application."""
+        commands = [str(each.value) for each in self.schema.findings if each.key == "migrate"]
+        program = next((command.partition(" ")[0] for command in commands), "")
+        if self.web is None or program not in ("flask", "litestar"):
+            return None
+        reference = self.web.object.reference.removesuffix("()")
+        return Finding(
+            f"environment.{program.upper()}_APP", reference, self.web.where, f"{program} needs it to migrate"
+        )
 
     # -- Python ------------------------------------------------------------------------------------------------
 
