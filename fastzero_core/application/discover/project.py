@@ -114,12 +114,21 @@ class _Project:
             question = "Application that serves HTTP, as module:object (empty: none)"
             yield Finding("asgi", None, "", "no ASGI or WSGI application was found", question)
         elif self.web is None:
-            references = tuple(each.object.reference for each in self.choices)
-            yield Finding(
-                "asgi", None, self.choices[0].where, "several applications", "Application that serves HTTP", references
-            )
+            yield self._several()
         else:
             yield self._server(self.web)
+
+    def _several(self) -> Finding:
+        """The question which of several applications is meant; those of other folders need a file of their own."""
+        folders = {each.object.folder for each in self.choices}
+        if len(folders) > 1:
+            places = ", ".join(folder or "." for folder in sorted(folders))
+            self.notes.append(
+                Note(f"Several folders have an application: {places}", hint="Describe one: fastzero init FOLDER")
+            )
+        references = tuple(dict.fromkeys(each.object.reference for each in self.choices))
+        question = "Application that serves HTTP, as module:object"
+        return Finding("asgi", None, self.choices[0].where, "several applications", question, references)
 
     def _server(self, web: Served) -> Finding:
         reference, program = web.object.reference, web.program
