@@ -91,3 +91,4 @@ TABLE = (
 INDEX = (Column("index"), Column("table"), Column("size", kind="bytes"), Column("scans", kind="number"))
 LINT = (Column("revision"), Column("rule"), Column("statement", flexible=True), Column("remedy"))
 FINDING = (Column("code"), Column("result", kind="state"), Column("found", flexible=True), Column("remedy"))
+FOUND = (Column("key"), Column("value", flexible=True), Column("where"), Column("why"))

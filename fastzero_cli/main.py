@@ -14,7 +14,7 @@ import typer
 from fastzero_core import __version__
 from fastzero_core.errors import FastZeroError, InvalidInputError
 
-from . import render, stack
+from . import application, render, stack
 from .options import Run
 from .tree import Group
 
@@ -26,6 +26,7 @@ root = Group(
     add_completion=True,
 )
 root.include(stack.group)
+root.include(application.group)
 root.add_group(stack.export)
 root.add("migrate", "migrate")
 root.add("db", "db")

@@ -5,6 +5,7 @@ import shlex
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -302,15 +303,24 @@ def env(
             raise InvalidInputError(f"format {format!r} is not one of {', '.join(ENV_FORMATS)}", field="format")
 
 
-@group.command(example="fastzero config\nfastzero config -o json")
-def config(run: Run) -> None:
+@group.command(example="fastzero config\nfastzero config -o json\nfastzero config --schema > fastzero.schema.json")
+def config(
+    run: Run,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of fastzero.toml for editors.")
+    ] = False,
+) -> None:
     """Show the settings and where each comes from.
 
-    Secrets are hidden.
+    Secrets are hidden. Those of the application in this folder come last.
     """
+    if schema:
+        run.render.text(_schema())
+        return
+    from fastzero_core.application.explain import application_origins
     from fastzero_core.settings import origins
 
-    run.render.many(origins(**run.flags), ORIGIN)
+    run.render.many([*origins(**run.flags), *application_origins(Path())], ORIGIN)
 
 
 @group.command(example="fastzero doctor\nfastzero doctor --fix")
@@ -343,6 +353,12 @@ def compose(run: Run) -> None:
     For Docker Compose: the same services, images, secrets and volume.
     """
     run.render.text(run.stack.compose())
+
+
+def _schema() -> str:
+    from importlib.resources import files
+
+    return (files("fastzero_core.application") / "schema.json").read_text("utf-8")
 
 
 def _chosen(run: Run, all: bool, *, destroy: bool) -> "list[Stack]":

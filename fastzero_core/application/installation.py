@@ -18,6 +18,8 @@ from .sources import text_of
 PROJECT = "pyproject.toml"
 ENVIRONMENTS = (".venv", "venv")
 NEWEST_MINOR = 15
+_MINOR = re.compile(r"\b3\.(\d+)")
+_FROM = re.compile(r"^FROM\s+(?:\S+/)?python:3\.(\d+)", re.MULTILINE | re.IGNORECASE)
 
 Tool = Literal["uv", "poetry", "pdm", "pipenv", "requirements", "project"]
 _LOCKS: dict[str, Tool] = {
@@ -43,12 +45,14 @@ _FOR_TESTS = ("requirements-dev.txt", "requirements-test.txt", "dev-requirements
 class Installation:
     """How dependencies are installed. `file` is the lock or the list that says which.
 
-    `command` is run in the application's directory: it makes the environment where there is none.
+    `command` is run in the application's directory: it makes the environment where there is none. `requirements` are
+    those of a project without a lock: it itself is not installed, since most applications are no packages.
     """
 
     tool: Tool
     file: Path
     command: str
+    requirements: tuple[str, ...] = ()
 
 
 # -- what is declared ------------------------------------------------------------------------------------------
@@ -118,25 +122,51 @@ def _poetry(project: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
 
 
 def installation(
-    folder: Path, root: Path, extras: tuple[str, ...] = (), groups: tuple[str, ...] = ()
+    folder: Path,
+    root: Path,
+    extras: tuple[str, ...] = (),
+    groups: tuple[str, ...] = (),
+    *,
+    python: str = "python3",
 ) -> Installation | None:
     """Return how the dependencies of an application are installed, None where nothing declares any.
 
-    `root` is its directory, `folder` the one of fastzero.toml. A lock counts above them too, as in a workspace.
+    `root` is its directory, `folder` the one of fastzero.toml; a lock of uv counts above them too, as in a workspace.
+    `python` is the interpreter of an environment that pip fills.
     """
-    places = list(dict.fromkeys([root, folder, *_above(folder)]))
+    places = list(dict.fromkeys([root, folder]))
     for name, tool in _LOCKS.items():
-        for place in places if tool == "uv" else places[:2]:
+        for place in [*places, *_above(folder)] if tool == "uv" else places:
             if (place / name).is_file():
                 return Installation(tool, place / name, _command(tool, place / name, extras, groups))
-    for place in dict.fromkeys([root, folder]):
-        lists = [place / name for name in _REQUIREMENTS if (place / name).is_file()]
-        if lists and not _declares(place):
-            return Installation("requirements", lists[0], _pip(lists[0], root))
-    for place in dict.fromkeys([root, folder]):
-        if kind := _declares(place):
-            return Installation(kind, place / PROJECT, _command(kind, place / PROJECT, extras, groups))
+    for place in places:
+        if (found := _listed(place, root, python)) or (found := _declared(place, extras, groups, python)):
+            return found
     return None
+
+
+def _listed(place: Path, root: Path, python: str) -> Installation | None:
+    """What a requirements.txt says, unless a pyproject.toml beside it says more."""
+    lists = [place / name for name in _REQUIREMENTS if (place / name).is_file()]
+    if not lists or _manager(place):
+        return None
+    files = [lists[0], *(place / name for name in _FOR_TESTS if (place / name).is_file())]
+    words = _each("-r", tuple(os.path.relpath(each, root) for each in files))
+    return Installation("requirements", lists[0], _pip(python, words))
+
+
+def _declared(place: Path, extras: tuple[str, ...], groups: tuple[str, ...], python: str) -> Installation | None:
+    """What a pyproject.toml says."""
+    tool = _manager(place)
+    if tool is None:
+        return None
+    file = place / PROJECT
+    if tool != "project":
+        return Installation(tool, file, _command(tool, file, extras, groups))
+    wanted = {"", "dev", *extras, *groups}
+    lists = _requirement_lists(project_of(place))
+    requirements = tuple(text for name, texts in lists if name in wanted for text in texts if isinstance(text, str))
+    return Installation(tool, file, _pip(python, list(requirements)), requirements)
 
 
 def _above(folder: Path) -> list[Path]:
@@ -149,7 +179,7 @@ def _above(folder: Path) -> list[Path]:
     return above
 
 
-def _declares(place: Path) -> Tool | None:
+def _manager(place: Path) -> Tool | None:
     project = project_of(place)
     tools = project.get("tool", {})
     if not declared(project):
@@ -169,21 +199,15 @@ def _command(tool: Tool, file: Path, extras: tuple[str, ...], groups: tuple[str,
             return shlex.join(["poetry", "install", "--no-root", *_each("--extras", extras), *_each("--with", groups)])
         case "pdm":
             return shlex.join(["pdm", "sync", "--no-self", *_each("--group", (*extras, *groups))])
-        case "pipenv":
-            return "pipenv sync --dev" if file.name == "Pipfile.lock" else "pipenv install --dev"
-    inside = f".[{','.join(extras)}]" if extras else "."
-    named = _each("--group", groups)
-    return f"python3 -m venv .venv && .venv/bin/pip install {shlex.join(['-e', inside, *named])}"
+    return "pipenv sync --dev" if file.name == "Pipfile.lock" else "pipenv install --dev"
 
 
 def _each(option: str, values: tuple[str, ...]) -> list[str]:
     return [word for value in values for word in (option, value)]
 
 
-def _pip(file: Path, root: Path) -> str:
-    files = [file, *(file.parent / name for name in _FOR_TESTS if (file.parent / name).is_file())]
-    lists = _each("-r", tuple(os.path.relpath(each, root) for each in files))
-    return f"python3 -m venv .venv && .venv/bin/pip install {shlex.join(lists)}"
+def _pip(python: str, words: list[str]) -> str:
+    return f"{python} -m venv .venv && .venv/bin/pip install {shlex.join(words)}"
 
 
 # -- the interpreter -------------------------------------------------------------------------------------------
@@ -196,12 +220,27 @@ def environment_folder(folder: Path, root: Path, lock: Path | None = None) -> Pa
     return next((path for path in found if (path / "bin" / "python").exists()), None)
 
 
-def allowed_minors(project: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the minors of Python 3 that a pyproject.toml allows, ascending; all from 3.8 where it says nothing."""
+def allowed_minors(root: Path, folder: Path) -> tuple[int, ...]:
+    """Return the minors of Python 3 that an application allows, the one to prefer first.
+
+    That is the one of `.python-version`, or else the lowest that pyproject.toml allows, since locks often have wheels
+    for older versions alone. Where nothing tells, that of the Dockerfile, or any from 3.10 on.
+    """
+    texts = [text_of(place / ".python-version") or "" for place in dict.fromkeys([root, folder])]
+    pinned = next((int(match[1]) for text in texts if (match := _MINOR.search(text))), None)
+    required = _required_python(project_of(root)) or _required_python(project_of(folder))
+    if not required and pinned is None:
+        images = [text_of(place / "Dockerfile") or "" for place in dict.fromkeys([root, folder])]
+        pinned = next((int(match[1]) for text in images if (match := _FROM.search(text))), None)
+        required = ">=3.10"
+    minors = [minor for minor in range(8, NEWEST_MINOR + 1) if _some_patch_in(specifiers(required), minor)]
+    return tuple(dict.fromkeys([pinned, *minors] if pinned else minors))
+
+
+def _required_python(project: Mapping[str, Any]) -> str:
     poetry = project.get("tool", {}).get("poetry", {}).get("dependencies", {}).get("python", "")
     text = project.get("project", {}).get("requires-python") or poetry
-    allowed = specifiers(text if isinstance(text, str) else "")
-    return tuple(minor for minor in range(8, NEWEST_MINOR + 1) if _some_patch_in(allowed, minor))
+    return text if isinstance(text, str) else ""
 
 
 def _some_patch_in(allowed: SpecifierSet, minor: int) -> bool:
@@ -226,14 +265,17 @@ def _plain_specifier(part: str) -> str:
 
 
 def interpreters(search: tuple[Path, ...] | None = None) -> dict[int, Path]:
-    """Return the interpreters of this machine by minor: those on PATH, and those that uv and pyenv installed."""
+    """Return the interpreters of this machine by minor: those on PATH, and those that uv and pyenv installed.
+
+    The shims of pyenv and asdf are left out: one may be there for a version that its folder does not allow.
+    """
     if search is None:
         home = Path.home()
         managed = (home / ".local/share/uv/python", home / ".pyenv/versions")
         installed = [each / "bin" for place in managed if place.is_dir() for each in sorted(place.iterdir())]
         search = (*map(Path, filter(None, os.environ.get("PATH", "").split(":"))), *installed)
     found: dict[int, Path] = {}
-    for place in search:
+    for place in (each for each in search if each.name != "shims"):
         for minor in range(8, NEWEST_MINOR + 1):
             path = place / f"python3.{minor}"
             if minor not in found and os.access(path, os.X_OK):
@@ -241,10 +283,7 @@ def interpreters(search: tuple[Path, ...] | None = None) -> dict[int, Path]:
     return found
 
 
-def interpreter(project: Mapping[str, Any], search: tuple[Path, ...] | None = None) -> Path | None:
-    """Return the interpreter of the lowest minor that a project allows, None where this machine has none of them.
-
-    The lowest: locks often have wheels for older versions alone.
-    """
+def interpreter(root: Path, folder: Path, search: tuple[Path, ...] | None = None) -> Path | None:
+    """Return the interpreter of the first minor that an application allows and this machine has, None without one."""
     present = interpreters(search)
-    return next((present[minor] for minor in allowed_minors(project) if minor in present), None)
+    return next((present[minor] for minor in allowed_minors(root, folder) if minor in present), None)

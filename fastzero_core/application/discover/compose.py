@@ -12,7 +12,6 @@ from ..sources import Sources
 
 _FILE = re.compile(r"(?:docker-)?compose(?:[.-][\w.-]+)?\.ya?ml")
 _HEALTH_URL = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::[\w${}:-]+)?(/[^\s\"'|]*)")
-MOST_KEYS = 100_000
 POSTGRES = ("postgres", "postgis", "timescale", "pgvector", "citus")
 
 
@@ -38,15 +37,7 @@ class ComposeService:
 
 
 class _Loader(yaml.SafeLoader):
-    """Takes Compose's own tags, and gives up on merges of merges that would fill the memory."""
-
-    merged = 0
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        super().flatten_mapping(node)
-        self.merged += len(node.value)
-        if self.merged > MOST_KEYS:
-            raise yaml.YAMLError("too many merged keys")
+    """Takes Compose's own tags, such as !reset."""
 
 
 _Loader.add_multi_constructor("!", lambda loader, suffix, node: None)

@@ -90,7 +90,7 @@ class Objects:
         return [path for path in self._sources.files if is_source(path)]
 
     def find(self, reference: str, near: list[str]) -> AppObject | None:
-        """Return the object of a reference such as `app.main:app`, in a folder near or any other, None if none has it."""
+        """Return the object of a reference such as `app.main:app`, in a near folder or any other, None without one."""
         module, _, name = reference.partition(":")
         plain = name.removesuffix("()").partition("(")[0].partition(".")[0]
         for folder in dict.fromkeys([*near, *self.folders]):

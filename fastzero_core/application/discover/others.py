@@ -16,6 +16,9 @@ _HEALTH = re.compile(
     r"/(health|healthz|healthcheck|health-check|health_check|livez|readyz|ready|ping|up|status|heartbeat)/?$"
 )
 _PYTHON = re.compile(r"python|uvicorn|gunicorn|fastapi|\buv\b|poetry")
+_OTHER_DOCKERFILE = re.compile(
+    r"(^|/)(Dockerfile\.(prod|production|app|web)|docker/Dockerfile|docker/[\w-]+/Dockerfile)$"
+)
 _ROUTE = ("get", "api_route", "route")
 _KNOWN_SERVICES = {"redis": "redis", "valkey": "valkey"}
 _WAYS_OUT = "Run it with Docker Compose, or describe it in a table [services.{}]"
@@ -141,22 +144,22 @@ def _is_seed(command: FoundCommand) -> bool:
 
 def build(sources: Sources, directory: str) -> Iterator[Finding]:
     """Yield how the application's image is built, where that does not follow from a Dockerfile in its usual place."""
-    for path in compose_files(sources):
-        base = PurePosixPath(path).parent
-        for service in services_of(sources, path):
-            if service.build and not service.is_postgres:
-                if found := list(_build(sources, service, base, directory)):
-                    yield from found
-                    return
+    if found := next(filter(None, _built(sources, directory)), None):
+        yield from found
+        return
     usual = [f"{directory}/Dockerfile".removeprefix("./"), "Dockerfile"]
-    others = [
-        path
-        for path in sources.files
-        if re.search(r"(^|/)(Dockerfile\.(prod|production|app|web)|docker/Dockerfile|docker/[\w-]+/Dockerfile)$", path)
-    ]
+    others = list(filter(_OTHER_DOCKERFILE.search, sources.files))
     if others and not any(sources.has(path) for path in usual):
         yield Finding("dockerfile", others[0], others[0], "the only Dockerfile that looks like the application's")
-        yield Finding("context", ".", others[0], "Dockerfiles in a folder of their own are built at the top")
+        yield Finding("context", ".", others[0], "a Dockerfile in a folder of its own is built at the top")
+
+
+def _built(sources: Sources, directory: str) -> Iterator[list[Finding]]:
+    """Yield how each service of the Compose files is built."""
+    for path in compose_files(sources):
+        for service in services_of(sources, path):
+            if service.build and not service.is_postgres:
+                yield list(_build(sources, service, PurePosixPath(path).parent, directory))
 
 
 def _build(sources: Sources, service: ComposeService, base: PurePosixPath, directory: str) -> Iterator[Finding]:

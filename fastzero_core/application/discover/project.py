@@ -50,6 +50,14 @@ _ASGI_SERVERS = {
 }
 
 
+def _asgi_command(server: str, reference: str) -> str:
+    """Return the command by which a server other than uvicorn serves an object."""
+    plain = reference.removesuffix("()")
+    if plain == reference:
+        return _ASGI_SERVERS[server].format(reference)
+    return _ASGI_SERVERS[server].format(f"--factory {plain}" if server == "granian" else f"'{reference}'")
+
+
 def discover(folder: Path, extensions: frozenset[str] | None = None) -> Discovery:
     """Return what a folder says about the application in it. `extensions`: those that the embedded PostgreSQL has."""
     return _Project(Sources(folder), extensions).discovery()
@@ -106,12 +114,21 @@ class _Project:
             question = "Application that serves HTTP, as module:object (empty: none)"
             yield Finding("asgi", None, "", "no ASGI or WSGI application was found", question)
         elif self.web is None:
-            references = tuple(each.object.reference for each in self.choices)
-            yield Finding(
-                "asgi", None, self.choices[0].where, "several applications", "Application that serves HTTP", references
-            )
+            yield self._several()
         else:
             yield self._server(self.web)
+
+    def _several(self) -> Finding:
+        """The question which of several applications is meant; those of other folders need a file of their own."""
+        folders = {each.object.folder for each in self.choices}
+        if len(folders) > 1:
+            places = ", ".join(folder or "." for folder in sorted(folders))
+            self.notes.append(
+                Note(f"Several folders have an application: {places}", hint="Describe one: fastzero init FOLDER")
+            )
+        references = tuple(dict.fromkeys(each.object.reference for each in self.choices))
+        question = "Application that serves HTTP, as module:object"
+        return Finding("asgi", None, self.choices[0].where, "several applications", question, references)
 
     def _server(self, web: Served) -> Finding:
         reference, program = web.object.reference, web.program
@@ -121,7 +138,7 @@ class _Project:
                 (name for name in (program, *_ASGI_SERVERS) if name in _ASGI_SERVERS and self._has(name)), None
             )
             if other and not self._has("uvicorn"):
-                return Finding("command", _ASGI_SERVERS[other].format(reference), web.where, f"{other} is installed")
+                return Finding("command", _asgi_command(other, reference), web.where, f"{other} is installed")
             self._tell_server("uvicorn")
             return Finding("asgi", reference, web.where, web.why)
         if self._has("gunicorn"):
@@ -200,18 +217,20 @@ class _Project:
         if self.dependencies and not drivers and self.usages.all:
             self.notes.append(Note("No PostgreSQL driver is among the dependencies", hint="Add one, such as psycopg"))
         yield self._import_path()
-        if self.web and self._migrates_by_flask():
-            yield Finding(
-                "environment.FLASK_APP",
-                self.web.object.reference.removesuffix("()"),
-                self.web.where,
-                "flask db needs it",
-            )
+        yield self._named_for_migrations()
         yield from known.findings()
         yield known.env_from()
 
-    def _migrates_by_flask(self) -> bool:
-        return any(each.key == "migrate" and str(each.value).startswith("flask") for each in self.schema.findings)
+    def _named_for_migrations(self) -> Finding | None:
+        """The variable by which a framework's own command finds the application."""
+        commands = [str(each.value) for each in self.schema.findings if each.key == "migrate"]
+        program = next((command.partition(" ")[0] for command in commands), "")
+        if self.web is None or program not in ("flask", "litestar"):
+            return None
+        reference = self.web.object.reference.removesuffix("()")
+        return Finding(
+            f"environment.{program.upper()}_APP", reference, self.web.where, f"{program} needs it to migrate"
+        )
 
     # -- Python ------------------------------------------------------------------------------------------------
 
@@ -222,28 +241,18 @@ class _Project:
             yield Finding("install", found.command, self._relative(found.file), f"{found.tool}", active=False)
         else:
             self.notes.append(Note("No file says which dependencies to install", hint="Set install in fastzero.toml"))
-        there = environment_folder(self.sources.folder, root, found.file if found else None)
-        project = project_of(root) or project_of(self.sources.folder)
+        folder = self.sources.folder
+        there = environment_folder(folder, root, found.file if found else None)
+        minors = allowed_minors(root, folder)
         if there:
             yield Finding("python", self._relative(there), self._relative(there), "the environment there", active=False)
-        elif python := interpreter(project):
-            minors = allowed_minors(project)
-            yield Finding(
-                "python",
-                python.name.removeprefix("python"),
-                "pyproject.toml",
-                f"3.{minors[0]} is the lowest allowed",
-                active=False,
-            )
-        elif project:
-            minors = allowed_minors(project)
-            least = f"3.{minors[0]}" if minors else "a version that its requires-python allows"
-            self.notes.append(
-                Note(
-                    f"This machine has no Python that the project allows: it needs {least}",
-                    hint=f"uv python install {least}",
-                )
-            )
+        elif python := interpreter(root, folder):
+            why = f"of {', '.join(f'3.{minor}' for minor in minors[:3])}{' …' if minors[3:] else ''}"
+            yield Finding("python", python.name.removeprefix("python"), "", why, active=False)
+        else:
+            least = f"3.{minors[0]}" if minors else "another version"
+            text = f"This machine has no Python that the application allows: it needs {least}"
+            self.notes.append(Note(text, hint=f"Install it, for example: uv python install {least}"))
 
     def _relative(self, path: Path) -> str:
         return os.path.relpath(path, self.sources.folder)

@@ -4,7 +4,6 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ..description import AlembicCommand
 from ..migrations import DEFAULT_COMMAND, INI, AlembicProject, alembic_command, alembic_project, has_alembic
@@ -52,10 +51,10 @@ def schema(sources: Sources, commands: list[FoundCommand], dependencies: Mapping
     words = alembic_command(command)
     project = alembic_project(sources.folder / folder, words or AlembicCommand(f"migrations/{INI}"))
     told = _Found()
-    if command != DEFAULT_COMMAND:
-        told.findings.append(Finding("migrate", command, where, "its configuration"))
     if project:
-        _heads(project, sources, command, where, told)
+        _heads(project, command, where, told)
+    told.findings.append(Finding("migrate", command, where, _revisions(project), active=command != DEFAULT_COMMAND))
+    if project:
         _needs(project, sources, told)
     return Schema(folder, project, tuple(told.findings), tuple(told.notes))
 
@@ -128,7 +127,12 @@ def _other(sources: Sources, dependencies: Mapping[str, str]) -> Schema:
 # -- what it says ----------------------------------------------------------------------------------------------
 
 
-def _heads(project: AlembicProject, sources: Sources, command: str, where: str, told: _Found) -> None:
+def _revisions(project: AlembicProject | None) -> str:
+    count = len(project.revisions) if project else 0
+    return f"{count} revision{'' if count == 1 else 's'}"
+
+
+def _heads(project: AlembicProject, command: str, where: str, told: _Found) -> None:
     if not project.revisions:
         told.notes.append(
             Note(
@@ -204,8 +208,3 @@ def _schemas(tree: ast.Module) -> Iterator[tuple[int, str]]:
 def lacking(extensions: list[str], available: frozenset[str] | None) -> list[str]:
     """Return the extensions that a PostgreSQL lacks, none if it is not known what it has."""
     return [] if available is None else [name for name in extensions if name not in available]
-
-
-def script_where(folder: Path, project: AlembicProject) -> str:
-    """Return the folder of the scripts as a person sees it."""
-    return project.script_folder.relative_to(folder).as_posix() if project.script_folder.is_relative_to(folder) else ""

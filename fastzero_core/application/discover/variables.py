@@ -50,6 +50,7 @@ _PARTS = {
     "password": re.compile(rf"{_BASE}_?(?:PASSWORD|PASS|PASSWD|PWD)$"),
     "name": re.compile(rf"{_BASE}_?(?:NAME|DB|DBNAME|DB_NAME|DATABASE|DATABASE_NAME)$"),
 }
+_TEST = re.compile(r"(^|_)TEST(S|ING)?(_|$)")
 _SCHEME = re.compile(r"^(?P<scheme>[a-z0-9]+)(?:\+(?P<driver>\w+))?:")
 _SECRET = re.compile(r"SECRET|JWT")
 _NO_SECRET = re.compile(
@@ -86,20 +87,21 @@ class Example:
 
 
 def role(usage: Usage) -> str:
-    """Return which part of the database's address a variable is: a part's name, "url", "test_url", "test_name" or ""."""
+    """Return which part of the database's address a variable is: a part's name, url, test_url, test_name, or ""."""
     name = re.sub(r"_+", "_", usage.name.upper())
     if _OTHER.search(name):
         return ""
-    found = next(
-        (part for part, pattern in _PARTS.items() if pattern.search(name.replace("TEST_", "").removesuffix("_TEST"))),
-        "",
-    )
-    if not found and (
-        _URL.search(name) or "PostgresDsn" in usage.kind or usage.kind.endswith((".db", ".db_url", ".dj_db_url"))
-    ):
-        found = "url"
-    is_test = re.search(r"(^|_)TEST(S|ING)?(_|$)", name)
-    return (f"test_{found}" if found in ("url", "name") else "") if is_test else found
+    if not _TEST.search(name):
+        return _part(usage, name)
+    part = _part(usage, _TEST.sub("_", name).strip("_"))
+    return f"test_{part}" if part in ("url", "name") else ""
+
+
+def _part(usage: Usage, name: str) -> str:
+    if part := next((part for part, pattern in _PARTS.items() if pattern.search(name)), ""):
+        return part
+    is_url = _URL.search(name) or "PostgresDsn" in usage.kind or usage.kind.endswith((".db", ".db_url", ".dj_db_url"))
+    return "url" if is_url else ""
 
 
 def drivers_of(dependencies: Mapping[str, str]) -> list[str]:

@@ -1,0 +1,89 @@
+"""The commands for an application of your own: init."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fastzero_core.formats import as_dict
+
+from .columns import FOUND
+from .options import Run
+from .tree import Group
+
+if TYPE_CHECKING:
+    from fastzero_core.application.discover.findings import Discovery
+    from fastzero_core.application.writing import Draft
+
+group = Group("application", "")
+
+
+@group.command(example="fastzero init --dry-run\nfastzero init\nfastzero init --example todo-api")
+def init(
+    run: Run,
+    folder: Annotated[str, typer.Argument(metavar="[FOLDER]", help="The application's folder.")] = ".",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print fastzero.toml and write nothing.")] = False,
+    example: Annotated[bool, typer.Option("--example", help="Write a small application first.")] = False,
+) -> None:
+    """Describe the application in a folder: write its fastzero.toml.
+
+    Source files are read, never run. Each line says where it was found. A file that was edited is not overwritten.
+    """
+    from fastzero_core.application.discover.project import discover
+    from fastzero_core.application.example import write_example
+    from fastzero_core.application.writing import answers, draft, write
+
+    place = Path(folder)
+    if example:
+        write_example(place)
+    discovery = answers(discover(place, _embedded_extensions()))
+    if not dry_run:
+        discovery = _asked(run, discovery)
+    new = draft(discovery)
+    if new.is_new and not dry_run:
+        write(new)
+    _show(run, discovery, new, dry_run=dry_run)
+
+
+def _embedded_extensions() -> frozenset[str] | None:
+    from fastzero_core.errors import FastZeroError
+    from fastzero_core.postgres.binaries import find_binaries
+
+    try:
+        return find_binaries().extensions()
+    except FastZeroError:  # there is no PostgreSQL here: containers will have one
+        return None
+
+
+def _asked(run: Run, discovery: "Discovery") -> "Discovery":
+    """Ask for what is not known, if there is somebody to ask; an empty answer leaves it open."""
+    if run.settings.no_input or not sys.stdin.isatty():
+        return discovery
+    for finding in discovery.questions:
+        if finding.choices:
+            run.render.message(f"Choices: {', '.join(finding.choices)}")
+        default = finding.choices[0] if finding.choices else ""
+        if answer := typer.prompt(finding.question, default=default, show_default=bool(default), err=True):
+            discovery = discovery.answered(finding.key, answer)
+    return discovery
+
+
+def _show(run: Run, discovery: "Discovery", new: "Draft", *, dry_run: bool) -> None:
+    if run.render.output == "json":
+        run.render.object(_record(discovery, new))
+    elif dry_run:
+        run.render.text(new.text)
+    else:
+        run.render.many(discovery.findings, FOUND)
+    for note in discovery.notes:
+        where = f"{note.where}: " if note.where else ""
+        run.render.message(f"{where}{note.text}. {note.hint}.")
+    if not new.is_new:
+        run.render.message(f"Nothing to change: {new.path} says this already.")
+    elif not dry_run:
+        run.render.message(f"Wrote {new.path}. Read it, then: fastzero up")
+
+
+def _record(discovery: "Discovery", new: "Draft") -> dict[str, Any]:
+    return {"file": str(new.path), "changed": new.is_new, "text": new.text, **as_dict(discovery)}
