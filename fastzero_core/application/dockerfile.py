@@ -61,7 +61,7 @@ USER {USER}
 def _image(application: Application) -> str:
     if application.build.image:
         return application.build.image
-    allowed = allowed_minors(project_of(application.root))
+    allowed = allowed_minors(application.root, application.folder)
     older = [minor for minor in allowed if minor <= PREFERRED_MINOR]
     return IMAGE.format(max(older) if older else min(allowed, default=PREFERRED_MINOR))
 
