@@ -86,4 +86,10 @@ def _show(run: Run, discovery: "Discovery", new: "Draft", *, dry_run: bool) -> N
 
 
 def _record(discovery: "Discovery", new: "Draft") -> dict[str, Any]:
-    return {"file": str(new.path), "changed": new.is_new, "text": new.text, **as_dict(discovery)}
+    return {
+        "file": str(new.path),
+        "changed": new.is_new,
+        "text": new.text,
+        "findings": [as_dict(each) for each in discovery.findings],
+        "notes": [as_dict(each) for each in discovery.notes],
+    }

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...errors import NotFoundError
 from ..installation import (
     Installation,
     allowed_minors,
@@ -59,7 +60,12 @@ def _asgi_command(server: str, reference: str) -> str:
 
 
 def discover(folder: Path, extensions: frozenset[str] | None = None) -> Discovery:
-    """Return what a folder says about the application in it. `extensions`: those that the embedded PostgreSQL has."""
+    """Return what a folder says about the application in it. `extensions`: those that the embedded PostgreSQL has.
+
+    Raises NotFoundError.
+    """
+    if not folder.is_dir():
+        raise NotFoundError(f"folder {str(folder)!r} does not exist", hint="Name the folder of an application")
     return _Project(Sources(folder), extensions).discovery()
 
 
