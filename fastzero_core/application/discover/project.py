@@ -20,7 +20,7 @@ from .findings import Discovery, Finding, Note
 from .objects import ASGI, Objects
 from .others import after_migrate, build, health, services, workers
 from .schema import Schema, lacking, schema
-from .started import FoundCommand, found_commands
+from .started import FoundCommand, found_commands, project_at
 from .usages import Usages
 from .variables import Variables, drivers_of
 from .web import Served, served
@@ -274,6 +274,8 @@ class _Project:
                 for line in self.sources.text(path).splitlines():
                     for name in requirement_names(line.partition(";")[0].partition("--hash")[0].rstrip(" \\")):
                         found.setdefault(name, "")
+        for path in self.sources.named("Pipfile"):
+            found |= dict.fromkeys(map(canonicalize_name, project_at(self.sources, path).get("packages", {})), "")
         return found
 
     # -- what is lacking ---------------------------------------------------------------------------------------
