@@ -26,6 +26,7 @@ LIMIT = 128 * 1024  # bytes of a file
 SUBSTITUTED = 8 * LIMIT  # characters of all variables of a `.env`
 # As python-dotenv has it, which takes quadratic time: names and defaults have no limit there.
 _REFERENCE = re.compile(r"\$\{([^}:]{0,100})(?::-([^}]{0,500}))?\}")
+SHOWN = 80  # characters of a line in an error
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _LONG_BLANK = re.compile(r"[^\S\r\n]{1000}")  # python-dotenv takes quadratic time for it
 
@@ -135,7 +136,9 @@ def _bindings(text: str, path: Path) -> Iterator[tuple[str, Variable]]:
         skipped = binding.original.string[: -len(written) or None]
         line = binding.original.line + len(_LINE_END.findall(skipped))
         if binding.error and PREFIX in written.upper():
-            raise InvalidInputError(f"{path}:{line} cannot be read: {written.strip()!r}", hint="Write NAME=value")
+            raise InvalidInputError(
+                f"{path}:{line} cannot be read: {written.strip()[:SHOWN]!r}", hint="Write NAME=value"
+            )
         if binding.key is not None and binding.value is not None:
             yield binding.key, Variable(binding.value, line)
 

@@ -18,6 +18,7 @@ STANDARD_LIBRARY_ONLY = {
     "events",
     "files",
     "formats",
+    "parameters",
     "polling",
     "postgres.account",
     "postgres.binaries",
@@ -28,13 +29,26 @@ STANDARD_LIBRARY_ONLY = {
     "postgres.sql",
     "postgres.url",
     "schema.revisions",
+    "toml_lines",
     "todo_app.models",
     "todo_app.validate",
 }
 
 # The rooms from the ground up: a module imports from its own room and from those before it.
 ROOMS = (
-    ("errors", "events", "files", "formats", "polling", "settings"),
+    (
+        "errors",
+        "events",
+        "files",
+        "folder",
+        "formats",
+        "parameters",
+        "polling",
+        "settings",
+        "sources",
+        "toml_lines",
+        "trust",
+    ),
     ("postgres",),
     ("project",),
     ("todo_app",),
