@@ -73,7 +73,7 @@ class Layers:
 
 def by_name(values: Mapping[str, Any], fields: Fields) -> dict[str, Any]:
     """Return the values that are settings, by the names of their fields."""
-    names = {key: name for name, field in fields.items() for key in (name, variable_of(name, field))}
+    names = {key: name for name, field in fields.items() for key in (name, *_aliases(field))}
     return {names[key]: value for key, value in values.items() if key in names}
 
 
@@ -84,8 +84,12 @@ def of_dotenv(folder: Folder) -> dict[str, str]:
 
 def variable_of(name: str, field: FieldInfo) -> str:
     """Return the environment variable of a setting."""
+    return next(iter(_aliases(field)), f"{PREFIX}{name.upper()}")
+
+
+def _aliases(field: FieldInfo) -> list[str]:
     alias = field.validation_alias
-    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"{PREFIX}{name.upper()}"
+    return [str(each) for each in alias.choices] if isinstance(alias, AliasChoices) else []
 
 
 # -- what needs trust ------------------------------------------------------------------------------------------

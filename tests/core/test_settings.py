@@ -217,7 +217,7 @@ def test_home_is_an_absolute_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_others_write_into_the_files_is_ignored() -> None:
     Path(".env").write_text("SOMETHING_ELSE=1\nFASTZERO_UNHEARD_OF=1\n")
-    Path("fastzero.toml").write_text("[another]\nkey = 1\n")
+    Path("fastzero.toml").write_text("FASTZERO_PROJECT = 'x'\nPROJECT = 'x'\n[another]\nkey = 1\n")
     assert load_settings().project == "fastzero"
 
 
