@@ -16,7 +16,7 @@ COURSE = {
         [project]
         name = "fast_zero"
         requires-python = ">=3.11,<4.0"
-        dependencies = ["fastapi[standard] (>=0.115)", "sqlalchemy[asyncio] (>=2.0)", "alembic (>=1.14)", "psycopg[binary] (>=3.2)"]
+        dependencies = ["fastapi[standard] (>=0.115)", "sqlalchemy (>=2)", "alembic (>=1)", "psycopg[binary] (>=3)"]
 
         [tool.taskipy.tasks]
         run = 'fastapi dev fast_zero/app.py'
@@ -78,7 +78,7 @@ WORKSPACE = {
     "backend/app/alembic/versions/1.py": revision(
         "1", body="op.execute('CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\"')"
     ),
-    "backend/scripts/prestart.sh": "#! /usr/bin/env bash\nset -e\n\nalembic upgrade head\n\npython app/initial_data.py\n",
+    "backend/scripts/prestart.sh": "#!/bin/bash\nset -e\nalembic upgrade head\npython app/initial_data.py\n",
     "backend/Dockerfile": 'FROM python:3.13\nWORKDIR /app/backend/\nCMD ["fastapi", "run", "--workers", "4"]\n',
     "frontend/package.json": "{}",
     "frontend/node_modules/x/main.py": "from fastapi import FastAPI\napp = FastAPI()\n",
@@ -101,7 +101,14 @@ WORKSPACE = {
         """,
 }
 SOURCES_BELOW_SRC = {
-    "pyproject.toml": "[tool.poetry.dependencies]\npython = '^3.11'\nfastapi = '*'\nuvicorn = '*'\nasyncpg = '*'\nSQLAlchemy = '*'\n",
+    "pyproject.toml": """
+        [tool.poetry.dependencies]
+        python = "^3.11"
+        fastapi = "*"
+        uvicorn = "*"
+        asyncpg = "*"
+        SQLAlchemy = "*"
+        """,
     "src/alembic.ini": "[alembic]\nscript_location = migrations\n",
     "src/migrations/env.py": "",
     "src/app/main.py": "from .core.setup import create_application\n\napp = create_application()\n",
@@ -167,13 +174,20 @@ DJANGO = {
         }}
         """,
     "config/wsgi.py": "from django.core.wsgi import get_wsgi_application\napplication = get_wsgi_application()\n",
-    "Procfile": "release: python manage.py migrate\nweb: gunicorn config.wsgi --log-file -\nworker: celery -A config worker\n",
+    "Procfile": """
+        release: python manage.py migrate
+        web: gunicorn config.wsgi --log-file -
+        worker: celery -A config worker
+        """,
 }
 FLASK = {
     "requirements.txt": "flask\nflask-sqlalchemy\nflask-migrate\npsycopg2-binary\n",
     "shop.py": "from app import create_app\n\napp = create_app()\n",
-    "app/__init__.py": "from flask import Flask\n\ndef create_app(config=None):\n    app = Flask(__name__)\n    return app\n",
-    "config.py": "import os\nSQLALCHEMY_DATABASE_URI = os.environ.get('DATABASE_URL', '').replace('postgres://', 'postgresql://')\n",
+    "app/__init__.py": "from flask import Flask\n\ndef create_app(config=None):\n    return Flask(__name__)\n",
+    "config.py": """
+        import os
+        SQLALCHEMY_DATABASE_URI = os.environ.get('DATABASE_URL', '').replace('postgres://', 'postgresql://')
+        """,
     "migrations/alembic.ini": "[alembic]\n",
     "migrations/env.py": "",
     "migrations/versions/1.py": revision("1"),

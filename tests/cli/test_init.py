@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fastzero_core.application.reading import application_of
+from fastzero_core.settings import folder_trust
 from tests.application.folders import revision, write_files
 from tests.application.test_discover import COURSE
 
@@ -43,19 +44,18 @@ def test_it_writes_what_it_found_and_where(small: Path, fastzero: Run) -> None:
     assert result.code == 0
     lines = (small / "fastzero.toml").read_text()
     assert lines.startswith(WRITTEN)
-    assert "Wrote " in result.err and "fastzero up" in result.err
+    assert "Wrote " in result.err
 
 
 def test_what_it_writes_is_read_as_an_application(small: Path, fastzero: Run) -> None:
     fastzero("init")
     application = application_of(small)
-    assert application is not None and application.web is not None and application.web.health == "/health"
+    assert application is not None
+    assert [process.health for process in application.processes] == ["/health"]
 
 
-def test_a_terminal_shows_a_table_of_what_was_found(small: Path, fastzero: Run) -> None:
-    out = fastzero("init", "--no-input", "--color", "never", terminal=120).out
-    assert out.splitlines()[0].split() == ["key", "value", "where", "why"]
-    assert "main:app" in out and "main.py:3" in out
+def test_it_prints_the_whole_file(small: Path, fastzero: Run) -> None:
+    assert fastzero("init").out == (small / "fastzero.toml").read_text()
 
 
 def test_a_dry_run_prints_the_file_and_writes_nothing(small: Path, fastzero: Run) -> None:
@@ -93,7 +93,8 @@ def test_an_edited_file_is_kept_and_the_difference_shown(small: Path, fastzero: 
     file.write_text(file.read_text().replace("main:app", "other:app"))
     result = fastzero("init")
     assert result.code == 4
-    assert '-asgi = "other:app"' in result.err and '+asgi = "main:app"' in result.err
+    assert '-asgi = "other:app"' in result.err
+    assert '+asgi = "main:app"' in result.err
     assert "other:app" in file.read_text()
 
 
@@ -158,6 +159,51 @@ def test_a_head_among_several_is_chosen_by_return() -> None:
         terminal.type("\n")
         assert terminal.end().code == 0
     assert 'migrate = "alembic upgrade heads"' in Path("fastzero.toml").read_text()
+
+
+# -- trust -----------------------------------------------------------------------------------------------------
+
+
+def test_what_it_wrote_is_trusted(small: Path, fastzero: Run) -> None:
+    fastzero("init")
+    assert folder_trust(small).is_given
+
+
+def test_a_changed_command_is_trusted_no_more(small: Path, fastzero: Run) -> None:
+    fastzero("init")
+    file = small / "fastzero.toml"
+    file.write_text(file.read_text().replace("main:app", "other:app"))
+    assert not folder_trust(small).is_given
+
+
+def test_an_application_that_was_there_is_not_trusted_by_it(small: Path, fastzero: Run) -> None:
+    (small / "fastzero.toml").write_text('[application]\nasgi = "main:app"\nhealth = "/health"\n')
+    assert "Nothing to change" in fastzero("init").err
+    assert not folder_trust(small).is_given
+
+
+def test_a_folder_with_other_settings_has_to_be_trusted_first(small: Path, fastzero: Run) -> None:
+    (small / "fastzero.toml").write_text('postgres_image = "evil:18"\n')
+    assert fastzero("init").code == 5
+    assert "application" not in (small / "fastzero.toml").read_text()
+
+
+def test_settings_that_another_source_overrides_are_not_trusted_along_with_it(
+    small: Path, fastzero: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (small / "fastzero.toml").write_text('postgres_image = "evil:18"\n')
+    monkeypatch.setenv("FASTZERO_POSTGRES_IMAGE", "postgres:18")
+    assert "Other settings in this folder need your trust" in fastzero("init").err
+    assert not folder_trust(small).is_given
+
+
+def test_what_a_terminal_would_not_show_is_escaped(fastzero: Run) -> None:
+    write_files(Path.cwd(), {"main.py": APP, "Procfile": "worker: celery -A \u202ex\x1b[2J worker\n"})
+    out = fastzero("init").out
+    assert all(character.isprintable() for character in out.replace("\n", ""))
+    application = application_of(Path.cwd())
+    assert application is not None
+    assert "\u202e" in application.processes[1].command
 
 
 # -- the example -----------------------------------------------------------------------------------------------
