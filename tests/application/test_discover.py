@@ -354,7 +354,7 @@ def test_no_revisions_are_told(tmp_path: Path) -> None:
 
 def test_services_that_are_not_run_are_told_with_a_way_out(tmp_path: Path) -> None:
     notes = discover(write_files(tmp_path, WORKSPACE)).notes
-    told = [note for note in notes if "Compose file" in note.text]
+    told = [note for note in notes if "not run" in note.text]
     assert [note.text.split()[0] for note in told] == ["adminer", "frontend"]
     assert all("Docker Compose" in note.hint for note in told)
 
@@ -377,6 +377,23 @@ def test_a_server_that_is_in_a_group_alone_is_told(tmp_path: Path) -> None:
     }
     notes = [note.text for note in discover(write_files(tmp_path, files)).notes]
     assert "uvicorn is a dependency of dev alone" in notes
+
+
+def test_an_address_that_alembic_ini_fixes_is_told(tmp_path: Path) -> None:
+    files = {
+        "alembic.ini": "[alembic]\nscript_location = db\nsqlalchemy.url = postgresql://a:b@localhost/c\n",
+        "db/env.py": "connectable = engine_from_config(config.get_section('alembic'))\n",
+    }
+    notes = [note.text for note in discover(write_files(tmp_path, files)).notes]
+    assert "alembic.ini fixes the database's address, and env.py sets no other" in notes
+
+
+def test_redis_on_this_machine_is_told_where_it_is_needed_and_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    [note] = [note for note in discover(write_files(tmp_path, SOURCES_BELOW_SRC)).notes if "redis" in note.text]
+    assert "--runtime docker" in note.hint
 
 
 # -- what is not trusted ---------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ WRITTEN = """\
 
 [application]
 asgi = "main:app"  # main.py:3: fastapi object
-health = "/health"  # main.py:6: a route of app
+health = "/health"  # main.py:6: a route for it
 """
 APP = """
     from fastapi import FastAPI
@@ -111,7 +111,7 @@ def test_a_compose_file_stays_as_it_is(small: Path, fastzero: Run) -> None:
     write_files(small, {"compose.yml": "services:\n  mail:\n    image: axllent/mailpit\n"})
     result = fastzero("init")
     assert (small / "compose.yml").read_text().endswith("axllent/mailpit\n")
-    assert "compose.yml:2: mail (axllent/mailpit) of the Compose file is not run by fastzero" in result.err
+    assert "compose.yml:2: mail (axllent/mailpit) is not run by fastzero" in result.err
 
 
 def test_another_folder_can_be_named(fastzero: Run, tmp_path: Path) -> None:

@@ -18,14 +18,17 @@ from ..installation import (
     requirement_names,
 )
 from ..sources import Sources
+from .extras import notes, services
 from .findings import Discovery, Finding, Note
+from .images import build
 from .objects import ASGI, Objects
-from .others import after_migrate, build, health, services, workers
+from .readiness import health
 from .schema import Schema, lacking, schema
 from .started import FoundCommand, found_commands, project_at
 from .usages import Usages
 from .variables import Variables, drivers_of
 from .web import Served, served
+from .workers import after_migrate, workers
 
 _ORDER = (
     "asgi",
@@ -101,18 +104,15 @@ class _Project:
         yield from self._web()
         if self.directory:
             yield Finding("directory", self.directory, self._directory_reason(), "commands run there")
-        web = self.web.object if self.web else None
-        usages = self.usages.all
-        yield health(self.sources, self.commands, web, usages)
+        yield health(self.sources, self.web.object if self.web else None)
         yield from self.schema.findings
         yield after_migrate(self.commands)
         yield from self._environment()
         yield from workers(self.commands)
         yield from self._installed()
-        yield from build(self.sources, self.directory or ".")
-        extra, notes = services(self.sources, web, usages)
-        yield from extra
-        self.notes += notes
+        yield from build(self.sources, self.directory)
+        yield from services(self.sources, self.usages.all)
+        self.notes += notes(self.sources)
         self._tell_lacking()
 
     # -- the web process ---------------------------------------------------------------------------------------
