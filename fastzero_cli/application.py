@@ -8,7 +8,6 @@ import typer
 
 from fastzero_core.formats import as_dict
 
-from .columns import FOUND
 from .options import Run
 from .tree import Group
 
@@ -41,9 +40,25 @@ def init(
     if not dry_run:
         discovery = _asked(run, discovery)
     new = draft(discovery)
-    if new.is_new and not dry_run:
+    _show(run, discovery, new)
+    if not new.is_new:
+        run.render.message(f"Nothing to change: {new.path} says this already.")
+    elif not dry_run:
         write(new)
-    _show(run, discovery, new, dry_run=dry_run)
+        run.render.message(f"Wrote {new.path}. Read it, then: fastzero up")
+        _trust(run, place)
+
+
+def _trust(run: Run, place: Path) -> None:
+    """Trust the application that was just described and shown, and nothing that was in the folder before."""
+    from fastzero_core.application.reading import TABLES
+    from fastzero_core.settings import folder_trust
+
+    found = folder_trust(place)
+    if all(each.top in TABLES for each in found.settings):
+        found.give()
+    else:
+        run.render.message("Other settings in this folder need your trust. See them: fastzero trust")
 
 
 def _embedded_extensions() -> frozenset[str] | None:
@@ -69,21 +84,22 @@ def _asked(run: Run, discovery: "Discovery") -> "Discovery":
     return discovery
 
 
-def _show(run: Run, discovery: "Discovery", new: "Draft", *, dry_run: bool) -> None:
+def _show(run: Run, discovery: "Discovery", new: "Draft") -> None:
+    """Show the whole file: what it runs is trusted from then on."""
     if run.render.output == "json":
         run.render.object(_record(discovery, new))
-    elif dry_run:
+    elif new.is_new:
         run.render.text(new.text)
-    else:
-        run.render.many(discovery.findings, FOUND)
     for note in discovery.notes:
         where = f"{note.where}: " if note.where else ""
         run.render.message(f"{where}{note.text}. {note.hint}.")
-    if not new.is_new:
-        run.render.message(f"Nothing to change: {new.path} says this already.")
-    elif not dry_run:
-        run.render.message(f"Wrote {new.path}. Read it, then: fastzero up")
 
 
 def _record(discovery: "Discovery", new: "Draft") -> dict[str, Any]:
-    return {"file": str(new.path), "changed": new.is_new, "text": new.text, **as_dict(discovery)}
+    return {
+        "file": str(new.path),
+        "changed": new.is_new,
+        "text": new.text,
+        "findings": [as_dict(each) for each in discovery.findings],
+        "notes": [as_dict(each) for each in discovery.notes],
+    }

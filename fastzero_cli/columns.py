@@ -55,7 +55,15 @@ REVISION = (
     Column("message", flexible=True),
 )
 APPLIED = (Column("current"), Column("head"), Column("pending"), Column("drift", flexible=True))
-ORIGIN = (Column("name", "setting"), Column("value", flexible=True), Column("source"))
+ORIGIN = (Column("name", "setting"), Column("value", flexible=True), Column("source"), Column("trusted"))
+RISKY = (
+    Column("name", "setting"),
+    Column("value", flexible=True),
+    Column("file"),
+    Column("line", kind="number"),
+    Column("risk"),
+    Column("change"),
+)
 BACKUP = (
     Column("name"),
     Column("taken_at", "taken", kind="age"),
@@ -91,4 +99,3 @@ TABLE = (
 INDEX = (Column("index"), Column("table"), Column("size", kind="bytes"), Column("scans", kind="number"))
 LINT = (Column("revision"), Column("rule"), Column("statement", flexible=True), Column("remedy"))
 FINDING = (Column("code"), Column("result", kind="state"), Column("found", flexible=True), Column("remedy"))
-FOUND = (Column("key"), Column("value", flexible=True), Column("where"), Column("why"))

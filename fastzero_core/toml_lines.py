@@ -7,7 +7,7 @@ from typing import Any
 
 MAX_DEPTH = 32
 
-Path = tuple[str, ...]
+Key = tuple[str, ...]
 
 # Each also matches what is not closed: the search then never starts again within it, and takes linear time.
 _OPAQUE = "|".join(
@@ -24,13 +24,13 @@ _STRING_OR_COMMENT = re.compile(_OPAQUE, re.DOTALL)
 _LONG_KEY = re.compile(rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{MAX_DEPTH}}}")
 
 
-def line_numbers(text: str) -> dict[Path, int]:
+def line_numbers(text: str) -> dict[Key, int]:
     """Return the line, from 1, of every table and key. A table has its header's, an array or inline table its key's.
 
     The text is valid TOML: parse it first.
     """
-    lines: dict[Path, int] = {}
-    table: Path = ()
+    lines: dict[Key, int] = {}
+    table: Key = ()
     for number, statement in _statements(text.replace("\r\n", "\n")):
         parsed = tomllib.loads(statement)
         is_header = statement.startswith("[")
@@ -61,7 +61,7 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
             start = token.end()
 
 
-def _paths(value: Any, prefix: Path) -> Iterator[Path]:
+def _paths(value: Any, prefix: Key) -> Iterator[Key]:
     if prefix:
         yield prefix
     if isinstance(value, dict):

@@ -1,5 +1,6 @@
 """The variables that a process of the application gets. Pure, but for `files_of_variables`."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import StringIO
@@ -14,6 +15,7 @@ from .sources import text_of
 DOTENV = ".env"
 # What belongs to fastzero's own environment, or would lead the application to another database or interpreter.
 NOT_INHERITED = ("FASTZERO_", "PG")
+_LONG_BLANK = re.compile(r"[^\S\r\n]{1000}")  # python-dotenv takes quadratic time for it
 NOT_INHERITED_NAMES = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "DATABASE_URL", "__PYVENV_LAUNCHER__")
 
 
@@ -186,9 +188,15 @@ def _port(addresses: Addresses, process: Process | None) -> str:
 
 
 def _dotenv(text: str) -> dict[str, str]:
+    found = dotenv_variables(text, substitute=True)
+    return {name: value for name, value in found.items() if not name.upper().startswith("FASTZERO_")}
+
+
+def dotenv_variables(text: str, *, substitute: bool = False) -> dict[str, str]:
+    """Return what a `.env` says, with `${NAME}` replaced if `substitute`; nothing for one made to take for ever."""
     from dotenv import dotenv_values
 
-    found = dotenv_values(stream=StringIO(text))
-    return {
-        name: value for name, value in found.items() if value is not None and not name.upper().startswith("FASTZERO_")
-    }
+    if _LONG_BLANK.search(text):
+        return {}
+    found = dotenv_values(stream=StringIO(text), interpolate=substitute)
+    return {name: value for name, value in found.items() if value is not None}

@@ -6,27 +6,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..files import read_text
-from ..settings import Origin
-from ..toml_lines import line_numbers
+from ..settings import Origin, folder_trust
 from .placeholders import placeholders
-from .reading import FILE, TABLES, load, parse
+from .reading import FILE, TABLES, parse
 
 _SECRET = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|KEY|CREDENTIAL", re.IGNORECASE)
 
 
 def application_origins(folder: Path) -> list[Origin]:
     """Return every key that a folder's fastzero.toml has about its application, with its line. Raises as `parse`."""
-    try:
-        text = read_text(folder / FILE)
-    except FileNotFoundError:
-        return []
+    trust = folder_trust(folder)
+    text = trust.folder.toml_text
     if parse(text, folder) is None:
         return []
-    document, lines = load(text), line_numbers(text)
-    tables = {name: document[name] for name in TABLES if name in document}
+    lines = trust.folder.toml_lines
+    tables = {name: value for name, value in trust.folder.toml.items() if name in TABLES}
     return [
-        Origin(".".join(path), _shown(path, value), f"{FILE}:{lines.get(path, 1)}")
+        Origin(".".join(path), _shown(path, value), f"{FILE}:{lines.get(path, 1)}", trust.is_given)
         for path, value in _leaves(tables, ())
     ]
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from ..errors import InvalidInputError
-from ..files import read_text
-from ..toml_lines import line_numbers
+from ..folder import PROJECT_FILE, read_bounded
+from ..toml_lines import has_long_key, line_numbers
 from .description import (
     WEB,
     Application,
@@ -24,7 +24,7 @@ from .description import (
 from .migrations import DEFAULT_COMMAND, alembic_command, has_alembic
 from .tables import ApplicationTable, File, ProcessTable, ServiceTable, Table
 
-FILE = "fastzero.toml"
+FILE = PROJECT_FILE
 TABLES = ("application", "services")
 SERVERS = {"redis": "redis:8", "valkey": "valkey/valkey:8"}
 _DOCKERFILE = "Dockerfile"
@@ -43,11 +43,7 @@ def application_of(folder: Path) -> Application | None:
 
     Raises InvalidInputError, with file and line, for every mistake; NotAllowedError, UnavailableError.
     """
-    try:
-        text = read_text(folder / FILE)
-    except FileNotFoundError:
-        return None
-    return parse(text, folder)
+    return parse(read_bounded(folder / FILE), folder)
 
 
 def parse(text: str, folder: Path, label: str = FILE) -> Application | None:
@@ -68,6 +64,8 @@ def parse(text: str, folder: Path, label: str = FILE) -> Application | None:
 
 def load(text: str, label: str = FILE) -> dict[str, Any]:
     """Return a TOML text as a dictionary. Raises InvalidInputError with its line."""
+    if has_long_key(text):
+        raise InvalidInputError(f"{label} is nested too deeply", field=label, hint="Make it flatter")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import ConflictError
-from ..files import read_text, writing
+from ..files import writing
+from ..folder import read_bounded
 from .discover.findings import Discovery, Finding
 from .reading import FILE, TABLES, load, parse
 
@@ -31,10 +32,7 @@ def draft(discovery: Discovery) -> Draft:
     """
     path = discovery.folder / FILE
     found = toml_of(discovery)
-    try:
-        before = read_text(path)
-    except FileNotFoundError:
-        return Draft(path, found, True)
+    before = read_bounded(path)
     described = _described(before)
     if described == _described(found):
         return Draft(path, before, False)
@@ -57,10 +55,7 @@ def write(new: Draft) -> None:
 
 def answers(discovery: Discovery) -> Discovery:
     """Return the discovery with those of its questions answered that the folder's fastzero.toml answers."""
-    try:
-        document = load(read_text(discovery.folder / FILE), FILE)
-    except FileNotFoundError:
-        return discovery
+    document = load(read_bounded(discovery.folder / FILE))
     for finding in discovery.questions:
         value = document.get("application", {})
         for part in finding.key.split("."):
@@ -71,7 +66,7 @@ def answers(discovery: Discovery) -> Discovery:
 
 
 def _described(text: str) -> dict[str, Any]:
-    document = load(text, FILE)
+    document = load(text)
     return {name: document[name] for name in TABLES if name in document}
 
 
@@ -121,5 +116,9 @@ def _reason(finding: Finding) -> str:
 
 
 def _value(value: Any) -> str:
-    """Return a value as TOML; JSON's texts and lists are, but for one character."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """Return a value as TOML: as JSON has it, with whatever a terminal would not show escaped."""
+    return "".join(_escaped(character) for character in json.dumps(value, ensure_ascii=False))
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else f"\\U{ord(character):08x}"

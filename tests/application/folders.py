@@ -15,4 +15,5 @@ def write_files(folder: Path, files: Mapping[str, str]) -> Path:
 
 def revision(name: str, after: str | None = None, body: str = "pass") -> str:
     """Return a revision file of Alembic."""
-    return f'"""{name}"""\nfrom alembic import op\n\nrevision = {name!r}\ndown_revision = {after!r}\n\n\ndef upgrade():\n    {body}\n'
+    head = f'"""{name}"""\nfrom alembic import op\n\nrevision = {name!r}\ndown_revision = {after!r}\n'
+    return f"{head}\n\ndef upgrade():\n    {body}\n"

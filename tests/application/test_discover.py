@@ -16,7 +16,7 @@ COURSE = {
         [project]
         name = "fast_zero"
         requires-python = ">=3.11,<4.0"
-        dependencies = ["fastapi[standard] (>=0.115)", "sqlalchemy[asyncio] (>=2.0)", "alembic (>=1.14)", "psycopg[binary] (>=3.2)"]
+        dependencies = ["fastapi[standard] (>=0.115)", "sqlalchemy (>=2)", "alembic (>=1)", "psycopg[binary] (>=3)"]
 
         [tool.taskipy.tasks]
         run = 'fastapi dev fast_zero/app.py'
@@ -78,7 +78,7 @@ WORKSPACE = {
     "backend/app/alembic/versions/1.py": revision(
         "1", body="op.execute('CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\"')"
     ),
-    "backend/scripts/prestart.sh": "#! /usr/bin/env bash\nset -e\n\nalembic upgrade head\n\npython app/initial_data.py\n",
+    "backend/scripts/prestart.sh": "#!/bin/bash\nset -e\nalembic upgrade head\npython app/initial_data.py\n",
     "backend/Dockerfile": 'FROM python:3.13\nWORKDIR /app/backend/\nCMD ["fastapi", "run", "--workers", "4"]\n',
     "frontend/package.json": "{}",
     "frontend/node_modules/x/main.py": "from fastapi import FastAPI\napp = FastAPI()\n",
@@ -101,7 +101,14 @@ WORKSPACE = {
         """,
 }
 SOURCES_BELOW_SRC = {
-    "pyproject.toml": "[tool.poetry.dependencies]\npython = '^3.11'\nfastapi = '*'\nuvicorn = '*'\nasyncpg = '*'\nSQLAlchemy = '*'\n",
+    "pyproject.toml": """
+        [tool.poetry.dependencies]
+        python = "^3.11"
+        fastapi = "*"
+        uvicorn = "*"
+        asyncpg = "*"
+        SQLAlchemy = "*"
+        """,
     "src/alembic.ini": "[alembic]\nscript_location = migrations\n",
     "src/migrations/env.py": "",
     "src/app/main.py": "from .core.setup import create_application\n\napp = create_application()\n",
@@ -167,13 +174,20 @@ DJANGO = {
         }}
         """,
     "config/wsgi.py": "from django.core.wsgi import get_wsgi_application\napplication = get_wsgi_application()\n",
-    "Procfile": "release: python manage.py migrate\nweb: gunicorn config.wsgi --log-file -\nworker: celery -A config worker\n",
+    "Procfile": """
+        release: python manage.py migrate
+        web: gunicorn config.wsgi --log-file -
+        worker: celery -A config worker
+        """,
 }
 FLASK = {
     "requirements.txt": "flask\nflask-sqlalchemy\nflask-migrate\npsycopg2-binary\n",
     "shop.py": "from app import create_app\n\napp = create_app()\n",
-    "app/__init__.py": "from flask import Flask\n\ndef create_app(config=None):\n    app = Flask(__name__)\n    return app\n",
-    "config.py": "import os\nSQLALCHEMY_DATABASE_URI = os.environ.get('DATABASE_URL', '').replace('postgres://', 'postgresql://')\n",
+    "app/__init__.py": "from flask import Flask\n\ndef create_app(config=None):\n    return Flask(__name__)\n",
+    "config.py": """
+        import os
+        SQLALCHEMY_DATABASE_URI = os.environ.get('DATABASE_URL', '').replace('postgres://', 'postgresql://')
+        """,
     "migrations/alembic.ini": "[alembic]\n",
     "migrations/env.py": "",
     "migrations/versions/1.py": revision("1"),
@@ -340,7 +354,7 @@ def test_no_revisions_are_told(tmp_path: Path) -> None:
 
 def test_services_that_are_not_run_are_told_with_a_way_out(tmp_path: Path) -> None:
     notes = discover(write_files(tmp_path, WORKSPACE)).notes
-    told = [note for note in notes if "Compose file" in note.text]
+    told = [note for note in notes if "not run" in note.text]
     assert [note.text.split()[0] for note in told] == ["adminer", "frontend"]
     assert all("Docker Compose" in note.hint for note in told)
 
@@ -363,6 +377,23 @@ def test_a_server_that_is_in_a_group_alone_is_told(tmp_path: Path) -> None:
     }
     notes = [note.text for note in discover(write_files(tmp_path, files)).notes]
     assert "uvicorn is a dependency of dev alone" in notes
+
+
+def test_an_address_that_alembic_ini_fixes_is_told(tmp_path: Path) -> None:
+    files = {
+        "alembic.ini": "[alembic]\nscript_location = db\nsqlalchemy.url = postgresql://a:b@localhost/c\n",
+        "db/env.py": "connectable = engine_from_config(config.get_section('alembic'))\n",
+    }
+    notes = [note.text for note in discover(write_files(tmp_path, files)).notes]
+    assert "alembic.ini fixes the database's address, and env.py sets no other" in notes
+
+
+def test_redis_on_this_machine_is_told_where_it_is_needed_and_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    [note] = [note for note in discover(write_files(tmp_path, SOURCES_BELOW_SRC)).notes if "redis" in note.text]
+    assert "--runtime docker" in note.hint
 
 
 # -- what is not trusted ---------------------------------------------------------------------------------------

@@ -62,19 +62,22 @@ def test_the_files_tell_how(files: dict[str, str], tool: str, command: str, tmp_
 )
 def test_extras_and_groups_are_installed_too(lock: str, command: str, tmp_path: Path) -> None:
     found = installation(write_files(tmp_path, {lock: ""}), tmp_path, ("pg",), ("server",))
-    assert found is not None and found.command == command
+    assert found is not None
+    assert found.command == command
 
 
 def test_a_lock_of_a_workspace_counts_from_above(tmp_path: Path) -> None:
     write_files(tmp_path, {"uv.lock": "", "backend/pyproject.toml": PROJECT, ".git/HEAD": ""})
     found = installation(tmp_path / "backend", tmp_path / "backend")
-    assert found is not None and found.file == tmp_path / "uv.lock"
+    assert found is not None
+    assert found.file == tmp_path / "uv.lock"
 
 
 def test_a_lock_above_the_repository_does_not(tmp_path: Path) -> None:
     write_files(tmp_path, {"uv.lock": "", "shop/pyproject.toml": PROJECT, "shop/.git/HEAD": ""})
     found = installation(tmp_path / "shop", tmp_path / "shop")
-    assert found is not None and found.tool == "project"
+    assert found is not None
+    assert found.tool == "project"
 
 
 def test_nothing_is_installed_where_nothing_is_declared(tmp_path: Path) -> None:

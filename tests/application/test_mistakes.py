@@ -37,14 +37,14 @@ MISTAKES = [
     ("reserved_process", '[application.processes]\ndatabase = "x"', 2, "'database' is reserved", "another name"),
     ("no_name", '[application.processes]\nMy_Worker = "x"', 2, "invalid name 'My_Worker'", "a-z"),
     ("process_without_command", "[application.processes.w]\nreplicas = 2", 1, "'command' is missing", "command = "),
-    ("replicas_on_one_port", "[application.processes]\nw = {command = 'x', port = 1, replicas = 2}", 2, "once", "--workers"),
+    ("replicas_on_a_port", "[application.processes]\nw = {command = 'x', port = 1, replicas = 2}", 2, "once", "worker"),
     ("unknown_restart", "[application.processes]\nw = {command = 'x', restart = 'never'}", 2, "'never'", "on-failure"),
-    ("web_described_twice", '[application]\nasgi = "a:b"\n[application.processes]\nweb = "x"', 2, "processes too", "move"),
+    ("web_described_twice", '[application]\nasgi = "a:b"\n[application.processes]\nweb = "x"', 2, "too", "move"),
     ("no_path_of_a_url", '[application]\nhealth = "health"', 2, "invalid path", "Begin the path with a slash"),
     ("reserved_schema", '[application.database]\nschemas = ["pg_x"]', 2, "invalid schema", "pg_"),
     ("amount_without_unit", '[application.container]\nmemory = "512"', 2, "invalid amount", "512m"),
     ("service_without_image", '[application]\n[services.mail]\nports = [25]', 2, "'image' is missing", "image ="),
-    ("service_named_like_a_process", '[application.processes]\nredis = "x"\n[services.redis]', 2, "service", "another name"),
+    ("name_used_twice", '[application.processes]\nredis = "x"\n[services.redis]', 2, "service", "another name"),
     ("services_alone", "[services.redis]", 1, "no [application]", "fastzero init"),
 ]  # fmt: skip
 

@@ -149,14 +149,14 @@ def form(files: dict[str, str], folder: Path, drivers: list[str], *, is_sqlalche
         ({".env.example": "DATABASE_URL=postgresql+asyncpg://a@b/c"}, ["psycopg"], "{url:asyncpg}"),
         ({".env.example": "DATABASE_URL=postgresql://a@b/c"}, ["psycopg"], "{url}"),
         ({".env": "DATABASE_URL=sqlite:///x.db"}, ["psycopg"], "{url:psycopg}"),
-        ({"settings.py": "class S(BaseSettings):\n    database_url: str = 'postgresql+psycopg2://x'"}, [], "{url:psycopg2}"),
+        ({"settings.py": "URL = getenv('DATABASE_URL', 'postgresql+psycopg2://')"}, [], "{url:psycopg2}"),
         ({"compose.yml": "services: {a: {environment: ['DATABASE_URL=postgresql+psycopg://x']}}"}, [], "{url:psycopg}"),
         ({"db.py": "from sqlalchemy.ext.asyncio import create_async_engine"}, ["psycopg2", "asyncpg"], "{url:asyncpg}"),
         ({"db.py": "from sqlalchemy import create_engine"}, ["asyncpg", "psycopg2"], "{url:psycopg2}"),
         ({"db.py": "url.replace('postgresql://', 'postgresql+asyncpg://')"}, ["asyncpg"], "{url}"),
         ({}, [], "{url}"),
     ],
-    ids=["example", "plain example", "sqlite", "default", "compose", "async engine", "sync engine", "converted", "none"],
+    ids=["example", "plain example", "sqlite", "default", "compose", "async", "sync", "converted", "none"],
 )  # fmt: skip
 def test_the_form_of_a_url_is_what_the_application_takes(
     files: dict[str, str], drivers: list[str], expected: str, tmp_path: Path

@@ -23,6 +23,7 @@ STANDARD_LIBRARY_ONLY = {
     "events",
     "files",
     "formats",
+    "parameters",
     "polling",
     "postgres.account",
     "postgres.binaries",
@@ -40,7 +41,19 @@ STANDARD_LIBRARY_ONLY = {
 
 # The rooms from the ground up: a module imports from its own room and from those before it.
 ROOMS = (
-    ("errors", "events", "files", "formats", "polling", "settings", "toml_lines"),
+    (
+        "errors",
+        "events",
+        "files",
+        "folder",
+        "formats",
+        "parameters",
+        "polling",
+        "settings",
+        "sources",
+        "toml_lines",
+        "trust",
+    ),
     ("postgres",),
     ("application",),
     ("project",),

@@ -31,7 +31,13 @@ _NOT_SOURCES = re.compile(
     r"(^|/)(tests?|testing|docs?|docs_src|examples?|samples?|migrations|versions|alembic|tools|deploy|k8s|infra|hooks)(/|$)"
     r"|(^|/)(test_[^/]*|conftest|[^/]*_test)\.py$"
 )
+_MAKES = re.compile(
+    "|".join([*(maker for _, maker in _MAKERS), r"^(app|application)\s*(:[^=\n]*)?=\s*[\w.]+\("]), re.MULTILINE
+)
 _USUAL = ("main", "app", "asgi", "wsgi", "server", "application", "api", "__init__")
+
+Made = dict[str, tuple[str, str]]
+"""The kind and the framework of what is made, by the name of what makes it."""
 
 
 @dataclass(frozen=True)
@@ -77,17 +83,13 @@ class Objects:
     @cached_property
     def all(self) -> list[AppObject]:
         """Every application, the likeliest first."""
-        return sorted((each for path in self._python for each in self._of(path)), key=lambda each: each.rank)
+        return sorted((each for path in self._read for each in self._of(path)), key=lambda each: each.rank)
 
     @cached_property
     def folders(self) -> list[str]:
         """Every folder that modules may be imported from, the shallowest first."""
         parents = {folder for path in self._sources.files for folder in _parents(path)}
         return sorted(parents, key=lambda folder: (folder.count("/") + bool(folder), folder))
-
-    @cached_property
-    def _python(self) -> list[str]:
-        return [path for path in self._sources.files if is_source(path)]
 
     def find(self, reference: str, near: list[str]) -> AppObject | None:
         """Return the object of a reference such as `app.main:app`, in a near folder or any other, None without one."""
@@ -120,12 +122,8 @@ class Objects:
 
     def _of(self, path: str) -> Iterator[AppObject]:
         """The applications of one file: its own, and what a factory of another file makes."""
-        tree = self._trees.get(path)
-        if tree is None:
-            return
+        tree, makers, own = self._read[path]
         module, folder = self.module_of(path)
-        makers = _makers(tree)
-        own = dict(_factories(tree, makers))
         known = {**self._factories, **makers, **own}
         for name, maker, line in _assigned(tree):
             if made := known.get(maker) or known.get(maker.rpartition(".")[2]):
@@ -134,16 +132,19 @@ class Objects:
             yield AppObject(module, f"{name}()", *made, path, _line_of(tree, name) or 1, folder)
 
     @cached_property
-    def _trees(self) -> dict[str, ast.Module]:
-        """The trees of the sources that name a framework's maker, or a function that may use one."""
-        hints = re.compile("|".join([*(maker for _, maker in _MAKERS), r"app(lication)?\s*(:[^=]*)?=\s*[\w.]+\("]))
-        found = {path: self._sources.tree(path) for path in self._python if hints.search(self._sources.text(path))}
-        return {path: tree for path, tree in found.items() if tree}
+    def _read(self) -> dict[str, tuple[ast.Module, Made, Made]]:
+        """Tree, makers and factories of the sources that may make an application."""
+        texts = {path: self._sources.text(path) for path in self._sources.files if is_source(path)}
+        trees = {path: self._sources.tree(path) for path, text in texts.items() if _MAKES.search(text)}
+        makers = {path: _makers(tree) for path, tree in trees.items() if tree}
+        return {
+            path: (tree, makers[path], dict(_factories(tree, makers[path]))) for path, tree in trees.items() if tree
+        }
 
     @cached_property
-    def _factories(self) -> dict[str, tuple[str, str]]:
+    def _factories(self) -> Made:
         """The factories of every file by name."""
-        return {name: made for tree in self._trees.values() for name, made in _factories(tree, _makers(tree))}
+        return {name: made for _, _, own in self._read.values() for name, made in own.items()}
 
 
 def _parents(path: str) -> Iterator[str]:
@@ -154,38 +155,51 @@ def _parents(path: str) -> Iterator[str]:
     yield ""
 
 
-def _makers(tree: ast.Module) -> dict[str, tuple[str, str]]:
-    """The local names that make an application, with the kind and the framework; subclasses too."""
-    found: dict[str, tuple[str, str]] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
+def _makers(tree: ast.Module) -> Made:
+    """The local names that make an application; subclasses too."""
+    found: Made = {}
+    for node in _imports(tree):
+        if isinstance(node, ast.ImportFrom):
             for alias in node.names:
-                if kind := _MAKERS.get((node.module, alias.name)):
-                    found[alias.asname or alias.name] = (kind, node.module.partition(".")[0])
-        elif isinstance(node, ast.Import):
-            for alias in node.names:
-                for (module, maker), kind in _MAKERS.items():
-                    if alias.name == module:
-                        found[f"{alias.asname or alias.name}.{maker}"] = (kind, module.partition(".")[0])
-    for node in tree.body:
-        for base in map(ast.unparse, node.bases) if isinstance(node, ast.ClassDef) else ():
-            if isinstance(node, ast.ClassDef) and base in found:
-                found[node.name] = found[base]
+                if kind := _MAKERS.get((node.module or "", alias.name)):
+                    found[alias.asname or alias.name] = (kind, str(node.module).partition(".")[0])
+        else:
+            found |= _qualified(node)
+    for each in tree.body:
+        if isinstance(each, ast.ClassDef):
+            found |= {each.name: found[base] for base in map(ast.unparse, each.bases) if base in found}  # noqa: B035
     return found
 
 
-def _factories(tree: ast.Module, makers: dict[str, tuple[str, str]]) -> Iterator[tuple[str, tuple[str, str]]]:
+def _imports(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]:
+    """The imports at the top of a module, and of its functions."""
+    for node in _top(tree):
+        inner = node.body if isinstance(node, ast.FunctionDef) else []
+        yield from (each for each in (node, *inner) if isinstance(each, ast.Import | ast.ImportFrom))
+
+
+def _qualified(node: ast.Import) -> Made:
+    """What `import fastapi` lets one write: `fastapi.FastAPI`."""
+    return {
+        f"{alias.asname or alias.name}.{maker}": (kind, module.partition(".")[0])
+        for alias in node.names
+        for (module, maker), kind in _MAKERS.items()
+        if alias.name == module
+    }
+
+
+def _factories(tree: ast.Module, makers: Made) -> Iterator[tuple[str, tuple[str, str]]]:
     """The functions without required parameters that make an application and return it."""
     known = dict(makers)
-    for node in tree.body:
+    for node in tree.body if makers else ():
         if isinstance(node, ast.FunctionDef) and (made := _returned(node, known)):
             known[node.name] = made
             if not _required(node):
                 yield node.name, made
 
 
-def _returned(function: ast.FunctionDef, makers: dict[str, tuple[str, str]]) -> tuple[str, str] | None:
-    made: dict[str, tuple[str, str]] = {}
+def _returned(function: ast.FunctionDef, makers: Made) -> tuple[str, str] | None:
+    made: Made = {}
     for node in ast.walk(function):
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=maker)) if ast.unparse(maker) in makers:

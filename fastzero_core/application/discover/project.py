@@ -4,6 +4,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
+from ...errors import NotFoundError
 from ..installation import (
     Installation,
     allowed_minors,
@@ -15,14 +18,17 @@ from ..installation import (
     requirement_names,
 )
 from ..sources import Sources
+from .extras import notes, services
 from .findings import Discovery, Finding, Note
+from .images import build
 from .objects import ASGI, Objects
-from .others import after_migrate, build, health, services, workers
+from .readiness import health
 from .schema import Schema, lacking, schema
-from .started import FoundCommand, found_commands
+from .started import FoundCommand, found_commands, project_at
 from .usages import Usages
 from .variables import Variables, drivers_of
 from .web import Served, served
+from .workers import after_migrate, workers
 
 _ORDER = (
     "asgi",
@@ -59,7 +65,12 @@ def _asgi_command(server: str, reference: str) -> str:
 
 
 def discover(folder: Path, extensions: frozenset[str] | None = None) -> Discovery:
-    """Return what a folder says about the application in it. `extensions`: those that the embedded PostgreSQL has."""
+    """Return what a folder says about the application in it. `extensions`: those that the embedded PostgreSQL has.
+
+    Raises NotFoundError.
+    """
+    if not folder.is_dir():
+        raise NotFoundError(f"folder {str(folder)!r} does not exist", hint="Name the folder of an application")
     return _Project(Sources(folder), extensions).discovery()
 
 
@@ -93,18 +104,15 @@ class _Project:
         yield from self._web()
         if self.directory:
             yield Finding("directory", self.directory, self._directory_reason(), "commands run there")
-        web = self.web.object if self.web else None
-        usages = self.usages.all
-        yield health(self.sources, self.commands, web, usages)
+        yield health(self.sources, self.web.object if self.web else None)
         yield from self.schema.findings
         yield after_migrate(self.commands)
         yield from self._environment()
         yield from workers(self.commands)
         yield from self._installed()
-        yield from build(self.sources, self.directory or ".")
-        extra, notes = services(self.sources, web, usages)
-        yield from extra
-        self.notes += notes
+        yield from build(self.sources, self.directory)
+        yield from services(self.sources, self.usages.all)
+        self.notes += notes(self.sources)
         self._tell_lacking()
 
     # -- the web process ---------------------------------------------------------------------------------------
@@ -268,6 +276,8 @@ class _Project:
                 for line in self.sources.text(path).splitlines():
                     for name in requirement_names(line.partition(";")[0].partition("--hash")[0].rstrip(" \\")):
                         found.setdefault(name, "")
+        for path in self.sources.named("Pipfile"):
+            found |= dict.fromkeys(map(canonicalize_name, project_at(self.sources, path).get("packages", {})), "")
         return found
 
     # -- what is lacking ---------------------------------------------------------------------------------------

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 
 from ..description import AlembicCommand
 from ..migrations import DEFAULT_COMMAND, INI, AlembicProject, alembic_command, alembic_project, has_alembic
-from ..sources import Sources
+from ..sources import Sources, text_of
 from .findings import Finding, Note
 from .started import FoundCommand
 
 _NAME = r"(?:IF\s+NOT\s+EXISTS\s+)?[\"']?([\w-]+)[\"']?"
 _EXTENSION = re.compile(rf"CREATE\s+EXTENSION\s+{_NAME}", re.IGNORECASE)
 _SCHEMA = re.compile(rf"CREATE\s+SCHEMA\s+{_NAME}", re.IGNORECASE)
+_FIXED = re.compile(r"^sqlalchemy\.url\s*=\s*postgres", re.MULTILINE)
+_SETS_ADDRESS = re.compile(r"set_main_option|sqlalchemy\.url|create_(async_)?engine|\bengine\b|environ|settings")
+_BY_PACKAGE = {"advanced-alchemy": "litestar database upgrade --no-prompt", "aerich": "aerich upgrade"}
 # What only an extension has.
 _USES = {
     "uuid-ossp": re.compile(r"\buuid_generate_v\d"),
@@ -56,6 +59,7 @@ def schema(sources: Sources, commands: list[FoundCommand], dependencies: Mapping
     told.findings.append(Finding("migrate", command, where, _revisions(project), active=command != DEFAULT_COMMAND))
     if project:
         _needs(project, sources, told)
+        _address(project, told)
     return Schema(folder, project, tuple(told.findings), tuple(told.notes))
 
 
@@ -102,26 +106,12 @@ def _other(sources: Sources, dependencies: Mapping[str, str]) -> Schema:
         if "DJANGO_SETTINGS_MODULE" in sources.text(path):
             finding = Finding("migrate", "python manage.py migrate --noinput", path, "Django")
             return Schema(path.rpartition("/")[0], None, (finding,))
-    if "aerich" in dependencies:
-        return Schema(None, None, (Finding("migrate", "aerich upgrade", "", "aerich is installed"),))
-    if "advanced-alchemy" in dependencies or ("litestar[standard]" in dependencies and "alembic" in dependencies):
-        return Schema(
-            None, None, (Finding("migrate", "litestar database upgrade --no-prompt", "", "Advanced Alchemy"),)
-        )
-    if "alembic" in dependencies:
-        note = Note(
-            "Alembic is installed, but no alembic.ini or [tool.alembic] leads to its scripts",
-            hint="Set migrate in fastzero.toml",
-        )
-        return Schema(notes=(note,))
-    return Schema(
-        notes=(
-            Note(
-                "No migrations were found",
-                hint="Set migrate in fastzero.toml, or let the application create its tables",
-            ),
-        )
-    )
+    for package, command in _BY_PACKAGE.items():
+        if package in dependencies:
+            return Schema(None, None, (Finding("migrate", command, "", f"{package} is installed"),))
+    is_there = "alembic" in dependencies
+    text = "Alembic is installed, but nothing leads to its scripts" if is_there else "No migrations were found"
+    return Schema(notes=(Note(text, hint="Set migrate in fastzero.toml, unless the application makes its own tables"),))
 
 
 # -- what it says ----------------------------------------------------------------------------------------------
@@ -147,43 +137,52 @@ def _heads(project: AlembicProject, command: str, where: str, told: _Found) -> N
         told.findings.append(Finding("migrate", None, where, "several heads", question, (heads,)))
 
 
+def _address(project: AlembicProject, told: _Found) -> None:
+    """Tell of an address that alembic.ini fixes: the migrations would go to another database."""
+    env = text_of(project.script_folder / "env.py") or ""
+    if _FIXED.search(text_of(project.config) or "") and not _SETS_ADDRESS.search(env):
+        text = f"{project.config.name} fixes the database's address, and env.py sets no other"
+        told.notes.append(Note(text, hint="In env.py, set sqlalchemy.url to the variable DATABASE_URL"))
+
+
 def _needs(project: AlembicProject, sources: Sources, told: _Found) -> None:
-    """Find extensions and schemas that the revisions use."""
+    """Find the extensions and the schemas that the revisions use."""
     extensions: dict[str, str] = {}
     created: set[str] = set()
     used: dict[str, str] = {}
-    for revision in [*(each.path for each in project.revisions), project.script_folder / "env.py"]:
-        path = (
-            revision.relative_to(sources.folder).as_posix()
-            if revision.is_relative_to(sources.folder)
-            else str(revision)
-        )
-        tree = sources.tree(path) if sources.has(path) else None
-        if tree is None:
-            continue
-        for number, text in _texts(tree):
-            for name in _EXTENSION.findall(text):
-                extensions.setdefault(name.lower(), f"{path}:{number}")
-            created |= set(_SCHEMA.findall(text))
-        source = sources.text(path)
-        for name, pattern in _USES.items():
-            if match := pattern.search(source):
-                extensions.setdefault(name, f"{path}:{source.count(chr(10), 0, match.start()) + 1}")
-        for number, name in _schemas(tree):
-            used.setdefault(name, f"{path}:{number}")
-    if extensions:
-        told.findings.append(
-            Finding(
-                "database.extensions", sorted(extensions), next(iter(extensions.values())), "the revisions need them"
-            )
-        )
+    for path in _files(project, sources):
+        tree = sources.tree(path) or ast.Module([], [])
+        for name, line in _extensions(tree, sources.text(path)):
+            extensions.setdefault(name, f"{path}:{line}")
+        for name, line in _schemas(tree):
+            used.setdefault(name, f"{path}:{line}")
+        created |= {name for _, text in _texts(tree) for name in _SCHEMA.findall(text)}
     if project.version_table_schema:
         used.setdefault(project.version_table_schema, "env.py")
-    missing = {name: where for name, where in used.items() if name not in created and name != "public"}
-    if missing:
-        told.findings.append(
-            Finding("database.schemas", sorted(missing), next(iter(missing.values())), "no revision creates them")
-        )
+    missing = {name: where for name, where in used.items() if name not in {*created, "public"}}
+    told.findings += _listed("database.extensions", extensions, "the revisions need them")
+    told.findings += _listed("database.schemas", missing, "no revision creates them")
+
+
+def _listed(key: str, found: dict[str, str], why: str) -> list[Finding]:
+    return [Finding(key, sorted(found), next(iter(found.values())), why)] if found else []
+
+
+def _files(project: AlembicProject, sources: Sources) -> Iterator[str]:
+    """The revisions and env.py, as paths below the folder."""
+    for path in [*(each.path for each in project.revisions), project.script_folder / "env.py"]:
+        if path.is_relative_to(sources.folder) and sources.has(below := path.relative_to(sources.folder).as_posix()):
+            yield below
+
+
+def _extensions(tree: ast.Module, source: str) -> Iterator[tuple[str, int]]:
+    """The extensions that a revision creates, or of which it uses something."""
+    for line, text in _texts(tree):
+        for name in _EXTENSION.findall(text):
+            yield name.lower(), line
+    for name, pattern in _USES.items():
+        if match := pattern.search(source):
+            yield name, source.count("\n", 0, match.start()) + 1
 
 
 def _texts(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -192,17 +191,14 @@ def _texts(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-def _schemas(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """The schemas of tables that a revision creates."""
+def _schemas(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """The schemas of tables that a revision creates or changes."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in (
-            "op.create_table",
-            "op.add_column",
-            "op.create_index",
-        ):
-            for each in node.keywords:
-                if each.arg == "schema" and isinstance(each.value, ast.Constant) and isinstance(each.value.value, str):
-                    yield each.value.lineno, each.value.value
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="op")), keywords=keywords):
+                values = (each.value for each in keywords if each.arg == "schema")
+                texts = (value for value in values if isinstance(value, ast.Constant))
+                yield from ((str(text.value), text.lineno) for text in texts if text.value)
 
 
 def lacking(extensions: list[str], available: frozenset[str] | None) -> list[str]:

@@ -34,6 +34,10 @@ class FoundCommand:
     def program(self) -> str:
         return self.words[0].rpartition("/")[2]
 
+    @property
+    def file(self) -> str:
+        return self.where.rpartition(":")[0]
+
     def option(self, *names: str) -> str | None:
         """Return the value of an option, as `--name value` or `--name=value`."""
         for word, following in zip(self.words, (*self.words[1:], ""), strict=True):

@@ -1,6 +1,7 @@
 """The variables that the sources read: settings classes, os.environ, decouple, environs, starlette."""
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -70,18 +71,17 @@ class Usages:
 
     def _each(self) -> Iterator[Usage]:
         for path, tree in self._trees.items():
-            late = _in_functions(tree)
-            for node in ast.walk(tree):
+            for node, late in _walk(tree):
                 if isinstance(node, ast.ClassDef) and self._derives(node, SETTINGS):
                     yield from self._of_settings(path, node)
                 elif usage := _read(node, path):
-                    yield replace(usage, late=id(node) in late)
+                    yield replace(usage, late=late)
 
     @cached_property
     def _trees(self) -> dict[str, ast.Module]:
         paths = [path for path in self._sources.files if path.startswith(self._below)]
         paths = [path for path in paths if is_source(path) or path.endswith("/env.py")]
-        telling = [path for path in paths if any(word in self._sources.text(path) for word in _HINTS)]
+        telling = [path for path in paths if _HINTS.search(self._sources.text(path))]
         return {path: tree for path in telling if (tree := self._sources.tree(path))}
 
     @cached_property
@@ -146,13 +146,17 @@ class Usages:
         return None
 
 
-_HINTS = (SETTINGS, MODEL, "environ", "getenv", "config(", "env(", "env.", "Settings")
+_HINTS = re.compile(r"BaseSettings|BaseModel|environ\b|getenv\(|\bconfig\(|\benv\(|\benv\.\w+\(|Settings\)")
 
 
-def _in_functions(tree: ast.Module) -> set[int]:
-    """The nodes that run only when a function is called."""
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    return {id(node) for function in functions for statement in function.body for node in ast.walk(statement)}
+def _walk(tree: ast.Module) -> Iterator[tuple[ast.AST, bool]]:
+    """Yield every node in its order, and whether it runs only when a function is called."""
+    left: list[tuple[ast.AST, bool]] = [(tree, False)]
+    while left:
+        node, late = left.pop()
+        yield node, late
+        late = late or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        left += reversed([(each, late) for each in ast.iter_child_nodes(node)])
 
 
 def _literals(body: list[ast.stmt]) -> Iterator[tuple[str, Any]]:

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from io import StringIO
 
+from ..environment import dotenv_variables
 from ..sources import Sources
 from .compose import compose_files, services_of
 from .findings import Finding
@@ -283,9 +283,4 @@ _LIBPQ = ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE")
 
 
 def _values(sources: Sources, path: str) -> dict[str, str]:
-    from dotenv import dotenv_values
-
-    if not sources.has(path):
-        return {}
-    found = dotenv_values(stream=StringIO(sources.text(path)), interpolate=False)
-    return {name: value for name, value in found.items() if value is not None}
+    return dotenv_variables(sources.text(path)) if sources.has(path) else {}
