@@ -17,7 +17,9 @@ STANDARD_LIBRARY_ONLY = {
     "errors",
     "events",
     "files",
+    "folders",
     "formats",
+    "marks",
     "polling",
     "postgres.account",
     "postgres.binaries",
@@ -34,9 +36,9 @@ STANDARD_LIBRARY_ONLY = {
 
 # The rooms from the ground up: a module imports from its own room and from those before it.
 ROOMS = (
-    ("errors", "events", "files", "formats", "polling", "settings"),
+    ("errors", "events", "files", "folders", "formats", "polling", "settings"),
     ("postgres",),
-    ("project",),
+    ("marks", "project"),
     ("todo_app",),
     ("schema",),
     ("backup",),
