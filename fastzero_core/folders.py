@@ -13,7 +13,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from errno import ELOOP, EPERM
 from pathlib import Path
@@ -45,8 +45,8 @@ def weakness(path: Path) -> Weakness | None:
 
     What does not exist yet is left out.
     """
-    real = path.resolve()
-    for folder in reversed((real, *real.parents)):
+    named, real = path.absolute(), path.resolve()
+    for folder in (*reversed((named, *named.parents)), *reversed((real, *real.parents))):
         if folder.is_dir() and (found := _judged(folder, folder)):
             return found
     return None
@@ -58,9 +58,13 @@ def others_can_add(folder: int) -> bool:
 
 
 def refuse_weak(path: Path) -> None:
-    """Raises NotAllowedError for root, where another user can change a folder or one on the way to it."""
-    if os.geteuid() == 0 and (weak := weakness(path)):
-        raise refusal(weak)
+    """Raises NotAllowedError for root, where another user can change a folder or one on the way to it.
+
+    Of what does not exist yet, the part that does is looked at.
+    """
+    for folder in (path, *path.parents) if os.geteuid() == 0 else ():
+        with suppress(FileNotFoundError, NotADirectoryError), opened(folder, own=True):
+            return
 
 
 def refusal(weak: Weakness) -> NotAllowedError:
