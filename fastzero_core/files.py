@@ -159,6 +159,12 @@ def write_atomically(path: Path, text: str) -> None:
             os.replace(partial, path.name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
+def remove_file(path: Path) -> None:
+    """Delete a file if it is there; of a link the link itself. Raises NotAllowedError, UnavailableError."""
+    with writing(path), suppress(FileNotFoundError), folders.parent_of(path) as (folder, name):
+        os.unlink(name, dir_fd=folder)
+
+
 def make_folder(path: Path, mode: int, hints: Hints = HOME) -> None:
     """Create a folder and its parents. Anybody may enter the parents, since PostgreSQL may run as another user.
 
