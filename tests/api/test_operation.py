@@ -46,6 +46,7 @@ def test_every_answer_has_safe_headers(path: str, api: Client) -> None:
     assert headers["x-frame-options"] == "DENY"
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert "base-uri 'none'" in headers["content-security-policy"]
+    assert "object-src 'none'" in headers["content-security-policy"]
     assert headers["referrer-policy"] == "no-referrer"
 
 

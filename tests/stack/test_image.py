@@ -41,6 +41,10 @@ def test_the_context_has_no_byte_code_and_nothing_of_the_checkout_besides(files:
     }
 
 
+def test_the_context_has_nothing_that_is_for_tests_alone(files: dict[str, bytes]) -> None:
+    assert not [name for name in files if "test" in name]
+
+
 def test_dependencies_are_those_of_the_lock_whatever_is_installed_here(files: dict[str, bytes]) -> None:
     assert files["requirements.txt"] == image.build_file("requirements.txt").read_bytes()
 
