@@ -108,8 +108,13 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, le=64, description="processes that serve the app")
     pool_size: int = Field(10, ge=1, le=1000, description="connections to the database of each worker")
     signup: Literal["open", "closed", "invite"] = Field("open", description="who may create an account over HTTP")
-    docs: bool = Field(True, description="whether the app has /docs, /redoc and /openapi.json")
-    metrics: bool = Field(True, description="whether the app has /metrics")
+    docs: bool | None = Field(
+        None,
+        description="whether the app has /docs, /redoc and /openapi.json; by default behind a proxy only with a token",
+    )
+    metrics: bool | None = Field(
+        None, description="whether the app has /metrics; by default behind a proxy only with a token"
+    )
     operator_token_sha256: str | None = Field(
         None,
         pattern="^[0-9a-f]{64}$",

@@ -127,10 +127,12 @@ def small_app(engine: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         engine.images.remove(name, force=True)
 
 
-def layers_of_app(contained: Contained, base: str, engine: Any, **wanted: bool) -> list[str]:
+def layers_of_app(
+    contained: Contained, base: str, engine: Any, *, build: bool = False, pull: bool = False
+) -> list[str]:
     """The layers of an app's image, once what `up` says of images is done."""
     stack = contained.stack(app=True, postgres_image=base, python_image=base)
-    for action in stack.plan(**wanted):
+    for action in stack.plan(build=build, pull=pull):
         if action.kind is Kind.IMAGE:
             DockerRuntime(stack.project).perform(action, timeout=60, on_event=ignore)
     return list(engine.images.get(image.remembered_name(base)).attrs["RootFS"]["Layers"])

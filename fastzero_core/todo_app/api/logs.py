@@ -89,6 +89,15 @@ def failure(method: str, path: str, request_id: str) -> None:
     )
 
 
+def unavailable(method: str, path: str, reason: str, request_id: str) -> None:
+    """Log why a request was answered with 503, which its client is not told."""
+    SERVER.warning(
+        "%s %s: %s, request %s",
+        *(method, path, reason, request_id),
+        extra={"event": {"method": method, "path": path, "request_id": request_id}},
+    )
+
+
 def security(level: int, event: str, user_id: int | None, client: str, request_id: str) -> None:
     """Log what happened to an account; `user_id` is None where no account is known."""
     account = f"user {user_id}" if user_id is not None else "no known user"
