@@ -8,6 +8,7 @@ answered with what is no "try again", left over, or not brought back by that `up
 import argparse
 import itertools
 import os
+import signal
 import sys
 import threading
 import time
@@ -43,6 +44,10 @@ class Run:
             for world in list(self._arenas):
                 self._close(world)
         return self.outcomes
+
+    def end_soon(self) -> None:
+        """Begin no other round."""
+        self._deadline = 0.0
 
     def _run(self, planned: Round) -> None:
         scenario = BY_NAME[planned.scenario]
@@ -102,12 +107,25 @@ def main() -> int:
         for runtime in runtimes
         if (here := [each for each in wanted if (runtime, each.name) not in skipped])
     ]
-    with ThreadPoolExecutor(max(len(runs), 1)) as pool:
-        outcomes = [outcome for done in pool.map(lambda run: run(), runs) for outcome in done]
+    outcomes = _all(runs)
     print(report.table(outcomes))
     if options.write:
         report.write(report.page(f"Seed {options.seed}, {minutes:g} minutes.", outcomes, skipped))
     return 1 if not outcomes or any(outcome.problems for outcome in outcomes) else 0
+
+
+def _all(runs: Sequence[Run]) -> list[Outcome]:
+    """Every outcome of the runs, side by side. SIGTERM and Ctrl-C end them after the round that is under way."""
+
+    def end_soon(*_: object) -> None:
+        print("ending after the rounds that are under way", flush=True)
+        for run in runs:
+            run.end_soon()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end_soon)
+    with ThreadPoolExecutor(max(len(runs), 1)) as pool:
+        return [outcome for done in pool.map(lambda run: run(), runs) for outcome in done]
 
 
 def _options() -> argparse.Namespace:

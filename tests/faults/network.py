@@ -8,32 +8,21 @@ from contextlib import contextmanager, suppress
 
 
 class Proxy:
-    """Hands on what comes to `port`; what it does while the network is lost, `cut` and `black_hole` say."""
+    """Hands on what comes to `port`.
+
+    While `is_black_hole`, what is sent is taken and nothing comes back; while `is_cut`, connections are closed at once.
+    """
 
     def __init__(self, target: int) -> None:
         self._target = target
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
-        self._is_cut = False
-        self._is_black_hole = False
+        self.is_cut = False
+        self.is_black_hole = False
         self._is_over = threading.Event()
         self._ways: dict[socket.socket, socket.socket] = {}
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-
-    @contextmanager
-    def cut(self) -> Iterator[None]:
-        """Connections are closed at once, and new ones too."""
-        self._is_cut = True
-        yield
-        self._is_cut = False
-
-    @contextmanager
-    def black_hole(self) -> Iterator[None]:
-        """What is sent is taken, and nothing comes back."""
-        self._is_black_hole = True
-        yield
-        self._is_black_hole = False
 
     def end(self) -> None:
         self._is_over.set()
@@ -47,7 +36,7 @@ class Proxy:
                     self._connect()
                 elif ready in self._ways and not self._hand_on(ready, self._ways[ready]):
                     self._disconnect(ready)
-            if self._is_cut:
+            if self.is_cut:
                 self._disconnect_all()
         self._disconnect_all()
 
@@ -63,7 +52,7 @@ class Proxy:
     def _hand_on(self, source: socket.socket, target: socket.socket) -> bool:
         with suppress(OSError):
             data = source.recv(65536)
-            if data and not self._is_black_hole:
+            if data and not self.is_black_hole:
                 target.sendall(data)
             return bool(data)
         return False

@@ -187,8 +187,10 @@ def _lose_loopback(world: World, load: Load, chance: Random) -> None:
     with proxy_to(world.ports["DATABASE_PORT"]) as proxy, world.serving({}, database_port=proxy.port):
         for _ in range(2):
             load.wait_for_writes(10, PATIENCE)
-            with chance.choice([proxy.cut, proxy.black_hole])():
-                time.sleep(chance.uniform(1, 6))
+            proxy.is_cut = chance.random() < 0.5
+            proxy.is_black_hole = not proxy.is_cut
+            time.sleep(chance.uniform(1, 6))
+            proxy.is_cut = proxy.is_black_hole = False
         load.wait_for_writes(10, PATIENCE)
 
 

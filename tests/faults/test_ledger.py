@@ -41,9 +41,7 @@ def test_a_write_that_is_gone_is_lost(ledger: Ledger, fz: FastZero, ana: User, s
     assert ledger.check(rows(fz, ana)) == Verdict(lost=("write-7",))
 
 
-def test_a_write_that_is_there_twice_is_found(
-    ledger: Ledger, fz: FastZero, ana: User, session: psycopg.Cursor
-) -> None:
+def test_a_write_that_is_there_twice_is_found(ledger: Ledger, fz: FastZero, ana: User, session: psycopg.Cursor) -> None:
     again = "SELECT user_id, title, description FROM todos WHERE title = 'write-7'"
     session.execute(f"INSERT INTO todos (user_id, title, description) {again}")
     assert ledger.check(rows(fz, ana)) == Verdict(duplicated=("write-7",))

@@ -69,11 +69,12 @@ class World:
             raise
 
     def _set_up(self) -> None:
+        if self.disk and self.runtime == "docker":
+            self.run("up", "--runtime", self.runtime, "--no-app")
+            self._onto_the_disk(self.disk)
         began = time.monotonic()
         self.run("up", "--runtime", self.runtime)
         self.seconds_of_up = time.monotonic() - began
-        if self.disk and self.runtime == "docker":
-            self._onto_the_disk(self.disk)
         self.database_url: str = self.ask("env", "--format", "json")["DATABASE_URL"]
         with FastZero(self.database_url) as fz:
             for name in (OWNER, STRANGER):
@@ -92,7 +93,6 @@ class World:
         volume.remove()
         on_disk = {"type": "ext4", "device": small.device}
         self.engine.volumes.create(place.volume, driver="local", driver_opts=on_disk, labels=labels)
-        self.run("up")
 
     # -- commands ----------------------------------------------------------------------------------------------
 
@@ -154,8 +154,8 @@ class World:
     @contextmanager
     def serving(self, variables: Mapping[str, str], database_port: int | None = None) -> Iterator[None]:
         """Have an app of our own, in a process with these variables, serve in the place of the stack's."""
-        port = any_free_port()
-        url = self.database_url.replace(f":{self.ports['DATABASE_PORT']}/", f":{database_port}/")
+        port, own = any_free_port(), self.ports["DATABASE_PORT"]
+        url = self.database_url.replace(f":{own}/", f":{database_port or own}/")
         secret = (self.home / "projects" / self.name / "secrets" / "secret_key").read_text()
         serve = subprocess.Popen(
             [*FASTZERO, "serve", "--port", str(port)],
@@ -166,7 +166,8 @@ class World:
             stderr=subprocess.DEVNULL,
         )
         try:
-            if not wait_until(lambda: answers(port, "/readyz"), PATIENCE):
+            wait_until(lambda: answers(port, "/readyz") or serve.poll() is not None, PATIENCE)
+            if not answers(port, "/readyz"):
                 raise CommandFailedError("fastzero serve did not become ready")
             self.app_port = port
             yield
@@ -185,9 +186,7 @@ class World:
         if self.in_containers:
             # An engine elsewhere has pids of its own, which are somebody else's here.
             container = self.engine.containers.get(f"fastzero-{self.name}-{service}")
-            assert container.id in Path(f"/proc/{status.pid}/cgroup").read_text(), (
-                "the engine is not on this machine"
-            )
+            assert container.id in Path(f"/proc/{status.pid}/cgroup").read_text(), "the engine is not on this machine"
         return psutil.Process(status.pid)
 
     @property
