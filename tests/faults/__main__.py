@@ -76,7 +76,7 @@ class Run:
         self.outcomes.append(outcome)
         planned = outcome.round
         with _printing:
-            head = f"{planned.runtime:9} {planned.scenario:18} #{planned.turn:<3} {seconds:5.0f} s"
+            head = f"{planned.runtime:9} {planned.scenario:22} #{planned.turn:<3} {seconds:5.0f} s"
             print(f"{head}  {outcome.acknowledged:6,} acknowledged, {len(outcome.verdict.lost)} lost", flush=True)
             for problem in outcome.problems:
                 print(f"  {problem}", flush=True)
@@ -95,10 +95,10 @@ def main() -> int:
     }
     if options.list:
         for name, scenario in BY_NAME.items():
-            print(f"{name:18} {', '.join(scenario.runtimes):17} {scenario.what}")
+            print(f"{name:22} {', '.join(scenario.runtimes):17} {scenario.what}")
         return 0
     for (runtime, name), reason in skipped.items():
-        print(f"{runtime:9} {name:18} is not run: {reason}")
+        print(f"{runtime:9} {name:22} is not run: {reason}")
     minutes = options.hours * 60 if options.hours else options.minutes
     print(f"seed {options.seed}, {minutes:g} minutes")
     deadline = time.monotonic() + minutes * 60

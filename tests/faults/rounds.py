@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import docker
+
 from fastzero_core.polling import wait_until
 
-from . import disk
+from . import clock, disk
 from .ledger import Ledger, Row, Verdict
 from .scenarios import Scenario
 from .schedule import Round
@@ -16,7 +18,6 @@ from .writers import ALWAYS_EXPECTED, HttpWriter, LibraryWriter, Load
 CLIENTS = 3  # of the HTTP API; beside them writes one program by the library
 ENOUGH = 20  # writes before the fault, and after it
 STRAYS_END_WITHIN = 30  # seconds: what a killed command started ends a moment after it
-IMAGES = {"upgraded": "postgres:17"}
 
 
 @dataclass
@@ -55,7 +56,7 @@ class Arena:
 
     def __init__(self, runtime: str, world: str) -> None:
         small_disk = world == "main" and not disk.missing()
-        self.world = World(runtime, image=IMAGES.get(world, "postgres:18"), on_small_disk=small_disk)
+        self.world = World(runtime, image=_image(world), on_small_disk=small_disk)
         self.ledger = Ledger()
         clients = [HttpWriter(lambda: self.world.app_port) for _ in range(CLIENTS)]
         self.load = Load(self.ledger, [*clients, LibraryWriter(lambda: self.world.database_url)])
@@ -112,6 +113,12 @@ class Arena:
         newest = self.world.ask("db", "backup", "list")[-1]
         self.world.run("db", "restore", newest["name"], "--yes", "--no-backup")
         return self.world.rows()
+
+
+def _image(world: str) -> str:
+    if world == "stepped":
+        return clock.image_with_clock(docker.from_env())
+    return "postgres:17" if world == "upgraded" else "postgres:18"
 
 
 def _until_empty(find: Callable[[], list[str]]) -> list[str]:

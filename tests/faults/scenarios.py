@@ -170,13 +170,21 @@ def slow_disk(world: World, load: Load, chance: Random) -> None:
     world.disk.hang(6)  # longer than a request may take
 
 
-def step_clock(world: World, load: Load, chance: Random) -> None:
-    stepped = clock.Clock(world.folder / "clock")
+def step_clock_of_app(world: World, load: Load, chance: Random) -> None:
+    stepped = clock.ClockOfProcesses(world.folder / "clock")
     with world.serving(stepped.variables):
-        for _ in range(3):
-            stepped.set(chance.choice([-24 * HOUR, -HOUR, -60, 60, HOUR, 24 * HOUR]))
-            load.wait_for_writes(10, PATIENCE)
-        stepped.set(0)
+        _step(stepped, load, chance)
+
+
+def step_clock_of_database(world: World, load: Load, chance: Random) -> None:
+    _step(clock.ClockOfContainer(world.engine.containers.get(f"fastzero-{world.name}-database")), load, chance)
+
+
+def _step(stepped: clock.ClockOfProcesses | clock.ClockOfContainer, load: Load, chance: Random) -> None:
+    for _ in range(3):
+        stepped.set(chance.choice([-24 * HOUR, -HOUR, -60, 60, HOUR, 24 * HOUR]))
+        load.wait_for_writes(10, PATIENCE)
+    stepped.set(0)
 
 
 def lose_network(world: World, load: Load, chance: Random) -> None:
@@ -254,11 +262,19 @@ SCENARIOS = (
     _on_small_disk("full disk", "The database's disk has less than 64 KiB left", full_disk),
     _on_small_disk("slow disk", "The database's disk hangs for 0.2 to 1.5 s several times, then 6 s", slow_disk),
     Scenario(
-        "clock steps",
+        "step app's clock",
         "The app's clock is set back or forward by a minute, an hour or a day, three times",
-        step_clock,
+        step_clock_of_app,
         runtimes=("embedded",),
         expected=NOT_LOGGED_IN,
+        missing=lambda _: clock.missing(),
+    ),
+    Scenario(
+        "step database's clock",
+        "The same for PostgreSQL's clock",
+        step_clock_of_database,
+        runtimes=("docker",),
+        world="stepped",
         missing=lambda _: clock.missing(),
     ),
     Scenario("lost network", "App and database cannot reach each other for 1 to 6 s", lose_network),

@@ -31,12 +31,12 @@ from .writers import OWNER, PASSWORD
 
 FASTZERO = (sys.executable, "-m", "fastzero_cli")
 IN_MEMORY = Path("/dev/shm")
-PATIENCE = 300  # seconds for a command, and for whatever a slow machine takes
+PATIENCE = 600  # seconds for a command, and for whatever a slow machine takes
 STRANGER = "bob"  # whose logins may be throttled: nobody writes as him
 SETTINGS = {
     "WORKERS": "2",
     "NO_INPUT": "true",
-    "TIMEOUT": "120",
+    "TIMEOUT": "300",
     "ARGON2_TIME": "2",
     "ARGON2_MEMORY": "19456",
     "ARGON2_PARALLELISM": "1",

@@ -33,7 +33,9 @@ class Refusal(Exception):
 
 
 class Writer(ABC):
-    """Writes rows one after another; which of them are acknowledged, the ledger says."""
+    """Writes rows one after another. An outage is over when one `of_app` has written."""
+
+    of_app = False
 
     @abstractmethod
     def write(self, row: Row) -> None:
@@ -42,6 +44,8 @@ class Writer(ABC):
 
 class HttpWriter(Writer):
     """A client of the app at the port that `port` names at that moment."""
+
+    of_app = True
 
     def __init__(self, port: Callable[[], int]) -> None:
         self._port = port
@@ -116,7 +120,8 @@ class Load:
                 self.refusals[refusal.kind] += 1
             return AFTER_AN_ERROR
         self.ledger.acknowledge(row)
-        self._end_outage()
+        if writer.of_app:
+            self._end_outage()
         return PACE
 
     def _end_outage(self) -> None:
