@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.conftest import FOREIGN
@@ -23,6 +23,7 @@ from .scenarios import RUNTIMES, SCENARIOS, Scenario
 from .schedule import Round, schedule
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
+Pair = tuple[str, str]  # a runtime and a fault
 _printing = threading.Lock()
 
 
@@ -31,8 +32,9 @@ class Run:
 
     def __init__(self, runtime: str, seed: int, scenarios: Sequence[Scenario], deadline: float) -> None:
         self.outcomes: list[Outcome] = []
+        self.runtime = runtime
+        self._scenarios = scenarios
         self._rounds = schedule(seed, runtime, [scenario.name for scenario in scenarios])
-        self._runtime = runtime
         self._deadline = deadline
         self._arenas: dict[str, Arena] = {}
 
@@ -44,6 +46,12 @@ class Run:
             for world in list(self._arenas):
                 self._close(world)
         return self.outcomes
+
+    @property
+    def not_reached(self) -> list[Pair]:
+        """The faults whose turn did not come."""
+        reached = {outcome.round.scenario for outcome in self.outcomes}
+        return [(self.runtime, each.name) for each in self._scenarios if each.name not in reached]
 
     def end_soon(self) -> None:
         """Begin no other round."""
@@ -62,7 +70,7 @@ class Run:
 
     def _arena(self, world: str) -> Arena:
         if world not in self._arenas:
-            self._arenas[world] = Arena(self._runtime, world)
+            self._arenas[world] = Arena(self.runtime, world)
         return self._arenas[world]
 
     def _close(self, world: str) -> None:
@@ -70,7 +78,7 @@ class Run:
         if arena is None:
             return
         if left := arena.close():
-            self._keep(Outcome(Round(self._runtime, f"down --volumes ({world})", 1, ""), leftovers=left), 0)
+            self._keep(Outcome(Round(self.runtime, f"down --volumes ({world})", 1, ""), leftovers=left), 0)
 
     def _keep(self, outcome: Outcome, seconds: float) -> None:
         self.outcomes.append(outcome)
@@ -84,34 +92,44 @@ class Run:
 
 def main() -> int:
     options = _options()
+    if options.list:
+        return _list()
     for name in [name for name in os.environ if name.startswith("FASTZERO_") or name in FOREIGN]:
         del os.environ[name]  # the projects of this suite are nobody else's
+    minutes = options.hours * 60 if options.hours else options.minutes
+    title = f"Seed {options.seed}, {minutes:g} minutes."
+    print(title, flush=True)
     wanted = [BY_NAME[name] for name in options.only or BY_NAME]
     runtimes = options.runtime or RUNTIMES
-    skipped = {
-        (runtime, scenario.name): reason
-        for runtime, scenario in itertools.product(runtimes, wanted)
-        if (reason := scenario.reason_to_skip(runtime))
-    }
-    if options.list:
-        for name, scenario in BY_NAME.items():
-            print(f"{name:22} {', '.join(scenario.runtimes):17} {scenario.what}")
-        return 0
-    for (runtime, name), reason in skipped.items():
-        print(f"{runtime:9} {name:22} is not run: {reason}")
-    minutes = options.hours * 60 if options.hours else options.minutes
-    print(f"seed {options.seed}, {minutes:g} minutes")
-    deadline = time.monotonic() + minutes * 60
-    runs = [
-        Run(runtime, options.seed, here, deadline)
-        for runtime in runtimes
-        if (here := [each for each in wanted if (runtime, each.name) not in skipped])
-    ]
+    not_run = _skipped(runtimes, wanted)
+    runs = _runs(runtimes, options.seed, wanted, not_run, time.monotonic() + minutes * 60)
     outcomes = _all(runs)
-    print(report.table(outcomes))
+    not_run |= {pair: "the time was over" for run in runs for pair in run.not_reached}
+    text = report.page(title, outcomes, not_run)
+    print(text)
     if options.write:
-        report.write(report.page(f"Seed {options.seed}, {minutes:g} minutes.", outcomes, skipped))
+        report.write(text)
     return 1 if not outcomes or any(outcome.problems for outcome in outcomes) else 0
+
+
+def _list() -> int:
+    for name, scenario in BY_NAME.items():
+        print(f"{name:22} {', '.join(scenario.runtimes):17} {scenario.what}")
+    return 0
+
+
+def _skipped(runtimes: Sequence[str], wanted: Sequence[Scenario]) -> dict[Pair, str]:
+    """Why which fault cannot be run here in which runtime."""
+    pairs = itertools.product(runtimes, wanted)
+    reasons = {(runtime, scenario.name): scenario.reason_to_skip(runtime) for runtime, scenario in pairs}
+    return {pair: reason for pair, reason in reasons.items() if reason}
+
+
+def _runs(
+    runtimes: Sequence[str], seed: int, wanted: Sequence[Scenario], skipped: Container[Pair], deadline: float
+) -> list[Run]:
+    here = {runtime: [each for each in wanted if (runtime, each.name) not in skipped] for runtime in runtimes}
+    return [Run(runtime, seed, scenarios, deadline) for runtime, scenarios in here.items() if scenarios]
 
 
 def _all(runs: Sequence[Run]) -> list[Outcome]:

@@ -5,8 +5,11 @@ Only the time of day is stepped, as by a person or by NTP; the monotonic clock g
 
 import io
 import tarfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+import docker
 
 IMAGE = "fastzero-faults-clock:18"
 IN_CONTAINER = "/var/lib/postgresql/clock"
@@ -48,12 +51,12 @@ class ClockOfContainer:
 
     def set(self, seconds: int) -> None:
         """Show a time that is so many seconds off."""
-        code, said = self._container.exec_run(["sh", "-c", f"echo {seconds:+d} > {IN_CONTAINER}"])
+        code, said = self._container.exec_run(["sh", "-c", f"echo {seconds:+d} > {IN_CONTAINER}"], user="postgres")
         assert code == 0, said
 
 
-def image_with_clock(engine: Any) -> str:
-    """The image of PostgreSQL in which every process starts with the library: its data folder has the offset."""
+def image_with_clock() -> str:
+    """Make the image of PostgreSQL whose processes all start with the library. Its layers are those of postgres:18."""
     path = library()
     assert path
     variables = {"LD_PRELOAD": "/clock.so", **_variables(IN_CONTAINER)}
@@ -65,7 +68,8 @@ def image_with_clock(engine: Any) -> str:
             member.size, member.mode = len(content), 0o755
             archive.addfile(member, io.BytesIO(content))
     context.seek(0)
-    engine.images.build(fileobj=context, custom_context=True, tag=IMAGE)
+    with closing(docker.from_env()) as engine:
+        engine.images.build(fileobj=context, custom_context=True, tag=IMAGE)
     return IMAGE
 
 

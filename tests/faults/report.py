@@ -67,11 +67,11 @@ def table(outcomes: Iterable[Outcome]) -> str:
     return _markdown(HEAD, [*rows, ["", "**all**", *total.cells()]])
 
 
-def page(title: str, outcomes: Sequence[Outcome], skipped: Mapping[tuple[str, str], str]) -> str:
+def page(title: str, outcomes: Sequence[Outcome], not_run: Mapping[tuple[str, str], str]) -> str:
     """What the manual says of a run: the table, what was not run and why, and what each fault is."""
-    not_run = _markdown(("runtime", "fault", "not run because"), [[*key, reason] for key, reason in skipped.items()])
+    reasons = _markdown(("runtime", "fault", "not run"), [[*key, reason] for key, reason in not_run.items()])
     faults = _markdown(("fault", "what is done"), [[each.name, each.what] for each in SCENARIOS])
-    return "\n\n".join([title, table(outcomes), *([not_run] if skipped else []), "## The faults", faults])
+    return "\n\n".join([title, table(outcomes), *([reasons] if not_run else []), "## The faults", faults])
 
 
 def write(text: str) -> None:

@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import docker
-
 from fastzero_core.polling import wait_until
 
 from . import clock, disk
@@ -117,7 +115,7 @@ class Arena:
 
 def _image(world: str) -> str:
     if world == "stepped":
-        return clock.image_with_clock(docker.from_env())
+        return clock.image_with_clock()
     return "postgres:17" if world == "upgraded" else "postgres:18"
 
 

@@ -21,7 +21,7 @@ from .writers import Load
 
 RUNTIMES = ("embedded", "docker")
 NOT_LOGGED_IN = frozenset({"401"})
-WITHOUT_THE_OWNER = frozenset({"401", "UserNotFoundError"})
+WITHOUT_THE_OWNER = frozenset({"401", "429", "UserNotFoundError"})  # a login of nobody is throttled like any other
 HOUR = 3600  # seconds
 
 

@@ -25,7 +25,7 @@ from fastzero_core.testing import docker_answers
 from tests.api.client import answers
 from tests.stack.conftest import any_free_port
 
-from . import disk
+from . import clock, disk
 from .ledger import Row
 from .writers import OWNER, PASSWORD
 
@@ -41,7 +41,7 @@ SETTINGS = {
     "ARGON2_MEMORY": "19456",
     "ARGON2_PARALLELISM": "1",
 }
-STAGING = (".*.init-*", "moving", "*.partial")
+STAGING = (".*.init-*", "moving")
 
 
 class CommandFailedError(Exception):
@@ -284,6 +284,8 @@ class World:
                 container.remove(force=True, v=True)
             for thing in (*self.engine.networks.list(filters=ours), *self.engine.volumes.list(filters=ours)):
                 thing.remove()
+            if self._image == clock.IMAGE:
+                self.engine.images.remove(self._image)
             self.engine.close()
         if self.disk:
             self.disk.remove()
