@@ -14,9 +14,9 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from fastzero_core.polling import wait_until
-from fastzero_core.todo_app.api import bodies, connection, deps, routing
+from fastzero_core.todo_app.api import bodies, connection, deps, middleware, routing
 
-from .client import JSON, PATIENCE, Account, Client, new_name
+from .client import JSON, PASSWORD, PATIENCE, Account, Client, new_name
 
 MIB = 1024 * 1024
 SHORT = 0.2  # seconds, where a test waits for a deadline
@@ -338,6 +338,18 @@ def test_a_body_that_is_read_without_a_token_has_at_most_16_kibibytes(path: str,
     assert chunked.status() == 413
 
 
+def test_of_too_many_bodies_under_way_the_first_begun_is_given_up(
+    api: Client, wire: Callable[[], Wire], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "UNFINISHED_MAX", 1)
+    head = f"POST /users/ HTTP/1.1\nHost: x\nContent-Type: {JSON}\nContent-Length: 100"
+    slower = wire()
+    slower.ask(head)
+    assert wait_until(lambda: len(bodies._unfinished) == 1, PATIENCE)
+    assert api.log_in("nobody", PASSWORD).status == 401
+    assert slower.status() == 408
+
+
 def test_the_largest_account_fits_into_the_smallest_limit(api: Client) -> None:
     name = new_name().ljust(50, "\N{LATIN SMALL LETTER A WITH DIAERESIS}")
     account = {"username": name, "email": f"{name[:10]}@example.com", "password": "\N{GRINNING FACE}abc" * 32}
@@ -391,6 +403,32 @@ def test_a_client_that_does_not_take_its_answer_is_given_up(
     for _ in range(connection.PIPELINE_MAX):
         client.ask(long_list)
     assert wait_until(lambda: client.port not in served_ports(api), PATIENCE)
+
+
+def test_of_too_many_unfinished_heads_the_first_begun_is_given_up(
+    api: Client, wire: Callable[[], Wire], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "UNFINISHED_MAX", 1)
+    slower, slow = wire(), wire()
+    slower.send(b"GET /healthz HTTP/1.1\r\n")
+    assert wait_until(lambda: len(connection._unfinished) == 1, PATIENCE)
+    slow.send(b"GET /healthz HTTP/1.1\r\n")
+    assert slower.status() == 408
+    slow.send(b"Host: x\r\n\r\n")
+    assert slow.status() == 200
+
+
+def test_beyond_so_many_requests_under_way_the_next_is_refused_and_may_come_again(
+    api: Client, wire: Callable[[], Wire], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(middleware, "REQUESTS_MAX", 1)
+    held = wire()
+    held.ask(f"POST /users/ HTTP/1.1\nHost: x\nContent-Type: {JSON}\nContent-Length: 100")
+    assert wait_until(lambda: len(bodies._unfinished) == 1, PATIENCE)
+    refused = api.get("/healthz")
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    held.close()
+    assert wait_until(lambda: api.get("/healthz").status == 200, PATIENCE)
 
 
 @pytest.fixture
