@@ -12,7 +12,7 @@ from ...errors import BusyError
 SECONDS = 10  # for a body, and more of them as it comes in:
 BYTES_A_SECOND = 64 * 1024
 SMALL = 16 * 1024  # bytes that count for nothing: as many connections as there may be can have them
-UNFINISHED_MAX = 250  # bodies that may be under way at once
+UNFINISHED_MAX = 500  # bodies that may be under way at once
 TOO_LARGE = "The body has more than {} bytes"
 TOO_SLOW = "The body did not come in time"
 
