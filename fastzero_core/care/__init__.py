@@ -89,6 +89,7 @@ def schema_of(settings: Settings, *, on_event: Listener = ignore) -> "Schema":
     session = database.look()
     if session.record is None or session.application is None:
         return migrate
+    session.require_trust()
     from ..stack.own_schema import ApplicationSchema
 
     return ApplicationSchema(session, session.application)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from .. import folders
 from ..errors import DatabaseLoginError, FastZeroError
 from ..project import HOST
 from ..schema.revisions import head_revision
@@ -11,7 +12,7 @@ from ..settings import Settings
 from . import ports, probe
 from .application import default_ports, port_option, ports_asked, process_names
 from .observed import ServiceState
-from .runtime import Finding, disk_finding
+from .runtime import Finding, disk_finding, weak_finding
 from .spec import DATABASE_SERVICE, asked_ports
 from .stack import ServiceStatus, Stack
 
@@ -44,8 +45,10 @@ def _repair(stack: Stack) -> Iterator[Finding]:
 
 
 def _home(stack: Stack) -> Iterator[Finding]:
-    existing = _existing(stack.project.home)
-    if os.access(existing, os.W_OK):
+    existing, weak = _existing(stack.project.home), folders.weakness(stack.project.home)
+    if weak:
+        yield weak_finding("home", weak)
+    elif os.access(existing, os.W_OK):
         yield Finding("home", "ok", str(stack.project.home))
     else:
         yield Finding("home", "failed", f"{existing} is not writable", "Set FASTZERO_HOME to a folder of yours")

@@ -7,11 +7,13 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+from .. import marks
 from ..application.description import Application, Process
 from ..errors import ForeignStackError, InvalidInputError, ProjectNotFoundError, UnavailableError
 from ..events import Listener, Notice
+from ..folders import mark_of
 from ..project import Place, Project, ProjectRecord, ports_of_others
-from ..settings import PROJECT_FILE, Settings
+from ..settings import Settings, folder_trust
 from . import decide, plan
 from .actions import Action, Kind, Verb
 from .application import Surroundings, build_of, install_command, process_names, programs_of, refuse_missing
@@ -24,6 +26,7 @@ from .plan import RecordChange
 from .runtime import Runtime
 from .spec import StackSpec
 
+TABLES = ("application", "services")  # of fastzero.toml, by which an application is described
 PORT_RACES = 5  # how often a port may be lost between the check and the start
 
 
@@ -84,6 +87,11 @@ class Session:
             return None
         return described_in(Path(record.application)) or _remembered(record)
 
+    def require_trust(self) -> None:
+        """Raise UntrustedFolderError where the description of the application has changed since somebody trusted it."""
+        if self.record and self.record.application:
+            described_in(Path(self.record.application), to_run=True)
+
     def _application_to_run(self) -> Application | None:
         """The application that `up` is to run: that of the folder here, unless a flag names the project.
 
@@ -91,9 +99,9 @@ class Session:
         """
         record = self.record
         is_chosen = record is not None and self.settings.is_flag("project")
-        if not is_chosen and (here := described_in(Path.cwd())):
+        if not is_chosen and (here := described_in(Path.cwd(), to_run=True)):
             return here
-        if record and record.application and not described_in(Path(record.application)):
+        if record and record.application and not described_in(Path(record.application), to_run=True):
             raise InvalidInputError(
                 f"the application of project {self.project.name} is not described in {record.application} any more",
                 hint="Bring its fastzero.toml back, or go where the application is now, and start it there",
@@ -157,7 +165,7 @@ class Session:
     def with_leftovers(self, observed: Observed, change: RecordChange) -> tuple[Observed, RecordChange]:
         """With what a move left that was killed: what it filled, and what served where it left."""
         things, after = list(observed.leftovers), change.after
-        if self.project.archive.exists():
+        if mark_of(self.project.archive):
             things.append(Thing(Kind.ARCHIVE, str(self.project.archive)))
         try:
             if after.filling:
@@ -179,10 +187,33 @@ class Session:
     def own_remains(self, place: Place) -> list[Thing]:
         """The same, nothing where it belongs to another home by now. Raises UnavailableError."""
         try:
-            return self.remains(place)
+            return self.removable(place)
         except ForeignStackError as error:
             self.on_event(Notice(f"the {place} stays: {error.message}"))
             return []
+
+    def removable(self, place: Place) -> list[Thing]:
+        """The same, if fastzero made it: raises ForeignStackError for data without the project's mark."""
+        things, unmarked = self.remains(place), {thing.name for thing in self.unmarked()}
+        for thing in things:
+            if thing.kind is Kind.DATA and thing.name not in unmarked:
+                marks.refuse_unmarked(Path(thing.name), self.project.folder)
+        return things
+
+    def unmarked(self) -> list[Thing]:
+        """The folders of a project from before folders were marked, where fastzero makes them."""
+        if self.record is None:
+            return []
+        cause = "fastzero made it before it marked what it makes"
+        folder = self.project.folder
+        own = [Thing(Kind.MARK, str(folder), cause)] if marks.can_be_given(folder) else []
+        if not own and not mark_of(folder):
+            return []
+        if not any(place.data for place in (self.record.place, *self.record.kept)):
+            return own
+        from .embedded.runtime import unmarked_data
+
+        return [*own, *unmarked_data(self.project, self.record)]
 
     def _served_elsewhere(self, place: Place, record: ProjectRecord) -> list[Thing]:
         """What a project still has in a runtime that it does not run in."""
@@ -217,7 +248,8 @@ class Session:
         observed, change = look(decision, self.timeout)
         first += plan.plan_images(decision.spec, observed, build=build, pull=pull)
         make = plan.plan_adopt if flags.adopt else plan.plan_up
-        return observed, first, make(decision.spec, observed, head_of(decision.spec), change)
+        marked = plan.plan_marks(self.unmarked())
+        return observed, first, [*marked, *make(decision.spec, observed, head_of(decision.spec), change)]
 
     def _looked_at_to_adopt(self, decision: Decision, patience: float | None) -> tuple[Observed, RecordChange]:
         """What is there, whichever home it belongs to. Its services are not asked: they have other secrets."""
@@ -291,13 +323,19 @@ class Session:
                 self.run(plan.plan_down(spec, self.observe_quickly(spec, record)))
 
 
-def described_in(folder: Path) -> Application | None:
-    """Return the application that a folder describes, None for none. Raises InvalidInputError."""
-    if not (folder / PROJECT_FILE).is_file():
-        return None
-    from ..application.reading import application_of
+def described_in(folder: Path, *, to_run: bool = False) -> Application | None:
+    """Return the application that a folder describes, None for none.
 
-    return application_of(folder.resolve())
+    Raises InvalidInputError for mistakes, and UntrustedFolderError `to_run` what nobody has trusted yet.
+    """
+    trust = folder_trust(folder)
+    if not set(TABLES) & trust.folder.toml.keys():
+        return None
+    if to_run:
+        trust.require(*TABLES)
+    from ..application.reading import parse
+
+    return parse(trust.folder.toml_text, Path(trust.folder.path))
 
 
 def _remembered(record: ProjectRecord) -> Application:

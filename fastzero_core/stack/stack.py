@@ -176,6 +176,7 @@ class Stack:
     def execute(self, service: str, command: Sequence[str], *, interactive: bool = False) -> int:
         """Run a command where the service runs, with this process's streams. Returns its exit code."""
         session = self.look()
+        session.require_trust()
         spec = session.spec()
         [name] = spec.named(service)
         return session.runtime.execute(spec.service(name), command, interactive=interactive)
@@ -186,6 +187,7 @@ class Stack:
         It runs in the application's directory, or in a container of its. Raises UnhealthyError unless the stack runs.
         """
         session = self.look()
+        session.require_trust()
         return session.runtime.run(session.spec(), command, interactive=interactive)
 
     def compose(self) -> str:

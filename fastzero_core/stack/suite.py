@@ -50,7 +50,7 @@ def run_suite(settings: Settings, command: Sequence[str], *, on_event: Listener)
     Without a command the one of fastzero.toml is run. Raises InvalidInputError where no application is described,
     DependenciesMissingError, RevisionFailedError, CommandNotFoundError.
     """
-    application = described_in(Path.cwd())
+    application = described_in(Path.cwd(), to_run=True)
     if application is None:
         raise InvalidInputError("this folder describes no application", hint="Describe it: fastzero init")
     refuse_missing(application)

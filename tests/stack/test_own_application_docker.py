@@ -1,4 +1,4 @@
-"""An application of the user's own in containers: its Dockerfile or one that fastzero makes, its secrets, its release."""
+"""An application of the user's own in containers: its Dockerfile or one of fastzero's, its secrets, its release."""
 
 import json
 from collections.abc import Iterator

@@ -1,6 +1,7 @@
 """The embedded runtime: services as local processes. Each action starts, stops, makes or removes one thing."""
 
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -13,12 +14,12 @@ from datetime import datetime
 from errno import ENOENT, ENOTDIR
 from pathlib import Path
 
-from ... import __version__
+from ... import __version__, folders, marks
 from ...errors import DependenciesMissingError, FastZeroError, ProjectNotFoundError, UnhealthyError
 from ...events import Listener, Progress
-from ...files import make_folder
+from ...files import HOME, make_folder, open_regular, reading, writing
 from ...polling import wait_until
-from ...postgres import cluster, server
+from ...postgres import account, cluster, server
 from ...postgres.account import ServiceUser, service_user
 from ...postgres.binaries import Binaries, find_binaries, reachable_by
 from ...postgres.url import variables
@@ -27,12 +28,13 @@ from ..actions import Action, Kind, Verb
 from ..lines import STREAMS, LogLine
 from ..observed import WITHOUT_DATA, DataState, Estate, Observed, ObservedService, ServiceState, Thing
 from ..ports import is_free, taken_error
-from ..runtime import MOVING, RELEASE, Finding, cannot_run
+from ..runtime import MOVING, RELEASE, Finding, cannot_run, weak_finding
 from ..spec import STOP_TIMEOUT, ServiceSpec, StackSpec, with_secrets
 from .process import NOBODY, Processes, ProcessRecord
 
 # As root, what PostgreSQL's own user must reach and the project's folder does not let it.
 SHARED_HOME = Path("/var/lib/fastzero")
+CLUSTERS = "clusters"
 EVIDENCE_LINES = 20
 LAST_GASP = 10  # seconds for the workers of a killed process to let go of its port
 PORT_IN_USE = "could not bind"
@@ -89,7 +91,7 @@ class EmbeddedRuntime:
         """A directory that does not exist yet, where PostgreSQL's user will be able to enter."""
         user, unique = service_user(), secrets.token_hex(4)
         if user and not user.can_enter(_existing(self._project.folder)):
-            return Place(self.name, data=str(SHARED_HOME / "clusters" / f"{self._project.name}-{unique}"))
+            return Place(self.name, data=str(SHARED_HOME / CLUSTERS / f"{self._project.name}-{unique}"))
         data = self._project.folder / "data"
         return Place(self.name, data=str(data.with_name(f"data-{unique}") if data.exists() else data))
 
@@ -131,7 +133,7 @@ class EmbeddedRuntime:
             return
         yield from _begun(data)
         # A server that was shut down leaves no such file: then nothing is looked for.
-        is_unknown = self._find(database) is None and (data / "postmaster.pid").exists()
+        is_unknown = self._find(database) is None and server.has_pid_file(data)
         if is_unknown and server.processes_on(data):
             yield Thing(Kind.BACKENDS, str(data), "the server that it belongs to was killed", database.name)
 
@@ -160,15 +162,22 @@ class EmbeddedRuntime:
         make_folder(data.parent, 0o711)
         password = self._project.secret("database_password")
         cluster.initialise(
-            data, self._binaries_for(None), service_user(), role=ROLE, password=password, database=DATABASE
+            data,
+            self._binaries_for(None),
+            service_user(),
+            role=ROLE,
+            password=password,
+            database=DATABASE,
+            mark=folders.mark_of(self._project.folder) or "",
         )
 
     def _remove_data(self, data: Path) -> None:
-        if (data / "postmaster.pid").exists():
+        marks.refuse_unmarked(data, self._project.folder)
+        if server.has_pid_file(data):
             with suppress(FastZeroError):  # of data that no PostgreSQL here can read, its memory stays
                 server.remove_shared_memory(data, self._binaries_for(data), service_user())
-        if data.exists():
-            shutil.rmtree(data)
+        with writing(data, HOME):
+            folders.remove(data)
 
     def _start(self, service: ServiceSpec, timeout: float) -> None:
         # The workers of a parent that was killed are a moment after it.
@@ -211,14 +220,14 @@ class EmbeddedRuntime:
             command,
             config_hash=service.config_hash,
             document=dict(service.document),
-            environment=None if user else self.environment_of(service),
+            environment=self.environment_of(service),
             user=user,
             directory=service.directory,
         )
 
     def environment_of(self, service: ServiceSpec) -> dict[str, str]:
         """What a process finds in its environment; the programs of the application's own come first."""
-        inherited = self._environment()
+        inherited = account.environment() if service.is_database else self._environment()
         path = os.pathsep.join([*service.programs, inherited.get("PATH", os.defpath)])
         secret = {name: with_secrets(text, self._project.secret) for name, text in service.secret_variables.items()}
         return {**inherited, **service.variables, **secret, **({"PATH": path} if service.programs else {})}
@@ -287,6 +296,9 @@ class EmbeddedRuntime:
     def examine(self, spec: StackSpec, record: ProjectRecord) -> Iterator[Finding]:
         """The account and the binaries that PostgreSQL runs with, its data, and what a killed initialisation left."""
         user = service_user()
+        for place in (record.data and Path(record.data).parent, user and SHARED_HOME):
+            if place and (weak := folders.weakness(place)):
+                yield weak_finding("data", weak)
         yield Finding("account", "ok", f"PostgreSQL runs as {user.name}" if user else "PostgreSQL runs as you")
         data = Path(record.data) if record.data else None
         major = cluster.major_of(data) if data else None
@@ -316,6 +328,21 @@ class EmbeddedRuntime:
         """The environment, in which fastzero finds this project; the secrets stay in the project's files."""
         inherited = {name: value for name, value in os.environ.items() if name not in NOT_THE_STACKS}
         return {**inherited, "FASTZERO_PROJECT": self._project.name, "FASTZERO_HOME": str(self._project.home)}
+
+
+def unmarked_data(project: Project, record: ProjectRecord) -> list[Thing]:
+    """Return the project's data from before folders were marked, where fastzero puts it."""
+    cause = "fastzero made it before it marked what it makes"
+    usual = [Path(place.data) for place in (record.place, *record.kept) if _is_usual(project, place.data)]
+    unmarked = [data for data in usual if not folders.mark_of(data) and cluster.major_of(data)]
+    return [Thing(Kind.MARK, str(data), cause) for data in unmarked]
+
+
+def _is_usual(project: Project, data: str) -> bool:
+    """Whether this is where fastzero itself would put a project's data."""
+    own = rf"{re.escape(str(project.folder))}/data(-[0-9a-f]{{8}})?"
+    shared = rf"{re.escape(str(SHARED_HOME / CLUSTERS / project.name))}-[0-9a-f]{{8}}"
+    return re.fullmatch(f"{own}|{shared}", data) is not None
 
 
 def _document(service: ServiceSpec) -> dict[str, object]:
@@ -384,7 +411,8 @@ def _size(log: Path) -> int:
 
 def _written_since(log: Path, offset: int) -> str:
     """What a log has got since it was `offset` bytes long, or set aside for having been too long."""
-    text = log.read_bytes()
+    with reading(log), open_regular(log, own=True) as file:
+        text = file.read()
     return text[offset if offset <= len(text) else 0 :].decode("utf-8", "replace")
 
 
