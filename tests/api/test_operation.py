@@ -47,6 +47,7 @@ def test_every_answer_has_safe_headers(path: str, api: Client) -> None:
     assert headers["x-frame-options"] == "DENY"
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert "base-uri 'none'" in headers["content-security-policy"]
+    assert "object-src 'none'" in headers["content-security-policy"]
     assert headers["referrer-policy"] == "no-referrer"
 
 
@@ -317,6 +318,19 @@ def test_pages_and_metrics_can_be_switched_off(serve_app: ServeApp, database_url
     for path in ("/docs", "/redoc", "/openapi.json", "/metrics", "/static-offline-docs/swagger-ui.css"):
         assert api.get(path).status == 404
     assert api.get("/healthz").status == 200
+
+
+@pytest.mark.parametrize(
+    ("chosen", "status"),
+    [({}, 404), ({"docs": True, "metrics": True}, 200), ({"operator_token_sha256": "0" * 64}, 401)],
+    ids=["by default", "where it was chosen", "with a token"],
+)
+def test_behind_a_proxy_pages_and_metrics_are_shown_to_nobody_by_accident(
+    chosen: dict[str, Any], status: int, serve_app: ServeApp, database_url: str
+) -> None:
+    api = serve_app(database_url, forwarded_allow_ips=["192.0.2.1"], **chosen)
+    for path in ("/docs", "/redoc", "/openapi.json", "/metrics"):
+        assert api.get(path).status == status
 
 
 ORIGIN = "https://app.example"

@@ -58,6 +58,7 @@ def test_the_python_examples_run_as_they_are(program: str, folder: Path) -> None
     assert run.returncode == 0, run.stderr
 
 
+@pytest.mark.usefixtures("trusted_folder")
 def test_the_configuration_file_is_understood(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     (example,) = _blocks("toml")
     (folder / "fastzero.toml").write_text(example, encoding="utf-8")

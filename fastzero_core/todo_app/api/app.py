@@ -54,7 +54,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     metrics.observe_pools([engine, patient], settings.connections)
     services = _services(settings, AsyncFastZero(engine), AsyncFastZero(patient, limit=PATIENCE))
 
-    app = (FastAPIOffline if settings.docs else FastAPI)(
+    app = (FastAPIOffline if _is_shown(settings, settings.docs) else FastAPI)(
         title="fastzero",
         version=__version__,
         description="Users and todos in PostgreSQL.",
@@ -110,11 +110,19 @@ def _services(settings: Settings, fastzero: AsyncFastZero, patient: AsyncFastZer
 
 
 def _optional_routers(settings: Settings) -> list[APIRouter]:
-    return [health.metrics_router] if settings.metrics else []
+    return [health.metrics_router] if _is_shown(settings, settings.metrics) else []
 
 
 def _no_pages(settings: Settings) -> dict[str, Any]:
-    return {} if settings.docs else {"docs_url": None, "redoc_url": None, "openapi_url": None}
+    is_shown = _is_shown(settings, settings.docs)
+    return {} if is_shown else {"docs_url": None, "redoc_url": None, "openapi_url": None}
+
+
+def _is_shown(settings: Settings, chosen: bool | None) -> bool:
+    """Return whether there is what is for operators: behind a proxy only if that was chosen, or if it needs a token."""
+    if chosen is not None:
+        return chosen
+    return not settings.forwarded_allow_ips or settings.operator_token_sha256 is not None
 
 
 def _surround(app: FastAPI, settings: Settings, routes: list[Route]) -> None:

@@ -30,10 +30,10 @@ SAFE_HEADERS = [
     (b"referrer-policy", b"no-referrer"),
 ]
 # Where a trusted proxy ends TLS.
-TLS_HEADERS = [(b"strict-transport-security", b"max-age=31536000")]
+TLS_HEADERS = [(b"strict-transport-security", b"max-age=31536000; includeSubDomains")]
 # An answer is nobody's but the asker's, and no page.
 API_HEADERS = [
-    (b"content-security-policy", b"default-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
+    (b"content-security-policy", b"default-src 'none'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 ]
 # The pages work without internet, and a browser is to ask nobody else either: ReDoc would load its logo from a CDN.
@@ -170,7 +170,7 @@ class Observed:
         finally:
             seconds = time.perf_counter() - began
             metrics.observe(scope["method"], _route(scope), status, seconds, scope[DATABASE_SECONDS])
-            logs.access(scope["method"], _path(scope), status, seconds, logs.client_of(scope), request_id)
+            logs.access(scope, _path(scope), status, seconds, request_id, scope.get(security.ACCOUNT))
 
     def _headers(self, scope: Scope, request_id: str) -> list[tuple[bytes, bytes]]:
         more = PAGE_HEADERS if scope["path"].startswith(self._pages) else API_HEADERS
