@@ -20,6 +20,7 @@ STANDARD_LIBRARY_ONLY = {
     "folders",
     "formats",
     "marks",
+    "parameters",
     "polling",
     "postgres.account",
     "postgres.binaries",
@@ -30,13 +31,27 @@ STANDARD_LIBRARY_ONLY = {
     "postgres.sql",
     "postgres.url",
     "schema.revisions",
+    "toml_lines",
     "todo_app.models",
     "todo_app.validate",
 }
 
 # The rooms from the ground up: a module imports from its own room and from those before it.
 ROOMS = (
-    ("errors", "events", "files", "folders", "formats", "polling", "settings"),
+    (
+        "errors",
+        "events",
+        "files",
+        "folder",
+        "folders",
+        "formats",
+        "parameters",
+        "polling",
+        "settings",
+        "sources",
+        "toml_lines",
+        "trust",
+    ),
     ("postgres",),
     ("marks", "project"),
     ("todo_app",),
