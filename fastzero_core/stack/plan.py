@@ -142,6 +142,11 @@ def plan_start_database(spec: StackSpec, observed: Observed, cause: str) -> list
     return _possible([*swept, *_network(spec, observed, work), *work], observed)
 
 
+def plan_marks(things: Iterable[Thing]) -> list[Action]:
+    """What marks folders that fastzero made before it marked them."""
+    return [Action(Verb.CREATE, thing.kind, thing.name, thing.cause) for thing in things]
+
+
 def plan_discard(things: Iterable[Thing]) -> list[Action]:
     """What destroys the data at a place, with what serves it there."""
     return list(_sweep(things))

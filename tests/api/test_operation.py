@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from fastzero_core.polling import wait_until
+from fastzero_core.todo_app.api.bodies import SMALL
 from fastzero_core.todo_app.api.logs import JsonFormatter
 
 from .client import JSON, PASSWORD, PATIENCE, Account, Client, new_name
@@ -100,7 +101,7 @@ def test_what_is_nested_deeply_is_invalid_and_in_no_log(
     for nested in ("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth):
         body = f'{{"email":{nested},"password":"a-private-word"}}'.encode()
         answer = api.request("POST", "/users/", body=body, headers={"Content-Type": JSON})
-        assert answer.status == 422
+        assert answer.status == (422 if len(body) <= SMALL else 413)
         assert "a-private-word" not in caplog.text + answer.text
 
 
@@ -250,7 +251,7 @@ BODIES = [
     b'{"title": NaN}',
     b'{"title": 1e999}',
     b'{"title": ' + b"9" * 5000 + b"}",
-    b"[" * 100_000,
+    b"[" * 16_000,
     b'{"title": "a", "title": null}',
     b"",
     b"null",

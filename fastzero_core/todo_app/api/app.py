@@ -24,11 +24,14 @@ from ..fastzero import AsyncFastZero
 from ..passwords import HashCost
 from ..tokens import Tokens
 from . import auth, health, metrics, problems, todos, users
+from .bodies import SMALL
 from .deps import Services
 from .hashing import Hashing
 from .middleware import ForOperators, Limited, Observed, OnePath
 
 BODY_MAX = 1024 * 1024  # bytes
+# What needs no token has to be read without one: no account and no login is larger.
+BODIES_MAX = {todos.BULK_PATH: todos.BULK_BODY_MAX, "/users/": SMALL, "/auth/": SMALL}
 PATIENCE = 30  # seconds for an account to go with as many todos as it may have
 SESSION = {
     "TimeZone": "UTC",
@@ -126,7 +129,7 @@ def _surround(app: FastAPI, settings: Settings, routes: list[Route]) -> None:
     """The last one added is the first to see a request."""
     if settings.operator_token_sha256:
         app.add_middleware(ForOperators, paths=FOR_OPERATORS, token_sha256=settings.operator_token_sha256)
-    app.add_middleware(Limited, limit=BODY_MAX, limits={todos.BULK_PATH: todos.BULK_BODY_MAX})
+    app.add_middleware(Limited, limit=BODY_MAX, limits=BODIES_MAX)
     app.add_middleware(OnePath, with_slash=frozenset(route.path for route in routes if route.path.endswith("/")))
     if settings.cors_origins:
         app.add_middleware(
