@@ -54,7 +54,9 @@ class Arena:
 
     def __init__(self, runtime: str, world: str) -> None:
         small_disk = world == "main" and not disk.missing()
-        self.world = World(runtime, image=_image(world), on_small_disk=small_disk)
+        self.world = World(
+            runtime, image=_image(world), workers=2 if world == "workers" else 1, on_small_disk=small_disk
+        )
         self.ledger = Ledger()
         clients = [HttpWriter(lambda: self.world.app_port) for _ in range(CLIENTS)]
         self.load = Load(self.ledger, [*clients, LibraryWriter(lambda: self.world.database_url)])

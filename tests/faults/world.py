@@ -34,7 +34,6 @@ IN_MEMORY = Path("/dev/shm")
 PATIENCE = 600  # seconds for a command, and for whatever a slow machine takes
 STRANGER = "bob"  # whose logins may be throttled: nobody writes as him
 SETTINGS = {
-    "WORKERS": "2",
     "NO_INPUT": "true",
     "TIMEOUT": "300",
     "ARGON2_TIME": "2",
@@ -51,7 +50,9 @@ class CommandFailedError(Exception):
 class World:
     """One project. It is up when this returns; `remove` takes everything away again."""
 
-    def __init__(self, runtime: str, *, image: str = "postgres:18", on_small_disk: bool = False) -> None:
+    def __init__(
+        self, runtime: str, *, image: str = "postgres:18", workers: int = 1, on_small_disk: bool = False
+    ) -> None:
         self.runtime = runtime
         self.name = f"faults-{secrets.token_hex(3)}"
         self.folder = Path(tempfile.mkdtemp(prefix="fastzero-faults-", dir=IN_MEMORY if IN_MEMORY.is_dir() else None))
@@ -61,6 +62,7 @@ class World:
         self.ports = {"DATABASE_PORT": any_free_port(), "APP_PORT": any_free_port()}
         self.app_port = self.ports["APP_PORT"]
         self._image = image
+        self._workers = workers
         self._durations: dict[str, float] = {}
         try:
             self._set_up()
@@ -102,8 +104,8 @@ class World:
         return {**os.environ, **ours}
 
     def _settings(self) -> dict[str, str]:
-        of_this = {"HOME": str(self.home), "PROJECT": self.name, "POSTGRES_IMAGE": self._image}
-        return {**SETTINGS, **of_this, **{name: str(port) for name, port in self.ports.items()}}
+        of_this = {"HOME": self.home, "PROJECT": self.name, "POSTGRES_IMAGE": self._image, "WORKERS": self._workers}
+        return {name: str(value) for name, value in {**SETTINGS, **of_this, **self.ports}.items()}
 
     @property
     def stack(self) -> Stack:
