@@ -49,7 +49,7 @@ class Outcome:
         return [f"{what}: {', '.join(map(str, each))}" for what, each in named.items() if each]
 
 
-class Arena:
+class LoadedWorld:
     """A world and those who write to it."""
 
     def __init__(self, runtime: str, world: str) -> None:
@@ -96,7 +96,7 @@ class Arena:
 
     def _await_writes(self, when: str) -> None:
         if not self.load.wait_for_writes(ENOUGH, PATIENCE):
-            raise TimeoutError(f"no {ENOUGH} writes were acknowledged {when} within {PATIENCE} s")
+            raise TimeoutError(f"the app did not acknowledge {ENOUGH} writes {when} within {PATIENCE} s")
 
     def _get_back(self) -> Verdict:
         """Where rows were replaced, bring back the newest backup: together both must have everything."""

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -247,7 +248,8 @@ class World:
         return [each for each in psutil.process_iter() if _works_in(each, str(self.home))]
 
     def _staging(self) -> list[str]:
-        return [f"folder {path.name}" for pattern in STAGING for path in self.home.rglob(pattern)]
+        folders = [name for _, names, _ in os.walk(self.home) for name in names]
+        return [f"folder {name}" for name in folders if any(fnmatch(name, pattern) for pattern in STAGING)]
 
     def _strays_on_engine(self, in_containers: bool, volumes: set[str]) -> list[str]:
         ours = {"label": f"{PROJECT}={self.name}"}
