@@ -1,5 +1,6 @@
 """A database that is away, silent, busy or killed: a bounded 503, and then service as before."""
 
+import logging
 import signal
 import socket
 import threading
@@ -14,7 +15,7 @@ from sqlalchemy.engine import make_url
 
 from fastzero_core import Stack, load_settings
 from fastzero_core.polling import wait_until
-from fastzero_core.todo_app.api import hashing
+from fastzero_core.todo_app.api import hashing, logs
 from fastzero_core.todo_app.models import Identity
 from fastzero_core.todo_app.tokens import Tokens
 from tests.faults.network import Proxy, proxy_to
@@ -54,6 +55,16 @@ def test_a_database_that_is_away_is_a_503_that_tells_nothing_of_it(method: str, 
     assert is_unavailable(answer)
     assert "nobody" not in answer.text
     assert "127.0.0.1" not in answer.text
+
+
+def test_why_the_database_is_away_is_in_the_log_with_the_request(
+    serve_app: ServeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = free_port()
+    with caplog.at_level(logging.WARNING, logs.SERVER.name):
+        answer = ask(serve_app(NOBODY.format(port=port)), "GET", "/todos/")
+    reasons = [record.getMessage() for record in caplog.records if record.name == logs.SERVER.name]
+    assert any(str(port) in each and each.endswith(answer.headers["x-request-id"]) for each in reasons)
 
 
 @pytest.mark.parametrize(("method", "path"), REQUESTS)

@@ -215,7 +215,7 @@ def test_a_url_from_a_flag_reaches_every_worker(folder: Path, fastzero_serve: Fa
     assert [get(served.port, "/readyz").status for _ in range(10)] == [200] * 10
 
 
-@pytest.mark.usefixtures("started_anew")
+@pytest.mark.usefixtures("started_anew", "trusted_folder")
 def test_a_password_in_a_file_is_in_no_worker_s_environment(
     folder: Path, fastzero_serve: FastzeroServe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

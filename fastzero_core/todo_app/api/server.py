@@ -21,7 +21,7 @@ from ...errors import FastZeroError, InvalidInputError, UnavailableError
 from ...events import Listener, ignore
 from ...postgres import database
 from ...project import database_url, secret_key
-from ...settings import Settings, load_settings
+from ...settings import Settings
 from ...stack.ports import taken_error
 from ...stack.spec import APP_SERVICE
 from ..tokens import checked_key, parse_keys
@@ -128,7 +128,7 @@ def _hand_on(settings: Settings) -> None:
     os.environ["FASTZERO_PROJECT"] = settings.project
     os.environ["FASTZERO_HOME"] = str(settings.home)
     # They read the same files and the same environment; what was a flag here is all they cannot know.
-    if settings.database_url is not None and settings.database_url != load_settings().database_url:
+    if settings.database_url is not None and settings.is_flag("database_url"):
         os.environ["DATABASE_URL"] = settings.database_url.get_secret_value()
 
 
