@@ -287,6 +287,13 @@ class Project:
             raise ProjectNotFoundError(f"project {self.name} has no stack yet")
         return url(self.secret("database_password"), record.ports["database"])
 
+    def superuser_url(self) -> str:
+        """Return the same for the server's superuser, for what no owner of a database may do.
+
+        Raises ProjectNotFoundError before the first `up`.
+        """
+        return self.database_url()
+
 
 def url(password: str, port: int, *, host: str = HOST) -> str:
     """The URL of the database of a stack."""

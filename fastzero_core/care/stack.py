@@ -32,7 +32,8 @@ class Stack(DatabaseCare, MovableStack):
 
     @property
     def target(self) -> "Target":
-        return target_of(self.project, self.look().known.runtime, DATABASE_SERVICE, self.database_url)
+        runtime = self.look().known.runtime
+        return target_of(self.project, runtime, DATABASE_SERVICE, self.database_url, self.superuser_url)
 
     @property
     def folder(self) -> Path:

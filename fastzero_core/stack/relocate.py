@@ -195,9 +195,10 @@ class Relocation:
         source, to = project.database_url(), url(project.secret("database_password"), moving.port)
         archive = project.archive / "database.dump"
         database = session.spec().database.name
-        dump.backup(target_of(project, session.known.runtime, database, source), archive, on_event=session.on_event)
+        old = target_of(project, session.known.runtime, database, source, source)
+        dump.backup(old, archive, on_event=session.on_event)
         carry_roles(source, to, session.on_event)
-        target = target_of(project, self._runtime.name, moving.name, to)
+        target = target_of(project, self._runtime.name, moving.name, to, to)
         restore.restore_into_empty(target, archive, on_event=session.on_event)
         carry_properties(source, to)
         carry_system_settings(source, to, session.on_event)

@@ -235,6 +235,11 @@ class Stack:
         """The database's URL, password included. Raises ProjectNotFoundError before the first `up`."""
         return self.project.database_url()
 
+    @property
+    def superuser_url(self) -> str:
+        """The same database's URL for the server's superuser. Raises ProjectNotFoundError before the first `up`."""
+        return self.project.superuser_url()
+
     def environment(self) -> dict[str, str]:
         """What a program needs in its environment to use this stack, the password included."""
         return {"DATABASE_URL": self.database_url, **variables(self.database_url)}

@@ -6,11 +6,11 @@ from ..backup.target import Target, backups_of_project
 from ..project import Project
 
 
-def target_of(project: Project, runtime: str, service: str, url: str) -> Target:
-    """The database of a project's service; its container has programs of its own."""
+def target_of(project: Project, runtime: str, service: str, url: str, superuser_url: str) -> Target:
+    """Return the database of a project's service; its container has programs of its own."""
     folder = backups_of_project(project)
     if runtime != "docker":
-        return Target.of_url(url, folder)
+        return Target.of_url(url, folder, superuser_url=superuser_url)
     from .docker.programs import container_programs
 
-    return Target(url, folder, partial(container_programs, project, service))
+    return Target(url, folder, partial(container_programs, project, service), superuser_url)
