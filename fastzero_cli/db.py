@@ -166,7 +166,8 @@ def url(
     """Print the database's URL, without its password."""
     from fastzero_core.postgres.database import url_of
 
-    run.render.text(f"{url_of(run.database_url, password=password)}\n")
+    is_given = run.settings.database_url is not None
+    run.render.text(f"{url_of(run.database_url, password=password, require_auth=is_given)}\n")
 
 
 @group.command(example="fastzero db stats\nfastzero db stats -o json")

@@ -40,6 +40,7 @@ DATABASE_PORT = 5432  # inside a network of its own
 HOST = "127.0.0.1"
 ROLE = "fastzero"
 DATABASE = "fastzero"
+AUTHENTICATION = "scram-sha-256"  # by it a server proves that it knows the password too
 SECRETS = ("database_password", "secret_key")
 LOCK_NOTICE = 0.5  # seconds of waiting before it is worth a word
 
@@ -296,8 +297,8 @@ class Project:
 
 
 def url(password: str, port: int, *, host: str = HOST) -> str:
-    """The URL of the database of a stack."""
-    return make_url(ROLE, password, host, port, DATABASE)
+    """The URL of the database of a stack, by which no other program on its port is told the password."""
+    return make_url(ROLE, password, host, port, DATABASE, require_auth=AUTHENTICATION)
 
 
 def project_of(settings: "Settings") -> Project:

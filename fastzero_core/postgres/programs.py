@@ -118,7 +118,8 @@ class LocalPrograms:
 
     def command(self, program: str, arguments: Sequence[str], database: str) -> list[str]:
         """How a program is called; the password is in its environment alone."""
-        return [self._path(program), f"--dbname={url_of(self.url, database, password=False)}", *arguments]
+        url = url_of(self.url, database, password=False, require_auth=False)
+        return [self._path(program), f"--dbname={url}", *arguments]
 
     def _path(self, program: str) -> str:
         found = self.folder / program
@@ -127,8 +128,11 @@ class LocalPrograms:
         return str(found)
 
     def _environment(self, program: str) -> dict[str, str]:
-        password = parse(self.url).get("password")
-        return {**os.environ, **({"PGPASSWORD": password} if password else {}), **variables(program)}
+        # Programs before 16 do not know PGREQUIREAUTH, and would refuse it in a URL.
+        by_environment = {"password": "PGPASSWORD", "require_auth": "PGREQUIREAUTH"}
+        said = parse(self.url)
+        given = {variable: said[name] for name, variable in by_environment.items() if name in said}
+        return {**os.environ, **given, **variables(program)}
 
 
 def find_programs(url: str, major: int) -> LocalPrograms:

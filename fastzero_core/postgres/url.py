@@ -73,9 +73,12 @@ _VARIABLES = {
 }
 
 
-def database_url(user: str, password: str | None, host: str, port: int, database: str) -> str:
-    """Return the URL of a database. `host` may be an IPv6 address or the folder of a socket."""
-    options = {"user": user, "host": host, "port": str(port), "dbname": database}
+def database_url(user: str, password: str | None, host: str, port: int, database: str, **more: str) -> str:
+    """Return the URL of a database. `host` may be an IPv6 address or the folder of a socket.
+
+    `more` are other options of libpq.
+    """
+    options = {"user": user, "host": host, "port": str(port), "dbname": database, **more}
     return render(options if password is None else {**options, "password": password})
 
 
@@ -129,12 +132,16 @@ def variables(url: str) -> dict[str, str]:
     return {_VARIABLES[name]: value for name, value in parse(url).items() if name in _VARIABLES}
 
 
-def url_of(url: str, database: str | None = None, *, password: bool = True) -> str:
-    """Return the URL as libpq's own programs take it: of another database of the server, or without its passwords."""
+def url_of(url: str, database: str | None = None, *, password: bool = True, require_auth: bool = True) -> str:
+    """Return the URL as libpq's own programs take it: of another database of the server, or without its passwords.
+
+    Without `require_auth` drivers and programs can read it that do not know this option: it can go by PGREQUIREAUTH.
+    """
     options = parse(url)
     if database is not None:
         options["dbname"] = database
-    return render({name: value for name, value in options.items() if password or name not in PASSWORDS})
+    left_out = {*(() if password else PASSWORDS), *(() if require_auth else ("require_auth",))}
+    return render({name: value for name, value in options.items() if name not in left_out})
 
 
 def without_password(url: str) -> str:

@@ -14,7 +14,7 @@ from ..errors import (
     UnavailableError,
 )
 from ..events import Listener, ignore
-from ..postgres.url import variables
+from ..postgres.url import url_of, variables
 from ..project import HOST, project_of, projects
 from ..settings import Settings, load_settings
 from . import commands
@@ -241,8 +241,11 @@ class Stack:
         return self.project.superuser_url()
 
     def environment(self) -> dict[str, str]:
-        """What a program needs in its environment to use this stack, the password included."""
-        return {"DATABASE_URL": self.database_url, **variables(self.database_url)}
+        """What a program needs in its environment to use this stack, the password included.
+
+        PGREQUIREAUTH is beside the URL, since not every driver knows it in there.
+        """
+        return {"DATABASE_URL": url_of(self.database_url, require_auth=False), **variables(self.database_url)}
 
     def __enter__(self) -> Self:
         return self
