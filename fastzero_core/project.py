@@ -27,21 +27,26 @@ from .errors import (
 )
 from .events import Listener, Notice, ignore
 from .files import HOME, Hints, make_folder, path_as_text, path_from_text, read_text, reading, write_atomically, writing
+from .postgres.roles import APP, OWNER, SUPERUSER
 from .postgres.url import database_url as make_url
 
 if TYPE_CHECKING:
     from .settings import Settings
 
-FORMAT = 2  # of the record
+FORMAT = 3  # of the record
+FORMAT_OF_ONE_ROLE = 2  # of a record whose databases have the roles that older versions know
 RECORD = "project.json"
 RUNTIMES = ("embedded", "docker")
 OF_ANOTHER_USER = "It belongs to the user who ran `fastzero up` first"
 DATABASE_PORT = 5432  # inside a network of its own
 HOST = "127.0.0.1"
-ROLE = "fastzero"
+ROLE = OWNER
 DATABASE = "fastzero"
+ROLES = (SUPERUSER, OWNER)
+ROLES_OF_BEFORE = (OWNER,)  # the superuser is the owner
 AUTHENTICATION = "scram-sha-256"  # by it a server proves that it knows the password too
-SECRETS = ("database_password", "secret_key")
+PASSWORDS = {SUPERUSER: "superuser_password", OWNER: "database_password", APP: "app_password"}
+SECRETS = (*PASSWORDS.values(), "secret_key")
 LOCK_NOTICE = 0.5  # seconds of waiting before it is worth a word
 
 
@@ -49,7 +54,8 @@ LOCK_NOTICE = 0.5  # seconds of waiting before it is worth a word
 class Place:
     """Where a database is: a volume and the image that serves it, or the data directory of a local process.
 
-    `others` are databases of the user's own that stayed there when fastzero's moved away.
+    `roles` are those of the stack on that server, the superuser first, so far as it is known. `others` are databases
+    of the user's own that stayed there when fastzero's moved away.
     """
 
     runtime: str
@@ -57,6 +63,7 @@ class Place:
     volume: str = ""
     data: str = ""
     others: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ROLES
 
     @property
     def name(self) -> str:
@@ -89,15 +96,18 @@ class ProjectRecord:
     leaving: Place | None = None
     kept: tuple[Place, ...] = ()
     owner: str = ""
+    roles: tuple[str, ...] = ROLES
 
     @property
     def place(self) -> Place:
         """Where the database is."""
-        return Place(self.runtime, image=self.image, volume=self.volume, data=self.data)
+        return Place(self.runtime, image=self.image, volume=self.volume, data=self.data, roles=self.roles)
 
     def at(self, place: Place) -> Self:
         """The same with the database at another place."""
-        return replace(self, runtime=place.runtime, image=place.image, volume=place.volume, data=place.data)
+        return replace(
+            self, runtime=place.runtime, image=place.image, volume=place.volume, data=place.data, roles=place.roles
+        )
 
     def moved(self, before: Place, after: Place, kept: tuple[Place, ...]) -> Self:
         """The same with the database at another place, and the one before kept."""
@@ -107,8 +117,13 @@ class ProjectRecord:
     def as_text(self) -> str:
         """The file's text."""
         written = {"format": FORMAT, "written_by": __version__, **asdict(self)}
-        for each in _places(written):
+        places = _places(written)
+        for each in places:
             each["data"] = path_as_text(each["data"])
+        if all(each["roles"] == ROLES_OF_BEFORE for each in places):
+            written["format"] = FORMAT_OF_ONE_ROLE
+            for each in places:
+                del each["roles"]
         return json.dumps(written, indent=2) + "\n"
 
 
@@ -126,13 +141,18 @@ def parse_record(text: str, path: Path, *, owner: str = "") -> ProjectRecord:
                 f"{path} was written by fastzero {made_by}, which this version does not understand",
                 hint=f"Use fastzero {made_by} or newer for this project",
             )
-        return _record(_upgraded(written, owner) if version < FORMAT else written)
+        return _record(_upgraded(written, version, owner))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RecordError(f"{path} is damaged: {error}") from None
 
 
-def _upgraded(written: dict[str, Any], owner: str) -> dict[str, Any]:
-    """A record of format 1, which knew of one process and had no owner."""
+def _upgraded(written: dict[str, Any], version: int, owner: str) -> dict[str, Any]:
+    """A record of format 1 knew of one process and had no owner; one of format 2 knew of one role."""
+    if version <= FORMAT_OF_ONE_ROLE:
+        for each in _places(written):
+            each["roles"] = ROLES_OF_BEFORE
+    if version > 1:
+        return written
     processes = ["app"] if written.pop("app", True) else []
     return {**written, "processes": processes, "owner": owner}
 
@@ -153,6 +173,7 @@ def _record(written: dict[str, Any]) -> ProjectRecord:
         **{
             **written,
             "ports": ports,
+            "roles": tuple(written["roles"]),
             "processes": tuple(written.get("processes", ("app",))),
             "filling": _place(written.get("filling")),
             "leaving": _place(written.get("leaving")),
@@ -162,7 +183,9 @@ def _record(written: dict[str, Any]) -> ProjectRecord:
 
 
 def _place(written: dict[str, Any] | None) -> Place | None:
-    return Place(**{**written, "others": tuple(written.get("others", ()))}) if written else None
+    if not written:
+        return None
+    return Place(**{**written, "others": tuple(written.get("others", ())), "roles": tuple(written["roles"])})
 
 
 class Project:
@@ -238,20 +261,19 @@ class Project:
         if self.folder.exists():
             shutil.rmtree(self.folder)
 
-    def file_for_compose(self, name: str) -> Path:
-        """A copy of a secret for Docker Compose: its reader is another user, so the folder guards it, not its mode."""
-        value = self.secret_inside(name)
+    def file_for_compose(self, name: str, content: str) -> Path:
+        """A file for Docker Compose: its reader is another user, so the folder guards it, not its mode."""
         path = self.folder / "container-secrets" / name
         make_folder(path.parent, 0o700)
-        if not path.exists() or path.read_text(encoding="utf-8") != value:
-            write_atomically(path, value)
+        if not path.exists() or path.read_text(encoding="utf-8") != content:
+            write_atomically(path, content)
             path.chmod(0o444)
         return path
 
-    def secret_inside(self, name: str) -> str:
-        """A secret as a container has it; `database_url` is the database's URL inside the project's network."""
+    def secret_inside(self, name: str, role: str) -> str:
+        """A secret as a container has it; `database_url` is the URL for `role` inside the project's network."""
         if name == "database_url":
-            return url(self.secret("database_password"), DATABASE_PORT, host="database")
+            return self.url(role, DATABASE_PORT, host="database")
         return self.secret(name)
 
     def secret_file(self, name: str) -> Path:
@@ -281,24 +303,38 @@ class Project:
         finally:
             lock.release()
 
+    def url(self, role: str, port: int, *, host: str = HOST) -> str:
+        """Return the URL of the database for one of the stack's roles.
+
+        No other program on that port is told the password. Raises ProjectNotFoundError without the role's secret.
+        """
+        return make_url(role, self.secret(PASSWORDS[role]), host, port, DATABASE, require_auth=AUTHENTICATION)
+
+    def passwords(self) -> dict[str, str]:
+        """Return the password of each role that the stack may have."""
+        return {role: self.secret(name) for role, name in PASSWORDS.items()}
+
     def database_url(self) -> str:
         """The URL of this project's database, password included. Raises ProjectNotFoundError before the first `up`."""
-        record = self.record
-        if record is None or "database" not in record.ports:
-            raise ProjectNotFoundError(f"project {self.name} has no stack yet")
-        return url(self.secret("database_password"), record.ports["database"])
+        return self.url(OWNER, self._port())
 
     def superuser_url(self) -> str:
         """Return the same for the server's superuser, for what no owner of a database may do.
 
         Raises ProjectNotFoundError before the first `up`.
         """
-        return self.database_url()
+        record = self.record
+        return self.url(record.roles[0] if record else SUPERUSER, self._port())
 
+    def app_url(self) -> str:
+        """Return the same for the app where the roles are split. Raises ProjectNotFoundError before the first `up`."""
+        return self.url(APP, self._port())
 
-def url(password: str, port: int, *, host: str = HOST) -> str:
-    """The URL of the database of a stack, by which no other program on its port is told the password."""
-    return make_url(ROLE, password, host, port, DATABASE, require_auth=AUTHENTICATION)
+    def _port(self) -> int:
+        record = self.record
+        if record is None or "database" not in record.ports:
+            raise ProjectNotFoundError(f"project {self.name} has no stack yet")
+        return record.ports["database"]
 
 
 def project_of(settings: "Settings") -> Project:
@@ -310,6 +346,13 @@ def database_url(settings: "Settings") -> str:
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
     return project_of(settings).database_url()
+
+
+def app_url(settings: "Settings") -> str:
+    """The same for the app while it serves, which has a role of its own where the roles are split."""
+    if settings.database_url is not None or not settings.split_roles:
+        return database_url(settings)
+    return project_of(settings).app_url()
 
 
 def secret_key(settings: "Settings") -> str:

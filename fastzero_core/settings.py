@@ -44,6 +44,7 @@ APP_SETTINGS = (
     "access_token_expire_minutes",
     "session_hours",
     "signup",
+    "split_roles",
     "pool_size",
     "docs",
     "metrics",
@@ -108,6 +109,7 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, le=64, description="processes that serve the app")
     pool_size: int = Field(10, ge=1, le=1000, description="connections to the database of each worker")
     signup: Literal["open", "closed", "invite"] = Field("open", description="who may create an account over HTTP")
+    split_roles: bool = Field(False, description="whether the app uses a role that can only read and write rows")
     docs: bool = Field(True, description="whether the app has /docs, /redoc and /openapi.json")
     metrics: bool = Field(True, description="whether the app has /metrics")
     operator_token_sha256: str | None = Field(

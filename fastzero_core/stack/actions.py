@@ -40,6 +40,8 @@ class Kind(StrEnum):
     PROCESS = "process"
     SECRET = "secret"  # noqa: S105 - a file of the project's
     PASSWORD = "password"  # noqa: S105 - of the database's role
+    ROLE = "role"
+    OWNER = "owner"  # of what is in the databases
     RECORD = "record"
     PROJECT = "project"  # its folder
     SERVICE = "service"

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from functools import cached_property
 
 from ..events import Listener
-from ..project import Project, ProjectRecord
+from ..project import ROLE, Project, ProjectRecord
 from ..schema.revisions import head_revision
 from ..settings import Settings
-from . import wait
+from . import roles, wait
 from .actions import IN_CONTAINERS, LOCAL, Action, Kind, Verb
 from .runtime import MOVING, Runtime
 from .spec import ServiceSpec
@@ -58,6 +58,8 @@ class Performer:
                 self._project.remove()
             case Kind.SERVICE:
                 self.wait(action.subject)
+            case Kind.ROLE | Kind.OWNER:
+                roles.perform(self._project, action)
             case Kind.SCHEMA:
                 self._migrate(action.name)
             case _:
@@ -68,9 +70,9 @@ class Performer:
         """Return once the service is ready. Raises UnhealthyError with its evidence, DatabaseLoginError."""
         whole_log = f"The whole log: fastzero logs {service.name} -p {self._project.name}"
         hint = "The data stays where it was" if service.name == MOVING else whole_log
-        password = self._project.secret("database_password") if service.is_database else ""
+        url = self._project.url(ROLE, service.port) if service.is_database else ""
         witness = self.runtime("docker" if service.image else "embedded")
-        answer = wait.until_ready(service, witness, password, self._timeout, hint)
+        answer = wait.until_ready(service, witness, url, self._timeout, hint)
         self._ready[service.name] = answer.revision
 
     def _write(self, record: ProjectRecord | None) -> None:

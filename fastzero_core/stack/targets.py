@@ -3,6 +3,7 @@
 from functools import partial
 
 from ..backup.target import Target, backups_of_project
+from ..postgres.url import parse
 from ..project import Project
 
 
@@ -13,4 +14,4 @@ def target_of(project: Project, runtime: str, service: str, url: str, superuser_
         return Target.of_url(url, folder, superuser_url=superuser_url)
     from .docker.programs import container_programs
 
-    return Target(url, folder, partial(container_programs, project, service), superuser_url)
+    return Target(url, folder, partial(container_programs, project, service, parse(url)["user"]), superuser_url)

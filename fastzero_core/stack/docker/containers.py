@@ -16,6 +16,8 @@ PROJECT, SERVICE, HASH, SETTINGS, VERSION, OWNER, CLAIM = (
     f"fastzero.{name}" for name in ("project", "service", "config-hash", "settings", "version", "owner", "claim")
 )
 SECRETS = "/run/secrets"
+FIRST_START = "/docker-entrypoint-initdb.d"  # what is in it, the image runs once it has made the data
+FIRST_START_FILE = "roles.sh"
 SECOND = 1_000_000_000  # nanoseconds
 CHECK = {"interval": 5, "timeout": 3, "start_period": 60}  # seconds
 CHECK_RETRIES = 5
@@ -90,11 +92,12 @@ def _host_config(project: str, service: ServiceSpec, cpus_present: int | None) -
 
 
 def _mounts(service: ServiceSpec) -> list[dict[str, str]]:
-    """The data, and a place for secrets: a volume without a name, since a read-only container can be filled in no
-    other way before it starts. It goes with its container."""
+    """The data, and places for secrets and a script: volumes without a name, since a read-only container can be filled
+    in no other way before it starts. They go with their container."""
     data = [{"Type": "volume", "Source": service.volume, "Target": data_mount(service.major)}] if service.volume else []
     secrets = [{"Type": "volume", "Target": SECRETS}] if service.secrets else []
-    return [*data, *secrets]
+    scripts = [{"Type": "volume", "Target": FIRST_START}] if service.first_start else []
+    return [*data, *secrets, *scripts]
 
 
 def _restart_policy(service: ServiceSpec) -> Mapping[str, Any]:

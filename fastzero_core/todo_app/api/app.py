@@ -18,7 +18,7 @@ from starlette.types import Lifespan
 from ... import __version__
 from ...errors import FastZeroError
 from ...postgres import database
-from ...project import database_url, secret_key, secret_key_file
+from ...project import app_url, secret_key, secret_key_file
 from ...settings import PATIENT_CONNECTIONS, Settings, load_settings
 from ..fastzero import AsyncFastZero
 from ..passwords import HashCost
@@ -88,7 +88,7 @@ def _lifespan(hashing: Hashing, engine: AsyncEngine, patient: AsyncEngine) -> Li
 
 def _engine(settings: Settings, size: int, session: dict[str, str]) -> AsyncEngine:
     return database.create_async_engine(
-        database_url(settings), pool_size=size, pool_timeout=2, autocommit=True, settings=session, connect_timeout=2
+        app_url(settings), pool_size=size, pool_timeout=2, autocommit=True, settings=session, connect_timeout=2
     )
 
 

@@ -20,7 +20,7 @@ from uvicorn.supervisors import Multiprocess
 from ...errors import FastZeroError, InvalidInputError, UnavailableError
 from ...events import Listener, ignore
 from ...postgres import database
-from ...project import database_url, secret_key
+from ...project import app_url, database_url, secret_key
 from ...settings import Settings, load_settings
 from ...stack.ports import taken_error
 from ...stack.spec import APP_SERVICE
@@ -58,14 +58,14 @@ def serve(
     # by default that would end the process as killed.
     signal.signal(signal.SIGTERM, _end)
     # Here, where it is an error that somebody sees, and not in each worker.
-    url = database_url(settings)
+    url = app_url(settings)
     database.parse_url(url)
     for key in parse_keys(secret_key(settings)):
         checked_key(key.value)
     if migrate:
         from ...schema import migrate as migrations
 
-        migrations.up(url, timeout=settings.timeout, on_event=on_event)
+        migrations.up(database_url(settings), timeout=settings.timeout, on_event=on_event)
     _hand_on(settings)
     config = _config(settings, workers)
     _allow_many_connections()
