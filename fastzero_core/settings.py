@@ -127,6 +127,8 @@ class Settings(BaseSettings):
     argon2_parallelism: int = Field(4, ge=1, le=64, description="lanes of a password's hash")
     postgres_image: str = Field("postgres:18", description="the database's image, for the docker runtime")
     python_image: str = Field("python:3.13-slim", description="what the app's image is built from")
+    database_memory: int = Field(4096, ge=0, description="MiB that the database's container may use; 0 is no limit")
+    database_cpus: int = Field(0, ge=0, description="processors that the database's container may use; 0 is no limit")
     postgres_settings: Annotated[dict[str, str], NoDecode] = Field(
         {}, description="PostgreSQL settings of the stack's database"
     )

@@ -196,7 +196,7 @@ def _start_server(place: Path, chosen: str) -> None:
     if _wants_container(chosen):
         url, container = _start_container()
     else:
-        url = _embedded(place).up(port=_free_port()).database_url
+        url = _embedded(place).up(port=_free_port()).superuser_url
     _make_logins_cheap(url)
     (place / "server.json").write_text(json.dumps({"url": url_of(url, "postgres"), "container": container}))
 

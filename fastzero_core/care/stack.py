@@ -36,6 +36,12 @@ class Stack(DatabaseCare, MovableStack):
         return target_of(self.project, runtime, DATABASE_SERVICE, self.database_url, self.superuser_url)
 
     @property
+    def superuser_target(self) -> "Target":
+        """The same as the server's superuser, who may do everything."""
+        runtime = self.look().known.runtime
+        return target_of(self.project, runtime, DATABASE_SERVICE, self.superuser_url, self.superuser_url)
+
+    @property
     def folder(self) -> Path:
         from ..backup.target import backups_of_project
 

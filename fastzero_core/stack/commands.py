@@ -8,7 +8,7 @@ from ..errors import ConflictError, DatabaseLoginError, PortTakenError, ProjectN
 from ..events import Notice
 from ..project import ProjectRecord
 from ..schema.revisions import head_revision
-from . import decide, plan
+from . import decide, plan, probe
 from .actions import Action, Kind
 from .decide import Decision, Flags
 from .observed import DataState, Observed, Thing
@@ -105,10 +105,11 @@ def stop(session: Session, names: Iterable[str]) -> None:
 
 
 def repair_password(session: Session) -> bool:
-    """Give the database's role the project's password. Returns whether it had another."""
-    with session.database_started("its password is looked at") as spec:
+    """Give the database's roles the project's passwords. Returns whether one had another."""
+    with session.database_started("its passwords are looked at") as spec:
         try:
             session.performer.wait(spec.database)
+            probe.revision_of(session.project.superuser_url())
             return False
         except DatabaseLoginError:
             session.run(plan.plan_password(spec.database, session.observe_quickly(spec, session.known)))

@@ -280,10 +280,9 @@ def use(session: Session, place: Place) -> Place:
         after = replace(after, kept=kept)
     cause = f"the database is to be the one in the {place}"
     session.run([*plan.plan_down(old, observed), _write(before, after, cause)])
-    try:
+    with suppress(DatabaseLoginError):
         session.ensure_up()
-    except DatabaseLoginError:  # it was kept before the project was taken over, which gave it another password
-        repair_password(session)
+    if repair_password(session):  # it was kept before the project was taken over, which gave it another password
         session.ensure_up()
     return left
 

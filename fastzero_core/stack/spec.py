@@ -26,6 +26,11 @@ APP_USER = "10001:10001"
 TMPFS = {"/tmp": "size=64m,mode=1777"}  # noqa: S108 - inside the container, whose root is read-only
 MEMORY = 256 * 2**20  # bytes; each worker may hash two passwords at once, at 64 MiB each
 DATABASE_SHARED_MEMORY = 256 * 2**20  # bytes, for parallel queries
+# What the image does as root before it becomes another user: it makes the data that user's.
+DATABASE_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
+DATABASE_TMPFS = {"/var/run/postgresql": "size=1m,mode=3775"}  # its socket
+DATABASE_PIDS = 256  # besides a process for each connection
+MAX_CONNECTIONS = 100  # PostgreSQL's own default
 STOP_TIMEOUT = 60  # seconds for a database; less can cut its last checkpoint short
 
 
@@ -38,7 +43,8 @@ class ServiceSpec:
     runs the command of a local process. `configuration` are a database server's own settings. `readiness` is the path
     that answers 200 once a process is ready; `migrates` are arguments that let it bring the schema to head itself.
     `roles` are those that a database should have, or that a process logs in as; `first_start` is a script that the
-    database's image runs once, when it has made the data. `memory` is in bytes; 0 limits nothing. `port_option` is the
+    database's image runs once, when it has made the data. `scratch` is a folder on the disk that goes with the
+    container, which is read-only besides. `memory` is in bytes; 0 limits nothing. `port_option` is the
     flag that chooses the port. `document` is what a runtime makes the service from, once `Runtime.completed` has filled
     it in.
     """
@@ -67,6 +73,8 @@ class ServiceSpec:
     stop_timeout: float = 10  # seconds
     user: str = ""
     read_only: bool = False
+    capabilities: tuple[str, ...] = ()
+    scratch: str = ""
     tmpfs: Mapping[str, str] = field(default_factory=dict)
     shared_memory: int = 0
     memory: int = 0
@@ -254,7 +262,22 @@ def _database(settings: "Settings", port: int, *, image: str = "", volume: str =
         stop_signal="SIGINT",  # PostgreSQL's fast shutdown, which ends sessions and writes a checkpoint
         stop_timeout=STOP_TIMEOUT,
         shared_memory=DATABASE_SHARED_MEMORY,
+        **(_confinement(settings) if image else {}),
     )
+
+
+def _confinement(settings: "Settings") -> dict[str, Any]:
+    """What a database's container may do and use: what its image needs, and no more."""
+    connections = settings.postgres_settings.get("max_connections", "")
+    return {
+        "read_only": True,
+        "capabilities": DATABASE_CAPABILITIES,
+        "tmpfs": DATABASE_TMPFS,
+        "scratch": "/tmp",  # noqa: S108 - in the container
+        "memory": settings.database_memory * 2**20,
+        "cpus": settings.database_cpus,
+        "pids": DATABASE_PIDS + (int(connections) if connections.isdigit() else MAX_CONNECTIONS),
+    }
 
 
 def _first_start() -> str:

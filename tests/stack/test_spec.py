@@ -133,7 +133,7 @@ def test_the_password_is_handed_over_as_a_file() -> None:
     database = contained().service("database")
 
     assert "POSTGRES_PASSWORD" not in database.variables
-    assert database.variables["POSTGRES_PASSWORD_FILE"] == "/run/secrets/database_password"
+    assert database.variables["POSTGRES_PASSWORD_FILE"] == "/run/secrets/superuser_password"
     assert database.secrets == ("database_password",)
 
 
