@@ -348,13 +348,6 @@ def database_url(settings: "Settings") -> str:
     return project_of(settings).database_url()
 
 
-def app_url(settings: "Settings") -> str:
-    """The same for the app while it serves, which has a role of its own where the roles are split."""
-    if settings.database_url is not None or not settings.split_roles:
-        return database_url(settings)
-    return project_of(settings).app_url()
-
-
 def secret_key(settings: "Settings") -> str:
     """The key that tokens are signed with: SECRET_KEY, else the project's. Raises InvalidInputError without one."""
     if settings.secret_key is not None:
@@ -371,14 +364,18 @@ def secret_key(settings: "Settings") -> str:
 
 def secret_key_file(settings: "Settings") -> Path | None:
     """The file that `secret_key` is read from; None where the environment or a flag gives it."""
-    from .settings import SECRETS_FOLDER
-
     if settings.secret_key is None:
         return project_of(settings).secret_file("secret_key")
-    mounted = SECRETS_FOLDER / "secret_key"
+    return mounted_secret("secret_key", settings.secret_key.get_secret_value())
+
+
+def mounted_secret(name: str, value: str) -> Path | None:
+    """Return the file of a container that has this secret, None where it has another or none."""
+    from .settings import SECRETS_FOLDER
+
+    mounted = SECRETS_FOLDER / name
     with suppress(OSError, ValueError):
-        if mounted.read_text(encoding="utf-8").strip() == settings.secret_key.get_secret_value():
-            return mounted
+        return mounted if mounted.read_text(encoding="utf-8").strip() == value else None
     return None
 
 

@@ -64,11 +64,10 @@ def closing(databases: tuple[str, ...]) -> list[str]:
     return [f"REVOKE ALL ON DATABASE {quote(name)} FROM PUBLIC" for name in databases]
 
 
-def set_passwords(session: "psycopg.Connection", passwords: Mapping[str, str]) -> None:
-    """Give roles their passwords, those that exist."""
-    for role, password in passwords.items():
-        if _oid(session, role) is not None:
-            _execute(session, f"ALTER ROLE {quote(role)} PASSWORD {literal(password)}")
+def set_password(open_session: Open, superuser: str, role: str, password: str) -> None:
+    """Change the password of a role. Sessions that are open go on."""
+    with _opened(open_session, superuser, MAINTENANCE) as session:
+        _execute(session, f"ALTER ROLE {quote(role)} PASSWORD {literal(password)}")
 
 
 # -- the app's role --------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ An option has the name that libpq gives it: host, port, user, password, dbname, 
 Everything that is not plain is percent-quoted: libpq refuses a space, and reads a plus sign as a plus sign.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, quote, unquote
@@ -20,6 +21,7 @@ POSTGRES_DRIVERS = (
     "postgresql+asyncpg",
 )
 PASSWORDS = ("password", "sslpassword")
+WITHOUT_TLS = ("disable", "allow", "prefer")  # modes of libpq that do without, at least if a server says so
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 # The same parts that SQLAlchemy finds.
@@ -153,6 +155,35 @@ def address(url: str) -> str:
     """Return `host:port` for people."""
     options = parse(url)
     return f"{_bracketed(options.get('host', 'localhost'))}:{options.get('port', DEFAULT_PORT)}"
+
+
+def sslmode(url: str) -> str:
+    """Return the mode that libpq goes by: the URL's, else PGSSLMODE, else its default."""
+    return parse(url).get("sslmode") or os.environ.get("PGSSLMODE") or "prefer"
+
+
+def unprotected_host(url: str) -> str | None:
+    """Return the host to which a login may send its password in clear over a network, None where it cannot.
+
+    That takes a password, no TLS that is required, and no SCRAM that is.
+    """
+    options = parse(url)
+    is_protected = sslmode(url) not in WITHOUT_TLS or options.get("require_auth") == "scram-sha-256"
+    if is_protected or not (options.get("password") or os.environ.get("PGPASSWORD")):
+        return None
+    hosts = (options.get("hostaddr") or options.get("host", "")).split(",")
+    return next((host for host in hosts if host and not host.startswith(("/", "@")) and host not in LOOPBACK), None)
+
+
+def clear_password(url: str) -> str:
+    """Return what to tell of a password that may cross a network in clear; empty where it cannot."""
+    host = unprotected_host(url)
+    return (
+        f"the password for {host} may be sent in clear: sslmode is {sslmode(url)}. Require TLS in the URL:"
+        " ?sslmode=verify-full&sslrootcert=system"
+        if host
+        else ""
+    )
 
 
 def same_database(one: str, other: str) -> bool:

@@ -91,6 +91,9 @@ def inverse(action: Action) -> Action | None:
     cause = f"undo: {action}"
     if action.verb is Verb.RENAME:
         return replace(action, name=action.to, to=action.name, cause=cause)
+    if (action.verb, action.kind) == (Verb.SET, Kind.ROLE):
+        service, before, after = action.subject
+        return replace(action, subject=(service, after, before), cause=cause)
     if action.verb is Verb.WRITE or (action.verb, action.kind) == (Verb.SET, Kind.SECRET):
         before, after = action.subject
         return replace(action, subject=(after, before), cause=cause)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import ConflictError, DataGoneError, ForeignStackError
-from ..project import ROLES_OF_BEFORE, ProjectRecord
+from ..project import PASSWORDS, ROLES_OF_BEFORE, ProjectRecord
 from . import steps
 from .actions import Action, Kind, Verb
 from .observed import DataState, Observed, ServiceState, Thing
@@ -123,6 +123,18 @@ def plan_secret(spec: StackSpec, observed: Observed, name: str, before: str, aft
         found = observed.service(service.name)
         if service.image and found.thing and name in service.secrets:
             actions.append(Action(Verb.FILL, Kind.SECRETS, found.thing, cause, service.name, subject=service))
+    return actions
+
+
+def plan_rotation(spec: StackSpec, observed: Observed, role: str, before: str, after: str) -> list[Action]:
+    """What gives a role of the running database another password, and then whoever logs in with it."""
+    cause, database = "its password is rotated", spec.database
+    change = Action(Verb.SET, Kind.ROLE, role, cause, database.name, subject=(database, before, after))
+    actions = [change, *plan_secret(spec, observed, PASSWORDS[role], before, after, cause)]
+    for process in spec.processes:
+        found = observed.service(process.name)
+        if process.image and found.thing and role in process.roles:  # whose password is in its URL
+            actions.append(Action(Verb.FILL, Kind.SECRETS, found.thing, cause, process.name, subject=process))
     return actions
 
 

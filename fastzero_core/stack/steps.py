@@ -112,6 +112,13 @@ def change_roles(database: ServiceSpec, roles: Sequence[str]) -> Iterator[Action
         yield Action(Verb.CREATE, Kind.ROLE, APP, cause, database.name, subject=database)
 
 
+def unite_roles(database: ServiceSpec, roles: Sequence[str], cause: str) -> Iterator[Action]:
+    """Make one role of those that a running database has."""
+    if APP in roles:
+        yield Action(Verb.REMOVE, Kind.ROLE, APP, cause, database.name, subject=database)
+    yield Action(Verb.RENAME, Kind.ROLE, SUPERUSER, cause, database.name, OWNER, subject=database)
+
+
 def surplus_roles(database: ServiceSpec, roles: Sequence[str]) -> tuple[str, ...]:
     """Return the roles that a database has and should not have."""
     return tuple(role for role in roles if role not in database.roles)

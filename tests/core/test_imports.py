@@ -38,7 +38,7 @@ STANDARD_LIBRARY_ONLY = {
 ROOMS = (
     ("errors", "events", "files", "formats", "polling", "settings"),
     ("postgres",),
-    ("project",),
+    ("project", "credentials"),
     ("todo_app",),
     ("schema",),
     ("backup",),

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, NoReturn
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from ...credentials import app_url
 from ...errors import FastZeroError, InvalidInputError, UnavailableError
-from ...events import Listener, ignore
+from ...events import Listener, Notice, ignore
 from ...postgres import database
-from ...project import app_url, database_url, secret_key
+from ...postgres.url import clear_password
+from ...project import database_url, secret_key
 from ...settings import Settings, load_settings
 from ...stack.ports import taken_error
 from ...stack.spec import APP_SERVICE
@@ -60,6 +62,8 @@ def serve(
     # Here, where it is an error that somebody sees, and not in each worker.
     url = app_url(settings)
     database.parse_url(url)
+    if warning := clear_password(url):
+        on_event(Notice(warning))
     for key in parse_keys(secret_key(settings)):
         checked_key(key.value)
     if migrate:
