@@ -1,16 +1,18 @@
-"""A project's database has a superuser of the stack's own, an owner who is none, and for the app a third if asked for."""
+"""A database has a superuser of the stack's own, an owner who is none, and if asked for, a role for the app."""
 
 import json
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from fastzero_core import FastZero, Stack, load_settings
+from fastzero_core.files import make_folder
 from fastzero_core.postgres.account import service_user
 from fastzero_core.postgres.binaries import find_binaries
 from fastzero_core.postgres.cluster import initialise
@@ -19,7 +21,7 @@ from fastzero_core.project import FORMAT, ROLES, ROLES_OF_BEFORE, Project, Proje
 from fastzero_core.schema import migrate
 from tests.api.client import Client
 
-from .conftest import Contained, RunPython, Template, add_user, any_free_port, users_of
+from .conftest import Contained, RunPython, Template, add_user, any_free_port, new_home, users_of
 
 pytestmark = pytest.mark.slow
 
@@ -44,39 +46,33 @@ def ask(url: str, query: str) -> list[tuple[object, ...]]:
 
 
 @pytest.fixture(scope="module")
-def data_of_before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder_of_before() -> Iterator[Path]:
     """A project as older versions made it, with a user: the owner of the database is its superuser."""
-    home = tmp_path_factory.mktemp("home")
-    home.chmod(0o755)
-    for folder in (home, *home.parents[:2]):
-        folder.chmod(0o755)
-    project = Project("demo", home)
-    for name in ("database_password", "secret_key"):
-        project.ensure_secret(name)
-    data = project.folder / "data"
-    initialise(
-        data,
-        find_binaries(),
-        service_user(),
-        superuser=OWNER,
-        password=project.secret("database_password"),
-        statements=["CREATE DATABASE fastzero"],
-    )
-    ports = {"database": any_free_port()}
-    record = ProjectRecord("embedded", ports, str(data), initialised=True, processes=(), roles=ROLES_OF_BEFORE)
-    project.save(record)
-    stack = Stack(load_settings(project="demo", home=home, app=False))
+    with new_home() as home:
+        project = Project("demo", home)
+        make_folder(project.folder.parent, 0o711)
+        for name in ("database_password", "secret_key"):
+            project.ensure_secret(name)
+        password, data = project.secret("database_password"), project.folder / "data"
+        made = ["CREATE DATABASE fastzero"]
+        initialise(data, find_binaries(), service_user(), superuser=OWNER, password=password, statements=made)
+        ports = {"database": any_free_port()}
+        project.save(ProjectRecord("embedded", ports, str(data), True, (), roles=ROLES_OF_BEFORE))
+        _fill(Stack(load_settings(project="demo", home=home, app=False)))
+        yield project.folder
+
+
+def _fill(stack: Stack) -> None:
     with stack.session() as session, session.database_running("it gets a user"):
         migrate.up(stack.database_url)
         add_user(stack)
         with psycopg.connect(stack.database_url, autocommit=True) as connection:
             connection.execute("CREATE DATABASE another")
-    yield project.folder
 
 
 @pytest.fixture
-def of_before(home: Path, free_port: int, data_of_before: Path) -> Stack:
-    Template(data_of_before, 0).copy_to(home, free_port)
+def of_before(home: Path, free_port: int, folder_of_before: Path) -> Stack:
+    Template(folder_of_before, 0).copy_to(home, free_port)
     return Stack(load_settings(project="demo", app=False))
 
 
@@ -188,13 +184,9 @@ def test_with_split_roles_the_app_serves_as_a_role_that_changes_rows_alone(stack
 def test_a_restored_database_is_one_that_the_app_can_use(stack: Stack) -> None:
     stack.up()
     add_user(stack)
-    stack.backup(name="before the roles were split")
+    stack.backup(name="before-the-split")
     stack = split(stack).up()
-    for back in (
-        lambda: stack.restore("before the roles were split"),
-        stack.undo,
-        stack.reset,
-    ):
+    for back in (partial(stack.restore, "before-the-split"), stack.undo, stack.reset):
         back()
         with FastZero(stack.project.app_url()) as fz:
             fz.users.list()
