@@ -6,6 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from fastzero_core.project import SECRETS
+
 from .conftest import Contained
 
 pytestmark = pytest.mark.docker
@@ -108,7 +110,7 @@ def test_the_data_has_checksums_and_a_locale_that_depends_on_no_c_library(served
 
 def secrets_of(served: Contained) -> list[str]:
     project = served.stack().project
-    return [project.secret("database_password"), project.secret("secret_key")]
+    return [project.secret(name) for name in SECRETS]
 
 
 def test_no_secret_is_in_what_the_engine_tells_of_containers_image_volume_and_network(
