@@ -36,6 +36,7 @@ SESSION_OPTIONS = {"pg_restore": "-c synchronous_commit=off -c maintenance_work_
 
 _MEANINGS: tuple[tuple[str, type[FastZeroError], str], ...] = (
     ("server version mismatch", VersionMismatchError, "the program is older than the server"),
+    ("SSL support is not compiled in", BinariesNotFoundError, "these programs cannot use TLS, which the URL requires"),
     ("No space left on device", DatabaseFullError, "the database's disk is full"),
     ("permission denied", DatabasePrivilegeError, "this role may not do that"),
     ("must be owner", DatabasePrivilegeError, "this role may not do that"),

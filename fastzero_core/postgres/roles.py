@@ -29,11 +29,13 @@ APP_ATTRIBUTES = "LOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPA
 MAINTENANCE = "postgres"  # the database where sessions stand that rename or create others
 
 Open = Callable[[str, str], "psycopg.Connection"]
-"""Opens a session that commits by itself, as a role in a database. Raises psycopg.OperationalError."""
+"""Opens a session with OPTIONS that commits by itself, as a role in a database. Raises psycopg.OperationalError."""
 
-# What the superuser does in a database of somebody else must run nothing of theirs, and no log may have a password.
+# What the superuser does in a database of somebody else must run nothing of theirs: not even their operators, which a
+# setting of their database could put before PostgreSQL's own until another setting is made.
+OPTIONS = "-c search_path=pg_catalog,pg_temp"
+# No log may have a password.
 _SAFE = {
-    "search_path": "pg_catalog, pg_temp",
     "lock_timeout": "10s",
     "log_statement": "none",
     "log_min_error_statement": "panic",

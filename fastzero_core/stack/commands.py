@@ -109,7 +109,7 @@ def repair_password(session: Session) -> bool:
     with session.database_started("its passwords are looked at") as spec:
         try:
             session.performer.wait(spec.database)
-            probe.revision_of(session.project.superuser_url())
+            probe.is_encrypted(session.project.superuser_url())  # a login alone
             return False
         except DatabaseLoginError:
             session.run(plan.plan_password(spec.database, session.observe_quickly(spec, session.known)))

@@ -54,7 +54,11 @@ def sessions(project: Project, port: int, passwords: Mapping[str, str] | None = 
         options = {**parse(project.url(known, port)), "user": role, "dbname": database}
         options["password"] = (passwords or {}).get(role, options["password"])
         return psycopg.connect(
-            render(options), connect_timeout=CONNECT_TIMEOUT, application_name="fastzero", autocommit=True
+            render(options),
+            connect_timeout=CONNECT_TIMEOUT,
+            application_name="fastzero",
+            options=roles.OPTIONS,
+            autocommit=True,
         )
 
     return open_session

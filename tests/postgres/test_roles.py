@@ -117,22 +117,27 @@ class Roles:
         if role == self.deny:
             self.deny = ""
             raise KeyboardInterrupt
+        url = self.served.url(database, PASSWORDS[role], role)
+        return psycopg.connect(url, autocommit=True, options=roles.OPTIONS)
+
+    def plainly(self, role: str, database: str) -> psycopg.Connection:
+        """A session as a person has it."""
         return psycopg.connect(self.served.url(database, PASSWORDS[role], role), autocommit=True)
 
     def ask(self, query: str, role: str = SUPERUSER, database: str = DATABASE) -> list[tuple[object, ...]]:
-        with self.open(role, database) as session:
+        with self.plainly(role, database) as session:
             return session.execute(query.encode()).fetchall()
 
     def owners(self, role: str = SUPERUSER) -> dict[str, list[str]]:
-        with self.open(role, DATABASE) as session:
+        with self.plainly(role, DATABASE) as session:
             return dict(session.execute(OWNERS.encode()).fetchall())
 
     def do(self, statements: str, role: str = OWNER) -> None:
-        with self.open(role, DATABASE) as session:
+        with self.plainly(role, DATABASE) as session:
             session.execute(statements.encode())
 
     def is_refused(self, query: str, role: str, database: str = DATABASE) -> bool:
-        with self.open(role, database) as session:
+        with self.plainly(role, database) as session:
             try:
                 session.execute(query.encode())
             except psycopg.errors.InsufficientPrivilege:
@@ -176,7 +181,7 @@ def old(of_before: Path, folder: Path, serve: Serve) -> Roles:
     """A server of before with one of everything, in two databases."""
     subprocess.run(["cp", "-a", str(of_before), str(folder / "data")], check=True)
     old = Roles(serve(folder / "data"))
-    with old.open(OWNER, DATABASE) as session:
+    with old.plainly(OWNER, DATABASE) as session:
         session.execute(CONTENT.encode())
         session.execute("CREATE DATABASE second TEMPLATE fastzero")
         session.execute("ALTER DATABASE second ALLOW_CONNECTIONS false")
@@ -219,7 +224,7 @@ def test_the_owner_is_refused(new: Roles, what: str) -> None:
 
 
 def test_the_owner_makes_and_drops_what_it_needs(new: Roles) -> None:
-    with new.open(OWNER, DATABASE) as session:
+    with new.plainly(OWNER, DATABASE) as session:
         for statement in (
             "CREATE EXTENSION pg_trgm",
             "CREATE SCHEMA mine",
@@ -252,7 +257,7 @@ def test_the_app_uses_rows_of_tables_from_before_and_from_later(new: Roles) -> N
     roles.admit_app(new.open, DATABASE, PASSWORDS[APP])
     new.do("CREATE TABLE later (id serial, x int); CREATE SCHEMA s; CREATE TABLE s.later (id serial)")
 
-    with new.open(APP, DATABASE) as session:
+    with new.plainly(APP, DATABASE) as session:
         for table in ("before", "later"):
             session.execute(f"INSERT INTO {table} (x) VALUES (1)".encode())
             session.execute(f"UPDATE {table} SET x = 2".encode())
@@ -264,18 +269,18 @@ def test_the_app_uses_rows_of_tables_from_before_and_from_later(new: Roles) -> N
 @pytest.mark.parametrize("other", ["postgres", "template1", "of_the_owner", "of_another"])
 def test_the_app_cannot_connect_to_another_database(new: Roles, other: str) -> None:
     new.do("CREATE DATABASE of_the_owner")
-    with new.open(SUPERUSER, DATABASE) as session:
+    with new.plainly(SUPERUSER, DATABASE) as session:
         session.execute("CREATE ROLE ana")
         session.execute("CREATE DATABASE of_another OWNER ana")
     roles.admit_app(new.open, DATABASE, PASSWORDS[APP])
 
     with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
-        new.open(APP, other)
+        new.plainly(APP, other)
 
 
 def test_the_owner_ends_the_sessions_of_the_app(new: Roles) -> None:
     roles.admit_app(new.open, DATABASE, PASSWORDS[APP])
-    with new.open(APP, DATABASE) as session:
+    with new.plainly(APP, DATABASE) as session:
         ended = f"SELECT pg_terminate_backend({session.info.backend_pid}, 5000)"
         assert new.ask(ended, OWNER) == [(True,)]
 
@@ -288,6 +293,31 @@ def test_the_app_s_role_goes_with_all_that_it_was_granted(new: Roles) -> None:
 
     assert new.ask(f"SELECT count(*) FROM pg_roles WHERE rolname = '{APP}'") == [(0,)]
     assert new.ask("SELECT count(*) FROM pg_default_acl") == [(0,)]
+
+
+def test_nothing_of_the_owner_s_runs_as_the_superuser(new: Roles) -> None:
+    new.do(
+        """
+        CREATE SCHEMA trap;
+        CREATE TABLE trap.sprung (by text);
+        CREATE FUNCTION trap.spring(name, text) RETURNS bool LANGUAGE plpgsql
+            AS 'BEGIN INSERT INTO trap.sprung VALUES (current_user); RETURN true; END';
+        CREATE FUNCTION trap.spring(text, text) RETURNS bool LANGUAGE plpgsql
+            AS 'BEGIN INSERT INTO trap.sprung VALUES (current_user); RETURN true; END';
+        CREATE OPERATOR trap.= (FUNCTION = trap.spring, LEFTARG = name, RIGHTARG = text);
+        CREATE OPERATOR trap.= (FUNCTION = trap.spring, LEFTARG = text, RIGHTARG = text);
+        ALTER DATABASE fastzero SET search_path = trap, pg_catalog;
+        """
+    )
+    roles.admit_app(new.open, DATABASE, PASSWORDS[APP])
+    roles.separate(new.open, DATABASE, PASSWORDS)
+    roles.hand_over_others(new.open, DATABASE)
+    roles.dismiss_app(new.open)
+
+    assert new.ask("SELECT * FROM trap.sprung") == []
+    with new.plainly(SUPERUSER, DATABASE) as session:  # the trap is one
+        session.execute("SELECT 'x'::text = 'y'::text")
+    assert new.ask("SELECT by FROM trap.sprung") == [(SUPERUSER,)]
 
 
 # -- one role becomes two --------------------------------------------------------------------------------------
@@ -351,7 +381,7 @@ def test_databases_of_the_owner_s_own_are_handed_over_too_also_closed_ones(old: 
 
 
 def test_a_session_of_the_superuser_of_before_ends(old: Roles) -> None:
-    with old.open(OWNER, DATABASE) as session:
+    with old.plainly(OWNER, DATABASE) as session:
         old.separate()
         with pytest.raises(psycopg.OperationalError):
             session.execute("SELECT 1")
