@@ -6,18 +6,16 @@
                           logs/           one file a service and stream
                           processes/      one record a local process
                           data/           the embedded database, unless it has to lie elsewhere
+                          .fastzero       the mark: what bears none was not made here, and is not deleted
 """
 
-import json
 import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
-from . import __version__
+from . import folders, marks
 from .errors import (
     FastZeroError,
     InvalidInputError,
@@ -26,166 +24,39 @@ from .errors import (
     RecordError,
 )
 from .events import Listener, Notice, ignore
-from .files import HOME, Hints, make_folder, path_as_text, path_from_text, read_text, reading, write_atomically, writing
+from .files import (
+    HOME,
+    Hints,
+    make_folder,
+    open_append,
+    read_text,
+    reading,
+    write_atomically,
+    writing,
+)
 from .postgres.roles import APP, OWNER, SUPERUSER
 from .postgres.url import database_url as make_url
+from .record import FORMAT as FORMAT
+from .record import ROLES as ROLES
+from .record import ROLES_OF_BEFORE as ROLES_OF_BEFORE
+from .record import RUNTIMES as RUNTIMES
+from .record import Place as Place
+from .record import ProjectRecord as ProjectRecord
+from .record import parse_record as parse_record
 
 if TYPE_CHECKING:
     from .settings import Settings
 
-FORMAT = 3  # of the record
-FORMAT_OF_ONE_ROLE = 2  # of a record whose databases have the roles that older versions know
 RECORD = "project.json"
-RUNTIMES = ("embedded", "docker")
 OF_ANOTHER_USER = "It belongs to the user who ran `fastzero up` first"
 DATABASE_PORT = 5432  # inside a network of its own
 HOST = "127.0.0.1"
 ROLE = OWNER
 DATABASE = "fastzero"
-ROLES = (SUPERUSER, OWNER)
-ROLES_OF_BEFORE = (OWNER,)  # the superuser is the owner
 AUTHENTICATION = "scram-sha-256"  # by it a server proves that it knows the password too
 PASSWORDS = {SUPERUSER: "superuser_password", OWNER: "database_password", APP: "app_password"}
 SECRETS = (*PASSWORDS.values(), "secret_key")
 LOCK_NOTICE = 0.5  # seconds of waiting before it is worth a word
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a database is: a volume and the image that serves it, or the data directory of a local process.
-
-    `roles` are those of the stack on that server, the superuser first, so far as it is known. `others` are databases
-    of the user's own that stayed there when fastzero's moved away.
-    """
-
-    runtime: str
-    image: str = ""
-    volume: str = ""
-    data: str = ""
-    others: tuple[str, ...] = ()
-    roles: tuple[str, ...] = ROLES
-
-    @property
-    def name(self) -> str:
-        """What it is called in commands: the volume, or the last part of the data directory."""
-        return self.volume or Path(self.data).name
-
-    def __str__(self) -> str:
-        where = f"volume {self.volume} of {self.image}" if self.volume else f"data directory {self.data}"
-        return f"{where} with database {', '.join(self.others)}" if self.others else where
-
-
-@dataclass(frozen=True)
-class ProjectRecord:
-    """What the first `up` decided, and later ones keep; which processes run, each decides anew.
-
-    `data`, `image` and `volume` are the place of the database; `image` is what served it last. `filling` is where a
-    move is taking it, and what is there belongs to nobody yet; `leaving` is where it was moved from and what served it
-    there may not be taken away yet. `kept` are the places that it was moved from, the latest last: their data is as it
-    was. `owner` is what everything of this project on an engine is labelled with.
-    """
-
-    runtime: str
-    ports: dict[str, int] = field(default_factory=dict)
-    data: str = ""
-    initialised: bool = False  # whether the database has ever been ready
-    processes: tuple[str, ...] = ("app",)
-    image: str = ""
-    volume: str = ""
-    filling: Place | None = None
-    leaving: Place | None = None
-    kept: tuple[Place, ...] = ()
-    owner: str = ""
-    roles: tuple[str, ...] = ROLES
-
-    @property
-    def place(self) -> Place:
-        """Where the database is."""
-        return Place(self.runtime, image=self.image, volume=self.volume, data=self.data, roles=self.roles)
-
-    def at(self, place: Place) -> Self:
-        """The same with the database at another place."""
-        return replace(
-            self, runtime=place.runtime, image=place.image, volume=place.volume, data=place.data, roles=place.roles
-        )
-
-    def moved(self, before: Place, after: Place, kept: tuple[Place, ...]) -> Self:
-        """The same with the database at another place, and the one before kept."""
-        leaving = before if before.runtime != after.runtime else None
-        return replace(self.at(after), filling=None, leaving=leaving, kept=(*kept, before))
-
-    def as_text(self) -> str:
-        """The file's text."""
-        written = {"format": FORMAT, "written_by": __version__, **asdict(self)}
-        places = _places(written)
-        for each in places:
-            each["data"] = path_as_text(each["data"])
-        if all(each["roles"] == ROLES_OF_BEFORE for each in places):
-            written["format"] = FORMAT_OF_ONE_ROLE
-            for each in places:
-                del each["roles"]
-        return json.dumps(written, indent=2) + "\n"
-
-
-def parse_record(text: str, path: Path, *, owner: str = "") -> ProjectRecord:
-    """A record from its file's text; `owner` is for one that was written before records had any.
-
-    Raises RecordError for one that is damaged, or of a format that this version does not know.
-    """
-    try:
-        written = json.loads(text)
-        made_by = written.pop("written_by", "an older version")
-        version = written.pop("format", 1)
-        if version > FORMAT:
-            raise RecordError(
-                f"{path} was written by fastzero {made_by}, which this version does not understand",
-                hint=f"Use fastzero {made_by} or newer for this project",
-            )
-        return _record(_upgraded(written, version, owner))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RecordError(f"{path} is damaged: {error}") from None
-
-
-def _upgraded(written: dict[str, Any], version: int, owner: str) -> dict[str, Any]:
-    """A record of format 1 knew of one process and had no owner; one of format 2 knew of one role."""
-    if version <= FORMAT_OF_ONE_ROLE:
-        for each in _places(written):
-            each["roles"] = ROLES_OF_BEFORE
-    if version > 1:
-        return written
-    processes = ["app"] if written.pop("app", True) else []
-    return {**written, "processes": processes, "owner": owner}
-
-
-def _places(written: dict[str, Any]) -> list[dict[str, Any]]:
-    """Whatever of a written record has a data directory: itself and its other places."""
-    others = [written.get("filling"), written.get("leaving"), *written.get("kept", ())]
-    return [each for each in (written, *others) if each]
-
-
-def _record(written: dict[str, Any]) -> ProjectRecord:
-    for each in _places(written):
-        each["data"] = path_from_text(each.get("data", ""))
-    if written["runtime"] not in RUNTIMES:
-        raise ValueError(f"runtime {written['runtime']!r} is not one of {', '.join(RUNTIMES)}")
-    ports = {str(service): int(port) for service, port in written.get("ports", {}).items()}
-    return ProjectRecord(
-        **{
-            **written,
-            "ports": ports,
-            "roles": tuple(written["roles"]),
-            "processes": tuple(written.get("processes", ("app",))),
-            "filling": _place(written.get("filling")),
-            "leaving": _place(written.get("leaving")),
-            "kept": tuple(place for each in written.get("kept", ()) if (place := _place(each))),
-        }
-    )
-
-
-def _place(written: dict[str, Any] | None) -> Place | None:
-    if not written:
-        return None
-    return Place(**{**written, "others": tuple(written.get("others", ())), "roles": tuple(written["roles"])})
 
 
 class Project:
@@ -208,18 +79,39 @@ class Project:
         """The folder of the dump that a move copies the database through."""
         return self.folder / "moving"
 
+    def new_archive(self) -> Path:
+        """Make that folder."""
+        make_folder(self.archive, 0o700)
+        folders.write_mark(self.archive, "a dump that a move makes\n")
+        return self.archive
+
+    def remove_archive(self) -> None:
+        """Remove it, if it is marked as one."""
+        with writing(self.archive, HOME):
+            if folders.mark_of(self.archive):
+                folders.remove(self.archive)
+
     def save(self, record: ProjectRecord) -> None:
-        """Write the record. It is whole, or as it was."""
-        write_atomically(self.folder / RECORD, record.as_text())
+        """Write the record. It is whole, or as it was. Raises ConflictError where its folder is of something else."""
+        if not (self.folder / RECORD).exists():
+            marks.refuse_strangers(self.folder)
+        self._write(self.folder / RECORD, record.as_text())
+
+    def _write(self, path: Path, text: str) -> None:
+        make_folder(self.folder, 0o711)
+        if marks.can_be_given(self.folder):
+            marks.give(self.folder, self.name)
+        write_atomically(path, text)
 
     def forget(self) -> None:
-        """Remove the record: no `up` has been."""
-        (self.folder / RECORD).unlink(missing_ok=True)
+        """Remove the record and the mark: no `up` has been."""
+        for name in (RECORD, folders.MARK):
+            (self.folder / name).unlink(missing_ok=True)
 
     def _text(self, path: Path) -> str | None:
         """What a file of the folder says, None if it is not there. Raises RecordError for what is no text."""
         try:
-            return read_text(path, denied=OF_ANOTHER_USER)
+            return read_text(path, denied=OF_ANOTHER_USER, own=True)
         except FileNotFoundError:
             return None
         except InvalidInputError as error:
@@ -241,11 +133,11 @@ class Project:
         path = self.secret_file(name)
         if not path.exists():
             make_folder(path.parent, 0o700)
-            write_atomically(path, secrets.token_urlsafe(32))
+            self._write(path, secrets.token_urlsafe(32))
 
     def replace_secret(self, name: str, value: str) -> None:
         """Give a secret another value. The file is whole, or as it was."""
-        write_atomically(self.secret_file(name), value)
+        self._write(self.secret_file(name), value)
 
     @property
     def current_user(self) -> str | None:
@@ -254,18 +146,22 @@ class Project:
 
     @current_user.setter
     def current_user(self, username: str | None) -> None:
-        write_atomically(self.folder / "user", f"{username or ''}\n")
+        self._write(self.folder / "user", f"{username or ''}\n")
 
-    def remove(self) -> None:
-        """Delete the folder with all that is in it."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+    def remove(self) -> bool:
+        """Delete the folder with all that is in it if it has a mark, else the record alone. Returns whether it did."""
+        with writing(self.folder, HOME):
+            if folders.mark_of(self.folder):
+                folders.remove(self.folder)
+            else:
+                self.forget()
+        return not self.folder.exists()
 
     def file_for_compose(self, name: str, content: str) -> Path:
         """A file for Docker Compose: its reader is another user, so the folder guards it, not its mode."""
         path = self.folder / "container-secrets" / name
         make_folder(path.parent, 0o700)
-        if not path.exists() or path.read_text(encoding="utf-8") != content:
+        if self._text(path) != content:
             write_atomically(path, content)
             path.chmod(0o444)
         return path
@@ -287,7 +183,7 @@ class Project:
 
         path = self.home / "locks" / f"{self.name}.lock"
         make_folder(path.parent, 0o755)
-        with writing(path, HOME), path.open("a"):
+        with writing(path, HOME), open_append(path, 0o666):
             pass
         lock = FileLock(path, poll_interval=0.05)
         try:
@@ -382,6 +278,7 @@ def mounted_secret(name: str, value: str) -> Path | None:
 def projects(home: Path) -> list[Project]:
     """Every project under `home` that has had an `up`, by name, also where its record cannot be read."""
     folder = home / "projects"
+    folders.refuse_weak(home)
     with reading(folder, Hints(OF_ANOTHER_USER, HOME.full, HOME.other)):
         there = sorted(folder.iterdir()) if folder.is_dir() else []
         return [Project(path.name, home) for path in there if (path / RECORD).exists()]

@@ -31,6 +31,8 @@ DATABASE_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
 DATABASE_TMPFS = {"/var/run/postgresql": "size=1m,mode=3775"}  # its socket
 DATABASE_PIDS = 256  # besides a process for each connection
 MAX_CONNECTIONS = 100  # PostgreSQL's own default
+# What violates a constraint is not to be in the log: usernames, e-mail addresses, whole rows.
+LOG_WITHOUT_VALUES = {"log_error_verbosity": "terse"}
 STOP_TIMEOUT = 60  # seconds for a database; less can cut its last checkpoint short
 
 
@@ -253,7 +255,7 @@ def _database(settings: "Settings", port: int, *, image: str = "", volume: str =
         image=image,
         volume=volume,
         data=data,
-        configuration=dict(settings.postgres_settings),
+        configuration={**LOG_WITHOUT_VALUES, **settings.postgres_settings},
         variables=_postgres_variables(image) if image else {},
         health_command=("pg_isready", "-h", "127.0.0.1", "-U", ROLE, "-d", DATABASE),
         secrets=tuple(PASSWORDS.values()),

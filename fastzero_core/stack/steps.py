@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from ..postgres.roles import APP, OWNER, SUPERUSER
-from ..project import ROLES_OF_BEFORE
+from ..project import ROLES_OF_BEFORE, ProjectRecord
 from .actions import Action, Kind, Verb
-from .observed import DataState, Observed, ObservedService
-from .spec import ServiceSpec
+from .observed import DataState, Observed, ObservedService, ServiceState
+from .spec import ServiceSpec, StackSpec
 
 NEW, OLD = "-new", "-old"  # after a container's name while it is being replaced
 ONE_ROLE = "the database's owner is its superuser, as older versions made it"
@@ -99,6 +99,19 @@ def take_away(service: ServiceSpec, found: ObservedService, cause: str) -> Itera
 def remove_data(service: ServiceSpec, cause: str) -> Action:
     kind, name = (Kind.VOLUME, service.volume) if service.image else (Kind.DATA, service.data)
     return Action(Verb.REMOVE, kind, name, cause, service.name)
+
+
+def without_processes(spec: StackSpec, observed: Observed, record: ProjectRecord) -> tuple[list[Action], Observed]:
+    """Stop processes that run as the superuser, while it is made two roles; and what is there without them."""
+    if record.roles != ROLES_OF_BEFORE:
+        return [], observed
+    actions: list[Action] = []
+    for process in reversed(spec.processes):
+        found = observed.service(process.name)
+        if found.runs:
+            actions += stop(process, found, ONE_ROLE)
+            observed = observed.having(dataclasses.replace(found, state=ServiceState.STOPPED))
+    return actions, observed
 
 
 def change_roles(database: ServiceSpec, roles: Sequence[str]) -> Iterator[Action]:
