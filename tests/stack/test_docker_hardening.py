@@ -36,6 +36,39 @@ def test_the_app_is_confined(option: str, value: object, host_config: dict[str, 
     assert host_config[option] == value
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("ReadonlyRootfs", True),
+        ("CapDrop", ["ALL"]),
+        ("Privileged", False),
+        ("SecurityOpt", ["no-new-privileges"]),
+        ("Memory", 4 * 2**30),
+        ("PidsLimit", 356),
+        ("CpuShares", 1024),
+    ],
+)
+def test_the_database_is_confined(option: str, value: object, served: Contained) -> None:
+    assert served.container("database").attrs["HostConfig"][option] == value
+
+
+def test_the_database_s_server_runs_as_its_own_user_without_any_capability(served: Contained) -> None:
+    status = served.container("database").exec_run(["cat", "/proc/1/status"], user="postgres").output.decode()
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+
+    assert fields["Uid"].split()[0] != "0"
+    assert {int(fields[name], 16) for name in ("CapEff", "CapPrm", "CapAmb")} == {0}
+    assert fields["NoNewPrivs"] == "1"
+
+
+def test_the_database_can_write_to_its_data_its_socket_and_tmp_alone(served: Contained) -> None:
+    container = served.container("database")
+
+    assert container.exec_run(["sh", "-c", "echo x > /tmp/x"], user="postgres").exit_code == 0
+    for place in ("/x", "/usr/x", "/var/lib/x", "/etc/x"):
+        assert b"Read-only file system" in container.exec_run(["touch", place], user="root").output
+
+
 def test_the_app_runs_as_a_numeric_user_that_is_not_root(served: Contained) -> None:
     assert served.container("app").attrs["Config"]["User"] == "10001:10001"
     assert served.container("app").exec_run(["id", "-u"]).output == b"10001\n"
