@@ -10,7 +10,7 @@ from ..application.installation import environment_folder, installation
 from ..application.migrations import alembic_project
 from ..errors import DependenciesMissingError
 from ..postgres.sql import quote
-from ..project import DATABASE, DATABASE_PORT, HOST, ROLE
+from ..project import AUTHENTICATION, DATABASE, DATABASE_PORT, HOST, ROLE
 from ..settings import Settings
 from .spec import (
     APP_SERVICE,
@@ -186,8 +186,9 @@ def surrounded(application: Application, where: Surroundings, process: Process |
     """Return where a process of an application runs and what it is handed, whatever it does there."""
     given = _variables(application, where, process)
     secret = given.secret
+    required = {"PGREQUIREAUTH": AUTHENTICATION}
     if not where.image:
-        environment = {"VIRTUAL_ENV": str(Path(where.programs).parent)}
+        environment = {**required, "VIRTUAL_ENV": str(Path(where.programs).parent)}
         return ServiceSpec(
             name="",
             port=0,
@@ -195,6 +196,7 @@ def surrounded(application: Application, where: Surroundings, process: Process |
             programs=(where.programs,),
             variables={**given.plain, **environment},
             secret_variables=secret,
+            roles=(ROLE,),
             depends_on=(DATABASE_SERVICE,),
         )
     container = application.container
@@ -203,8 +205,9 @@ def surrounded(application: Application, where: Surroundings, process: Process |
         port=0,
         image=where.image,
         build=build_of(application),
-        variables=given.plain,
+        variables={**given.plain, **required},
         secret_variables=secret,
+        roles=(ROLE,),
         depends_on=(DATABASE_SERVICE,),
         user=container.user or "",
         read_only=container.read_only,

@@ -8,9 +8,9 @@ from pathlib import Path
 from .. import folders, marks
 from ..errors import RevisionFailedError
 from ..events import Listener, Notice
-from ..project import Project, ProjectRecord
+from ..project import ROLE, Project, ProjectRecord
 from ..settings import Settings
-from . import wait
+from . import roles, wait
 from .actions import IN_CONTAINERS, LOCAL, Action, Kind, Verb
 from .observe import head_of
 from .runtime import MOVING, Runtime
@@ -65,6 +65,8 @@ class Performer:
                 self._remove_project()
             case Kind.SERVICE:
                 self.wait(action.subject)
+            case Kind.ROLE | Kind.OWNER:
+                roles.perform(self._project, action)
             case Kind.SCHEMA:
                 self._migrate(action.subject)
             case _:
@@ -75,9 +77,9 @@ class Performer:
         """Return once the service is ready. Raises UnhealthyError with its evidence, DatabaseLoginError."""
         whole_log = f"The whole log: fastzero logs {service.name} -p {self._project.name}"
         hint = "The data stays where it was" if service.name == MOVING else whole_log
-        password = self._project.secret("database_password") if service.is_database else ""
+        url = self._project.url(ROLE, service.port) if service.is_database else ""
         witness = self.runtime("docker" if service.image else "embedded")
-        answer = wait.until_ready(service, witness, password, self._timeout, hint)
+        answer = wait.until_ready(service, witness, url, self._timeout, hint)
         self._ready[service.name] = answer.revision
 
     def _mark(self, folder: Path) -> None:

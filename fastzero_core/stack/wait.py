@@ -7,7 +7,6 @@ from typing import Protocol
 
 from ..errors import DatabaseLoginError, UnavailableError, UnhealthyError
 from ..polling import wait_until
-from ..project import url
 from . import probe
 from .spec import ServiceSpec
 
@@ -40,12 +39,12 @@ class Witness(Protocol):
     def evidence(self, service: str) -> str: ...
 
 
-def ask(service: ServiceSpec, password: str) -> Answer:
-    """What a service says now. Raises DatabaseLoginError, which no waiting changes."""
+def ask(service: ServiceSpec, url: str) -> Answer:
+    """What a service says now; a database is asked by its URL. Raises DatabaseLoginError, which no waiting changes."""
     if not service.is_database:
         return Answer(probe.not_ready(service.host, service.port, service.readiness) if service.port else "")
     try:
-        return Answer(revision=probe.revision_of(url(password, service.port), service.version_table))
+        return Answer(revision=probe.revision_of(url, service.version_table))
     except DatabaseLoginError as error:
         error.hint = "The database was made with another password than the project has: fastzero doctor --fix"
         raise
@@ -71,10 +70,10 @@ def poll(question: Callable[[], Answer], is_alive: Callable[[], bool], timeout: 
         time.sleep(POLL)
 
 
-def until_ready(service: ServiceSpec, witness: Witness, password: str, timeout: float, hint: str) -> Answer:
+def until_ready(service: ServiceSpec, witness: Witness, url: str, timeout: float, hint: str) -> Answer:
     """The answer of a service that is ready. Raises UnhealthyError with its evidence, DatabaseLoginError."""
     is_alive = lambda: witness.is_alive(service.name)  # noqa: E731
-    answer = poll(lambda: ask(service, password), is_alive, timeout, timeout)
+    answer = poll(lambda: ask(service, url), is_alive, timeout, timeout)
     if service.grace:
         answer = _still_runs(is_alive, service.grace)
     if answer.is_ready:

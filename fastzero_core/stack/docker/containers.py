@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ... import __version__
-from ...project import Project
+from ...project import ROLE, Project
 from ..spec import ServiceSpec, data_mount, with_secrets
 from ..steps import network_name
 
@@ -21,9 +21,12 @@ SECRETS = "/run/secrets"
 VARIABLES = "variables"  # the file of the secrets that a process finds in its environment
 # What a container is started with is there for all to see: the variables that hold secrets are read from a file.
 WITH_VARIABLES = ("/bin/sh", "-c", f'set -a; . {SECRETS}/{VARIABLES}; set +a; exec "$@"', "sh")
+FIRST_START = "/docker-entrypoint-initdb.d"  # what is in it, the image runs once it has made the data
+FIRST_START_FILE = "roles.sh"
 SECOND = 1_000_000_000  # nanoseconds
 CHECK = {"interval": 5, "timeout": 3, "start_period": 60}  # seconds
 CHECK_RETRIES = 5
+CPU_SHARES = 1024  # as much as others, where there are not enough processors for all
 
 
 def document(project: str, service: ServiceSpec, cpus_present: int | None = None) -> dict[str, Any]:
@@ -57,7 +60,8 @@ def labels(project: str, owner: str, service: ServiceSpec) -> dict[str, str]:
 
 def secrets_inside(service: ServiceSpec, project: Project) -> dict[str, str]:
     """Return the secrets that a container of the service reads, by the names of their files."""
-    named = {name: project.secret_inside(name) for name in service.secrets}
+    role = next(iter(service.roles), ROLE)
+    named = {name: project.secret_inside(name, role) for name in service.secrets}
     values = {name: with_secrets(text, project.secret) for name, text in service.secret_variables.items()}
     script = "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
     return {**named, **values, **({VARIABLES: script} if values else {})}
@@ -86,14 +90,12 @@ def _health_check(service: ServiceSpec) -> dict[str, Any]:
 
 
 def _host_config(project: str, service: ServiceSpec, cpus_present: int | None) -> dict[str, Any]:
-    confined: dict[str, Any] = {"ReadonlyRootfs": True} if service.read_only else {}
-    if not service.is_database:
-        added = {"CapAdd": list(service.capabilities)} if service.capabilities else {}
-        confined |= {"CapDrop": ["ALL"], "Init": True, **added}
+    confined = {"ReadonlyRootfs": service.read_only, "CapDrop": ["ALL"], "CapAdd": list(service.capabilities)}
     limits = {
         "ShmSize": service.shared_memory,
         "Memory": service.memory,
         "NanoCpus": min(service.cpus, cpus_present or service.cpus) * SECOND,
+        "CpuShares": 0 if service.cpus else CPU_SHARES,
         "PidsLimit": service.pids,
     }
     return {
@@ -105,6 +107,7 @@ def _host_config(project: str, service: ServiceSpec, cpus_present: int | None) -
         "RestartPolicy": _restart_policy(service),
         "Tmpfs": dict(service.tmpfs),
         **confined,
+        "Init": not service.is_database,
         **{name: value for name, value in limits.items() if value},
     }
 
@@ -116,12 +119,14 @@ def _port_bindings(service: ServiceSpec) -> dict[str, Any]:
 
 
 def _mounts(service: ServiceSpec) -> list[dict[str, str]]:
-    """The data, and a place for secrets: a volume without a name, since a read-only container can be filled in no
-    other way before it starts. It goes with its container."""
+    """The data, and places for secrets, a script and large files: volumes without a name, since a read-only container
+    can be filled in no other way before it starts. They go with their container."""
     target = data_mount(service.major) if service.is_database else service.mount
     data = [{"Type": "volume", "Source": service.volume, "Target": target}] if service.volume else []
     secrets = [{"Type": "volume", "Target": SECRETS}] if service.secrets or service.secret_variables else []
-    return [*data, *secrets]
+    scripts = [{"Type": "volume", "Target": FIRST_START}] if service.first_start else []
+    scratch = [{"Type": "volume", "Target": service.scratch}] if service.scratch else []
+    return [*data, *secrets, *scripts, *scratch]
 
 
 def _restart_policy(service: ServiceSpec) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from platformdirs import user_cache_path
 
 from ... import __version__
 from ...errors import FastZeroError
-from ...files import write_atomically
+from ...files import read_text, write_atomically
 from ...schema import revisions
 
 PACKAGE = Path(__file__).parents[2]
@@ -79,8 +79,8 @@ def remembered_name(base: str) -> str:
 def remembered(file_name: str, state: str, compute: Callable[[], str]) -> str:
     """Return what was computed for this very state, from a file of the cache, or compute it."""
     cache_file = user_cache_path("fastzero") / file_name
-    with suppress(OSError, ValueError, AttributeError):
-        if found := json.loads(cache_file.read_text(encoding="utf-8")).get(state):
+    with suppress(OSError, ValueError, AttributeError, FastZeroError):
+        if found := json.loads(read_text(cache_file, own=True)).get(state):
             return str(found)
     found = compute()
     with suppress(FastZeroError):  # a cache that cannot be written costs some time, no more
