@@ -37,7 +37,7 @@ from .content import Hold
 MAINTENANCE = ("postgres", "template1")  # where a session may stand while the database itself is renamed
 NAME_MAX = 63  # bytes
 _RESTORING, _BEFORE = "_restoring_", "_before_"
-_SETTINGS = {"lock_timeout": "10s", "TimeZone": "UTC"}
+_SETTINGS = {**database.CATALOG_PATH, "lock_timeout": "10s", "TimeZone": "UTC"}
 
 
 @dataclass(frozen=True)
@@ -193,14 +193,14 @@ def at_server(url: str, *, exclusive: bool = True) -> Iterator[Server]:
 
 def server_major(url: str) -> int:
     """The major version of a database's server."""
-    engine = database.create_engine(url)
+    engine = database.create_engine(url, settings=_SETTINGS)
     with engine.connect() as connection:
         return int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10_000
 
 
 def other_databases(url: str) -> list[str]:
     """The databases of the server besides this one and those that every server has."""
-    engine = database.create_engine(url)
+    engine = database.create_engine(url, settings=_SETTINGS)
     others = text(
         "SELECT datname FROM pg_database WHERE datname NOT IN ('postgres', current_database())"
         " AND NOT datistemplate ORDER BY datname"

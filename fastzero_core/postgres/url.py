@@ -124,6 +124,11 @@ def unusable(message: str) -> InvalidInputError:
     return InvalidInputError(message, field="database_url", hint=URL_HINT)
 
 
+def session_options(settings: Mapping[str, str]) -> str:
+    """Return libpq's `options` for these settings."""
+    return " ".join(f"-c {name}={value}" for name, value in settings.items())
+
+
 def variables(url: str) -> dict[str, str]:
     """Return what a URL says as libpq's environment variables; options without one are left out."""
     return {_VARIABLES[name]: value for name, value in parse(url).items() if name in _VARIABLES}
