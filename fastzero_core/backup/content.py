@@ -229,7 +229,7 @@ def execute(connection: Connection, statement: str) -> CursorResult[*tuple[Any, 
 
 
 def _hash_kinds(connection: Connection) -> dict[str, str]:
-    return dict(connection.execute(text(_TABLES), {"exact": list(_EXACT_TYPES)}).tuples())
+    return {name: kind for name, kind in connection.execute(text(_TABLES), {"exact": list(_EXACT_TYPES)})}
 
 
 def _content(connection: Connection, table: str, kind: str) -> Content:
