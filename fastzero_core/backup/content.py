@@ -9,7 +9,6 @@ whose owner is neither this role nor a superuser is read by COPY, and hashed her
 """
 
 import hashlib
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -62,7 +61,8 @@ _TABLES = f"""
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     LEFT JOIN pg_type y ON y.oid = a.atttypid LEFT JOIN pg_collation l ON l.oid = a.attcollation
-    WHERE c.relkind = 'r' AND {_OURS} GROUP BY n.nspname, n.nspowner, c.relname, c.relowner ORDER BY n.nspname, c.relname
+    WHERE c.relkind = 'r' AND {_OURS} GROUP BY n.nspname, n.nspowner, c.relname, c.relowner
+    ORDER BY n.nspname, c.relname
 """  # noqa: S608
 _SEQUENCES = f"""
     SELECT format('%I.%I', n.nspname, c.relname), coalesce(pg_sequence_last_value(c.oid), 0)
@@ -229,7 +229,7 @@ def execute(connection: Connection, statement: str) -> CursorResult[*tuple[Any, 
 
 
 def _hash_kinds(connection: Connection) -> dict[str, str]:
-    return {name: kind for name, kind in connection.execute(text(_TABLES), {"exact": list(_EXACT_TYPES)})}
+    return dict(connection.execute(text(_TABLES), {"exact": list(_EXACT_TYPES)}).all())
 
 
 def _content(connection: Connection, table: str, kind: str) -> Content:

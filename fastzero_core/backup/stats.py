@@ -47,7 +47,8 @@ _COUNTED = f"""
     WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'
         AND c.relname <> 'alembic_version' AND n.nspname <> 'information_schema'
 """  # noqa: S608
-COUNTING = {**database.CATALOG_PATH, "statement_timeout": "3s", "lock_timeout": "1s"}  # an exact number is not worth a longer wait
+# An exact number is not worth a longer wait.
+COUNTING = {**database.CATALOG_PATH, "statement_timeout": "3s", "lock_timeout": "1s"}
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def count_rows(url: str) -> int | None:
     """
     engine = database.create_engine(url, settings=COUNTING, connect_timeout=2)
     with suppress(FastZeroError), engine.connect() as connection:
-        counts = {statement: trusted for statement, trusted in connection.execute(text(_COUNTED))}
+        counts: dict[str, bool] = dict(connection.execute(text(_COUNTED)).all())
         if not all(counts.values()):
             return None
         whole = f"SELECT coalesce(sum(count), 0) FROM ({' UNION ALL '.join([*counts, 'SELECT 0'])}) AS counts (count)"  # noqa: S608

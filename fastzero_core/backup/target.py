@@ -43,6 +43,11 @@ class Target:
     superuser_url: str | None = None
 
     @property
+    def server_url(self) -> str:
+        """The URL by which the server's databases are made, renamed and dropped."""
+        return self.superuser_url or self.url
+
+    @property
     def database(self) -> str:
         """The database's name."""
         return address_of(self.url).database

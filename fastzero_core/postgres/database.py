@@ -21,6 +21,7 @@ from .url import POSTGRES_DRIVERS, session_options, unusable
 from .url import url_of as url_of
 
 if TYPE_CHECKING:
+    import psycopg
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 CONNECT_TIMEOUT = 5  # seconds; libpq's own default is to wait for the kernel to give up
@@ -121,11 +122,10 @@ def _ask_for_catalogs_alone(engine: Engine) -> None:
     A database's owner may have put a schema before pg_catalog. For the same reason nothing asks for hstore.
     """
 
-    def schema(connection: Connection) -> str | None:
-        found: str | None = connection.exec_driver_sql("SELECT pg_catalog.current_schema()").scalar()
-        return found
+    def schema(connection: Connection) -> Any:
+        return connection.exec_driver_sql("SELECT pg_catalog.current_schema()").scalar()
 
-    engine.dialect._get_default_schema_name = schema  # type: ignore[attr-defined]
+    engine.dialect._get_default_schema_name = schema  # type: ignore[method-assign]
 
 
 def _replace_if_ended(connection: Any, *_: object) -> None:
@@ -196,6 +196,13 @@ async def connect_async(engine: "AsyncEngine") -> "AsyncIterator[AsyncConnection
         yield connection
     finally:
         await connection.close()
+
+
+async def driver_connection(connection: "AsyncConnection") -> "psycopg.AsyncConnection[Any]":
+    """The driver's own connection under one of SQLAlchemy's."""
+    found: psycopg.AsyncConnection[Any] | None = (await connection.get_raw_connection()).driver_connection
+    assert found is not None
+    return found
 
 
 def connections_allowed(connection: Connection) -> int:

@@ -142,6 +142,11 @@ def url_of(url: str, database: str | None = None, *, password: bool = True) -> s
     return render({name: value for name, value in options.items() if password or name not in PASSWORDS})
 
 
+def as_role(url: str, role: str, password: str) -> str:
+    """Return the URL for another role."""
+    return render({**parse(url), "user": role, "password": password})
+
+
 def without_password(url: str) -> str:
     """Return the URL as a person or an argument may see it."""
     return url_of(url, password=False)

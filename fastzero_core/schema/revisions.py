@@ -74,7 +74,7 @@ def revision_of(url: str, *, timeout: int = CONNECT_TIMEOUT) -> str | None:
 
 
 def schema_of(url: str, *, timeout: int = CONNECT_TIMEOUT) -> str | None:
-    """Return the schema that `alembic_version` is in, None where the database has none. Raises as `revision_of` does."""
+    """Return the schema that the database's `alembic_version` is in, None without one. Raises as `revision_of` does."""
     with _connected(url, timeout) as connection:
         return version_schema(connection)
 

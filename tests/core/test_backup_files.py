@@ -12,7 +12,7 @@ from fastzero_core.backup import dump, restore, shelf
 from fastzero_core.backup.manifest import check_archive, manifest_path, read_manifest
 from fastzero_core.backup.target import Target
 from fastzero_core.files import new_file
-from fastzero_core.postgres.programs import Write
+from fastzero_core.postgres.programs import LocalPrograms, Write
 from fastzero_core.schema.revisions import head_revision
 from fastzero_core.todo_app.tables import metadata
 
@@ -121,24 +121,19 @@ def test_a_backup_never_replaces_a_file(target: Target, archive: Path) -> None:
 
 
 def test_a_backup_that_fails_leaves_nothing_behind(target: Target, folder: Path) -> None:
-    broken = replace(target, programs=lambda major: _Failing())
+    broken = replace(target, programs=lambda major: _Failing(folder, major, target.url))
     with pytest.raises(errors.ProgramFailedError):
         dump.backup(broken, folder / "b" / "one.dump")
     assert list((folder / "b").iterdir()) == []
 
 
-class _Failing:
+class _Failing(LocalPrograms):
     """Programs that print a little and fail."""
 
-    major = 18
-
-    def run(self, *_: object, write: Write | None = None, **__: object) -> None:
+    def run(self, *_: object, write: Write | None = None) -> None:
         assert write is not None
         write(b"PGDMP")
         raise errors.ProgramFailedError("it failed")
-
-    def interact(self, *_: object) -> int:
-        return 1
 
 
 def test_what_a_killed_command_left_is_removed_by_the_next(folder: Path) -> None:

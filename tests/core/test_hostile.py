@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import psycopg
@@ -190,10 +191,8 @@ def test_looking_at_a_database_runs_nothing_of_the_owner(
         lambda: asyncio.run(_readiness(database_url)),
     ]
     for look in looks:
-        try:
+        with suppress(errors.SchemaDriftError) if bait == "view of the version" else nullcontext():
             look()
-        except errors.SchemaDriftError as error:
-            assert bait == "view of the version", error
     assert not caught()
 
 
@@ -202,7 +201,7 @@ async def _readiness(url: str) -> str | None:
     engine = database.create_async_engine(url, autocommit=True)
     try:
         async with database.connect_async(engine) as connection:
-            return await revisions.read_async((await connection.get_raw_connection()).driver_connection)
+            return await revisions.read_async(await database.driver_connection(connection))
     finally:
         await engine.dispose()
 
@@ -214,9 +213,7 @@ def test_a_table_of_the_superuser_s_own_is_counted_by_the_server(database_url: s
     assert manifest.tables["public.theirs"].hash.startswith("values:")
 
 
-def test_a_table_of_another_owner_is_hashed_from_what_copy_says(
-    mallory: str, database_url: str, folder: Path
-) -> None:
+def test_a_table_of_another_owner_is_hashed_from_what_copy_says(mallory: str, database_url: str, folder: Path) -> None:
     manifest = dump.backup(Target.of_url(database_url, folder), folder / "one.dump")
     assert {content.hash.partition(":")[0] for content in manifest.tables.values()} == {"copy"}
     assert manifest.tables["public.users"].rows == 1

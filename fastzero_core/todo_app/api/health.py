@@ -78,7 +78,7 @@ def _reason(error: FastZeroError) -> str:
 
 async def _revision(engine: AsyncEngine) -> str | None:
     async with database.connect_async(engine) as connection:
-        return await revisions.read_async((await connection.get_raw_connection()).driver_connection)
+        return await revisions.read_async(await database.driver_connection(connection))
 
 
 def _unavailable(response: Response, reason: str, revision: str | None = None) -> Health:
