@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,8 @@ from ..events import Listener, Progress, ignore
 from ..files import read_chunks, read_text, status
 
 FORMAT = 1
+NAME_MAX = 200  # characters; PostgreSQL's own names have 63 bytes
+COUNT_MAX = 2**63 - 1
 SUFFIX = ".manifest.json"
 
 
@@ -130,9 +132,34 @@ def _manifest(body: Mapping[str, Any]) -> Manifest:
     known = {each.name for each in fields(Manifest)}
     if body.keys() != known:
         raise ValueError(f"unexpected: {', '.join(sorted(body.keys() ^ known))}")
-    datetime.fromisoformat(body["taken_at"])
     tables = {name: Content(**content) for name, content in body["tables"].items()}
-    return Manifest(**{**body, "tables": tables})
+    manifest = Manifest(**{**body, "tables": tables})
+    if unlike := [name for name, fits in _shapes(manifest) if not fits]:
+        raise ValueError(f"unexpected: {', '.join(unlike)}")
+    return manifest
+
+
+def _shapes(manifest: Manifest) -> Iterator[tuple[str, bool]]:
+    """Whether each field is what fastzero writes: a manifest may come from anybody."""
+    datetime.fromisoformat(manifest.taken_at)
+    yield "database", _is_text(manifest.database, NAME_MAX)
+    yield "revision", manifest.revision is None or _is_text(manifest.revision, NAME_MAX)
+    yield "taken_at", _is_text(manifest.taken_at, NAME_MAX)
+    yield "server_version", bool(re.match(r"\d{1,3}(\D|$)", manifest.server_version))
+    yield "fastzero_version", _is_text(manifest.fastzero_version, NAME_MAX)
+    yield "sha256", bool(re.fullmatch("[0-9a-f]{64}", manifest.sha256))
+    yield "size", _is_count(manifest.size)
+    yield "tables", all(_is_count(each.rows) and _is_text(each.hash, NAME_MAX) for each in manifest.tables.values())
+    yield "sequences", all(_is_count(value) for value in manifest.sequences.values())
+    yield "owners", all(_is_text(name, NAME_MAX) for name in (*manifest.owners, *manifest.grantees))
+
+
+def _is_text(value: object, longest: int) -> bool:
+    return isinstance(value, str) and len(value) <= longest
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= COUNT_MAX
 
 
 def _text(body: Mapping[str, Any]) -> str:
