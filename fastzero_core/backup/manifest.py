@@ -19,7 +19,7 @@ from ..events import Listener, Progress, ignore
 from ..files import read_chunks, read_text, status
 
 FORMAT = 1
-NAME_MAX = 200  # characters; PostgreSQL's own names have 63 bytes
+TEXT_MAX = 200  # characters; PostgreSQL's own names have 63 bytes
 COUNT_MAX = 2**63 - 1
 SUFFIX = ".manifest.json"
 
@@ -132,30 +132,29 @@ def _manifest(body: Mapping[str, Any]) -> Manifest:
     known = {each.name for each in fields(Manifest)}
     if body.keys() != known:
         raise ValueError(f"unexpected: {', '.join(sorted(body.keys() ^ known))}")
-    tables = {name: Content(**content) for name, content in body["tables"].items()}
-    manifest = Manifest(**{**body, "tables": tables})
-    if unlike := [name for name, fits in _shapes(manifest) if not fits]:
+    if unlike := [name for name, fits in _shapes(body) if not fits]:
         raise ValueError(f"unexpected: {', '.join(unlike)}")
-    return manifest
+    tables = {name: Content(**content) for name, content in body["tables"].items()}
+    return Manifest(**{**body, "tables": tables})
 
 
-def _shapes(manifest: Manifest) -> Iterator[tuple[str, bool]]:
-    """Whether each field is what fastzero writes: a manifest may come from anybody."""
-    datetime.fromisoformat(manifest.taken_at)
-    yield "database", _is_text(manifest.database, NAME_MAX)
-    yield "revision", manifest.revision is None or _is_text(manifest.revision, NAME_MAX)
-    yield "taken_at", _is_text(manifest.taken_at, NAME_MAX)
-    yield "server_version", bool(re.match(r"\d{1,3}(\D|$)", manifest.server_version))
-    yield "fastzero_version", _is_text(manifest.fastzero_version, NAME_MAX)
-    yield "sha256", bool(re.fullmatch("[0-9a-f]{64}", manifest.sha256))
-    yield "size", _is_count(manifest.size)
-    yield "tables", all(_is_count(each.rows) and _is_text(each.hash, NAME_MAX) for each in manifest.tables.values())
-    yield "sequences", all(_is_count(value) for value in manifest.sequences.values())
-    yield "owners", all(_is_text(name, NAME_MAX) for name in (*manifest.owners, *manifest.grantees))
+def _shapes(body: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    """Whether each field is like what fastzero writes: a manifest may come from anybody."""
+    datetime.fromisoformat(body["taken_at"])
+    yield "server_version", bool(re.match(r"\d{1,3}(\D|$)", body["server_version"]))
+    yield "sha256", bool(re.fullmatch("[0-9a-f]{64}", body["sha256"]))
+    yield "size", _is_count(body["size"])
+    yield "tables", all(_is_count(each["rows"]) and _is_text(each["hash"]) for each in body["tables"].values())
+    yield "sequences", all(_is_count(abs(last)) for last in body["sequences"].values())
+    for name in ("database", "taken_at", "server_version", "fastzero_version"):
+        yield name, _is_text(body[name])
+    yield "revision", body["revision"] is None or _is_text(body["revision"])
+    for name in ("owners", "grantees"):
+        yield name, isinstance(body[name], list) and all(map(_is_text, body[name]))
 
 
-def _is_text(value: object, longest: int) -> bool:
-    return isinstance(value, str) and len(value) <= longest
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= TEXT_MAX
 
 
 def _is_count(value: object) -> bool:
