@@ -32,7 +32,8 @@ CODE = """
 CREATE FUNCTION public.strike() RETURNS void LANGUAGE plpgsql AS $$ BEGIN
     IF current_user = 'MALLORY' THEN RETURN; END IF;
     BEGIN
-        EXECUTE pg_catalog.format('CREATE SCHEMA IF NOT EXISTS %I', 'ran as ' || current_user || ' ' || session_user);
+        EXECUTE pg_catalog.format('CREATE SCHEMA IF NOT EXISTS %I', 'ran as ' || current_user);
+        EXECUTE pg_catalog.format('CREATE SCHEMA IF NOT EXISTS %I', 'ran as ' || session_user);
     EXCEPTION WHEN OTHERS THEN NULL; END;
     BEGIN
         RESET ROLE;
@@ -84,7 +85,7 @@ def ran_as(url: str) -> set[str]:
     """The roles as which the backup's code ran: current user and session user."""
     with psycopg.connect(url) as session:
         found = session.execute("SELECT nspname FROM pg_namespace WHERE nspname ~ '^ran as '").fetchall()
-    return {word for (name,) in found for word in str(name).removeprefix("ran as ").split(" ")}
+    return {str(name).removeprefix("ran as ") for (name,) in found}
 
 
 def is_privileged(target: Target, url: str) -> bool:
