@@ -14,6 +14,7 @@ from ..errors import DamagedBackupError, DatabaseNotEmptyError, SchemaOutdatedEr
 from ..events import Listener, Notice, Progress, ignore
 from ..files import status
 from ..postgres import database
+from ..postgres.sql import quote
 from ..schema import migrate, revisions
 from ..schema.revisions import head_revision
 from . import content
@@ -196,9 +197,9 @@ def restore_into_empty(
 
 def _restore_into_empty(target: Target, plan: RestorePlan, on_event: Listener) -> Restored:
     _refuse_unless_empty(target.url)
+    if not plan.trusted and _can_create_roles(target):
+        return _replace_empty(target, plan, on_event)
     with at_server(target.server_url, exclusive=False) as server:
-        if server.can_create_roles and not plan.trusted:
-            return _replace_empty(target, plan, on_event)
         itself = Scratch(server.name, target.url, server.role, None)
         options = [*_ownership(server, itself, plan.manifest, on_event), "--single-transaction"]
         _fill(target, server, itself, plan, options, on_event)
@@ -211,10 +212,20 @@ def _replace_empty(target: Target, plan: RestorePlan, on_event: Listener) -> Res
     with at_server(target.server_url) as server:
         server.refuse_unless_able()
         kept = _replace(target, server, plan, None, on_event)
-        if kept is not None and not _tables(database.url_of(target.server_url, kept)):
+        if kept is not None and _is_still_empty(target, server, kept):
             server.drop(kept)
             kept = None
     return Restored(server.name, _revision_after(plan), plan.rows, kept)
+
+
+def _can_create_roles(target: Target) -> bool:
+    with at_server(target.server_url, exclusive=False) as server:
+        return server.can_create_roles
+
+
+def _is_still_empty(target: Target, server: Server, kept: str) -> bool:
+    server.execute(f"ALTER DATABASE {quote(kept)} ALLOW_CONNECTIONS true")
+    return not _tables(database.url_of(target.server_url, kept))
 
 
 def _agreed(
