@@ -55,7 +55,15 @@ REVISION = (
     Column("message", flexible=True),
 )
 APPLIED = (Column("current"), Column("head"), Column("pending"), Column("drift", flexible=True))
-ORIGIN = (Column("name", "setting"), Column("value", flexible=True), Column("source"))
+ORIGIN = (Column("name", "setting"), Column("value", flexible=True), Column("source"), Column("trusted"))
+RISKY = (
+    Column("name", "setting"),
+    Column("value", flexible=True),
+    Column("file"),
+    Column("line", kind="number"),
+    Column("risk"),
+    Column("change"),
+)
 BACKUP = (
     Column("name"),
     Column("taken_at", "taken", kind="age"),

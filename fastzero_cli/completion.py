@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,9 @@ T = TypeVar("T")
 PATIENCE = 1  # seconds
 MOST = 50
 
+# What names and ids are made of. A hostile database or folder has others, which a shell would run.
+_NAME = re.compile(r"[\w.+][\w.+-]{0,99}")
+_ID = re.compile(r"[0-9]{1,19}")
 # Shells evaluate what Typer's scripts hand them, and Rich reads brackets as markup. Fullwidth forms mean nothing there.
 _HARMLESS = {ord(character): ord(character) + 0xFEE0 for character in "\\`$\"'[]"}
 
@@ -58,16 +62,16 @@ def sorts(incomplete: str) -> list[str]:
 @_quietly
 def project_names(incomplete: str) -> list[str]:
     from fastzero_core.project import projects
-    from fastzero_core.settings import load_settings
+    from fastzero_core.settings import PROJECT_NAME, load_settings
 
     names = [project.name for project in projects(load_settings().home)]
-    return [name for name in names if name.startswith(incomplete)]
+    return [name for name in names if name.startswith(incomplete) and PROJECT_NAME.fullmatch(name)]
 
 
 @_quietly
 def usernames(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     with _database(_given(ctx)) as fz:
-        users = (user for user in fz.users.stream() if user.username.startswith(incomplete))
+        users = (user for user in fz.users.stream() if _is_offered(user.username, incomplete))
         return [(user.username, _help(user.email)) for user in islice(users, MOST)]
 
 
@@ -76,7 +80,7 @@ def backups(ctx: typer.Context, incomplete: str) -> list[str]:
     from fastzero_core.care import database_of
 
     found = database_of(_given(ctx)["settings"]).backups()
-    return [backup.name for backup in reversed(found) if backup.name.startswith(incomplete)]
+    return [backup.name for backup in reversed(found) if _is_offered(backup.name, incomplete)]
 
 
 @_quietly
@@ -85,7 +89,7 @@ def todo_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     with _database(given) as fz:
         todos = fz.todos(given.get("user") or given["settings"].user or given["chosen"])
         found = _beginning_with(todos, incomplete) if incomplete else todos.list(descending=True, limit=MOST)
-        return [(str(todo.id), _help(todo.title)) for todo in islice(found, MOST)]
+        return [(str(todo.id), _help(todo.title)) for todo in islice(found, MOST) if _ID.fullmatch(str(todo.id))]
 
 
 def _beginning_with(todos: "Todos", digits: str) -> "Iterator[Todo]":
@@ -94,6 +98,11 @@ def _beginning_with(todos: "Todos", digits: str) -> "Iterator[Todo]":
         first, beyond = int(digits) * 10**more, (int(digits) + 1) * 10**more
         page = todos.list(descending=True, after=beyond, limit=MOST) if beyond <= BIGINT_MAX else []
         yield from (todo for todo in page if todo.id >= first)
+
+
+def _is_offered(name: str, incomplete: str) -> bool:
+    """Whether a name begins so, and has nothing that a shell would evaluate or a command take for an option."""
+    return name.startswith(incomplete) and _NAME.fullmatch(name) is not None
 
 
 def _help(text: str) -> str:

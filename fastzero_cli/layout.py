@@ -122,6 +122,11 @@ def for_terminal(text: str) -> str:
     return printable(_COLOUR.sub("", text).replace("\r\n", "\n"), keep="\n\t")
 
 
+def escaped(text: str) -> str:
+    """Text with its escape in place of each character that cannot be seen: what a person consents to is all there."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
+
+
 def age(moment: str) -> str:
     seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
     for length, unit in AGES:

@@ -13,7 +13,7 @@ import typer
 from fastzero_core import __version__
 from fastzero_core.errors import FastZeroError, InvalidInputError
 
-from . import render, stack
+from . import render, stack, trust
 from .options import Run
 from .tree import Group
 
@@ -26,6 +26,7 @@ root = Group(
 )
 root.include(stack.group)
 root.add_group(stack.export)
+root.include(trust.group)
 root.add("migrate", "migrate")
 root.add("db", "db")
 root.add("user", "user")

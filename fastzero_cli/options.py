@@ -70,10 +70,15 @@ class Run:
         self._flags = given
 
     @cached_property
-    def settings(self) -> "Settings":
-        from fastzero_core.settings import load_settings
+    def _settings(self) -> "Settings":
+        """The settings, trusted or not: how to print and whether to ask, any folder may set."""
+        from fastzero_core.settings import read_settings
 
-        settings = load_settings(**self._flags)
+        return read_settings(**self._flags)
+
+    @cached_property
+    def settings(self) -> "Settings":
+        settings = self._settings.trusted()
         if settings.is_flag("project") and settings.is_flag("database_url"):
             from fastzero_core.care import refuse_two_databases
 
@@ -87,7 +92,7 @@ class Run:
 
     @cached_property
     def render(self) -> Renderer:
-        return Renderer(self.settings.output, self.settings.color, quiet=self.quiet)
+        return Renderer(self._settings.output, self._settings.color, quiet=self.quiet)
 
     @property
     def database_url(self) -> str:
@@ -151,7 +156,7 @@ class Run:
         if yes:
             return
         question = what if isinstance(what, str) else what()
-        if self.settings.no_input or not sys.stdin.isatty():
+        if self._settings.no_input or not sys.stdin.isatty():
             raise InvalidInputError(f"{question} Confirmation is required", field="yes", hint="Confirm it: --yes")
         if not self.render.confirms(f"{question} Go on?"):
             self.render.message("Nothing was changed.")
@@ -163,7 +168,7 @@ class Run:
             return sys.stdin.readline().rstrip("\r\n")
         if file is not None:
             return _first_line(file)
-        if self.settings.no_input or not sys.stdin.isatty():
+        if self._settings.no_input or not sys.stdin.isatty():
             raise InvalidInputError(
                 "no password given", field="password", hint="Hand one over: --password-stdin or --password-file FILE"
             )

@@ -133,6 +133,11 @@ class Renderer:
 
         return typer.confirm(for_terminal(question), err=True)
 
+    def review(self, text: str) -> None:
+        """What a question is about, on stderr, also where no messages are wanted."""
+        self._clear_progress()
+        _say(text)
+
     def event(self, event: Event) -> None:
         """What happens while a command works: what takes a while shows on a terminal as long as it lasts."""
         match event:

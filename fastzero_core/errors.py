@@ -12,7 +12,8 @@ A class carries what each edge needs to answer with: `code` for programs, `exit_
     │                                           VersionMismatchError, DatabaseNotEmptyError, BackupMismatchError,
     │                                           RecordError, ForeignStackError, DataGoneError
     ├── NotAllowedError               5 · 403   AccountError, CurrentPasswordError, SignUpClosedError,
-    │   │                                           InvitationError, CommandNotExecutableError (126);
+    │   │                                           InvitationError, UntrustedFolderError,
+    │   │                                           CommandNotExecutableError (126);
     │   │                                           DatabaseLoginError, DatabasePrivilegeError (503 over HTTP)
     │   └── AuthenticationError       5 · 401   InvalidTokenError, LoginRefusedError, LoginNeededError,
     │                                           LoginThrottledError (429 over HTTP)
@@ -177,6 +178,13 @@ class NotAllowedError(FastZeroError):
     code = "not_allowed"
     exit_code = 5
     http_status = 403
+
+
+class UntrustedFolderError(NotAllowedError):
+    """Settings of a folder's file that could do harm, and that the user has not trusted."""
+
+    code = "folder_not_trusted"
+    default_hint = "See what they could do, and trust them if you know the folder: fastzero trust"
 
 
 class AccountError(NotAllowedError):

@@ -12,31 +12,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from platformdirs import user_config_path, user_data_path
 from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
-    DotEnvSettingsSource,
     EnvSettingsSource,
-    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
     SettingsConfigDict,
     SettingsError,
-    TomlConfigSettingsSource,
 )
 
+from . import parameters
 from .errors import InvalidInputError
+from .folder import DOTENV, PREFIX, PROJECT_FILE, parse_toml, read_bounded, read_folder
+from .sources import HIDDEN, Layers, by_name, of_dotenv, risky_settings, variable_of
+from .trust import FolderTrust, Free, Risk
 
-PREFIX = "FASTZERO_"
-PROJECT_FILE = Path("fastzero.toml")
 SECRETS_FOLDER = Path("/run/secrets")
+PROJECT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
-# PostgreSQL settings by which the stack reaches its database.
-DECIDED = {"port", "listen_addresses", "data_directory", "unix_socket_directories", "hba_file", "external_pid_file"}
 
 # What the app goes by, wherever the stack runs it: handed on through its environment. Secrets are not among them.
 APP_SETTINGS = (
@@ -63,78 +61,107 @@ Output = Literal["table", "json", "ndjson", "csv", "tsv", "ids"]
 Color = Literal["auto", "always", "never"]
 
 
+_FORGES = Risk("Whoever knows the key can make valid tokens")
+_POSTGRES = Risk("PostgreSQL can run programs by its settings", of_key=parameters.risk)
+
+
 class Settings(BaseSettings):
-    """What fastzero goes by. Immutable; make one with `load_settings`."""
+    """What fastzero goes by. Immutable; make one with `load_settings`.
+
+    The file of any folder may set what is `Free`. Everything else needs the user's trust: see `trust`.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        env_file=".env",
         extra="ignore",
         frozen=True,
         populate_by_name=True,
         env_ignore_empty=True,
     )
 
-    project: str = Field("fastzero", description="the stack to work on")
-    database_url: SecretStr | None = Field(
+    project: Free[str] = Field("fastzero", description="the stack to work on")
+    database_url: Annotated[SecretStr | None, Risk("Commands and the app then work on that database")] = Field(
         None, validation_alias=AliasChoices("DATABASE_URL"), description="a database to use instead of the stack's own"
     )
-    secret_key: SecretStr | None = Field(
+    secret_key: Annotated[SecretStr | None, _FORGES] = Field(
         None,
         validation_alias=AliasChoices("SECRET_KEY"),
         description="what tokens are signed with, instead of the stack's own",
     )
-    secret_key_previous: SecretStr | None = Field(
+    secret_key_previous: Annotated[SecretStr | None, _FORGES] = Field(
         None,
         validation_alias=AliasChoices("SECRET_KEY_PREVIOUS"),
         description="a key whose tokens are accepted as well, while SECRET_KEY is being changed",
     )
-    algorithm: Literal["HS256", "HS384", "HS512"] = Field(
+    algorithm: Free[Literal["HS256", "HS384", "HS512"]] = Field(
         "HS256", validation_alias=AliasChoices("ALGORITHM"), description="how tokens are signed"
     )
-    access_token_expire_minutes: int = Field(
+    access_token_expire_minutes: Free[int] = Field(
         30,
         ge=1,
         le=1440,
         validation_alias=AliasChoices("ACCESS_TOKEN_EXPIRE_MINUTES"),
         description="how long a token holds",
     )
-    session_hours: float = Field(24, gt=0, le=8760, description="how long a login can be refreshed")
-    user: str | None = Field(None, description="whose todos")
-    runtime: Literal["embedded", "docker"] | None = Field(None, description="where a new project's services run")
-    database_port: int | None = Field(None, ge=1, le=65535, description="the database's port on 127.0.0.1")
-    app: bool = Field(True, description="whether the stack has the app, besides the database")
-    app_port: int | None = Field(None, ge=1, le=65535, description="the app's port on 127.0.0.1")
-    workers: int = Field(1, ge=1, le=64, description="processes that serve the app")
-    pool_size: int = Field(10, ge=1, le=1000, description="connections to the database of each worker")
-    signup: Literal["open", "closed", "invite"] = Field("open", description="who may create an account over HTTP")
-    docs: bool = Field(True, description="whether the app has /docs, /redoc and /openapi.json")
-    metrics: bool = Field(True, description="whether the app has /metrics")
-    operator_token_sha256: str | None = Field(
+    session_hours: Free[float] = Field(24, gt=0, le=8760, description="how long a login can be refreshed")
+    user: Free[str | None] = Field(None, description="whose todos")
+    runtime: Free[Literal["embedded", "docker"] | None] = Field(None, description="where a new project's services run")
+    database_port: Free[int | None] = Field(None, ge=1, le=65535, description="the database's port on 127.0.0.1")
+    app: Free[bool] = Field(True, description="whether the stack has the app, besides the database")
+    app_port: Free[int | None] = Field(None, ge=1, le=65535, description="the app's port on 127.0.0.1")
+    workers: Free[int] = Field(1, ge=1, le=64, description="processes that serve the app")
+    pool_size: Free[int] = Field(10, ge=1, le=1000, description="connections to the database of each worker")
+    signup: Annotated[Literal["open", "closed", "invite"], Risk("It decides who may create an account")] = Field(
+        "open", description="who may create an account over HTTP"
+    )
+    docs: Free[bool | None] = Field(
+        None,
+        description="whether the app has /docs, /redoc and /openapi.json; by default behind a proxy only with a token",
+    )
+    metrics: Free[bool | None] = Field(
+        None, description="whether the app has /metrics; by default behind a proxy only with a token"
+    )
+    operator_token_sha256: Annotated[str | None, Risk("Whoever knows the token sees the metrics")] = Field(
         None,
         pattern="^[0-9a-f]{64}$",
         description="SHA-256, in hex, of a token that /metrics, /docs, /redoc and /openapi.json then need",
     )
-    forwarded_allow_ips: Annotated[list[str], NoDecode] = Field(
+    forwarded_allow_ips: Annotated[list[str], NoDecode, Risk("Clients there can pretend any address")] = Field(
         [], description="addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted"
     )
-    cors_origins: Annotated[list[str], NoDecode] = Field([], description="origins whose pages may call the app")
-    log: Literal["json", "plain"] = Field("plain", description="the format of the app's log")
-    argon2_time: int = Field(3, ge=2, le=100, description="passes of a password's hash")
-    argon2_memory: int = Field(65_536, ge=19_456, le=4_194_304, description="KiB of memory of a password's hash")
-    argon2_parallelism: int = Field(4, ge=1, le=64, description="lanes of a password's hash")
-    postgres_image: str = Field("postgres:18", description="the database's image, for the docker runtime")
-    python_image: str = Field("python:3.13-slim", description="what the app's image is built from")
-    postgres_settings: Annotated[dict[str, str], NoDecode] = Field(
+    cors_origins: Annotated[list[str], NoDecode, Risk("Pages from there may call the app")] = Field(
+        [], description="origins whose pages may call the app"
+    )
+    log: Free[Literal["json", "plain"]] = Field("plain", description="the format of the app's log")
+    argon2_time: Free[int] = Field(3, ge=2, le=100, description="passes of a password's hash")
+    argon2_memory: Free[int] = Field(65_536, ge=19_456, le=4_194_304, description="KiB of memory of a password's hash")
+    argon2_parallelism: Free[int] = Field(4, ge=1, le=64, description="lanes of a password's hash")
+    postgres_image: Annotated[str, Risk("Its code runs, and has the data and the secrets of the database")] = Field(
+        "postgres:18", description="the database's image, for the docker runtime"
+    )
+    python_image: Annotated[str, Risk("Its code runs, and has the secrets of the app")] = Field(
+        "python:3.13-slim", description="what the app's image is built from"
+    )
+    postgres_settings: Annotated[dict[str, str], NoDecode, _POSTGRES] = Field(
         {}, description="PostgreSQL settings of the stack's database"
     )
-    timeout: float = Field(60, gt=0, le=86_400, description="how long commands wait, in seconds")
-    output: Output | None = Field(None, description="the format of results")
-    color: Color = Field("auto", description="whether to colour")
-    no_input: bool = Field(False, description="never ask")
-    home: Path = Field(user_data_path("fastzero"), description="where projects keep their state and data")
+    timeout: Free[float] = Field(60, gt=0, le=86_400, description="how long commands wait, in seconds")
+    output: Free[Output | None] = Field(None, description="the format of results")
+    color: Free[Color] = Field("auto", description="whether to colour")
+    no_input: Free[bool] = Field(False, description="never ask")
+    home: Annotated[Path, Risk("Data and secrets of projects are kept, looked for and deleted there")] = Field(
+        user_data_path("fastzero"), description="where projects keep their state and data"
+    )
 
     _flags: frozenset[str] = PrivateAttr(frozenset())
+    _of_folder: tuple[str, ...] = PrivateAttr(())  # those that the folder's files give
+    _trust: FolderTrust | None = PrivateAttr(None)
+
+    def trusted(self) -> Self:
+        """Return these settings. Raises UntrustedFolderError if one is of a folder that has to be trusted first."""
+        if self._trust is not None:
+            self._trust.require(*self._of_folder)
+        return self
 
     def is_flag(self, name: str) -> bool:
         """Return whether a flag gave this setting, and no environment, file or default."""
@@ -154,7 +181,7 @@ class Settings(BaseSettings):
         changed = {name: getattr(self, name) for name in APP_SETTINGS}
         fields = type(self).model_fields
         return {
-            _variable(name, fields[name].validation_alias): _text(value)
+            variable_of(name, fields[name]): _text(value)
             for name, value in changed.items()
             if value != fields[name].default
         }
@@ -172,10 +199,8 @@ class Settings(BaseSettings):
 
     @field_validator("postgres_settings")
     @classmethod
-    def _not_ours(cls, value: dict[str, str]) -> dict[str, str]:
-        if taken := sorted(value.keys() & DECIDED):
-            raise ValueError(f"{', '.join(taken)} is decided by fastzero itself")
-        return value
+    def _canonical(cls, value: dict[str, str]) -> dict[str, str]:
+        return parameters.canonical(value)
 
     @field_validator("cors_origins", "forwarded_allow_ips", mode="before")
     @classmethod
@@ -192,7 +217,7 @@ class Settings(BaseSettings):
     @field_validator("project")
     @classmethod
     def _usable_everywhere(cls, value: str) -> str:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", value):
+        if not PROJECT_NAME.fullmatch(value):
             raise ValueError(f"{value!r} must be 1 to 40 of a-z, 0-9, - and _, and begin with a letter or digit")
         return value
 
@@ -210,24 +235,78 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return tuple(_sources(init_settings).values())
+        return (init_settings,)  # the winners of all sources: see `sources`
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """One setting: its value, secrets hidden, and where it comes from."""
+    """One setting: its value, secrets hidden, where it comes from, and whether that is trusted if it has to be."""
 
     name: str
     value: Any
     source: str
+    trusted: bool | None = None
 
 
 def load_settings(**flags: Any) -> Settings:
-    """The settings; `flags` that are None count as not given. Raises InvalidInputError that names the setting."""
+    """The settings; `flags` that are None count as not given.
+
+    Raises InvalidInputError that names the setting; UntrustedFolderError for those of a folder that has to be trusted
+    first, unless another source overrides them.
+    """
+    return read_settings(**flags).trusted()
+
+
+def read_settings(**flags: Any) -> Settings:
+    """The same, trusted or not: to show them, or to go by those that are `Free`."""
+    return _settings(_layers(flags), flags)
+
+
+def origins(**flags: Any) -> list[Origin]:
+    """Every setting with its value and the source that won. Raises InvalidInputError as `load_settings` does."""
+    layers = _layers(flags)
+    settings = _settings(layers, flags)
+    return [
+        Origin(name, _shown(getattr(settings, name)), layers.source(name), layers.trusts(name))
+        for name in Settings.model_fields
+    ]
+
+
+def folder_trust(path: Path = Path()) -> FolderTrust:
+    """What of a folder's files needs trust, and whether the user trusts it. Raises as `read_folder` does."""
+    folder = read_folder(path)
+    return FolderTrust(folder, risky_settings(folder, Settings.model_fields))
+
+
+# -- sources ---------------------------------------------------------------------------------------------------
+
+
+def _layers(flags: Mapping[str, Any]) -> Layers:
+    trust = folder_trust()
+    sources = {
+        "flag": _in_force(flags),
+        "environment": EnvSettingsSource(Settings)(),
+        DOTENV: of_dotenv(trust.folder),
+        str(SECRETS_FOLDER): _mounted_secrets(),
+        PROJECT_FILE: trust.folder.toml,
+        "user configuration": parse_toml(read_bounded(_user_file()), _user_file()),
+    }
+    fields = Settings.model_fields
+    return Layers(fields, {label: by_name(values, fields) for label, values in sources.items()}, trust)
+
+
+def _mounted_secrets() -> dict[str, Any]:
+    if not SECRETS_FOLDER.is_dir():
+        return {}
     try:
-        settings = Settings(**_in_force(flags))
-        settings._flags = frozenset(_given(flags))
-        return settings
+        return SecretsSettingsSource(Settings, secrets_dir=SECRETS_FOLDER)()
+    except (SettingsError, ValueError, OSError) as error:
+        raise InvalidInputError(f"the settings in {SECRETS_FOLDER} cannot be read: {error}", field="settings") from None
+
+
+def _settings(layers: Layers, flags: Mapping[str, Any]) -> Settings:
+    try:
+        settings = Settings(**layers.merged())
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]).lower()
@@ -237,42 +316,10 @@ def load_settings(**flags: Any) -> Settings:
             field=name,
             hint="It comes from a flag, the environment, .env or a fastzero.toml",
         ) from None
-    except (SettingsError, ValueError, OSError) as error:
-        raise InvalidInputError(f"the settings cannot be read: {error}", field="settings") from None
-
-
-def origins(**flags: Any) -> list[Origin]:
-    """Every setting with its value and the source that won. Raises InvalidInputError as `load_settings` does."""
-    settings = load_settings(**flags)
-    layers = {label: source() for label, source in _sources(InitSettingsSource(Settings, _in_force(flags))).items()}
-    return [Origin(name, _shown(getattr(settings, name)), _source_of(name, layers)) for name in Settings.model_fields]
-
-
-class _OwnDotEnv(DotEnvSettingsSource):
-    """The names of a `.env` that are fastzero's own."""
-
-    def _load_env_vars(self) -> Mapping[str, str | None]:
-        found = super()._load_env_vars()
-        return {name: value for name, value in found.items() if name.upper().startswith(PREFIX)}
-
-
-def _sources(flags: PydanticBaseSettingsSource) -> dict[str, PydanticBaseSettingsSource]:
-    """Highest precedence first."""
-    sources: dict[str, PydanticBaseSettingsSource] = {
-        "flag": flags,
-        "environment": EnvSettingsSource(Settings),
-        ".env": _OwnDotEnv(Settings),
-    }
-    if SECRETS_FOLDER.is_dir():
-        sources[str(SECRETS_FOLDER)] = SecretsSettingsSource(Settings, secrets_dir=SECRETS_FOLDER)
-    for label, path in (("fastzero.toml", PROJECT_FILE), ("user configuration", _user_file())):
-        if path.is_file():
-            sources[label] = TomlConfigSettingsSource(Settings, toml_file=path)
-    return sources
-
-
-def _variable(name: str, alias: Any) -> str:
-    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"{PREFIX}{name.upper()}"
+    settings._flags = frozenset(_given(flags))
+    settings._of_folder = layers.of_folder
+    settings._trust = layers.trust
+    return settings
 
 
 def _text(value: Any) -> str:
@@ -293,12 +340,7 @@ def _in_force(flags: Mapping[str, Any]) -> dict[str, Any]:
     return {"database_url": None, **given} if "project" in given else given
 
 
-def _source_of(name: str, layers: Mapping[str, Mapping[str, Any]]) -> str:
-    names = {name, name.upper()}
-    return next((label for label, values in layers.items() if names & values.keys()), "default")
-
-
 def _shown(value: Any) -> Any:
     if isinstance(value, SecretStr):
-        return "**********"
+        return HIDDEN
     return str(value) if isinstance(value, Path) else value

@@ -4,6 +4,7 @@
 - `empty_database_url`: the same without any schema.
 - `fz`: a FastZero in its block on `database_url`, undone at the end. `ana`: a User in it.
 - `folder`: an empty folder that any user may enter, PostgreSQL's too; deleted afterwards.
+- `trusted_folder`: settings in the working directory's files need no consent of the user.
 - `started_anew`: nothing is forked (tests/forked.py), so that a process's command line and environment are its own.
 - `migrations_copy`: the migrations in a folder where a test may change them.
 - Always on: no FASTZERO_* in the environment, HOME, FASTZERO_HOME and the working directory empty folders, and
@@ -133,6 +134,11 @@ def isolated_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(home / "work")
     yield
     shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def trusted_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTZERO_TRUST", "1")
 
 
 @pytest.fixture

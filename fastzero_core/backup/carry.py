@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
+from .. import parameters
 from ..errors import DatabaseError, InvalidInputError
 from ..events import Listener, Notice, ignore
 from . import content, properties, roles
@@ -79,10 +80,8 @@ def _apply(session: Connection, statement: str, what: str, on_event: Listener) -
 
 
 def _system_settings(session: Connection) -> dict[str, str]:
-    from ..settings import DECIDED
-
     rows = session.execute(_SYSTEM_SETTINGS)
-    return {name: value for name, value in rows if name not in DECIDED}
+    return {name: value for name, value in rows if name not in parameters.DECIDED}
 
 
 def _reason_to_leave(session: Connection, name: str, value: str) -> str:

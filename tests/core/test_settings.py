@@ -58,6 +58,7 @@ def test_an_empty_variable_does_not_count(monkeypatch: pytest.MonkeyPatch) -> No
     assert load_settings().database_url is None
 
 
+@pytest.mark.usefixtures("trusted_folder")
 @pytest.mark.parametrize("where", ["environment", "secrets", "secrets, lower case", "fastzero.toml"])
 def test_the_database_url_has_its_usual_name_everywhere(
     where: str, secrets_folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -90,6 +91,7 @@ def test_of_a_dotenv_only_fastzero_s_own_names_count() -> None:
     assert (_source("database_url"), _source("algorithm"), _source("user")) == ("default", "default", ".env")
 
 
+@pytest.mark.usefixtures("trusted_folder")
 @pytest.mark.parametrize("where", ["environment", "secrets", "fastzero.toml", "user configuration"])
 def test_a_project_that_a_flag_names_beats_a_database_that_none_names(
     where: str, secrets_folder: Path, user_file: Path, monkeypatch: pytest.MonkeyPatch
@@ -192,11 +194,19 @@ def test_an_unreadable_user_configuration_is_invalid_input(user_file: Path) -> N
         load_settings()
 
 
+@pytest.mark.usefixtures("trusted_folder")
 def test_settings_of_several_values_are_written_as_json_or_as_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("fastzero.toml").write_text('[postgres_settings]\nwork_mem = "8MB"\n')
     assert load_settings().postgres_settings == {"work_mem": "8MB"}
     monkeypatch.setenv("FASTZERO_POSTGRES_SETTINGS", '{"work_mem": "9MB"}')
     assert load_settings().postgres_settings == {"work_mem": "9MB"}
+
+
+@pytest.mark.usefixtures("trusted_folder")
+def test_tables_of_two_files_are_joined_and_the_folder_s_keys_win(user_file: Path) -> None:
+    user_file.write_text('[postgres_settings]\nwork_mem = "4MB"\nwal_level = "logical"\n')
+    Path("fastzero.toml").write_text('[postgres_settings]\nwork_mem = "8MB"\n')
+    assert load_settings().postgres_settings == {"work_mem": "8MB", "wal_level": "logical"}
 
 
 def test_home_is_an_absolute_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +217,7 @@ def test_home_is_an_absolute_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_others_write_into_the_files_is_ignored() -> None:
     Path(".env").write_text("SOMETHING_ELSE=1\nFASTZERO_UNHEARD_OF=1\n")
-    Path("fastzero.toml").write_text("[another]\nkey = 1\n")
+    Path("fastzero.toml").write_text("FASTZERO_PROJECT = 'x'\nPROJECT = 'x'\n[another]\nkey = 1\n")
     assert load_settings().project == "fastzero"
 
 

@@ -71,6 +71,7 @@ def test_what_destroys_refuses_where_the_environment_names_another_database_than
     assert (users_of(own), users_of(in_environment)) == (["ana"], ["ana"])
 
 
+@pytest.mark.usefixtures("trusted_folder")
 def test_a_file_that_names_another_database_is_refused_as_well(own: str, other: str, fastzero: Run) -> None:
     Path("fastzero.toml").write_text(f'database_url = "{other}"\n')
     assert fastzero("db", "reset", "--yes").code == 2

@@ -133,6 +133,7 @@ def test_after_an_upgrade_the_setting_of_before_still_serves_what_there_is() -> 
     assert place_of(settings(postgres_image="postgres:17"), upgraded).volume == "data"
 
 
+@pytest.mark.usefixtures("trusted_folder")
 @pytest.mark.parametrize("source", ["flag", "environment", "file"])
 def test_an_image_that_a_setting_names_is_recorded_and_serves_on_where_none_names_one(
     source: str, monkeypatch: pytest.MonkeyPatch

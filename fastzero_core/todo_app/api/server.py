@@ -21,7 +21,7 @@ from ...errors import FastZeroError, InvalidInputError, UnavailableError
 from ...events import Listener, ignore
 from ...postgres import database
 from ...project import database_url, secret_key
-from ...settings import Settings, load_settings
+from ...settings import Settings
 from ...stack.ports import taken_error
 from ...stack.spec import APP_SERVICE
 from ..tokens import checked_key, parse_keys
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 DRAIN = 3  # seconds for requests in flight when asked to end; with what else there is to end, no more than 5
 KEEP_ALIVE = 75  # seconds that a connection may be idle
 ASK_AGAIN = 1  # seconds, until the database is there
+HUNG = (
+    30  # seconds until a worker that does not answer is replaced: on a busy machine importing alone takes uvicorn's 5
+)
 BACKLOG = 2048  # connections that may wait to be accepted
 COLLECT_AFTER = 50_000  # new objects: a collection of more than these would be felt by those who wait
 APP = "fastzero_core.todo_app.api.server:app_of_process"
@@ -88,6 +91,7 @@ def _config(settings: Settings, workers: int) -> uvicorn.Config:
         workers=workers,
         timeout_graceful_shutdown=DRAIN,
         timeout_keep_alive=KEEP_ALIVE,
+        timeout_worker_healthcheck=HUNG,
         # psycopg cannot work on the loop that Windows has by default.
         loop="asyncio:SelectorEventLoop" if sys.platform == "win32" else "auto",
         log_config=logs.log_config(settings.log),
@@ -124,7 +128,7 @@ def _hand_on(settings: Settings) -> None:
     os.environ["FASTZERO_PROJECT"] = settings.project
     os.environ["FASTZERO_HOME"] = str(settings.home)
     # They read the same files and the same environment; what was a flag here is all they cannot know.
-    if settings.database_url is not None and settings.database_url != load_settings().database_url:
+    if settings.database_url is not None and settings.is_flag("database_url"):
         os.environ["DATABASE_URL"] = settings.database_url.get_secret_value()
 
 

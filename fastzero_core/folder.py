@@ -1,0 +1,164 @@
+"""The two files of a folder that fastzero reads: `.env` and `fastzero.toml`.
+
+The folder may have been cloned from anywhere. So each file is read once, never waits, and has limits on size and
+nesting: what is checked, shown, trusted and used are the same bytes.
+"""
+
+import os
+import re
+import tomllib
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .errors import InvalidInputError
+from .files import open_regular, reading
+from .toml_lines import MAX_DEPTH, has_long_key, line_numbers
+
+PREFIX = "FASTZERO_"
+DOTENV = ".env"
+PROJECT_FILE = "fastzero.toml"
+LIMIT = 128 * 1024  # bytes of a file
+SUBSTITUTED = 8 * LIMIT  # characters of all variables of a `.env`
+# As python-dotenv has it, which takes quadratic time: names and defaults have no limit there.
+_REFERENCE = re.compile(r"\$\{([^}:]{0,100})(?::-([^}]{0,500}))?\}")
+SHOWN = 80  # characters of a line in an error
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_LONG_BLANK = re.compile(r"[^\S\r\n]{1000}")  # python-dotenv takes quadratic time for it
+
+
+class Variable(NamedTuple):
+    """A variable of a `.env`, and its line."""
+
+    value: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What the files say. `variables` are those of `.env` that begin with FASTZERO_, by their names in lower case."""
+
+    path: Path
+    variables: Mapping[str, Variable] = field(default_factory=dict)
+    toml_text: str = ""
+    toml: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def toml_lines(self) -> dict[tuple[str, ...], int]:
+        """The line of each table and key of `fastzero.toml`."""
+        return line_numbers(self.toml_text)
+
+
+def read_folder(path: Path) -> Folder:
+    """Return what the files of a folder say; a file that does not exist says nothing.
+
+    Raises InvalidInputError for a file that is too large, not regular, not UTF-8 or not valid; NotAllowedError,
+    UnavailableError.
+    """
+    toml_text = read_bounded(path / PROJECT_FILE)
+    return Folder(
+        path, _variables(path / DOTENV), toml_text, parse_toml(toml_text, path / PROJECT_FILE) if toml_text else {}
+    )
+
+
+def read_bounded(path: Path) -> str:
+    """Return the text of a file of at most LIMIT bytes, "" if it does not exist or is a folder."""
+    if path.is_dir():  # some call their virtual environment .env
+        return ""
+    try:
+        with reading(path, absent=True), open_regular(path) as file:
+            content = file.read(LIMIT + 1)
+    except FileNotFoundError:
+        return ""
+    if len(content) > LIMIT:
+        raise InvalidInputError(f"{path} has more than {LIMIT:,} bytes", hint="Make it smaller, or remove it")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"{path} is not UTF-8 text: {error.reason}", hint="Save it as UTF-8") from None
+
+
+def parse_toml(text: str, path: Path) -> dict[str, Any]:
+    """Return what a TOML text says. Raises InvalidInputError, which names `path`."""
+    try:
+        if has_long_key(text):
+            raise RecursionError
+        parsed = tomllib.loads(text)
+        if _is_deeper(parsed, MAX_DEPTH):
+            raise RecursionError
+    except RecursionError:
+        raise InvalidInputError(f"{path} is nested more than {MAX_DEPTH} levels deep", hint="Make it flatter") from None
+    except ValueError as error:
+        raise InvalidInputError(f"{path} is not valid TOML: {error}", hint="Correct that line") from None
+    return parsed
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    layer = [value]
+    for _ in range(levels):
+        layer = [each for container in layer for each in _children(container)]
+    return bool(layer)
+
+
+def _children(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield from value.values()
+    elif isinstance(value, list):
+        yield from value
+
+
+# -- .env ------------------------------------------------------------------------------------------------------
+
+
+def _variables(path: Path) -> dict[str, Variable]:
+    """The variables that are fastzero's own. The others are an application's, and may be substituted in them."""
+    text = read_bounded(path)
+    if PREFIX not in text.upper():
+        return {}
+    if _LONG_BLANK.search(text):
+        raise InvalidInputError(f"{path} has a thousand blanks in a row", hint="Remove them")
+    return {
+        name.lower(): variable
+        for name, variable in _substituted(_bindings(text, path), path).items()
+        if name.upper().startswith(PREFIX) and variable.value
+    }
+
+
+def _bindings(text: str, path: Path) -> Iterator[tuple[str, Variable]]:
+    from dotenv.parser import parse_stream
+
+    for binding in parse_stream(StringIO(text)):
+        written = binding.original.string.lstrip("\r\n")
+        skipped = binding.original.string[: -len(written) or None]
+        line = binding.original.line + len(_LINE_END.findall(skipped))
+        if binding.error and PREFIX in written.upper():
+            raise InvalidInputError(
+                f"{path}:{line} cannot be read: {written.strip()[:SHOWN]!r}", hint="Write NAME=value"
+            )
+        if binding.key is not None and binding.value is not None:
+            yield binding.key, Variable(binding.value, line)
+
+
+def _substituted(bindings: Iterable[tuple[str, Variable]], path: Path) -> dict[str, Variable]:
+    """The variables with each `${NAME}` and `${NAME:-default}` replaced, by an earlier one or by the environment's."""
+    values: dict[str, str] = {}
+    found: dict[str, Variable] = {}
+    known = ChainMap(values, os.environ)
+    room = SUBSTITUTED
+
+    def replacement(reference: re.Match[str]) -> str:
+        return known.get(reference[1], reference[2] or "")
+
+    for name, (text, line) in bindings:
+        room -= len(text) + sum(len(replacement(each)) for each in _REFERENCE.finditer(text))
+        if room < 0:
+            raise InvalidInputError(
+                f"{path}:{line}: the values have more than {SUBSTITUTED:,} characters", hint="Shorten them"
+            )
+        values[name] = _REFERENCE.sub(replacement, text)
+        found[name] = Variable(values[name], line)
+    return found

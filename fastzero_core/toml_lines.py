@@ -1,0 +1,69 @@
+"""The line of each key of a TOML text, which tomllib does not tell. Standard library only."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+MAX_DEPTH = 32
+
+Key = tuple[str, ...]
+
+# Each also matches what is not closed: the search then never starts again within it, and takes linear time.
+_OPAQUE = "|".join(
+    (
+        r'"""(?:\\.|[^\\])*?(?:"{3,5}|\\?\Z)',
+        r"'''.*?(?:'{3,5}|\Z)",
+        r'"(?:\\.|[^"\\\n])*+"?',
+        r"'[^'\n]*+'?",
+        r"#[^\n]*+",
+    )
+)
+_TOKEN = re.compile(rf"{_OPAQUE}|[\[\]{{}}\n]", re.DOTALL)
+_STRING_OR_COMMENT = re.compile(_OPAQUE, re.DOTALL)
+_LONG_KEY = re.compile(rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{MAX_DEPTH}}}")
+
+
+def line_numbers(text: str) -> dict[Key, int]:
+    """Return the line, from 1, of every table and key. A table has its header's, an array or inline table its key's.
+
+    The text is valid TOML: parse it first.
+    """
+    lines: dict[Key, int] = {}
+    table: Key = ()
+    for number, statement in _statements(text.replace("\r\n", "\n")):
+        parsed = tomllib.loads(statement)
+        is_header = statement.startswith("[")
+        if is_header:
+            table = max(_paths(parsed, ()), key=len)
+        for path in _paths(parsed, () if is_header else table):
+            lines.setdefault(path, number)
+    return lines
+
+
+def has_long_key(text: str) -> bool:
+    """Return whether a key has more than MAX_DEPTH parts, for which tomllib takes quadratic time."""
+    return _LONG_KEY.search(_STRING_OR_COMMENT.sub("s", text)) is not None
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """Yield each header and each `key = value` with its first line."""
+    depth, start, number = 0, 0, 1
+    for token in _TOKEN.finditer(f"{text}\n"):
+        if token[0] in "[{":
+            depth += 1
+        elif token[0] in "]}":
+            depth -= 1
+        elif token[0] == "\n" and depth == 0:
+            statement = text[start : token.start()]
+            yield number, statement.strip(" \t")
+            number += statement.count("\n") + 1
+            start = token.end()
+
+
+def _paths(value: Any, prefix: Key) -> Iterator[Key]:
+    if prefix:
+        yield prefix
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from _paths(each, (*prefix, key))

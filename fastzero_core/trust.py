@@ -1,0 +1,208 @@
+"""Whether the user trusts a folder: the settings in its files that could run programs, or move or show data.
+
+Consent is for what was read and shown: one SHA-256 over the folder's real path and every such setting with its value.
+It is kept in the user's state folder, where no folder's file can move it. Any change of them asks again.
+"""
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from platformdirs import user_state_path
+
+from .errors import InvalidInputError, UntrustedFolderError
+from .files import make_folder, open_regular, path_as_text, write_atomically, writing
+from .folder import Folder
+
+VARIABLE = "FASTZERO_TRUST"  # counts in the environment alone
+FORMAT = 1
+
+State = Literal["trusted", "untrusted", "changed"]
+Change = Literal["", "new", "changed"]
+T = TypeVar("T")
+
+
+class _Free:
+    """Marks a setting that the file of any folder may set."""
+
+
+Free = Annotated[T, _Free()]
+
+
+@dataclass(frozen=True)
+class Risk:
+    """Says what a folder could do with a setting, or with one key of a setting that is a table."""
+
+    text: str
+    of_key: Callable[[str], str] | None = None
+
+
+UNKNOWN_RISK = Risk("It changes what fastzero does")
+
+
+def risk_of(metadata: Iterable[object]) -> Risk | None:
+    """Return what a folder could do with a setting that is declared with these; None if it is free to set."""
+    marks = list(metadata)
+    if any(isinstance(mark, _Free) for mark in marks):
+        return None
+    return next((mark for mark in marks if isinstance(mark, Risk)), UNKNOWN_RISK)
+
+
+@dataclass(frozen=True, slots=True)
+class RiskySetting:
+    """A setting of a folder's file that needs trust. `value` is as a person may see it: passwords are hidden."""
+
+    name: str
+    value: Any
+    file: str
+    line: int
+    risk: str
+    change: Change = ""  # since the user trusted the folder
+    before: list[Any] = field(default_factory=list)  # the values that were trusted, where it has changed
+    sha256: str = field(default="", repr=False)
+
+    @property
+    def top(self) -> str:
+        """The name of the setting, or of the table that it is a key of."""
+        return self.name.partition(".")[0]
+
+    @property
+    def where(self) -> str:
+        """`file:line`."""
+        return f"{self.file}:{self.line}"
+
+
+def digest(*parts: Any) -> str:
+    """Return the SHA-256, in hex, of JSON types and of what TOML has beside them."""
+    text = json.dumps(parts, sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class FolderTrust:
+    """What of a folder needs trust, as it was read, and whether the user trusts it."""
+
+    def __init__(self, folder: Folder, settings: Iterable[RiskySetting]) -> None:
+        self.folder = folder
+        self._found = tuple(settings)
+
+    @cached_property
+    def real_path(self) -> str:
+        """The folder's path, all links followed."""
+        return os.path.realpath(self.folder.path)
+
+    @property
+    def is_given(self) -> bool:
+        """Whether all of it may be used: there is nothing, the user trusts it, or the environment says so."""
+        return not self._found or _trusts_all() or self.state == "trusted"
+
+    @property
+    def state(self) -> State:
+        """What the user has consented to: exactly this, nothing, or something else."""
+        if self._record is None:
+            return "untrusted"
+        return "trusted" if self._record.sha256 == self._sha256 else "changed"
+
+    @cached_property
+    def settings(self) -> tuple[RiskySetting, ...]:
+        """Every setting that needs trust, in the order of the files."""
+        return tuple(self._compared(each) for each in self._found)
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """The names of settings that were trusted, and that the files do not have any more."""
+        before = self._record.settings if self._record else {}
+        return tuple(sorted(before.keys() - {each.name for each in self._found}))
+
+    def require(self, *names: str) -> None:
+        """Raise UntrustedFolderError, which names each, unless these settings or tables may be used."""
+        wanted = [each for each in self._found if each.top in names]
+        if wanted and not self.is_given:
+            raise UntrustedFolderError(self._refusal(wanted))
+
+    def give(self) -> None:
+        """Record that the user trusts this folder with exactly these settings."""
+        settings: dict[str, dict[str, Any]] = {}
+        for each in self._found:
+            settings.setdefault(each.name, {})[each.sha256] = each.value
+        path = _record_file(self.real_path)
+        make_folder(path.parent, 0o700)
+        write_atomically(path, _Record(path_as_text(self.real_path), self._sha256, settings).as_text())
+        self._record = _read_record(self.real_path)
+
+    @cached_property
+    def _sha256(self) -> str:
+        return digest(path_as_text(self.real_path), sorted(each.sha256 for each in self._found))
+
+    @cached_property
+    def _record(self) -> "_Record | None":
+        return _read_record(self.real_path)
+
+    def _compared(self, setting: RiskySetting) -> RiskySetting:
+        """The setting with what has become of it since the user trusted the folder."""
+        before = self._record.settings.get(setting.name, {}) if self._record else {setting.sha256: None}
+        if setting.sha256 in before:
+            return setting
+        return replace(setting, change="changed" if before else "new", before=list(before.values()))
+
+    def _refusal(self, wanted: list[RiskySetting]) -> str:
+        named = ", ".join(f"{each.name} ({each.where})" for each in wanted)
+        if self.state == "untrusted":
+            return f"this folder is not trusted, and sets {named}"
+        changed = [f"{each.name} ({each.where})" for each in self.settings if each.change] + list(self.removed)
+        return f"this folder sets {named}, and has changed since you trusted it: {', '.join(changed)}"
+
+
+def revoke(folder: Path) -> bool:
+    """Trust a folder no longer. Return whether there was a record of it."""
+    path = _record_file(os.path.realpath(folder))
+    existed = path.exists()
+    with writing(path):
+        path.unlink(missing_ok=True)
+    return existed
+
+
+def _trusts_all() -> bool:
+    return os.environ.get(VARIABLE, "").lower() in ("1", "true", "yes", "on")
+
+
+# -- the record ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Record:
+    """One consent: the folder, the digest of all, and for each name its values by their digests."""
+
+    folder: str
+    sha256: str
+    settings: dict[str, dict[str, Any]]
+
+    def as_text(self) -> str:
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=2, default=str) + "\n"
+
+
+def _record_file(real_path: str) -> Path:
+    name = hashlib.sha256(os.fsencode(real_path)).hexdigest()
+    return user_state_path("fastzero") / "trust" / f"{name}.json"
+
+
+def _read_record(real_path: str) -> _Record | None:
+    """The consent to a folder. A file that is damaged, or that somebody else could have written, is none."""
+    try:
+        with open_regular(_record_file(real_path)) as file:
+            written = json.loads(file.read()) if _is_ours(os.fstat(file.fileno())) else {}
+        if written.pop("format", None) != FORMAT:
+            return None
+        record = _Record(**written)
+        return record if record.folder == path_as_text(real_path) else None
+    except (OSError, ValueError, TypeError, AttributeError, InvalidInputError):
+        return None
+
+
+def _is_ours(status: os.stat_result) -> bool:
+    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
