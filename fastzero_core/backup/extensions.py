@@ -14,9 +14,8 @@ from ..postgres import database
 from ..postgres.sql import literal, quote
 from ..postgres.url import url_of
 from . import content
-from .server import Server
+from .server import SETTINGS, Server
 
-SESSION = {**database.CATALOG_PATH, "lock_timeout": "10s"}
 _UNTRUSTED = text("""
     SELECT x.extname AS name, n.nspname AS schema, x.extversion AS version
     FROM pg_extension x JOIN pg_namespace n ON n.oid = x.extnamespace
@@ -41,10 +40,10 @@ def install(server: Server, server_url: str, to: str) -> tuple[Extension, ...]:
     """
     if not (server.is_superuser and server.exists(server.name)):
         return ()
-    with database.create_engine(server_url, settings=SESSION).connect() as service:
+    with database.create_engine(server_url, settings=SETTINGS).connect() as service:
         found = tuple(Extension(**row) for row in service.execute(_UNTRUSTED).mappings())
     if found:
-        with database.create_engine(url_of(server_url, to), settings=SESSION).begin() as connection:
+        with database.create_engine(url_of(server_url, to), settings=SETTINGS).begin() as connection:
             for statement in _creations(found, to):
                 content.execute(connection, statement)
     return found

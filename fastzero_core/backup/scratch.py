@@ -20,10 +20,8 @@ from ..postgres import database
 from ..postgres.sql import literal, quote
 from ..postgres.url import as_role, parse, url_of
 from . import content, extensions, properties
-from .server import Server, restoring_name
+from .server import SETTINGS, Server, restoring_name
 from .target import Target
-
-SESSION = {**database.CATALOG_PATH, "lock_timeout": "10s"}
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def hand_over(server: Server, target: Target, filled: Scratch) -> None:
     role, owner = quote(filled.name), quote(filled.owner)
     server.execute(f"ALTER ROLE {role} NOLOGIN")
     server.end_sessions_of(filled.name)
-    engine = database.create_engine(url_of(target.server_url, filled.name), settings=SESSION)
+    engine = database.create_engine(url_of(target.server_url, filled.name), settings=SETTINGS)
     with engine.begin() as connection:
         content.execute(connection, f"REASSIGN OWNED BY {role} TO {owner}")
         content.execute(connection, f"DROP OWNED BY {role}")  # by now it has grants alone
@@ -137,5 +135,5 @@ def _default_privileges(server: Server, target: Target, connection: Connection) 
     if not server.exists(server.name):
         return []
     schemas = properties.schemas(connection)
-    with database.create_engine(target.server_url, settings=SESSION).connect() as service:
+    with database.create_engine(target.server_url, settings=SETTINGS).connect() as service:
         return list(properties.default_privileges(service, schemas))

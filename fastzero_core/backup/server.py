@@ -38,7 +38,7 @@ MAINTENANCE = ("postgres", "template1")  # where a session may stand while the d
 NAME_MAX = 63  # bytes
 _RESTORING, _BEFORE = "_restoring_", "_before_"
 STAMP = len("20260101t000000")
-_SETTINGS = {**database.CATALOG_PATH, "lock_timeout": "10s", "TimeZone": "UTC"}
+SETTINGS = {**database.CATALOG_PATH, "lock_timeout": "10s", "TimeZone": "UTC"}
 
 
 # Whether a database is of who owns the one in service, of this role, or of a superuser.
@@ -238,14 +238,14 @@ def at_server(url: str, *, exclusive: bool = True) -> Iterator[Server]:
 
 def server_major(url: str) -> int:
     """The major version of a database's server."""
-    engine = database.create_engine(url, settings=_SETTINGS)
+    engine = database.create_engine(url, settings=SETTINGS)
     with engine.connect() as connection:
         return int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10_000
 
 
 def other_databases(url: str) -> list[str]:
     """The databases of the server besides this one and those that every server has."""
-    engine = database.create_engine(url, settings=_SETTINGS)
+    engine = database.create_engine(url, settings=SETTINGS)
     others = text(
         "SELECT datname FROM pg_database WHERE datname NOT IN ('postgres', current_database())"
         " AND NOT datistemplate ORDER BY datname"
@@ -278,7 +278,7 @@ def _maintenance_session(parsed: URL, name: str) -> Iterator[tuple[Engine, Conne
     for place in MAINTENANCE:
         if place == name:
             continue
-        engine = database.create_engine(parsed.set(database=place), settings=_SETTINGS)
+        engine = database.create_engine(parsed.set(database=place), settings=SETTINGS)
         try:
             session = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         except (DatabaseUnreachableError, DatabasePrivilegeError) as error:
