@@ -13,7 +13,8 @@ from sqlalchemy import Connection, text
 from ..errors import DamagedBackupError, DatabaseNotEmptyError, SchemaOutdatedError
 from ..events import Listener, Notice, Progress, ignore
 from ..files import status
-from ..postgres import database
+from ..postgres import database, roles
+from ..postgres.ownership import SCHEMAS
 from ..postgres.sql import quote
 from ..schema import migrate, revisions
 from ..schema.revisions import head_revision
@@ -26,6 +27,7 @@ from .server import KeptDatabase, Server, at_server
 from .target import Target
 
 OTHERWISE = ". Or restore into an empty one: --into-empty"
+_SCHEMAS = text(SCHEMAS.replace("%s", "current_user"))
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,7 @@ def _replace(target: Target, server: Server, plan: RestorePlan, hold: Hold | Non
         _fill(target, server, new, plan, options, on_event)
         _finish(new.url, plan, on_event)
         hand_over(server, target, new)
+        _admit_app(target, new.name)
         on_event(Progress("swap"))
         return server.swap(new.name, hold)
 
@@ -256,6 +259,7 @@ def undo(target: Target, *, hold: Hold | None = None) -> Restored:
         server.refuse_unless_able()
         back = server.last_kept()
         kept = server.swap(back.database, hold)
+    _admit_app(target, target.database)  # it may have been kept before the app had a role of its own
     engine = database.create_engine(target.url, settings=content.SESSION)
     with engine.connect() as connection:
         return Restored(server.name, revisions.revision_of(target.url), _rows(connection), kept)
@@ -292,6 +296,7 @@ def reset(target: Target, *, hold: Hold | None = None, on_event: Listener = igno
         with scratch(server, target, trusted=True) as new:
             on_event(Progress("migrate"))
             migrate.up(new.url)
+            _admit_app(target, new.name)
             on_event(Progress("swap"))
             kept = server.swap(new.name, hold)
         if kept is not None:
@@ -340,6 +345,16 @@ def _finish(url: str, plan: RestorePlan, on_event: Listener) -> None:
         migrate.up(url)
     on_event(Progress("analyze"))
     _analyze(url)
+
+
+def _admit_app(target: Target, name: str) -> None:
+    """Let the app's role use the rows of a database, if it has one."""
+    if not target.app_is_admitted:
+        return
+    engine = database.create_engine(database.url_of(target.url, name), settings=content.SESSION)
+    with engine.begin() as connection:
+        for statement in roles.row_privileges(list(connection.execute(_SCHEMAS).scalars())):
+            content.execute(connection, statement)
 
 
 def _analyze(url: str) -> None:

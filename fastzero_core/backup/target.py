@@ -36,12 +36,14 @@ class Target:
     """`programs` finds PostgreSQL's programs for a server of some major version; `folder` holds the backups.
 
     `superuser_url` is the same database for the server's superuser; None where only the URL's own role is known.
+    `app_is_admitted` says that the app has a role of its own, which must be able to use the rows of what is restored.
     """
 
     url: str
     folder: Path
     programs: Callable[[int], Programs]
     superuser_url: str | None = None
+    app_is_admitted: bool = False
 
     @property
     def server_url(self) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...files import read_chunks
 from ...postgres.programs import Write, raise_if_failed, variables
 from ...postgres.url import conninfo
-from ...project import ROLE, Project
+from ...project import Project
 from .runtime import DockerRuntime
 
 # Of few names: what a killed command leaves there, the next one overwrites.
@@ -18,12 +18,12 @@ COPY = "/tmp/fastzero"  # noqa: S108 - in the container, where there are no othe
 
 @dataclass(frozen=True)
 class ContainerPrograms:
-    """The programs of the container that runs `service`."""
+    """The programs of the container that runs `service`, which work as a role of its database."""
 
     runtime: DockerRuntime
     service: str
+    role: str
     major: int
-    role: str = ROLE
 
     def run(self, program: str, arguments: Sequence[str], database: str, *, write: Write | None = None) -> None:
         settings = [f"{name}={value}" for name, value in variables(program).items()]
@@ -55,9 +55,9 @@ class ContainerPrograms:
         raise_if_failed(program, code, said)
 
 
-def container_programs(project: Project, service: str, major: int) -> ContainerPrograms:
+def container_programs(project: Project, service: str, role: str, major: int) -> ContainerPrograms:
     """Return the programs of the container whose server has that major version."""
-    return ContainerPrograms(DockerRuntime(project), service, major)
+    return ContainerPrograms(DockerRuntime(project), service, role, major)
 
 
 def _discard(chunk: bytes) -> None:
