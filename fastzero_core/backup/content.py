@@ -21,19 +21,23 @@ from ..postgres import database
 from ..postgres.driver_errors import translate
 from .manifest import Content, Manifest
 
+# For a session that is idle for as long as a backup takes.
+WAITING = {
+    "TimeZone": "UTC",
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "lock_timeout": "10s",
+}
 # How values become text must not depend on the role or the database.
 SESSION = {
     **database.CATALOG_PATH,
+    **WAITING,
     "client_encoding": "UTF8",
-    "TimeZone": "UTC",
     "DateStyle": "ISO",
     "IntervalStyle": "postgres",
     "bytea_output": "hex",
     "extra_float_digits": "3",
     "row_security": "off",  # an error is better than rows that are not seen
-    "statement_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
-    "lock_timeout": "10s",
     "max_parallel_workers_per_gather": "0",  # it works beside a dump, which needs the other cores
 }
 

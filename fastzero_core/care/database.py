@@ -223,8 +223,7 @@ class DatabaseCare(ABC):
         from ..todo_app.todos import Todos
         from ..todo_app.users import Users
 
-        # Not the settings of an ordinary session: this one is idle for as long as the backup takes.
-        engine = database.create_engine(self.target.url, settings=content.SESSION)
+        engine = database.create_engine(self.target.url, settings=content.WAITING)
         with self._served("a user is removed"), engine.begin() as connection:
             users = Users(connection)
             user = users.get(key)
