@@ -9,29 +9,20 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 
 from ..postgres.driver_errors import translate
-from ..schema.revisions import VERSION_TABLE
+from ..schema import revisions
 
 TIMEOUT = 2  # seconds for one try
 APP_TIMEOUT = 5  # the app itself waits for the database before it says what is missing
 
 
-def revision_of(url: str, version_table: str = VERSION_TABLE, *, timeout: int = TIMEOUT) -> str | None:
+def revision_of(url: str, version_table: str = "", *, timeout: int = TIMEOUT) -> str | None:
     """The schema's revision, None if it has none yet. Raises what says why the database is not there.
 
-    A schema with several heads is at several revisions: `1a2b,3c4d`. `version_table` may name its schema.
+    With a `version_table` it is the schema of an application of the user's own, which may be at several: `1a2b,3c4d`.
     """
-    import psycopg
-
-    try:
-        with psycopg.connect(url, connect_timeout=timeout, application_name="fastzero", autocommit=True) as connection:
-            known = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [version_table]).fetchone()
-            if not known or not known[0]:
-                return None
-            revisions = f"SELECT version_num FROM {version_table} ORDER BY 1"  # noqa: S608 - it is quoted
-            rows = connection.execute(revisions).fetchall()
-            return ",".join(row[0] for row in rows) or None
-    except psycopg.Error as error:
-        raise translate(error) from error
+    if not version_table:
+        return revisions.revision_of(url, timeout=timeout)
+    return ",".join(revisions.revisions_of(url, version_table, timeout=timeout)) or None
 
 
 def is_encrypted(url: str) -> bool:
@@ -55,7 +46,8 @@ def clock_skew(url: str) -> float:
     try:
         with psycopg.connect(url, connect_timeout=TIMEOUT, application_name="fastzero", autocommit=True) as connection:
             before = time.time()
-            row = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+            now = "SELECT pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())"
+            row = connection.execute(now).fetchone()
             assert row is not None
             return float(row[0]) - (before + time.time()) / 2
     except psycopg.Error as error:

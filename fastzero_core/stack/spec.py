@@ -13,7 +13,6 @@ from ..errors import InvalidInputError, VersionMismatchError
 from ..postgres.configuration import arguments, initdb_locale
 from ..postgres.roles import APP, OWNER, SUPERUSER, creation
 from ..project import DATABASE, DATABASE_PORT, HOST, PASSWORDS, ROLE, ROLES, SECRETS, Place
-from ..schema.revisions import VERSION_TABLE
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -89,7 +88,7 @@ class ServiceSpec:
     variables: Mapping[str, str] = field(default_factory=dict)
     secret_variables: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
-    version_table: str = VERSION_TABLE
+    version_table: str = ""
     readiness: str = ""
     grace: float = 0
     migrates: tuple[str, ...] = ()
