@@ -47,7 +47,7 @@ def up(
     ] = None,
     no_app: Annotated[bool, typer.Option("--no-app", help="The database alone.")] = False,
     build: Annotated[bool, typer.Option("--build", help="Rebuild the app's image.")] = False,
-    pull: Annotated[bool, typer.Option("--pull", help="Pull the images again.")] = False,
+    pull: Annotated[bool, typer.Option("--pull", help="Pull the images again, and rebuild the app's.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave what failed as it is, to look at it.")] = False,
     adopt: Annotated[
         bool, typer.Option("--adopt", help="Take over containers and data whose own FASTZERO_HOME is lost.")

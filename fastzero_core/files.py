@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from . import folders
 from .errors import ConflictError, FastZeroError, InvalidInputError, NotAllowedError, UnavailableError
 
 CHUNK = 2**20
@@ -46,13 +47,14 @@ HOME = Hints(
 # -- reading ---------------------------------------------------------------------------------------------------
 
 
-def read_text(path: Path, *, denied: str = CHOSEN.denied) -> str:
+def read_text(path: Path, *, denied: str = CHOSEN.denied, own: bool = False) -> str:
     """Return the text of a small UTF-8 file. `denied` is the hint for a file that this user may not read.
 
+    `own` says that only this user, and root, should be able to change its folder: root is refused where others can.
     Raises FileNotFoundError as it is, since the caller knows what absence means; InvalidInputError for what is not a
     regular file or not UTF-8; NotAllowedError, UnavailableError.
     """
-    with reading(path, Hints(denied, CHOSEN.full, CHOSEN.other), absent=True), open_regular(path) as file:
+    with reading(path, Hints(denied, CHOSEN.full, CHOSEN.other), absent=True), open_regular(path, own=own) as file:
         content = file.read()
     try:
         return content.decode("utf-8")
@@ -67,16 +69,34 @@ def read_chunks(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file for reading. Raises OSError, and InvalidInputError for anything else.
+def open_regular(path: Path, *, own: bool = False) -> BinaryIO:
+    """Open a regular file for reading. Raises OSError, NotAllowedError, and InvalidInputError for anything else.
 
-    It never waits: opening a FIFO would, until somebody writes to it.
+    It never waits: opening a FIFO would, until somebody writes to it. `own` is as for `read_text`.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    with folders.parent_of(path, own=own, follow=True) as (folder, name):
+        # An ordinary user's link is followed here; root's was, if root may follow it.
+        unlinked = os.O_NOFOLLOW if os.geteuid() == 0 else 0
+        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | unlinked, dir_fd=folder)
+        may_be_planted = folders.others_can_add(folder)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise InvalidInputError(f"{path} is not a regular file", hint="Choose a file")
+        if may_be_planted and found.st_uid == 0 and found.st_nlink > 1:
+            raise NotAllowedError(f"{path} is a second name of a file of root's", hint="Name another file, or copy it")
+        return os.fdopen(descriptor, "rb", buffering=0)
+    except BaseException:
         os.close(descriptor)
-        raise InvalidInputError(f"{path} is not a regular file", hint="Choose a file")
-    return os.fdopen(descriptor, "rb", buffering=0)
+        raise
+
+
+def open_append(path: Path, mode: int = 0o600) -> BinaryIO:
+    """Open a file of fastzero's own to append to, and create it if needed. A link is not followed. Raises OSError."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    with folders.parent_of(path, own=True) as (folder, name):
+        descriptor = os.open(name, flags, mode, dir_fd=folder)
+    return os.fdopen(descriptor, "ab")
 
 
 def status(path: Path) -> os.stat_result | None:
@@ -111,120 +131,136 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     From the beginning of the block the name is claimed: of two writers one gets ConflictError, as anybody does for a
     name that exists. Raises NotAllowedError, UnavailableError.
     """
-    with writing(path), claim(path) as (partial, file):
+    with writing(path), _claimed(path) as (folder, partial, file):
         yield file
         _bring_to_disk(file)
-        _give_name(partial, path)
-        _sync_folder(path.parent)
+        _give_name(folder, partial, path)
+        os.fsync(folder)
 
 
 @contextmanager
-def claim(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """Keep others from making a file of this name for one block. Yields the file beside it that is the claim.
+def claim(path: Path) -> Iterator[None]:
+    """Keep others from making a file of this name for one block.
 
     Raises ConflictError if the name exists, or if another command has claimed it.
     """
-    _refuse_nul(path)
-    with writing(path):
-        make_folder(path.parent, 0o700, CHOSEN)
-        _remove_abandoned(path.parent)
-        # The same for every claim of a name, so that there can be one alone.
-        mark = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]
-        with _partial_file(path, mark) as (partial, file):
-            if os.path.lexists(path):
-                raise ConflictError(f"{path} is there already", hint="Choose another name, or remove that one first")
-            yield partial, file
+    with writing(path), _claimed(path):
+        yield
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a 0600 file that has either its old content or the new, also after a crash."""
+    """Write a 0600 file of fastzero's own that has either its old content or the new, also after a crash."""
     make_folder(path.parent, 0o711)
-    with writing(path, HOME):
-        _remove_abandoned(path.parent)
-        with _partial_file(path, secrets.token_hex(4)) as (partial, file):
+    with writing(path, HOME), folders.opened(path.parent, own=True) as folder:
+        _remove_abandoned(folder)
+        with _partial_file(folder, path, secrets.token_hex(4)) as (partial, file):
             file.write(text.encode("utf-8"))
             _bring_to_disk(file)
-            partial.replace(path)
+            os.replace(partial, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def remove_file(path: Path) -> None:
+    """Delete a file if it is there; of a link the link itself. Raises NotAllowedError, UnavailableError."""
+    with writing(path), suppress(FileNotFoundError), folders.parent_of(path) as (folder, name):
+        os.unlink(name, dir_fd=folder)
 
 
 def make_folder(path: Path, mode: int, hints: Hints = HOME) -> None:
-    """Create a folder and its parents. Anybody may enter the parents, since PostgreSQL may run as another user."""
+    """Create a folder and its parents. Anybody may enter the parents, since PostgreSQL may run as another user.
+
+    One of fastzero's own is refused to root where another user can change it. Raises NotAllowedError.
+    """
+    own = hints is HOME
     with writing(path, hints):
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         for folder in reversed(missing):
-            folder.mkdir(exist_ok=True)
-            folder.chmod(mode if folder == path else 0o711)
+            folders.make(folder, mode if folder == path else 0o711, own=own)
+        with folders.opened(path, own=own):
+            pass
 
 
 @contextmanager
-def _partial_file(path: Path, mark: str) -> Iterator[tuple[Path, BinaryIO]]:
+def _claimed(path: Path) -> Iterator[tuple[int, str, BinaryIO]]:
+    """Claim a name. Yields the folder's descriptor, and the file in it that is the claim with its name."""
+    _refuse_nul(path)
+    make_folder(path.parent, 0o700, CHOSEN)
+    with folders.opened(path.parent) as folder:
+        _remove_abandoned(folder)
+        # The same for every claim of a name, so that there can be one alone.
+        mark = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]
+        with _partial_file(folder, path, mark) as (partial, file):
+            if _status(path.name, folder):
+                raise ConflictError(f"{path} is there already", hint="Choose another name, or remove that one first")
+            yield folder, partial, file
+
+
+@contextmanager
+def _partial_file(folder: int, path: Path, mark: str) -> Iterator[tuple[str, BinaryIO]]:
     """A locked new file beside `path`, which the block may rename; else it is removed. Raises ConflictError."""
-    partial = path.with_name(f".{path.name}.partial-{mark}")
-    with _locked(path, partial) as file:
+    partial = f".{path.name}.partial-{mark}"
+    with _locked(folder, path, partial) as file:
         try:
             yield partial, file
         finally:
-            if _is_at(file, partial):
-                partial.unlink()
+            if _is_at(file, partial, folder):
+                os.unlink(partial, dir_fd=folder)
 
 
-def _locked(path: Path, partial: Path) -> BinaryIO:
+def _locked(folder: int, path: Path, partial: str) -> BinaryIO:
     while True:
         try:
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
         except FileExistsError:
             raise ConflictError(
                 f"another command is writing {path}", hint="Wait for it to end, or choose another name"
             ) from None
         file = os.fdopen(descriptor, "wb")
         fcntl.flock(file, fcntl.LOCK_EX)
-        if _is_at(file, partial):
+        if _is_at(file, partial, folder):
             return file
         file.close()  # another command took it for abandoned, since it was not locked yet
 
 
-def _remove_abandoned(folder: Path) -> None:
+def _remove_abandoned(folder: int) -> None:
     """Remove what killed commands were writing."""
-    for path in folder.iterdir():
-        if _PARTIAL.fullmatch(path.name):
-            with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+    for name in filter(_PARTIAL.fullmatch, os.listdir(folder)):
+        with suppress(FileNotFoundError, BlockingIOError):
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+            with os.fdopen(descriptor, "rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _is_at(file, path):
-                    path.unlink()
+                if _is_at(file, name, folder):
+                    os.unlink(name, dir_fd=folder)
 
 
-def _is_at(file: BinaryIO, path: Path) -> bool:
+def _is_at(file: BinaryIO, name: str, folder: int) -> bool:
     """Whether this open file has that name."""
+    there = _status(name, folder)
+    return there is not None and os.path.samestat(os.fstat(file.fileno()), there)
+
+
+def _status(name: str, folder: int) -> os.stat_result | None:
     try:
-        there = path.lstat()
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
-        return False
-    return os.path.samestat(os.fstat(file.fileno()), there)
+        return None
 
 
-def _give_name(partial: Path, path: Path) -> None:
+def _give_name(folder: int, partial: str, path: Path) -> None:
     """Name a whole file, never in place of another."""
     try:
-        path.hardlink_to(partial)
+        os.link(partial, path.name, src_dir_fd=folder, dst_dir_fd=folder)
     except FileExistsError:
         raise ConflictError(f"{path} is there already", hint="Choose another name, or remove that one first") from None
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
-        partial.rename(path)  # some file systems know no links; among our own commands the claim is enough
+        # Some file systems know no links; among our own commands the claim is enough.
+        os.rename(partial, path.name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def _bring_to_disk(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # -- errors ----------------------------------------------------------------------------------------------------

@@ -6,18 +6,18 @@
                           logs/           one file a service and stream
                           processes/      one record a local process
                           data/           the embedded database, unless it has to lie elsewhere
+                          .fastzero       the mark: what bears none was not made here, and is not deleted
 """
 
 import json
 import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from . import __version__
+from . import __version__, folders, marks
 from .errors import (
     FastZeroError,
     InvalidInputError,
@@ -26,7 +26,18 @@ from .errors import (
     RecordError,
 )
 from .events import Listener, Notice, ignore
-from .files import HOME, Hints, make_folder, path_as_text, path_from_text, read_text, reading, write_atomically, writing
+from .files import (
+    HOME,
+    Hints,
+    make_folder,
+    open_append,
+    path_as_text,
+    path_from_text,
+    read_text,
+    reading,
+    write_atomically,
+    writing,
+)
 from .postgres.url import database_url as make_url
 
 if TYPE_CHECKING:
@@ -184,18 +195,39 @@ class Project:
         """The folder of the dump that a move copies the database through."""
         return self.folder / "moving"
 
+    def new_archive(self) -> Path:
+        """Make that folder."""
+        make_folder(self.archive, 0o700)
+        folders.write_mark(self.archive, "a dump that a move makes\n")
+        return self.archive
+
+    def remove_archive(self) -> None:
+        """Remove it, if it is marked as one."""
+        with writing(self.archive, HOME):
+            if folders.mark_of(self.archive):
+                folders.remove(self.archive)
+
     def save(self, record: ProjectRecord) -> None:
-        """Write the record. It is whole, or as it was."""
-        write_atomically(self.folder / RECORD, record.as_text())
+        """Write the record. It is whole, or as it was. Raises ConflictError where its folder is of something else."""
+        if not (self.folder / RECORD).exists():
+            marks.refuse_strangers(self.folder)
+        self._write(self.folder / RECORD, record.as_text())
+
+    def _write(self, path: Path, text: str) -> None:
+        make_folder(self.folder, 0o711)
+        if marks.can_be_given(self.folder):
+            marks.give(self.folder, self.name)
+        write_atomically(path, text)
 
     def forget(self) -> None:
-        """Remove the record: no `up` has been."""
-        (self.folder / RECORD).unlink(missing_ok=True)
+        """Remove the record and the mark: no `up` has been."""
+        for name in (RECORD, folders.MARK):
+            (self.folder / name).unlink(missing_ok=True)
 
     def _text(self, path: Path) -> str | None:
         """What a file of the folder says, None if it is not there. Raises RecordError for what is no text."""
         try:
-            return read_text(path, denied=OF_ANOTHER_USER)
+            return read_text(path, denied=OF_ANOTHER_USER, own=True)
         except FileNotFoundError:
             return None
         except InvalidInputError as error:
@@ -217,11 +249,11 @@ class Project:
         path = self.secret_file(name)
         if not path.exists():
             make_folder(path.parent, 0o700)
-            write_atomically(path, secrets.token_urlsafe(32))
+            self._write(path, secrets.token_urlsafe(32))
 
     def replace_secret(self, name: str, value: str) -> None:
         """Give a secret another value. The file is whole, or as it was."""
-        write_atomically(self.secret_file(name), value)
+        self._write(self.secret_file(name), value)
 
     @property
     def current_user(self) -> str | None:
@@ -230,19 +262,23 @@ class Project:
 
     @current_user.setter
     def current_user(self, username: str | None) -> None:
-        write_atomically(self.folder / "user", f"{username or ''}\n")
+        self._write(self.folder / "user", f"{username or ''}\n")
 
-    def remove(self) -> None:
-        """Delete the folder with all that is in it."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+    def remove(self) -> bool:
+        """Delete the folder with all that is in it if it has a mark, else the record alone. Returns whether it did."""
+        with writing(self.folder, HOME):
+            if folders.mark_of(self.folder):
+                folders.remove(self.folder)
+            else:
+                self.forget()
+        return not self.folder.exists()
 
     def file_for_compose(self, name: str) -> Path:
         """A copy of a secret for Docker Compose: its reader is another user, so the folder guards it, not its mode."""
         value = self.secret_inside(name)
         path = self.folder / "container-secrets" / name
         make_folder(path.parent, 0o700)
-        if not path.exists() or path.read_text(encoding="utf-8") != value:
+        if self._text(path) != value:
             write_atomically(path, value)
             path.chmod(0o444)
         return path
@@ -264,7 +300,7 @@ class Project:
 
         path = self.home / "locks" / f"{self.name}.lock"
         make_folder(path.parent, 0o755)
-        with writing(path, HOME), path.open("a"):
+        with writing(path, HOME), open_append(path, 0o666):
             pass
         lock = FileLock(path, poll_interval=0.05)
         try:
@@ -334,6 +370,7 @@ def secret_key_file(settings: "Settings") -> Path | None:
 def projects(home: Path) -> list[Project]:
     """Every project under `home` that has had an `up`, by name, also where its record cannot be read."""
     folder = home / "projects"
+    folders.refuse_weak(home)
     with reading(folder, Hints(OF_ANOTHER_USER, HOME.full, HOME.other)):
         there = sorted(folder.iterdir()) if folder.is_dir() else []
         return [Project(path.name, home) for path in there if (path / RECORD).exists()]

@@ -114,8 +114,13 @@ class Settings(BaseSettings):
     signup: Annotated[Literal["open", "closed", "invite"], Risk("It decides who may create an account")] = Field(
         "open", description="who may create an account over HTTP"
     )
-    docs: Free[bool] = Field(True, description="whether the app has /docs, /redoc and /openapi.json")
-    metrics: Free[bool] = Field(True, description="whether the app has /metrics")
+    docs: Free[bool | None] = Field(
+        None,
+        description="whether the app has /docs, /redoc and /openapi.json; by default behind a proxy only with a token",
+    )
+    metrics: Free[bool | None] = Field(
+        None, description="whether the app has /metrics; by default behind a proxy only with a token"
+    )
     operator_token_sha256: Annotated[str | None, Risk("Whoever knows the token sees the metrics")] = Field(
         None,
         pattern="^[0-9a-f]{64}$",

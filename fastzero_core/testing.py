@@ -14,6 +14,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -61,20 +62,40 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if _OUTER not in config.stash:
         return
-    place = Path(os.environ.pop(PLACE))
-    if config.stash[_OUTER] is not None:
-        os.environ[PLACE] = str(config.stash[_OUTER])
+    place = Path(os.environ[PLACE])
     if place.exists():
         _stop_server(place)
-        shutil.rmtree(place, ignore_errors=True)
+    for folder in (place, _open_beside(place)):
+        shutil.rmtree(folder, ignore_errors=True)
+    del os.environ[PLACE]
+    if config.stash[_OUTER] is not None:
+        os.environ[PLACE] = str(config.stash[_OUTER])
 
 
 def session_folder() -> Path:
-    """A folder of the session that any user may enter, PostgreSQL's too; it is gone in the end."""
-    place = Path(os.environ[PLACE])
-    place.mkdir(exist_ok=True)
-    place.chmod(0o755)
-    return place
+    """A folder of the session that any user may enter but not list, PostgreSQL's too; it is gone in the end."""
+    return _made(_open_beside(Path(os.environ[PLACE])), 0o711)
+
+
+def _private_folder() -> Path:
+    """A folder of the session for this user alone: it holds the URL of the server, whose role may do everything."""
+    return _made(Path(os.environ[PLACE]), 0o700)
+
+
+def _open_beside(place: Path) -> Path:
+    return place.with_name(f"{place.name}-open")
+
+
+def _made(folder: Path, mode: int) -> Path:
+    """A folder of this user's that exists by now. One that somebody else has made is not used."""
+    try:
+        folder.mkdir(0o700)
+        folder.chmod(mode)
+    except FileExistsError:
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            pytest.fail(f"{folder} was not made by this user's tests")
+    return folder
 
 
 def _memory() -> Path:
@@ -90,12 +111,12 @@ def fastzero_server_url(pytestconfig: pytest.Config) -> str:
     """The maintenance database of the session's server, whose role may do everything."""
     from filelock import FileLock
 
-    place = session_folder()
+    place = _private_folder()
     record = place / "server.json"
-    with FileLock(place / "server.lock"):
+    with FileLock(place / "server.lock", mode=0o600):
         if not record.exists():
             _start_server(place, pytestconfig.stash[_CHOSEN])
-        return str(json.loads(record.read_text())["url"])
+        return str(json.loads(record.read_text(encoding="utf-8"))["url"])
 
 
 @pytest.fixture(scope="session")
@@ -190,15 +211,16 @@ class _Session:
 
 
 def _start_server(place: Path, chosen: str) -> None:
+    from .files import write_atomically
     from .postgres.database import url_of
 
     container = None
     if _wants_container(chosen):
         url, container = _start_container()
     else:
-        url = _embedded(place).up(port=_free_port()).database_url
+        url = _embedded().up(port=_free_port()).database_url
     _make_logins_cheap(url)
-    (place / "server.json").write_text(json.dumps({"url": url_of(url, "postgres"), "container": container}))
+    write_atomically(place / "server.json", json.dumps({"url": url_of(url, "postgres"), "container": container}))
 
 
 def _make_logins_cheap(url: str) -> None:
@@ -295,21 +317,26 @@ def _start_container() -> tuple[str, str]:
 
 def _stop_server(place: Path) -> None:
     record = place / "server.json"
-    container = json.loads(record.read_text())["container"] if record.exists() else None
+    container = json.loads(record.read_text(encoding="utf-8"))["container"] if record.exists() else None
     if container:
         from .stack.docker.engine import connect
 
         client = connect()
         client.containers.get(container).remove(force=True, v=True)
         client.close()
-    elif (place / "home").exists():
-        _embedded(place).down(volumes=True)
+    elif _home().exists():
+        _embedded().down(volumes=True)
 
 
-def _embedded(place: Path) -> "Stack":
+def _home() -> Path:
+    """Where the embedded server is. Root's runs as another user, who must get at its data."""
+    return (session_folder() if os.geteuid() == 0 else _private_folder()) / "home"
+
+
+def _embedded() -> "Stack":
     from . import Stack, load_settings
 
-    home = place / "home"
+    home = _home()
     return Stack(load_settings(project="tests", home=home, runtime="embedded", app=False, postgres_settings=THROW_AWAY))
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from .. import __version__
 from ..errors import ConflictError
 from ..events import Listener, Progress, ignore
-from ..files import new_file, writing
+from ..files import new_file, remove_file
 from ..postgres import database
 from ..schema import revisions
 from . import content, shelf
@@ -75,8 +75,7 @@ def _claimed(paths: Sequence[Path], stack: ExitStack) -> tuple[Path, BinaryIO]:
 def _write_both(target: Target, archive: Path, file: BinaryIO, on_event: Listener) -> Manifest:
     """Write an archive and its manifest. The archive gets its name afterwards: one that has its name has both."""
     manifest = write_backup(target, file, on_event=on_event)
-    with writing(archive):
-        manifest_path(archive).unlink(missing_ok=True)  # of a backup that never got its name
+    remove_file(manifest_path(archive))  # of a backup that never got its name
     with new_file(manifest_path(archive)) as description:
         description.write(manifest.as_text().encode())
     return manifest

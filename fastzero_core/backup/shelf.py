@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import BackupNotFoundError, ConflictError, DamagedBackupError, FastZeroError, InvalidInputError
-from ..files import claim, reading, status, writing
+from ..files import claim, reading, remove_file, status
 from .manifest import SUFFIX, read_manifest
 
 ENDING = ".dump"
@@ -93,12 +93,11 @@ def prune(folder: Path, keep: int, database: str | None = None) -> list[Backup]:
     Manifests without a backup go as well, but not that of a backup that is being written.
     """
     gone = surplus(folder, keep, database)
-    with writing(folder):
-        for each in gone:
-            Path(each.file).unlink(missing_ok=True)
+    for each in gone:
+        remove_file(Path(each.file))
     for orphan in filter(_is_file, _entries(folder, SUFFIX)):
         with suppress(ConflictError, InvalidInputError), claim(orphan.with_name(orphan.name.removesuffix(SUFFIX))):
-            orphan.unlink(missing_ok=True)
+            remove_file(orphan)
     return gone
 
 

@@ -11,6 +11,7 @@ from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
 
+from .. import folders
 from ..postgres.programs import Programs, find_programs
 from ..postgres.url import DEFAULT_PORT, LOOPBACK, parse
 from ..project import Project
@@ -59,11 +60,13 @@ def address_of(url: str) -> Address:
 
 def backups_of_project(project: Project) -> Path:
     """Return where a project's backups are: beside its state, since they outlive it."""
+    folders.refuse_weak(project.home)
     return project.home / "backups" / project.name
 
 
 def backups_of_url(home: Path, url: str) -> Path:
     """Return where the backups of a database are that a URL names."""
+    folders.refuse_weak(home)
     parts = astuple(address_of(url))
     readable = "-".join(re.sub(r"[^A-Za-z0-9_-]", "_", part)[:PART_MAX] for part in parts)
     return home / "backups" / f"{readable}.{hashlib.sha256(repr(parts).encode()).hexdigest()[:8]}"

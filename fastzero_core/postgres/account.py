@@ -10,6 +10,8 @@ from typing import Any
 from ..errors import NotAllowedError
 
 ACCOUNTS = ("postgres", "fastzero")
+# Where programs and their libraries are, the language, the time zone. `LC_*` as well.
+INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LANGUAGE", "TZ")
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,20 @@ class ServiceUser:
     def can_enter(self, folder: Path) -> bool:
         """Whether this user reaches the folder, whatever decides it: modes, ACLs, mounts."""
         enter = ["/bin/sh", "-c", 'cd "$1"', "sh", str(folder)]
-        return subprocess.run(enter, stderr=subprocess.DEVNULL, cwd="/", **self.popen_options()).returncode == 0
+        return subprocess.run(enter, stderr=subprocess.DEVNULL, **process_options(self)).returncode == 0
+
+
+def process_options(user: ServiceUser | None) -> dict[str, Any]:
+    """Return what `subprocess` starts one of PostgreSQL's programs with: as `user`, else as this process's own."""
+    return {"cwd": "/", "env": environment(), **(user.popen_options() if user else {})}
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of PostgreSQL's programs. Any role that may run a program on the server can read it.
+
+    Passwords and keys of whoever started the server have no business there.
+    """
+    return {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("LC_")}
 
 
 def service_user() -> ServiceUser | None:

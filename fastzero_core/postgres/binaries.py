@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from .. import folders
 from ..errors import BinariesNotFoundError, VersionMismatchError
 from ..files import make_folder
 from .account import ServiceUser
@@ -131,7 +132,7 @@ def _copy_package(package: Path, copy: Path) -> None:
         staging.rename(copy)
     except OSError:
         # Another command was faster; a copy that is there is whole.
-        shutil.rmtree(staging)
+        folders.remove(staging)
         if not copy.exists():
             raise
 

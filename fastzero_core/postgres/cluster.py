@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -10,44 +9,62 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from .. import folders
 from ..errors import UnhealthyError, VersionMismatchError
 from ..files import make_folder, reading
 from ..polling import wait_until
-from .account import ServiceUser
+from .account import ServiceUser, process_options
 from .binaries import Binaries
 from .configuration import INITDB_COMMON, arguments, initdb_locale
 from .sql import literal, quote
 
+STAGING = "a data directory that is being made\n"  # the mark of one, until it has its name
+_IN_STAGING = {"cluster", "password"}
 INITDB_ENDS = 10  # seconds in which the initdb of a killed command notices that its parent is gone
+_VERSION_MAX = 100  # bytes
 # A statement may hold a password: no log may repeat it.
 _SINGLE_USER = {"exit_on_error": "on", "log_statement": "none", "log_min_error_statement": "panic"}
 
 
 def initialise(
-    data: Path, binaries: Binaries, user: ServiceUser | None, *, role: str, password: str, database: str
+    data: Path,
+    binaries: Binaries,
+    user: ServiceUser | None,
+    *,
+    role: str,
+    password: str,
+    database: str,
+    mark: str = STAGING,
 ) -> None:
     """Create a data directory with a superuser and a database, under another name until it is whole.
 
-    `user` is whom PostgreSQL runs as, None for this process's own. Raises UnhealthyError if one of its programs fails.
+    `user` is whom PostgreSQL runs as, None for this process's own; `mark` is what the directory is marked with. Raises
+    UnhealthyError if one of its programs fails.
     """
     staging = data.with_name(f".{data.name}.init-{secrets.token_hex(4)}")
-    make_folder(staging, 0o700)
+    make_folder(staging, 0o711)
     try:
-        password_file = _password_file(staging, password)
+        folders.write_mark(staging, STAGING)
+        cluster, password_file = staging / "cluster", _password_file(staging, password)
+        cluster.mkdir(0o700)
         if user:
-            for path in (staging, password_file):
+            for path in (cluster, password_file):  # the folder that they are in stays root's
                 os.chown(path, user.uid, user.gid)
-        cluster = staging / "cluster"
         _run(_initdb(binaries, cluster, role, password_file), user)
         _single_user(binaries, cluster, user, f"CREATE DATABASE {quote(database)}")
+        folders.write_mark(cluster, mark)
         cluster.rename(data)
     finally:
         remove_unfinished(staging)
 
 
 def unfinished(data: Path) -> list[Path]:
-    """Return what killed initialisations of a data directory left beside it."""
-    return sorted(data.parent.glob(f".{data.name}.init-*"))
+    """Return what killed initialisations of a data directory left beside it.
+
+    A folder that has no mark, and holds something else than an initialisation makes, is not among them.
+    """
+    found = sorted(data.parent.glob(f".{data.name}.init-*"))
+    return [path for path in found if folders.mark_of(path) == STAGING or {*folders.names_in(path)} <= _IN_STAGING]
 
 
 def remove_unfinished(path: Path) -> None:
@@ -60,14 +77,16 @@ def major_of(data: Path) -> int | None:
 
     Raises VersionMismatchError if the directory does not say, NotAllowedError if it may not be read.
     """
-    file = data / "PG_VERSION"
-    if not file.exists():
-        return None
-    with reading(file):
-        said = file.read_bytes().strip()
+    path = data / "PG_VERSION"
+    with reading(path):
+        try:
+            with folders.file_of_owner(data, path.name) as file:
+                said = file.read(_VERSION_MAX).strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
     if not said.isdigit():
         raise VersionMismatchError(
-            f"{file} does not name a version of PostgreSQL",
+            f"{path} does not name a version of PostgreSQL",
             hint="Nothing was changed. Restore a backup: fastzero db restore",
         )
     return int(said)
@@ -113,9 +132,8 @@ def _run(command: Sequence[str], user: ServiceUser | None, text: str | None = No
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",
-        cwd="/",
         start_new_session=True,
-        **(user.popen_options() if user else {}),
+        **process_options(user),
     )
     with process:
         try:
@@ -130,5 +148,6 @@ def _run(command: Sequence[str], user: ServiceUser | None, text: str | None = No
 
 
 def _is_removed(folder: Path) -> bool:
-    shutil.rmtree(folder, ignore_errors=True)
-    return not folder.exists()
+    with suppress(OSError):  # what an initdb that lives on writes meanwhile is removed the next time
+        folders.remove(folder)
+    return not os.path.lexists(folder)

@@ -42,6 +42,7 @@ class Kind(StrEnum):
     PASSWORD = "password"  # noqa: S105 - of the database's role
     RECORD = "record"
     PROJECT = "project"  # its folder
+    MARK = "mark"  # of a folder that fastzero made: what bears none is not deleted
     SERVICE = "service"
     SCHEMA = "schema"
     ARCHIVE = "archive"  # what a move copies the database through
@@ -81,7 +82,7 @@ _OPPOSITES = {
     Verb.STOP: Verb.START,
     Verb.HOLD: Verb.RELEASE,
 }
-_STAYS = (Kind.SECRET,)  # made once, and of use to the next `up`
+_STAYS = (Kind.SECRET, Kind.MARK)  # made once, and of use to the next `up`
 
 
 def inverse(action: Action) -> Action | None:

@@ -71,7 +71,8 @@ def down(session: Session, *, volumes: bool) -> list[Action]:
     if not volumes:
         return session.run([*actions, *plan.write(change)], keep=True)
     things = [*at_every_place(session, change.after), *(Thing(Kind.CLAIM, name) for name in observed.claims)]
-    return session.run([*actions, *plan.plan_destroy(session.project.name, things)], keep=True)
+    marks = plan.plan_marks(session.unmarked())
+    return session.run([*actions, *marks, *plan.plan_destroy(session.project.name, things)], keep=True)
 
 
 def at_every_place(session: Session, record: ProjectRecord) -> list[Thing]:

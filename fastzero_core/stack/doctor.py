@@ -4,13 +4,14 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from .. import folders
 from ..errors import DatabaseLoginError, FastZeroError
 from ..project import HOST
 from ..schema.revisions import head_revision
 from ..settings import Settings
 from . import ports, probe
 from .observed import ServiceState
-from .runtime import Finding, disk_finding
+from .runtime import Finding, disk_finding, weak_finding
 from .spec import DATABASE_SERVICE, DEFAULT_PORTS, PORT_OPTIONS, asked_ports, process_names
 from .stack import ServiceStatus, Stack
 
@@ -43,8 +44,10 @@ def _repair(stack: Stack) -> Iterator[Finding]:
 
 
 def _home(stack: Stack) -> Iterator[Finding]:
-    existing = _existing(stack.project.home)
-    if os.access(existing, os.W_OK):
+    existing, weak = _existing(stack.project.home), folders.weakness(stack.project.home)
+    if weak:
+        yield weak_finding("home", weak)
+    elif os.access(existing, os.W_OK):
         yield Finding("home", "ok", str(stack.project.home))
     else:
         yield Finding("home", "failed", f"{existing} is not writable", "Set FASTZERO_HOME to a folder of yours")

@@ -1,10 +1,11 @@
 """Performs an action where it belongs: the record and the schema here, all else in its runtime."""
 
-import shutil
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 
-from ..events import Listener
+from .. import folders, marks
+from ..events import Listener, Notice
 from ..project import Project, ProjectRecord
 from ..schema.revisions import head_revision
 from ..settings import Settings
@@ -53,9 +54,11 @@ class Performer:
             case Kind.SECRET:
                 self._project.ensure_secret(action.name)
             case Kind.ARCHIVE:
-                shutil.rmtree(self._project.archive, ignore_errors=True)
+                self._project.remove_archive()
+            case Kind.MARK:
+                self._mark(Path(action.name))
             case Kind.PROJECT:
-                self._project.remove()
+                self._remove_project()
             case Kind.SERVICE:
                 self.wait(action.subject)
             case Kind.SCHEMA:
@@ -72,6 +75,18 @@ class Performer:
         witness = self.runtime("docker" if service.image else "embedded")
         answer = wait.until_ready(service, witness, password, self._timeout, hint)
         self._ready[service.name] = answer.revision
+
+    def _mark(self, folder: Path) -> None:
+        own = self._project.folder
+        if folder == own:
+            marks.give(own, self._project.name)
+        else:
+            folders.write_mark(folder, folders.mark_of(own) or "")
+
+    def _remove_project(self) -> None:
+        if not self._project.remove():
+            folder = self._project.folder
+            self._on_event(Notice(f"{folder} stays: it is not marked as made by fastzero. Delete it yourself"))
 
     def _write(self, record: ProjectRecord | None) -> None:
         if record is None:

@@ -30,15 +30,23 @@ def plan_images(spec: StackSpec, observed: Observed, *, build: bool = False, pul
     """What brings the images here that the services need; with `build` and `pull` also those that are here."""
     if observed.images is None:
         return []
-    actions = []
-    for service in spec.services:
-        verb, forced = (Verb.BUILD, build) if service.base_image else (Verb.PULL, pull)
-        cause = f"it was asked for, though image {service.image} is here" if forced else ""
-        if service.image not in observed.images:
-            cause = f"image {service.image} is not here yet"
-        if cause:
-            actions.append(Action(verb, Kind.IMAGE, service.image, cause, service.name, subject=service))
-    return actions
+    return [action for service in spec.services for action in _image(service, observed.images, build, pull)]
+
+
+def _image(service: ServiceSpec, images: frozenset[str], build: bool, pull: bool) -> Iterator[Action]:
+    """What brings one image here: pulled, or built from one that is pulled with it."""
+    missing = "" if service.image in images else f"image {service.image} is not here yet"
+    asked = f"it was asked for, though image {service.image} is here"
+    if not service.base_image:
+        if missing or pull:
+            yield Action(Verb.PULL, Kind.IMAGE, service.image, missing or asked, service.name, subject=service)
+        return
+    if pull:
+        cause = f"it was asked for; image {service.image} is built from it"
+        yield Action(Verb.PULL, Kind.IMAGE, service.base_image, cause, service.name, subject=service)
+    if missing or build or pull:
+        cause = asked if build else f"image {service.base_image} may be another one now"
+        yield Action(Verb.BUILD, Kind.IMAGE, service.image, missing or cause, service.name, subject=service)
 
 
 def plan_up(spec: StackSpec, observed: Observed, head: str, change: RecordChange) -> list[Action]:
@@ -132,6 +140,11 @@ def plan_start_database(spec: StackSpec, observed: Observed, cause: str) -> list
     swept = list(_sweep(observed.leftovers))
     work = list(steps.start(spec.project, spec.database, observed, cause))
     return _possible([*swept, *_network(spec, observed, work), *work], observed)
+
+
+def plan_marks(things: Iterable[Thing]) -> list[Action]:
+    """What marks folders that fastzero made before it marked them."""
+    return [Action(Verb.CREATE, thing.kind, thing.name, thing.cause) for thing in things]
 
 
 def plan_discard(things: Iterable[Thing]) -> list[Action]:

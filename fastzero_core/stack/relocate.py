@@ -5,7 +5,6 @@ which of the two places is in service: before it the one that served is stopped,
 Whenever this is killed, the next `up` starts the one that has everything.
 """
 
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -122,7 +121,7 @@ class Relocation:
             raise
         finally:
             self._held.close()
-            shutil.rmtree(session.project.archive, ignore_errors=True)
+            session.project.remove_archive()
         try:
             session.ensure_up()
         except KeyboardInterrupt:
@@ -193,7 +192,7 @@ class Relocation:
 
         session, project = self._session, self._session.project
         source, to = project.database_url(), url(project.secret("database_password"), moving.port)
-        archive = project.archive / "database.dump"
+        archive = project.new_archive() / "database.dump"
         database = session.spec().database.name
         dump.backup(target_of(project, session.known.runtime, database, source), archive, on_event=session.on_event)
         carry_roles(source, to, session.on_event)
@@ -293,7 +292,8 @@ def discard(session: Session, chosen: tuple[Place, ...]) -> tuple[Place, ...]:
     before = session.known
     if in_service := [place for place in chosen if place.name == session.place.name]:
         raise ConflictError(f"the {in_service[0]} is in service", hint="Nothing was changed")
-    things = [thing for place in chosen for thing in session.remains(place)]
+    things = [thing for place in chosen for thing in session.removable(place)]
     after = replace(before, kept=tuple(each for each in before.kept if each not in chosen))
-    session.run([*plan.plan_discard(things), _write(before, after, "what was kept is destroyed")], keep=True)
+    marks = plan.plan_marks(session.unmarked())
+    session.run([*marks, *plan.plan_discard(things), _write(before, after, "what was kept is destroyed")], keep=True)
     return chosen

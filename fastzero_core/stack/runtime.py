@@ -1,5 +1,6 @@
 """What a runtime must do: single operations on single things, which somebody else has decided on."""
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from .. import folders
 from ..errors import CommandNotExecutableError, CommandNotFoundError, FastZeroError
 from ..events import Listener
 from ..project import Place, ProjectRecord
@@ -34,6 +36,13 @@ def disk_finding(code: str, place: Path, remedy: str) -> Finding:
     free = shutil.disk_usage(place).free
     found = f"{free / 2**30:.1f} GiB free at {place}"
     return Finding(code, "ok", found) if free > LOW_DISK else Finding(code, "failed", found, remedy)
+
+
+def weak_finding(code: str, weak: folders.Weakness) -> Finding:
+    """What there is to say of a folder that another user can change: root refuses to work below it."""
+    found = f"{weak.folder} can be changed by {weak.who}"
+    result = "failed" if os.geteuid() == 0 else "warning"
+    return Finding(code, result, found, "Set FASTZERO_HOME to a folder that only you can change")
 
 
 def cannot_run(program: str, *, found: bool) -> FastZeroError:

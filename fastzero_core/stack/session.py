@@ -5,9 +5,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 
+from .. import marks
 from ..errors import ForeignStackError, ProjectNotFoundError, UnavailableError
 from ..events import Listener, Notice
+from ..folders import mark_of
 from ..project import SECRETS, Place, Project, ProjectRecord, ports_of_others
 from ..schema.revisions import head_revision
 from ..settings import Settings
@@ -115,7 +118,7 @@ class Session:
     def with_leftovers(self, observed: Observed, change: RecordChange) -> tuple[Observed, RecordChange]:
         """With what a move left that was killed: what it filled, and what served where it left."""
         things, after = list(observed.leftovers), change.after
-        if self.project.archive.exists():
+        if mark_of(self.project.archive):
             things.append(Thing(Kind.ARCHIVE, str(self.project.archive)))
         try:
             if after.filling:
@@ -137,10 +140,33 @@ class Session:
     def own_remains(self, place: Place) -> list[Thing]:
         """The same, nothing where it belongs to another home by now. Raises UnavailableError."""
         try:
-            return self.remains(place)
+            return self.removable(place)
         except ForeignStackError as error:
             self.on_event(Notice(f"the {place} stays: {error.message}"))
             return []
+
+    def removable(self, place: Place) -> list[Thing]:
+        """The same, if fastzero made it: raises ForeignStackError for data without the project's mark."""
+        things, unmarked = self.remains(place), {thing.name for thing in self.unmarked()}
+        for thing in things:
+            if thing.kind is Kind.DATA and thing.name not in unmarked:
+                marks.refuse_unmarked(Path(thing.name), self.project.folder)
+        return things
+
+    def unmarked(self) -> list[Thing]:
+        """The folders of a project from before folders were marked, where fastzero makes them."""
+        if self.record is None:
+            return []
+        cause = "fastzero made it before it marked what it makes"
+        folder = self.project.folder
+        own = [Thing(Kind.MARK, str(folder), cause)] if marks.can_be_given(folder) else []
+        if not own and not mark_of(folder):
+            return []
+        if not any(place.data for place in (self.record.place, *self.record.kept)):
+            return own
+        from .embedded.runtime import unmarked_data
+
+        return [*own, *unmarked_data(self.project, self.record)]
 
     def _served_elsewhere(self, place: Place, record: ProjectRecord) -> list[Thing]:
         """What a project still has in a runtime that it does not run in."""
@@ -173,7 +199,8 @@ class Session:
         observed, change = look(decision, self.timeout)
         images = plan.plan_images(decision.spec, observed, build=build, pull=pull)
         make = plan.plan_adopt if adopt else plan.plan_up
-        return observed, images, make(decision.spec, observed, head_revision(), change)
+        marks = plan.plan_marks(self.unmarked())
+        return observed, images, [*marks, *make(decision.spec, observed, head_revision(), change)]
 
     def _looked_at_to_adopt(self, decision: Decision, patience: float | None) -> tuple[Observed, RecordChange]:
         """What is there, whichever home it belongs to. Its services are not asked: they have other secrets."""

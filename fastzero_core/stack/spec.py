@@ -25,6 +25,8 @@ APP_USER = "10001:10001"
 TMPFS = {"/tmp": "size=64m,mode=1777"}  # noqa: S108 - inside the container, whose root is read-only
 MEMORY = 256 * 2**20  # bytes; each worker may hash two passwords at once, at 64 MiB each
 DATABASE_SHARED_MEMORY = 256 * 2**20  # bytes, for parallel queries
+# What violates a constraint is not to be in the log: usernames, e-mail addresses, whole rows.
+LOG_WITHOUT_VALUES = {"log_error_verbosity": "terse"}
 STOP_TIMEOUT = 60  # seconds for a database; less can cut its last checkpoint short
 
 
@@ -240,7 +242,7 @@ def _database(settings: "Settings", port: int, *, image: str = "", volume: str =
         image=image,
         volume=volume,
         data=data,
-        configuration=dict(settings.postgres_settings),
+        configuration={**LOG_WITHOUT_VALUES, **settings.postgres_settings},
         variables=_postgres_variables(image) if image else {},
         health_command=("pg_isready", "-h", "127.0.0.1", "-U", ROLE, "-d", DATABASE),
         secrets=("database_password",),

@@ -62,6 +62,8 @@ def username(value: str) -> str:
 
 def email(value: str) -> str:
     text(value, "email")
+    if len(value) > EMAIL_MAX:  # first: what is longer takes the library long
+        raise InvalidInputError(f"email has {len(value)} characters; at most {EMAIL_MAX} are allowed", field="email")
     # email_validator costs as much to import as the rest of an operation: only where an address is written.
     from email_validator import EmailNotValidError, validate_email
 
@@ -69,8 +71,6 @@ def email(value: str) -> str:
         validate_email(value, check_deliverability=False)
     except EmailNotValidError as error:
         raise InvalidInputError(f"email {value!r} is not an e-mail address: {error}", field="email") from None
-    if len(value) > EMAIL_MAX:
-        raise InvalidInputError(f"email has {len(value)} characters; at most {EMAIL_MAX} are allowed", field="email")
     return value
 
 

@@ -1,6 +1,6 @@
 """A database that is away, silent, busy or killed: a bounded 503, and then service as before."""
 
-import select
+import logging
 import signal
 import socket
 import threading
@@ -15,9 +15,10 @@ from sqlalchemy.engine import make_url
 
 from fastzero_core import Stack, load_settings
 from fastzero_core.polling import wait_until
-from fastzero_core.todo_app.api import hashing
+from fastzero_core.todo_app.api import hashing, logs
 from fastzero_core.todo_app.models import Identity
 from fastzero_core.todo_app.tokens import Tokens
+from tests.faults.network import Proxy, proxy_to
 
 from .client import PATIENCE, Answer, Client
 from .conftest import SECRET_KEY, ServeApp, free_port, served
@@ -54,6 +55,16 @@ def test_a_database_that_is_away_is_a_503_that_tells_nothing_of_it(method: str, 
     assert is_unavailable(answer)
     assert "nobody" not in answer.text
     assert "127.0.0.1" not in answer.text
+
+
+def test_why_the_database_is_away_is_in_the_log_with_the_request(
+    serve_app: ServeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = free_port()
+    with caplog.at_level(logging.WARNING, logs.SERVER.name):
+        answer = ask(serve_app(NOBODY.format(port=port)), "GET", "/todos/")
+    reasons = [record.getMessage() for record in caplog.records if record.name == logs.SERVER.name]
+    assert any(str(port) in each and each.endswith(answer.headers["x-request-id"]) for each in reasons)
 
 
 @pytest.mark.parametrize(("method", "path"), REQUESTS)
@@ -138,62 +149,21 @@ def test_connections_that_the_server_ended_are_replaced_unnoticed(serve_app: Ser
     assert api.get("/todos/", ana.token).status == 200
 
 
-class _Proxy:
-    """A way to the database that can become a black hole: what is sent is taken, and nothing comes back."""
-
-    def __init__(self, url: str) -> None:
-        target = make_url(url)
-        self._target = (target.host or "", target.port or 0)
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.url = target.set(host="127.0.0.1", port=self._server.getsockname()[1]).render_as_string(False)
-        self.is_black_hole = False
-        self._ended = False
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        ways: dict[socket.socket, socket.socket] = {}
-        while not self._ended:
-            for ready in select.select([self._server, *ways], [], [], 0.05)[0]:
-                if ready is self._server:
-                    near, far = self._server.accept()[0], socket.create_connection(self._target)
-                    ways |= {near: far, far: near}
-                elif ready in ways and not self._hand_on(ready, ways[ready]):
-                    for end in (ways.pop(ready), ready):
-                        ways.pop(end, None)
-                        end.close()
-        for end in ways:
-            end.close()
-
-    def _hand_on(self, source: socket.socket, target: socket.socket) -> bool:
-        with suppress(OSError):
-            data = source.recv(65536)
-            if data and not self.is_black_hole:
-                target.sendall(data)
-            return bool(data)
-        return False
-
-    def end(self) -> None:
-        self._ended = True
-        self._thread.join()
-        self._server.close()
-
-
 @contextmanager
-def proxy_to(url: str) -> Iterator[_Proxy]:
-    proxy = _Proxy(url)
-    try:
-        yield proxy
-    finally:
-        proxy.end()
+def proxied(url: str) -> Iterator[tuple[Proxy, str]]:
+    """A way to the database that can be lost, and the URL that leads through it."""
+    parsed = make_url(url)
+    assert parsed.port
+    with proxy_to(parsed.port) as proxy:
+        yield proxy, parsed.set(host="127.0.0.1", port=proxy.port).render_as_string(False)
 
 
 @pytest.mark.slow
 def test_a_network_that_swallows_everything_is_a_503_in_time_and_service_comes_back(
     serve_app: ServeApp, database_url: str
 ) -> None:
-    with proxy_to(database_url) as proxy:
-        api = serve_app(proxy.url, pool_size=2)
+    with proxied(database_url) as (proxy, url):
+        api = serve_app(url, pool_size=2)
         ana = api.sign_up()
         proxy.is_black_hole = True
         threads = [_Asking(api, "GET", "/todos/", ana.token) for _ in range(6)]
@@ -206,8 +176,8 @@ def test_a_network_that_swallows_everything_is_a_503_in_time_and_service_comes_b
 def test_a_database_lost_while_a_password_is_checked_is_a_503_in_time(
     serve_app: ServeApp, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with proxy_to(database_url) as proxy:
-        api = serve_app(proxy.url)
+    with proxied(database_url) as (proxy, url):
+        api = serve_app(url)
         ana = api.sign_up()
 
         def check_for_long(*_: str) -> bool:

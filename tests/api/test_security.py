@@ -5,6 +5,8 @@ import hashlib
 import json
 import logging
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -86,6 +88,36 @@ def test_an_event_has_the_request_and_the_client_and_nothing_private(
     assert PASSWORD not in json.dumps(event)
 
 
+def test_a_request_for_another_s_todo_is_logged_with_the_account_that_asked(
+    api: Client, ana: Account, bob: Account, caplog: pytest.LogCaptureFixture
+) -> None:
+    todo = api.post("/todos/", {"title": "one"}, bob.token).json["id"]
+    with caplog.at_level(logging.INFO, logs.ACCESS.name):
+        assert api.patch(f"/todos/{todo}", {"title": "two"}, ana.token).status == 404
+
+    line = json.loads(JsonFormatter().format(caplog.records[-1]))
+    assert (line["user_id"], line["path"], line["status"]) == (ana.id, f"/todos/{todo}", 404)
+
+
+# -- what the app may reach --------------------------------------------------------------------------------------
+
+CLIENTS = {"requests", "urllib3", "httpx", "aiohttp", "docker", "smtplib", "ftplib"}
+LOADED = """
+import sys
+from fastzero_core import load_settings
+from fastzero_core.todo_app.api.app import create_app
+create_app(load_settings(database_url="postgresql://ana@localhost/db", secret_key="x" * 32))
+print(*sys.modules)
+"""
+
+
+def test_the_app_loads_nothing_that_asks_other_services() -> None:
+    loaded = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True).stdout.split()
+
+    assert "psycopg" in loaded
+    assert not CLIENTS & set(loaded)
+
+
 # -- proxies -----------------------------------------------------------------------------------------------------
 
 FORWARDED = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"}
@@ -114,7 +146,7 @@ def test_the_client_s_address_is_what_a_configured_proxy_says(
     client = Client(served.port)
     answer = client.request("GET", "/", headers={**FORWARDED, "X-Request-ID": "mine"})
     assert " 203.0.113.7 GET / 200 " in line_of("mine", served)
-    assert answer.headers["strict-transport-security"] == "max-age=31536000"
+    assert answer.headers["strict-transport-security"] == "max-age=31536000; includeSubDomains"
     client.request("GET", "/", headers={"X-Forwarded-For": "\x9b2Jforged", "X-Request-ID": "odd"})
     assert r" \x9b2Jforged GET / 200 " in line_of("odd", served)
 

@@ -24,6 +24,7 @@ from .conftest import Answer, FastzeroServe, answers, free_port, get, is_waiting
 
 pytestmark = pytest.mark.slow
 
+BUSY = 8  # seconds: more than uvicorn's own patience with a worker
 AT_MOST = 5  # seconds between the signal and the end
 NOBODY = "postgresql://nobody:a-secret@127.0.0.1:1/nothing"
 
@@ -105,6 +106,18 @@ def test_a_request_that_does_not_end_holds_it_up_no_longer_than_five_seconds(
         served.process.send_signal(signal.SIGTERM)
         assert served.process.wait(AT_MOST) == 0
     connection.close()
+
+
+def test_a_worker_that_is_too_busy_to_answer_for_a_while_is_not_replaced(
+    fastzero_serve: FastzeroServe, database_url: str
+) -> None:
+    served = fastzero_serve("--workers", "2", url=database_url).until_it_answers()
+    assert wait_until(lambda: len(served.workers()) == 2, PATIENCE)
+    busy, _ = served.workers()
+    busy.suspend()
+    gone, _ = psutil.wait_procs([busy], timeout=BUSY)
+    assert gone == []
+    busy.resume()
 
 
 def test_workers_do_not_outlive_a_parent_that_is_killed(fastzero_serve: FastzeroServe, database_url: str) -> None:

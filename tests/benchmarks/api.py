@@ -223,7 +223,7 @@ async def _slow_clients(own: App) -> Comparison:
     result = Comparison(
         f"/healthz beside {IDLE:,} idle and {SLOW} slow clients", "1 s", 1, reference=Samples(values=[1])
     )
-    body = b"POST /users/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b" " * 500_000
+    body = b"POST /users/ HTTP/1.1\r\nHost: x\r\nContent-Length: 16000\r\n\r\n" + b" " * 8000
     unfinished = [b"GET / HTTP/1.1\r\nX: ", body]
     writers = []
     for number in range(IDLE + SLOW):

@@ -1,182 +1,161 @@
-"""Kills commands at random moments, and looks whether the next `up` converges without the loss of a row.
+"""The fault suite: `poe faults`. What an app or the library acknowledged must survive every fault, once.
 
-Each round begins a command on a project with rows, sends SIGKILL to it after a random part of the time that it usually
-takes, runs `up`, and checks: everything runs, the rows that were acknowledged are there, nothing is left over. The exit
-code is 1 if a round failed. It takes minutes: what is quick is in the suite.
+Both runtimes are under load at the same time, each on projects of its own. A fault is inflicted, `fastzero up` is run,
+and the ledger of acknowledged writes is compared with the database. The exit code is 1 if anything was lost, doubled,
+answered with what is no "try again", left over, or not brought back by that `up`.
 """
 
 import argparse
+import itertools
 import os
-import random
-import secrets
-import shutil
 import signal
-import subprocess
 import sys
-import tempfile
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Container, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-from fastzero_core import FastZero, Stack, load_settings
-from fastzero_core.stack.observed import ServiceState
+from tests.conftest import FOREIGN
 
-IN_MEMORY = Path("/dev/shm")
-FASTZERO = (sys.executable, "-m", "fastzero_cli")
-COMMANDS: dict[str, tuple[str, ...]] = {
-    "up": ("up",),
-    "recreate": ("up",),
-    "restart": ("restart",),
-    "down": ("down",),
-    "upgrade": ("db", "upgrade", "--to", "18"),
-    "move": ("db", "move", "--to"),
-    "restore": ("db", "restore", "first", "--yes", "--no-backup"),
-}
+from . import report
+from .rounds import Arena, Outcome
+from .scenarios import RUNTIMES, SCENARIOS, Scenario
+from .schedule import Round, schedule
+
+BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
+Pair = tuple[str, str]  # a runtime and a fault
+_printing = threading.Lock()
 
 
-@dataclass
-class Project:
-    """One project whose commands are killed; `users` are those that were acknowledged."""
+class Run:
+    """The rounds of one runtime, one after another, until its time is over."""
 
-    runtime: str
-    home: Path
-    app: bool = False
-    image: str = "postgres:18"
-    name: str = field(default_factory=lambda: f"faults-{secrets.token_hex(3)}")
-    users: list[str] = field(default_factory=list)
+    def __init__(self, runtime: str, seed: int, scenarios: Sequence[Scenario], deadline: float) -> None:
+        self.outcomes: list[Outcome] = []
+        self.runtime = runtime
+        self._scenarios = scenarios
+        self._rounds = schedule(seed, runtime, [scenario.name for scenario in scenarios])
+        self._deadline = deadline
+        self._arenas: dict[str, Arena] = {}
+
+    def __call__(self) -> list[Outcome]:
+        try:
+            for planned in itertools.takewhile(lambda _: time.monotonic() < self._deadline, self._rounds):
+                self._run(planned)
+        finally:
+            for world in list(self._arenas):
+                self._close(world)
+        return self.outcomes
 
     @property
-    def environment(self) -> dict[str, str]:
-        given = {"HOME": self.home, "PROJECT": self.name, "APP": self.app, "POSTGRES_IMAGE": self.image}
-        return {**os.environ, **{f"FASTZERO_{name}": str(value) for name, value in given.items()}}
+    def not_reached(self) -> list[Pair]:
+        """The faults whose turn did not come."""
+        reached = {outcome.round.scenario for outcome in self.outcomes}
+        return [(self.runtime, each.name) for each in self._scenarios if each.name not in reached]
 
-    @property
-    def stack(self) -> Stack:
-        return Stack(load_settings(project=self.name, home=self.home, app=self.app, postgres_image=self.image))
+    def end_soon(self) -> None:
+        """Begin no other round."""
+        self._deadline = 0.0
 
-    def add_user(self) -> None:
-        name = f"u{len(self.users)}"
-        with FastZero(self.stack.database_url) as fz:
-            fz.users.add(name, email=f"{name}@example.com", password="correct horse")
-        self.users.append(name)
+    def _run(self, planned: Round) -> None:
+        scenario = BY_NAME[planned.scenario]
+        began = time.monotonic()
+        try:
+            outcome = self._arena(scenario.world).run(scenario, planned)
+        except Exception as error:  # no project could be made; another round may have more luck
+            outcome = Outcome(planned, failure=f"{type(error).__name__}: {error}")
+        self._keep(outcome, time.monotonic() - began)
+        if outcome.problems:  # the next round gets a project that nothing is wrong with
+            self._close(scenario.world)
 
-    def run(self, *words: str, settings: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
-        environment = {**self.environment, **(settings or {})}
-        return subprocess.Popen([*FASTZERO, *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    def _arena(self, world: str) -> Arena:
+        if world not in self._arenas:
+            self._arenas[world] = Arena(self.runtime, world)
+        return self._arenas[world]
 
-    def do(self, *words: str) -> None:
-        with self.run(*words) as process:
-            said = process.communicate()[0].decode()
-        assert process.returncode == 0, said
+    def _close(self, world: str) -> None:
+        arena = self._arenas.pop(world, None)
+        if arena is None:
+            return
+        if left := arena.close():
+            self._keep(Outcome(Round(self.runtime, f"down --volumes ({world})", 1, ""), leftovers=left), 0)
 
-
-def prepared(command: str, project: Project) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Bring the project to where the command has something to do. Returns its words and its settings."""
-    words, settings = COMMANDS[command], {}
-    match command:
-        case "up":
-            project.do("down")
-        case "recreate":
-            settings = {"FASTZERO_POSTGRES_SETTINGS": f'{{"work_mem": "{random.randint(1, 64)}MB"}}'}
-        case "move":
-            record = project.stack.project.record
-            assert record is not None
-            words = (*words, "docker" if record.runtime == "embedded" else "embedded")
-        case "upgrade":
-            places = project.stack.places()
-            if places[0].image.endswith(":18"):
-                project.do("db", "upgrade", "--rollback", "--yes")
-    return words, settings
-
-
-def kill_once(command: str, project: Project, usual: float) -> str:
-    """One round. Returns what is wrong afterwards, empty if all is well."""
-    words, settings = prepared(command, project)
-    process = project.run(*words, settings=settings)
-    time.sleep(random.uniform(0, usual))
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    project.stack.up()
-    return problems(project)
-
-
-def problems(project: Project) -> str:
-    stack = project.stack
-    states = [service.state for service in stack.status()]
-    if set(states) != {ServiceState.RUNNING}:
-        return f"not everything runs: {states}"
-    if plan := stack.plan():
-        return f"it is not converged: {', '.join(map(str, plan))}"
-    with FastZero(stack.database_url) as fz:
-        there = {user.username for user in fz.users.list(limit=1000)}
-    if missing := set(project.users) - there:
-        return f"rows are lost: {sorted(missing)}"
-    return leftovers(project)
-
-
-def leftovers(project: Project) -> str:
-    found = list(project.home.rglob(".*.init-*")) + list(project.home.rglob("moving"))
-    if found:
-        return f"left: {found}"
-    if shutil.which("docker") is None:
-        return ""
-    filters = ("--filter", f"label=fastzero.project={project.name}", "--format", "{{.Names}}")
-    names = subprocess.run(["docker", "ps", "-a", *filters], capture_output=True, text=True).stdout.split()
-    strays = [name for name in names if name.endswith(("-new", "-old", "-moving"))]
-    return f"left: {strays}" if strays else ""
-
-
-def usual_seconds(command: str, project: Project) -> float:
-    words, settings = prepared(command, project)
-    began = time.monotonic()
-    with project.run(*words, settings=settings) as process:
-        said = process.communicate()[0].decode()
-    assert process.returncode == 0, said
-    seconds = time.monotonic() - began
-    project.stack.up()
-    return seconds
+    def _keep(self, outcome: Outcome, seconds: float) -> None:
+        self.outcomes.append(outcome)
+        planned = outcome.round
+        with _printing:
+            head = f"{planned.runtime:9} {planned.scenario:22} #{planned.turn:<3} {seconds:5.0f} s"
+            print(f"{head}  {outcome.acknowledged:6,} acknowledged, {len(outcome.verdict.lost)} lost", flush=True)
+            for problem in outcome.problems:
+                print(f"  {problem}", flush=True)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=20, help="kills of each command")
-    parser.add_argument("--only", action="append", choices=COMMANDS, help="a command")
-    parser.add_argument("--runtime", action="append", choices=["embedded", "docker"], help="a runtime")
-    options = parser.parse_args()
-    failed = 0
-    for runtime in options.runtime or ["embedded", "docker"]:
-        home = Path(tempfile.mkdtemp(dir=IN_MEMORY if IN_MEMORY.is_dir() else None))
-        home.chmod(0o755)
-        project = Project(runtime, home, image="postgres:17" if runtime == "docker" else "postgres:18")
-        try:
-            project.do("up", "--runtime", runtime)
-            project.add_user()
-            project.do("db", "backup", "--name", "first")
-            for command in options.only or COMMANDS:
-                if command == "upgrade" and runtime == "embedded":
-                    continue
-                failed += _rounds(command, project, options.rounds)
-        finally:
-            project.do("down", "--volumes", "--yes", "--no-backup")
-            shutil.rmtree(home, ignore_errors=True)
-    return 1 if failed else 0
+    options = _options()
+    if options.list:
+        return _list()
+    for name in [name for name in os.environ if name.startswith("FASTZERO_") or name in FOREIGN]:
+        del os.environ[name]  # the projects of this suite are nobody else's
+    minutes = options.hours * 60 if options.hours else options.minutes
+    title = f"Seed {options.seed}, {minutes:g} minutes."
+    print(title, flush=True)
+    wanted = [BY_NAME[name] for name in options.only or BY_NAME]
+    runtimes = options.runtime or RUNTIMES
+    not_run = _skipped(runtimes, wanted)
+    runs = _runs(runtimes, options.seed, wanted, not_run, time.monotonic() + minutes * 60)
+    outcomes = _all(runs)
+    not_run |= {pair: "the time was over" for run in runs for pair in run.not_reached}
+    text = report.page(title, outcomes, not_run)
+    print(text)
+    if options.write:
+        report.write(text)
+    return 1 if not outcomes or any(outcome.problems for outcome in outcomes) else 0
 
 
-def _rounds(command: str, project: Project, rounds: int) -> int:
-    usual = usual_seconds(command, project)
-    wrong = [problem for _ in range(rounds) if (problem := _guarded(lambda: kill_once(command, project, usual)))]
-    print(f"{project.runtime} {command}: {rounds} killed within {usual:.1f} s, {len(wrong)} failed", flush=True)
-    for problem in wrong:
-        print(f"  {problem}", flush=True)
-    return len(wrong)
+def _list() -> int:
+    for name, scenario in BY_NAME.items():
+        print(f"{name:22} {', '.join(scenario.runtimes):17} {scenario.what}")
+    return 0
 
 
-def _guarded(attempt: Callable[[], str]) -> str:
-    try:
-        return attempt()
-    except Exception as error:  # the next round is to be run all the same
-        return f"{type(error).__name__}: {error}"
+def _skipped(runtimes: Sequence[str], wanted: Sequence[Scenario]) -> dict[Pair, str]:
+    """Why which fault cannot be run here in which runtime."""
+    pairs = itertools.product(runtimes, wanted)
+    reasons = {(runtime, scenario.name): scenario.reason_to_skip(runtime) for runtime, scenario in pairs}
+    return {pair: reason for pair, reason in reasons.items() if reason}
+
+
+def _runs(
+    runtimes: Sequence[str], seed: int, wanted: Sequence[Scenario], skipped: Container[Pair], deadline: float
+) -> list[Run]:
+    here = {runtime: [each for each in wanted if (runtime, each.name) not in skipped] for runtime in runtimes}
+    return [Run(runtime, seed, scenarios, deadline) for runtime, scenarios in here.items() if scenarios]
+
+
+def _all(runs: Sequence[Run]) -> list[Outcome]:
+    """Every outcome of the runs, side by side. SIGTERM and Ctrl-C end them after the round that is under way."""
+
+    def end_soon(*_: object) -> None:
+        print("ending after the rounds that are under way", flush=True)
+        for run in runs:
+            run.end_soon()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end_soon)
+    with ThreadPoolExecutor(max(len(runs), 1)) as pool:
+        return [outcome for done in pool.map(lambda run: run(), runs) for outcome in done]
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="poe faults", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seed", type=int, default=1, help="decides which fault comes when, and how it is")
+    parser.add_argument("--minutes", type=float, default=15, help="begin no round after so long")
+    parser.add_argument("--hours", type=float, help="the same in hours")
+    parser.add_argument("--runtime", action="append", choices=RUNTIMES, help="one runtime")
+    parser.add_argument("--only", action="append", choices=list(BY_NAME), metavar="FAULT", help="one kind of fault")
+    parser.add_argument("--list", action="store_true", help="list the kinds of faults, and run nothing")
+    parser.add_argument("--write", action="store_true", help="write the results into docs/faults.md")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -40,6 +40,34 @@ def test_a_session_that_stays_open_is_no_hindrance(fastzero_database_url, sessio
     sessions[0].execute("SELECT 1")
     Path("server").write_text(fastzero_database_url)
 """
+SEEN_BY_OTHERS = """
+import os
+import stat
+from pathlib import Path
+
+def test_only_this_user_reads_the_url_of_the_server(fastzero_server_url):
+    place = Path(os.environ["_FASTZERO_TEST_SESSION"])
+    assert stat.S_IMODE(place.stat().st_mode) == 0o700
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in place.iterdir() if path.is_file()} == {
+        "server.json": 0o600, "server.lock": 0o600
+    }
+    for folder in place.parent.glob(f"{place.name}*"):
+        readable = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_mode & 0o077]
+        assert not [path for path in readable if fastzero_server_url in path.read_text(errors="replace")]
+"""
+PREPARED = """
+import os
+from pathlib import Path
+
+place = Path(os.environ["_FASTZERO_TEST_SESSION"])
+place.mkdir()
+if os.geteuid() == 0:
+    os.chown(place, 65534, 65534)
+else:
+    place.chmod(0o777)
+
+def test_it(fastzero_server_url): pass
+"""
 LOADED = """
 import sys
 
@@ -71,6 +99,18 @@ def test_the_tests_of_another_project_have_their_databases(project: Path, worker
     assert "21 passed" in done.stdout, done.stdout + done.stderr
     with pytest.raises(psycopg.OperationalError, match="refused"):
         psycopg.connect((project / "server").read_text(), connect_timeout=5)
+
+
+def test_nobody_else_can_read_the_url_of_the_server(project: Path) -> None:
+    (project / "test_theirs.py").write_text(SEEN_BY_OTHERS)
+    done = _pytest(project, FASTZERO_TEST_SERVER="embedded")
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_folder_that_somebody_else_has_prepared_is_not_used(project: Path) -> None:
+    (project / "test_theirs.py").write_text(PREPARED)
+    done = _pytest(project, FASTZERO_TEST_SERVER="embedded")
+    assert "was not made by this user's tests" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.docker

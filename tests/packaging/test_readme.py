@@ -44,6 +44,12 @@ def test_the_shell_examples_run_one_after_the_other(folder: Path) -> None:
     assert "Write the report" in run.stdout
 
 
+def test_no_example_gives_a_program_a_password_as_an_argument() -> None:
+    commands = re.findall(r"curl [^|\n]*", "\n".join([*_blocks("sh"), *_blocks("console")]))
+    assert len(commands) >= 4
+    assert not [command for command in commands if re.search(r'password["=]', command)]
+
+
 @pytest.mark.parametrize("program", _blocks("python"))
 def test_the_python_examples_run_as_they_are(program: str, folder: Path) -> None:
     clean_up = "\nStack('demo').down(volumes=True)\n"

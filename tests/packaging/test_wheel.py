@@ -55,6 +55,7 @@ def test_it_holds_packages_and_migrations_and_nothing_else(wheel: Path) -> None:
     assert "fastzero_core/migrations/versions/0002_todos.py" in names
     assert "fastzero_core/todo_app/common_passwords.txt" in names
     assert "fastzero_core/py.typed" in names
+    assert {"fastzero_core/docker/Dockerfile", "fastzero_core/docker/requirements.txt"} <= set(names)
     assert "fastzero_core/application/schema.json" in names
     assert "fastzero_core/application/example/files/tests/conftest.py.template" in names
     ours = [name for name in names if not name.endswith(".template") and name != "fastzero_core/testing.py"]
@@ -101,6 +102,13 @@ def test_from_the_wheel_the_whole_journey_works(installed: Path, folder: Path) -
         assert fastzero("todo", "list", "-o", "json") == before
     finally:
         fastzero("down", "--volumes", "--yes")
+
+
+def test_from_the_wheel_the_image_has_the_same_locked_packages(installed: Path) -> None:
+    code = "from fastzero_core.stack.docker import image; print(image.context_files()['requirements.txt'].decode())"
+    run = subprocess.run([str(installed), "-c", code], capture_output=True, text=True, check=True)
+
+    assert run.stdout.strip() == (CHECKOUT / "docker" / "requirements.txt").read_text().strip()
 
 
 def test_from_the_wheel_nobody_adds_a_revision(installed: Path, folder: Path) -> None:

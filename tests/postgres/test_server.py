@@ -78,8 +78,10 @@ def test_the_processes_on_a_folder_are_found_whatever_encoding_its_name_was_writ
 def test_a_lock_file_with_the_pid_of_somebody_else_does_not_keep_a_server_from_starting(
     data: Path, serve: Serve, line: str
 ) -> None:
+    owner = data.stat()
     for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
         (data / name).write_text(line.format(pid=os.getpid()))
+        os.chown(data / name, owner.st_uid, owner.st_gid)
 
     server.disown_reused_pids(data)
 

@@ -1,6 +1,7 @@
 """What is in the volume outlives containers, is never started under another major version, and is never wiped."""
 
 import shutil
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from fastzero_core.errors import (
 )
 from fastzero_core.files import write_atomically
 from fastzero_core.polling import wait_until
+from fastzero_core.stack.docker import files
 from fastzero_core.stack.observed import ServiceState
 
 from .conftest import SOON, Contained, RunPython, add_user, any_free_port, in_mounted, new_project, users_of
@@ -334,3 +336,26 @@ def test_a_volume_without_label_is_not_taken_for_the_projects_data(contained: Co
 
     with pytest.raises(ConflictError, match="not this project's"):
         contained.stack().up()
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "head -c 100000000 /dev/zero > PG_VERSION",
+        "mkdir PG_VERSION",
+        "ln -s /etc/passwd PG_VERSION",
+        "echo x > PG_VERSION",
+    ],
+    ids=["large", "folder", "link", "words"],
+)
+def test_what_lies_in_place_of_the_version_is_neither_followed_nor_read_into_memory(made: str, engine: Any) -> None:
+    container = engine.containers.create("postgres:18", ["-c", f"cd /tmp && {made}"], entrypoint="sh")
+    try:
+        container.start()
+        assert container.wait()["StatusCode"] == 0
+        tracemalloc.start()
+        assert files._cluster(engine.api, container.id, "/tmp", 17) is None
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
+        container.remove(force=True, v=True)

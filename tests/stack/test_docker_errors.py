@@ -28,6 +28,7 @@ from fastzero_core.polling import wait_until
 from fastzero_core.project import Project, ProjectRecord
 from fastzero_core.stack import ports
 from fastzero_core.stack.docker import engine as docker
+from fastzero_core.stack.docker import image
 from fastzero_core.stack.observed import ServiceState
 from fastzero_core.stack.spec import DEFAULT_PORTS
 from fastzero_core.stack.stack import list_projects
@@ -37,6 +38,7 @@ from .conftest import Contained, Proxy, RunPython, add_user, any_free_port, user
 AS_ANOTHER = """
 import os, sys
 from fastzero_core.stack.docker import engine as docker
+from fastzero_core.stack.docker import image
 docker.answers()  # loads what the other user may not read
 if os.getuid() == 0:
     os.setgroups([])
@@ -294,6 +296,21 @@ def test_an_image_that_is_nowhere_is_named_and_nothing_is_made(contained: Contai
 
     assert missing.value.exit_code == 6
     assert (contained.services(), contained.has_volume(), contained.has_network()) == (set(), False, False)
+
+
+@pytest.mark.docker
+def test_a_dependency_that_is_not_what_was_locked_stops_the_build(
+    contained: Contained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = f"mdurl==0.1.2 --hash=sha256:{'0' * 64}\n"
+    files = {**image.context_files(), "requirements.txt": locked.encode()}
+    monkeypatch.setattr(image, "context_files", lambda: files)
+    monkeypatch.setattr(image, "remembered_name", image.image_name)
+
+    with pytest.raises(ImageError) as stopped:
+        contained.stack(app=True).up()
+
+    assert "DO NOT MATCH THE HASHES" in (stopped.value.evidence or "")
 
 
 @pytest.mark.docker

@@ -47,6 +47,12 @@ def test_the_app_can_write_to_its_tmp_and_nowhere_else(served: Contained) -> Non
     assert b"Read-only file system" in write(["python", "-c", "open('/var/tmp/x', 'w')"]).output
 
 
+def test_no_program_of_the_app_s_image_changes_its_user(served: Contained) -> None:
+    find = ["find", "/", "-xdev", "-type", "f", "-perm", "/6000"]
+
+    assert served.container("app").exec_run(find, user="root", stderr=False).output == b""
+
+
 def test_the_project_has_a_network_of_its_own(served: Contained) -> None:
     for container in served.all_containers():
         assert list(container.attrs["NetworkSettings"]["Networks"]) == [f"fastzero-{served.project}"]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fastzero_core import FastZero
-from fastzero_core.errors import InvalidInputError, UnhealthyError
+from fastzero_core.errors import ConflictError, InvalidInputError, UnhealthyError
 from fastzero_core.stack.docker.runtime import DockerRuntime
 from fastzero_core.stack.lines import LogLine
 
@@ -109,6 +109,18 @@ def test_following_says_nothing_twice(served: Contained) -> None:
     again = list(islice(stack.logs("database", follow=True), len(so_far)))
 
     assert again == so_far
+
+
+def test_what_violates_a_constraint_is_not_in_the_databases_log(served: Contained) -> None:
+    url = served.stack(app=True).database_url
+    with FastZero(url) as fz:
+        fz.users.add("logged", email="logged@private.example", password="correct horse")
+    with pytest.raises(ConflictError), FastZero(url) as fz:
+        fz.users.add("other", email="Logged@private.example", password="correct horse")
+
+    log = "\n".join(line.text for line in served.stack(app=True).logs("database"))
+    assert "uq_users_email" in log
+    assert "private" not in log
 
 
 def test_the_logs_of_all_services_are_told_apart(served: Contained) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import secrets
 import shutil
 import subprocess
 import tarfile
@@ -14,9 +15,10 @@ from typing import Any
 import pytest
 
 from fastzero_core.errors import ImageError
-from fastzero_core.events import Event
+from fastzero_core.events import Event, ignore
 from fastzero_core.polling import wait_until
 from fastzero_core.stack.actions import Action, Kind, Verb
+from fastzero_core.stack.docker import image
 from fastzero_core.stack.docker.runtime import DockerRuntime
 from fastzero_core.stack.spec import stack_spec
 
@@ -33,6 +35,18 @@ class Registry:
     folder: Path
     image: str
     process: subprocess.Popen[bytes]
+
+    def pinned(self, engine: Any) -> str:
+        """The image by tag and digest, as the registry has it now."""
+        return f"{self.image}@{engine.images.get_registry_data(self.image).id}"
+
+    def renew(self, engine: Any) -> None:
+        """Have another image under the same name, which the engine does not have."""
+        repository, _, tag = self.image.rpartition(":")
+        engine.api.import_image_from_data(layer(), repository=repository, tag=tag)
+        for event in engine.api.push(self.image, stream=True, decode=True):
+            assert "error" not in event, event
+        engine.images.remove(self.image)
 
     def lose_layers(self) -> None:
         """From now on it has the manifests alone, and dies on whoever asks for more."""
@@ -70,11 +84,9 @@ def registry(folder: Path, engine: Any) -> Iterator[Registry]:
     name = f"127.0.0.1:{port}/postgres:18"
     try:
         assert wait_until(lambda: answers(port), SOON)
-        engine.api.import_image_from_data(layer(), repository=name.rpartition(":")[0], tag="18")
-        for event in engine.api.push(name, stream=True, decode=True):
-            assert "error" not in event, event
-        engine.images.remove(name)
-        yield Registry(folder, name, process)
+        found = Registry(folder, name, process)
+        found.renew(engine)
+        yield found
     finally:
         process.kill()
         process.wait()
@@ -93,14 +105,37 @@ def layer() -> bytes:
     return archive.getvalue()
 
 
-def pull(contained: Contained, image: str) -> list[str]:
+def pull(contained: Contained, name: str) -> list[str]:
     """Pull as `up` does; what it said of its progress."""
-    stack = contained.stack(postgres_image=image)
+    stack = contained.stack(postgres_image=name)
     said: list[Event] = []
     spec = stack_spec(stack.settings, {"database": 1}, app_image="none")
-    action = Action(Verb.PULL, Kind.IMAGE, image, "", subject=spec.database)
+    action = Action(Verb.PULL, Kind.IMAGE, name, "", subject=spec.database)
     DockerRuntime(stack.project).perform(action, timeout=60, on_event=said.append)
     return texts(said)
+
+
+@pytest.fixture
+def small_app(engine: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An app's image that is its base and one file, so that its builds take no time."""
+    dockerfile = b"ARG PYTHON_IMAGE\nFROM ${PYTHON_IMAGE}\nCOPY app /app\n"
+    monkeypatch.setattr(image, "context_files", lambda: {"Dockerfile": dockerfile, "app": b"the same"})
+    name = f"{image.NAME}:test-{secrets.token_hex(6)}"
+    monkeypatch.setattr(image, "remembered_name", lambda base: name)
+    yield
+    if engine.images.list(name=name):
+        engine.images.remove(name, force=True)
+
+
+def layers_of_app(
+    contained: Contained, base: str, engine: Any, *, build: bool = False, pull: bool = False
+) -> list[str]:
+    """The layers of an app's image, once what `up` says of images is done."""
+    stack = contained.stack(app=True, postgres_image=base, python_image=base)
+    for action in stack.plan(build=build, pull=pull):
+        if action.kind is Kind.IMAGE:
+            DockerRuntime(stack.project).perform(action, timeout=60, on_event=ignore)
+    return list(engine.images.get(image.remembered_name(base)).attrs["RootFS"]["Layers"])
 
 
 def test_a_missing_image_is_pulled_before_anything_else(contained: Contained, registry: Registry) -> None:
@@ -153,3 +188,68 @@ def test_without_its_registry_the_image_that_is_here_is_used_with_a_note(
 
     assert registry.image in note
     assert "the one that is here is used" in note
+
+
+# -- by digest, and renewed ------------------------------------------------------------------------------------
+
+
+def test_an_image_is_pulled_by_its_digest(contained: Contained, registry: Registry, engine: Any) -> None:
+    pinned = registry.pinned(engine)
+
+    pull(contained, pinned)
+
+    assert engine.images.get(pinned)
+    assert not [each for each in contained.stack(postgres_image=pinned).plan() if each.kind is Kind.IMAGE]
+
+
+def test_another_image_under_the_same_tag_does_not_come_in_place_of_a_digest(
+    contained: Contained, registry: Registry, engine: Any
+) -> None:
+    pull(contained, pinned := registry.pinned(engine))
+    before = engine.images.get(pinned).id
+    registry.renew(engine)
+
+    pull(contained, pinned)
+
+    assert engine.images.get(pinned).id == before
+
+
+def test_a_digest_that_the_registry_does_not_have_is_named(contained: Contained, registry: Registry) -> None:
+    unknown = f"{registry.image}@sha256:{'0' * 64}"
+
+    with pytest.raises(ImageError, match=f"{unknown} cannot be pulled"):
+        pull(contained, unknown)
+
+
+@pytest.mark.usefixtures("small_app")
+def test_the_app_is_built_from_an_image_by_its_digest(contained: Contained, registry: Registry, engine: Any) -> None:
+    pinned = registry.pinned(engine)
+
+    layers = layers_of_app(contained, pinned, engine)
+
+    assert layers[0] == engine.images.get(pinned).attrs["RootFS"]["Layers"][0]
+
+
+@pytest.mark.usefixtures("small_app")
+def test_pull_renews_what_the_app_is_built_from_and_builds_it_again(
+    contained: Contained, registry: Registry, engine: Any
+) -> None:
+    before = layers_of_app(contained, registry.image, engine)
+    registry.renew(engine)
+
+    after = layers_of_app(contained, registry.image, engine, pull=True)
+
+    assert after[0] == engine.images.get(registry.image).attrs["RootFS"]["Layers"][0] != before[0]
+
+
+@pytest.mark.usefixtures("small_app")
+def test_build_takes_no_layer_of_a_base_that_was_pulled_again(
+    contained: Contained, registry: Registry, engine: Any
+) -> None:
+    before = layers_of_app(contained, registry.image, engine)
+    registry.renew(engine)
+    pull(contained, registry.image)
+
+    after = layers_of_app(contained, registry.image, engine, build=True)
+
+    assert after[0] == engine.images.get(registry.image).attrs["RootFS"]["Layers"][0] != before[0]

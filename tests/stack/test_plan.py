@@ -315,9 +315,9 @@ def contained(*services: ObservedService, **facts: Any) -> Observed:
         ([], {}, ["pull database", "build app"]),
         (["postgres:18"], {}, ["build app"]),
         (["postgres:18", "fastzero-app:1"], {}, []),
-        (["postgres:18", "fastzero-app:1"], {"pull": True}, ["pull database"]),
+        (["postgres:18", "fastzero-app:1"], {"pull": True}, ["pull database", "pull app", "build app"]),
         (["postgres:18", "fastzero-app:1"], {"build": True}, ["build app"]),
-        (["postgres:18", "fastzero-app:1"], {"build": True, "pull": True}, ["pull database", "build app"]),
+        (["postgres:18"], {"build": True, "pull": True}, ["pull database", "pull app", "build app"]),
     ],
 )
 def test_images_are_pulled_or_built_where_they_are_missing_or_asked_for(
@@ -334,6 +334,16 @@ def test_a_missing_image_and_one_that_was_asked_for_have_different_causes() -> N
 
     assert missing.cause == "image postgres:18 is not here yet"
     assert asked.cause == "it was asked for, though image postgres:18 is here"
+
+
+def test_what_the_image_of_the_app_is_built_from_is_pulled_before_it() -> None:
+    here = Observed(images=frozenset({"postgres:18", "fastzero-app:1"}))
+
+    _, base, app = plan_images(IMAGES, here, pull=True)
+
+    assert str(base) == "pull image python:3.13-slim"
+    assert base.cause == "it was asked for; image fastzero-app:1 is built from it"
+    assert (str(app), app.cause) == ("build image fastzero-app:1", "image python:3.13-slim may be another one now")
 
 
 def test_a_first_up_in_containers_makes_network_volume_and_container() -> None:

@@ -16,9 +16,12 @@ def test_the_stack_is_a_database_on_the_loopback_and_the_projects_port() -> None
 
 
 def test_the_postgres_settings_are_the_databases_configuration() -> None:
-    settings = load_settings(postgres_settings={"work_mem": "8MB"})
+    settings = load_settings(postgres_settings={"work_mem": "8MB", "log_error_verbosity": "verbose"})
 
-    assert stack_spec(settings, {"database": 5432}).service("database").configuration == {"work_mem": "8MB"}
+    assert stack_spec(settings, {"database": 5432}).service("database").configuration == {
+        "log_error_verbosity": "verbose",
+        "work_mem": "8MB",
+    }
 
 
 def test_the_database_has_a_minute_to_stop_since_less_can_cut_a_checkpoint_short() -> None:

@@ -255,6 +255,17 @@ def test_a_changed_setting_recreates_the_server_with_its_data(running: Stack, mo
     assert changed.plan() == []
 
 
+def test_what_violates_a_constraint_is_not_in_the_databases_log(running: Stack) -> None:
+    with FastZero(running.database_url) as fz:
+        fz.users.add("ana", email="ana@private.example", password="correct horse")
+    with pytest.raises(ConflictError), FastZero(running.database_url) as fz:
+        fz.users.add("bob", email="Ana@private.example", password="correct horse")
+
+    log = "\n".join(line.text for line in running.logs("database"))
+    assert "uq_users_email" in log
+    assert "private" not in log
+
+
 def test_another_port_recreates_the_server_there_and_is_kept(running: Stack, free_port: int) -> None:
     told: list[Event] = []
 

@@ -13,6 +13,7 @@ from .containers import SECRETS
 from .engine import GONE
 
 MAJORS = range(15, 31)
+ARCHIVE_MAX = 64 * 1024  # bytes of an archive that has one line in it
 
 
 def fill(api: docker.APIClient, container: str, service: ServiceSpec, secrets: Mapping[str, str]) -> None:
@@ -64,7 +65,7 @@ def _cluster(api: docker.APIClient, container: str, mount: str, expected: int) -
     others = [mount, *(f"{mount}/{major}/docker" for major in MAJORS)]
     for folder in dict.fromkeys([likely, *others]):
         content = _read(api, container, f"{folder}/PG_VERSION")
-        if content:
+        if content and content.strip().isdecimal():
             return folder, int(content)
     return None
 
@@ -78,10 +79,17 @@ def _exists(api: docker.APIClient, container: str, path: str) -> bool:
 
 
 def _read(api: docker.APIClient, container: str, path: str) -> str | None:
+    """The text of a small file; None for anything else: who works in the container chooses what lies there."""
     try:
         chunks, _ = api.get_archive(container, path)
     except GONE:
         return None
-    with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as tar:
-        file = tar.extractfile(tar.getmembers()[0])
-        return file.read().decode() if file else None
+    archive = b""
+    for chunk in chunks:
+        archive += chunk
+        if len(archive) > ARCHIVE_MAX:
+            return None
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        member = tar.next()
+        file = tar.extractfile(member) if member and member.isfile() else None
+        return file.read().decode("ascii", "replace") if file else None

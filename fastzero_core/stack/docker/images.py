@@ -1,5 +1,7 @@
 """Images: pulled, built, and whether they are here."""
 
+import os
+
 import docker
 
 from ... import __version__
@@ -39,11 +41,14 @@ def pull(client: docker.DockerClient, name: str, on_event: Listener) -> None:
 
 def build(client: docker.DockerClient, service: ServiceSpec, on_event: Listener) -> None:
     """Build a service's image from the installed package. Raises ImageError with the build's last lines."""
+    arguments = image.build_arguments(service.base_image)
+    if os.environ.get(image.INDEX) and image.INDEX not in arguments:
+        on_event(Notice(f"{image.INDEX} holds a password and is not passed to the build, whose engine would keep it"))
     events = client.api.build(
         fileobj=image.context_archive(),
         custom_context=True,
         tag=service.image,
-        buildargs=image.build_arguments(service.base_image),
+        buildargs=arguments,
         labels={VERSION: __version__},
         rm=True,
         decode=True,

@@ -15,7 +15,7 @@ from itertools import dropwhile
 from pathlib import Path
 from typing import BinaryIO
 
-from ...files import reading
+from ...files import open_regular, reading
 from ...polling import poll
 from ..lines import LogLine
 
@@ -122,7 +122,7 @@ class _Stream:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    with reading(path, absent=True), path.open("rb") as file:
+    with reading(path, absent=True), open_regular(path, own=True) as file:
         yield file
 
 

@@ -7,7 +7,6 @@ from, by which it is found where its record is damaged or gone.
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,9 +17,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ...errors import InvalidInputError
-from ...files import HOME, make_folder, read_text, write_atomically, writing
+from ...files import HOME, make_folder, open_append, read_text, write_atomically, writing
 from ...polling import wait_until
 from ...postgres.account import ServiceUser
+from ...project import OF_ANOTHER_USER
 from ..lines import STREAMS, LogLine
 from . import logs
 from .identity import Seen, created_of, look_at
@@ -78,7 +78,10 @@ class Processes:
         environment: Mapping[str, str] | None = None,
         user: ServiceUser | None = None,
     ) -> ProcessRecord:
-        """Start a process in a session and process group of its own, its output going to its logs."""
+        """Start a process in a session and process group of its own, its output going to its logs.
+
+        Without an `environment` it has this process's.
+        """
         make_folder(self._logs, 0o700)
         mark = {"record": str(self._record_file(name)), "config_hash": config_hash, "document": dict(document or {})}
         with self._open_log(name, "stdout") as out, self._open_log(name, "stderr") as err:
@@ -106,7 +109,7 @@ class Processes:
         NOBODY stands for a record that cannot be read. Raises NotAllowedError for one of another user.
         """
         try:
-            text = read_text(self._record_file(name), denied="It belongs to the user who ran `fastzero up` first")
+            text = read_text(self._record_file(name), denied=OF_ANOTHER_USER, own=True)
         except FileNotFoundError:
             return None
         except InvalidInputError:
@@ -144,7 +147,7 @@ class Processes:
         path = self._record_file(name)
         with writing(path, HOME):
             if path.is_dir():  # it is no record, but it is in the place of one
-                shutil.rmtree(path)
+                path.rmdir()
             else:
                 path.unlink(missing_ok=True)
 
@@ -176,7 +179,7 @@ class Processes:
         with writing(path, HOME):
             if path.exists() and path.stat().st_size > LOG_MAX:
                 path.replace(path.with_suffix(".log.1"))
-            return path.open("ab")
+            return open_append(path)
 
 
 def is_alive(record: ProcessRecord) -> bool:

@@ -1,8 +1,8 @@
 """The embedded runtime: services as local processes. Each action starts, stops, makes or removes one thing."""
 
 import os
+import re
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,12 +13,12 @@ from datetime import datetime
 from errno import ENOENT, ENOTDIR
 from pathlib import Path
 
-from ... import __version__
+from ... import __version__, folders, marks
 from ...errors import FastZeroError, ProjectNotFoundError, UnhealthyError
 from ...events import Listener
-from ...files import make_folder
+from ...files import HOME, make_folder, open_regular, reading, writing
 from ...polling import wait_until
-from ...postgres import cluster, server
+from ...postgres import account, cluster, server
 from ...postgres.account import ServiceUser, service_user
 from ...postgres.binaries import Binaries, find_binaries, reachable_by
 from ...postgres.url import variables
@@ -27,12 +27,13 @@ from ..actions import Action, Kind, Verb
 from ..lines import LogLine
 from ..observed import WITHOUT_DATA, DataState, Estate, Observed, ObservedService, ServiceState, Thing
 from ..ports import is_free, taken_error
-from ..runtime import MOVING, Finding, cannot_run
+from ..runtime import MOVING, Finding, cannot_run, weak_finding
 from ..spec import STOP_TIMEOUT, ServiceSpec, StackSpec
 from .process import NOBODY, Processes, ProcessRecord
 
 # As root, what PostgreSQL's own user must reach and the project's folder does not let it.
 SHARED_HOME = Path("/var/lib/fastzero")
+CLUSTERS = "clusters"
 EVIDENCE_LINES = 20
 LAST_GASP = 10  # seconds for the workers of a killed process to let go of its port
 PORT_IN_USE = "could not bind"
@@ -89,7 +90,7 @@ class EmbeddedRuntime:
         """A directory that does not exist yet, where PostgreSQL's user will be able to enter."""
         user, unique = service_user(), secrets.token_hex(4)
         if user and not user.can_enter(_existing(self._project.folder)):
-            return Place(self.name, data=str(SHARED_HOME / "clusters" / f"{self._project.name}-{unique}"))
+            return Place(self.name, data=str(SHARED_HOME / CLUSTERS / f"{self._project.name}-{unique}"))
         data = self._project.folder / "data"
         return Place(self.name, data=str(data.with_name(f"data-{unique}") if data.exists() else data))
 
@@ -130,7 +131,7 @@ class EmbeddedRuntime:
             return
         yield from _begun(data)
         # A server that was shut down leaves no such file: then nothing is looked for.
-        is_unknown = self._find(database) is None and (data / "postmaster.pid").exists()
+        is_unknown = self._find(database) is None and server.has_pid_file(data)
         if is_unknown and server.processes_on(data):
             yield Thing(Kind.BACKENDS, str(data), "the server that it belongs to was killed", database.name)
 
@@ -157,15 +158,22 @@ class EmbeddedRuntime:
         make_folder(data.parent, 0o711)
         password = self._project.secret("database_password")
         cluster.initialise(
-            data, self._binaries_for(None), service_user(), role=ROLE, password=password, database=DATABASE
+            data,
+            self._binaries_for(None),
+            service_user(),
+            role=ROLE,
+            password=password,
+            database=DATABASE,
+            mark=folders.mark_of(self._project.folder) or "",
         )
 
     def _remove_data(self, data: Path) -> None:
-        if (data / "postmaster.pid").exists():
+        marks.refuse_unmarked(data, self._project.folder)
+        if server.has_pid_file(data):
             with suppress(FastZeroError):  # of data that no PostgreSQL here can read, its memory stays
                 server.remove_shared_memory(data, self._binaries_for(data), service_user())
-        if data.exists():
-            shutil.rmtree(data)
+        with writing(data, HOME):
+            folders.remove(data)
 
     def _start(self, service: ServiceSpec, timeout: float) -> None:
         # The workers of a parent that was killed are a moment after it.
@@ -202,13 +210,13 @@ class EmbeddedRuntime:
         )
 
     def _launch(self, service: ServiceSpec, command: Sequence[str], user: ServiceUser | None) -> ProcessRecord:
-        environment = None if user else {**self._environment(), **service.variables}
+        inherited = account.environment() if service.is_database else self._environment()
         return self._processes.start(
             service.name,
             command,
             config_hash=service.config_hash,
             document=dict(service.document),
-            environment=environment,
+            environment={**inherited, **service.variables},
             user=user,
         )
 
@@ -258,6 +266,9 @@ class EmbeddedRuntime:
     def examine(self, spec: StackSpec, record: ProjectRecord) -> Iterator[Finding]:
         """The account and the binaries that PostgreSQL runs with, its data, and what a killed initialisation left."""
         user = service_user()
+        for place in (record.data and Path(record.data).parent, user and SHARED_HOME):
+            if place and (weak := folders.weakness(place)):
+                yield weak_finding("data", weak)
         yield Finding("account", "ok", f"PostgreSQL runs as {user.name}" if user else "PostgreSQL runs as you")
         data = Path(record.data) if record.data else None
         major = cluster.major_of(data) if data else None
@@ -282,6 +293,21 @@ class EmbeddedRuntime:
         """The environment, in which fastzero finds this project; the secrets stay in the project's files."""
         inherited = {name: value for name, value in os.environ.items() if name not in NOT_THE_STACKS}
         return {**inherited, "FASTZERO_PROJECT": self._project.name, "FASTZERO_HOME": str(self._project.home)}
+
+
+def unmarked_data(project: Project, record: ProjectRecord) -> list[Thing]:
+    """Return the project's data from before folders were marked, where fastzero puts it."""
+    cause = "fastzero made it before it marked what it makes"
+    usual = [Path(place.data) for place in (record.place, *record.kept) if _is_usual(project, place.data)]
+    unmarked = [data for data in usual if not folders.mark_of(data) and cluster.major_of(data)]
+    return [Thing(Kind.MARK, str(data), cause) for data in unmarked]
+
+
+def _is_usual(project: Project, data: str) -> bool:
+    """Whether this is where fastzero itself would put a project's data."""
+    own = rf"{re.escape(str(project.folder))}/data(-[0-9a-f]{{8}})?"
+    shared = rf"{re.escape(str(SHARED_HOME / CLUSTERS / project.name))}-[0-9a-f]{{8}}"
+    return re.fullmatch(f"{own}|{shared}", data) is not None
 
 
 def _document(service: ServiceSpec) -> dict[str, object]:
@@ -316,7 +342,8 @@ def _end_backends(data: Path) -> None:
 
 def _written_since(log: Path, offset: int) -> str:
     """What a log has got since it was `offset` bytes long, or set aside for having been too long."""
-    text = log.read_bytes()
+    with reading(log), open_regular(log, own=True) as file:
+        text = file.read()
     return text[offset if offset <= len(text) else 0 :].decode("utf-8", "replace")
 
 

@@ -24,11 +24,14 @@ from ..fastzero import AsyncFastZero
 from ..passwords import HashCost
 from ..tokens import Tokens
 from . import auth, health, metrics, problems, todos, users
+from .bodies import SMALL
 from .deps import Services
 from .hashing import Hashing
 from .middleware import ForOperators, Limited, Observed, OnePath
 
 BODY_MAX = 1024 * 1024  # bytes
+# What needs no token has to be read without one: no account and no login is larger.
+BODIES_MAX = {todos.BULK_PATH: todos.BULK_BODY_MAX, "/users/": SMALL, "/auth/": SMALL}
 PATIENCE = 30  # seconds for an account to go with as many todos as it may have
 SESSION = {
     "TimeZone": "UTC",
@@ -51,7 +54,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     metrics.observe_pools([engine, patient], settings.connections)
     services = _services(settings, AsyncFastZero(engine), AsyncFastZero(patient, limit=PATIENCE))
 
-    app = (FastAPIOffline if settings.docs else FastAPI)(
+    app = (FastAPIOffline if _is_shown(settings, settings.docs) else FastAPI)(
         title="fastzero",
         version=__version__,
         description="Users and todos in PostgreSQL.",
@@ -107,18 +110,26 @@ def _services(settings: Settings, fastzero: AsyncFastZero, patient: AsyncFastZer
 
 
 def _optional_routers(settings: Settings) -> list[APIRouter]:
-    return [health.metrics_router] if settings.metrics else []
+    return [health.metrics_router] if _is_shown(settings, settings.metrics) else []
 
 
 def _no_pages(settings: Settings) -> dict[str, Any]:
-    return {} if settings.docs else {"docs_url": None, "redoc_url": None, "openapi_url": None}
+    is_shown = _is_shown(settings, settings.docs)
+    return {} if is_shown else {"docs_url": None, "redoc_url": None, "openapi_url": None}
+
+
+def _is_shown(settings: Settings, chosen: bool | None) -> bool:
+    """Return whether there is what is for operators: behind a proxy only if that was chosen, or if it needs a token."""
+    if chosen is not None:
+        return chosen
+    return not settings.forwarded_allow_ips or settings.operator_token_sha256 is not None
 
 
 def _surround(app: FastAPI, settings: Settings, routes: list[Route]) -> None:
     """The last one added is the first to see a request."""
     if settings.operator_token_sha256:
         app.add_middleware(ForOperators, paths=FOR_OPERATORS, token_sha256=settings.operator_token_sha256)
-    app.add_middleware(Limited, limit=BODY_MAX, limits={todos.BULK_PATH: todos.BULK_BODY_MAX})
+    app.add_middleware(Limited, limit=BODY_MAX, limits=BODIES_MAX)
     app.add_middleware(OnePath, with_slash=frozenset(route.path for route in routes if route.path.endswith("/")))
     if settings.cors_origins:
         app.add_middleware(

@@ -11,9 +11,13 @@ from ...errors import BusyError
 
 SECONDS = 10  # for a body, and more of them as it comes in:
 BYTES_A_SECOND = 64 * 1024
-SMALL = 64 * 1024  # bytes that uvicorn keeps of each request anyway: they count for nothing
+SMALL = 16 * 1024  # bytes that count for nothing: as many connections as there may be can have them
+UNFINISHED_MAX = 500  # bodies that may be under way at once
 TOO_LARGE = "The body has more than {} bytes"
 TOO_SLOW = "The body did not come in time"
+
+
+_unfinished: dict["Body", asyncio.Timeout] = {}  # the one that began first is the first
 
 
 @dataclass
@@ -40,13 +44,15 @@ class Body:
     async def read(self, request: Request) -> Request:
         """Return the request with its body in memory.
 
-        Raises HTTPException 413 for too many bytes and 408 for too few a second, BusyError if the budget is used up.
+        Raises HTTPException 413 for too many bytes and 408 for too few a second, or as the slowest of too many bodies;
+        BusyError if the budget is used up.
         """
         body = bytearray()
         loop = asyncio.get_running_loop()
         until = loop.time() + SECONDS
         try:
             async with asyncio.timeout_at(until) as timeout:
+                self._begin(timeout)
                 async for chunk in request.stream():
                     body += chunk
                     self._check(len(body))
@@ -55,11 +61,20 @@ class Body:
             raise HTTPException(408, TOO_SLOW, {"Connection": "close"}) from None
         except ClientDisconnect:
             raise HTTPException(408, TOO_SLOW) from None  # nobody reads it but the log
+        finally:
+            _unfinished.pop(self, None)
         return Request(request.scope, _whole(bytes(body)))
 
     def close(self) -> None:
         self._budget.left += self._taken
         self._taken = 0
+
+    def _begin(self, timeout: asyncio.Timeout) -> None:
+        _unfinished[self] = timeout
+        if len(_unfinished) > UNFINISHED_MAX:
+            slowest = _unfinished.pop(next(iter(_unfinished)))
+            if not slowest.expired():
+                slowest.reschedule(0)
 
     def _check(self, size: int) -> None:
         if size > self._limit:

@@ -59,16 +59,17 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(event).replace("\x7f", "\\u007f")
 
 
-def access(method: str, path: str, status: int, seconds: float, client: str, request_id: str) -> None:
-    """One request that was answered."""
+def access(scope: Scope, path: str, status: int, seconds: float, request_id: str, user_id: int | None) -> None:
+    """Log one request that was answered; `user_id` is of the account that its token or login names, if any."""
     if ACCESS.isEnabledFor(logging.INFO):
-        milliseconds = round(seconds * 1000, 2)
+        client, method, milliseconds = client_of(scope), scope["method"], round(seconds * 1000, 2)
         ACCESS.info(
             "%s %s %s %d in %s ms, request %s",
             *(client, method, path, status, milliseconds, request_id),
             extra={
                 "event": {
                     "client": client,
+                    "user_id": user_id,
                     "method": method,
                     "path": path,
                     "status": status,
@@ -84,6 +85,15 @@ def failure(method: str, path: str, request_id: str) -> None:
     ERRORS.exception(
         "%s %s failed, request %s",
         *(method, path, request_id),
+        extra={"event": {"method": method, "path": path, "request_id": request_id}},
+    )
+
+
+def unavailable(method: str, path: str, reason: str, request_id: str) -> None:
+    """Log why a request was answered with 503, which its client is not told."""
+    SERVER.warning(
+        "%s %s: %s, request %s",
+        *(method, path, reason, request_id),
         extra={"event": {"method": method, "path": path, "request_id": request_id}},
     )
 

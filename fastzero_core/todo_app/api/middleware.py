@@ -19,9 +19,9 @@ from .bodies import TOO_LARGE
 DATABASE_SECONDS = "fastzero.database_seconds"  # in the scope: what the request has waited for the database
 REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 BODY_LIMIT = "fastzero.body_limit"  # in the scope: bytes that the request's body may have
-HEADERS_MAX = 100
 ADDRESS_MAX = 8 * 1024  # bytes of the path and the query
 PARAMETERS_MAX = 100
+REQUESTS_MAX = 1500  # under way at once: more than the bodies and answers that slow clients can hold
 UNMATCHED = "unmatched"  # every path that is none, so that nobody fills the metrics with names
 
 SAFE_HEADERS = [
@@ -30,10 +30,10 @@ SAFE_HEADERS = [
     (b"referrer-policy", b"no-referrer"),
 ]
 # Where a trusted proxy ends TLS.
-TLS_HEADERS = [(b"strict-transport-security", b"max-age=31536000")]
+TLS_HEADERS = [(b"strict-transport-security", b"max-age=31536000; includeSubDomains")]
 # An answer is nobody's but the asker's, and no page.
 API_HEADERS = [
-    (b"content-security-policy", b"default-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
+    (b"content-security-policy", b"default-src 'none'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 ]
 # The pages work without internet, and a browser is to ask nobody else either: ReDoc would load its logo from a CDN.
@@ -61,29 +61,41 @@ class OnePath:
 
 
 class Limited:
-    """Refuses what is too large by what is known before any work: headers, address, parameters, the body's length.
+    """Refuses what is too large by what is known before any work: the address, parameters, the body's length.
 
-    A body has up to `limit` bytes, or what `limits` say for a path.
+    And what is too much: where so many requests are worked on already that their memory would not be enough.
+
+    A body has up to `limit` bytes, or what `limits` say for paths that begin so: the first that fits.
     """
 
     def __init__(self, app: ASGIApp, limit: int, limits: Mapping[str, int]) -> None:
         self._app = app
         self._limit = limit
         self._limits = limits
+        self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope[BODY_LIMIT] = limit = self._limits.get(scope["path"], self._limit)
-        refusal = _too_large(scope, limit)
-        await (refusal or self._app)(scope, receive, send)
+        path = scope["path"]
+        fitting = (limit for begins, limit in self._limits.items() if path.startswith(begins))
+        scope[BODY_LIMIT] = limit = next(fitting, self._limit)
+        refusal = _too_large(scope, limit) or self._too_many()
+        self._under_way += 1
+        try:
+            await (refusal or self._app)(scope, receive, send)
+        finally:
+            self._under_way -= 1
+
+    def _too_many(self) -> Response | None:
+        if self._under_way < REQUESTS_MAX:
+            return None
+        return problems.answer(503, "The service is busy; try again in a moment", {"Retry-After": problems.RETRY_AFTER})
 
 
 def _too_large(scope: Scope, limit: int) -> Response | None:
     query = scope["query_string"]
-    if len(scope["headers"]) > HEADERS_MAX:
-        return problems.answer(431, f"There are more than {HEADERS_MAX} headers")
     if len(scope["path"]) + len(query) > ADDRESS_MAX:
         return problems.answer(414, f"The address has more than {ADDRESS_MAX} bytes")
     if query.count(b"&") >= PARAMETERS_MAX:
@@ -158,7 +170,7 @@ class Observed:
         finally:
             seconds = time.perf_counter() - began
             metrics.observe(scope["method"], _route(scope), status, seconds, scope[DATABASE_SECONDS])
-            logs.access(scope["method"], _path(scope), status, seconds, logs.client_of(scope), request_id)
+            logs.access(scope, _path(scope), status, seconds, request_id, scope.get(security.ACCOUNT))
 
     def _headers(self, scope: Scope, request_id: str) -> list[tuple[bytes, bytes]]:
         more = PAGE_HEADERS if scope["path"].startswith(self._pages) else API_HEADERS

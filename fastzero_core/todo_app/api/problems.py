@@ -12,8 +12,8 @@ from starlette.routing import Route
 
 from ... import errors
 from ...errors import FastZeroError, InvalidInputError
-from . import schemas
-from .security import log_refusal
+from . import logs, schemas
+from .security import REQUEST_ID, log_refusal
 
 RETRY_AFTER = "1"  # seconds
 SHOWN_DEPTH = 16
@@ -81,6 +81,7 @@ async def _answer_own(request: Request, error: Exception) -> Response:
         case errors.AuthenticationError():
             return answer(error.http_status, error.message, {"WWW-Authenticate": "Bearer"})
         case FastZeroError() if error.http_status == status.HTTP_503_SERVICE_UNAVAILABLE:
+            logs.unavailable(request.method, request.scope["path"], error.message, request.scope.get(REQUEST_ID, "-"))
             return answer(error.http_status, _detail(error), {"Retry-After": RETRY_AFTER})
         case FastZeroError() if error.http_status < status.HTTP_500_INTERNAL_SERVER_ERROR:
             return answer(error.http_status, _detail(error))

