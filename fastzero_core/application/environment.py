@@ -124,14 +124,14 @@ def files_of_variables(application: Application) -> tuple[dict[str, str], dict[s
 def _given(addresses: Addresses, process: Process | None) -> dict[str, str]:
     """What every process gets and anybody may see."""
     parts = {"HOST": addresses.host, "PORT": str(addresses.port), "USER": addresses.user}
-    port = addresses.ports.get(process.name) if process else None
+    port = str(addresses.ports.get(process.name, "")) if process else ""
     return {
         **{f"POSTGRES_{name}": value for name, value in parts.items()},
         **{f"PG{name}": value for name, value in parts.items()},
         "POSTGRES_DB": addresses.name,
         "PGDATABASE": addresses.name,
         "PYTHONUNBUFFERED": "1",
-        **({"PORT": str(port)} if port else {}),
+        **({"PORT": port} if port else {}),
     }
 
 
@@ -186,7 +186,7 @@ def _of_service(each: Placeholder, addresses: Addresses) -> str:
 def _port(addresses: Addresses, process: Process | None) -> str:
     """The port of the process itself; for one without a port, and for a command beside them, that of web."""
     own = addresses.ports.get(process.name) if process else None
-    return str(own or addresses.ports.get(WEB, ""))
+    return str(own or addresses.ports.get(WEB) or "")
 
 
 def _dotenv(text: str) -> dict[str, str]:

@@ -418,6 +418,13 @@ def test_no_link_out_of_the_folder_is_followed(tmp_path: Path) -> None:
     assert values(discover(tmp_path / "inside")) == {}
 
 
+def test_scripts_of_alembic_outside_of_the_folder_are_not_read(tmp_path: Path) -> None:
+    write_files(tmp_path, {"outside/versions/1.py": revision("1"), "outside/env.py": ""})
+    ini = f"[alembic]\nscript_location = {tmp_path / 'outside'}\n"
+    found = discover(write_files(tmp_path / "inside", {"alembic.ini": ini})).findings
+    assert [each.why for each in found if each.key == "migrate"] == ["0 revisions"]
+
+
 @pytest.mark.parametrize("folder", ["node_modules", ".venv", ".git", "__pycache__"])
 def test_folders_of_others_are_not_looked_into(folder: str, tmp_path: Path) -> None:
     found = discover(write_files(tmp_path, {f"{folder}/main.py": "from fastapi import FastAPI\napp = FastAPI()\n"}))
