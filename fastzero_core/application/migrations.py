@@ -7,14 +7,13 @@ import ast
 import configparser
 import re
 import shlex
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .description import AlembicCommand
-from .sources import MOST, parse_python, text_of
+from .sources import MOST, parse_python, text_of, toml_of
 
 DEFAULT_COMMAND = "alembic upgrade head"
 INI = "alembic.ini"
@@ -138,10 +137,7 @@ def _options_of(root: Path, command: AlembicCommand) -> tuple[Path, dict[str, st
 
 
 def _tool_alembic(path: Path) -> dict[str, str]:
-    try:
-        tool = tomllib.loads(text_of(path) or "").get("tool", {}).get("alembic", {})
-    except tomllib.TOMLDecodeError:
-        return {}
+    tool = toml_of(text_of(path) or "").get("tool", {}).get("alembic", {})
     here = str(path.parent)
     texts = {key: "\n".join(value) if isinstance(value, list) else str(value) for key, value in tool.items()}
     listed = {"path_separator": "newline"} if isinstance(tool.get("version_locations"), list) else {}
@@ -220,7 +216,7 @@ def assignments(tree: ast.Module) -> Iterator[tuple[str, Any]]:
                 continue
         try:
             yield name, ast.literal_eval(value)
-        except ValueError:
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # no literal
             continue
 
 

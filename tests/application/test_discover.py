@@ -455,6 +455,24 @@ def test_a_compose_file_of_merges_within_merges_takes_no_memory(tmp_path: Path) 
     assert [note for note in discover(write_files(tmp_path, files)).notes if "adminer" in note.text]
 
 
+HOSTILE = {
+    "a list in lists": {"pyproject.toml": "a = " + "[" * 5_000 + "]" * 5_000},
+    "a key of parts": {"pyproject.toml": ".".join(["a"] * 100_000) + " = 1"},
+    "a line without end": {"Makefile": "a" * 400_000},
+    "a sum without end": {"s.py": "class S(BaseSettings):\n    a: " + "+".join(["x"] * 5_000) + "\n"},
+    "a sign before signs": {"alembic.ini": "[alembic]\nscript_location = .", "versions/1.py": f"revision = {'-' * 5_000}1"},
+    "a command of lists": {"Dockerfile": "CMD " + "[" * 100_000},
+    "blanks without end": {".env": "A=" + " " * 400_000 + "'"},
+    "a check on every line": {"Dockerfile": "HEALTHCHECK \\\n" * 30_000},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("files", HOSTILE.values(), ids=HOSTILE)
+def test_no_file_keeps_it_from_its_end(files: dict[str, str], tmp_path: Path) -> None:
+    found = discover(write_files(tmp_path, {"main.py": "from fastapi import FastAPI\napp = FastAPI()\n", **files}))
+    assert values(found)["asgi"] == "main:app"
+
+
 def test_a_fifo_does_not_hold_it_up(tmp_path: Path) -> None:
     import os
 
