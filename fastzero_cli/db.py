@@ -147,6 +147,9 @@ def reset(run: Run, no_backup: NoBackup = False, yes: Yes = False) -> None:
 def shell(
     run: Run,
     arguments: Annotated[list[str] | None, typer.Argument(metavar="[-- ARGUMENTS]", help="psql's own.")] = None,
+    superuser: Annotated[
+        bool, typer.Option("--superuser", help="As the server's superuser, not as the owner.")
+    ] = False,
 ) -> None:
     """Open psql on the database.
 
@@ -155,7 +158,8 @@ def shell(
     from fastzero_core.backup import psql
 
     words = arguments or []
-    raise typer.Exit(psql.shell(run.database.target, words[1:] if words[:1] == ["--"] else words))
+    target = run.own_stack.superuser_target if superuser else run.database.target
+    raise typer.Exit(psql.shell(target, words[1:] if words[:1] == ["--"] else words))
 
 
 @group.command(example="fastzero db url\nfastzero db url --password | docker secret create database_url -")
@@ -166,7 +170,8 @@ def url(
     """Print the database's URL, without its password."""
     from fastzero_core.postgres.database import url_of
 
-    run.render.text(f"{url_of(run.database_url, password=password)}\n")
+    is_given = run.settings.database_url is not None
+    run.render.text(f"{url_of(run.database_url, password=password, require_auth=is_given)}\n")
 
 
 @group.command(example="fastzero db stats\nfastzero db stats -o json")

@@ -68,6 +68,7 @@ class Run:
         self.subcommand = subcommand  # what follows, where a group itself is run
         self.quiet = bool(given.pop("quiet", False))
         self._flags = given
+        self._has_warned = False
 
     @cached_property
     def _settings(self) -> "Settings":
@@ -98,6 +99,7 @@ class Run:
     def database_url(self) -> str:
         from fastzero_core.project import database_url
 
+        self._warn_of_clear_password()
         return database_url(self.settings)
 
     @contextmanager
@@ -142,6 +144,7 @@ class Run:
         """The database that the command takes care of."""
         from fastzero_core.care import database_of
 
+        self._warn_of_clear_password()
         return database_of(self.settings, on_event=self.render.event)
 
     @cached_property
@@ -149,7 +152,18 @@ class Run:
         """The same, for a command that destroys: refused where it is not clear which database is meant."""
         from fastzero_core.care import database_to_destroy
 
+        self._warn_of_clear_password()
         return database_to_destroy(self.settings, on_event=self.render.event)
+
+    def _warn_of_clear_password(self) -> None:
+        """Say once that the password of a remote database may cross the network in clear."""
+        if self._has_warned or self.settings.database_url is None:
+            return
+        from fastzero_core.postgres.url import clear_password
+
+        self._has_warned = True
+        if warning := clear_password(self.settings.database_url.get_secret_value()):
+            self.render.message(f"Warning: {warning}")
 
     def confirm(self, what: str | Callable[[], str], yes: bool) -> None:
         """Go on only if the person agrees, now or by `--yes`. Raises InvalidInputError where nobody can be asked."""

@@ -4,17 +4,22 @@ from typing import Annotated
 
 import typer
 
+from fastzero_core.errors import InvalidInputError
+
 from .options import Run, Timeout
 from .tree import Group
 
 group = Group("secret", "Change the secrets of a project.", example="fastzero secret rotate")
 
 
-@group.command(example="fastzero secret rotate")
+@group.command(example="fastzero secret rotate\nfastzero secret rotate --database")
 def rotate(
     run: Run,
     revoke: Annotated[
         bool, typer.Option("--revoke", help="Refuse every token of the old key at once: all users log in again.")
+    ] = False,
+    database: Annotated[
+        bool, typer.Option("--database", help="Change the passwords of the database's roles instead.")
     ] = False,
     timeout: Timeout = None,
 ) -> None:
@@ -22,6 +27,12 @@ def rotate(
 
     The app goes on running. Tokens of the old key stay valid until they expire, and then the old key is refused.
     """
+    if database and revoke:
+        raise InvalidInputError("--revoke is about tokens, not about the database", field="revoke")
+    if database:
+        run.own_stack.rotate_database_passwords(timeout=timeout)
+        run.render.message("The database's roles have new passwords. See the URL: fastzero db url --password")
+        return
     until = run.stack.rotate_signing_key(revoke=revoke, timeout=timeout)
     if until is None:
         run.render.message("Tokens are signed with a new key. Those of the old key are refused from now on.")

@@ -17,11 +17,12 @@ A class carries what each edge needs to answer with: `code` for programs, `exit_
     │   │                                           DatabaseLoginError, DatabasePrivilegeError (503 over HTTP)
     │   └── AuthenticationError       5 · 401   InvalidTokenError, LoginRefusedError, LoginNeededError,
     │                                           LoginThrottledError (429 over HTTP)
-    ├── UnavailableError              6 · 503   DatabaseUnreachableError, ConnectionLostError, PoolExhaustedError,
-    │                                           DatabaseBusyError, StatementTimeoutError, DatabaseFullError,
-    │                                           ReadOnlyDatabaseError, PortTakenError, BinariesNotFoundError,
-    │                                           LockedError, DockerUnavailableError, DockerPermissionError,
-    │                                           DockerNotInstalledError, ImageError, BusyError, ProgramFailedError
+    ├── UnavailableError              6 · 503   DatabaseUnreachableError, WrongServerError, ConnectionLostError,
+    │                                           PoolExhaustedError, DatabaseBusyError, StatementTimeoutError,
+    │                                           DatabaseFullError, ReadOnlyDatabaseError, PortTakenError,
+    │                                           BinariesNotFoundError, LockedError, DockerUnavailableError,
+    │                                           DockerPermissionError, DockerNotInstalledError, ImageError,
+    │                                           BusyError, ProgramFailedError
     ├── SchemaError                   7 · 503   SchemaOutdatedError, SchemaNewerError, SchemaDriftError,
     │                                           RevisionFailedError
     ├── UnhealthyError                8
@@ -281,6 +282,13 @@ class UnavailableError(FastZeroError):
 class DatabaseUnreachableError(UnavailableError):
     code = "database_unreachable"
     default_hint = "Start it with: fastzero up. Or point DATABASE_URL at one that runs"
+
+
+class WrongServerError(UnavailableError):
+    """What answers there does not know the password either: it was told nothing."""
+
+    code = "wrong_server"
+    default_hint = "Another program may have taken the database's port: fastzero doctor tells which"
 
 
 class ConnectionLostError(UnavailableError):

@@ -74,11 +74,11 @@ def open_regular(path: Path, *, own: bool = False) -> BinaryIO:
 
     It never waits: opening a FIFO would, until somebody writes to it. `own` is as for `read_text`.
     """
+    root = os.geteuid() == 0
     with folders.parent_of(path, own=own, follow=True) as (folder, name):
         # An ordinary user's link is followed here; root's was, if root may follow it.
-        unlinked = os.O_NOFOLLOW if os.geteuid() == 0 else 0
-        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | unlinked, dir_fd=folder)
-        may_be_planted = folders.others_can_add(folder)
+        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | (os.O_NOFOLLOW if root else 0), dir_fd=folder)
+        may_be_planted = root and folders.others_can_add(folder)
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):

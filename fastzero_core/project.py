@@ -9,15 +9,13 @@
                           .fastzero       the mark: what bears none was not made here, and is not deleted
 """
 
-import json
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
-from . import __version__, folders, marks
+from . import folders, marks
 from .errors import (
     FastZeroError,
     InvalidInputError,
@@ -31,148 +29,34 @@ from .files import (
     Hints,
     make_folder,
     open_append,
-    path_as_text,
-    path_from_text,
     read_text,
     reading,
     write_atomically,
     writing,
 )
+from .postgres.roles import APP, OWNER, SUPERUSER
 from .postgres.url import database_url as make_url
+from .record import FORMAT as FORMAT
+from .record import ROLES as ROLES
+from .record import ROLES_OF_BEFORE as ROLES_OF_BEFORE
+from .record import RUNTIMES as RUNTIMES
+from .record import Place as Place
+from .record import ProjectRecord as ProjectRecord
+from .record import parse_record as parse_record
 
 if TYPE_CHECKING:
     from .settings import Settings
 
-FORMAT = 2  # of the record
 RECORD = "project.json"
-RUNTIMES = ("embedded", "docker")
 OF_ANOTHER_USER = "It belongs to the user who ran `fastzero up` first"
 DATABASE_PORT = 5432  # inside a network of its own
 HOST = "127.0.0.1"
-ROLE = "fastzero"
+ROLE = OWNER
 DATABASE = "fastzero"
-SECRETS = ("database_password", "secret_key")
+AUTHENTICATION = "scram-sha-256"  # by it a server proves that it knows the password too
+PASSWORDS = {SUPERUSER: "superuser_password", OWNER: "database_password", APP: "app_password"}
+SECRETS = (*PASSWORDS.values(), "secret_key")
 LOCK_NOTICE = 0.5  # seconds of waiting before it is worth a word
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a database is: a volume and the image that serves it, or the data directory of a local process.
-
-    `others` are databases of the user's own that stayed there when fastzero's moved away.
-    """
-
-    runtime: str
-    image: str = ""
-    volume: str = ""
-    data: str = ""
-    others: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """What it is called in commands: the volume, or the last part of the data directory."""
-        return self.volume or Path(self.data).name
-
-    def __str__(self) -> str:
-        where = f"volume {self.volume} of {self.image}" if self.volume else f"data directory {self.data}"
-        return f"{where} with database {', '.join(self.others)}" if self.others else where
-
-
-@dataclass(frozen=True)
-class ProjectRecord:
-    """What the first `up` decided, and later ones keep; which processes run, each decides anew.
-
-    `data`, `image` and `volume` are the place of the database; `image` is what served it last. `filling` is where a
-    move is taking it, and what is there belongs to nobody yet; `leaving` is where it was moved from and what served it
-    there may not be taken away yet. `kept` are the places that it was moved from, the latest last: their data is as it
-    was. `owner` is what everything of this project on an engine is labelled with.
-    """
-
-    runtime: str
-    ports: dict[str, int] = field(default_factory=dict)
-    data: str = ""
-    initialised: bool = False  # whether the database has ever been ready
-    processes: tuple[str, ...] = ("app",)
-    image: str = ""
-    volume: str = ""
-    filling: Place | None = None
-    leaving: Place | None = None
-    kept: tuple[Place, ...] = ()
-    owner: str = ""
-
-    @property
-    def place(self) -> Place:
-        """Where the database is."""
-        return Place(self.runtime, image=self.image, volume=self.volume, data=self.data)
-
-    def at(self, place: Place) -> Self:
-        """The same with the database at another place."""
-        return replace(self, runtime=place.runtime, image=place.image, volume=place.volume, data=place.data)
-
-    def moved(self, before: Place, after: Place, kept: tuple[Place, ...]) -> Self:
-        """The same with the database at another place, and the one before kept."""
-        leaving = before if before.runtime != after.runtime else None
-        return replace(self.at(after), filling=None, leaving=leaving, kept=(*kept, before))
-
-    def as_text(self) -> str:
-        """The file's text."""
-        written = {"format": FORMAT, "written_by": __version__, **asdict(self)}
-        for each in _places(written):
-            each["data"] = path_as_text(each["data"])
-        return json.dumps(written, indent=2) + "\n"
-
-
-def parse_record(text: str, path: Path, *, owner: str = "") -> ProjectRecord:
-    """A record from its file's text; `owner` is for one that was written before records had any.
-
-    Raises RecordError for one that is damaged, or of a format that this version does not know.
-    """
-    try:
-        written = json.loads(text)
-        made_by = written.pop("written_by", "an older version")
-        version = written.pop("format", 1)
-        if version > FORMAT:
-            raise RecordError(
-                f"{path} was written by fastzero {made_by}, which this version does not understand",
-                hint=f"Use fastzero {made_by} or newer for this project",
-            )
-        return _record(_upgraded(written, owner) if version < FORMAT else written)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RecordError(f"{path} is damaged: {error}") from None
-
-
-def _upgraded(written: dict[str, Any], owner: str) -> dict[str, Any]:
-    """A record of format 1, which knew of one process and had no owner."""
-    processes = ["app"] if written.pop("app", True) else []
-    return {**written, "processes": processes, "owner": owner}
-
-
-def _places(written: dict[str, Any]) -> list[dict[str, Any]]:
-    """Whatever of a written record has a data directory: itself and its other places."""
-    others = [written.get("filling"), written.get("leaving"), *written.get("kept", ())]
-    return [each for each in (written, *others) if each]
-
-
-def _record(written: dict[str, Any]) -> ProjectRecord:
-    for each in _places(written):
-        each["data"] = path_from_text(each.get("data", ""))
-    if written["runtime"] not in RUNTIMES:
-        raise ValueError(f"runtime {written['runtime']!r} is not one of {', '.join(RUNTIMES)}")
-    ports = {str(service): int(port) for service, port in written.get("ports", {}).items()}
-    return ProjectRecord(
-        **{
-            **written,
-            "ports": ports,
-            "processes": tuple(written.get("processes", ("app",))),
-            "filling": _place(written.get("filling")),
-            "leaving": _place(written.get("leaving")),
-            "kept": tuple(place for each in written.get("kept", ()) if (place := _place(each))),
-        }
-    )
-
-
-def _place(written: dict[str, Any] | None) -> Place | None:
-    return Place(**{**written, "others": tuple(written.get("others", ()))}) if written else None
 
 
 class Project:
@@ -209,14 +93,16 @@ class Project:
 
     def save(self, record: ProjectRecord) -> None:
         """Write the record. It is whole, or as it was. Raises ConflictError where its folder is of something else."""
-        if not (self.folder / RECORD).exists():
-            marks.refuse_strangers(self.folder)
+        with writing(self.folder, HOME):
+            if not (self.folder / RECORD).exists():
+                marks.refuse_strangers(self.folder)
         self._write(self.folder / RECORD, record.as_text())
 
     def _write(self, path: Path, text: str) -> None:
         make_folder(self.folder, 0o711)
-        if marks.can_be_given(self.folder):
-            marks.give(self.folder, self.name)
+        with writing(self.folder, HOME):
+            if marks.can_be_given(self.folder):
+                marks.give(self.folder, self.name)
         write_atomically(path, text)
 
     def forget(self) -> None:
@@ -273,20 +159,19 @@ class Project:
                 self.forget()
         return not self.folder.exists()
 
-    def file_for_compose(self, name: str) -> Path:
-        """A copy of a secret for Docker Compose: its reader is another user, so the folder guards it, not its mode."""
-        value = self.secret_inside(name)
+    def file_for_compose(self, name: str, content: str) -> Path:
+        """A file for Docker Compose: its reader is another user, so the folder guards it, not its mode."""
         path = self.folder / "container-secrets" / name
         make_folder(path.parent, 0o700)
-        if self._text(path) != value:
-            write_atomically(path, value)
+        if self._text(path) != content:
+            write_atomically(path, content)
             path.chmod(0o444)
         return path
 
-    def secret_inside(self, name: str) -> str:
-        """A secret as a container has it; `database_url` is the database's URL inside the project's network."""
+    def secret_inside(self, name: str, role: str) -> str:
+        """A secret as a container has it; `database_url` is the URL for `role` inside the project's network."""
         if name == "database_url":
-            return url(self.secret("database_password"), DATABASE_PORT, host="database")
+            return self.url(role, DATABASE_PORT, host="database")
         return self.secret(name)
 
     def secret_file(self, name: str) -> Path:
@@ -316,17 +201,38 @@ class Project:
         finally:
             lock.release()
 
+    def url(self, role: str, port: int, *, host: str = HOST) -> str:
+        """Return the URL of the database for one of the stack's roles.
+
+        No other program on that port is told the password. Raises ProjectNotFoundError without the role's secret.
+        """
+        return make_url(role, self.secret(PASSWORDS[role]), host, port, DATABASE, require_auth=AUTHENTICATION)
+
+    def passwords(self) -> dict[str, str]:
+        """Return the password of each role that the stack may have."""
+        return {role: self.secret(name) for role, name in PASSWORDS.items()}
+
     def database_url(self) -> str:
         """The URL of this project's database, password included. Raises ProjectNotFoundError before the first `up`."""
+        return self.url(OWNER, self._port())
+
+    def superuser_url(self) -> str:
+        """Return the same for the server's superuser, for what no owner of a database may do.
+
+        Raises ProjectNotFoundError before the first `up`.
+        """
+        record = self.record
+        return self.url(record.roles[0] if record else SUPERUSER, self._port())
+
+    def app_url(self) -> str:
+        """Return the same for the app where the roles are split. Raises ProjectNotFoundError before the first `up`."""
+        return self.url(APP, self._port())
+
+    def _port(self) -> int:
         record = self.record
         if record is None or "database" not in record.ports:
             raise ProjectNotFoundError(f"project {self.name} has no stack yet")
-        return url(self.secret("database_password"), record.ports["database"])
-
-
-def url(password: str, port: int, *, host: str = HOST) -> str:
-    """The URL of the database of a stack."""
-    return make_url(ROLE, password, host, port, DATABASE)
+        return record.ports["database"]
 
 
 def project_of(settings: "Settings") -> Project:
@@ -356,14 +262,18 @@ def secret_key(settings: "Settings") -> str:
 
 def secret_key_file(settings: "Settings") -> Path | None:
     """The file that `secret_key` is read from; None where the environment or a flag gives it."""
-    from .settings import SECRETS_FOLDER
-
     if settings.secret_key is None:
         return project_of(settings).secret_file("secret_key")
-    mounted = SECRETS_FOLDER / "secret_key"
+    return mounted_secret("secret_key", settings.secret_key.get_secret_value())
+
+
+def mounted_secret(name: str, value: str) -> Path | None:
+    """Return the file of a container that has this secret, None where it has another or none."""
+    from .settings import SECRETS_FOLDER
+
+    mounted = SECRETS_FOLDER / name
     with suppress(OSError, ValueError):
-        if mounted.read_text(encoding="utf-8").strip() == settings.secret_key.get_secret_value():
-            return mounted
+        return mounted if mounted.read_text(encoding="utf-8").strip() == value else None
     return None
 
 

@@ -42,6 +42,7 @@ APP_SETTINGS = (
     "access_token_expire_minutes",
     "session_hours",
     "signup",
+    "split_roles",
     "pool_size",
     "docs",
     "metrics",
@@ -114,6 +115,9 @@ class Settings(BaseSettings):
     signup: Annotated[Literal["open", "closed", "invite"], Risk("It decides who may create an account")] = Field(
         "open", description="who may create an account over HTTP"
     )
+    split_roles: Annotated[bool, Risk("Without it the app may change the schema")] = Field(
+        False, description="whether the app uses a role that can only read and write rows"
+    )
     docs: Free[bool | None] = Field(
         None,
         description="whether the app has /docs, /redoc and /openapi.json; by default behind a proxy only with a token",
@@ -141,6 +145,12 @@ class Settings(BaseSettings):
     )
     python_image: Annotated[str, Risk("Its code runs, and has the secrets of the app")] = Field(
         "python:3.13-slim", description="what the app's image is built from"
+    )
+    database_memory: Free[int] = Field(
+        4096, ge=0, description="MiB that the database's container may use; 0 is no limit"
+    )
+    database_cpus: Free[int] = Field(
+        0, ge=0, description="processors that the database's container may use; 0 is no limit"
     )
     postgres_settings: Annotated[dict[str, str], NoDecode, _POSTGRES] = Field(
         {}, description="PostgreSQL settings of the stack's database"

@@ -218,7 +218,7 @@ def _start_server(place: Path, chosen: str) -> None:
     if _wants_container(chosen):
         url, container = _start_container()
     else:
-        url = _embedded().up(port=_free_port()).database_url
+        url = _embedded().up(port=_free_port()).superuser_url
     _make_logins_cheap(url)
     write_atomically(place / "server.json", json.dumps({"url": url_of(url, "postgres"), "container": container}))
 
@@ -287,6 +287,7 @@ def _start_container() -> tuple[str, str]:
 
     from .polling import wait_until
     from .postgres.configuration import INITDB_COMMON, arguments, initdb_locale
+    from .postgres.url import database_url
     from .schema import migrate
     from .stack.spec import major_of
 
@@ -304,7 +305,7 @@ def _start_container() -> tuple[str, str]:
     )
     try:
         host, port = container.get_container_host_ip(), container.get_exposed_port(5432)
-        url = f"postgresql://{ROLE}:{password}@{host}:{port}/{TEMPLATE}"
+        url = database_url(ROLE, password, host, int(port), TEMPLATE, require_auth="scram-sha-256")
         # The server of the initialisation does not listen on TCP: who answers is the final one.
         if not wait_until(lambda: _answers(url), PATIENCE):
             pytest.fail(f"the tests' server does not answer: {container.get_logs()}")

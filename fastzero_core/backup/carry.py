@@ -26,7 +26,7 @@ def carry_roles(source: str, to: str, on_event: Listener = ignore) -> None:
     superusers.
     """
     with at_server(source, exclusive=False) as old, at_server(to, exclusive=False) as new:
-        for statement in roles.creations(old.session):
+        for statement in roles.creations(old.session, roles.names(new.session)):
             content.execute(new.session, statement)
         for membership in _memberships(old, new):
             content.execute(new.session, membership.grant(new.major))

@@ -3,23 +3,14 @@
 Seen from a session of any database of the server, as the statements that give the same to another.
 """
 
-import csv
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, text
 
+from ..postgres.sql import assignment as assignment
+from ..postgres.sql import elements as elements
 from ..postgres.sql import literal, quote
-
-# Settings whose value is a list of names, each quoted where it needs to be.
-LISTS = (
-    "search_path",
-    "temp_tablespaces",
-    "local_preload_libraries",
-    "session_preload_libraries",
-    "shared_preload_libraries",
-    "unix_socket_directories",
-)
 
 
 def attributes(session: Connection, name: str) -> str:
@@ -69,16 +60,6 @@ def comment(session: Connection, name: str) -> str | None:
     written = text("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = :name")
     found: str | None = session.execute(written, {"name": name}).scalar_one_or_none()
     return found
-
-
-def assignment(name: str, value: str) -> str:
-    """A setting as the end of an ALTER, from its value as the catalogs and files have it."""
-    return f"SET {name} TO {', '.join(map(literal, elements(value))) if name in LISTS else literal(value)}"
-
-
-def elements(value: str) -> list[str]:
-    """The names of a list; an empty one has one, which is empty."""
-    return next(csv.reader([value], skipinitialspace=True), None) or [""]
 
 
 def _words(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, text
 from ..errors import DamagedBackupError, DatabaseNotEmptyError, SchemaOutdatedError, VersionMismatchError
 from ..events import Listener, Notice, Progress, ignore
 from ..files import status
-from ..postgres import database
+from ..postgres import database, roles
+from ..postgres.ownership import SCHEMAS
 from ..postgres.programs import Programs
 from ..schema import migrate, revisions
 from ..schema.revisions import head_revision
@@ -23,6 +24,7 @@ from .watch import copied_rows
 FOR_TRIAL = ("--no-owner", "--no-privileges")  # whoever tries owns all of it
 OTHERWISE = ". Or restore into an empty one: --into-empty"
 JOBS = 2  # sessions of pg_restore: tables and indexes side by side
+_SCHEMAS = text(SCHEMAS.replace("%s", "current_user"))
 TIMEOUTS_SINCE = 17  # pg_restore sets transaction_timeout, which older servers do not know
 
 
@@ -163,6 +165,7 @@ def restore(
         with server.scratch() as name:
             _fill(target, server, name, plan, options, on_event)
             _finish(database.url_of(target.url, name), plan, on_event)
+            _admit_app(target, name)
             on_event(Progress("swap"))
             kept = server.swap(name, hold)
     return Restored(server.name, _revision_after(plan), plan.rows, kept)
@@ -210,6 +213,7 @@ def undo(target: Target, *, hold: Hold | None = None) -> Restored:
         server.refuse_unless_able()
         back = server.last_kept()
         kept = server.swap(back.database, hold)
+    _admit_app(target, target.database)  # it may have been kept before the app had a role of its own
     engine = database.create_engine(target.url)
     with engine.connect() as connection:
         return Restored(server.name, revisions.current_revision(connection), _rows(connection), kept)
@@ -246,6 +250,7 @@ def reset(target: Target, *, hold: Hold | None = None, on_event: Listener = igno
         with server.scratch() as name:
             on_event(Progress("migrate"))
             migrate.up(database.url_of(target.url, name))
+            _admit_app(target, name)
             on_event(Progress("swap"))
             kept = server.swap(name, hold)
         if kept is not None:
@@ -325,6 +330,16 @@ def _finish(url: str, plan: RestorePlan, on_event: Listener) -> None:
         migrate.up(url)
     on_event(Progress("analyze"))
     _analyze(url)
+
+
+def _admit_app(target: Target, name: str) -> None:
+    """Let the app's role use the rows of a database, if it has one."""
+    if not target.app_is_admitted:
+        return
+    engine = database.create_engine(database.url_of(target.url, name), settings=content.SESSION)
+    with engine.begin() as connection:
+        for statement in roles.row_privileges(list(connection.execute(_SCHEMAS).scalars())):
+            content.execute(connection, statement)
 
 
 def _analyze(url: str) -> None:

@@ -1,6 +1,6 @@
 """The roles of a server, as the statements that make them on another."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, text
@@ -52,14 +52,16 @@ class Membership:
         return f"GRANT {quote(self.role)} TO {quote(self.member)}{' WITH ' + options if options else ''}{by}"
 
 
-def creations(session: Connection) -> Iterator[str]:
+def creations(session: Connection, existing: Sequence[str] = ()) -> Iterator[str]:
     """The statements that make a server's roles, with their passwords and comments. Only for superusers.
 
-    But for those that every server has, and the one that this session has.
+    But for those that every server has, and the one that this session has. Of those `existing` elsewhere, they make
+    what they are here.
     """
     switches = ", ".join(f"CASE WHEN {column} THEN '{word}' ELSE 'NO{word}' END" for column, word in _SWITCHES)
+    verb = "CASE WHEN rolname = ANY(:existing) THEN 'ALTER' ELSE 'CREATE' END"
     made = (
-        f"SELECT format('CREATE ROLE %I CONNECTION LIMIT %s PASSWORD %L VALID UNTIL %L %s', rolname, rolconnlimit,"  # noqa: S608
+        f"SELECT format('%s ROLE %I CONNECTION LIMIT %s PASSWORD %L VALID UNTIL %L %s', {verb}, rolname, rolconnlimit,"  # noqa: S608
         f" rolpassword, coalesce(rolvaliduntil, 'infinity'), concat_ws(' ', {switches})) FROM pg_authid"
         " WHERE rolname !~ '^pg_' AND rolname <> current_user ORDER BY oid"
     )
@@ -67,8 +69,13 @@ def creations(session: Connection) -> Iterator[str]:
         "SELECT format('COMMENT ON ROLE %I IS %L', rolname, description) FROM pg_authid JOIN pg_shdescription"
         " ON objoid = oid AND classoid = 'pg_authid'::regclass WHERE rolname !~ '^pg_' AND rolname <> current_user"
     )
-    for query in (made, comments):
-        yield from session.execute(text(query)).scalars()
+    yield from session.execute(text(made), {"existing": list(existing)}).scalars()
+    yield from session.execute(text(comments)).scalars()
+
+
+def names(session: Connection) -> list[str]:
+    """The roles of a server, but for those that every server has."""
+    return list(session.execute(text("SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_'")).scalars())
 
 
 def settings(session: Connection) -> Iterator[tuple[str, str, str]]:

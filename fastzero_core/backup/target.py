@@ -33,11 +33,17 @@ class Address:
 
 @dataclass(frozen=True)
 class Target:
-    """`programs` finds PostgreSQL's programs for a server of some major version; `folder` holds the backups."""
+    """`programs` finds PostgreSQL's programs for a server of some major version; `folder` holds the backups.
+
+    `superuser_url` is the same database for the server's superuser; None where only the URL's own role is known.
+    `app_is_admitted` says that the app has a role of its own, which must be able to use the rows of what is restored.
+    """
 
     url: str
     folder: Path
     programs: Callable[[int], Programs]
+    superuser_url: str | None = None
+    app_is_admitted: bool = False
 
     @property
     def database(self) -> str:
@@ -45,9 +51,9 @@ class Target:
         return address_of(self.url).database
 
     @classmethod
-    def of_url(cls, url: str, folder: Path) -> "Target":
+    def of_url(cls, url: str, folder: Path, *, superuser_url: str | None = None) -> "Target":
         """Make the target of any database, with the programs of this machine."""
-        return cls(url, folder, partial(find_programs, url))
+        return cls(url, folder, partial(find_programs, url), superuser_url)
 
 
 def address_of(url: str) -> Address:

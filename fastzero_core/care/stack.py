@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import FastZeroError
 from ..events import Notice
+from ..postgres.roles import APP
 from ..postgres.url import same_database
 from ..stack import commands, plan
 from ..stack.actions import Action, inverse
@@ -32,7 +34,15 @@ class Stack(DatabaseCare, MovableStack):
 
     @property
     def target(self) -> "Target":
-        return target_of(self.project, self.look().known.runtime, DATABASE_SERVICE, self.database_url)
+        record = self.look().known
+        target = target_of(self.project, record.runtime, DATABASE_SERVICE, self.database_url, self.superuser_url)
+        return replace(target, app_is_admitted=APP in record.roles)
+
+    @property
+    def superuser_target(self) -> "Target":
+        """The same as the server's superuser, who may do everything."""
+        runtime = self.look().known.runtime
+        return target_of(self.project, runtime, DATABASE_SERVICE, self.superuser_url, self.superuser_url)
 
     @property
     def folder(self) -> Path:

@@ -4,7 +4,7 @@ import os
 import secrets
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -31,15 +31,15 @@ def initialise(
     binaries: Binaries,
     user: ServiceUser | None,
     *,
-    role: str,
+    superuser: str,
     password: str,
-    database: str,
+    statements: Iterable[str] = (),
     mark: str = STAGING,
 ) -> None:
-    """Create a data directory with a superuser and a database, under another name until it is whole.
+    """Create a data directory with a superuser and what `statements` make, under another name until it is whole.
 
-    `user` is whom PostgreSQL runs as, None for this process's own; `mark` is what the directory is marked with. Raises
-    UnhealthyError if one of its programs fails.
+    Each statement is a line and a transaction of its own. `user` is whom PostgreSQL runs as, None for this process's
+    own; `mark` is what the directory is marked with. Raises UnhealthyError if one of its programs fails.
     """
     staging = data.with_name(f".{data.name}.init-{secrets.token_hex(4)}")
     make_folder(staging, 0o711)
@@ -50,8 +50,8 @@ def initialise(
         if user:
             for path in (cluster, password_file):  # the folder that they are in stays root's
                 os.chown(path, user.uid, user.gid)
-        _run(_initdb(binaries, cluster, role, password_file), user)
-        _single_user(binaries, cluster, user, f"CREATE DATABASE {quote(database)}")
+        _run(_initdb(binaries, cluster, superuser, password_file), user)
+        _single_user(binaries, cluster, user, statements)
         folders.write_mark(cluster, mark)
         cluster.rename(data)
     finally:
@@ -92,9 +92,10 @@ def major_of(data: Path) -> int | None:
     return int(said)
 
 
-def set_password(data: Path, binaries: Binaries, user: ServiceUser | None, *, role: str, password: str) -> None:
-    """Change a role's password on the data itself, while no server has it."""
-    _single_user(binaries, data, user, f"ALTER ROLE {quote(role)} PASSWORD {literal(password)}")
+def set_passwords(data: Path, binaries: Binaries, user: ServiceUser | None, passwords: Mapping[str, str]) -> None:
+    """Change the passwords of roles on the data itself, while no server has it."""
+    statements = [f"ALTER ROLE {quote(role)} PASSWORD {literal(password)}" for role, password in passwords.items()]
+    _single_user(binaries, data, user, statements)
 
 
 def _password_file(folder: Path, password: str) -> Path:
@@ -104,11 +105,11 @@ def _password_file(folder: Path, password: str) -> Path:
     return path
 
 
-def _initdb(binaries: Binaries, cluster: Path, role: str, password_file: Path) -> list[str]:
+def _initdb(binaries: Binaries, cluster: Path, superuser: str, password_file: Path) -> list[str]:
     return [
         binaries.program("initdb"),
         f"--pgdata={cluster}",
-        f"--username={role}",
+        f"--username={superuser}",
         f"--pwfile={password_file}",
         "--auth=scram-sha-256",
         *INITDB_COMMON,
@@ -118,9 +119,9 @@ def _initdb(binaries: Binaries, cluster: Path, role: str, password_file: Path) -
     ]
 
 
-def _single_user(binaries: Binaries, data: Path, user: ServiceUser | None, statement: str) -> None:
+def _single_user(binaries: Binaries, data: Path, user: ServiceUser | None, statements: Iterable[str]) -> None:
     command = [binaries.program("postgres"), "--single", *arguments(_SINGLE_USER), "-D", str(data), "postgres"]
-    _run(command, user, f"{statement}\n")
+    _run(command, user, "".join(f"{statement}\n" for statement in statements))
 
 
 def _run(command: Sequence[str], user: ServiceUser | None, text: str | None = None) -> None:

@@ -4,9 +4,11 @@ Engines made here carry time limits, so that nothing waits for ever, and an erro
 exception of SQLAlchemy or psycopg leaves the core.
 """
 
+import asyncio
 import select
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 5  # seconds; libpq's own default is to wait for the kernel to give up
 DRIVER = "postgresql+psycopg"
+REFUSED_PASSWORD = "password authentication failed"  # noqa: S105 - what the server says of it
+ROTATION_WAITS = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds in which a password that is rotated gets to where it is read
 
 _POOL = {"pool_pre_ping": True, "pool_use_lifo": True, "pool_timeout": CONNECT_TIMEOUT, "max_overflow": 0}
 
@@ -86,16 +90,18 @@ def create_async_engine(
     autocommit: bool = False,
     settings: dict[str, str] | None = None,
     connect_timeout: int = CONNECT_TIMEOUT,
+    read_password: Callable[[], str] | None = None,
 ) -> "AsyncEngine":
     """The same for asyncio, with up to `pool_size` connections, for one of which a task waits `pool_timeout` seconds.
 
-    With `autocommit` every statement is a transaction of its own: one round trip instead of three.
+    With `autocommit` every statement is a transaction of its own: one round trip instead of three. `read_password`
+    gives the password of each login instead of the URL, and again where it is refused: it may just be rotated.
     """
-    from sqlalchemy.ext import asyncio
+    from sqlalchemy.ext.asyncio import create_async_engine as make_engine
 
     parsed = parse_url(url)
     options = _AUTOCOMMIT if autocommit else {}
-    engine = asyncio.create_async_engine(
+    engine = make_engine(
         parsed,
         connect_args=_connect_arguments(parsed, settings, connect_timeout),
         pool_size=pool_size,
@@ -106,7 +112,23 @@ def create_async_engine(
     )
     _watch(engine.sync_engine)
     event.listen(engine.sync_engine, "checkout", _replace_if_ended)
+    if read_password:
+        event.listen(engine.sync_engine, "do_connect", partial(_log_in, read_password))
     return engine
+
+
+def _log_in(read_password: Callable[[], str], dialect: Any, record: object, positional: Any, named: Any) -> Any:
+    """Connect with the password as it is now, for a moment also with the one that it is about to become."""
+    from sqlalchemy.util import await_only
+
+    for wait in ROTATION_WAITS:
+        try:
+            return dialect.connect(*positional, **{**named, "password": read_password()})
+        except dialect.loaded_dbapi.OperationalError as error:
+            if REFUSED_PASSWORD not in str(error):
+                raise
+            await_only(asyncio.sleep(wait))
+    return dialect.connect(*positional, **{**named, "password": read_password()})
 
 
 def _replace_if_ended(connection: Any, *_: object) -> None:

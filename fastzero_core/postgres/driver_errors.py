@@ -69,6 +69,9 @@ _BY_CONNECT_MESSAGE: tuple[tuple[str, type[errors.FastZeroError]], ...] = (
     ("too many connections", errors.PoolExhaustedError),
 )
 
+# Of a server that does not prove, as SCRAM has it, that it knows the password.
+_BY_ANOTHER_SERVER = ("authentication method requirement", "incorrect server signature")
+
 # psycopg refuses these before it connects.
 _UNUSABLE_OPTIONS = ("invalid connection option", "bad value for")
 URL_HINT = "It looks like postgresql://user:password@host:5432/database"
@@ -116,6 +119,8 @@ def _is_connection_failure(error: BaseException, original: BaseException) -> boo
 
 def connect_error(detail: str, *, lost: bool = False) -> errors.FastZeroError:
     """What a failed connection means, from libpq's text. `lost`: it had been open before."""
+    if any(fragment in detail for fragment in _BY_ANOTHER_SERVER):
+        return errors.WrongServerError(f"this is not the database that was meant: {detail}")
     for fragment, error_class in _BY_CONNECT_MESSAGE:
         if fragment in detail:
             return error_class(f"the database refused the connection: {detail}")

@@ -36,6 +36,7 @@ SESSION_OPTIONS = {"pg_restore": "-c synchronous_commit=off -c maintenance_work_
 
 _MEANINGS: tuple[tuple[str, type[FastZeroError], str], ...] = (
     ("server version mismatch", VersionMismatchError, "the program is older than the server"),
+    ("SSL support is not compiled in", BinariesNotFoundError, "these programs cannot use TLS, which the URL requires"),
     ("No space left on device", DatabaseFullError, "the database's disk is full"),
     ("permission denied", DatabasePrivilegeError, "this role may not do that"),
     ("must be owner", DatabasePrivilegeError, "this role may not do that"),
@@ -118,7 +119,8 @@ class LocalPrograms:
 
     def command(self, program: str, arguments: Sequence[str], database: str) -> list[str]:
         """How a program is called; the password is in its environment alone."""
-        return [self._path(program), f"--dbname={url_of(self.url, database, password=False)}", *arguments]
+        url = url_of(self.url, database, password=False, require_auth=False)
+        return [self._path(program), f"--dbname={url}", *arguments]
 
     def _path(self, program: str) -> str:
         found = self.folder / program
@@ -127,8 +129,11 @@ class LocalPrograms:
         return str(found)
 
     def _environment(self, program: str) -> dict[str, str]:
-        password = parse(self.url).get("password")
-        return {**os.environ, **({"PGPASSWORD": password} if password else {}), **variables(program)}
+        # Programs before 16 do not know PGREQUIREAUTH, and would refuse it in a URL.
+        by_environment = {"password": "PGPASSWORD", "require_auth": "PGREQUIREAUTH"}
+        said = parse(self.url)
+        given = {variable: said[name] for name, variable in by_environment.items() if name in said}
+        return {**os.environ, **given, **variables(program)}
 
 
 def find_programs(url: str, major: int) -> LocalPrograms:

@@ -4,6 +4,7 @@ An option has the name that libpq gives it: host, port, user, password, dbname, 
 Everything that is not plain is percent-quoted: libpq refuses a space, and reads a plus sign as a plus sign.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, quote, unquote
@@ -20,6 +21,7 @@ POSTGRES_DRIVERS = (
     "postgresql+asyncpg",
 )
 PASSWORDS = ("password", "sslpassword")
+WITHOUT_TLS = ("disable", "allow", "prefer")  # modes of libpq that do without, at least if a server says so
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 # The same parts that SQLAlchemy finds.
@@ -73,9 +75,12 @@ _VARIABLES = {
 }
 
 
-def database_url(user: str, password: str | None, host: str, port: int, database: str) -> str:
-    """Return the URL of a database. `host` may be an IPv6 address or the folder of a socket."""
-    options = {"user": user, "host": host, "port": str(port), "dbname": database}
+def database_url(user: str, password: str | None, host: str, port: int, database: str, **more: str) -> str:
+    """Return the URL of a database. `host` may be an IPv6 address or the folder of a socket.
+
+    `more` are other options of libpq.
+    """
+    options = {"user": user, "host": host, "port": str(port), "dbname": database, **more}
     return render(options if password is None else {**options, "password": password})
 
 
@@ -129,12 +134,16 @@ def variables(url: str) -> dict[str, str]:
     return {_VARIABLES[name]: value for name, value in parse(url).items() if name in _VARIABLES}
 
 
-def url_of(url: str, database: str | None = None, *, password: bool = True) -> str:
-    """Return the URL as libpq's own programs take it: of another database of the server, or without its passwords."""
+def url_of(url: str, database: str | None = None, *, password: bool = True, require_auth: bool = True) -> str:
+    """Return the URL as libpq's own programs take it: of another database of the server, or without its passwords.
+
+    Without `require_auth` drivers and programs can read it that do not know this option: it can go by PGREQUIREAUTH.
+    """
     options = parse(url)
     if database is not None:
         options["dbname"] = database
-    return render({name: value for name, value in options.items() if password or name not in PASSWORDS})
+    left_out = {*(() if password else PASSWORDS), *(() if require_auth else ("require_auth",))}
+    return render({name: value for name, value in options.items() if name not in left_out})
 
 
 def without_password(url: str) -> str:
@@ -146,6 +155,35 @@ def address(url: str) -> str:
     """Return `host:port` for people."""
     options = parse(url)
     return f"{_bracketed(options.get('host', 'localhost'))}:{options.get('port', DEFAULT_PORT)}"
+
+
+def sslmode(url: str) -> str:
+    """Return the mode that libpq goes by: the URL's, else PGSSLMODE, else its default."""
+    return parse(url).get("sslmode") or os.environ.get("PGSSLMODE") or "prefer"
+
+
+def unprotected_host(url: str) -> str | None:
+    """Return the host to which a login may send its password in clear over a network, None where it cannot.
+
+    That takes a password, no TLS that is required, and no SCRAM that is.
+    """
+    options = parse(url)
+    is_protected = sslmode(url) not in WITHOUT_TLS or options.get("require_auth") == "scram-sha-256"
+    if is_protected or not (options.get("password") or os.environ.get("PGPASSWORD")):
+        return None
+    hosts = (options.get("hostaddr") or options.get("host", "")).split(",")
+    return next((host for host in hosts if host and not host.startswith(("/", "@")) and host not in LOOPBACK), None)
+
+
+def clear_password(url: str) -> str:
+    """Return what to tell of a password that may cross a network in clear; empty where it cannot."""
+    host = unprotected_host(url)
+    return (
+        f"the password for {host} may be sent in clear: sslmode is {sslmode(url)}. Require TLS in the URL:"
+        " ?sslmode=verify-full&sslrootcert=system"
+        if host
+        else ""
+    )
 
 
 def same_database(one: str, other: str) -> bool:

@@ -40,6 +40,8 @@ class Kind(StrEnum):
     PROCESS = "process"
     SECRET = "secret"  # noqa: S105 - a file of the project's
     PASSWORD = "password"  # noqa: S105 - of the database's role
+    ROLE = "role"
+    OWNER = "owner"  # of what is in the databases
     RECORD = "record"
     PROJECT = "project"  # its folder
     MARK = "mark"  # of a folder that fastzero made: what bears none is not deleted
@@ -90,6 +92,9 @@ def inverse(action: Action) -> Action | None:
     cause = f"undo: {action}"
     if action.verb is Verb.RENAME:
         return replace(action, name=action.to, to=action.name, cause=cause)
+    if (action.verb, action.kind) == (Verb.SET, Kind.ROLE):
+        service, before, after = action.subject
+        return replace(action, subject=(service, after, before), cause=cause)
     if action.verb is Verb.WRITE or (action.verb, action.kind) == (Verb.SET, Kind.SECRET):
         before, after = action.subject
         return replace(action, subject=(after, before), cause=cause)

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from ..errors import ConflictError, DatabaseLoginError, PortTakenError, ProjectNotFoundError, UnavailableError
 from ..events import Notice
-from ..project import ProjectRecord
+from ..project import PASSWORDS, ROLES_OF_BEFORE, ProjectRecord
 from ..schema.revisions import head_revision
-from . import decide, plan
+from . import decide, plan, probe, steps
 from .actions import Action, Kind
 from .decide import Decision, Flags
 from .observed import DataState, Observed, Thing
@@ -106,10 +106,11 @@ def stop(session: Session, names: Iterable[str]) -> None:
 
 
 def repair_password(session: Session) -> bool:
-    """Give the database's role the project's password. Returns whether it had another."""
-    with session.database_started("its password is looked at") as spec:
+    """Give the database's roles the project's passwords. Returns whether one had another."""
+    with session.database_started("its passwords are looked at") as spec:
         try:
             session.performer.wait(spec.database)
+            probe.is_encrypted(session.project.superuser_url())  # a login alone
             return False
         except DatabaseLoginError:
             session.run(plan.plan_password(spec.database, session.observe_quickly(spec, session.known)))
@@ -129,6 +130,40 @@ def rotate_signing_key(session: Session, *, keep: float) -> None:
     observed = session.observe_quickly(spec, session.known)
     plan.refuse_foreign(spec.project, observed.foreign)
     session.run(plan.plan_secret(spec, observed, SIGNING_KEY, before, after, "its key is rotated"))
+
+
+def rotate_passwords(session: Session) -> None:
+    """Give every role of the database another password. The app goes on working: it reads its own for each login.
+
+    A database that is stopped is started for it, and stopped again.
+    """
+    with session.database_running("its passwords are rotated"):
+        spec = session.whole_spec()
+        observed = session.observe_quickly(spec, session.known)
+        for role in session.known.roles:
+            before = session.project.secret(PASSWORDS[role])
+            session.run(plan.plan_rotation(spec, observed, role, before, secrets.token_urlsafe(32)))
+
+
+def unite_roles(session: Session) -> None:
+    """Make the database's roles one, as older versions have it, and stop what uses them. The next `up` separates them.
+
+    A database that is stopped is started for it, and stopped again.
+    """
+    with session.database_running("its roles become one"):
+        record, spec = session.known, session.whole_spec()
+        if record.roles == ROLES_OF_BEFORE:
+            return
+        observed = session.observe_quickly(spec, record)
+        after = replace(record, roles=ROLES_OF_BEFORE)
+        cause = "an older version is to work with it"
+        session.run(
+            [
+                *plan.plan_stop(spec, observed, [process.name for process in spec.processes], cause),
+                *steps.unite_roles(spec.database, record.roles, cause),
+                *plan.write(RecordChange(record, after, cause)),
+            ]
+        )
 
 
 def examine(session: Session) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..errors import ConflictError, InvalidInputError
-from ..project import HOST, RUNTIMES, Place, ProjectRecord
+from ..project import HOST, ROLES_OF_BEFORE, RUNTIMES, Place, ProjectRecord
 from ..settings import Settings
 from . import ports
 from .observed import Estate
@@ -201,12 +201,13 @@ def _adopted(settings: Settings, record: ProjectRecord, machine: Machine) -> Pro
             hint="Nothing was changed. No container has one of them: restore a backup into another project, -p NAME",
         )
     others = [
-        Place(estate.place.runtime, image=image, volume=name)
+        Place(estate.place.runtime, image=image, volume=name, roles=ROLES_OF_BEFORE)
         for name, image in estate.volumes.items()
         if name != estate.place.name
     ]
     known = [each for each in record.kept if each.name not in estate.volumes]
-    place = replace(estate.place, image=estate.place.image or record.image)
+    # What roles its server has, `up` finds out: it makes right what is not.
+    place = replace(estate.place, image=estate.place.image or record.image, roles=ROLES_OF_BEFORE)
     at_place = replace(record.at(place), initialised=True, filling=None, kept=(*known, *others))
     return replace(at_place, owner=machine.new_owner())
 

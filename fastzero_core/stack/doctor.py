@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .. import folders
 from ..errors import DatabaseLoginError, FastZeroError
+from ..postgres.url import address, clear_password, sslmode
 from ..project import HOST
 from ..schema.revisions import head_revision
 from ..settings import Settings
@@ -25,7 +26,15 @@ def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
     checks find is returned once.
     """
     stack = Stack(settings)
-    checks: list[Callable[[Stack], Iterator[Finding]]] = [_home, _disk, Stack.examine, _ports, _secrets, _services]
+    checks: list[Callable[[Stack], Iterator[Finding]]] = [
+        _home,
+        _disk,
+        Stack.examine,
+        _ports,
+        _secrets,
+        _services,
+        _connection,
+    ]
     if fix:
         checks.insert(0, _repair)
     return list(dict.fromkeys(finding for check in checks for finding in _safely(check, stack)))
@@ -108,6 +117,17 @@ def _database(stack: Stack, service: ServiceStatus) -> Iterator[Finding]:
     yield Finding(service.service, "ok", f"it answers on {service.address}")
     yield _schema(service.revision)
     yield _clock(probe.clock_skew(stack.database_url))
+
+
+def _connection(stack: Stack) -> Iterator[Finding]:
+    """How the sessions are protected with a database that DATABASE_URL names."""
+    if stack.settings.database_url is None:
+        return
+    url = stack.settings.database_url.get_secret_value()
+    encrypted = "encrypted" if probe.is_encrypted(url) else "not encrypted"
+    found = f"DATABASE_URL: the session with {address(url)} is {encrypted} (sslmode={sslmode(url)})"
+    warning = clear_password(url)
+    yield Finding("tls", "warning" if warning else "ok", found, warning)
 
 
 def _schema(revision: str | None) -> Finding:

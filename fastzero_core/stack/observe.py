@@ -4,7 +4,7 @@ import threading
 from dataclasses import replace
 from importlib import import_module
 
-from ..project import SECRETS, Project, ProjectRecord
+from ..project import ROLE, SECRETS, Project, ProjectRecord
 from ..schema.revisions import head_revision
 from . import wait
 from .observed import WITHOUT_DATA, Observed, ObservedService, ServiceState
@@ -46,9 +46,10 @@ def _ask_database(spec: StackSpec, observed: Observed, runtime: Runtime, project
     found = observed.service(spec.database.name)
     if found.state is not ServiceState.RUNNING:
         return observed
-    password, service = project.secret("database_password"), as_it_runs(spec.database, found)
+    service = as_it_runs(spec.database, found)
+    url = project.url(ROLE, service.port)
     is_alive = lambda: runtime.is_alive(service.name)  # noqa: E731
-    answer = poll(lambda: ask(service, password), is_alive, patience, min(patience, wait.PATIENCE))
+    answer = poll(lambda: ask(service, url), is_alive, patience, min(patience, wait.PATIENCE))
     if answer.is_ready:
         return replace(observed, revision=answer.revision)
     state = ServiceState.STOPPED if answer.ended else ServiceState.UNHEALTHY

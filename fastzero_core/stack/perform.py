@@ -6,10 +6,10 @@ from pathlib import Path
 
 from .. import folders, marks
 from ..events import Listener, Notice
-from ..project import Project, ProjectRecord
+from ..project import ROLE, Project, ProjectRecord
 from ..schema.revisions import head_revision
 from ..settings import Settings
-from . import wait
+from . import roles, wait
 from .actions import IN_CONTAINERS, LOCAL, Action, Kind, Verb
 from .runtime import MOVING, Runtime
 from .spec import ServiceSpec
@@ -61,6 +61,8 @@ class Performer:
                 self._remove_project()
             case Kind.SERVICE:
                 self.wait(action.subject)
+            case Kind.ROLE | Kind.OWNER:
+                roles.perform(self._project, action)
             case Kind.SCHEMA:
                 self._migrate(action.name)
             case _:
@@ -71,9 +73,9 @@ class Performer:
         """Return once the service is ready. Raises UnhealthyError with its evidence, DatabaseLoginError."""
         whole_log = f"The whole log: fastzero logs {service.name} -p {self._project.name}"
         hint = "The data stays where it was" if service.name == MOVING else whole_log
-        password = self._project.secret("database_password") if service.is_database else ""
+        url = self._project.url(ROLE, service.port) if service.is_database else ""
         witness = self.runtime("docker" if service.image else "embedded")
-        answer = wait.until_ready(service, witness, password, self._timeout, hint)
+        answer = wait.until_ready(service, witness, url, self._timeout, hint)
         self._ready[service.name] = answer.revision
 
     def _mark(self, folder: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import ConflictError, DataGoneError, ForeignStackError
-from ..project import ProjectRecord
+from ..project import PASSWORDS, ProjectRecord
 from . import steps
 from .actions import Action, Kind, Verb
 from .observed import DataState, Observed, ServiceState, Thing
@@ -57,9 +57,15 @@ def plan_up(spec: StackSpec, observed: Observed, head: str, change: RecordChange
     refuse_foreign(spec.project, observed.foreign)
     refuse_if_data_is_gone(spec, observed, change.after)
     cleared, observed = _clear(spec, observed, change)
-    work = [action for service in spec.services for action in _converge(spec, service, observed)]
+    stopped, observed = steps.without_processes(spec, observed, change.after)
+    work: list[Action] = []
+    for service in spec.services:
+        work += _converge(spec, service, observed)
+        if service.is_database:
+            work += _change_roles(service, change.after, work)
     actions = [
         *cleared,
+        *stopped,
         *write(change),
         *_secrets(observed),
         *_network(spec, observed, work),
@@ -78,7 +84,9 @@ def plan_restart(
     cleared, observed = _clear(spec, observed, change)
     needed = {name for service in spec.services if service.name in names for name in service.depends_on}
     work = [action for service in spec.services for action in _restart(spec, service, observed, names, needed)]
-    ready = [each for each in _until_ready(spec, observed, head, work, change.after) if each.verb is not Verb.MIGRATE]
+    as_they_are = replace(spec, services=(replace(spec.database, roles=change.after.roles), *spec.processes))
+    ready = _until_ready(as_they_are, observed, head, work, change.after)
+    ready = [each for each in ready if each.verb is not Verb.MIGRATE]
     return _possible([*cleared, *write(change), *_network(spec, observed, work), *work, *ready], observed)
 
 
@@ -126,6 +134,18 @@ def plan_secret(spec: StackSpec, observed: Observed, name: str, before: str, aft
     return actions
 
 
+def plan_rotation(spec: StackSpec, observed: Observed, role: str, before: str, after: str) -> list[Action]:
+    """What gives a role of the running database another password, and then whoever logs in with it."""
+    cause, database = "its password is rotated", spec.database
+    change = Action(Verb.SET, Kind.ROLE, role, cause, database.name, subject=(database, before, after))
+    actions = [change, *plan_secret(spec, observed, PASSWORDS[role], before, after, cause)]
+    for process in spec.processes:
+        found = observed.service(process.name)
+        if process.image and found.thing and role in process.roles:  # whose password is in its URL
+            actions.append(Action(Verb.FILL, Kind.SECRETS, found.thing, cause, process.name, subject=process))
+    return actions
+
+
 def plan_stop(spec: StackSpec, observed: Observed, names: Iterable[str], cause: str) -> list[Action]:
     """What stops the named services, dependents first, so that each can be started again as it is."""
     wanted = set(names)
@@ -169,7 +189,7 @@ def plan_adopt(spec: StackSpec, observed: Observed, head: str, change: RecordCha
     for service in spec.services:
         work += _take_over(spec.project, service, observed, others, cause)
         if service.is_database:
-            work += _claim(spec, service, change.after, cause)
+            work += [*_claim(spec, service, change.after, cause), *_change_roles(service, change.after, work)]
     actions = [
         *_sweep(in_the_way),
         *write(change),
@@ -320,31 +340,38 @@ def _restart(
 
 def _until_ready(
     spec: StackSpec, observed: Observed, head: str, work: Sequence[Action], record: ProjectRecord
-) -> Iterator[Action]:
+) -> list[Action]:
     """Wait for what the work touches, bring the schema to head, and only then let go of what was replaced."""
     database, touched = spec.database, {action.service for action in work}
-    if database.name in touched:
-        yield _wait(database)
-    if ready := _noted_ready(record, database):
-        yield from write(RecordChange(record, ready, "its database has been ready"))
+    actions = [_wait(database)] if database.name in touched else []
+    surplus = steps.surplus_roles(database, record.roles)
+    ready = replace(record, initialised=True, image=database.image, roles=(*database.roles, *surplus))
+    actions += write(RecordChange(record, ready, "its database has been ready"))
     schema = _schema(database, observed, head, database.name in touched)
-    yield from schema
+    actions += schema
     if touched or schema:
-        for process in spec.processes:
-            yield _wait(process)
-    for action in work:
-        if action.verb is Verb.RENAME and action.to.endswith(steps.OLD):
-            yield Action(Verb.REMOVE, Kind.CONTAINER, action.to, "the new one is ready", action.service)
+        actions += [_wait(process) for process in spec.processes]
+    if surplus:
+        actions += [*steps.remove_roles(database, surplus), *write(_without_roles(ready, database))]
+    olds = [action for action in work if action.verb is Verb.RENAME and action.to.endswith(steps.OLD)]
+    cause = "the new one is ready"
+    return [*actions, *(Action(Verb.REMOVE, Kind.CONTAINER, old.to, cause, old.service) for old in olds)]
+
+
+def _change_roles(database: ServiceSpec, record: ProjectRecord, work: Sequence[Action]) -> list[Action]:
+    """Make the roles that the database should have, before a process needs them."""
+    changes = list(steps.change_roles(database, record.roles))
+    is_touched = any(action.service == database.name for action in work)
+    return [_wait(database), *changes] if changes and is_touched else changes
+
+
+def _without_roles(record: ProjectRecord, database: ServiceSpec) -> RecordChange:
+    return RecordChange(record, replace(record, roles=database.roles), "a role is gone")
 
 
 def _wait(service: ServiceSpec) -> Action:
     cause = "a login answers a query" if service.is_database else f"{service.readiness} answers 200"
     return Action(Verb.WAIT, Kind.SERVICE, service.name, f"until {cause}", service.name, subject=service)
-
-
-def _noted_ready(record: ProjectRecord, database: ServiceSpec) -> ProjectRecord | None:
-    noted = replace(record, initialised=True, image=database.image)
-    return noted if noted != record else None
 
 
 def _schema(database: ServiceSpec, observed: Observed, head: str, is_touched: bool) -> list[Action]:

@@ -28,6 +28,20 @@ def revision_of(url: str, *, timeout: int = TIMEOUT) -> str | None:
         raise translate(error) from error
 
 
+def is_encrypted(url: str) -> bool:
+    """Log in to a database, and return whether the session is encrypted. Raises what says why it is not there.
+
+    It runs no statement: whoever owns the database can give it no other meaning.
+    """
+    import psycopg
+
+    try:
+        with psycopg.connect(url, connect_timeout=TIMEOUT, application_name="fastzero") as connection:
+            return bool(connection.pgconn.ssl_in_use)
+    except psycopg.Error as error:
+        raise translate(error) from error
+
+
 def clock_skew(url: str) -> float:
     """By how many seconds the database's clock is ahead of this machine's."""
     import psycopg

@@ -21,7 +21,8 @@ from ..errors import (
     VersionMismatchError,
 )
 from ..events import Notice
-from ..project import DATABASE, HOST, Place, ProjectRecord, ports_of_others, url
+from ..postgres.roles import SUPERUSER
+from ..project import DATABASE, HOST, Place, ProjectRecord, ports_of_others
 from . import plan, ports, steps
 from .actions import Action, Kind, Verb
 from .commands import repair_password
@@ -184,19 +185,21 @@ class Relocation:
     def _hold_writes(self) -> None:
         from ..backup import content
 
-        self._hold = self._held.enter_context(content.writes_held(self._session.project.database_url()))
+        self._hold = self._held.enter_context(content.writes_held(self._session.project.superuser_url()))
 
     def _copy(self, moving: ServiceSpec) -> None:
         from ..backup import dump, restore
         from ..backup.carry import carry_properties, carry_roles, carry_system_settings
 
         session, project = self._session, self._session.project
-        source, to = project.database_url(), url(project.secret("database_password"), moving.port)
+        # As superusers, since what is moved may be anybody's.
+        source, to = project.superuser_url(), project.url(SUPERUSER, moving.port)
         archive = project.new_archive() / "database.dump"
         database = session.spec().database.name
-        dump.backup(target_of(project, session.known.runtime, database, source), archive, on_event=session.on_event)
+        old = target_of(project, session.known.runtime, database, source, source)
+        dump.backup(old, archive, on_event=session.on_event)
         carry_roles(source, to, session.on_event)
-        target = target_of(project, self._runtime.name, moving.name, to)
+        target = target_of(project, self._runtime.name, moving.name, to, to)
         restore.restore_into_empty(target, archive, on_event=session.on_event)
         carry_properties(source, to)
         carry_system_settings(source, to, session.on_event)
@@ -276,10 +279,9 @@ def use(session: Session, place: Place) -> Place:
         after = replace(after, kept=kept)
     cause = f"the database is to be the one in the {place}"
     session.run([*plan.plan_down(old, observed), _write(before, after, cause)])
-    try:
+    with suppress(DatabaseLoginError):
         session.ensure_up()
-    except DatabaseLoginError:  # it was kept before the project was taken over, which gave it another password
-        repair_password(session)
+    if repair_password(session):  # it was kept before the project was taken over, which gave it another password
         session.ensure_up()
     return left
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import InvalidInputError, VersionMismatchError
 from ..postgres.configuration import arguments, initdb_locale
-from ..project import DATABASE, DATABASE_PORT, HOST, ROLE, Place
+from ..postgres.roles import APP, OWNER, SUPERUSER, creation
+from ..project import DATABASE, DATABASE_PORT, HOST, PASSWORDS, ROLE, ROLES, Place
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -25,6 +26,11 @@ APP_USER = "10001:10001"
 TMPFS = {"/tmp": "size=64m,mode=1777"}  # noqa: S108 - inside the container, whose root is read-only
 MEMORY = 256 * 2**20  # bytes; each worker may hash two passwords at once, at 64 MiB each
 DATABASE_SHARED_MEMORY = 256 * 2**20  # bytes, for parallel queries
+# What the image does as root before it becomes another user: it makes the data that user's.
+DATABASE_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
+DATABASE_TMPFS = {"/var/run/postgresql": "size=1m,mode=3775"}  # its socket
+DATABASE_PIDS = 256  # besides a process for each connection
+MAX_CONNECTIONS = 100  # PostgreSQL's own default
 # What violates a constraint is not to be in the log: usernames, e-mail addresses, whole rows.
 LOG_WITHOUT_VALUES = {"log_error_verbosity": "terse"}
 STOP_TIMEOUT = 60  # seconds for a database; less can cut its last checkpoint short
@@ -38,8 +44,11 @@ class ServiceSpec:
     built from it, `volume` where a container has one, `data` where a local server has its directory; `interpreter`
     runs the command of a local process. `configuration` are a database server's own settings. `readiness` is the path
     that answers 200 once a process is ready; `migrates` are arguments that let it bring the schema to head itself.
-    `memory` is in bytes; 0 limits nothing. `port_option` is the flag that chooses the port. `document` is what a
-    runtime makes the service from, once `Runtime.completed` has filled it in.
+    `roles` are those that a database should have, or that a process logs in as; `first_start` is a script that the
+    database's image runs once, when it has made the data. `scratch` is a folder on the disk that goes with the
+    container, which is read-only besides. `memory` is in bytes; 0 limits nothing. `port_option` is the
+    flag that chooses the port. `document` is what a runtime makes the service from, once `Runtime.completed` has filled
+    it in.
     """
 
     name: str
@@ -59,11 +68,15 @@ class ServiceSpec:
     migrates: tuple[str, ...] = ()
     health_command: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ROLES
+    first_start: str = ""
     depends_on: tuple[str, ...] = ()
     stop_signal: str = "SIGTERM"
     stop_timeout: float = 10  # seconds
     user: str = ""
     read_only: bool = False
+    capabilities: tuple[str, ...] = ()
+    scratch: str = ""
     tmpfs: Mapping[str, str] = field(default_factory=dict)
     shared_memory: int = 0
     memory: int = 0
@@ -245,19 +258,52 @@ def _database(settings: "Settings", port: int, *, image: str = "", volume: str =
         configuration={**LOG_WITHOUT_VALUES, **settings.postgres_settings},
         variables=_postgres_variables(image) if image else {},
         health_command=("pg_isready", "-h", "127.0.0.1", "-U", ROLE, "-d", DATABASE),
-        secrets=("database_password",),
+        secrets=tuple(PASSWORDS.values()),
+        roles=(*ROLES, *((APP,) if settings.split_roles else ())),
+        first_start=_first_start() if image else "",
         stop_signal="SIGINT",  # PostgreSQL's fast shutdown, which ends sessions and writes a checkpoint
         stop_timeout=STOP_TIMEOUT,
         shared_memory=DATABASE_SHARED_MEMORY,
+        **(_confinement(settings) if image else {}),
+    )
+
+
+def _confinement(settings: "Settings") -> dict[str, Any]:
+    """What a database's container may do and use: what its image needs, and no more."""
+    connections = settings.postgres_settings.get("max_connections", "")
+    return {
+        "read_only": True,
+        "capabilities": DATABASE_CAPABILITIES,
+        "tmpfs": DATABASE_TMPFS,
+        "scratch": "/tmp",  # noqa: S108 - in the container
+        "memory": settings.database_memory * 2**20,
+        "cpus": settings.database_cpus,
+        "pids": DATABASE_PIDS + (int(connections) if connections.isdigit() else MAX_CONNECTIONS),
+    }
+
+
+def _first_start() -> str:
+    """The script that makes the owner and its database. Its server asks nobody for a password, and no log has one."""
+    statements = [
+        "SET log_statement = none",
+        "SET log_min_error_statement = panic",
+        *creation(":'password'", DATABASE),
+    ]
+    return "\n".join(
+        (
+            "psql --username \"$POSTGRES_USER\" --dbname postgres --no-psqlrc --quiet --set ON_ERROR_STOP=1 <<'SQL'",
+            f"\\set password `cat /run/secrets/{PASSWORDS[OWNER]}`",
+            *(f"{statement};" for statement in statements),
+            "SQL\n",
+        )
     )
 
 
 def _postgres_variables(image: str) -> dict[str, str]:
     """What the official image is told: https://hub.docker.com/_/postgres"""
     return {
-        "POSTGRES_USER": ROLE,
-        "POSTGRES_DB": DATABASE,
-        "POSTGRES_PASSWORD_FILE": "/run/secrets/database_password",
+        "POSTGRES_USER": SUPERUSER,
+        "POSTGRES_PASSWORD_FILE": f"/run/secrets/{PASSWORDS[SUPERUSER]}",
         "POSTGRES_INITDB_ARGS": " ".join(["--encoding=UTF8", *initdb_locale(major_of(image)), "--data-checksums"]),
         # For psql, run in the container.
         "PGUSER": ROLE,
@@ -294,6 +340,7 @@ def _app(settings: "Settings", ports: Mapping[str, int], image: str) -> ServiceS
         migrates=("--migrate",),
         health_command=_READY,
         secrets=("database_url", "secret_key"),
+        roles=(APP if settings.split_roles else OWNER,),
         depends_on=(DATABASE_SERVICE,),
         user=APP_USER,
         read_only=True,

@@ -14,7 +14,7 @@ from ..errors import (
     UnavailableError,
 )
 from ..events import Listener, ignore
-from ..postgres.url import variables
+from ..postgres.url import url_of, variables
 from ..project import HOST, project_of, projects
 from ..settings import Settings, load_settings
 from . import commands
@@ -155,6 +155,12 @@ class Stack:
                 f"project {self.project.name} does not run in containers",
                 hint="Make one that does: fastzero up --runtime docker -p NAME",
             )
+        if self.settings.split_roles:
+            raise InvalidInputError(
+                "Docker Compose cannot run a stack with split roles: its app migrates, which the app's role may not",
+                field="split_roles",
+                hint="Unset FASTZERO_SPLIT_ROLES for the export",
+            )
         from .docker.compose import compose_yaml
 
         return compose_yaml(session.spec(), self.project)
@@ -179,6 +185,22 @@ class Stack:
         with self.session(timeout) as session:
             commands.rotate_signing_key(session, keep=keep)
         return None if revoke else datetime.now(UTC) + timedelta(seconds=keep)
+
+    def rotate_database_passwords(self, *, timeout: float | None = None) -> None:
+        """Give each role of the database a new password. The app goes on serving; who else uses one must read it again.
+
+        Raises ProjectNotFoundError.
+        """
+        with self.session(timeout) as session:
+            commands.rotate_passwords(session)
+
+    def unite_roles(self, *, timeout: float | None = None) -> None:
+        """Make the database one that older versions work with: its owner is its superuser. The app is stopped.
+
+        It is the way back from what the first `up` of this version did; the next `up` does it again.
+        """
+        with self.session(timeout) as session:
+            commands.unite_roles(session)
 
     # -- questions ---------------------------------------------------------------------------------------------
 
@@ -235,9 +257,17 @@ class Stack:
         """The database's URL, password included. Raises ProjectNotFoundError before the first `up`."""
         return self.project.database_url()
 
+    @property
+    def superuser_url(self) -> str:
+        """The same database's URL for the server's superuser. Raises ProjectNotFoundError before the first `up`."""
+        return self.project.superuser_url()
+
     def environment(self) -> dict[str, str]:
-        """What a program needs in its environment to use this stack, the password included."""
-        return {"DATABASE_URL": self.database_url, **variables(self.database_url)}
+        """What a program needs in its environment to use this stack, the password included.
+
+        PGREQUIREAUTH is beside the URL, since not every driver knows it in there.
+        """
+        return {"DATABASE_URL": url_of(self.database_url, require_auth=False), **variables(self.database_url)}
 
     def __enter__(self) -> Self:
         return self

@@ -1,13 +1,16 @@
 """How one service is made, started, replaced and stopped, as actions: in containers, and as a local process. Pure."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from ..postgres.roles import APP, OWNER, SUPERUSER
+from ..project import ROLES_OF_BEFORE, ProjectRecord
 from .actions import Action, Kind, Verb
-from .observed import DataState, Observed, ObservedService
-from .spec import ServiceSpec
+from .observed import DataState, Observed, ObservedService, ServiceState
+from .spec import ServiceSpec, StackSpec
 
 NEW, OLD = "-new", "-old"  # after a container's name while it is being replaced
+ONE_ROLE = "the database's owner is its superuser, as older versions made it"
 
 
 def container_name(project: str, service: str) -> str:
@@ -96,6 +99,48 @@ def take_away(service: ServiceSpec, found: ObservedService, cause: str) -> Itera
 def remove_data(service: ServiceSpec, cause: str) -> Action:
     kind, name = (Kind.VOLUME, service.volume) if service.image else (Kind.DATA, service.data)
     return Action(Verb.REMOVE, kind, name, cause, service.name)
+
+
+def without_processes(spec: StackSpec, observed: Observed, record: ProjectRecord) -> tuple[list[Action], Observed]:
+    """Stop processes that run as the superuser, while it is made two roles; and what is there without them."""
+    if record.roles != ROLES_OF_BEFORE:
+        return [], observed
+    actions: list[Action] = []
+    for process in reversed(spec.processes):
+        found = observed.service(process.name)
+        if found.runs:
+            actions += stop(process, found, ONE_ROLE)
+            observed = observed.having(dataclasses.replace(found, state=ServiceState.STOPPED))
+    return actions, observed
+
+
+def change_roles(database: ServiceSpec, roles: Sequence[str]) -> Iterator[Action]:
+    """Make the roles that a running database should have, of those that it has."""
+    if tuple(roles) == ROLES_OF_BEFORE:
+        yield Action(Verb.RENAME, Kind.ROLE, OWNER, ONE_ROLE, database.name, SUPERUSER, subject=database)
+        cause = "what the owner has in other databases must stay its own"
+        yield Action(Verb.SET, Kind.OWNER, OWNER, cause, database.name, subject=database)
+    if APP in database.roles and APP not in roles:
+        cause = "the app is to read and write rows, and nothing else"
+        yield Action(Verb.CREATE, Kind.ROLE, APP, cause, database.name, subject=database)
+
+
+def unite_roles(database: ServiceSpec, roles: Sequence[str], cause: str) -> Iterator[Action]:
+    """Make one role of those that a running database has."""
+    if APP in roles:
+        yield Action(Verb.REMOVE, Kind.ROLE, APP, cause, database.name, subject=database)
+    yield Action(Verb.RENAME, Kind.ROLE, SUPERUSER, cause, database.name, OWNER, subject=database)
+
+
+def surplus_roles(database: ServiceSpec, roles: Sequence[str]) -> tuple[str, ...]:
+    """Return the roles that a database has and should not have."""
+    return tuple(role for role in roles if role not in database.roles)
+
+
+def remove_roles(database: ServiceSpec, roles: Sequence[str]) -> Iterator[Action]:
+    """Remove roles that no process uses any more."""
+    for role in roles:
+        yield Action(Verb.REMOVE, Kind.ROLE, role, "no process uses it now", database.name, subject=database)
 
 
 def _as_it_runs(service: ServiceSpec, found: ObservedService) -> ServiceSpec:

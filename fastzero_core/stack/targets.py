@@ -1,16 +1,19 @@
 """The database of a service as something to back up or restore: with the programs of the runtime that serves it."""
 
+from dataclasses import replace
 from functools import partial
 
 from ..backup.target import Target, backups_of_project
+from ..postgres.url import parse
 from ..project import Project
 
 
-def target_of(project: Project, runtime: str, service: str, url: str) -> Target:
-    """The database of a project's service; its container has programs of its own."""
+def target_of(project: Project, runtime: str, service: str, url: str, superuser_url: str) -> Target:
+    """Return the database of a project's service; its container has programs of its own."""
     folder = backups_of_project(project)
+    target = Target.of_url(url, folder, superuser_url=superuser_url)
     if runtime != "docker":
-        return Target.of_url(url, folder)
+        return target
     from .docker.programs import container_programs
 
-    return Target(url, folder, partial(container_programs, project, service))
+    return replace(target, programs=partial(container_programs, project, service, parse(url)["user"]))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import DatabaseLoginError, UnavailableError, UnhealthyError
-from ..project import url
 from . import probe
 from .spec import ServiceSpec
 
@@ -39,12 +38,12 @@ class Witness(Protocol):
     def evidence(self, service: str) -> str: ...
 
 
-def ask(service: ServiceSpec, password: str) -> Answer:
-    """What a service says now. Raises DatabaseLoginError, which no waiting changes."""
+def ask(service: ServiceSpec, url: str) -> Answer:
+    """What a service says now; a database is asked by its URL. Raises DatabaseLoginError, which no waiting changes."""
     if not service.is_database:
         return Answer(probe.not_ready(service.host, service.port, service.readiness))
     try:
-        return Answer(revision=probe.revision_of(url(password, service.port)))
+        return Answer(revision=probe.revision_of(url))
     except DatabaseLoginError as error:
         error.hint = "The database was made with another password than the project has: fastzero doctor --fix"
         raise
@@ -70,9 +69,9 @@ def poll(question: Callable[[], Answer], is_alive: Callable[[], bool], timeout: 
         time.sleep(POLL)
 
 
-def until_ready(service: ServiceSpec, witness: Witness, password: str, timeout: float, hint: str) -> Answer:
+def until_ready(service: ServiceSpec, witness: Witness, url: str, timeout: float, hint: str) -> Answer:
     """The answer of a service that is ready. Raises UnhealthyError with its evidence, DatabaseLoginError."""
-    answer = poll(lambda: ask(service, password), lambda: witness.is_alive(service.name), timeout, timeout)
+    answer = poll(lambda: ask(service, url), lambda: witness.is_alive(service.name), timeout, timeout)
     if answer.is_ready:
         return answer
     words = ("answered", "does not answer") if service.is_database else ("was ready", "is not ready")

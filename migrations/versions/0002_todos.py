@@ -51,8 +51,8 @@ def downgrade() -> None:
         """
         DO $$ BEGIN
             DROP EXTENSION IF EXISTS pg_trgm;
-        EXCEPTION WHEN dependent_objects_still_exist THEN
-            RAISE NOTICE 'pg_trgm is in use by others and stays';
+        EXCEPTION WHEN dependent_objects_still_exist OR insufficient_privilege THEN
+            RAISE NOTICE 'pg_trgm is in use by others, or belongs to another role, and stays';
         END $$
         """
     )

@@ -460,7 +460,7 @@ HOSTILE = {
     "a key of parts": {"pyproject.toml": ".".join(["a"] * 100_000) + " = 1"},
     "a line without end": {"Makefile": "a" * 400_000},
     "a sum without end": {"s.py": "class S(BaseSettings):\n    a: " + "+".join(["x"] * 5_000) + "\n"},
-    "a sign before signs": {"alembic.ini": "[alembic]\nscript_location = .", "versions/1.py": f"revision = {'-' * 5_000}1"},
+    "a sign before signs": {"alembic.ini": "[alembic]\nscript_location=.", "versions/1.py": f"revision={'-' * 9999}1"},
     "a command of lists": {"Dockerfile": "CMD " + "[" * 100_000},
     "blanks without end": {".env": "A=" + " " * 400_000 + "'"},
     "a check on every line": {"Dockerfile": "HEALTHCHECK \\\n" * 30_000},

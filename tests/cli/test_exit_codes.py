@@ -226,3 +226,14 @@ def test_lines_of_bytes_that_are_no_text_are_invalid_input(
     assert result.code == 2
     assert "line 2" in result.err
     assert titles() == []
+
+
+def test_a_password_that_may_be_sent_in_clear_is_told_once_on_stderr(fastzero: Run) -> None:
+    remote = "postgresql://ana:secret@db.example.com/x"
+    told = fastzero("db", "url", "--database-url", remote)
+    assert (told.out, told.err.count("Warning: the password for db.example.com")) == (
+        "postgresql://ana@db.example.com/x\n",
+        1,
+    )
+    assert "secret" not in told.err
+    assert fastzero("db", "url", "--database-url", f"{remote}?sslmode=verify-full").err == ""

@@ -21,6 +21,7 @@ from fastzero_core.postgres import server
 from fastzero_core.postgres.account import ServiceUser, service_user
 from fastzero_core.postgres.binaries import Binaries, find_binaries
 from fastzero_core.postgres.cluster import initialise
+from fastzero_core.postgres.sql import quote
 from fastzero_core.postgres.url import database_url
 from fastzero_core.testing import session_folder
 
@@ -46,8 +47,8 @@ class Served:
         )
         assert wait_until(lambda: server.is_ready(data, self.process.pid), 20)
 
-    def url(self, database: str = NAME, password: str = PASSWORD) -> str:
-        return database_url("ana", password, str(self.data), 5432, database)
+    def url(self, database: str = NAME, password: str = PASSWORD, role: str = "ana") -> str:
+        return database_url(role, password, str(self.data), 5432, database)
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGQUIT)
@@ -76,7 +77,8 @@ def account() -> ServiceUser | None:
 def cluster(binaries: Binaries, account: ServiceUser | None) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(dir=session_folder()))
     folder.chmod(0o755)
-    initialise(folder / "data", binaries, account, role="ana", password=PASSWORD, database=NAME)
+    statements = [f"CREATE DATABASE {quote(NAME)}"]
+    initialise(folder / "data", binaries, account, superuser="ana", password=PASSWORD, statements=statements)
     yield folder / "data"
     shutil.rmtree(folder)
 

@@ -9,7 +9,7 @@ import pytest
 from fastzero_core.errors import UnhealthyError, VersionMismatchError
 from fastzero_core.postgres.account import ServiceUser
 from fastzero_core.postgres.binaries import Binaries
-from fastzero_core.postgres.cluster import initialise, major_of, remove_unfinished, set_password, unfinished
+from fastzero_core.postgres.cluster import initialise, major_of, remove_unfinished, set_passwords, unfinished
 
 from .conftest import NAME, Serve
 
@@ -47,7 +47,7 @@ def test_an_initialisation_that_fails_leaves_nothing(
     folder: Path, binaries: Binaries, account: ServiceUser | None
 ) -> None:
     with pytest.raises(UnhealthyError, match="initdb failed") as caught:
-        initialise(folder / "data", binaries, account, role="pg_reserved", password="x", database="x")
+        initialise(folder / "data", binaries, account, superuser="pg_reserved", password="x")
 
     assert "pg_reserved" in caught.value.evidence
     assert names_in(folder) == []
@@ -56,10 +56,10 @@ def test_an_initialisation_that_fails_leaves_nothing(
 def test_a_statement_that_fails_does_not_repeat_the_password(
     folder: Path, binaries: Binaries, account: ServiceUser | None
 ) -> None:
-    initialise(folder / "data", binaries, account, role="ana", password="first", database="x")
+    initialise(folder / "data", binaries, account, superuser="ana", password="first")
 
     with pytest.raises(UnhealthyError, match="postgres failed") as caught:
-        set_password(folder / "data", binaries, account, role="nobody", password="s3kr1t")
+        set_passwords(folder / "data", binaries, account, {"nobody": "s3kr1t"})
 
     assert 'role "nobody" does not exist' in caught.value.evidence
     assert "s3kr1t" not in caught.value.evidence
@@ -69,7 +69,7 @@ def test_a_statement_that_fails_does_not_repeat_the_password(
 def test_a_password_is_changed_while_no_server_runs(
     data: Path, binaries: Binaries, account: ServiceUser | None, serve: Serve, password: str
 ) -> None:
-    set_password(data, binaries, account, role="ana", password=password)
+    set_passwords(data, binaries, account, {"ana": password})
 
     psycopg.connect(serve(data).url(password=password)).close()
 

@@ -8,6 +8,7 @@ from fastzero_core.errors import InvalidInputError
 from fastzero_core.postgres import url as urls
 from fastzero_core.postgres.url import (
     address,
+    clear_password,
     conninfo,
     database_url,
     parse,
@@ -163,3 +164,44 @@ def test_another_port_database_role_or_host_is_another_database(other: str) -> N
 @pytest.mark.parametrize("name", [*NAMES, "back\\slash", "postgresql://h/x"])
 def test_a_name_alone_is_never_taken_for_options(name: str) -> None:
     assert read_by_libpq(conninfo(name)) == {"dbname": name}
+
+
+REMOTE = "postgresql://ana:secret@db.example.com/x"
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?sslmode=disable", "?sslmode=allow", "?sslmode=prefer", "?require_auth=password"]
+)
+def test_a_password_that_may_cross_a_network_in_clear_is_told_with_the_way_out(query: str) -> None:
+    told = clear_password(REMOTE + query)
+    assert "db.example.com" in told
+    assert "sslmode=verify-full" in told
+    assert "secret" not in told
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"{REMOTE}?sslmode=require",
+        f"{REMOTE}?sslmode=verify-full&sslrootcert=system",
+        f"{REMOTE}?require_auth=scram-sha-256",
+        "postgresql://ana@db.example.com/x",
+        "postgresql://ana:secret@localhost/x",
+        "postgresql://ana:secret@127.0.0.1/x",
+        "postgresql://ana:secret@[::1]/x",
+        "postgresql://ana:secret@/x?host=/var/run/postgresql",
+        "postgresql://ana:secret@/x",
+    ],
+)
+def test_a_password_that_cannot_cross_a_network_in_clear_is_no_matter(url: str) -> None:
+    assert clear_password(url) == ""
+
+
+def test_one_host_of_several_is_enough_for_a_password_in_clear() -> None:
+    assert "db2.example.com" in clear_password("postgresql://ana:secret@/x?host=localhost,db2.example.com")
+
+
+def test_the_environment_s_mode_counts_where_the_url_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    assert clear_password(REMOTE) == ""
+    assert clear_password(f"{REMOTE}?sslmode=prefer") != ""

@@ -9,7 +9,7 @@ import yaml
 
 from fastzero_core import FastZero, Stack, load_settings
 from fastzero_core.errors import InvalidInputError
-from fastzero_core.project import Project
+from fastzero_core.project import SECRETS, Project
 from fastzero_core.stack.docker.compose import compose_yaml
 from fastzero_core.stack.spec import StackSpec, stack_spec
 
@@ -21,7 +21,7 @@ PORTS = {"database": 15432, "app": 18000}
 @pytest.fixture
 def project(folder: Path) -> Project:
     project = Project("demo", folder)
-    for name in ("database_password", "secret_key"):
+    for name in SECRETS:
         project.ensure_secret(name)
     return project
 
@@ -52,10 +52,25 @@ def test_the_app_is_hardened(project: Project) -> None:
     assert app["restart"] == "on-failure:5"
 
 
+def test_the_database_is_confined_to_what_its_image_needs(project: Project) -> None:
+    database = exported(project, database_memory=512, database_cpus=1)["services"]["database"]
+    assert (database["read_only"], database["cap_drop"]) == (True, ["ALL"])
+    assert database["cap_add"] == ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]
+    assert database["security_opt"] == ["no-new-privileges:true"]
+    assert (database["mem_limit"], database["cpus"], database["pids_limit"]) == (512 * 2**20, 1, 356)
+
+
+def test_the_database_makes_its_owner_when_compose_makes_the_volume(project: Project) -> None:
+    document = exported(project)
+    script = {"source": "roles.sh", "target": "/docker-entrypoint-initdb.d/roles.sh"}
+    assert script in document["services"]["database"]["secrets"]
+    assert "NOSUPERUSER" in Path(document["secrets"]["roles.sh"]["file"]).read_text()
+
+
 def test_secrets_are_files_and_nowhere_else(project: Project) -> None:
     text = compose_yaml(spec_of(), project)
-    assert not [name for name in ("database_password", "secret_key") if project.secret(name) in text]
-    assert yaml.safe_load(text)["secrets"].keys() == {"database_password", "database_url", "secret_key"}
+    assert not [name for name in SECRETS if project.secret(name) in text]
+    assert yaml.safe_load(text)["secrets"].keys() == {*SECRETS, "database_url", "roles.sh"}
 
 
 @pytest.mark.parametrize(
@@ -63,7 +78,7 @@ def test_secrets_are_files_and_nowhere_else(project: Project) -> None:
 )
 def test_the_volume_is_mounted_where_the_version_wants_it(project: Project, image: str, mount: str) -> None:
     document = exported(project, postgres_image=image)
-    assert document["services"]["database"]["volumes"] == [f"database:{mount}"]
+    assert document["services"]["database"]["volumes"] == [f"database:{mount}", "/tmp"]
     assert document["volumes"]["database"]["name"] == "fastzero-demo-database"
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from fastzero_core.project import SECRETS
+
 from .conftest import Contained
 
 pytestmark = pytest.mark.docker
@@ -32,6 +34,39 @@ def host_config(served: Contained) -> dict[str, Any]:
 )
 def test_the_app_is_confined(option: str, value: object, host_config: dict[str, Any]) -> None:
     assert host_config[option] == value
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("ReadonlyRootfs", True),
+        ("CapDrop", ["ALL"]),
+        ("Privileged", False),
+        ("SecurityOpt", ["no-new-privileges"]),
+        ("Memory", 4 * 2**30),
+        ("PidsLimit", 356),
+        ("CpuShares", 1024),
+    ],
+)
+def test_the_database_is_confined(option: str, value: object, served: Contained) -> None:
+    assert served.container("database").attrs["HostConfig"][option] == value
+
+
+def test_the_database_s_server_runs_as_its_own_user_without_any_capability(served: Contained) -> None:
+    status = served.container("database").exec_run(["cat", "/proc/1/status"], user="postgres").output.decode()
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+
+    assert fields["Uid"].split()[0] != "0"
+    assert {int(fields[name], 16) for name in ("CapEff", "CapPrm", "CapAmb")} == {0}
+    assert fields["NoNewPrivs"] == "1"
+
+
+def test_the_database_can_write_to_its_data_its_socket_and_tmp_alone(served: Contained) -> None:
+    container = served.container("database")
+
+    assert container.exec_run(["sh", "-c", "echo x > /tmp/x"], user="postgres").exit_code == 0
+    for place in ("/x", "/usr/x", "/var/lib/x", "/etc/x"):
+        assert b"Read-only file system" in container.exec_run(["touch", place], user="root").output
 
 
 def test_the_app_runs_as_a_numeric_user_that_is_not_root(served: Contained) -> None:
@@ -114,7 +149,7 @@ def test_the_data_has_checksums_and_a_locale_that_depends_on_no_c_library(served
 
 def secrets_of(served: Contained) -> list[str]:
     project = served.stack().project
-    return [project.secret("database_password"), project.secret("secret_key")]
+    return [project.secret(name) for name in SECRETS]
 
 
 def test_no_secret_is_in_what_the_engine_tells_of_containers_image_volume_and_network(

@@ -167,7 +167,7 @@ def test_roles_settings_and_grants_come_along(old: Stack) -> None:
         "ALTER DATABASE fastzero CONNECTION LIMIT 33",
         "COMMENT ON DATABASE fastzero IS 'of ours'",
     )
-    with psycopg.connect(old.database_url) as session:
+    with psycopg.connect(old.superuser_url) as session:
         for statement in given:
             session.execute(statement.encode())
 
@@ -179,6 +179,7 @@ def test_roles_settings_and_grants_come_along(old: Stack) -> None:
             " shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'fastzero'"
         ).fetchone()
         assert found == ("7MB", "Asia/Tokyo", 33, "of ours")
+    with psycopg.connect(old.superuser_url) as session:
         session.execute("CREATE ROLE nobody LOGIN PASSWORD 'correct-horse'")
     url = make_url(old.database_url).set(drivername="postgresql", password="correct-horse")
     with psycopg.connect(url.set(username="reader").render_as_string(hide_password=False)) as session:
@@ -303,7 +304,7 @@ def test_nothing_is_destroyed_unless_everything_can_be(
 
 
 def test_settings_of_the_server_come_along(old: Stack) -> None:
-    with psycopg.connect(old.database_url, autocommit=True) as session:
+    with psycopg.connect(old.superuser_url, autocommit=True) as session:
         session.execute("ALTER SYSTEM SET work_mem TO '9MB'")
 
     old.upgrade(18)
@@ -373,7 +374,7 @@ def test_a_project_moves_into_containers_and_back_with_everything(contained: Con
 def test_a_move_whose_hold_on_writes_was_lost_moves_nothing(contained: Contained, local: Stack) -> None:
     def end_every_session(event: Event) -> None:
         if isinstance(event, Progress) and event.step == "compare":
-            with psycopg.connect(local.database_url, autocommit=True) as session:
+            with psycopg.connect(local.superuser_url, autocommit=True) as session:
                 session.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                     " WHERE datname = current_database() AND pid <> pg_backend_pid()"

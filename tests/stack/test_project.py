@@ -137,7 +137,8 @@ def test_the_url_is_the_projects_unless_another_database_is_named(home: Path, pr
     own = load_settings(project="demo", home=home)
     other = load_settings(project="demo", home=home, database_url="postgresql://elsewhere/db")
 
-    assert database_url(own) == f"postgresql://fastzero:{password}@127.0.0.1:5433/fastzero"
+    address = f"postgresql://fastzero:{password}@127.0.0.1:5433/fastzero"
+    assert database_url(own) == f"{address}?require_auth=scram-sha-256"
     assert database_url(other) == "postgresql://elsewhere/db"
 
 

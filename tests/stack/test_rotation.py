@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from fastzero_core import FastZero, Stack, load_settings
@@ -110,6 +111,52 @@ def test_a_rotated_key_stays_after_a_restart(stack: Stack) -> None:
     stack.rotate_signing_key()
     stack.restart("app")
     assert api.get("/todos/", before).status == 200
+
+
+def test_the_app_goes_on_serving_while_the_database_s_passwords_are_rotated(stack: Stack) -> None:
+    api = client_of(stack)
+    token = api.token(new_user(stack))
+    before = stack.project.passwords()
+    statuses: list[int] = []
+    end = threading.Event()
+
+    def ask() -> None:
+        while not end.is_set():
+            statuses.append(api.get("/todos/", token).status)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        assert wait_until(lambda: len(statuses) > 10, PATIENCE)
+        for _ in range(2):
+            stack.rotate_database_passwords()
+        seen = len(statuses)
+        assert wait_until(lambda: len(statuses) > seen + 20, PATIENCE)
+    finally:
+        end.set()
+        asking.join()
+    assert set(statuses) == {200}
+    after = stack.project.passwords()
+    assert {role for role in after if after[role] != before[role]} == {"postgres", "fastzero"}
+
+
+def test_a_new_login_of_the_app_is_with_the_rotated_password(stack: Stack) -> None:
+    api = client_of(stack)
+    token = api.token(new_user(stack))
+    stack.rotate_database_passwords()
+    with psycopg.connect(stack.superuser_url) as session:
+        session.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'fastzero'")
+
+    assert [api.get("/todos/", token).status for _ in range(5)] == [200] * 5
+
+
+def test_the_passwords_of_before_a_rotation_are_refused(stack: Stack) -> None:
+    before = (stack.database_url, stack.superuser_url)
+    stack.rotate_database_passwords()
+
+    for url in before:
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(url)
 
 
 def test_without_a_stack_there_is_no_key_to_rotate(home: Path) -> None:

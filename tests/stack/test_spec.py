@@ -136,8 +136,8 @@ def test_the_password_is_handed_over_as_a_file() -> None:
     database = contained().service("database")
 
     assert "POSTGRES_PASSWORD" not in database.variables
-    assert database.variables["POSTGRES_PASSWORD_FILE"] == "/run/secrets/database_password"
-    assert database.secrets == ("database_password",)
+    assert database.variables["POSTGRES_PASSWORD_FILE"] == "/run/secrets/superuser_password"
+    assert database.secrets == ("superuser_password", "database_password", "app_password")
 
 
 def test_inside_its_container_a_service_listens_on_its_usual_port_whatever_the_published_one() -> None:

@@ -126,20 +126,21 @@ def test_what_is_planned_is_what_is_done(first_up: FirstUp) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
 def test_no_secret_is_in_a_command_line_or_an_environment(first_up: FirstUp) -> None:
-    password = first_up.stack.project.secret("database_password")
+    passwords = first_up.stack.project.passwords().values()
 
     assert any("initdb" in text for text in first_up.processes), "the watcher saw the initialisation"
-    assert not [text for text in first_up.processes if password in text]
+    assert not [text for text in first_up.processes for password in passwords if password in text]
 
 
 def test_no_secret_is_in_a_log_or_a_record(first_up: FirstUp) -> None:
     project = first_up.stack.project
-    password = project.secret("database_password")
+    passwords = project.passwords().values()
 
     files = [path for path in project.folder.rglob("*") if path.is_file() and "data" not in path.parts]
 
     assert {"project.json", "database.json", "database.stderr.log"} <= {path.name for path in files}
-    assert [path.name for path in files if password in path.read_text()] == ["database_password"]
+    telling = {path.name for path in files for password in passwords if password in path.read_text()}
+    assert telling == {"superuser_password", "database_password", "app_password"}
 
 
 # -- how the database is made ----------------------------------------------------------------------------------

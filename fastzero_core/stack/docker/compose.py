@@ -6,7 +6,7 @@ from typing import Any
 
 from ...project import Project
 from ..spec import ServiceSpec, StackSpec
-from .containers import CHECK, PROJECT, SERVICE, document
+from .containers import CHECK, FIRST_START, FIRST_START_FILE, PROJECT, SERVICE, document
 
 HEADER = "# Made by `fastzero export compose`. Secrets stay in files of this machine.\n"
 
@@ -15,8 +15,13 @@ def compose_yaml(spec: StackSpec, project: Project) -> str:
     """What `docker compose up --wait` brings to health: the services, images, secrets and volume of `spec`."""
     import yaml
 
-    secrets = sorted({name for service in spec.services for name in service.secrets})
     database = spec.database
+    files = {
+        name: project.file_for_compose(name, project.secret_inside(name, service.roles[0]))
+        for service in spec.services
+        for name in service.secrets
+    }
+    files[FIRST_START_FILE] = project.file_for_compose(FIRST_START_FILE, database.first_start)
     content = {
         "name": f"fastzero-{project.name}",
         "services": {service.name: _service(project.name, service, database.name) for service in spec.services},
@@ -24,9 +29,14 @@ def compose_yaml(spec: StackSpec, project: Project) -> str:
         "volumes": {
             database.name: {"name": database.volume, "labels": {PROJECT: project.name, SERVICE: database.name}}
         },
-        "secrets": {name: {"file": str(project.file_for_compose(name))} for name in secrets},
+        "secrets": {name: {"file": str(path)} for name, path in sorted(files.items())},
     }
     return HEADER + yaml.safe_dump(_escaped(content), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _first_start(service: ServiceSpec) -> list[dict[str, str]]:
+    target = f"{FIRST_START}/{FIRST_START_FILE}"
+    return [{"source": FIRST_START_FILE, "target": target}] if service.first_start else []
 
 
 def _escaped(part: Any) -> Any:
@@ -52,8 +62,11 @@ def _service(project: str, service: ServiceSpec, volume: str) -> dict[str, Any]:
         "command": [*made_of["Cmd"], *service.migrates],
         "environment": dict(service.variables),
         "ports": [f"{service.host}:{service.port}:{service.container_port}"],
-        "secrets": list(service.secrets),
-        "volumes": [f"{volume}:{mount['Target']}" for mount in host["Mounts"] if "Source" in mount],
+        "secrets": [*service.secrets, *_first_start(service)],
+        "volumes": [
+            *(f"{volume}:{mount['Target']}" for mount in host["Mounts"] if "Source" in mount),
+            *([service.scratch] if service.scratch else []),
+        ],
         "depends_on": {name: {"condition": "service_healthy"} for name in service.depends_on},
         "healthcheck": {
             "test": check["Test"],
@@ -66,10 +79,12 @@ def _service(project: str, service: ServiceSpec, volume: str) -> dict[str, Any]:
         "security_opt": [f"{option}:true" for option in host["SecurityOpt"]],
         "read_only": host.get("ReadonlyRootfs"),
         "cap_drop": host.get("CapDrop"),
+        "cap_add": host.get("CapAdd"),
         "init": host.get("Init"),
         "tmpfs": [f"{path}:{options}" for path, options in host["Tmpfs"].items()],
         "shm_size": host.get("ShmSize"),
         "mem_limit": host.get("Memory"),
+        "cpu_shares": host.get("CpuShares"),
         "cpus": host.get("NanoCpus", 0) / 1e9,
         "pids_limit": host.get("PidsLimit"),
         "restart": f"on-failure:{service.retries}" if service.retries else None,

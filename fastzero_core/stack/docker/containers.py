@@ -16,9 +16,12 @@ PROJECT, SERVICE, HASH, SETTINGS, VERSION, OWNER, CLAIM = (
     f"fastzero.{name}" for name in ("project", "service", "config-hash", "settings", "version", "owner", "claim")
 )
 SECRETS = "/run/secrets"
+FIRST_START = "/docker-entrypoint-initdb.d"  # what is in it, the image runs once it has made the data
+FIRST_START_FILE = "roles.sh"
 SECOND = 1_000_000_000  # nanoseconds
 CHECK = {"interval": 5, "timeout": 3, "start_period": 60}  # seconds
 CHECK_RETRIES = 5
+CPU_SHARES = 1024  # as much as others, where there are not enough processors for all
 
 
 def document(project: str, service: ServiceSpec, cpus_present: int | None = None) -> dict[str, Any]:
@@ -69,11 +72,12 @@ def _health_check(service: ServiceSpec) -> dict[str, Any]:
 
 
 def _host_config(project: str, service: ServiceSpec, cpus_present: int | None) -> dict[str, Any]:
-    confined = {"ReadonlyRootfs": True, "CapDrop": ["ALL"], "Init": True} if service.read_only else {}
+    confined = {"ReadonlyRootfs": True, "CapDrop": ["ALL"], "CapAdd": list(service.capabilities)}
     limits = {
         "ShmSize": service.shared_memory,
         "Memory": service.memory,
         "NanoCpus": min(service.cpus, cpus_present or service.cpus) * SECOND,
+        "CpuShares": 0 if service.cpus else CPU_SHARES,
         "PidsLimit": service.pids,
     }
     return {
@@ -84,17 +88,20 @@ def _host_config(project: str, service: ServiceSpec, cpus_present: int | None) -
         "SecurityOpt": ["no-new-privileges"],
         "RestartPolicy": _restart_policy(service),
         "Tmpfs": dict(service.tmpfs),
-        **confined,
+        **(confined if service.read_only else {}),
+        "Init": not service.is_database,
         **{name: value for name, value in limits.items() if value},
     }
 
 
 def _mounts(service: ServiceSpec) -> list[dict[str, str]]:
-    """The data, and a place for secrets: a volume without a name, since a read-only container can be filled in no
-    other way before it starts. It goes with its container."""
+    """The data, and places for secrets, a script and large files: volumes without a name, since a read-only container
+    can be filled in no other way before it starts. They go with their container."""
     data = [{"Type": "volume", "Source": service.volume, "Target": data_mount(service.major)}] if service.volume else []
     secrets = [{"Type": "volume", "Target": SECRETS}] if service.secrets else []
-    return [*data, *secrets]
+    scripts = [{"Type": "volume", "Target": FIRST_START}] if service.first_start else []
+    scratch = [{"Type": "volume", "Target": service.scratch}] if service.scratch else []
+    return [*data, *secrets, *scripts, *scratch]
 
 
 def _restart_policy(service: ServiceSpec) -> Mapping[str, Any]:

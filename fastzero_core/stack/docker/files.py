@@ -9,7 +9,7 @@ from docker.models.containers import Container
 
 from ...project import Place
 from ..spec import ServiceSpec, data_mount, major_of, with_major
-from .containers import SECRETS
+from .containers import FIRST_START, FIRST_START_FILE, SECRETS
 from .engine import GONE
 
 MAJORS = range(15, 31)
@@ -17,18 +17,25 @@ ARCHIVE_MAX = 64 * 1024  # bytes of an archive that has one line in it
 
 
 def fill(api: docker.APIClient, container: str, service: ServiceSpec, secrets: Mapping[str, str]) -> None:
-    """Put secrets where the service reads them: files of its user, or of every user of the container."""
+    """Put secrets where the service reads them, and the script that its image runs once where that looks for it."""
+    _put(api, container, SECRETS, secrets, service.user)
+    if service.first_start:
+        _put(api, container, FIRST_START, {FIRST_START_FILE: service.first_start}, service.user)
+
+
+def _put(api: docker.APIClient, container: str, folder: str, content: Mapping[str, str], account: str) -> None:
+    """Put files into a container: of its user, or for every user of the container."""
     archive = io.BytesIO()
-    user, _, group = service.user.partition(":")
+    user, _, group = account.partition(":")
     with tarfile.open(fileobj=archive, mode="w") as tar:
-        for name, value in secrets.items():
-            content = value.encode()
+        for name, text in content.items():
+            written = text.encode()
             entry = tarfile.TarInfo(name)
-            entry.size = len(content)
+            entry.size = len(written)
             entry.mode = 0o400 if user else 0o444
             entry.uid, entry.gid = int(user or 0), int(group or 0)
-            tar.addfile(entry, io.BytesIO(content))
-    api.put_archive(container, SECRETS, archive.getvalue())
+            tar.addfile(entry, io.BytesIO(written))
+    api.put_archive(container, folder, archive.getvalue())
 
 
 def data_major(api: docker.APIClient, container: str, service: ServiceSpec) -> int | None:

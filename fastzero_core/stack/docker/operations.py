@@ -10,7 +10,8 @@ from docker.models.containers import Container
 
 from ...errors import ConflictError, UnhealthyError
 from ...events import Listener
-from ...project import ROLE, Project
+from ...postgres.roles import OWNER, SUPERUSER
+from ...project import PASSWORDS, ROLE, Project
 from .. import ports
 from ..actions import Action, Kind, Verb
 from ..plan import taken_error
@@ -21,6 +22,24 @@ from .engine import GONE, is_port_conflict
 
 EVIDENCE_LINES = 20
 SERVER_ANSWERS = 60  # seconds for a server that was started to answer on its socket
+
+
+# The superuser may still have the owner's name. Through the socket nobody is asked for a password.
+_SET_PASSWORDS = rf"""
+for _ in $(seq {SERVER_ANSWERS * 10}); do pg_isready -qd postgres && break; sleep 0.1; done
+is_superuser='SELECT rolsuper FROM pg_roles WHERE rolname = current_user'
+for user in {SUPERUSER} {OWNER}; do
+    [ "$(psql -AtqXU "$user" -d postgres -c "$is_superuser" 2>/dev/null)" = t ] && break
+done
+export PGOPTIONS='-c log_statement=none -c log_min_error_statement=panic'
+set_password() {{
+    [ -r "{containers.SECRETS}/$2" ] || return 0
+    psql -v ON_ERROR_STOP=1 -v role="$1" -qXU "$user" -d postgres <<SQL
+\set password \`cat {containers.SECRETS}/$2\`
+SELECT format('ALTER ROLE %I PASSWORD %L', rolname, :'password') FROM pg_roles WHERE rolname = :'role' \gexec
+SQL
+}}
+"""  # noqa: S608
 
 
 class Operations:
@@ -115,7 +134,8 @@ class Operations:
             self._client.api.create_container_from_config(document, name)  # type: ignore[no-untyped-call]
 
     def _fill(self, name: str, service: ServiceSpec) -> None:
-        secrets_of_service = {each: self._project.secret_inside(each) for each in service.secrets}
+        role = next(iter(service.roles), ROLE)
+        secrets_of_service = {each: self._project.secret_inside(each, role) for each in service.secrets}
         files.fill(self._client.api, name, service, secrets_of_service)
 
     def _check_data(self, container: str, service: ServiceSpec) -> None:
@@ -159,13 +179,9 @@ class Operations:
             self._own(name).stop(timeout=int(service.stop_timeout) if service else 0)
 
     def _set_password(self, service: str) -> None:
-        """Give the database's role the password that the project has, through the container's own socket."""
-        script = (
-            f"for _ in $(seq {SERVER_ANSWERS * 10}); do pg_isready -qU {ROLE} -d postgres && break; sleep 0.1; done\n"
-            f"psql -v ON_ERROR_STOP=1 -qXU {ROLE} -d postgres <<'SQL'\n"
-            "\\set password `cat /run/secrets/database_password`\n"
-            f"ALTER ROLE {ROLE} PASSWORD :'password';\nSQL"
-        )
+        """Give the database's roles the passwords that the project has, through the container's own socket."""
+        setting = (f"set_password {role} {name} || exit 1" for role, name in PASSWORDS.items())
+        script = "\n".join([_SET_PASSWORDS, *setting])
         output: Any
         container = self._own(container_name(self._project.name, service))
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...files import read_chunks
 from ...postgres.programs import Write, raise_if_failed, variables
 from ...postgres.url import conninfo
-from ...project import ROLE, Project
+from ...project import Project
 from .runtime import DockerRuntime
 
 # One path: what a killed command leaves there, the next one overwrites.
@@ -18,10 +18,11 @@ ARCHIVE = "/tmp/fastzero-archive"  # noqa: S108 - in the container, where there 
 
 @dataclass(frozen=True)
 class ContainerPrograms:
-    """The programs of the container that runs `service`."""
+    """The programs of the container that runs `service`, which work as a role of its database."""
 
     runtime: DockerRuntime
     service: str
+    role: str
     major: int
 
     def run(
@@ -34,7 +35,7 @@ class ContainerPrograms:
         archive: Path | None = None,
     ) -> None:
         settings = [f"{name}={value}" for name, value in variables(program).items()]
-        command = ["env", *settings, program, f"--username={ROLE}", f"--dbname={conninfo(database)}", *arguments]
+        command = ["env", *settings, program, f"--username={self.role}", f"--dbname={conninfo(database)}", *arguments]
         if archive is None:
             self._run(program, command, write)
             return
@@ -44,7 +45,7 @@ class ContainerPrograms:
 
     def interact(self, program: str, arguments: Sequence[str], database: str) -> int:
         # By the environment, so that the arguments may name another database of the server.
-        command = ["env", f"PGUSER={ROLE}", f"PGDATABASE={database}", program, *arguments]
+        command = ["env", f"PGUSER={self.role}", f"PGDATABASE={database}", program, *arguments]
         interactive = sys.stdin.isatty() and sys.stdout.isatty()
         return self.runtime.execute(self.service, command, interactive=interactive)
 
@@ -62,9 +63,9 @@ class ContainerPrograms:
             self._run("rm", ["rm", "-f", ARCHIVE], None)
 
 
-def container_programs(project: Project, service: str, major: int) -> ContainerPrograms:
+def container_programs(project: Project, service: str, role: str, major: int) -> ContainerPrograms:
     """Return the programs of the container whose server has that major version."""
-    return ContainerPrograms(DockerRuntime(project), service, major)
+    return ContainerPrograms(DockerRuntime(project), service, role, major)
 
 
 def _discard(chunk: bytes) -> None:

@@ -18,11 +18,12 @@ from ...errors import FastZeroError, ProjectNotFoundError, UnhealthyError
 from ...events import Listener
 from ...files import HOME, make_folder, open_regular, reading, writing
 from ...polling import wait_until
-from ...postgres import account, cluster, server
+from ...postgres import account, cluster, roles, server
 from ...postgres.account import ServiceUser, service_user
 from ...postgres.binaries import Binaries, find_binaries, reachable_by
+from ...postgres.sql import literal
 from ...postgres.url import variables
-from ...project import DATABASE, ROLE, Place, Project, ProjectRecord
+from ...project import DATABASE, PASSWORDS, Place, Project, ProjectRecord
 from ..actions import Action, Kind, Verb
 from ..lines import LogLine
 from ..observed import WITHOUT_DATA, DataState, Estate, Observed, ObservedService, ServiceState, Thing
@@ -156,14 +157,14 @@ class EmbeddedRuntime:
 
     def _create_data(self, data: Path) -> None:
         make_folder(data.parent, 0o711)
-        password = self._project.secret("database_password")
+        passwords = self._project.passwords()
         cluster.initialise(
             data,
             self._binaries_for(None),
             service_user(),
-            role=ROLE,
-            password=password,
-            database=DATABASE,
+            superuser=roles.SUPERUSER,
+            password=passwords[roles.SUPERUSER],
+            statements=roles.creation(literal(passwords[roles.OWNER]), DATABASE),
             mark=folders.mark_of(self._project.folder) or "",
         )
 
@@ -226,9 +227,10 @@ class EmbeddedRuntime:
         self._processes.stop(name, stop_signal=stop_signal, timeout=service.stop_timeout if service else STOP_TIMEOUT)
 
     def _set_password(self, data: Path) -> None:
-        """Give the role the password that the project has, on the data itself: no server may have it."""
-        password = self._project.secret("database_password")
-        cluster.set_password(data, self._binaries_for(data), service_user(), role=ROLE, password=password)
+        """Give the roles the passwords that the project has, on the data itself: no server may have it."""
+        record = self._project.record
+        passwords = {role: self._project.secret(PASSWORDS[role]) for role in (record.roles if record else ())}
+        cluster.set_passwords(data, self._binaries_for(data), service_user(), passwords)
 
     # -- questions ---------------------------------------------------------------------------------------------
 

@@ -16,9 +16,10 @@ from starlette.routing import Route
 from starlette.types import Lifespan
 
 from ... import __version__
+from ...credentials import app_password, app_url
 from ...errors import FastZeroError
 from ...postgres import database
-from ...project import database_url, secret_key, secret_key_file
+from ...project import secret_key, secret_key_file
 from ...settings import PATIENT_CONNECTIONS, Settings, load_settings
 from ..fastzero import AsyncFastZero
 from ..passwords import HashCost
@@ -91,7 +92,13 @@ def _lifespan(hashing: Hashing, engine: AsyncEngine, patient: AsyncEngine) -> Li
 
 def _engine(settings: Settings, size: int, session: dict[str, str]) -> AsyncEngine:
     return database.create_async_engine(
-        database_url(settings), pool_size=size, pool_timeout=2, autocommit=True, settings=session, connect_timeout=2
+        app_url(settings),
+        pool_size=size,
+        pool_timeout=2,
+        autocommit=True,
+        settings=session,
+        connect_timeout=2,
+        read_password=app_password(settings),
     )
 
 

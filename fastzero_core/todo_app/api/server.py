@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, NoReturn
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from ...credentials import app_url
 from ...errors import FastZeroError, InvalidInputError, UnavailableError
-from ...events import Listener, ignore
+from ...events import Listener, Notice, ignore
 from ...postgres import database
+from ...postgres.url import clear_password
 from ...project import database_url, secret_key
 from ...settings import Settings
 from ...stack.ports import taken_error
@@ -61,14 +63,16 @@ def serve(
     # by default that would end the process as killed.
     signal.signal(signal.SIGTERM, _end)
     # Here, where it is an error that somebody sees, and not in each worker.
-    url = database_url(settings)
+    url = app_url(settings)
     database.parse_url(url)
+    if warning := clear_password(url):
+        on_event(Notice(warning))
     for key in parse_keys(secret_key(settings)):
         checked_key(key.value)
     if migrate:
         from ...schema import migrate as migrations
 
-        migrations.up(url, timeout=settings.timeout, on_event=on_event)
+        migrations.up(database_url(settings), timeout=settings.timeout, on_event=on_event)
     _hand_on(settings)
     config = _config(settings, workers)
     _allow_many_connections()

@@ -1,0 +1,155 @@
+"""What a project has decided, and the file that says so. Its format tells which versions understand it."""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+from . import __version__
+from .errors import RecordError
+from .files import path_as_text, path_from_text
+from .postgres.roles import OWNER, SUPERUSER
+
+FORMAT = 3  # of the record
+FORMAT_OF_ONE_ROLE = 2  # of a record whose databases have the roles that older versions know
+RUNTIMES = ("embedded", "docker")
+ROLES = (SUPERUSER, OWNER)
+ROLES_OF_BEFORE = (OWNER,)  # the superuser is the owner
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a database is: a volume and the image that serves it, or the data directory of a local process.
+
+    `roles` are those of the stack on that server, the superuser first, so far as it is known. `others` are databases
+    of the user's own that stayed there when fastzero's moved away.
+    """
+
+    runtime: str
+    image: str = ""
+    volume: str = ""
+    data: str = ""
+    others: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ROLES
+
+    @property
+    def name(self) -> str:
+        """What it is called in commands: the volume, or the last part of the data directory."""
+        return self.volume or Path(self.data).name
+
+    def __str__(self) -> str:
+        where = f"volume {self.volume} of {self.image}" if self.volume else f"data directory {self.data}"
+        return f"{where} with database {', '.join(self.others)}" if self.others else where
+
+
+@dataclass(frozen=True)
+class ProjectRecord:
+    """What the first `up` decided, and later ones keep; which processes run, each decides anew.
+
+    `data`, `image` and `volume` are the place of the database; `image` is what served it last. `filling` is where a
+    move is taking it, and what is there belongs to nobody yet; `leaving` is where it was moved from and what served it
+    there may not be taken away yet. `kept` are the places that it was moved from, the latest last: their data is as it
+    was. `owner` is what everything of this project on an engine is labelled with.
+    """
+
+    runtime: str
+    ports: dict[str, int] = field(default_factory=dict)
+    data: str = ""
+    initialised: bool = False  # whether the database has ever been ready
+    processes: tuple[str, ...] = ("app",)
+    image: str = ""
+    volume: str = ""
+    filling: Place | None = None
+    leaving: Place | None = None
+    kept: tuple[Place, ...] = ()
+    owner: str = ""
+    roles: tuple[str, ...] = ROLES
+
+    @property
+    def place(self) -> Place:
+        """Where the database is."""
+        return Place(self.runtime, image=self.image, volume=self.volume, data=self.data, roles=self.roles)
+
+    def at(self, place: Place) -> Self:
+        """The same with the database at another place."""
+        return replace(
+            self, runtime=place.runtime, image=place.image, volume=place.volume, data=place.data, roles=place.roles
+        )
+
+    def moved(self, before: Place, after: Place, kept: tuple[Place, ...]) -> Self:
+        """The same with the database at another place, and the one before kept."""
+        leaving = before if before.runtime != after.runtime else None
+        return replace(self.at(after), filling=None, leaving=leaving, kept=(*kept, before))
+
+    def as_text(self) -> str:
+        """The file's text."""
+        written = {"format": FORMAT, "written_by": __version__, **asdict(self)}
+        places = _places(written)
+        for each in places:
+            each["data"] = path_as_text(each["data"])
+        if all(each["roles"] == ROLES_OF_BEFORE for each in places):
+            written["format"] = FORMAT_OF_ONE_ROLE
+            for each in places:
+                del each["roles"]
+        return json.dumps(written, indent=2) + "\n"
+
+
+def parse_record(text: str, path: Path, *, owner: str = "") -> ProjectRecord:
+    """A record from its file's text; `owner` is for one that was written before records had any.
+
+    Raises RecordError for one that is damaged, or of a format that this version does not know.
+    """
+    try:
+        written = json.loads(text)
+        made_by = written.pop("written_by", "an older version")
+        version = written.pop("format", 1)
+        if version > FORMAT:
+            raise RecordError(
+                f"{path} was written by fastzero {made_by}, which this version does not understand",
+                hint=f"Use fastzero {made_by} or newer for this project",
+            )
+        return _record(_upgraded(written, version, owner))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RecordError(f"{path} is damaged: {error}") from None
+
+
+def _upgraded(written: dict[str, Any], version: int, owner: str) -> dict[str, Any]:
+    """A record of format 1 knew of one process and had no owner; one of format 2 knew of one role."""
+    if version <= FORMAT_OF_ONE_ROLE:
+        for each in _places(written):
+            each["roles"] = ROLES_OF_BEFORE
+    if version > 1:
+        return written
+    processes = ["app"] if written.pop("app", True) else []
+    return {**written, "processes": processes, "owner": owner}
+
+
+def _places(written: dict[str, Any]) -> list[dict[str, Any]]:
+    """Whatever of a written record has a data directory: itself and its other places."""
+    others = [written.get("filling"), written.get("leaving"), *written.get("kept", ())]
+    return [each for each in (written, *others) if each]
+
+
+def _record(written: dict[str, Any]) -> ProjectRecord:
+    for each in _places(written):
+        each["data"] = path_from_text(each.get("data", ""))
+    if written["runtime"] not in RUNTIMES:
+        raise ValueError(f"runtime {written['runtime']!r} is not one of {', '.join(RUNTIMES)}")
+    ports = {str(service): int(port) for service, port in written.get("ports", {}).items()}
+    return ProjectRecord(
+        **{
+            **written,
+            "ports": ports,
+            "roles": tuple(written["roles"]),
+            "processes": tuple(written.get("processes", ("app",))),
+            "filling": _place(written.get("filling")),
+            "leaving": _place(written.get("leaving")),
+            "kept": tuple(place for each in written.get("kept", ()) if (place := _place(each))),
+        }
+    )
+
+
+def _place(written: dict[str, Any] | None) -> Place | None:
+    if not written:
+        return None
+    return Place(**{**written, "others": tuple(written.get("others", ())), "roles": tuple(written["roles"])})

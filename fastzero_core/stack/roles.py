@@ -1,0 +1,64 @@
+"""The roles of a project's database: what a plan does to them, as what it was handed over says."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ..postgres import roles
+from ..postgres.roles import APP, SUPERUSER, TEMPORARY, Open
+from ..postgres.url import parse, render
+from ..project import DATABASE, PASSWORDS, Project
+from .actions import Action, Kind, Verb
+
+if TYPE_CHECKING:
+    import psycopg
+
+CONNECT_TIMEOUT = 5  # seconds
+
+
+def perform(project: Project, action: Action) -> None:
+    """Change the roles of the database that an action is about, which answers. Raises FastZeroError."""
+    if (action.verb, action.kind) == (Verb.SET, Kind.ROLE):
+        _set_password(project, action)
+        return
+    open_session, passwords = sessions(project, action.subject.port), project.passwords()
+    match action.verb, action.kind:
+        case Verb.RENAME, _ if action.to == SUPERUSER:
+            roles.separate(open_session, DATABASE, passwords)
+        case Verb.RENAME, _:
+            roles.unite(open_session, DATABASE, passwords)
+        case Verb.SET, Kind.OWNER:
+            roles.hand_over_others(open_session, DATABASE)
+        case Verb.CREATE, _:
+            roles.admit_app(open_session, DATABASE, passwords[APP])
+        case Verb.REMOVE, _:
+            roles.dismiss_app(open_session)
+
+
+def _set_password(project: Project, action: Action) -> None:
+    """Change a role's password on the running server. The superuser's own is the one that is known until then."""
+    service, before, after = action.subject
+    record = project.record
+    superuser = record.roles[0] if record else SUPERUSER
+    known = before if action.name == superuser else project.secret(PASSWORDS[superuser])
+    open_session = sessions(project, service.port, {superuser: known})
+    roles.set_password(open_session, superuser, action.name, after)
+
+
+def sessions(project: Project, port: int, passwords: Mapping[str, str] | None = None) -> Open:
+    """Return what opens sessions on the project's server, with the project's passwords but for those given."""
+
+    def open_session(role: str, database: str) -> "psycopg.Connection":
+        import psycopg
+
+        known = SUPERUSER if role == TEMPORARY else role
+        options = {**parse(project.url(known, port)), "user": role, "dbname": database}
+        options["password"] = (passwords or {}).get(role, options["password"])
+        return psycopg.connect(
+            render(options),
+            connect_timeout=CONNECT_TIMEOUT,
+            application_name="fastzero",
+            options=roles.OPTIONS,
+            autocommit=True,
+        )
+
+    return open_session
