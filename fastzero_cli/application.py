@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fastzero_core.errors import InvalidInputError
 from fastzero_core.formats import as_dict
 
 from .options import Run
@@ -31,13 +32,15 @@ def init(
     """
     from fastzero_core.application.discover.project import discover
     from fastzero_core.application.example import write_example
-    from fastzero_core.application.writing import answers, draft, write
+    from fastzero_core.application.writing import answers, draft, is_described, write
 
     place = Path(folder)
+    if example and dry_run:
+        raise InvalidInputError("--example writes files, and --dry-run writes none", field="dry_run", hint="Choose one")
     if example:
         write_example(place)
     discovery = answers(discover(place, _embedded_extensions()))
-    if not dry_run:
+    if not dry_run and not is_described(place):
         discovery = _asked(run, discovery)
     new = draft(discovery)
     _show(run, discovery, new)

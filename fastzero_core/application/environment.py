@@ -8,7 +8,7 @@ from io import StringIO
 from ..errors import InvalidInputError
 from ..postgres.url import database_url
 from .commands import words
-from .description import NOTHING, Application, Process
+from .description import NOTHING, WEB, Application, Process
 from .placeholders import URLS, Placeholder, fill, is_confidential
 from .sources import text_of
 
@@ -49,11 +49,12 @@ class Addresses:
 
     def url(self, driver: str = "", *, test: bool = False) -> str:
         """Return the database's URL in the form of a driver, as `{url:DRIVER}` has it."""
-        plain = database_url(self.user, self.password, self.host, self.port, self._database(test))
+        plain = database_url(self.user, self.password, self.host, self.port, self.database(test=test))
         scheme = {"": "postgresql", "postgres": "postgres"}.get(driver, f"postgresql+{driver}")
         return f"{scheme}{plain.removeprefix('postgresql')}"
 
-    def _database(self, test: bool) -> str:
+    def database(self, *, test: bool) -> str:
+        """Return the name of the database, or of that for tests."""
         return self.test_name or f"{self.name}_test" if test else self.name
 
 
@@ -123,7 +124,7 @@ def files_of_variables(application: Application) -> tuple[dict[str, str], dict[s
 def _given(addresses: Addresses, process: Process | None) -> dict[str, str]:
     """What every process gets and anybody may see."""
     parts = {"HOST": addresses.host, "PORT": str(addresses.port), "USER": addresses.user}
-    port = _port(addresses, process)
+    port = str(addresses.ports.get(process.name, "")) if process else ""
     return {
         **{f"POSTGRES_{name}": value for name, value in parts.items()},
         **{f"PG{name}": value for name, value in parts.items()},
@@ -165,7 +166,7 @@ def _value(each: Placeholder, variable: str, addresses: Addresses, process: Proc
         "user": addresses.user,
         "password": addresses.password,
         "name": addresses.name,
-        "test_name": addresses._database(test=True),
+        "test_name": addresses.database(test=True),
         "app_host": addresses.app_host,
         "app_port": _port(addresses, process),
         "secret": addresses.secrets.get(variable, ""),
@@ -183,8 +184,9 @@ def _of_service(each: Placeholder, addresses: Addresses) -> str:
 
 
 def _port(addresses: Addresses, process: Process | None) -> str:
-    """The process's port; for a command beside them, that of the web process."""
-    return str(addresses.ports.get(process.name if process else "web", ""))
+    """The port of the process itself; for one without a port, and for a command beside them, that of web."""
+    own = addresses.ports.get(process.name) if process else None
+    return str(own or addresses.ports.get(WEB) or "")
 
 
 def _dotenv(text: str) -> dict[str, str]:

@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from .sources import text_of
+from .sources import text_of, toml_of
 
 PROJECT = "pyproject.toml"
 ENVIRONMENTS = (".venv", "venv")
@@ -60,10 +59,7 @@ class Installation:
 
 def project_of(root: Path) -> Mapping[str, Any]:
     """Return the pyproject.toml of a folder, empty where there is none or it cannot be parsed."""
-    try:
-        return tomllib.loads(text_of(root / PROJECT) or "")
-    except tomllib.TOMLDecodeError:
-        return {}
+    return toml_of(text_of(root / PROJECT) or "")
 
 
 def declared(project: Mapping[str, Any]) -> dict[str, str]:

@@ -7,14 +7,13 @@ import ast
 import configparser
 import re
 import shlex
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .description import AlembicCommand
-from .sources import parse_python, text_of
+from .sources import MOST, parse_python, text_of, toml_of
 
 DEFAULT_COMMAND = "alembic upgrade head"
 INI = "alembic.ini"
@@ -110,8 +109,7 @@ def alembic_project(root: Path, command: AlembicCommand | None = None) -> Alembi
     `root` is the folder where the command runs; relative paths start there, as Alembic has it.
     """
     command = command or AlembicCommand()
-    config = root / command.config
-    options = {**_tool_alembic(root / PROJECT), **_ini(config, command.section)}
+    config, options = _options_of(root, command)
     script_folder = _script_folder(root, config, options.get("script_location"))
     if script_folder is None:
         return None
@@ -127,11 +125,19 @@ def alembic_project(root: Path, command: AlembicCommand | None = None) -> Alembi
     )
 
 
+def script_folder_of(root: Path, command: AlembicCommand) -> Path | None:
+    """Return the folder of Alembic's scripts, None where its configuration leads to none."""
+    config, options = _options_of(root, command)
+    return _script_folder(root, config, options.get("script_location"))
+
+
+def _options_of(root: Path, command: AlembicCommand) -> tuple[Path, dict[str, str]]:
+    config = root / command.config
+    return config, {**_tool_alembic(root / PROJECT), **_ini(config, command.section)}
+
+
 def _tool_alembic(path: Path) -> dict[str, str]:
-    try:
-        tool = tomllib.loads(text_of(path) or "").get("tool", {}).get("alembic", {})
-    except tomllib.TOMLDecodeError:
-        return {}
+    tool = toml_of(text_of(path) or "").get("tool", {}).get("alembic", {})
     here = str(path.parent)
     texts = {key: "\n".join(value) if isinstance(value, list) else str(value) for key, value in tool.items()}
     listed = {"path_separator": "newline"} if isinstance(tool.get("version_locations"), list) else {}
@@ -177,7 +183,7 @@ def _versions(root: Path, script_folder: Path, options: Mapping[str, str]) -> li
 def _revisions(folders: list[Path], options: Mapping[str, str]) -> Iterator[Revision]:
     pattern = "**/*.py" if options.get("recursive_version_locations", "").lower() == "true" else "*.py"
     for folder in folders:
-        for path in sorted(folder.glob(pattern)):
+        for path in sorted(folder.glob(pattern))[:MOST]:
             tree = parse_python(text_of(path) or "")
             if tree and (revision := _revision(tree, path)):
                 yield revision
@@ -210,7 +216,7 @@ def assignments(tree: ast.Module) -> Iterator[tuple[str, Any]]:
                 continue
         try:
             yield name, ast.literal_eval(value)
-        except ValueError:
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # no literal
             continue
 
 

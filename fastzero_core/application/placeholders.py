@@ -8,7 +8,7 @@ are, so that neither JSON nor a shell's variables need care.
 | `{url}`, `{url:DRIVER}` | the database's URL: `postgresql://…`, `postgresql+DRIVER://…` |
 | `{test_url}`, `{test_url:DRIVER}` | the same of the throw-away database for tests |
 | `{host}` `{port}` `{user}` `{password}` `{name}` `{test_name}` | the parts of these URLs |
-| `{app_host}` `{app_port}` | where the process itself listens |
+| `{app_host}` `{app_port}` | where the process itself listens; for one without a port, where web does |
 | `{secret}` | a random text of 43 characters, generated once for this variable and kept |
 | `{service:NAME:host}` `{service:NAME:port}` `{service:NAME:8025}` | an extra service, at its main or another port |
 """

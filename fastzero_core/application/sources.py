@@ -3,11 +3,15 @@
 import ast
 import os
 import re
+import tomllib
 import warnings
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any
+
+from ..toml_lines import has_long_key
 
 LARGEST = 2**19  # bytes of a file
 MOST = 5_000  # files
@@ -80,6 +84,22 @@ def _blocks(text: str) -> Iterator[tuple[int, str]]:
         yield start, "".join(lines[start:end])
 
 
+def toml_of(text: str) -> dict[str, Any]:
+    """Return what a TOML text says, nothing for one that cannot be parsed."""
+    try:
+        return {} if has_long_key(text) else tomllib.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+
+
+def source_of(node: ast.AST) -> str:
+    """Return the source of a syntax tree, "" for one that is nested too deeply."""
+    try:
+        return ast.unparse(node)
+    except RecursionError:
+        return ""
+
+
 class Sources:
     """The files below a folder that may be read, as relative paths in a stable order, shallow ones first."""
 
@@ -94,7 +114,7 @@ class Sources:
         found: list[str] = []
         level = [""]
         for _ in range(DEEPEST):
-            level = [below for folder in level for below in self._list(folder, found)]
+            level = [below for folder in level[:MOST] for below in self._list(folder, found)]
         return tuple(found[:MOST])
 
     @cached_property
@@ -108,7 +128,7 @@ class Sources:
         if len(found) >= MOST:
             return below
         try:
-            entries = sorted(os.scandir(self.folder / folder), key=lambda entry: entry.name)
+            entries = sorted(islice(os.scandir(self.folder / folder), MOST), key=lambda entry: entry.name)
         except OSError:
             return below
         for entry in entries:

@@ -53,6 +53,11 @@ def write(new: Draft) -> None:
         partial.replace(new.path)
 
 
+def is_described(folder: Path) -> bool:
+    """Return whether a folder's fastzero.toml describes an application. Raises InvalidInputError."""
+    return bool(_described(read_bounded(folder / FILE)))
+
+
 def answers(discovery: Discovery) -> Discovery:
     """Return the discovery with those of its questions answered that the folder's fastzero.toml answers."""
     document = load(read_bounded(discovery.folder / FILE))
@@ -94,18 +99,14 @@ def toml_of(discovery: Discovery) -> str:
 
 def _table(name: str, findings: list[Finding]) -> Iterator[str]:
     if findings:
-        is_commented = not any(_is_active(each) for each in findings)
+        is_commented = not any(each.is_written for each in findings)
         header = f"{'# ' if is_commented else ''}[{name}]\n"
         yield header + "".join(_line(each.key.partition(".")[2], each) for each in findings)
 
 
-def _is_active(finding: Finding) -> bool:
-    return finding.is_known and (finding.active or finding.why == "your answer")
-
-
 def _line(key: str, finding: Finding) -> str:
     value = "…" if finding.value is None else _value(finding.value)
-    return f"{'' if _is_active(finding) else '# '}{key} = {value}{_reason(finding)}\n"
+    return f"{'' if finding.is_written else '# '}{key} = {value}{_reason(finding)}\n"
 
 
 def _reason(finding: Finding) -> str:

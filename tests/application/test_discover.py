@@ -418,6 +418,13 @@ def test_no_link_out_of_the_folder_is_followed(tmp_path: Path) -> None:
     assert values(discover(tmp_path / "inside")) == {}
 
 
+def test_scripts_of_alembic_outside_of_the_folder_are_not_read(tmp_path: Path) -> None:
+    write_files(tmp_path, {"outside/versions/1.py": revision("1"), "outside/env.py": ""})
+    ini = f"[alembic]\nscript_location = {tmp_path / 'outside'}\n"
+    found = discover(write_files(tmp_path / "inside", {"alembic.ini": ini})).findings
+    assert [each.why for each in found if each.key == "migrate"] == ["0 revisions"]
+
+
 @pytest.mark.parametrize("folder", ["node_modules", ".venv", ".git", "__pycache__"])
 def test_folders_of_others_are_not_looked_into(folder: str, tmp_path: Path) -> None:
     found = discover(write_files(tmp_path, {f"{folder}/main.py": "from fastapi import FastAPI\napp = FastAPI()\n"}))
@@ -446,6 +453,24 @@ def test_a_compose_file_of_merges_within_merges_takes_no_memory(tmp_path: Path) 
     levels += [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 10)]
     files = {"compose.yml": "\n".join([*levels, "services: {x: {image: adminer}}"]), "main.py": "x = 1\n"}
     assert [note for note in discover(write_files(tmp_path, files)).notes if "adminer" in note.text]
+
+
+HOSTILE = {
+    "a list in lists": {"pyproject.toml": "a = " + "[" * 5_000 + "]" * 5_000},
+    "a key of parts": {"pyproject.toml": ".".join(["a"] * 100_000) + " = 1"},
+    "a line without end": {"Makefile": "a" * 400_000},
+    "a sum without end": {"s.py": "class S(BaseSettings):\n    a: " + "+".join(["x"] * 5_000) + "\n"},
+    "a sign before signs": {"alembic.ini": "[alembic]\nscript_location=.", "versions/1.py": f"revision={'-' * 9999}1"},
+    "a command of lists": {"Dockerfile": "CMD " + "[" * 100_000},
+    "blanks without end": {".env": "A=" + " " * 400_000 + "'"},
+    "a check on every line": {"Dockerfile": "HEALTHCHECK \\\n" * 30_000},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("files", HOSTILE.values(), ids=HOSTILE)
+def test_no_file_keeps_it_from_its_end(files: dict[str, str], tmp_path: Path) -> None:
+    found = discover(write_files(tmp_path, {"main.py": "from fastapi import FastAPI\napp = FastAPI()\n", **files}))
+    assert values(found)["asgi"] == "main:app"
 
 
 def test_a_fifo_does_not_hold_it_up(tmp_path: Path) -> None:

@@ -102,6 +102,10 @@ def test_a_command_beside_the_processes_gets_the_port_of_web() -> None:
     assert given(process=None, A="{app_port}").all["A"] == "8123"
 
 
+def test_a_process_without_a_port_knows_where_web_listens() -> None:
+    assert given(process=WORKER, A="http://127.0.0.1:{app_port}").all["A"] == "http://127.0.0.1:8123"
+
+
 def test_the_files_own_python_path_comes_first() -> None:
     assert given(PYTHONPATH="src").all["PYTHONPATH"] == "src:/code"
 

@@ -217,6 +217,11 @@ def test_the_example_is_written_with_its_description(fastzero: Run, tmp_path: Pa
     assert application.migrate.command == "alembic upgrade head"
 
 
+def test_the_example_cannot_be_a_dry_run(fastzero: Run) -> None:
+    assert fastzero("init", "--example", "--dry-run").code == 2
+    assert list(Path.cwd().iterdir()) == []
+
+
 def test_the_example_goes_into_an_empty_folder_only(small: Path, fastzero: Run) -> None:
     result = fastzero("init", "--example")
     assert (result.code, sorted(path.name for path in small.iterdir())) == (4, ["main.py"])

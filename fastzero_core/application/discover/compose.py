@@ -25,11 +25,8 @@ class ComposeService:
     command: str = ""
     build: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
-    env_file: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
-    ports: tuple[int, ...] = ()
     health: str | None = None
-    profiles: tuple[str, ...] = ()
 
     @property
     def is_postgres(self) -> bool:
@@ -81,11 +78,8 @@ def _service(name: str, value: dict[str, Any], where: str) -> ComposeService:
         command=_command(value.get("command")),
         build={"context": build} if isinstance(build, str) else build if isinstance(build, dict) else {},
         environment=dict(_environment(value.get("environment"))),
-        env_file=tuple(_names(value.get("env_file"))),
         needs=tuple(_names(value.get("depends_on"))),
-        ports=tuple(_ports([*_list(value.get("ports")), *_list(value.get("expose"))])),
         health=_health(value.get("healthcheck")),
-        profiles=tuple(_names(value.get("profiles"))),
     )
 
 
@@ -109,18 +103,7 @@ def _environment(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _names(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    for each in value if isinstance(value, list | dict) else ():
-        yield str(each.get("path", "")) if isinstance(each, dict) else str(each)
-
-
-def _ports(values: list[Any]) -> Iterator[int]:
-    """Yield the ports inside the container."""
-    for value in values:
-        target = value.get("target") if isinstance(value, dict) else str(value).rpartition(":")[2].partition("/")[0]
-        if re.fullmatch(r"\d{1,5}", text := str(target)):
-            yield int(text)
+    yield from map(str, value if isinstance(value, list | dict) else ())
 
 
 def _health(check: Any) -> str | None:

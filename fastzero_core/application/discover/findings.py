@@ -1,6 +1,6 @@
 """What was found: a value with its place and reason, or a question."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,15 @@ class Finding:
     def is_known(self) -> bool:
         return self.value is not None
 
+    @property
+    def is_written(self) -> bool:
+        """Whether the file says it, and not a comment."""
+        return self.is_known and self.active
+
+    def answered(self, value: Any) -> "Finding":
+        """Return the finding with a person's answer to its question."""
+        return replace(self, value=value, why="your answer", where="", active=True)
+
 
 @dataclass(frozen=True)
 class Note:
@@ -41,26 +50,14 @@ class Discovery:
 
     folder: Path
     findings: tuple[Finding, ...] = ()
-    notes: tuple[Note, ...] = field(default=())
-
-    def get(self, key: str) -> Finding | None:
-        """Return what was found for a key."""
-        return next((each for each in self.findings if each.key == key), None)
-
-    def value(self, key: str) -> Any:
-        """Return the value found for a key, None without one."""
-        found = self.get(key)
-        return found.value if found and found.active else None
+    notes: tuple[Note, ...] = ()
 
     @property
     def questions(self) -> tuple[Finding, ...]:
         """What is not known, and has to be."""
         return tuple(each for each in self.findings if each.question and not each.is_known)
 
-    def answered(self, key: str, value: str) -> "Discovery":
+    def answered(self, key: str, value: Any) -> "Discovery":
         """Return the discovery with a person's answer to one of its questions."""
-        found = [
-            replace(each, value=value, why="your answer", where="") if each.key == key else each
-            for each in self.findings
-        ]
-        return replace(self, findings=tuple(found))
+        found = tuple(each.answered(value) if each.key == key else each for each in self.findings)
+        return replace(self, findings=found)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..sources import Sources
+from ..sources import Sources, source_of
 
 ASGI, WSGI = "asgi", "wsgi"
 # What makes an application, by the module that it is imported from.
@@ -167,7 +167,7 @@ def _makers(tree: ast.Module) -> Made:
             found |= _qualified(node)
     for each in tree.body:
         if isinstance(each, ast.ClassDef):
-            found |= {each.name: found[base] for base in map(ast.unparse, each.bases) if base in found}  # noqa: B035
+            found |= {each.name: found[base] for base in map(source_of, each.bases) if base in found}  # noqa: B035
     return found
 
 
@@ -202,16 +202,16 @@ def _returned(function: ast.FunctionDef, makers: Made) -> tuple[str, str] | None
     made: Made = {}
     for node in ast.walk(function):
         match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=maker)) if ast.unparse(maker) in makers:
-                made[name] = makers[ast.unparse(maker)]
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.Call(func=maker)) if ast.unparse(maker) in makers:
-                made[name] = makers[ast.unparse(maker)]
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=maker)) if source_of(maker) in makers:
+                made[name] = makers[source_of(maker)]
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.Call(func=maker)) if source_of(maker) in makers:
+                made[name] = makers[source_of(maker)]
     for node in ast.walk(function):
         match node:
             case ast.Return(value=ast.Name(id=name)) if name in made:
                 return made[name]
-            case ast.Return(value=ast.Call(func=maker)) if ast.unparse(maker) in makers:
-                return makers[ast.unparse(maker)]
+            case ast.Return(value=ast.Call(func=maker)) if source_of(maker) in makers:
+                return makers[source_of(maker)]
     return None
 
 
@@ -226,9 +226,9 @@ def _assigned(tree: ast.Module) -> Iterator[tuple[str, str, int]]:
     for node in _top(tree):
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=maker)):
-                yield name, ast.unparse(maker), node.lineno
+                yield name, source_of(maker), node.lineno
             case ast.AnnAssign(target=ast.Name(id=name), value=ast.Call(func=maker)):
-                yield name, ast.unparse(maker), node.lineno
+                yield name, source_of(maker), node.lineno
 
 
 def _top(tree: ast.Module) -> Iterator[ast.stmt]:

@@ -17,7 +17,7 @@ from ..installation import (
     project_of,
     requirement_names,
 )
-from ..sources import Sources
+from ..sources import MOST, Sources
 from .extras import notes, services
 from .findings import Discovery, Finding, Note
 from .images import build
@@ -114,6 +114,10 @@ class _Project:
         yield from services(self.sources, self.usages.all)
         self.notes += notes(self.sources)
         self._tell_lacking()
+        if self.sources.truncated:
+            self.notes.append(
+                Note(f"Only the first {MOST:,} files were read", hint="Describe a part: fastzero init FOLDER")
+            )
 
     # -- the web process ---------------------------------------------------------------------------------------
 

@@ -8,10 +8,10 @@ from ..sources import Sources
 from .compose import compose_files, services_of
 from .findings import Finding
 from .objects import AppObject
-from .started import dockerfiles
+from .started import dockerfiles, whole_lines
 
 _PATH = re.compile(r"/(health(z|check|-check|_check)?|livez|readyz?|ping|up|status|heartbeat)/?")
-_HEALTHCHECK = re.compile(r"^HEALTHCHECK(?:.*\\\n)*.*?https?://[^/\s]+(/[\w/.-]*)", re.MULTILINE)
+_HEALTHCHECK = re.compile(r"\s*HEALTHCHECK\b.*?https?://[^/\s]+(/[\w/.-]*)")
 
 
 def health(sources: Sources, app: AppObject | None) -> Finding | None:
@@ -25,10 +25,11 @@ def _candidates(sources: Sources, app: AppObject | None) -> Iterator[Finding]:
             if service.health and (service.build or not service.image):
                 yield Finding("health", service.health, service.where, "the Compose health check")
     for path in dockerfiles(sources):
-        if match := _HEALTHCHECK.search(sources.text(path)):
-            yield Finding("health", match[1], path, "its HEALTHCHECK")
-    for path, line in _routes(sources.tree(app.path), app.name) if app else ():
-        yield Finding("health", path, f"{app.path if app else ''}:{line}", "a route for it")
+        for number, line in whole_lines(sources.text(path)):
+            if match := _HEALTHCHECK.match(line):
+                yield Finding("health", match[1], f"{path}:{number}", "its HEALTHCHECK")
+    for route, at in _routes(sources.tree(app.path), app.name) if app else ():
+        yield Finding("health", route, f"{app.path if app else ''}:{at}", "a route for it")
 
 
 def _routes(tree: ast.Module | None, app: str) -> Iterator[tuple[str, int]]:

@@ -6,7 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ..description import AlembicCommand
-from ..migrations import DEFAULT_COMMAND, INI, AlembicProject, alembic_command, alembic_project, has_alembic
+from ..migrations import (
+    DEFAULT_COMMAND,
+    INI,
+    AlembicProject,
+    alembic_command,
+    alembic_project,
+    has_alembic,
+    script_folder_of,
+)
 from ..sources import Sources, text_of
 from .findings import Finding, Note
 from .started import FoundCommand
@@ -51,8 +59,7 @@ def schema(sources: Sources, commands: list[FoundCommand], dependencies: Mapping
     if found is None:
         return _other(sources, dependencies)
     folder, command, where = found
-    words = alembic_command(command)
-    project = alembic_project(sources.folder / folder, words or AlembicCommand(f"migrations/{INI}"))
+    project = _project(sources, folder, command)
     told = _Found()
     if project:
         _heads(project, command, where, told)
@@ -82,8 +89,7 @@ def _configured(sources: Sources, by_flask: bool) -> Iterator[tuple[str, str, st
     for path in sources.named(INI, "pyproject.toml"):
         folder, _, name = path.rpartition("/")
         if by_flask and name == INI and (folder == "migrations" or folder.endswith("/migrations")):
-            if alembic_project(sources.folder / folder.rpartition("/")[0], AlembicCommand(f"migrations/{INI}")):
-                yield folder.rpartition("/")[0], "flask db upgrade", path
+            yield folder.rpartition("/")[0], "flask db upgrade", path
         elif has_alembic(sources.folder / folder) and (name == INI or not sources.has(f"{folder}/{INI}".lstrip("/"))):
             yield folder, DEFAULT_COMMAND, path
 
@@ -96,9 +102,17 @@ def _commanded(sources: Sources, commands: list[FoundCommand]) -> Iterator[tuple
 
 
 def _has_revisions(sources: Sources, found: tuple[str, str, str]) -> bool:
-    folder, command, _ = found
-    project = alembic_project(sources.folder / folder, alembic_command(command) or AlembicCommand(f"migrations/{INI}"))
+    project = _project(sources, found[0], found[1])
     return bool(project and project.revisions)
+
+
+def _project(sources: Sources, folder: str, command: str) -> AlembicProject | None:
+    """Return what Alembic's files say, None where they lie outside of the folder that is looked at."""
+    words = alembic_command(command) or AlembicCommand(f"migrations/{INI}")
+    script_folder = script_folder_of(sources.folder / folder, words)
+    if script_folder is None or not script_folder.resolve().is_relative_to(sources.folder):
+        return None
+    return alembic_project(sources.folder / folder, words)
 
 
 def _other(sources: Sources, dependencies: Mapping[str, str]) -> Schema:

@@ -9,11 +9,12 @@ from typing import Any
 
 from ..commands import split
 from ..migrations import without_runner
-from ..sources import Sources
+from ..sources import Sources, toml_of
 from .compose import compose_files, services_of
 
 # The order in which they are believed: what runs in production or beside the database first.
 ORIGINS = ("procfile", "compose", "dockerfile", "task", "script")
+LONGEST = 4_000  # characters of a line
 _OPERATOR = re.compile(r"[|&;()]+")
 _INSTRUCTION = re.compile(r"^\s*(CMD|ENTRYPOINT|FROM)\s+(.*)", re.IGNORECASE)
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
@@ -56,7 +57,7 @@ def found_commands(sources: Sources) -> list[FoundCommand]:
 def simple_commands(line: str, folder: str = "") -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield the commands of a shell's line, without what wraps them, and the folder of each."""
     try:
-        tokens = split(line)
+        tokens = split(line) if len(line) <= LONGEST else []
     except ValueError:
         return
     command: list[str] = []
@@ -127,7 +128,7 @@ def dockerfiles(sources: Sources) -> list[str]:
 def _dockerfile(sources: Sources, path: str) -> Iterator[FoundCommand]:
     """The command of the last stage, after its entrypoint."""
     last: dict[str, tuple[str, int]] = {}
-    for number, line in _whole_lines(sources.text(path)):
+    for number, line in whole_lines(sources.text(path)):
         if match := _INSTRUCTION.match(line):
             if match[1].upper() == "FROM":
                 last = {}
@@ -142,7 +143,7 @@ def image_variables(sources: Sources) -> dict[str, tuple[str, str]]:
     """Return the variables that Dockerfiles set to plain values, and where."""
     found: dict[str, tuple[str, str]] = {}
     for path in dockerfiles(sources):
-        for number, line in _whole_lines(sources.text(path)):
+        for number, line in whole_lines(sources.text(path)):
             if match := re.match(r"\s*ENV\s+(.*)", line, re.IGNORECASE):
                 for name, value in _pairs(match[1]):
                     if value and "$" not in value:
@@ -169,7 +170,7 @@ def _as_line(instruction: str) -> str:
     if instruction.lstrip().startswith("["):
         try:
             return shlex.join(map(str, json.loads(instruction)))
-        except ValueError:
+        except (ValueError, RecursionError):
             return ""
     return instruction
 
@@ -196,7 +197,7 @@ def _scripts(sources: Sources) -> Iterator[FoundCommand]:
     for path in [*sources.ending(".sh"), *sources.named("Makefile", "justfile", "Justfile", "Taskfile.yml", "run")]:
         is_recipes = not path.endswith(".sh")
         name = ""
-        for number, line in _whole_lines(sources.text(path)):
+        for number, line in whole_lines(sources.text(path)):
             if is_recipes and (match := _TASK.match(line)):
                 name = match[1]
             command = line.strip().removeprefix("@").removeprefix("- ").strip()
@@ -210,10 +211,12 @@ def _script_folder(path: str) -> str:
     return folder_of(folder) if folder.rpartition("/")[2] in ("scripts", "bin", "docker", "entrypoints") else folder
 
 
-def _whole_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield lines with those that go on joined."""
+def whole_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield lines with those that go on joined, and their numbers; without any that nobody can have typed."""
     begun, parts = 0, ""
     for number, line in enumerate(text.splitlines(), 1):
+        if len(line) + len(parts) > LONGEST:
+            continue
         begun = begun or number
         if line.rstrip().endswith("\\"):
             parts += line.rstrip()[:-1] + " "
@@ -224,12 +227,7 @@ def _whole_lines(text: str) -> Iterator[tuple[int, str]]:
 
 def project_at(sources: Sources, path: str) -> dict[str, Any]:
     """Return a pyproject.toml, empty if it cannot be parsed."""
-    import tomllib
-
-    try:
-        return tomllib.loads(sources.text(path))
-    except tomllib.TOMLDecodeError:
-        return {}
+    return toml_of(sources.text(path))
 
 
 def _line_with(sources: Sources, path: str, text: str) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from ..sources import Sources
+from ..sources import Sources, source_of
 from .objects import is_source
 
 SETTINGS = "BaseSettings"
@@ -95,7 +95,7 @@ class Usages:
         }
 
     def _derives(self, node: ast.ClassDef, base: str, depth: int = 0) -> bool:
-        names = [ast.unparse(each).rpartition(".")[2] for each in node.bases]
+        names = [source_of(each).rpartition(".")[2] for each in node.bases]
         if base in names:
             return True
         known = [self._classes[name][1] for name in names if name in self._classes and name != node.name]
@@ -111,7 +111,7 @@ class Usages:
         """The configuration of a settings class, of its bases too."""
         found: dict[str, Any] = {}
         for base in node.bases:
-            name = ast.unparse(base).rpartition(".")[2]
+            name = source_of(base).rpartition(".")[2]
             if depth < _DEEPEST and name in self._classes and name != node.name:
                 found |= self._options(self._classes[name][1], depth + 1)
         for each in node.body:
@@ -176,9 +176,7 @@ def _keywords(value: ast.expr) -> dict[str, Any]:
             each.arg: each.value.value for each in value.keywords if each.arg and isinstance(each.value, ast.Constant)
         }
     if isinstance(value, ast.Dict):
-        pairs = (
-            (ast.unparse(key).strip("'\""), each) for key, each in zip(value.keys, value.values, strict=True) if key
-        )
+        pairs = ((source_of(key).strip("'\""), each) for key, each in zip(value.keys, value.values, strict=True) if key)
         return {key: each.value for key, each in pairs if isinstance(each, ast.Constant)}
     return {}
 
@@ -188,12 +186,12 @@ def _keywords(value: ast.expr) -> dict[str, Any]:
 
 def _field(path: str, node: ast.AnnAssign, prefix: str) -> Iterator[Usage]:
     assert isinstance(node.target, ast.Name)
-    kind = ast.unparse(node.annotation)
+    kind = source_of(node.annotation)
     name = node.target.id
     if kind.startswith("ClassVar") or name.startswith("_") or name == "model_config":
         return
     value, aliases = node.value, []
-    if isinstance(value, ast.Call) and ast.unparse(value.func).rpartition(".")[2] == "Field":
+    if isinstance(value, ast.Call) and source_of(value.func).rpartition(".")[2] == "Field":
         aliases = _aliases(value)
         value = _default_of(value)
     names = aliases or [f"{prefix}{name}".upper()]
@@ -251,17 +249,17 @@ def _read(node: ast.AST | None, path: str) -> Usage | None:
     """The variable that an expression reads."""
     match node:
         case ast.Subscript(value=value, slice=ast.Constant(value=str(name)), ctx=ast.Load()):
-            if ast.unparse(value).endswith("environ"):
+            if source_of(value).endswith("environ"):
                 return _usage(name, f"{path}:{node.lineno}", required=True, kind="os.environ")
         case ast.Call(func=function, args=[ast.Constant(value=str(name)), *rest], keywords=keywords):
-            reader = ast.unparse(function)
+            reader = source_of(function)
             if not _is_reader(reader):
                 return None
             default = next((each.value for each in keywords if each.arg == "default"), rest[0] if rest else None)
             if reader in ("config", "env", "decouple.config") and isinstance(default, ast.Name):
                 default = next((each.value for each in keywords if each.arg == "default"), None)  # a cast
             required = default is None and "get" not in reader.rpartition(".")[2]
-            kind = next((ast.unparse(each.value) for each in keywords if each.arg == "cast"), reader)
+            kind = next((source_of(each.value) for each in keywords if each.arg == "cast"), reader)
             return _usage(name, f"{path}:{node.lineno}", required=required, kind=kind, default=_text(default))
     return None
 

@@ -50,6 +50,7 @@ _PARTS = {
     "password": re.compile(rf"{_BASE}_?(?:PASSWORD|PASS|PASSWD|PWD)$"),
     "name": re.compile(rf"{_BASE}_?(?:NAME|DB|DBNAME|DB_NAME|DATABASE|DATABASE_NAME)$"),
 }
+_LIBPQ = ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE")  # which every process gets
 _TEST = re.compile(r"(^|_)TEST(S|ING)?(_|$)")
 _SCHEME = re.compile(r"^(?P<scheme>[a-z0-9]+)(?:\+(?P<driver>\w+))?:")
 _SECRET = re.compile(r"SECRET|JWT")
@@ -126,7 +127,7 @@ class Variables:
             for path in dict.fromkeys([DOTENV, f"{folder}/{DOTENV}".lstrip("/")])
             for name, value in _values(sources, path).items()
         }
-        self._composed = self._set_elsewhere()
+        self._elsewhere = self._set_elsewhere()
 
     def findings(self) -> Iterator[Finding]:
         """Yield what was found, the database first."""
@@ -137,14 +138,9 @@ class Variables:
             database |= {name: "name" for name in database if re.search(r"(^|_)(DB|DATABASE|POSTGRES)_SCHEMA$", name)}
         has_parts = {"host", "password"} <= parts or {"host", "name"} <= parts
         for name, part in database.items():
-            usage = usages[name]
-            if not part or (name.startswith("PG") and name in _LIBPQ):
-                continue
-            if part.endswith("url") and has_parts and not usage.required and not usage.default:
-                continue  # it is made of the parts
-            if part.endswith("url") and has_parts and usage.composed:
-                continue
-            yield self._database(usage, part)
+            is_made_of_parts = part.endswith("url") and has_parts and _is_optional(usages[name])
+            if part and name not in _LIBPQ and not is_made_of_parts:
+                yield self._database(usages[name], part)
         for name, usage in usages.items():
             if not database[name]:
                 yield from self._other(usage)
@@ -185,8 +181,8 @@ class Variables:
             return
         if self._is_secret(usage):
             yield Finding(key, "{secret}", usage.where, "required; generated once and kept")
-        elif usage.name in self._composed:
-            value, where = self._composed[usage.name]
+        elif usage.name in self._elsewhere:
+            value, where = self._elsewhere[usage.name]
             yield Finding(key, value, where, "the value there")
         elif not any(usage.name in example.values for example in self.examples):
             question = "" if usage.late else f"Value of {usage.name}"
@@ -279,7 +275,8 @@ class Variables:
         return found
 
 
-_LIBPQ = ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE")
+def _is_optional(usage: Usage) -> bool:
+    return usage.composed or not (usage.required or usage.default)
 
 
 def _values(sources: Sources, path: str) -> dict[str, str]:

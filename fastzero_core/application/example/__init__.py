@@ -8,6 +8,7 @@ from ...errors import ConflictError
 from ...files import writing
 
 SUFFIX = ".template"
+_HIDDEN = {"gitignore": ".gitignore"}
 
 
 def write_example(folder: Path) -> None:
@@ -28,4 +29,5 @@ def _copy(source: Traversable, target: Path) -> None:
         if each.is_dir():
             _copy(each, target / each.name)
         elif each.name.endswith(SUFFIX):
-            (target / each.name.removesuffix(SUFFIX)).write_text(each.read_text("utf-8"), "utf-8")
+            name = each.name.removesuffix(SUFFIX)
+            (target / _HIDDEN.get(name, name)).write_text(each.read_text("utf-8"), "utf-8")
