@@ -168,6 +168,7 @@ def restore(
             _admit_app(target, name)
             on_event(Progress("swap"))
             kept = server.swap(name, hold)
+        _close_to_app(target, server, kept)
     return Restored(server.name, _revision_after(plan), plan.rows, kept)
 
 
@@ -212,8 +213,10 @@ def undo(target: Target, *, hold: Hold | None = None) -> Restored:
     with at_server(target.url) as server:
         server.refuse_unless_able()
         back = server.last_kept()
+        server.allow_connections(back.database, True)
+        _admit_app(target, back.database)  # it may have been kept before the app had a role of its own
         kept = server.swap(back.database, hold)
-    _admit_app(target, target.database)  # it may have been kept before the app had a role of its own
+        _close_to_app(target, server, kept)
     engine = database.create_engine(target.url)
     with engine.connect() as connection:
         return Restored(server.name, revisions.current_revision(connection), _rows(connection), kept)
@@ -340,6 +343,12 @@ def _admit_app(target: Target, name: str) -> None:
     with engine.begin() as connection:
         for statement in roles.row_privileges(list(connection.execute(_SCHEMAS).scalars())):
             content.execute(connection, statement)
+
+
+def _close_to_app(target: Target, server: Server, kept: str | None) -> None:
+    """Let nobody into a kept database while the app has a role of its own, which has its rights there too."""
+    if kept and target.app_is_admitted:
+        server.allow_connections(kept, False)
 
 
 def _analyze(url: str) -> None:
