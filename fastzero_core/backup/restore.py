@@ -15,7 +15,6 @@ from ..events import Listener, Notice, Progress, ignore
 from ..files import status
 from ..postgres import database, roles
 from ..postgres.ownership import SCHEMAS
-from ..postgres.sql import quote
 from ..schema import migrate, revisions
 from ..schema.revisions import head_revision
 from . import content
@@ -171,6 +170,7 @@ def restore(
     with at_server(target.server_url) as server:
         server.refuse_unless_able(OTHERWISE)
         kept = _replace(target, server, plan, hold, on_event)
+        _close_to_app(target, server, kept)
     return Restored(server.name, _revision_after(plan), plan.rows, kept)
 
 
@@ -227,7 +227,6 @@ def _can_create_roles(target: Target) -> bool:
 
 
 def _is_still_empty(target: Target, server: Server, kept: str) -> bool:
-    server.execute(f"ALTER DATABASE {quote(kept)} ALLOW_CONNECTIONS true")
     return not _tables(database.url_of(target.server_url, kept))
 
 
@@ -258,8 +257,10 @@ def undo(target: Target, *, hold: Hold | None = None) -> Restored:
     with at_server(target.server_url) as server:
         server.refuse_unless_able()
         back = server.last_kept()
+        server.allow_connections(back.database, True)
+        _admit_app(target, back.database)  # it may have been kept before the app had a role of its own
         kept = server.swap(back.database, hold)
-    _admit_app(target, target.database)  # it may have been kept before the app had a role of its own
+        _close_to_app(target, server, kept)
     engine = database.create_engine(target.url, settings=content.SESSION)
     with engine.connect() as connection:
         return Restored(server.name, revisions.revision_of(target.url), _rows(connection), kept)
@@ -355,6 +356,12 @@ def _admit_app(target: Target, name: str) -> None:
     with engine.begin() as connection:
         for statement in roles.row_privileges(list(connection.execute(_SCHEMAS).scalars())):
             content.execute(connection, statement)
+
+
+def _close_to_app(target: Target, server: Server, kept: str | None) -> None:
+    """Let nobody into a kept database while the app has a role of its own, which has its rights there too."""
+    if kept and target.app_is_admitted:
+        server.allow_connections(kept, False)
 
 
 def _analyze(url: str) -> None:

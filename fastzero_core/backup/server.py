@@ -151,7 +151,6 @@ class Server:
         """
         if not self.exists(self.name):
             self.execute(f"ALTER DATABASE {quote(new)} RENAME TO {quote(self.name)}")
-            self.execute(f"ALTER DATABASE {quote(self.name)} ALLOW_CONNECTIONS true")
             return None
         now = datetime.now(UTC)
         kept, comment = self._free_name(now), properties.comment(self.session, self.name)
@@ -161,14 +160,15 @@ class Server:
         statements = (
             f"ALTER DATABASE {quote(self.name)} RENAME TO {quote(kept)}",
             f"ALTER DATABASE {quote(new)} RENAME TO {quote(self.name)}",
-            # Nobody reads or writes there by mistake, or by a right to the one in service.
-            f"ALTER DATABASE {quote(kept)} ALLOW_CONNECTIONS false",
-            f"ALTER DATABASE {quote(self.name)} ALLOW_CONNECTIONS true",
             f"COMMENT ON DATABASE {quote(kept)} IS {literal(mark)}",
             f"COMMENT ON DATABASE {quote(self.name)} IS {literal(returning)}",
         )
         swap.rename(self._engine, self.session, statements, (self.name, new), hold)
         return kept
+
+    def allow_connections(self, name: str, allowed: bool) -> None:
+        """Let sessions into a database, or none."""
+        self.execute(f"ALTER DATABASE {quote(name)} ALLOW_CONNECTIONS {str(allowed).lower()}")
 
     def kept(self) -> list[KeptDatabase]:
         """The databases kept from before a swap, oldest first."""
