@@ -16,6 +16,9 @@ class Schema(Protocol):
     def head(self) -> str:
         """The revision that the code needs; empty where nothing tells."""
 
+    def is_behind(self, revision: str) -> bool:
+        """Whether a restore is to upgrade a database of that revision. Raises SchemaNewerError for an unknown one."""
+
     def up(
         self, url: str, revision: str = "head", *, timeout: float = 60, on_event: Listener = ignore
     ) -> "SchemaStatus":

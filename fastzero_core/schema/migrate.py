@@ -122,6 +122,11 @@ def pending(current: str | None) -> list[Revision]:
     return [Revision(step.revision, _single(step.down_revision), step.doc) for step in reversed(list(steps))]
 
 
+def is_behind(revision: str) -> bool:
+    """Whether a restore is to upgrade a database of that revision. Raises SchemaNewerError for an unknown one."""
+    return bool(pending(revision))
+
+
 def check(url: str) -> SchemaStatus:
     """The status, if the database is at head and as the models say. Raises SchemaOutdatedError or SchemaDriftError."""
     found = status(url)

@@ -80,29 +80,22 @@ def revisions_of(url: str, table: str = VERSION_TABLE, *, timeout: int = CONNECT
     """
     with _connected(url, timeout) as connection:
         found = _checked(connection.execute(_LOCATE, [table]).fetchone())
-        return sorted(_rows(connection, *found)) if found else []
+        return read(connection, *found) if found else []
 
 
-def schema_of(url: str, *, timeout: int = CONNECT_TIMEOUT) -> str | None:
-    """Return the schema that the database's `alembic_version` is in, None without one. Raises as `revision_of` does."""
+def located(url: str, table: str = VERSION_TABLE, *, timeout: int = CONNECT_TIMEOUT) -> tuple[str, str] | None:
+    """Return schema and name of the table that revisions are written in, None without one.
+
+    `table` is its name as SQL writes it, found as the session's search path has it. Raises as `revision_of` does.
+    """
     with _connected(url, timeout) as connection:
-        return version_schema(connection)
+        return _checked(connection.execute(_LOCATE, [table]).fetchone())
 
 
-def version_schema(connection: "Connection[Any]") -> str | None:
-    """Return the schema that `alembic_version` is in, as the session's search path has it. Raises SchemaDriftError."""
-    found = _checked(connection.execute(_LOCATE, [VERSION_TABLE]).fetchone())
-    return found[0] if found else None
-
-
-def read(connection: "Connection[Any]", schema: str) -> str | None:
-    """Return the revision in that schema's `alembic_version`."""
-    return _single(_rows(connection, schema, VERSION_TABLE))
-
-
-def _rows(connection: "Connection[Any]", schema: str, table: str) -> list[str]:
+def read(connection: "Connection[Any]", schema: str, table: str) -> list[str]:
+    """Return the revisions in that table, in order."""
     with connection.cursor() as cursor, cursor.copy(_copy(schema, table)) as copy:
-        return [row[0] for row in islice(copy.rows(), MOST_HEADS)]
+        return sorted(row[0] for row in islice(copy.rows(), MOST_HEADS))
 
 
 async def read_async(connection: "AsyncConnection[Any]") -> str | None:

@@ -236,3 +236,76 @@ def served_version(stack: Stack) -> int | None:
         return int(answer(stack)["version"])
     except OSError:
         return None
+
+
+# -- care of its database --------------------------------------------------------------------------------------
+
+
+def add_note(stack: Stack, text: str) -> None:
+    with psycopg.connect(stack.database_url, autocommit=True) as connection:
+        connection.execute("INSERT INTO notes VALUES (%s)", [text])
+
+
+def test_a_backup_of_its_database_comes_back(stack: Stack) -> None:
+    add_note(stack, "kept")
+    backup = stack.backup()
+    add_note(stack, "later")
+
+    restored = stack.restore(backup.name)
+
+    assert (restored.revision, answer(stack)["notes"]) == ("0001", 1)
+
+
+def test_an_older_backup_is_restored_as_it_is_and_the_next_up_brings_it_to_head(
+    stack: Stack, application: Path
+) -> None:
+    backup = stack.backup()
+    add_revision(application, "0002", "0001", up="INSERT INTO notes VALUES ('of 0002')")
+    Stack().up()
+
+    assert stack.restore(backup.name).revision == "0001"
+    assert answer(Stack().up())["notes"] == 1
+
+
+def test_a_reset_empties_its_own_schema(stack: Stack) -> None:
+    add_note(stack, "gone")
+
+    restored = stack.reset()
+
+    assert (restored.revision, answer(stack)["notes"]) == ("0001", 0)
+    with psycopg.connect(stack.database_url) as connection:
+        assert connection.execute("SELECT to_regclass('todos')").fetchone() == (None,)
+
+
+def test_a_downgrade_runs_its_own_revision_and_backs_up_before(stack: Stack, application: Path) -> None:
+    add_revision(application, "0002", "0001", up="CREATE TABLE more ()", back="DROP TABLE more")
+    Stack().up()
+
+    status = Stack().migrate_down("0001")
+
+    assert (status.current, status.head, status.pending) == ("0001", "0002", ["0002"])
+    assert len(stack.backups()) == 1
+
+
+def test_a_rehearsal_runs_its_revisions_on_a_copy(stack: Stack, application: Path) -> None:
+    add_revision(application, "0002", "0001", up="SELECT nonsense")
+
+    with pytest.raises(RevisionFailedError, match="on the copy"):
+        Stack().rehearse()
+    with psycopg.connect(stack.database_url) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+
+
+def test_several_heads_are_all_applied_where_the_description_says_so(home: Path, application: Path) -> None:
+    description = application / "fastzero.toml"
+    description.write_text(
+        description.read_text().replace("[application]", '[application]\nmigrate = "alembic upgrade heads"')
+    )
+    add_revision(application, "0002", "0001", up="SELECT 1")
+    add_revision(application, "0003", "0001", up="SELECT 1")
+
+    stack = Stack().up(runtime="embedded", port=any_free_port())
+
+    assert stack.status()[0].revision == "0002,0003"
+    assert Stack().plan() == []
+    assert stack.backup().revision == "0002,0003"
