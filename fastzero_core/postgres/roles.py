@@ -56,14 +56,7 @@ def creation(password: str, database: str) -> list[str]:
     return [
         f"CREATE ROLE {OWNER} {OWNER_ATTRIBUTES} PASSWORD {password}",
         f"CREATE DATABASE {quote(database)} OWNER {OWNER}",
-        *closing((MAINTENANCE, "template1")),
-        f"GRANT CONNECT ON DATABASE {MAINTENANCE} TO {OWNER}",
     ]
-
-
-def closing(databases: tuple[str, ...]) -> list[str]:
-    """Return the statements that keep roles without privileges out of databases."""
-    return [f"REVOKE ALL ON DATABASE {quote(name)} FROM PUBLIC" for name in databases]
 
 
 def set_password(open_session: Open, superuser: str, role: str, password: str) -> None:
@@ -83,8 +76,9 @@ def admit_app(open_session: Open, database: str, password: str) -> None:
         # So that a restore or a reset, which the owner does, can end the app's sessions.
         _execute(session, f"GRANT {APP} TO {OWNER}")
         others = _names(session, "SELECT datname FROM pg_database WHERE datname <> %s", database)
-        for statement in closing(tuple(others)):
-            _execute(session, statement)
+        for other in others:
+            _execute(session, f"REVOKE ALL ON DATABASE {quote(other)} FROM PUBLIC")
+        _execute(session, f"GRANT CONNECT ON DATABASE {MAINTENANCE} TO {OWNER}")
         _execute(session, f"REVOKE TEMPORARY ON DATABASE {quote(database)} FROM PUBLIC")
         _execute(session, f"GRANT CONNECT ON DATABASE {quote(database)} TO {APP}")
         for statement in row_privileges(_names(session, ownership.SCHEMAS, OWNER)):
@@ -184,9 +178,6 @@ def _make_temporary(session: "psycopg.Connection", passwords: Mapping[str, str])
 
 def _give_all_to_owner(session: "psycopg.Connection") -> None:
     _execute(session, f"ALTER ROLE {OWNER} {OWNER_ATTRIBUTES}")
-    for statement in closing((MAINTENANCE, "template1")):
-        _execute(session, statement)
-    _execute(session, f"GRANT CONNECT ON DATABASE {MAINTENANCE} TO {OWNER}")
     ownership.hand_over_server(session, SUPERUSER, OWNER)
     ownership.hand_over(session, SUPERUSER, OWNER)
 

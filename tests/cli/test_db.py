@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -171,7 +172,7 @@ def test_the_way_back_names_the_database_that_a_flag_named_but_no_password(
 ) -> None:
     elsewhere = ("--database-url", database)
     told = fastzero("user", "rm", "ana", "--yes", *elsewhere).err + fastzero("db", "reset", "--yes", *elsewhere).err
-    shown = re.sub(r":[^:@/]*@", "@", database)
+    shown = shlex.quote(re.sub(r":[^:@/]*@", "@", database))
     assert told.count("To get back (with the password in its URL): fastzero db restore ") == 2
     assert told.count(f" --database-url {shown}\n") == 2
     assert database not in told

@@ -17,6 +17,7 @@ import pytest
 from fastzero_core import FastZero, InvalidInputError, Stack, UnhealthyError, load_settings
 from fastzero_core.errors import ConflictError, DatabaseLoginError, DataGoneError, PortTakenError, ProjectNotFoundError
 from fastzero_core.events import Event
+from fastzero_core.postgres.url import url_of
 from fastzero_core.project import Place, Project, ProjectRecord
 from fastzero_core.schema.revisions import head_revision
 from fastzero_core.stack import ports
@@ -203,9 +204,10 @@ def test_the_password_file_and_the_data_are_their_owners_alone(running: Stack) -
 def test_the_environment_is_what_programs_need_to_connect(running: Stack) -> None:
     environment = running.environment()
 
-    assert environment["DATABASE_URL"] == running.database_url
+    assert environment["DATABASE_URL"] == url_of(running.database_url, require_auth=False)
     connection = {name.removeprefix("PG").lower(): value for name, value in environment.items() if name[:2] == "PG"}
     connection["dbname"] = connection.pop("database")
+    connection["require_auth"] = connection.pop("requireauth")
     psycopg.connect(**connection).close()  # type: ignore[arg-type]
 
 
