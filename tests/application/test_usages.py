@@ -51,6 +51,7 @@ def test_a_required_variable_is_found(source: str, name: str, tmp_path: Path) ->
         ("import os\nA = os.getenv('A', 'x')", "x"),
         ("import os\nA = os.environ.get('A', 'x')", "x"),
         ("from decouple import config\nA = config('A', default='x')", "x"),
+        ("from lib import get_env\nA = get_env('A', 'x')", "x"),
         ("class S(BaseSettings):\n    a: str = 'x'", "x"),
         ("class S(BaseSettings):\n    a: str | None = None", None),
         ("class S(BaseSettings):\n    a: PostgresDsn = PostgresDsn('x')", "x"),

@@ -12,7 +12,7 @@ from .objects import is_source
 
 SETTINGS = "BaseSettings"
 MODEL = "BaseModel"
-_READERS = ("config", "env", "getenv", "environ.get", "os.getenv", "os.environ.get", "decouple.config")
+_READERS = ("get_env", "config", "env", "getenv", "environ.get", "os.getenv", "os.environ.get", "decouple.config")
 _ENVIRONS = {
     "str",
     "int",
@@ -146,7 +146,7 @@ class Usages:
         return None
 
 
-_HINTS = re.compile(r"BaseSettings|BaseModel|environ\b|getenv\(|\bconfig\(|\benv\(|\benv\.\w+\(|Settings\)")
+_HINTS = re.compile(r"BaseSettings|BaseModel|environ\b|get_?env\(|\bconfig\(|\benv\(|\benv\.\w+\(|Settings\)")
 
 
 def _walk(tree: ast.Module) -> Iterator[tuple[ast.AST, bool]]:
