@@ -34,8 +34,10 @@ backups = Group(
 group.add_group(backups)
 STREAM = "-"
 
-Archive = Annotated[
-    str, typer.Argument(metavar="FILE|NAME", help="A backup's file, or its name.", autocompletion=completion.backups)
+BACKUP_HELP = "A backup's name, or its file as a path with a slash in it."
+Archive = Annotated[str, typer.Argument(metavar="FILE|NAME", help=BACKUP_HELP, autocompletion=completion.backups)]
+Trusted = Annotated[
+    bool, typer.Option("--trusted", help="Run the code in the backup with the database's own role; keep owners.")
 ]
 
 
@@ -90,12 +92,13 @@ def prune(
 
 
 @group.command(example="fastzero db verify before-holidays")
-def verify(run: Run, archive: Archive) -> None:
+def verify(run: Run, archive: Archive, trusted: Trusted = False) -> None:
     """Prove that a backup can be restored.
 
-    Its hash is checked; it is restored into a scratch database, compared with its manifest, and dropped again.
+    Its hash is checked; it is restored into a scratch database, compared with its manifest, and dropped again. Code in
+    the backup runs as a role made for it, if the database's role may create one.
     """
-    run.render.one(run.database.verify(archive), BACKUP)
+    run.render.one(run.database.verify(archive, trusted=trusted), BACKUP)
 
 
 @group.command(example="fastzero db restore before-holidays\nfastzero db restore --undo")
@@ -103,12 +106,13 @@ def restore(
     run: Run,
     archive: Annotated[
         str | None,
-        typer.Argument(metavar="[FILE|NAME]", help="A backup's file, or its name.", autocompletion=completion.backups),
+        typer.Argument(metavar="[FILE|NAME]", help=BACKUP_HELP, autocompletion=completion.backups),
     ] = None,
     into_empty: Annotated[
         bool, typer.Option("--into-empty", help="Into the database itself, which must have no tables.")
     ] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Put the database back that the last restore replaced.")] = False,
+    trusted: Trusted = False,
     no_backup: NoBackup = False,
     yes: Yes = False,
 ) -> None:
@@ -116,7 +120,8 @@ def restore(
 
     It is restored beside the database, compared with its manifest, and swapped in within a moment. The database
     before it is kept until `db restore --undo` or `db backup prune`. A name is looked up among the backups of the
-    database itself: one of another database is given as a file.
+    database itself: one of another database is given as a path with a slash in it. Code in the backup runs as a role
+    made for it, if the database's role may create one; then everything belongs to the owner of the database.
     """
     if undo:
         _undo(run, archive, yes)
@@ -124,7 +129,7 @@ def restore(
     if archive is None:
         raise InvalidInputError("which backup?", field="archive", hint="See which there are: fastzero db backup list")
     database = run.doomed
-    plan = database.plan_restore(archive, into_empty=into_empty)
+    plan = database.plan_restore(archive, into_empty=into_empty, trusted=trusted)
     run.confirm(lambda: _planned(database, plan), yes)
     run.render.one(database.restore(plan, no_backup=no_backup), RESTORED)
 

@@ -1,5 +1,6 @@
 """How records become text on a terminal: cells, columns that fit, ages and sizes. Prints nothing."""
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ STATE_STYLES = {
 }
 GAP = 2  # cells after each column
 MIN_FLEXIBLE = 8  # cells below which a title says nothing
+_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 AGES = ((31_536_000, "y"), (2_592_000, "mo"), (604_800, "w"), (86_400, "d"), (3_600, "h"), (60, "min"))
 
 
@@ -91,7 +93,7 @@ def plain_text(value: Any, *, multiline: bool = False) -> str:
     if value is None:
         return ""
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        value = ", ".join(map(str, value))
     return printable(str(value), keep="\n" if multiline else "")
 
 
@@ -113,6 +115,11 @@ def printable(text: str, keep: str = "") -> str:
         character if character in keep or unicodedata.category(character) not in ("Cc", "Cf", "Zl", "Zp") else "\ufffd"
         for character in text
     )
+
+
+def for_terminal(text: str) -> str:
+    """Text of any origin as a terminal may get it: with its lines and tabs, without colours and all that steers."""
+    return printable(_COLOUR.sub("", text).replace("\r\n", "\n"), keep="\n\t")
 
 
 def escaped(text: str) -> str:

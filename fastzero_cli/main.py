@@ -6,7 +6,6 @@ main()  → the tree parses → a command calls the core once → render prints
 
 import os
 import sys
-import traceback
 from typing import Annotated
 
 import typer
@@ -82,7 +81,7 @@ def _bug(error: Exception) -> FastZeroError:
 
 def _failed(error: FastZeroError) -> int:
     if error.exit_code == 1:
-        traceback.print_exception(error.__cause__ or error)
+        render.bug(error.__cause__ or error)
     render.error(error, _wanted_output())
     return error.exit_code
 

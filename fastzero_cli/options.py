@@ -172,7 +172,7 @@ class Run:
         question = what if isinstance(what, str) else what()
         if self._settings.no_input or not sys.stdin.isatty():
             raise InvalidInputError(f"{question} Confirmation is required", field="yes", hint="Confirm it: --yes")
-        if not typer.confirm(f"{question} Go on?", err=True):
+        if not self.render.confirms(f"{question} Go on?"):
             self.render.message("Nothing was changed.")
             raise SystemExit(DECLINED)
 

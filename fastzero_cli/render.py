@@ -1,10 +1,15 @@
-"""The only place that prints: results to stdout, messages and progress to stderr."""
+"""The only place that prints: results to stdout, messages and progress to stderr.
+
+Names, log lines and errors come from servers, manifests and files of others: what a person reads has no control
+characters of theirs. What a program reads, since it is piped, is exact; JSON writes such characters as escapes.
+"""
 
 import codecs
 import errno
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import TextIOWrapper
 from itertools import chain, islice
@@ -16,7 +21,7 @@ from fastzero_core.events import ActionDone, ActionStarted, Event, Notice, Progr
 from fastzero_core.formats import Record, as_dict
 
 from .columns import Column
-from .layout import STATE_STYLES, age, cell, plain_text, printable, size, table_of, widths_of
+from .layout import STATE_STYLES, age, cell, for_terminal, plain_text, printable, size, table_of, widths_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,7 +61,7 @@ class Renderer:
         if self.output == "table":
             self._table(rows, columns, header, none)
         else:
-            self._write(formats.LINES[self.output](rows))
+            self._write(self._exact(formats.LINES[self.output](rows)))
 
     def again(self, records: Iterable[Any], columns: Sequence[Column]) -> None:
         """The same list again: on a terminal in place of the old one, elsewhere below it."""
@@ -72,7 +77,7 @@ class Renderer:
         elif self.output == "table":
             self._fields(row, columns)
         else:
-            self._write(formats.LINES[self.output]([row]))
+            self._write(self._exact(formats.LINES[self.output]([row])))
 
     def changed(self, records: Iterable[Any], columns: Sequence[Column]) -> None:
         """What a command has made or changed: like a list, without a header."""
@@ -80,7 +85,7 @@ class Renderer:
 
     def text(self, text: str) -> None:
         """Text that is a result as it is."""
-        self._write([text])
+        self._write(self._exact([text]))
 
     def object(self, record: Record) -> None:
         """One JSON object, whatever the format."""
@@ -111,7 +116,8 @@ class Renderer:
             return
         for line in lines:
             stream = sys.stdout if line.stream == "stdout" else sys.stderr
-            self._guard(lambda stream=stream, line=line: print(line.text, file=stream, flush=True))  # type: ignore[misc]
+            shown = for_terminal(line.text) if stream.isatty() else line.text
+            self._guard(lambda stream=stream, shown=shown: print(shown, file=stream, flush=True))  # type: ignore[misc]
 
     # -- messages ----------------------------------------------------------------------------------------------
 
@@ -120,6 +126,12 @@ class Renderer:
         if not self._quiet:
             self._clear_progress()
             _say(text)
+
+    def confirms(self, question: str) -> bool:
+        """Whether the person agrees, asked on stderr."""
+        import typer
+
+        return typer.confirm(for_terminal(question), err=True)
 
     def review(self, text: str) -> None:
         """What a question is about, on stderr, also where no messages are wanted."""
@@ -156,7 +168,7 @@ class Renderer:
 
     def _clear_progress(self) -> None:
         if self._progress_open:
-            _say("\r\033[K", end="")
+            _write_to_person("\r\033[K")
             self._progress_open = False
 
     # -- how ---------------------------------------------------------------------------------------------------
@@ -172,6 +184,10 @@ class Renderer:
             sys.stdout.flush()
 
         self._guard(write)
+
+    def _exact(self, lines: Iterable[str]) -> Iterable[str]:
+        """Lines as they are for a program; JSON is harmless for a terminal too."""
+        return map(for_terminal, lines) if sys.stdout.isatty() and "json" not in self.output else lines
 
     def _print(self, console: "Console", table: "Table") -> None:
         # Rich has an opinion of its own on what a closed pipe means.
@@ -238,15 +254,18 @@ class Renderer:
 def error(problem: FastZeroError, output: str | None) -> None:
     """What is wrong, what to do and, for a failed service, what it left behind."""
     if output in ("json", "ndjson"):
-        import json
-
-        _say(json.dumps({"error": problem.as_dict()}, ensure_ascii=False))
+        _say("".join(formats.ndjson_lines([{"error": problem.as_dict()}])), end="")
         return
     if isinstance(problem, UnhealthyError | ImageError | ProgramFailedError) and problem.evidence:
         _say(problem.evidence)
     _say(f"Error: {problem.message}")
     if problem.hint:
         _say(f"Hint: {problem.hint}")
+
+
+def bug(cause: BaseException) -> None:
+    """Where a bug happened."""
+    _say("".join(traceback.format_exception(cause)), end="")
 
 
 def plain(text: str) -> None:
@@ -294,9 +313,14 @@ def unwritable(problem: OSError) -> FastZeroError:
 
 
 def _say(text: str, end: str = "\n") -> None:
-    """Something for the person. That nobody listens is no reason to leave work half done."""
+    """Something for the person, without what would steer a terminal."""
+    _write_to_person(f"{for_terminal(text)}{end}")
+
+
+def _write_to_person(text: str) -> None:
+    """Write to stderr. That nobody listens is no reason to leave work half done."""
     try:
-        print(text, end=end, file=sys.stderr, flush=True)
+        print(text, end="", file=sys.stderr, flush=True)
     except OSError:
         _discard(sys.stderr)
 

@@ -21,6 +21,7 @@ from . import folders
 from .errors import ConflictError, FastZeroError, InvalidInputError, NotAllowedError, UnavailableError
 
 CHUNK = 2**20
+TEXT_MAX = 16 * 2**20  # bytes
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
@@ -47,15 +48,17 @@ HOME = Hints(
 # -- reading ---------------------------------------------------------------------------------------------------
 
 
-def read_text(path: Path, *, denied: str = CHOSEN.denied, own: bool = False) -> str:
-    """Return the text of a small UTF-8 file. `denied` is the hint for a file that this user may not read.
+def read_text(path: Path, *, denied: str = CHOSEN.denied, limit: int = TEXT_MAX, own: bool = False) -> str:
+    """Return the text of a UTF-8 file of at most `limit` bytes. `denied` is the hint where this user may not read it.
 
     `own` says that only this user, and root, should be able to change its folder: root is refused where others can.
     Raises FileNotFoundError as it is, since the caller knows what absence means; InvalidInputError for what is not a
-    regular file or not UTF-8; NotAllowedError, UnavailableError.
+    regular file, too large or not UTF-8; NotAllowedError, UnavailableError.
     """
     with reading(path, Hints(denied, CHOSEN.full, CHOSEN.other), absent=True), open_regular(path, own=own) as file:
-        content = file.read()
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise InvalidInputError(f"{path} is larger than {limit:,} bytes", hint="Restore the file, or remove it")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
@@ -74,11 +77,11 @@ def open_regular(path: Path, *, own: bool = False) -> BinaryIO:
 
     It never waits: opening a FIFO would, until somebody writes to it. `own` is as for `read_text`.
     """
+    root = os.geteuid() == 0
     with folders.parent_of(path, own=own, follow=True) as (folder, name):
         # An ordinary user's link is followed here; root's was, if root may follow it.
-        unlinked = os.O_NOFOLLOW if os.geteuid() == 0 else 0
-        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | unlinked, dir_fd=folder)
-        may_be_planted = folders.others_can_add(folder)
+        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | (os.O_NOFOLLOW if root else 0), dir_fd=folder)
+        may_be_planted = root and folders.others_can_add(folder)
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from errno import ELOOP, EPERM
+from errno import EISDIR, ELOOP, ENXIO, EPERM
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -29,6 +29,7 @@ MARK_MAX = 1000  # characters
 LINKS_MAX = 40  # as many as Linux follows
 # Without `O_PATH`, as on macOS, a folder must be readable to be walked through.
 _THROUGH = os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
+_NO_FILE = (ELOOP, EISDIR, ENXIO)  # what opening a link, a folder or a socket gives
 _ACL = "system.posix_acl_access"
 
 
@@ -132,7 +133,7 @@ def file_of_owner(folder: Path, name: str, flags: int = os.O_RDONLY) -> Iterator
         try:
             descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=inside)
         except OSError as error:
-            raise _not_the_owners(folder / name) if error.errno == ELOOP else error from None
+            raise _not_the_owners(folder / name) if error.errno in _NO_FILE else error from None
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.fstat(inside).st_uid:
             os.close(descriptor)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import datetime
@@ -14,6 +15,9 @@ Record = Mapping[str, Any]
 
 # As in PostgreSQL's COPY text format: a field never breaks its line or its column.
 _TSV_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+# What JSON leaves as it is: C1, DEL, and the marks that turn the direction of text or end its line.
+_STEERING = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def as_dict(record: Any) -> dict[str, Any]:
@@ -39,7 +43,7 @@ def json_lines(records: Iterable[Record]) -> Iterator[str]:
     """One JSON array, a record a line."""
     separator = "["
     for record in records:
-        yield f"{separator}\n  {json.dumps(record, ensure_ascii=False)}"
+        yield f"{separator}\n  {_json(record)}"
         separator = ","
     yield "[]\n" if separator == "[" else "\n]\n"
 
@@ -47,7 +51,7 @@ def json_lines(records: Iterable[Record]) -> Iterator[str]:
 def ndjson_lines(records: Iterable[Record]) -> Iterator[str]:
     """One JSON object a line."""
     for record in records:
-        yield json.dumps(record, ensure_ascii=False) + "\n"
+        yield _json(record) + "\n"
 
 
 def csv_lines(records: Iterable[Record]) -> Iterator[str]:
@@ -82,10 +86,16 @@ LINES = {"json": json_lines, "ndjson": ndjson_lines, "csv": csv_lines, "tsv": ts
 
 def json_object(record: Record) -> str:
     """One JSON object on lines of its own."""
-    return json.dumps(record, ensure_ascii=False, indent=2) + "\n"
+    return _json(record, indent=2) + "\n"
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    """JSON in UTF-8, with escapes for what would steer a terminal: it stays the same text for whoever parses it."""
+    written = json.dumps(value, ensure_ascii=False, indent=indent)
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
 
 
 def _field(value: Any) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else _json(value)

@@ -93,14 +93,16 @@ class Project:
 
     def save(self, record: ProjectRecord) -> None:
         """Write the record. It is whole, or as it was. Raises ConflictError where its folder is of something else."""
-        if not (self.folder / RECORD).exists():
-            marks.refuse_strangers(self.folder)
+        with writing(self.folder, HOME):
+            if not (self.folder / RECORD).exists():
+                marks.refuse_strangers(self.folder)
         self._write(self.folder / RECORD, record.as_text())
 
     def _write(self, path: Path, text: str) -> None:
         make_folder(self.folder, 0o711)
-        if marks.can_be_given(self.folder):
-            marks.give(self.folder, self.name)
+        with writing(self.folder, HOME):
+            if marks.can_be_given(self.folder):
+                marks.give(self.folder, self.name)
         write_atomically(path, text)
 
     def forget(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from alembic import context
 
-from fastzero_core.schema import migrate
+from fastzero_core.schema import drift, migrate
 from fastzero_core.todo_app.tables import metadata
 
 options: dict[str, Any] = {
@@ -28,5 +28,6 @@ else:
     engine = attributes.get("connection") or migrate.engine_from_settings()
     with engine.connect() as connection:
         context.configure(connection=connection, on_version_apply=attributes.get("on_version_apply"), **options)
+        drift.compare_defaults_by_text(context.get_context())
         with context.begin_transaction():
             context.run_migrations()

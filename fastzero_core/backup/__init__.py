@@ -3,6 +3,9 @@
 target        a database, the programs that fit it, where its backups go
 dump          take a backup: pg_dump's stream and a manifest of the same snapshot
 restore       plan, verify, restore, undo, reset: into a database beside the one in service, compared, swapped in
+scratch       that database, and the role that is made to fill it
+fill          pg_restore into it, and the comparison
+extensions    those that only a superuser may create there
 rehearsal     pending revisions tried on a copy
 shelf         the backups of a folder
 stats         a database at a glance

@@ -112,6 +112,7 @@ def write_backup(target: Target, file: BinaryIO, *, on_event: Listener = ignore)
 @contextmanager
 def _snapshot(url: str) -> Iterator[tuple[Connection, Snapshot]]:
     """A transaction that sees one moment, which stays visible to others as long as the block lasts."""
+    schema = revisions.schema_of(url)
     engine = database.create_engine(url, settings=content.SESSION)
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         # Sequences know no snapshots: a number read before the dump is one that the dump is not behind of.
@@ -121,7 +122,7 @@ def _snapshot(url: str) -> Iterator[tuple[Connection, Snapshot]]:
         version = str(connection.execute(text("SHOW server_version")).scalar_one()).split()[0]
         manifest = Manifest(
             database=str(connection.execute(text("SELECT current_database()")).scalar_one()),
-            revision=revisions.current_revision(connection),
+            revision=None if schema is None else revisions.read(content.driver(connection), schema),
             taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
             server_version=version,
             fastzero_version=__version__,

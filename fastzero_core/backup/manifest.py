@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,8 @@ from ..events import Listener, Progress, ignore
 from ..files import read_chunks, read_text, status
 
 FORMAT = 1
+TEXT_MAX = 200  # characters; PostgreSQL's own names have 63 bytes
+COUNT_MAX = 2**63 - 1
 SUFFIX = ".manifest.json"
 
 
@@ -130,9 +132,33 @@ def _manifest(body: Mapping[str, Any]) -> Manifest:
     known = {each.name for each in fields(Manifest)}
     if body.keys() != known:
         raise ValueError(f"unexpected: {', '.join(sorted(body.keys() ^ known))}")
-    datetime.fromisoformat(body["taken_at"])
+    if unlike := [name for name, fits in _shapes(body) if not fits]:
+        raise ValueError(f"unexpected: {', '.join(unlike)}")
     tables = {name: Content(**content) for name, content in body["tables"].items()}
     return Manifest(**{**body, "tables": tables})
+
+
+def _shapes(body: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    """Whether each field is like what fastzero writes: a manifest may come from anybody."""
+    datetime.fromisoformat(body["taken_at"])
+    yield "server_version", bool(re.match(r"\d{1,3}(\D|$)", body["server_version"]))
+    yield "sha256", bool(re.fullmatch("[0-9a-f]{64}", body["sha256"]))
+    yield "size", _is_count(body["size"])
+    yield "tables", all(_is_count(each["rows"]) and _is_text(each["hash"]) for each in body["tables"].values())
+    yield "sequences", all(_is_count(abs(last)) for last in body["sequences"].values())
+    for name in ("database", "taken_at", "server_version", "fastzero_version"):
+        yield name, _is_text(body[name])
+    yield "revision", body["revision"] is None or _is_text(body["revision"])
+    for name in ("owners", "grantees"):
+        yield name, isinstance(body[name], list) and all(map(_is_text, body[name]))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= TEXT_MAX
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= COUNT_MAX
 
 
 def _text(body: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 Seen from a session of any database of the server, as the statements that give the same to another.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -12,13 +12,20 @@ from ..postgres.sql import assignment as assignment
 from ..postgres.sql import elements as elements
 from ..postgres.sql import literal, quote
 
+_KINDS = {"r": "TABLES", "S": "SEQUENCES", "f": "FUNCTIONS", "T": "TYPES", "n": "SCHEMAS", "L": "LARGE OBJECTS"}
+_DEFAULT_PRIVILEGES = text(
+    "SELECT pg_get_userbyid(defaclrole), nspname, defaclobjtype::text, g.rolname, privilege_type, is_grantable"
+    " FROM pg_default_acl CROSS JOIN aclexplode(defaclacl) LEFT JOIN pg_namespace n ON n.oid = defaclnamespace"
+    " LEFT JOIN pg_roles g ON g.oid = grantee ORDER BY 1, 2, 3, 4, 5"
+)
+
 
 def attributes(session: Connection, name: str) -> str:
-    """The part of CREATE DATABASE that makes one like `name`; empty where there is none of that name."""
+    """The part of CREATE DATABASE that makes one like `name`, but for its owner; empty where there is none."""
     row = session.execute(
         text(
             "SELECT to_jsonb(d) FROM (SELECT *, pg_encoding_to_char(encoding) AS encoding_name,"
-            " pg_get_userbyid(datdba) AS owner, spcname FROM pg_database"
+            " spcname FROM pg_database"
             " JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = :name) AS d"
         ),
         {"name": name},
@@ -31,28 +38,60 @@ def statements(session: Connection, name: str) -> Iterator[str]:
     limit = session.execute(text("SELECT datconnlimit FROM pg_database WHERE datname = :name"), {"name": name})
     yield f"ALTER DATABASE {quote(name)} CONNECTION LIMIT {limit.scalar_one()}"
     yield f"COMMENT ON DATABASE {quote(name)} IS {literal(comment(session, name))}"
-    yield from grants_and_settings(session, name, name)
+    yield from grants(session, name, name)
+    yield from settings(session, name, name)
 
 
-def grants_and_settings(session: Connection, name: str, new: str) -> Iterator[str]:
-    """The statements that give database `new` the grants and settings of `name`."""
-    grants = text(
+def owner(session: Connection, name: str) -> str | None:
+    """The role that owns a database, None where there is none of that name."""
+    found = session.execute(
+        text("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = :name"), {"name": name}
+    ).scalar_one_or_none()
+    return None if found is None else str(found)
+
+
+def grants(session: Connection, name: str, new: str) -> Iterator[str]:
+    """The statements that give database `new` the grants of `name`."""
+    granted = text(
         "SELECT coalesce(quote_ident(rolname), 'PUBLIC'), privilege_type, is_grantable FROM pg_database"
         " CROSS JOIN aclexplode(datacl) LEFT JOIN pg_roles r ON r.oid = grantee WHERE datname = :name"
     )
-    rows = session.execute(grants, {"name": name}).all()
+    rows = session.execute(granted, {"name": name}).all()
     if rows:
         yield f"REVOKE ALL ON DATABASE {quote(new)} FROM PUBLIC"
     for grantee, privilege, grantable in rows:
         option = " WITH GRANT OPTION" if grantable and grantee != "PUBLIC" else ""
         yield f"GRANT {privilege} ON DATABASE {quote(new)} TO {grantee}{option}"
-    settings = text(
+
+
+def settings(session: Connection, name: str, new: str) -> Iterator[str]:
+    """The statements that give database `new` the settings of `name`."""
+    made = text(
         "SELECT quote_ident(rolname), unnest(setconfig) FROM pg_db_role_setting"
         " JOIN pg_database d ON d.oid = setdatabase LEFT JOIN pg_roles r ON r.oid = setrole WHERE datname = :name"
     )
-    for role, written in session.execute(settings, {"name": name}):
+    for role, written in session.execute(made, {"name": name}):
         place = f"ROLE {role} IN DATABASE" if role else "DATABASE"
         yield f"ALTER {place} {quote(new)} {assignment(*written.split('=', 1))}"
+
+
+def default_privileges(connection: Connection, schemas: Collection[str]) -> Iterator[str]:
+    """The statements that repeat this database's default privileges in another one that has these schemas."""
+    rows = connection.execute(_DEFAULT_PRIVILEGES).all()
+    for role, schema, kind in dict.fromkeys(tuple(row)[:3] for row in rows):
+        if schema is None:  # then what is granted replaces what PostgreSQL grants by itself
+            yield f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(role)} REVOKE ALL ON {_KINDS[kind]} FROM PUBLIC"
+    for role, schema, kind, grantee, privilege, grantable in rows:
+        if schema is None or schema in schemas:
+            place = "" if schema is None else f" IN SCHEMA {quote(schema)}"
+            option = " WITH GRANT OPTION" if grantable and grantee != role else ""
+            granted = f"GRANT {privilege} ON {_KINDS[kind]} TO {'PUBLIC' if grantee is None else quote(grantee)}"
+            yield f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(role)}{place} {granted}{option}"
+
+
+def schemas(connection: Connection) -> list[str]:
+    """The names of a database's schemas."""
+    return list(connection.execute(text("SELECT nspname FROM pg_namespace")).scalars())
 
 
 def comment(session: Connection, name: str) -> str | None:
@@ -66,7 +105,6 @@ def _words(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     providers = {"b": "builtin", "c": "libc", "i": "icu"}
     provider = providers[row["datlocprovider"]]
     locale = row.get("datlocale") or row.get("daticulocale")
-    yield "OWNER", quote(row["owner"])
     yield "ENCODING", literal(row["encoding_name"])
     yield "LOCALE_PROVIDER", provider
     yield "LC_COLLATE", literal(row["datcollate"])

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from ..errors import RevisionFailedError
 from ..events import Event, Listener, Progress, RevisionApplied, ignore
-from ..postgres import database
 from ..schema import migrate
 from . import dump, restore
+from .fill import fill
+from .scratch import scratch
 from .server import at_server
 from .target import Target
 
@@ -29,11 +30,11 @@ def rehearse(
             if isinstance(event, RevisionApplied):
                 applied.append(event)
 
-        with at_server(target.url) as server, server.scratch() as name:
-            restore.fill(target, server, name, archive, manifest, on_event=on_event)
+        with at_server(target.server_url) as server, scratch(server, target) as new:
+            fill(target, server, new, archive, manifest, on_event=on_event)
             on_event(Progress("rehearse"))
             try:
-                migrate.up(database.url_of(target.url, name), revision, timeout=timeout, on_event=note)
+                migrate.up(new.url, revision, timeout=timeout, on_event=note)
             except RevisionFailedError as error:
                 raise RevisionFailedError(
                     f"on the copy {error.message}", hint="The database itself is as it was"

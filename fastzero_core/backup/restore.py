@@ -1,4 +1,8 @@
-"""Bringing a backup back: into a database of its own first, compared with its manifest there, then swapped in."""
+"""Bringing a backup back: into a database of its own first, compared with its manifest there, then swapped in.
+
+Whatever code a backup holds runs as a role that was made for its restore, where the target's role or the stack may make
+one: see `scratch`. Only with `trusted` it runs as the target's own role, which then restores owners as well.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,26 +10,23 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
-from ..errors import DamagedBackupError, DatabaseNotEmptyError, SchemaOutdatedError, VersionMismatchError
+from ..errors import DamagedBackupError, DatabaseNotEmptyError, SchemaOutdatedError
 from ..events import Listener, Notice, Progress, ignore
 from ..files import status
 from ..postgres import database, roles
 from ..postgres.ownership import SCHEMAS
-from ..postgres.programs import Programs
 from ..schema import migrate, revisions
 from ..schema.revisions import head_revision
 from . import content
 from .content import Hold
+from .fill import FOR_TRIAL, fill, programs_for
 from .manifest import Manifest, check_archive
+from .scratch import Scratch, hand_over, scratch
 from .server import KeptDatabase, Server, at_server
 from .target import Target
-from .watch import copied_rows
 
-FOR_TRIAL = ("--no-owner", "--no-privileges")  # whoever tries owns all of it
 OTHERWISE = ". Or restore into an empty one: --into-empty"
-JOBS = 2  # sessions of pg_restore: tables and indexes side by side
 _SCHEMAS = text(SCHEMAS.replace("%s", "current_user"))
-TIMEOUTS_SINCE = 17  # pg_restore sets transaction_timeout, which older servers do not know
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class RestorePlan:
 
     `database` is the one that is replaced, or filled with `into_empty`; `origin` the one that was backed up. `rows`
     and `size`, in bytes, are the backup's, as are `revision`, `server_version` and `taken_at`, RFC 3339. With `upgrade`
-    its schema is older than the code's, and will be migrated.
+    its schema is older than the code's, and will be migrated. With `trusted` the code that it holds runs as the
+    target's own role.
     """
 
     archive: Path
@@ -47,6 +49,7 @@ class RestorePlan:
     revision: str | None
     server_version: str
     upgrade: bool
+    trusted: bool
     manifest: Manifest = field(repr=False)
     identity: tuple[int, ...] = field(repr=False)
 
@@ -80,17 +83,17 @@ class Verified:
     rows: int
 
 
-def verify(target: Target, archive: Path, *, on_event: Listener = ignore) -> Verified:
+def verify(target: Target, archive: Path, *, trusted: bool = False, on_event: Listener = ignore) -> Verified:
     """Restore a backup into a scratch database of the target's server, compare, and drop it again.
 
-    Raises DamagedBackupError before anything is touched, BackupMismatchError, DatabasePrivilegeError,
-    DatabaseFullError.
+    Its code runs as a role made for it, with `trusted` as the target's own. Raises DamagedBackupError before anything
+    is touched, BackupMismatchError, DatabasePrivilegeError, DatabaseFullError.
     """
     manifest = check_archive(archive, on_event)
-    with at_server(target.url) as server:
+    with at_server(target.server_url) as server:
         server.refuse_unless_able()
-        with server.scratch() as name:
-            fill(target, server, name, archive, manifest, on_event=on_event)
+        with scratch(server, target, trusted=trusted) as new:
+            fill(target, server, new, archive, manifest, on_event=on_event)
     return Verified(
         file=str(archive),
         database=manifest.database,
@@ -104,7 +107,7 @@ def verify(target: Target, archive: Path, *, on_event: Listener = ignore) -> Ver
 
 
 def plan_restore(
-    target: Target, archive: Path, *, into_empty: bool = False, on_event: Listener = ignore
+    target: Target, archive: Path, *, into_empty: bool = False, trusted: bool = False, on_event: Listener = ignore
 ) -> RestorePlan:
     """Check a backup byte for byte, and everything else that could refuse its restore. Nothing is touched.
 
@@ -114,12 +117,12 @@ def plan_restore(
     identity = _identity(archive)
     manifest = check_archive(archive, on_event)
     upgrade = manifest.revision is not None and bool(migrate.pending(manifest.revision))
-    with at_server(target.url, exclusive=False) as server:
+    with at_server(target.server_url, exclusive=False) as server:
         if into_empty:
             _refuse_unless_empty(target.url)
         else:
             server.refuse_unless_able(OTHERWISE)
-        _programs(target, server, manifest)
+        programs_for(target, server, manifest)
     return RestorePlan(
         archive=archive,
         database=target.database,
@@ -131,6 +134,7 @@ def plan_restore(
         revision=manifest.revision,
         server_version=manifest.server_version,
         upgrade=upgrade,
+        trusted=trusted,
         manifest=manifest,
         identity=identity,
     )
@@ -138,7 +142,7 @@ def plan_restore(
 
 def refuse_unless_able(target: Target) -> None:
     """Raises DatabasePrivilegeError where the role may not do what a reset needs."""
-    with at_server(target.url, exclusive=False) as server:
+    with at_server(target.server_url, exclusive=False) as server:
         server.refuse_unless_able()
 
 
@@ -147,6 +151,7 @@ def restore(
     backup: Path | RestorePlan,
     *,
     upgrade: bool = False,
+    trusted: bool = False,
     hold: Hold | None = None,
     on_event: Listener = ignore,
 ) -> Restored:
@@ -156,47 +161,86 @@ def restore(
     `upgrade`. Until the swap the old database serves, and if anything fails it goes on to; a hold on writes lasts
     until then. Raises as `plan_restore` and `verify` do, and SchemaOutdatedError.
     """
-    plan = backup if isinstance(backup, RestorePlan) else _agreed(target, backup, upgrade, on_event=on_event)
+    if isinstance(backup, RestorePlan):
+        plan = backup
+    else:
+        plan = _agreed(target, backup, upgrade, trusted=trusted, on_event=on_event)
     if plan.into_empty:
         return _restore_into_empty(target, plan, on_event)
-    with at_server(target.url) as server:
+    with at_server(target.server_url) as server:
         server.refuse_unless_able(OTHERWISE)
-        options = _ownership(server, plan.manifest, on_event)
-        with server.scratch() as name:
-            _fill(target, server, name, plan, options, on_event)
-            _finish(database.url_of(target.url, name), plan, on_event)
-            _admit_app(target, name)
-            on_event(Progress("swap"))
-            kept = server.swap(name, hold)
+        kept = _replace(target, server, plan, hold, on_event)
         _close_to_app(target, server, kept)
     return Restored(server.name, _revision_after(plan), plan.rows, kept)
 
 
+def _replace(target: Target, server: Server, plan: RestorePlan, hold: Hold | None, on_event: Listener) -> str | None:
+    """Fill a database beside the one in service and swap it in. Returns the name that the one before has now."""
+    with scratch(server, target, trusted=plan.trusted) as new:
+        options = _ownership(server, new, plan.manifest, on_event)
+        _fill(target, server, new, plan, options, on_event)
+        _finish(new.url, plan, on_event)
+        hand_over(server, target, new)
+        _admit_app(target, new.name)
+        on_event(Progress("swap"))
+        return server.swap(new.name, hold)
+
+
 def restore_into_empty(
-    target: Target, archive: Path, *, upgrade: bool = False, on_event: Listener = ignore
+    target: Target, archive: Path, *, upgrade: bool = False, trusted: bool = False, on_event: Listener = ignore
 ) -> Restored:
     """Restore into the database itself, which must hold no tables: for roles that may not create databases.
 
-    All or nothing, in one transaction. Raises DatabaseNotEmptyError, and as `restore` does.
+    All or nothing, in one transaction. Where a role can be made for the backup's code, the database is replaced by one
+    that it has filled. Raises DatabaseNotEmptyError, and as `restore` does.
     """
-    plan = _agreed(target, archive, upgrade, into_empty=True, on_event=on_event)
+    plan = _agreed(target, archive, upgrade, into_empty=True, trusted=trusted, on_event=on_event)
     return _restore_into_empty(target, plan, on_event)
 
 
 def _restore_into_empty(target: Target, plan: RestorePlan, on_event: Listener) -> Restored:
-    with at_server(target.url, exclusive=False) as server:
-        _refuse_unless_empty(target.url)
-        options = [*_ownership(server, plan.manifest, on_event), "--single-transaction"]
-        _fill(target, server, server.name, plan, options, on_event)
+    _refuse_unless_empty(target.url)
+    if not plan.trusted and _can_create_roles(target):
+        return _replace_empty(target, plan, on_event)
+    with at_server(target.server_url, exclusive=False) as server:
+        itself = Scratch(server.name, target.url, server.role, None)
+        options = [*_ownership(server, itself, plan.manifest, on_event), "--single-transaction"]
+        _fill(target, server, itself, plan, options, on_event)
     _finish(target.url, plan, on_event)
     return Restored(server.name, _revision_after(plan), plan.rows, None)
 
 
+def _replace_empty(target: Target, plan: RestorePlan, on_event: Listener) -> Restored:
+    """Replace the database, and drop it, unless somebody has made tables in it until then."""
+    with at_server(target.server_url) as server:
+        server.refuse_unless_able()
+        kept = _replace(target, server, plan, None, on_event)
+        if kept is not None and _is_still_empty(target, server, kept):
+            server.drop(kept)
+            kept = None
+    return Restored(server.name, _revision_after(plan), plan.rows, kept)
+
+
+def _can_create_roles(target: Target) -> bool:
+    with at_server(target.server_url, exclusive=False) as server:
+        return server.can_create_roles
+
+
+def _is_still_empty(target: Target, server: Server, kept: str) -> bool:
+    return not _tables(database.url_of(target.server_url, kept))
+
+
 def _agreed(
-    target: Target, archive: Path, upgrade: bool, *, into_empty: bool = False, on_event: Listener
+    target: Target,
+    archive: Path,
+    upgrade: bool,
+    *,
+    into_empty: bool = False,
+    trusted: bool = False,
+    on_event: Listener,
 ) -> RestorePlan:
     """The plan for a file, if what the caller has agreed to covers it. Raises SchemaOutdatedError."""
-    plan = plan_restore(target, archive, into_empty=into_empty, on_event=on_event)
+    plan = plan_restore(target, archive, into_empty=into_empty, trusted=trusted, on_event=on_event)
     if plan.upgrade and not upgrade:
         raise SchemaOutdatedError(
             f"the backup's schema is at {plan.revision}, the code's at {head_revision()}",
@@ -210,33 +254,33 @@ def undo(target: Target, *, hold: Hold | None = None) -> Restored:
 
     A hold on writes lasts until the swap. Raises BackupNotFoundError if none is kept.
     """
-    with at_server(target.url) as server:
+    with at_server(target.server_url) as server:
         server.refuse_unless_able()
         back = server.last_kept()
         server.allow_connections(back.database, True)
         _admit_app(target, back.database)  # it may have been kept before the app had a role of its own
         kept = server.swap(back.database, hold)
         _close_to_app(target, server, kept)
-    engine = database.create_engine(target.url)
+    engine = database.create_engine(target.url, settings=content.SESSION)
     with engine.connect() as connection:
-        return Restored(server.name, revisions.current_revision(connection), _rows(connection), kept)
+        return Restored(server.name, revisions.revision_of(target.url), _rows(connection), kept)
 
 
 def last_kept(target: Target) -> KeptDatabase:
     """The database that `undo` would put back. Raises BackupNotFoundError."""
-    with at_server(target.url, exclusive=False) as server:
+    with at_server(target.server_url, exclusive=False) as server:
         return server.last_kept()
 
 
 def kept_databases(target: Target) -> list[KeptDatabase]:
     """The databases kept from before a restore, oldest first."""
-    with at_server(target.url, exclusive=False) as server:
+    with at_server(target.server_url, exclusive=False) as server:
         return server.kept()
 
 
 def drop_kept(target: Target) -> list[KeptDatabase]:
     """Drop the databases kept from before a restore. Returns them."""
-    with at_server(target.url) as server:
+    with at_server(target.server_url) as server:
         kept = server.kept()
         for each in kept:
             server.drop(each.database)
@@ -248,14 +292,14 @@ def reset(target: Target, *, hold: Hold | None = None, on_event: Listener = igno
 
     With a hold on writes, a backup that is taken while it holds has everything that is dropped.
     """
-    with at_server(target.url) as server:
+    with at_server(target.server_url) as server:
         server.refuse_unless_able()
-        with server.scratch() as name:
+        with scratch(server, target, trusted=True) as new:
             on_event(Progress("migrate"))
-            migrate.up(database.url_of(target.url, name))
-            _admit_app(target, name)
+            migrate.up(new.url)
+            _admit_app(target, new.name)
             on_event(Progress("swap"))
-            kept = server.swap(name, hold)
+            kept = server.swap(new.name, hold)
         if kept is not None:
             server.drop(kept)
     return Restored(server.name, head_revision(), 0, None)
@@ -271,59 +315,28 @@ def _identity(archive: Path) -> tuple[int, ...]:
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns) if found else ()
 
 
-def _programs(target: Target, server: Server, manifest: Manifest) -> Programs:
-    if manifest.server_major > server.major:
-        raise VersionMismatchError(
-            f"the backup is of PostgreSQL {manifest.server_major}, the server of {server.major}",
-            hint="Nothing was changed. Restore it on a server of its own version, or a newer one",
-        )
-    programs = target.programs(server.major)
-    if programs.major >= TIMEOUTS_SINCE > server.major:
-        raise VersionMismatchError(
-            f"pg_restore is of PostgreSQL {programs.major} here, which the server's {server.major} does not understand",
-            hint=f"Install those of its own version: your system's postgresql-client-{server.major}",
-        )
-    return programs
-
-
-def _ownership(server: Server, manifest: Manifest, on_event: Listener) -> Sequence[str]:
+def _ownership(server: Server, new: Scratch, manifest: Manifest, on_event: Listener) -> Sequence[str]:
     """The options that leave owners and grants out, where not every role that they name is usable here."""
-    missing = [name for name in manifest.owners if not server.has_role(name, as_owner=True)]
-    missing += [name for name in manifest.grantees if not server.has_role(name, as_owner=False)]
-    if not missing:
+    missing = [name for name in manifest.grantees if not server.has_role(name, as_owner=False)]
+    if not new.has_role:
+        missing += [name for name in manifest.owners if not server.has_role(name, as_owner=True)]
+    if missing:
+        roles = ", ".join(sorted(set(missing)))
+        on_event(Notice(f"owners and grants are left out: this role cannot use {roles}"))
+        return FOR_TRIAL
+    if not new.has_role:
         return ()
-    roles = ", ".join(sorted(set(missing)))
-    on_event(Notice(f"owners and grants are left out: this role cannot use {roles}"))
-    return FOR_TRIAL
+    if others := sorted({*manifest.owners} - {new.owner}):
+        told = f"what belonged to {', '.join(others)} in the backup belongs to {new.owner}"
+        on_event(Notice(f"{told}. With --trusted each has its own owner"))
+    return ("--no-owner",)
 
 
 def _fill(
-    target: Target, server: Server, name: str, plan: RestorePlan, options: Sequence[str], on_event: Listener
+    target: Target, server: Server, new: Scratch, plan: RestorePlan, options: Sequence[str], on_event: Listener
 ) -> None:
     plan.refuse_if_changed()
-    fill(target, server, name, plan.archive, plan.manifest, options=options, on_event=on_event)
-
-
-def fill(
-    target: Target,
-    server: Server,
-    name: str,
-    archive: Path,
-    manifest: Manifest,
-    *,
-    options: Sequence[str] = FOR_TRIAL,
-    on_event: Listener = ignore,
-) -> None:
-    """Restore into a database, and compare. Raises BackupMismatchError."""
-    programs = _programs(target, server, manifest)
-    jobs = [] if "--single-transaction" in options else [f"--jobs={JOBS}"]
-    arguments = ["--exit-on-error", "--no-password", *jobs, *options]
-    with copied_rows(database.url_of(target.url, name), "restore", manifest.rows, on_event):
-        programs.run("pg_restore", arguments, name, archive=archive)
-    on_event(Progress("compare"))
-    engine = database.create_engine(database.url_of(target.url, name), settings=content.SESSION)
-    with engine.connect() as connection:
-        content.compare(connection, manifest)
+    fill(target, server, new, plan.archive, plan.manifest, options=options, on_event=on_event)
 
 
 def _finish(url: str, plan: RestorePlan, on_event: Listener) -> None:
@@ -359,11 +372,14 @@ def _analyze(url: str) -> None:
 
 
 def _refuse_unless_empty(url: str) -> None:
+    if tables := _tables(url):
+        raise DatabaseNotEmptyError(f"the database is not empty: it has {', '.join(tables[:5])}")
+
+
+def _tables(url: str) -> list[str]:
     engine = database.create_engine(url, settings=content.SESSION)
     with engine.connect() as connection:
-        tables = list(content.table_contents(connection))
-    if tables:
-        raise DatabaseNotEmptyError(f"the database is not empty: it has {', '.join(tables[:5])}")
+        return content.table_names(connection)
 
 
 def _rows(connection: Connection) -> int:

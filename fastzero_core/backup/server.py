@@ -6,14 +6,14 @@ PostgreSQL itself keeps new sessions waiting: a rename locks the database before
 What belongs to a database NAME, and is its only in name:
 
     NAME_restoring_<8 hexadecimals>    being filled; without a holder of the lock it is what a killed command left
-    NAME_before_<time>                 kept from before a swap; a comment on it says so
+    NAME_before_<time>                 kept from before a swap; its owner and a comment on it say so
 """
 
 import json
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -37,7 +37,28 @@ from .content import Hold
 MAINTENANCE = ("postgres", "template1")  # where a session may stand while the database itself is renamed
 NAME_MAX = 63  # bytes
 _RESTORING, _BEFORE = "_restoring_", "_before_"
-_SETTINGS = {"lock_timeout": "10s", "TimeZone": "UTC"}
+STAMP = len("20260101t000000")
+SETTINGS = {**database.CATALOG_PATH, "lock_timeout": "10s", "TimeZone": "UTC"}
+
+
+# Whether a database is of who owns the one in service, of this role, or of a superuser.
+_OURS = """
+    (datdba = (SELECT datdba FROM pg_database WHERE datname = :name)
+    OR EXISTS (SELECT FROM pg_roles r WHERE r.oid = datdba AND (rolsuper OR rolname = current_user)))
+"""
+_LEFT_DATABASES = text(
+    f"SELECT datname FROM pg_database WHERE datname ~ :pattern AND ({_OURS} OR pg_get_userbyid(datdba) = datname)"  # noqa: S608
+)
+_LEFT_ROLES = text(
+    "SELECT rolname FROM pg_roles r WHERE rolname ~ :pattern AND NOT (rolsuper OR rolinherit OR rolcreaterole"
+    " OR rolcreatedb OR rolreplication OR rolbypassrls) AND pg_has_role(current_user, oid, 'USAGE WITH ADMIN OPTION')"
+    " AND NOT EXISTS (SELECT FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass AND refobjid = r.oid)"
+)
+_KEPT = text(
+    "SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database"  # noqa: S608
+    f" WHERE datname ~ :pattern AND {_OURS} ORDER BY datname"
+)
+_SIZE = text("SELECT pg_database_size(oid) FROM pg_database WHERE datname = :name")
 
 
 @dataclass(frozen=True)
@@ -48,6 +69,14 @@ class KeptDatabase:
     of: str
     kept_at: str
     size: int
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """What fastzero writes down on a database that it keeps: when, and the comment that it had."""
+
+    at: str
+    comment: str | None
 
 
 class Server:
@@ -82,29 +111,35 @@ class Server:
         ):
             raise DatabasePrivilegeError(f"database {self.name} belongs to another role, so that it cannot be replaced")
 
-    @contextmanager
-    def scratch(self) -> Iterator[str]:
-        """A new, empty database of the same locale, owner, limits and grants, for one block.
+    @property
+    def role(self) -> str:
+        return str(self._scalar("SELECT current_user"))
 
-        One that was swapped in by the end of it has another name then, and stays.
-        """
-        name = f"{_shortened(self.name, _RESTORING, 8)}{_RESTORING}{secrets.token_hex(4)}"
-        try:
-            attributes = properties.attributes(self.session, self.name)
-            self._execute(f"CREATE DATABASE {quote(name)} TEMPLATE template0 {attributes}")
-            for statement in properties.grants_and_settings(self.session, self.name, name):
-                self._execute(statement)
-            yield name
-        except BaseException:
-            with suppress(FastZeroError):  # what went wrong first is what to tell; the next command sweeps
-                self.drop(name)
-            raise
+    @property
+    def is_superuser(self) -> bool:
+        return bool(self._scalar("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
+
+    @property
+    def can_create_roles(self) -> bool:
+        """Whether the role may make another one, and a database for it."""
+        may = "rolsuper OR rolcreaterole AND rolcreatedb"
+        return bool(self._scalar(f"SELECT {may} FROM pg_roles WHERE rolname = current_user"))  # noqa: S608
+
+    def discard(self, name: str) -> None:
+        """Drop a database that was being filled, if it still has that name, and the role that was made for it."""
         self.drop(name)
+        with self._new_session() as session:
+            if session.execute(text("SELECT FROM pg_roles WHERE rolname = :name"), {"name": name}).first() is not None:
+                content.execute(session, f"DROP ROLE IF EXISTS {quote(name)}")
+
+    def end_sessions_of(self, role: str) -> None:
+        """End all sessions of a role, and wait until they have ended."""
+        end = text("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = :role")
+        self.session.execute(end, {"role": role}).all()
 
     def drop(self, name: str) -> None:
         """Drop a database with all sessions in it, if it is there."""
-        # Ctrl-C in a statement may have cost the session its connection.
-        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as session:
+        with self._new_session() as session:
             content.execute(session, f"DROP DATABASE IF EXISTS {quote(name)} WITH (FORCE)")
 
     def swap(self, new: str, hold: Hold | None = None) -> str | None:
@@ -115,12 +150,13 @@ class Server:
         ended, ConnectionLostError with nothing changed if the hold was lost.
         """
         if not self.exists(self.name):
-            self._execute(f"ALTER DATABASE {quote(new)} RENAME TO {quote(self.name)}")
+            self.execute(f"ALTER DATABASE {quote(new)} RENAME TO {quote(self.name)}")
             return None
         now = datetime.now(UTC)
         kept, comment = self._free_name(now), properties.comment(self.session, self.name)
         mark = json.dumps({"fastzero": "kept", "of": self.name, "at": now.isoformat(), "comment": comment})
-        returning = _marks(self.session).get(new, {}).get("comment", comment)
+        back = _marks(self.session, self.name).get(new)
+        returning = back.comment if back else comment
         statements = (
             f"ALTER DATABASE {quote(self.name)} RENAME TO {quote(kept)}",
             f"ALTER DATABASE {quote(new)} RENAME TO {quote(self.name)}",
@@ -132,7 +168,7 @@ class Server:
 
     def allow_connections(self, name: str, allowed: bool) -> None:
         """Let sessions into a database, or none."""
-        self._execute(f"ALTER DATABASE {quote(name)} ALLOW_CONNECTIONS {str(allowed).lower()}")
+        self.execute(f"ALTER DATABASE {quote(name)} ALLOW_CONNECTIONS {str(allowed).lower()}")
 
     def kept(self) -> list[KeptDatabase]:
         """The databases kept from before a swap, oldest first."""
@@ -148,12 +184,17 @@ class Server:
         return found[-1]
 
     def sweep(self) -> list[str]:
-        """Drop what killed commands left half made. Only for who holds the lock."""
-        base = re.escape(_shortened(self.name, _RESTORING, 8))
-        names = self.session.execute(text("SELECT datname FROM pg_database")).scalars().all()
-        leftovers = [name for name in names if re.fullmatch(f"{base}{_RESTORING}[0-9a-f]{{8}}", name)]
+        """Drop what killed commands left half made. Only for who holds the lock.
+
+        A database is theirs by its name and its owner: the role that was made to fill it, or who owns the one in
+        service. A role is theirs by its name, and has neither rights nor anything that is its own.
+        """
+        pattern = {"pattern": f"^{re.escape(_shortened(self.name, _RESTORING, 8))}{_RESTORING}[0-9a-f]{{8}}$"}
+        leftovers = list(self.session.execute(_LEFT_DATABASES, {**pattern, "name": self.name}).scalars())
         for leftover in leftovers:
             self.drop(leftover)
+        for role in self.session.execute(_LEFT_ROLES, pattern).scalars().all():
+            self.execute(f"DROP ROLE IF EXISTS {quote(role)}")
         return leftovers
 
     def has_role(self, name: str, *, as_owner: bool) -> bool:
@@ -162,15 +203,19 @@ class Server:
         return bool(self._scalar(f"SELECT count(*) FROM pg_roles WHERE rolname = :name AND {usable}", name=name))  # noqa: S608
 
     def _free_name(self, now: datetime) -> str:
-        stamp = now.strftime("%Y%m%dt%H%M%S")
-        base = f"{_shortened(self.name, _BEFORE, len(stamp) + 3)}{_BEFORE}{stamp}"
+        base = f"{_shortened(self.name, _BEFORE, STAMP + 3)}{_BEFORE}{now:%Y%m%dt%H%M%S}"
         names = [base, *(f"{base}_{number}" for number in range(2, 100))]
         return next(name for name in names if not self.exists(name))
+
+    def _new_session(self) -> Connection:
+        # Ctrl-C in a statement may have cost the session its connection.
+        return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
     def _scalar(self, statement: str, **parameters: object) -> Any:
         return self.session.execute(text(statement), parameters).scalar_one_or_none()
 
-    def _execute(self, statement: str) -> None:
+    def execute(self, statement: str) -> None:
+        """Run a statement that is written out, and commit it."""
         content.execute(self.session, statement)
 
 
@@ -197,14 +242,14 @@ def at_server(url: str, *, exclusive: bool = True) -> Iterator[Server]:
 
 def server_major(url: str) -> int:
     """The major version of a database's server."""
-    engine = database.create_engine(url)
+    engine = database.create_engine(url, settings=SETTINGS)
     with engine.connect() as connection:
         return int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10_000
 
 
 def other_databases(url: str) -> list[str]:
     """The databases of the server besides this one and those that every server has."""
-    engine = database.create_engine(url)
+    engine = database.create_engine(url, settings=SETTINGS)
     others = text(
         "SELECT datname FROM pg_database WHERE datname NOT IN ('postgres', current_database())"
         " AND NOT datistemplate ORDER BY datname"
@@ -214,14 +259,21 @@ def other_databases(url: str) -> list[str]:
 
 
 def kept_databases(connection: Connection, name: str) -> list[KeptDatabase]:
-    """The databases kept from before a swap of database `name`, oldest first, seen from any database of the server."""
-    size = text("SELECT pg_database_size(oid) FROM pg_database WHERE datname = :name")
+    """The databases kept from before a swap of database `name`, oldest first, seen from any database of the server.
+
+    A comment alone says nothing: whoever owns a database may write it. It must have a name that fastzero gives, and be
+    of the same owner, of this role, or of a superuser.
+    """
     found = [
-        KeptDatabase(kept, name, mark["at"], connection.execute(size, {"name": kept}).scalar_one())
-        for kept, mark in _marks(connection).items()
-        if mark.get("of") == name
+        KeptDatabase(kept, name, mark.at, connection.execute(_SIZE, {"name": kept}).scalar_one())
+        for kept, mark in _marks(connection, name).items()
     ]
     return sorted(found, key=lambda each: each.kept_at)
+
+
+def restoring_name(name: str) -> str:
+    """A new name for a database that is being filled, to replace database `name`."""
+    return f"{_shortened(name, _RESTORING, 8)}{_RESTORING}{secrets.token_hex(4)}"
 
 
 @contextmanager
@@ -230,7 +282,7 @@ def _maintenance_session(parsed: URL, name: str) -> Iterator[tuple[Engine, Conne
     for place in MAINTENANCE:
         if place == name:
             continue
-        engine = database.create_engine(parsed.set(database=place), settings=_SETTINGS)
+        engine = database.create_engine(parsed.set(database=place), settings=SETTINGS)
         try:
             session = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         except (DatabaseUnreachableError, DatabasePrivilegeError) as error:
@@ -242,20 +294,23 @@ def _maintenance_session(parsed: URL, name: str) -> Iterator[tuple[Engine, Conne
     raise refusal or InvalidInputError(f"database {name} is the maintenance database itself", field="database_url")
 
 
-def _marks(connection: Connection) -> dict[str, dict[str, Any]]:
-    """What fastzero has written down on databases, by their names."""
-    rows = connection.execute(
-        text("SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database ORDER BY datname")
-    )
-    return {name: mark for name, comment in rows if (mark := _mark(comment))}
+def _marks(connection: Connection, name: str) -> dict[str, _Mark]:
+    """What fastzero has written down on the databases kept from before a swap of database `name`."""
+    base = re.escape(_shortened(name, _BEFORE, STAMP + 3))
+    pattern = rf"^{base}{_BEFORE}\d{{8}}t\d{{6}}(_\d{{1,2}})?$"
+    rows = connection.execute(_KEPT, {"pattern": pattern, "name": name})
+    return {kept: mark for kept, comment in rows if (mark := _mark(comment, name))}
 
 
-def _mark(comment: str | None) -> dict[str, Any] | None:
+def _mark(comment: str | None, name: str) -> _Mark | None:
+    """The mark that a comment is, None for one that fastzero has not written."""
     try:
         mark = json.loads(comment or "")
-    except ValueError:
+        if mark["fastzero"] != "kept" or mark["of"] != name or not isinstance(mark["comment"], str | None):
+            return None
+        return _Mark(datetime.fromisoformat(mark["at"]).isoformat(), mark["comment"])
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    return mark if isinstance(mark, dict) and mark.get("fastzero") == "kept" else None
 
 
 def _shortened(name: str, infix: str, more: int) -> str:

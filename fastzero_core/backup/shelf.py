@@ -57,19 +57,26 @@ def new_paths(folder: Path, database: str, name: str | None = None) -> list[Path
     return [folder / f"{name.removesuffix(ENDING)}{ENDING}"]
 
 
-def find(folder: Path, wanted: str) -> Path:
-    """Return a backup's path by its path or by its name in the folder.
+def find(folder: Path, wanted: str | Path) -> Path:
+    """Return a backup's path. A Path, or a text with a slash in it, is a path; any other is a name in the folder.
 
     Raises BackupNotFoundError, InvalidInputError for what is not a regular file.
     """
-    found = {path: status(path) for path in (Path(wanted), folder / wanted, folder / f"{wanted}{ENDING}")}
-    there = {path: each for path, each in found.items() if each is not None}
+    is_path = isinstance(wanted, Path) or os.sep in wanted
+    places = [Path(wanted)] if is_path else [folder / wanted, folder / f"{wanted}{ENDING}"]
+    there = {path: found for path in places if (found := status(path)) is not None}
     for path, each in there.items():
         if stat.S_ISREG(each.st_mode):
             return path.absolute()
     if there:
         raise DamagedBackupError(f"{next(iter(there))} is not a regular file")
-    raise BackupNotFoundError(f"there is no backup {wanted}")
+    hint = None if is_path or not lies_here(wanted) else f"To use the file in the current folder: {os.curdir}/{wanted}"
+    raise BackupNotFoundError(f"backup {str(wanted)!r} does not exist", hint=hint)
+
+
+def lies_here(wanted: str | Path) -> bool:
+    """Return whether a backup's name is also that of a file in the current folder, which is not meant by it."""
+    return isinstance(wanted, str) and os.sep not in wanted and status(Path(wanted)) is not None
 
 
 def backups(folder: Path) -> list[Backup]:

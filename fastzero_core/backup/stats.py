@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 from ..errors import FastZeroError
 from ..postgres import database
 from ..schema import revisions
+from .content import TRUSTED
 from .server import KeptDatabase, kept_databases
 
 PAGE_HEAD, ROW_HEAD = 24, 28  # bytes of each page and of each row that hold no values
@@ -40,13 +41,14 @@ _INDEXES = """
     SELECT indexrelname AS index, relname AS table, pg_relation_size(indexrelid) AS size, idx_scan AS scans
     FROM pg_stat_user_indexes ORDER BY 3 DESC, 1
 """
-_COUNTED = """
-    SELECT format('SELECT count(*) FROM ONLY %I.%I', n.nspname, c.relname)
+_COUNTED = f"""
+    SELECT format('SELECT count(*) FROM ONLY %I.%I', n.nspname, c.relname), {TRUSTED}
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'
         AND c.relname <> 'alembic_version' AND n.nspname <> 'information_schema'
-"""
-COUNTING = {"statement_timeout": "3s", "lock_timeout": "1s"}  # an exact number is not worth a longer wait
+"""  # noqa: S608
+# An exact number is not worth a longer wait.
+COUNTING = {**database.CATALOG_PATH, "statement_timeout": "3s", "lock_timeout": "1s"}
 
 
 @dataclass(frozen=True)
@@ -97,16 +99,15 @@ class DatabaseStats:
 
 def stats(url: str) -> DatabaseStats:
     """What a database holds and how it is used."""
-    engine = database.create_engine(url)
+    engine = database.create_engine(url, settings=database.CATALOG_SETTINGS)
     with engine.connect() as connection:
         tables = [TableStats(**row) for row in _rows(connection, _TABLES)]
         indexes = [IndexStats(**row) for row in _rows(connection, _INDEXES)]
         overview = _rows(connection, _OVERVIEW)[0]
-        revision = revisions.current_revision(connection)
         kept = kept_databases(connection, overview["database"])
     return DatabaseStats(
         **overview,
-        revision=revision,
+        revision=revisions.revision_of(url),
         rows=sum(table.rows for table in tables),
         bloat=sum(table.bloat for table in tables),
         tables=tables,
@@ -116,10 +117,15 @@ def stats(url: str) -> DatabaseStats:
 
 
 def count_rows(url: str) -> int | None:
-    """Return how many rows all tables but Alembic's own have, None where the database does not tell within seconds."""
+    """Return how many rows all tables but Alembic's own have.
+
+    None where the database does not tell within seconds, or has tables of a role that this one cannot trust.
+    """
     engine = database.create_engine(url, settings=COUNTING, connect_timeout=2)
     with suppress(FastZeroError), engine.connect() as connection:
-        counts = list(connection.execute(text(_COUNTED)).scalars())
+        counts: dict[str, bool] = dict(connection.execute(text(_COUNTED)).all())
+        if not all(counts.values()):
+            return None
         whole = f"SELECT coalesce(sum(count), 0) FROM ({' UNION ALL '.join([*counts, 'SELECT 0'])}) AS counts (count)"  # noqa: S608
         found = connection.exec_driver_sql(whole, execution_options={"no_parameters": True})
         return int(found.scalar_one())

@@ -46,6 +46,11 @@ class Target:
     app_is_admitted: bool = False
 
     @property
+    def server_url(self) -> str:
+        """The URL by which the server's databases are made, renamed and dropped."""
+        return self.superuser_url or self.url
+
+    @property
     def database(self) -> str:
         """The database's name."""
         return address_of(self.url).database

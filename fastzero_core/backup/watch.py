@@ -33,7 +33,7 @@ def copied_rows(url: str, step: str, total: int | None, on_event: Listener) -> I
 
 def _watch(url: str, step: str, total: int | None, on_event: Listener, over: threading.Event) -> None:
     copied: dict[int, int] = {}
-    engine = database.create_engine(url)
+    engine = database.create_engine(url, settings=database.CATALOG_SETTINGS)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         expected = total or int(connection.execute(_ESTIMATED).scalar_one() or 0)
         while not over.wait(EVERY):

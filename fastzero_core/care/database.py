@@ -102,24 +102,30 @@ class DatabaseCare(ABC):
         with self._served("it is backed up"):
             return dump.write_backup(self.target, stream, on_event=self._on_event)
 
-    def verify(self, backup: str | Path) -> "Verified":
+    def verify(self, backup: str | Path, *, trusted: bool = False) -> "Verified":
         """Prove that a backup, a file or a name, can be restored: in a scratch database, which is dropped again.
 
-        Raises BackupNotFoundError, DamagedBackupError, BackupMismatchError, DatabasePrivilegeError, DatabaseFullError.
+        The code that it holds runs as a role made for it, with `trusted` as the database's own. Raises
+        BackupNotFoundError, DamagedBackupError, BackupMismatchError, DatabasePrivilegeError, DatabaseFullError.
         """
-        from ..backup import restore, shelf
+        from ..backup import restore
 
-        archive = shelf.find(self.folder, str(backup))
+        archive = self._find(backup)
         with self._served("a backup is tried on it"):
-            return restore.verify(self.target, archive, on_event=self._on_event)
+            return restore.verify(self.target, archive, trusted=trusted, on_event=self._on_event)
 
-    def plan_restore(self, backup: str | Path, *, into_empty: bool = False) -> "RestorePlan":
-        """Return what a restore would do. Raises what it would before it changes anything."""
-        from ..backup import restore, shelf
+    def plan_restore(self, backup: str | Path, *, into_empty: bool = False, trusted: bool = False) -> "RestorePlan":
+        """Return what a restore would do. Raises what it would before it changes anything.
 
-        archive = shelf.find(self.folder, str(backup))
+        With `trusted` the code that the backup holds runs as the database's own role, not as one made for it.
+        """
+        from ..backup import restore
+
+        archive = self._find(backup)
         with self._served("a restore is prepared"):
-            return restore.plan_restore(self.target, archive, into_empty=into_empty, on_event=self._on_event)
+            return restore.plan_restore(
+                self.target, archive, into_empty=into_empty, trusted=trusted, on_event=self._on_event
+            )
 
     def restore(
         self, backup: "str | Path | RestorePlan", *, upgrade: bool = False, no_backup: bool = False
@@ -217,8 +223,7 @@ class DatabaseCare(ABC):
         from ..todo_app.todos import Todos
         from ..todo_app.users import Users
 
-        # Not the settings of an ordinary session: this one is idle for as long as the backup takes.
-        engine = database.create_engine(self.target.url, settings=content.SESSION)
+        engine = database.create_engine(self.target.url, settings=content.WAITING)
         with self._served("a user is removed"), engine.begin() as connection:
             users = Users(connection)
             user = users.get(key)
@@ -241,11 +246,19 @@ class DatabaseCare(ABC):
             backup = dump.take(self.target, on_event=self._on_event)
         self._on_event(Notice(way_back(backup) if way_back else self.way_back(f"db restore {backup.name}")))
 
-    def _agreed(self, backup: str | Path, upgrade: bool) -> "RestorePlan":
-        from ..backup import restore, shelf
+    def _find(self, backup: str | Path) -> Path:
+        """Return the path of a backup that is named or given as a path, and tell what a name does not mean."""
+        from ..backup import shelf
 
-        archive = shelf.find(self.folder, str(backup))
-        plan = restore.plan_restore(self.target, archive, on_event=self._on_event)
+        found = shelf.find(self.folder, backup)
+        if shelf.lies_here(backup):
+            self._on_event(Notice(f"using {found}, not the file {str(backup)!r} in the current folder"))
+        return found
+
+    def _agreed(self, backup: str | Path, upgrade: bool) -> "RestorePlan":
+        from ..backup import restore
+
+        plan = restore.plan_restore(self.target, self._find(backup), on_event=self._on_event)
         if plan.upgrade and not upgrade:
             raise SchemaOutdatedError(
                 f"the backup's schema is at {plan.revision}, older than the code's",

@@ -19,10 +19,11 @@ from sqlalchemy.pool import NullPool
 
 from .. import errors
 from .driver_errors import translate
-from .url import POSTGRES_DRIVERS, unusable
+from .url import POSTGRES_DRIVERS, session_options, unusable
 from .url import url_of as url_of
 
 if TYPE_CHECKING:
+    import psycopg
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 CONNECT_TIMEOUT = 5  # seconds; libpq's own default is to wait for the kernel to give up
@@ -46,6 +47,9 @@ SESSION_SETTINGS = {
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "5min",
 }
+# No function, operator or table of a database's owner is found by its name alone.
+CATALOG_PATH = {"search_path": "pg_catalog,pg_temp"}
+CATALOG_SETTINGS = {**SESSION_SETTINGS, **CATALOG_PATH}
 
 
 def parse_url(url: str | URL) -> URL:
@@ -71,13 +75,14 @@ def create_engine(
     """An engine over psycopg 3 whose errors are FastZeroErrors.
 
     `pooled` keeps up to five connections, last in first out, tested before use; without it each connection is
-    opened for its block alone. `settings` are PostgreSQL settings of the session, by default SESSION_SETTINGS;
-    `connect_timeout` is in seconds. Nothing is connected yet.
+    opened for its block alone. `settings` are PostgreSQL settings of the session, which go before those in the URL; by
+    default SESSION_SETTINGS, which do not. `connect_timeout` is in seconds. Nothing is connected yet.
     """
     parsed = parse_url(url)
     pool: dict[str, Any] = _POOL if pooled else {"poolclass": NullPool}
     arguments = _connect_arguments(parsed, settings, connect_timeout)
-    engine = sqlalchemy.create_engine(parsed, connect_args=arguments, **pool)
+    engine = sqlalchemy.create_engine(parsed, connect_args=arguments, use_native_hstore=False, **pool)
+    _ask_for_catalogs_alone(engine)
     _watch(engine)
     return engine
 
@@ -108,13 +113,27 @@ def create_async_engine(
         pool_timeout=pool_timeout,
         pool_use_lifo=True,
         max_overflow=0,
+        use_native_hstore=False,
         **options,
     )
+    _ask_for_catalogs_alone(engine.sync_engine)
     _watch(engine.sync_engine)
     event.listen(engine.sync_engine, "checkout", _replace_if_ended)
     if read_password:
         event.listen(engine.sync_engine, "do_connect", partial(_log_in, read_password))
     return engine
+
+
+def _ask_for_catalogs_alone(engine: Engine) -> None:
+    """Qualify what SQLAlchemy asks each database when it first connects.
+
+    A database's owner may have put a schema before pg_catalog. For the same reason nothing asks for hstore.
+    """
+
+    def schema(connection: Connection) -> Any:
+        return connection.exec_driver_sql("SELECT pg_catalog.current_schema()").scalar()
+
+    engine.dialect._get_default_schema_name = schema  # type: ignore[method-assign]
 
 
 def _log_in(read_password: Callable[[], str], dialect: Any, record: object, positional: Any, named: Any) -> Any:
@@ -143,12 +162,11 @@ def _replace_if_ended(connection: Any, *_: object) -> None:
 
 
 def _connect_arguments(parsed: URL, settings: dict[str, str] | None, connect_timeout: int) -> dict[str, Any]:
-    """What libpq is told besides the URL, which goes before."""
-    chosen = SESSION_SETTINGS if settings is None else settings
-    options = " ".join(f"-c {name}={value}" for name, value in chosen.items())
+    """What libpq is told besides the URL, which goes before; but `settings` go before those in the URL."""
     given = parsed.query.get("options")
-    if isinstance(given, str):
-        options = f"{options} {given}"
+    own = [given] if isinstance(given, str) else []
+    defaults = session_options(SESSION_SETTINGS)
+    options = " ".join([defaults, *own] if settings is None else [*own, session_options(settings)])
     arguments = {"connect_timeout": connect_timeout, "application_name": "fastzero"}
     return {**{name: value for name, value in arguments.items() if name not in parsed.query}, "options": options}
 
@@ -200,6 +218,13 @@ async def connect_async(engine: "AsyncEngine") -> "AsyncIterator[AsyncConnection
         yield connection
     finally:
         await connection.close()
+
+
+async def driver_connection(connection: "AsyncConnection") -> "psycopg.AsyncConnection[Any]":
+    """The driver's own connection under one of SQLAlchemy's."""
+    found: psycopg.AsyncConnection[Any] | None = (await connection.get_raw_connection()).driver_connection
+    assert found is not None
+    return found
 
 
 def connections_allowed(connection: Connection) -> int:

@@ -8,7 +8,8 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +25,7 @@ from ..errors import (
 from ..files import CHUNK
 from .binaries import clients_hint, find_clients
 from .driver_errors import connect_error
-from .url import parse, url_of
+from .url import as_role, parse, url_of
 from .url import variables as variables_of
 
 Write = Callable[[bytes], object]
@@ -52,19 +53,20 @@ class Programs(Protocol):
     def major(self) -> int:
         """Their major version."""
 
-    def run(
-        self,
-        program: str,
-        arguments: Sequence[str],
-        database: str,
-        *,
-        write: Write | None = None,
-        archive: Path | None = None,
-    ) -> None:
-        """Run a program on a database to its end; `write` is handed what it prints, `archive` is its last argument.
+    def run(self, program: str, arguments: Sequence[str], database: str, *, write: Write | None = None) -> None:
+        """Run a program on a database to its end; `write` is handed what it prints.
 
         Raises the FastZeroError that says what its words mean, else ProgramFailedError with them.
         """
+
+    def reachable(self, file: Path, name: str) -> AbstractContextManager[str]:
+        """Have the programs reach a file of this machine for one block. Yields its path for them.
+
+        `name` tells it from other files that they reach at the same time.
+        """
+
+    def as_role(self, role: str, password: str) -> "Programs":
+        """Return the same programs, logging in as another role."""
 
     def interact(self, program: str, arguments: Sequence[str], database: str) -> int:
         """Run a program on this process's own streams. Returns its exit code."""
@@ -78,16 +80,8 @@ class LocalPrograms:
     major: int
     url: str
 
-    def run(
-        self,
-        program: str,
-        arguments: Sequence[str],
-        database: str,
-        *,
-        write: Write | None = None,
-        archive: Path | None = None,
-    ) -> None:
-        command = [*self.command(program, arguments, database), *([str(archive)] if archive else [])]
+    def run(self, program: str, arguments: Sequence[str], database: str, *, write: Write | None = None) -> None:
+        command = self.command(program, arguments, database)
         with tempfile.TemporaryFile() as said:
             # Ctrl-C is for us to hear: a program that ends by it would tell of an error there is none of.
             process = subprocess.Popen(
@@ -111,6 +105,12 @@ class LocalPrograms:
                     raise
             said.seek(0)
             raise_if_failed(program, process.returncode, said.read().decode("utf-8", "replace"))
+
+    def reachable(self, file: Path, name: str) -> AbstractContextManager[str]:
+        return nullcontext(str(file))
+
+    def as_role(self, role: str, password: str) -> "LocalPrograms":
+        return replace(self, url=as_role(self.url, role, password))
 
     def interact(self, program: str, arguments: Sequence[str], database: str) -> int:
         # By the environment, so that the arguments may name another database of the server.

@@ -129,6 +129,11 @@ def unusable(message: str) -> InvalidInputError:
     return InvalidInputError(message, field="database_url", hint=URL_HINT)
 
 
+def session_options(settings: Mapping[str, str]) -> str:
+    """Return libpq's `options` for these settings."""
+    return " ".join(f"-c {name}={value}" for name, value in settings.items())
+
+
 def variables(url: str) -> dict[str, str]:
     """Return what a URL says as libpq's environment variables; options without one are left out."""
     return {_VARIABLES[name]: value for name, value in parse(url).items() if name in _VARIABLES}
@@ -144,6 +149,11 @@ def url_of(url: str, database: str | None = None, *, password: bool = True, requ
         options["dbname"] = database
     left_out = {*(() if password else PASSWORDS), *(() if require_auth else ("require_auth",))}
     return render({name: value for name, value in options.items() if name not in left_out})
+
+
+def as_role(url: str, role: str, password: str) -> str:
+    """Return the URL for another role."""
+    return render({**parse(url), "user": role, "password": password})
 
 
 def without_password(url: str) -> str:

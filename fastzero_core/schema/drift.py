@@ -1,20 +1,69 @@
-"""What differs between a live schema and the models."""
+"""What differs between a live schema and the models. Nothing of the database's owner runs."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
+from ..postgres import database
+from . import revisions
+
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from alembic.migration import MigrationContext
+    from sqlalchemy import Connection, MetaData
+
+# What PostgreSQL writes after a literal to say its type.
+_TYPE = re.compile(r"::[\w .\"]+(\([\d,]+\))?(\[\])?$")
 
 
-def differences(connection: "Connection") -> list[str]:
+def differences(url: str) -> list[str]:
+    """Return what differs, a line each, in the schema that has the database's `alembic_version`."""
+    schema = revisions.schema_of(url)
+    engine = database.create_engine(url, settings=database.CATALOG_SETTINGS)
+    with engine.connect() as connection:
+        return [_describe(difference) for difference in _compare(connection, schema or "public")]
+
+
+def compare_defaults_by_text(context: "MigrationContext") -> None:
+    """Have Alembic compare the defaults of columns as they are written.
+
+    Alembic itself has the server compute both, and with that runs whatever function the database's owner has put there.
+    """
+
+    def differs(_: Any, __: Any, ours: str | None, live: str | None) -> bool:
+        return _plain(live) != _plain(ours)
+
+    context.impl.compare_server_default = differs  # type: ignore[method-assign]
+
+
+def _compare(connection: "Connection", schema: str) -> list[Any]:
+    """The differences, with every name qualified: the session's search path has none of the owner's schemas."""
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
+    options = {
+        "compare_type": True,
+        "compare_server_default": True,
+        "include_schemas": True,
+        "include_name": lambda name, kind, _: kind != "schema" or name == schema,
+        "version_table_schema": schema,
+    }
+    context = MigrationContext.configure(connection, opts=options)
+    compare_defaults_by_text(context)
+    return list(compare_metadata(context, _models_in(schema)))
+
+
+def _models_in(schema: str) -> "MetaData":
+    from sqlalchemy import MetaData
+
     from ..todo_app.tables import metadata
 
-    options = {"compare_type": True, "compare_server_default": True}
-    found = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
-    return [_describe(difference) for difference in found]
+    copy = MetaData(naming_convention=metadata.naming_convention)
+    for table in metadata.sorted_tables:
+        table.to_metadata(copy, schema=schema, referred_schema_fn=lambda *_: schema)
+    return copy
+
+
+def _plain(default: str | None) -> str | None:
+    return None if default is None else _TYPE.sub("", default).strip("'")
 
 
 def _describe(difference: Any) -> str:
@@ -24,5 +73,7 @@ def _describe(difference: Any) -> str:
     if verb.startswith("modify_"):
         _, table, column, _, live, ours = subjects
         return f"{verb.replace('_', ' ')} {table}.{column}: {live} → {ours}"
+    if verb.endswith("_column"):
+        subjects = subjects[1:]  # the schema, which is the same for all
     names = [str(getattr(subject, "name", subject)) for subject in subjects if subject is not None]
     return f"{verb.replace('_', ' ')} {'.'.join(names)}"

@@ -11,7 +11,6 @@ from . import revisions
 if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
-    from sqlalchemy import Connection
 
 
 def config() -> "Config":
@@ -27,13 +26,6 @@ def scripts() -> "ScriptDirectory":
     from alembic.script import ScriptDirectory
 
     return ScriptDirectory.from_config(config())
-
-
-def current(connection: "Connection") -> str | None:
-    from alembic.migration import MigrationContext
-
-    with alembic_errors():
-        return MigrationContext.configure(connection).get_current_revision()
 
 
 @contextmanager

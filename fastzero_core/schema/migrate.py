@@ -34,7 +34,7 @@ from ..todo_app import validate
 from . import environment
 from .drift import differences
 from .lint import LintFinding, lint_script
-from .revisions import head_revision, is_installed
+from .revisions import head_revision, is_installed, revision_of
 from .watch import RevisionWatch
 
 if TYPE_CHECKING:
@@ -87,10 +87,8 @@ def down(url: str, revision: str, *, timeout: float = 60, on_event: Listener = i
 
 def status(url: str, *, drift: bool = True) -> SchemaStatus:
     """Where the database is. With `drift` the live schema is compared with the models. Raises SchemaNewerError."""
-    engine = database.create_engine(url)
-    with engine.connect() as connection:
-        current = environment.current(connection)
-        drift_found = differences(connection) if drift and current == head_revision() else []
+    current = revision_of(url)
+    drift_found = differences(url) if drift and current == head_revision() else []
     return SchemaStatus(current, head_revision(), [step.revision for step in pending(current)], drift_found)
 
 
@@ -202,8 +200,7 @@ def _run(verb: str, url: str, revision: str, timeout: float, on_event: Listener)
     deadline = time.monotonic() + timeout
     engine = database.create_engine(url, settings=_MIGRATION_SETTINGS)
     with _only_runner(engine, deadline):
-        with engine.connect() as connection:
-            pending(environment.current(connection))  # a database newer than the code is refused before anything runs
+        pending(revision_of(url))  # a database newer than the code is refused before anything runs
         config = environment.config()
         config.attributes.update(connection=engine, on_version_apply=RevisionWatch(engine, on_event).applied)
         _until(deadline, lambda: _alembic(verb, engine, config, revision))

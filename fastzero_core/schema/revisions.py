@@ -1,21 +1,40 @@
-"""The migration files, read without loading Alembic: what every readiness check needs. Standard library only."""
+"""Which revision the migration files end with, and which one a database is at: what every readiness check needs.
+
+Neither Alembic nor SQLAlchemy is loaded for it.
+"""
 
 import ast
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidInputError
+from ..errors import InvalidInputError, SchemaDriftError
+from ..postgres.driver_errors import translate
+from ..postgres.sql import quote
+from ..postgres.url import parse, session_options, url_of
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from psycopg import AsyncConnection, Connection
 
 INSTALLED = Path(__file__).parents[1] / "migrations"
 _IDENTIFIERS = ("revision", "down_revision")
 
-# Where Alembic keeps the revision a database is at, without an error where it keeps none yet.
-HAS_REVISION = "SELECT to_regclass('alembic_version') IS NOT NULL"
-CURRENT_REVISION = "SELECT version_num FROM alembic_version"
+CONNECT_TIMEOUT = 5  # seconds
+_LIMITS = {"lock_timeout": "5s", "statement_timeout": "60s"}
+
+# Where Alembic keeps the revision. Names and operators are qualified: a database's owner decides on its search path,
+# and may have made others of the same name.
+_LOCATE = """
+    SELECT n.nspname, c.relkind OPERATOR(pg_catalog.=) 'r' AND EXISTS (
+        SELECT FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
+        WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attname OPERATOR(pg_catalog.=) 'version_num'
+            AND t.oid OPERATOR(pg_catalog.=) ANY ('{varchar,text}'::pg_catalog.regtype[]::pg_catalog.oid[]))
+    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('alembic_version')
+"""
 
 
 def folder() -> Path:
@@ -43,13 +62,91 @@ def head_revision() -> str:
     return str(heads[0])
 
 
-def current_revision(connection: "Connection") -> str | None:
-    """The revision that the database is at, None before the first."""
-    from sqlalchemy import text
+def revision_of(url: str, *, timeout: int = CONNECT_TIMEOUT) -> str | None:
+    """Return the revision that the database at `url` is at, None before the first.
 
-    if connection.execute(text(HAS_REVISION)).scalar_one():
-        return connection.execute(text(CURRENT_REVISION)).scalar_one_or_none()
-    return None
+    Nothing of the database's owner runs. Raises SchemaDriftError where `alembic_version` is not Alembic's table, and
+    what says why the database does not answer.
+    """
+    with _connected(url, timeout) as connection:
+        schema = version_schema(connection)
+        return None if schema is None else read(connection, schema)
+
+
+def schema_of(url: str, *, timeout: int = CONNECT_TIMEOUT) -> str | None:
+    """Return the schema that the database's `alembic_version` is in, None without one. Raises as `revision_of` does."""
+    with _connected(url, timeout) as connection:
+        return version_schema(connection)
+
+
+def version_schema(connection: "Connection[Any]") -> str | None:
+    """Return the schema that `alembic_version` is in, as the session's search path has it. Raises SchemaDriftError."""
+    return _checked(connection.execute(_LOCATE).fetchone())
+
+
+def read(connection: "Connection[Any]", schema: str) -> str | None:
+    """Return the revision in that schema's `alembic_version`."""
+    with connection.cursor() as cursor, cursor.copy(_copy(schema)) as copy:
+        return _single([row[0] for row in islice(copy.rows(), 2)])
+
+
+async def read_async(connection: "AsyncConnection[Any]") -> str | None:
+    """Return what `revision_of` does, over a connection of asyncio's."""
+    try:
+        schema = _checked(await (await connection.execute(_LOCATE)).fetchone())
+        if schema is None:
+            return None
+        async with connection.cursor() as cursor, cursor.copy(_copy(schema)) as copy:
+            return _single([row[0] async for row in copy.rows()])
+    except _driver_error() as error:
+        raise translate(error) from error
+
+
+@contextmanager
+def _connected(url: str, timeout: int) -> "Iterator[Connection[Any]]":
+    import psycopg
+
+    plain = url_of(url)
+    options = " ".join([session_options(_LIMITS), parse(url).get("options", "")])
+    try:
+        with psycopg.connect(
+            plain, connect_timeout=timeout, application_name="fastzero", autocommit=True, options=options
+        ) as connection:
+            yield connection
+    except psycopg.Error as error:
+        raise translate(error) from error
+
+
+def _driver_error() -> type[Exception]:
+    import psycopg
+
+    return psycopg.Error
+
+
+def _copy(schema: str) -> str:
+    # Unlike a query it is not planned, which would run functions in expressions of the table's indexes.
+    return f"COPY {quote(schema)}.alembic_version (version_num) TO STDOUT"
+
+
+def _checked(found: tuple[str, bool] | None) -> str | None:
+    if found is None:
+        return None
+    schema, is_ordinary = found
+    if not is_ordinary:
+        raise SchemaDriftError(
+            f"{schema}.alembic_version is not a table that Alembic has made",
+            hint="Rename it, then create the schema: fastzero migrate",
+        )
+    return schema
+
+
+def _single(found: list[str]) -> str | None:
+    if len(found) > 1:
+        raise SchemaDriftError(
+            f"the database is at several revisions: {', '.join(sorted(found)[:5])}",
+            hint="Keep one of them in the table alembic_version: fastzero migrate stamp REVISION",
+        )
+    return found[0] if found else None
 
 
 def _identifiers(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 
 from ..postgres.driver_errors import translate
-from ..schema.revisions import CURRENT_REVISION, HAS_REVISION
+from ..schema import revisions
 
 TIMEOUT = 2  # seconds for one try
 APP_TIMEOUT = 5  # the app itself waits for the database before it says what is missing
@@ -17,15 +17,7 @@ APP_TIMEOUT = 5  # the app itself waits for the database before it says what is 
 
 def revision_of(url: str, *, timeout: int = TIMEOUT) -> str | None:
     """The schema's revision, None if it has none yet. Raises what says why the database is not there."""
-    import psycopg
-
-    try:
-        with psycopg.connect(url, connect_timeout=timeout, application_name="fastzero", autocommit=True) as connection:
-            known = connection.execute(HAS_REVISION).fetchone()
-            row = known and known[0] and connection.execute(CURRENT_REVISION).fetchone()
-            return row[0] if row else None
-    except psycopg.Error as error:
-        raise translate(error) from error
+    return revisions.revision_of(url, timeout=timeout)
 
 
 def is_encrypted(url: str) -> bool:
@@ -49,7 +41,8 @@ def clock_skew(url: str) -> float:
     try:
         with psycopg.connect(url, connect_timeout=TIMEOUT, application_name="fastzero", autocommit=True) as connection:
             before = time.time()
-            row = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+            now = "SELECT pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())"
+            row = connection.execute(now).fetchone()
             assert row is not None
             return float(row[0]) - (before + time.time()) / 2
     except psycopg.Error as error:

@@ -200,7 +200,7 @@ class Relocation:
         dump.backup(old, archive, on_event=session.on_event)
         carry_roles(source, to, session.on_event)
         target = target_of(project, self._runtime.name, moving.name, to, to)
-        restore.restore_into_empty(target, archive, on_event=session.on_event)
+        restore.restore_into_empty(target, archive, trusted=True, on_event=session.on_event)
         carry_properties(source, to)
         carry_system_settings(source, to, session.on_event)
 

@@ -1,15 +1,24 @@
 """What a person sees: tables that fit, colours that may be turned off, and nothing that steers the terminal."""
 
+import json
 import re
+import sys
 import unicodedata
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from fastzero_cli.render import Renderer
 from fastzero_core import FastZero, User
+from fastzero_core.backup import dump
+from fastzero_core.backup.manifest import manifest_path, read_manifest
+from fastzero_core.backup.target import Target
+from fastzero_core.stack.lines import LogLine
 
 from .conftest import Run
 from .shell import Terminal
@@ -141,6 +150,59 @@ def test_no_title_puts_a_control_character_on_the_terminal(title: str, ana: User
     assert {unicodedata.category(character) for character in out.replace("\n", "")} <= {
         *("Lu", "Ll", "Lt", "Lm", "Lo", "Nd", "Zs", "Po", "So")
     }
+
+
+HARMFUL = {"\x1b", "\x07", "\r", "\x08", "\x7f", "\x9b", "\u202e", "\u2028"}
+
+
+def test_an_error_cannot_steer_the_terminal(ana: User, fastzero: Run) -> None:
+    result = fastzero("todo", "list", "-u", f"x{STEERING}")
+    assert result.code == 3
+    assert not HARMFUL & set(result.err)
+
+
+def test_a_question_cannot_steer_the_terminal(
+    database: str, ana: User, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = folder / "one.dump"
+    dump.backup(Target.of_url(database, folder), archive)
+    manifest = replace(read_manifest(archive), database="x\x1b[2K\rDelete nothing?")
+    manifest_path(archive).write_text(manifest.as_text(), encoding="utf-8")
+    with Terminal("db", "restore", archive) as terminal:
+        terminal.wait_for("Go on?")
+        terminal.type("n\n")
+        result = terminal.end()
+    assert result.code == 130
+    assert "\x1b[2K" not in result.out
+    assert "Delete nothing?" in result.out
+
+
+@pytest.mark.parametrize("output", ["json", "ndjson", "csv", "tsv"])
+def test_no_format_on_a_terminal_steers_it(output: str, ana: User, fastzero: Run) -> None:
+    fastzero("todo", "add", f"before{STEERING}after")
+    assert not HARMFUL & set(fastzero("todo", "list", "-o", output, terminal=80).out)
+
+
+def test_what_is_piped_is_exact(ana: User, fastzero: Run) -> None:
+    title = f"before{STEERING.replace(chr(13), '')}after"
+    fastzero("todo", "add", title)
+    assert title in fastzero("todo", "list", "-o", "tsv").out
+    piped = fastzero("todo", "list", "-o", "json").out
+    assert json.loads(piped)[0]["title"] == title
+    assert not HARMFUL & set(piped)
+
+
+def test_log_lines_keep_neither_colours_nor_what_steers(capsys: pytest.CaptureFixture[str]) -> None:
+    line = LogLine("app", "stdout", f"\x1b[32mINFO\x1b[0m {STEERING}\tok")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.stdout, "isatty", lambda: True)
+        Renderer("table").logs([line])
+    shown = capsys.readouterr().out
+    assert shown.startswith("INFO ")
+    assert shown.endswith("\tok\n")
+    assert not HARMFUL & set(shown)
+    Renderer("tsv").logs([line])
+    assert capsys.readouterr().out == f"{line.text}\n"
 
 
 # -- times -----------------------------------------------------------------------------------------------------

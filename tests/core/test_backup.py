@@ -383,7 +383,8 @@ def test_others_meet_a_lost_connection_and_nothing_else(filled: Target, archive:
     assert len(refusals) <= 3 * len(clients)
 
 
-def test_the_new_database_is_like_the_old_one(filled: Target, archive: Path, role: str) -> None:
+@pytest.mark.parametrize("trusted", [True, False])
+def test_the_new_database_is_like_the_old_one(trusted: bool, filled: Target, archive: Path, role: str) -> None:
     name = filled.database
     execute(
         filled.url,
@@ -395,11 +396,11 @@ def test_the_new_database_is_like_the_old_one(filled: Target, archive: Path, rol
         f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC",
         f"GRANT CONNECT, TEMPORARY ON DATABASE {name} TO {role}",
         f"GRANT SELECT ON todos TO {role}",
-        f"ALTER TABLE users OWNER TO {role}",
+        f"ALTER TABLE users OWNER TO {role if trusted else 'CURRENT_USER'}",
     )
     before = _attributes(filled)
     dump.backup(filled, archive)
-    restore.restore(filled, archive)
+    restore.restore(filled, archive, trusted=trusted)
     assert _attributes(filled) == before
     with psycopg.connect(as_role(filled.url, role)) as session:
         assert session.execute("SHOW work_mem").fetchone() == ("5MB",)

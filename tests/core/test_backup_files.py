@@ -1,8 +1,9 @@
 """A backup's file and its manifest: whole or not there, and every bit of them counts."""
 
+import hashlib
 import json
 import random
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from fastzero_core.backup import dump, restore, shelf
 from fastzero_core.backup.manifest import check_archive, manifest_path, read_manifest
 from fastzero_core.backup.target import Target
 from fastzero_core.files import new_file
-from fastzero_core.postgres.programs import Write
+from fastzero_core.postgres.programs import LocalPrograms, Write
 from fastzero_core.schema.revisions import head_revision
 from fastzero_core.todo_app.tables import metadata
 
@@ -121,24 +122,19 @@ def test_a_backup_never_replaces_a_file(target: Target, archive: Path) -> None:
 
 
 def test_a_backup_that_fails_leaves_nothing_behind(target: Target, folder: Path) -> None:
-    broken = replace(target, programs=lambda major: _Failing())
+    broken = replace(target, programs=lambda major: _Failing(folder, major, target.url))
     with pytest.raises(errors.ProgramFailedError):
         dump.backup(broken, folder / "b" / "one.dump")
     assert list((folder / "b").iterdir()) == []
 
 
-class _Failing:
+class _Failing(LocalPrograms):
     """Programs that print a little and fail."""
 
-    major = 18
-
-    def run(self, *_: object, write: Write | None = None, **__: object) -> None:
+    def run(self, *_: object, write: Write | None = None) -> None:
         assert write is not None
         write(b"PGDMP")
         raise errors.ProgramFailedError("it failed")
-
-    def interact(self, *_: object) -> int:
-        return 1
 
 
 def test_what_a_killed_command_left_is_removed_by_the_next(folder: Path) -> None:
@@ -191,3 +187,57 @@ def test_a_name_that_is_none_is_refused(name: str, folder: Path) -> None:
 def test_a_backup_that_is_not_there_is_not_found(folder: Path) -> None:
     with pytest.raises(errors.BackupNotFoundError):
         shelf.find(folder, "nothing")
+
+
+def test_a_bare_name_never_means_a_file_of_the_current_folder(
+    target: Target, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("one").write_text("of a stranger")
+    Path("other.dump").write_text("of a stranger")
+    assert shelf.find(target.folder, "one") == archive
+    assert shelf.find(target.folder, "./other.dump") == Path("other.dump").absolute()
+    assert shelf.find(target.folder, Path("other.dump")) == Path("other.dump").absolute()
+    with pytest.raises(errors.BackupNotFoundError) as missing:
+        shelf.find(target.folder, "other.dump")
+    assert missing.value.hint == "To use the file in the current folder: ./other.dump"
+
+
+# -- a manifest of anybody -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"database": 7},
+        {"database": "x" * 201},
+        {"revision": ["0001"]},
+        {"taken_at": "yesterday"},
+        {"server_version": "new"},
+        {"sha256": "0"},
+        {"size": -1},
+        {"size": True},
+        {"size": 2**63},
+        {"tables": {"t": {"rows": "many", "hash": "values:1"}}},
+        {"tables": {"t": {"rows": 1, "hash": 7}}},
+        {"tables": []},
+        {"sequences": {"s": None}},
+        {"owners": "ana"},
+        {"owners": [None]},
+        {"grantees": [["ana"]]},
+    ],
+)
+def test_a_manifest_of_other_types_is_damaged(changed: dict[str, object], archive: Path) -> None:
+    body = {**asdict(read_manifest(archive)), **changed}
+    text = json.dumps(body, ensure_ascii=False, indent=2) + "\n"
+    checksum = hashlib.sha256(text.encode()).hexdigest()
+    whole = json.dumps({**body, "checksum": checksum}, ensure_ascii=False, indent=2) + "\n"
+    manifest_path(archive).write_text(whole, encoding="utf-8")
+    with pytest.raises(errors.DamagedBackupError):
+        read_manifest(archive)
+
+
+@pytest.mark.parametrize("text", ["[" * 1_000_000, '{"a":' * 1_000_000, "1" * 100_000, " " * (16 * 2**20 + 1)])
+def test_a_manifest_that_goes_beyond_all_bounds_is_damaged(text: str, archive: Path) -> None:
+    manifest_path(archive).write_text(text, encoding="utf-8")
+    with pytest.raises(errors.DamagedBackupError):
+        read_manifest(archive)

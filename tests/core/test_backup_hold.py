@@ -11,7 +11,9 @@ from psycopg.errors import LockNotAvailable, UndefinedTable
 
 from fastzero_core import errors
 from fastzero_core.backup import content, dump, restore
+from fastzero_core.backup.fill import fill
 from fastzero_core.backup.manifest import Manifest
+from fastzero_core.backup.scratch import scratch
 from fastzero_core.backup.server import at_server
 from fastzero_core.backup.target import Target
 from fastzero_core.polling import wait_until
@@ -79,9 +81,9 @@ def _ids(url: str) -> set[int]:
 
 
 def _ids_in_backup(target: Target, archive: Path, manifest: Manifest) -> set[int]:
-    with at_server(target.url) as server, server.scratch() as name:
-        restore.fill(target, server, name, archive, manifest)
-        return _ids(url_of(target.url, name))
+    with at_server(target.url) as server, scratch(server, target) as new:
+        fill(target, server, new, archive, manifest)
+        return _ids(new.url)
 
 
 # -- nothing that was acknowledged is lost ---------------------------------------------------------------------
@@ -236,8 +238,8 @@ def test_a_hold_outlives_a_swap_that_a_session_is_in_the_way_of(
     execute(written.url, f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
     humble = Target.of_url(as_role(written.url, role), written.folder)
     with content.writes_held(humble.url) as hold:
-        with at_server(humble.url) as server, server.scratch() as name, pytest.raises(errors.DatabaseBusyError):
-            server.swap(name, hold)
+        with at_server(humble.url) as server, scratch(server, humble) as new, pytest.raises(errors.DatabaseBusyError):
+            server.swap(new.name, hold)
         hold.check()
         with pytest.raises(LockNotAvailable):
             impatient.execute(INSERT, [1])

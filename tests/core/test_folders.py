@@ -215,12 +215,21 @@ def test_nothing_outside_is_read_written_or_deleted(
 # -- files of a folder that belongs to another account ---------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["a link", "a FIFO", "a folder"])
+@pytest.mark.parametrize("kind", ["a link", "a FIFO", "a folder", "a socket"])
 def test_only_regular_files_of_the_owner_are_opened(folder: Path, secret: Path, kind: str) -> None:
-    {"a link": lambda path: path.symlink_to(secret), "a FIFO": os.mkfifo, "a folder": Path.mkdir}[kind](folder / "one")
+    makers: dict[str, Callable[[Path], object]] = {
+        "a link": lambda path: path.symlink_to(secret),
+        "a FIFO": os.mkfifo,
+        "a folder": Path.mkdir,
+        "a socket": lambda path: os.mknod(path, stat.S_IFSOCK | 0o600),
+    }
+    makers[kind](folder / "one")
 
     for flags in (os.O_RDONLY, os.O_RDWR):
-        with pytest.raises(OSError, match=r"owner|directory"), file_of_owner(folder, "one", flags):
+        with (
+            pytest.raises(PermissionError, match="not a regular file of the folder's owner"),
+            file_of_owner(folder, "one", flags),
+        ):
             pass
     assert secret.read_text() == "root's secret"
 

@@ -1,11 +1,13 @@
-"""The migration files, read without Alembic."""
+"""Which revision the migration files end with, and which one a database is at, without Alembic."""
 
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.script import ScriptDirectory
 
 from fastzero_core import InvalidInputError
+from fastzero_core.errors import SchemaDriftError
 from fastzero_core.schema import revisions
 
 
@@ -38,3 +40,29 @@ def test_no_migration_at_all_is_refused(migrations_copy: Path) -> None:
         path.unlink()
     with pytest.raises(InvalidInputError, match="none"):
         revisions.head_revision()
+
+
+def test_a_database_without_alembic_s_table_is_at_no_revision(empty_database_url: str) -> None:
+    assert revisions.revision_of(empty_database_url) is None
+
+
+def test_the_revision_is_in_the_schema_that_the_search_path_finds(empty_database_url: str, other_schema: str) -> None:
+    assert revisions.revision_of(empty_database_url) is None
+    assert revisions.revision_of(f"{empty_database_url}?options=-csearch_path%3Dtenant") == other_schema
+
+
+@pytest.mark.parametrize("more", [1, 5000])
+def test_a_database_at_several_revisions_is_refused(more: int, empty_database_url: str, other_schema: str) -> None:
+    with psycopg.connect(empty_database_url) as session:
+        session.execute("INSERT INTO tenant.alembic_version SELECT 'r' || n FROM generate_series(1, %s) n", [more])
+    with pytest.raises(SchemaDriftError, match="at several revisions: 0001, r1"):
+        revisions.revision_of(f"{empty_database_url}?options=-csearch_path%3Dtenant")
+
+
+@pytest.fixture
+def other_schema(empty_database_url: str) -> str:
+    """The revision of the schema `tenant`."""
+    with psycopg.connect(empty_database_url) as session:
+        session.execute("CREATE SCHEMA tenant")
+        session.execute("CREATE TABLE tenant.alembic_version AS SELECT '0001'::varchar(32) AS version_num")
+    return "0001"

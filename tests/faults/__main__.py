@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.conftest import FOREIGN
 
 from . import report
-from .rounds import Arena, Outcome
+from .rounds import LoadedWorld, Outcome
 from .scenarios import RUNTIMES, SCENARIOS, Scenario
 from .schedule import Round, schedule
 
@@ -36,14 +36,14 @@ class Run:
         self._scenarios = scenarios
         self._rounds = schedule(seed, runtime, [scenario.name for scenario in scenarios])
         self._deadline = deadline
-        self._arenas: dict[str, Arena] = {}
+        self._worlds: dict[str, LoadedWorld] = {}
 
     def __call__(self) -> list[Outcome]:
         try:
             for planned in itertools.takewhile(lambda _: time.monotonic() < self._deadline, self._rounds):
                 self._run(planned)
         finally:
-            for world in list(self._arenas):
+            for world in list(self._worlds):
                 self._close(world)
         return self.outcomes
 
@@ -61,23 +61,23 @@ class Run:
         scenario = BY_NAME[planned.scenario]
         began = time.monotonic()
         try:
-            outcome = self._arena(scenario.world).run(scenario, planned)
+            outcome = self._world(scenario.world).run(scenario, planned)
         except Exception as error:  # no project could be made; another round may have more luck
             outcome = Outcome(planned, failure=f"{type(error).__name__}: {error}")
         self._keep(outcome, time.monotonic() - began)
         if outcome.problems:  # the next round gets a project that nothing is wrong with
             self._close(scenario.world)
 
-    def _arena(self, world: str) -> Arena:
-        if world not in self._arenas:
-            self._arenas[world] = Arena(self.runtime, world)
-        return self._arenas[world]
+    def _world(self, world: str) -> LoadedWorld:
+        if world not in self._worlds:
+            self._worlds[world] = LoadedWorld(self.runtime, world)
+        return self._worlds[world]
 
     def _close(self, world: str) -> None:
-        arena = self._arenas.pop(world, None)
-        if arena is None:
+        loaded = self._worlds.pop(world, None)
+        if loaded is None:
             return
-        if left := arena.close():
+        if left := loaded.close():
             self._keep(Outcome(Round(self.runtime, f"down --volumes ({world})", 1, ""), leftovers=left), 0)
 
     def _keep(self, outcome: Outcome, seconds: float) -> None:

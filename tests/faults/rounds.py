@@ -49,12 +49,14 @@ class Outcome:
         return [f"{what}: {', '.join(map(str, each))}" for what, each in named.items() if each]
 
 
-class Arena:
+class LoadedWorld:
     """A world and those who write to it."""
 
     def __init__(self, runtime: str, world: str) -> None:
         small_disk = world == "main" and not disk.missing()
-        self.world = World(runtime, image=_image(world), on_small_disk=small_disk)
+        self.world = World(
+            runtime, image=_image(world), workers=2 if world == "workers" else 1, on_small_disk=small_disk
+        )
         self.ledger = Ledger()
         clients = [HttpWriter(lambda: self.world.app_port) for _ in range(CLIENTS)]
         self.load = Load(self.ledger, [*clients, LibraryWriter(lambda: self.world.database_url)])
@@ -94,7 +96,7 @@ class Arena:
 
     def _await_writes(self, when: str) -> None:
         if not self.load.wait_for_writes(ENOUGH, PATIENCE):
-            raise TimeoutError(f"no {ENOUGH} writes were acknowledged {when} within {PATIENCE} s")
+            raise TimeoutError(f"the app did not acknowledge {ENOUGH} writes {when} within {PATIENCE} s")
 
     def _get_back(self) -> Verdict:
         """Where rows were replaced, bring back the newest backup: together both must have everything."""

@@ -237,7 +237,7 @@ SCENARIOS = (
     _killed("kill database", "SIGKILL to PostgreSQL's first process", kill_database),
     _killed("kill backend", "SIGKILL to any other process of PostgreSQL", kill_backend),
     _killed("kill app", "SIGKILL to the app's first process", kill_app),
-    _killed("kill worker", "SIGKILL to one of the app's two workers", kill_worker),
+    _killed("kill worker", "SIGKILL to one of the app's two workers", kill_worker, world="workers"),
     _killed("kill everything", "SIGKILL to every process of app and database at once", kill_everything),
     _killed("suspend database", "SIGSTOP to every process of PostgreSQL, SIGCONT after 1 to 8 s", suspend_database),
     Scenario("kill up", "SIGKILL to `fastzero up` of a stopped project", kill_up),

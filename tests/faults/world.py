@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,6 @@ IN_MEMORY = Path("/dev/shm")
 PATIENCE = 600  # seconds for a command, and for whatever a slow machine takes
 STRANGER = "bob"  # whose logins may be throttled: nobody writes as him
 SETTINGS = {
-    "WORKERS": "2",
     "NO_INPUT": "true",
     "TIMEOUT": "300",
     "ARGON2_TIME": "2",
@@ -51,7 +51,9 @@ class CommandFailedError(Exception):
 class World:
     """One project. It is up when this returns; `remove` takes everything away again."""
 
-    def __init__(self, runtime: str, *, image: str = "postgres:18", on_small_disk: bool = False) -> None:
+    def __init__(
+        self, runtime: str, *, image: str = "postgres:18", workers: int = 1, on_small_disk: bool = False
+    ) -> None:
         self.runtime = runtime
         self.name = f"faults-{secrets.token_hex(3)}"
         self.folder = Path(tempfile.mkdtemp(prefix="fastzero-faults-", dir=IN_MEMORY if IN_MEMORY.is_dir() else None))
@@ -61,6 +63,7 @@ class World:
         self.ports = {"DATABASE_PORT": any_free_port(), "APP_PORT": any_free_port()}
         self.app_port = self.ports["APP_PORT"]
         self._image = image
+        self._workers = workers
         self._durations: dict[str, float] = {}
         try:
             self._set_up()
@@ -102,8 +105,8 @@ class World:
         return {**os.environ, **ours}
 
     def _settings(self) -> dict[str, str]:
-        of_this = {"HOME": str(self.home), "PROJECT": self.name, "POSTGRES_IMAGE": self._image}
-        return {**SETTINGS, **of_this, **{name: str(port) for name, port in self.ports.items()}}
+        of_this = {"HOME": self.home, "PROJECT": self.name, "POSTGRES_IMAGE": self._image, "WORKERS": self._workers}
+        return {name: str(value) for name, value in {**SETTINGS, **of_this, **self.ports}.items()}
 
     @property
     def stack(self) -> Stack:
@@ -245,7 +248,8 @@ class World:
         return [each for each in psutil.process_iter() if _works_in(each, str(self.home))]
 
     def _staging(self) -> list[str]:
-        return [f"folder {path.name}" for pattern in STAGING for path in self.home.rglob(pattern)]
+        folders = [name for _, names, _ in os.walk(self.home) for name in names]
+        return [f"folder {name}" for name in folders if any(fnmatch(name, pattern) for pattern in STAGING)]
 
     def _strays_on_engine(self, in_containers: bool, volumes: set[str]) -> list[str]:
         ours = {"label": f"{PROJECT}={self.name}"}

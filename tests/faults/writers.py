@@ -94,6 +94,7 @@ class Load:
         self.ledger = ledger
         self.refusals: Counter[str] = Counter()
         self.longest_outage = 0.0
+        self.written_by_app = 0
         self._last = time.monotonic()
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -121,11 +122,12 @@ class Load:
             return AFTER_AN_ERROR
         self.ledger.acknowledge(row)
         if writer.of_app:
-            self._end_outage()
+            self._count_for_the_app()
         return PACE
 
-    def _end_outage(self) -> None:
+    def _count_for_the_app(self) -> None:
         with self._lock:
+            self.written_by_app += 1
             now = time.monotonic()
             self.longest_outage = max(self.longest_outage, now - self._last)
             self._last = now
@@ -138,9 +140,9 @@ class Load:
             self._last = time.monotonic()
 
     def wait_for_writes(self, number: int, timeout: float) -> bool:
-        """Wait until so many more writes are acknowledged. Returns whether they were."""
-        enough = self.ledger.total + number
-        return wait_until(lambda: self.ledger.total >= enough, timeout)
+        """Wait until the app has acknowledged so many more writes. Returns whether it did."""
+        enough = self.written_by_app + number
+        return wait_until(lambda: self.written_by_app >= enough, timeout)
 
     @contextmanager
     def paused(self) -> Iterator[None]:

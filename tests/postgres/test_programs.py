@@ -42,7 +42,7 @@ def test_it_is_dumped_and_restored(programs: LocalPrograms, name: str, folder: P
     with psycopg.connect(programs.url) as session:
         session.execute("DROP TABLE todos")
 
-    programs.run("pg_restore", [], name, archive=archive)
+    programs.run("pg_restore", [str(archive)], name)
 
     assert titles(programs.url) == ["one"]
 

@@ -64,7 +64,7 @@ def test_backups_outlive_the_stack(either: Stack, tmp_path: Path) -> None:
 
 
 def test_a_backup_that_is_not_there_is_named(either: Stack) -> None:
-    with pytest.raises(BackupNotFoundError, match="no backup nothing"):
+    with pytest.raises(BackupNotFoundError, match="backup 'nothing' does not exist"):
         either.restore("nothing")
 
 

@@ -17,7 +17,7 @@ from platformdirs import user_cache_path
 
 from ... import __version__
 from ...errors import FastZeroError
-from ...files import write_atomically
+from ...files import read_text, write_atomically
 from ...schema import revisions
 
 PACKAGE = Path(__file__).parents[2]
@@ -74,8 +74,8 @@ def image_name(base: str) -> str:
 def remembered_name(base: str) -> str:
     """The same as `image_name`, from a cache while no source has changed."""
     cache_file, state = user_cache_path("fastzero") / "app-image.json", fingerprint(base)
-    with suppress(OSError, ValueError, AttributeError):
-        if name := json.loads(cache_file.read_text(encoding="utf-8")).get(state):
+    with suppress(OSError, ValueError, AttributeError, FastZeroError):
+        if name := json.loads(read_text(cache_file, own=True)).get(state):
             return str(name)
     name = image_name(base)
     with suppress(FastZeroError):  # a cache that cannot be written costs some time, no more

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...files import read_chunks
@@ -12,8 +12,8 @@ from ...postgres.url import conninfo
 from ...project import Project
 from .runtime import DockerRuntime
 
-# One path: what a killed command leaves there, the next one overwrites.
-ARCHIVE = "/tmp/fastzero-archive"  # noqa: S108 - in the container, where there are no other users
+# Of few names: what a killed command leaves there, the next one overwrites.
+COPY = "/tmp/fastzero"  # noqa: S108 - in the container, where there are no other users
 
 
 @dataclass(frozen=True)
@@ -25,23 +25,24 @@ class ContainerPrograms:
     role: str
     major: int
 
-    def run(
-        self,
-        program: str,
-        arguments: Sequence[str],
-        database: str,
-        *,
-        write: Write | None = None,
-        archive: Path | None = None,
-    ) -> None:
+    def run(self, program: str, arguments: Sequence[str], database: str, *, write: Write | None = None) -> None:
         settings = [f"{name}={value}" for name, value in variables(program).items()]
         command = ["env", *settings, program, f"--username={self.role}", f"--dbname={conninfo(database)}", *arguments]
-        if archive is None:
-            self._run(program, command, write)
-            return
-        # Only a file can be read from several places at once.
-        with self._inside(archive):
-            self._run(program, [*command, ARCHIVE], write)
+        self._run(program, command, write)
+
+    @contextmanager
+    def reachable(self, file: Path, name: str) -> Iterator[str]:
+        """Have a copy of a file in the container for one block: only a file can be read from several places at once."""
+        path = f"{COPY}-{name}"
+        copy = ["sh", "-c", 'umask 077; rm -f "$1"; cat >"$1"', "sh", path]
+        try:
+            self._run("cat", copy, None, read_chunks(file))
+            yield path
+        finally:
+            self._run("rm", ["rm", "-f", path], None)
+
+    def as_role(self, role: str, password: str) -> "ContainerPrograms":
+        return replace(self, role=role)
 
     def interact(self, program: str, arguments: Sequence[str], database: str) -> int:
         # By the environment, so that the arguments may name another database of the server.
@@ -52,15 +53,6 @@ class ContainerPrograms:
     def _run(self, program: str, command: list[str], write: Write | None, read: Iterator[bytes] | None = None) -> None:
         code, said = self.runtime.pipe(self.service, command, read=read, write=write or _discard)
         raise_if_failed(program, code, said)
-
-    @contextmanager
-    def _inside(self, archive: Path) -> Iterator[None]:
-        copy = ["sh", "-c", 'umask 077; rm -f "$1"; cat >"$1"', "sh", ARCHIVE]
-        try:
-            self._run("cat", copy, None, read_chunks(archive))
-            yield
-        finally:
-            self._run("rm", ["rm", "-f", ARCHIVE], None)
 
 
 def container_programs(project: Project, service: str, role: str, major: int) -> ContainerPrograms:

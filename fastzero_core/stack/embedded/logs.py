@@ -15,6 +15,7 @@ from itertools import dropwhile
 from pathlib import Path
 from typing import BinaryIO
 
+from ...errors import InvalidInputError, UnavailableError
 from ...files import open_regular, reading
 from ...polling import poll
 from ..lines import LogLine
@@ -122,8 +123,11 @@ class _Stream:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    with reading(path, absent=True), open_regular(path, own=True) as file:
-        yield file
+    try:
+        with reading(path, absent=True), open_regular(path, own=True) as file:
+            yield file
+    except InvalidInputError as error:
+        raise UnavailableError(error.message, hint="Remove it") from None
 
 
 def _time_of(line: bytes) -> datetime | None:

@@ -78,7 +78,7 @@ def _reason(error: FastZeroError) -> str:
 
 async def _revision(engine: AsyncEngine) -> str | None:
     async with database.connect_async(engine) as connection:
-        return await connection.run_sync(revisions.current_revision)
+        return await revisions.read_async(await database.driver_connection(connection))
 
 
 def _unavailable(response: Response, reason: str, revision: str | None = None) -> Health:
