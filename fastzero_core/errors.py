@@ -377,6 +377,7 @@ class DependenciesMissingError(UnavailableError):
     """An application of the user's own whose environment is not there, or lacks what its processes run."""
 
     code = "dependencies_missing"
+    default_hint = "Its own words above say why. Install what it depends on, then: fastzero up"
 
 
 class LockedError(UnavailableError):
