@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,10 +11,12 @@ from ..errors import ConflictError
 from ..files import writing
 from ..folder import read_bounded
 from .discover.findings import Discovery, Finding
+from .installation import project_of
 from .reading import FILE, TABLES, load, parse
 
 HEADER = "# The application of this folder, as `fastzero init` found it. Edit it, then run: fastzero up\n"
 _TABLES = ("environment", "processes", "database")
+NAME_MAX = 40  # characters of a project's name
 _SHOWN = 100  # characters of a reason
 
 
@@ -41,7 +44,17 @@ def draft(discovery: Discovery) -> Draft:
             f"{path} differs from what was found, and is not overwritten:\n{_difference(before, found)}",
             hint=f"Edit {FILE}, or move it away and run again: fastzero init",
         )
-    return Draft(path, f"{before.rstrip()}\n\n{found}" if before.strip() else found, True)
+    name = "" if "project" in load(before) else f'project = "{project_name(discovery.folder)}"\n\n'
+    return Draft(path, f"{name}{before.rstrip()}\n\n{found}" if before.strip() else f"{HEADER}\n{name}{found}", True)
+
+
+def project_name(folder: Path) -> str:
+    """Return a project's name for the application of a folder: that of pyproject.toml, else the folder's."""
+    declared = project_of(folder).get("project", {}).get("name", "")
+    for text in (declared, folder.resolve().name):
+        if name := re.sub("[^a-z0-9_-]+", "-", str(text).lower()).strip("-_")[:NAME_MAX]:
+            return name
+    return "application"
 
 
 def write(new: Draft) -> None:
@@ -86,7 +99,7 @@ def _difference(before: str, found: str) -> str:
 def toml_of(discovery: Discovery) -> str:
     """Return what was found as TOML, a reason beside each line."""
     top = [each for each in discovery.findings if "." not in each.key]
-    parts = [f"{HEADER}\n[application]\n" + "".join(_line(each.key, each) for each in top)]
+    parts = ["[application]\n" + "".join(_line(each.key, each) for each in top)]
     for table in _TABLES:
         parts += _table(
             f"application.{table}", [each for each in discovery.findings if each.key.startswith(f"{table}.")]

@@ -1,5 +1,8 @@
 """An application of the user's own as services of a stack: its processes, and what brings its schema to head."""
 
+import shlex
+import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +31,7 @@ from .spec import (
 
 OPEN = "0.0.0.0"  # noqa: S104 - in a container, whose ports are published on loopback alone
 PYTHON = "python"
+TOOLS = ("uv", "poetry", "pdm", "pipenv")
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,31 @@ def _lacks(environment: Path, application: Application) -> str:
             case ["python", "-m", module, *_] if not any(environment.glob(f"lib/python*/site-packages/{module}*")):
                 return f"{environment} has no {module}"
     return ""
+
+
+def install_script(application: Application, tools: Path) -> str:
+    """Return what installs an application's dependencies into an environment of its own.
+
+    A tool that this machine does not have is installed first, into a folder below `tools`.
+    """
+    command = install_command(application)
+    tool = command.split()[0] if command else ""
+    if tool not in TOOLS or shutil.which(tool):
+        return command
+    found = installation(application.folder, application.root)
+    if tool == "poetry" and found and found.file.name == "poetry.lock":
+        return _from_poetry_lock(found.file)
+    folder = shlex.quote(str(tools / tool))
+    made = f"python3 -m venv {folder} && {folder}/bin/pip install -q --disable-pip-version-check {tool}"
+    return f"test -x {folder}/bin/{tool} || {{ {made}; }} && PATH={folder}/bin:$PATH {command}"
+
+
+def _from_poetry_lock(lock: Path) -> str:
+    """What installs exactly what a lock of Poetry's says, by pip: to install Poetry itself takes longer."""
+    lines = f"{shlex.quote(sys.executable)} -m fastzero_core.application.locked {shlex.quote(str(lock))}"
+    listed = ".venv/requirements.txt"
+    install = f".venv/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes -r {listed}"
+    return f"python3 -m venv .venv && {lines} > {listed} && {install}"
 
 
 def install_command(application: Application) -> str:

@@ -16,7 +16,7 @@ from ..project import Place, Project, ProjectRecord, ports_of_others
 from ..settings import Settings, folder_trust
 from . import decide, plan
 from .actions import Action, Kind, Verb
-from .application import Surroundings, build_of, install_command, process_names, programs_of, refuse_missing
+from .application import Surroundings, build_of, install_script, process_names, programs_of, refuse_missing
 from .decide import Decision, Flags, Machine
 from .execute import execute
 from .observe import head_of, missing_secrets, observe
@@ -267,7 +267,7 @@ class Session:
         if not flags.install:
             refuse_missing(application)
             return []
-        command = install_command(application)
+        command = install_script(application, self.project.home / "tools")
         cause = "it was asked for"
         return [Action(Verb.INSTALL, Kind.DEPENDENCIES, str(application.root), cause, to=command)]
 

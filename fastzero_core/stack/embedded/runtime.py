@@ -39,6 +39,12 @@ CLUSTERS = "clusters"
 EVIDENCE_LINES = 20
 LAST_GASP = 10  # seconds for the workers of a killed process to let go of its port
 PORT_IN_USE = "could not bind"
+# Some tools would make the environment of an application elsewhere.
+ENVIRONMENT_INSIDE = {
+    "POETRY_VIRTUALENVS_IN_PROJECT": "true",
+    "PIPENV_VENV_IN_PROJECT": "1",
+    "PDM_VENV_IN_PROJECT": "1",
+}
 KILLED_BY = 128  # a shell's exit code is this and the signal's number
 NOT_THE_STACKS = (
     "DATABASE_URL",
@@ -357,7 +363,8 @@ def _document(service: ServiceSpec) -> dict[str, object]:
 
 def _install(folder: Path, command: str, on_event: Listener) -> None:
     """Run what installs an application's dependencies. Raises DependenciesMissingError with its last words."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    inherited = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    environment = {**inherited, **ENVIRONMENT_INSIDE}
     said: list[str] = []
     with subprocess.Popen(
         ["/bin/sh", "-c", command],
