@@ -10,6 +10,7 @@ from fastzero_core.formats import Record
 
 from .columns import Column
 
+PREFIX_STYLES = ("cyan", "magenta", "yellow", "green", "blue", "bright_black")  # of the services in a log of several
 STATE_STYLES = {
     "draft": "dim",
     "todo": "cyan",
@@ -119,7 +120,8 @@ def printable(text: str, keep: str = "") -> str:
 
 def for_terminal(text: str) -> str:
     """Text of any origin as a terminal may get it: with its lines and tabs, without colours and all that steers."""
-    return printable(_COLOUR.sub("", text).replace("\r\n", "\n"), keep="\n\t")
+    lines = _COLOUR.sub("", text).split("\r\n")  # which moves the cursor no further than a line does
+    return "\r\n".join(printable(line, keep="\n\t") for line in lines)
 
 
 def escaped(text: str) -> str:

@@ -13,7 +13,7 @@ import typer
 from fastzero_core import __version__
 from fastzero_core.errors import FastZeroError, InvalidInputError
 
-from . import render, stack, trust
+from . import application, render, stack, trust
 from .options import Run
 from .tree import Group
 
@@ -25,6 +25,7 @@ root = Group(
     add_completion=True,
 )
 root.include(stack.group)
+root.include(application.group)
 root.add_group(stack.export)
 root.include(trust.group)
 root.add("migrate", "migrate")

@@ -49,10 +49,8 @@ def down(run: Run, revision: Revision, no_backup: NoBackup = False, yes: Yes = F
     The database is backed up first; a project's app is stopped before, and started again afterwards. Other writes
     cannot be held: what they change between the backup and the downgrade is not in the backup.
     """
-    from fastzero_core.schema import migrate
-
     database = run.doomed
-    current = migrate.status(run.database_url, drift=False).current
+    current = run.schema.status(run.database_url, drift=False).current
     lost = f"From {current or 'base'} down to {revision}: what the revisions taken back hold will be gone."
     run.confirm(lambda: f"In {database.description}: {lost}", yes)
     run.render.one(database.migrate_down(revision, no_backup=no_backup, timeout=timeout), APPLIED)
@@ -64,17 +62,13 @@ def status(run: Run) -> None:
 
     The current revision, the head, what is pending, and where the live schema differs from the code.
     """
-    from fastzero_core.schema import migrate
-
-    run.render.one(migrate.status(run.database_url), APPLIED)
+    run.render.one(run.schema.status(run.database_url), APPLIED)
 
 
 @group.command(example="fastzero migrate history")
 def history(run: Run) -> None:
     """List every revision and its state."""
-    from fastzero_core.schema import migrate
-
-    run.render.many(migrate.history(run.database_url), REVISION)
+    run.render.many(run.schema.history(run.database_url), REVISION)
 
 
 @group.command(example="fastzero migrate new 'add due dates' --autogenerate")
@@ -86,9 +80,7 @@ def new(
     ] = False,
 ) -> None:
     """Write a new revision on top of the head."""
-    from fastzero_core.schema import migrate
-
-    path = migrate.new(message, url=run.database_url if autogenerate else None)
+    path = run.schema.new(message, url=run.database_url if autogenerate else None)
     run.render.text(f"{path}\n")
 
 
@@ -98,11 +90,9 @@ def check(run: Run) -> None:
 
     That is: at head, and as the models say. Exit 7 otherwise. Of pending revisions it lists what they lock or lose.
     """
-    from fastzero_core.schema import migrate
-
-    if findings := migrate.lint(run.database_url):
+    if findings := run.schema.lint(run.database_url):
         run.render.many(findings, LINT)
-    run.render.one(migrate.check(run.database_url), APPLIED)
+    run.render.one(run.schema.check(run.database_url), APPLIED)
 
 
 @group.command(example="fastzero migrate sql > upgrade.sql\nfastzero migrate sql 0001:head")
@@ -111,22 +101,18 @@ def sql(
     revision: Annotated[str, typer.Argument(metavar="REV", help="Up to this one, or `from:to`.")] = "head",
 ) -> None:
     """Print an upgrade instead of running it."""
-    from fastzero_core.schema import migrate
-
-    run.render.text(migrate.sql(revision))
+    run.render.text(run.schema.sql(revision))
 
 
 @group.command(example="fastzero migrate stamp head")
 def stamp(run: Run, revision: Revision, timeout: Timeout = None) -> None:
     """Write down a revision without running it."""
-    from fastzero_core.schema import migrate
-
-    run.render.one(migrate.stamp(run.database_url, revision, timeout=timeout or run.settings.timeout), APPLIED)
+    run.render.one(run.schema.stamp(run.database_url, revision, timeout=timeout or run.settings.timeout), APPLIED)
 
 
 def to_head(run: Run, revision: str = "head", timeout: float | None = None) -> None:
     """Upgrade to head, or to a revision on the way there."""
-    from fastzero_core.schema import migrate
-
-    status = migrate.up(run.database_url, revision, timeout=timeout or run.settings.timeout, on_event=run.render.event)
+    status = run.schema.up(
+        run.database_url, revision, timeout=timeout or run.settings.timeout, on_event=run.render.event
+    )
     run.render.one(status, APPLIED)

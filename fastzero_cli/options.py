@@ -17,6 +17,7 @@ from .render import Renderer
 if TYPE_CHECKING:
     from fastzero_core import FastZero, Settings, Stack
     from fastzero_core.care import DatabaseCare
+    from fastzero_core.schema.interface import Schema
 
 OUTPUTS = ("table", "json", "ndjson", "csv", "tsv", "ids")
 COLORS = ("auto", "always", "never")
@@ -102,12 +103,21 @@ class Run:
         self._warn_of_clear_password()
         return database_url(self.settings)
 
+    @cached_property
+    def schema(self) -> "Schema":
+        """The schema that the database should have: the built-in application's, or that of the user's own."""
+        from fastzero_core.care import schema_of
+
+        return schema_of(self.settings, on_event=self.render.event)
+
     @contextmanager
     def fastzero(self, *, autocommit: bool = False) -> "Iterator[FastZero]":
+        from fastzero_core.project import refuse_another_application
         from fastzero_core.todo_app.fastzero import FastZero
         from fastzero_core.todo_app.passwords import HashCost
 
         settings = self.settings
+        refuse_another_application(settings)
         cost = HashCost(settings.argon2_time, settings.argon2_memory, settings.argon2_parallelism)
         with FastZero(self.database_url, autocommit=autocommit, hash_cost=cost) as fz:
             yield fz

@@ -16,12 +16,23 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from fastzero_core import formats
-from fastzero_core.errors import FastZeroError, ImageError, ProgramFailedError, UnavailableError, UnhealthyError
+from fastzero_core.errors import FastZeroError, UnavailableError
 from fastzero_core.events import ActionDone, ActionStarted, Event, Notice, Progress, RevisionApplied
 from fastzero_core.formats import Record, as_dict
 
 from .columns import Column
-from .layout import STATE_STYLES, age, cell, for_terminal, plain_text, printable, size, table_of, widths_of
+from .layout import (
+    PREFIX_STYLES,
+    STATE_STYLES,
+    age,
+    cell,
+    for_terminal,
+    plain_text,
+    printable,
+    size,
+    table_of,
+    widths_of,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -118,6 +129,17 @@ class Renderer:
             stream = sys.stdout if line.stream == "stdout" else sys.stderr
             shown = for_terminal(line.text) if stream.isatty() else line.text
             self._guard(lambda stream=stream, shown=shown: print(shown, file=stream, flush=True))  # type: ignore[misc]
+
+    def attached(self, lines: "Iterable[LogLine]") -> None:
+        """Log lines of several services as one stream, each behind the name of its service."""
+        colors: dict[str, str] = {}
+        console = self._console()
+        for line in lines:
+            color = colors.setdefault(line.service, PREFIX_STYLES[len(colors) % len(PREFIX_STYLES)])
+            with console.capture() as prefix:
+                console.print(f"{line.service:<8} | ", style=color, end="")
+            shown = for_terminal(line.text) if sys.stdout.isatty() else line.text
+            self._write([f"{prefix.get()}{shown}\n"], flush=True)
 
     # -- messages ----------------------------------------------------------------------------------------------
 
@@ -256,7 +278,7 @@ def error(problem: FastZeroError, output: str | None) -> None:
     if output in ("json", "ndjson"):
         _say("".join(formats.ndjson_lines([{"error": problem.as_dict()}])), end="")
         return
-    if isinstance(problem, UnhealthyError | ImageError | ProgramFailedError) and problem.evidence:
+    if problem.evidence:
         _say(problem.evidence)
     _say(f"Error: {problem.message}")
     if problem.hint:

@@ -5,6 +5,7 @@ import shlex
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -54,6 +55,13 @@ def up(
     start_over: Annotated[
         bool, typer.Option("--start-over", help="Begin with an empty database where the data is gone.")
     ] = False,
+    install: Annotated[
+        bool, typer.Option("--install", help="First install what your application depends on, without Docker.")
+    ] = False,
+    attach: Annotated[bool, typer.Option("--attach", help="Follow all logs, and stop it all with Ctrl-C.")] = False,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="The same, and restart your application when its files change.")
+    ] = False,
     yes: Yes = False,
     timeout: Timeout = None,
 ) -> None:
@@ -71,6 +79,7 @@ def up(
         "pull": pull,
         "adopt": adopt,
         "start_over": start_over,
+        "install": install,
     }
     if dry_run:
         run.render.many(stack.plan(**wanted), ACTION, none="Nothing to do.")
@@ -82,6 +91,24 @@ def up(
     if named and not stack.serves(named.get_secret_value()):
         run.render.message("DATABASE_URL is set: user, todo and migrate use that database, not this stack's.")
     run.render.many(stack.status(fresh=False), SERVICE)
+    if attach or reload:
+        _attend(run, stack, reload)
+
+
+def _attend(run: Run, stack: "Stack", reload: bool) -> None:
+    """Follow the logs until Ctrl-C, and then stop the stack."""
+    import threading
+
+    stop = threading.Event()
+    if reload:
+        threading.Thread(target=stack.reload_on_change, args=(stop,), daemon=True).start()
+    try:
+        run.render.attached(stack.logs(tail=0, follow=True))
+    except KeyboardInterrupt:
+        run.render.message("stopping …")
+    finally:
+        stop.set()
+        stack.down()
 
 
 @group.command(example="fastzero serve --port 8000 --workers 2")
@@ -98,8 +125,10 @@ def serve(
 
     Until SIGTERM or Ctrl-C; requests in flight are finished.
     """
+    from fastzero_core.project import refuse_another_application
     from fastzero_core.todo_app.api.server import serve
 
+    refuse_another_application(run.settings)
     workers = workers or run.settings.workers
     serve(run.settings, host=host, port=port, workers=workers, migrate=migrate, on_event=run.render.event)
 
@@ -119,8 +148,47 @@ def exec_(
     On this terminal, if it is one; the exit code is passed on.
     """
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
-    words = command[1:] if command[:1] == ["--"] else command
-    raise typer.Exit(run.stack.execute(service, words, interactive=interactive))
+    raise typer.Exit(run.stack.execute(service, _words(command), interactive=interactive))
+
+
+def _words(command: list[str]) -> list[str]:
+    return command[1:] if command[:1] == ["--"] else command
+
+
+@group.command(
+    "run",
+    example="fastzero run -- alembic current\nfastzero run -- python -m app.seed",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+def run_(run: Run, command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The command.")]) -> None:
+    """Run a command with what your application finds in its environment.
+
+    In its directory, with its programs and its variables; the exit code is passed on.
+    """
+    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    raise typer.Exit(run.stack.run(_words(command), interactive=interactive))
+
+
+@group.command(
+    "test",
+    example="fastzero test\nfastzero test -- pytest -n auto tests/unit",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+def suite(
+    run: Run,
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="[COMMAND]", help="What tests it; as fastzero.toml says without it.")
+    ] = None,
+) -> None:
+    """Test your application on databases that are gone afterwards.
+
+    Its own migrations make one, and each worker of pytest-xdist gets a copy. Nothing of fastzero has to be installed
+    beside the application. A suite that starts PostgreSQL by testcontainers gets an empty database instead, unless
+    FASTZERO_SUITE_CONTAINERS=1 is set. The exit code is passed on.
+    """
+    from fastzero_core.stack.suite import run_suite
+
+    raise typer.Exit(run_suite(run.settings, _words(command or []), on_event=run.render.event))
 
 
 @group.command(example="fastzero down\nfastzero down -p demo --volumes --yes\nfastzero down --all")
@@ -235,15 +303,24 @@ def env(
             raise InvalidInputError(f"format {format!r} is not one of {', '.join(ENV_FORMATS)}", field="format")
 
 
-@group.command(example="fastzero config\nfastzero config -o json")
-def config(run: Run) -> None:
+@group.command(example="fastzero config\nfastzero config -o json\nfastzero config --schema > fastzero.schema.json")
+def config(
+    run: Run,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of fastzero.toml for editors.")
+    ] = False,
+) -> None:
     """Show the settings and where each comes from.
 
-    Secrets are hidden.
+    Secrets are hidden. Those of the application in this folder come last.
     """
+    if schema:
+        run.render.text(_schema())
+        return
+    from fastzero_core.application.explain import application_origins
     from fastzero_core.settings import origins
 
-    run.render.many(origins(**run.flags), ORIGIN)
+    run.render.many([*origins(**run.flags), *application_origins(Path())], ORIGIN)
 
 
 @group.command(example="fastzero doctor\nfastzero doctor --fix")
@@ -276,6 +353,12 @@ def compose(run: Run) -> None:
     For Docker Compose: the same services, images, secrets and volume.
     """
     run.render.text(run.stack.compose())
+
+
+def _schema() -> str:
+    from importlib.resources import files
+
+    return (files("fastzero_core.application") / "schema.json").read_text("utf-8")
 
 
 def _chosen(run: Run, all: bool, *, destroy: bool) -> "list[Stack]":

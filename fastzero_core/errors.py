@@ -22,7 +22,7 @@ A class carries what each edge needs to answer with: `code` for programs, `exit_
     │                                           DatabaseFullError, ReadOnlyDatabaseError, PortTakenError,
     │                                           BinariesNotFoundError, LockedError, DockerUnavailableError,
     │                                           DockerPermissionError, DockerNotInstalledError, ImageError,
-    │                                           BusyError, ProgramFailedError
+    │                                           BusyError, ProgramFailedError, DependenciesMissingError
     ├── SchemaError                   7 · 503   SchemaOutdatedError, SchemaNewerError, SchemaDriftError,
     │                                           RevisionFailedError
     ├── UnhealthyError                8
@@ -33,17 +33,21 @@ Standard library only: every other module may import this one for free.
 
 
 class FastZeroError(Exception):
-    """The base of all; catch it to catch everything fastzero raises on purpose."""
+    """The base of all; catch it to catch everything fastzero raises on purpose.
+
+    `evidence` is what was left behind by what failed: its last log lines, or what a program said.
+    """
 
     code = "error"
     exit_code = 1
     http_status = 500
     default_hint = ""
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, hint: str | None = None, evidence: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = self.default_hint if hint is None else hint
+        self.evidence = evidence
 
     def as_dict(self) -> dict[str, str]:
         """`{"code", "message", "hint"}`, the shape of every machine-readable error."""
@@ -57,8 +61,8 @@ class InvalidInputError(FastZeroError):
     exit_code = 2
     http_status = 422
 
-    def __init__(self, message: str, *, field: str = "", hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, message: str, *, field: str = "", hint: str | None = None, evidence: str = "") -> None:
+        super().__init__(message, hint=hint, evidence=evidence)
         self.field = field
 
 
@@ -361,10 +365,6 @@ class ImageError(UnavailableError):
     code = "image_unavailable"
     default_hint = "Check the name and the network, or load the image by hand: docker load"
 
-    def __init__(self, message: str, *, hint: str | None = None, evidence: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.evidence = evidence
-
 
 class ProgramFailedError(UnavailableError):
     """One of PostgreSQL's programs failed for a reason of its own; `evidence` are its last words."""
@@ -372,9 +372,12 @@ class ProgramFailedError(UnavailableError):
     code = "program_failed"
     default_hint = "Nothing was changed. Its own words above say why"
 
-    def __init__(self, message: str, *, hint: str | None = None, evidence: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.evidence = evidence
+
+class DependenciesMissingError(UnavailableError):
+    """An application of the user's own whose environment is not there, or lacks what its processes run."""
+
+    code = "dependencies_missing"
+    default_hint = "Its own words above say why. Install what it depends on, then: fastzero up"
 
 
 class LockedError(UnavailableError):
@@ -420,10 +423,6 @@ class UnhealthyError(FastZeroError):
     code = "unhealthy"
     exit_code = 8
     http_status = 503
-
-    def __init__(self, message: str, *, hint: str | None = None, evidence: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.evidence = evidence
 
 
 class DatabaseError(FastZeroError):

@@ -239,6 +239,19 @@ def project_of(settings: "Settings") -> Project:
     return Project(settings.project, settings.home)
 
 
+def refuse_another_application(settings: "Settings") -> None:
+    """Raise InvalidInputError where users and todos are asked for and the project runs another application."""
+    if settings.database_url is not None:
+        return
+    record = project_of(settings).record
+    if record and record.application:
+        raise InvalidInputError(
+            f"project {settings.project} runs your own application: users and todos belong to the built-in one",
+            field="project",
+            hint="Work in that application: fastzero run -- COMMAND. Or choose a project of the built-in one: -p NAME",
+        )
+
+
 def database_url(settings: "Settings") -> str:
     """The database that the settings name: DATABASE_URL, else that of the project's stack."""
     if settings.database_url is not None:

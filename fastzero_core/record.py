@@ -46,6 +46,7 @@ class Place:
 class ProjectRecord:
     """What the first `up` decided, and later ones keep; which processes run, each decides anew.
 
+    `application` is the folder whose `fastzero.toml` describes the application, "" for the built-in one.
     `data`, `image` and `volume` are the place of the database; `image` is what served it last. `filling` is where a
     move is taking it, and what is there belongs to nobody yet; `leaving` is where it was moved from and what served it
     there may not be taken away yet. `kept` are the places that it was moved from, the latest last: their data is as it
@@ -57,6 +58,7 @@ class ProjectRecord:
     data: str = ""
     initialised: bool = False  # whether the database has ever been ready
     processes: tuple[str, ...] = ("app",)
+    application: str = ""
     image: str = ""
     volume: str = ""
     filling: Place | None = None
@@ -87,7 +89,9 @@ class ProjectRecord:
         places = _places(written)
         for each in places:
             each["data"] = path_as_text(each["data"])
+        written["application"] = path_as_text(self.application)
         if all(each["roles"] == ROLES_OF_BEFORE for each in places):
+            del written["application"]  # older versions know the built-in one alone
             written["format"] = FORMAT_OF_ONE_ROLE
             for each in places:
                 del each["roles"]
@@ -140,6 +144,7 @@ def _record(written: dict[str, Any]) -> ProjectRecord:
         **{
             **written,
             "ports": ports,
+            "application": path_from_text(written.get("application", "")),
             "roles": tuple(written["roles"]),
             "processes": tuple(written.get("processes", ("app",))),
             "filling": _place(written.get("filling")),

@@ -261,5 +261,6 @@ def _open_streams() -> None:
 
 if __name__ == "__main__":
     way = socket.socket(fileno=int(sys.argv[1]))
+    sys.path[0] = ""  # not the tests' folder: packages in it have the names of others
     _import_all()
     _become(*_serve(way))

@@ -93,7 +93,7 @@ def write_backup(target: Target, file: BinaryIO, *, on_event: Listener = ignore)
         while rest:  # a stream without a buffer may take a part, and say so by its answer alone
             rest = rest[file.write(rest) :]
 
-    with _snapshot(target.url) as (connection, snapshot), _counting(connection) as counted:
+    with _snapshot(target) as (connection, snapshot), _counting(connection) as counted:
         programs = target.programs(snapshot.major)
         arguments = (
             "--format=custom",
@@ -110,10 +110,10 @@ def write_backup(target: Target, file: BinaryIO, *, on_event: Listener = ignore)
 
 
 @contextmanager
-def _snapshot(url: str) -> Iterator[tuple[Connection, Snapshot]]:
+def _snapshot(target: Target) -> Iterator[tuple[Connection, Snapshot]]:
     """A transaction that sees one moment, which stays visible to others as long as the block lasts."""
-    schema = revisions.schema_of(url)
-    engine = database.create_engine(url, settings=content.SESSION)
+    located = revisions.located(target.url, target.version_table)
+    engine = database.create_engine(target.url, settings=content.SESSION)
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         # Sequences know no snapshots: a number read before the dump is one that the dump is not behind of.
         sequences = content.sequence_values(connection)
@@ -122,7 +122,7 @@ def _snapshot(url: str) -> Iterator[tuple[Connection, Snapshot]]:
         version = str(connection.execute(text("SHOW server_version")).scalar_one()).split()[0]
         manifest = Manifest(
             database=str(connection.execute(text("SELECT current_database()")).scalar_one()),
-            revision=None if schema is None else revisions.read(content.driver(connection), schema),
+            revision=",".join(revisions.read(content.driver(connection), *located)) or None if located else None,
             taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
             server_version=version,
             fastzero_version=__version__,

@@ -16,7 +16,7 @@ from ..files import status
 from ..postgres import database, roles
 from ..postgres.ownership import SCHEMAS
 from ..schema import migrate, revisions
-from ..schema.revisions import head_revision
+from ..schema.interface import Schema
 from . import content
 from .content import Hold
 from .fill import FOR_TRIAL, fill, programs_for
@@ -116,7 +116,7 @@ def plan_restore(
     """
     identity = _identity(archive)
     manifest = check_archive(archive, on_event)
-    upgrade = manifest.revision is not None and bool(migrate.pending(manifest.revision))
+    upgrade = manifest.revision is not None and _schema(target).is_behind(manifest.revision)
     with at_server(target.server_url, exclusive=False) as server:
         if into_empty:
             _refuse_unless_empty(target.url)
@@ -171,7 +171,7 @@ def restore(
         server.refuse_unless_able(OTHERWISE)
         kept = _replace(target, server, plan, hold, on_event)
         _close_to_app(target, server, kept)
-    return Restored(server.name, _revision_after(plan), plan.rows, kept)
+    return Restored(server.name, _revision_after(target, plan), plan.rows, kept)
 
 
 def _replace(target: Target, server: Server, plan: RestorePlan, hold: Hold | None, on_event: Listener) -> str | None:
@@ -207,7 +207,7 @@ def _restore_into_empty(target: Target, plan: RestorePlan, on_event: Listener) -
         options = [*_ownership(server, itself, plan.manifest, on_event), "--single-transaction"]
         _fill(target, server, itself, plan, options, on_event)
     _finish(target.url, plan, on_event)
-    return Restored(server.name, _revision_after(plan), plan.rows, None)
+    return Restored(server.name, _revision_after(target, plan), plan.rows, None)
 
 
 def _replace_empty(target: Target, plan: RestorePlan, on_event: Listener) -> Restored:
@@ -218,7 +218,7 @@ def _replace_empty(target: Target, plan: RestorePlan, on_event: Listener) -> Res
         if kept is not None and _is_still_empty(target, server, kept):
             server.drop(kept)
             kept = None
-    return Restored(server.name, _revision_after(plan), plan.rows, kept)
+    return Restored(server.name, _revision_after(target, plan), plan.rows, kept)
 
 
 def _can_create_roles(target: Target) -> bool:
@@ -243,7 +243,7 @@ def _agreed(
     plan = plan_restore(target, archive, into_empty=into_empty, trusted=trusted, on_event=on_event)
     if plan.upgrade and not upgrade:
         raise SchemaOutdatedError(
-            f"the backup's schema is at {plan.revision}, the code's at {head_revision()}",
+            f"the backup's schema is at {plan.revision}, the code's at {_schema(target).head()}",
             hint="Nothing was changed. Let it be migrated: --yes",
         )
     return plan
@@ -263,7 +263,8 @@ def undo(target: Target, *, hold: Hold | None = None) -> Restored:
         _close_to_app(target, server, kept)
     engine = database.create_engine(target.url, settings=content.SESSION)
     with engine.connect() as connection:
-        return Restored(server.name, revisions.revision_of(target.url), _rows(connection), kept)
+        found = ",".join(revisions.revisions_of(target.url, target.version_table)) or None
+        return Restored(server.name, found, _rows(connection), kept)
 
 
 def last_kept(target: Target) -> KeptDatabase:
@@ -296,17 +297,21 @@ def reset(target: Target, *, hold: Hold | None = None, on_event: Listener = igno
         server.refuse_unless_able()
         with scratch(server, target, trusted=True) as new:
             on_event(Progress("migrate"))
-            migrate.up(new.url)
+            _schema(target).up(new.url)
             _admit_app(target, new.name)
             on_event(Progress("swap"))
             kept = server.swap(new.name, hold)
         if kept is not None:
             server.drop(kept)
-    return Restored(server.name, head_revision(), 0, None)
+    return Restored(server.name, _schema(target).head() or None, 0, None)
 
 
-def _revision_after(plan: RestorePlan) -> str | None:
-    return None if plan.revision is None else head_revision()
+def _revision_after(target: Target, plan: RestorePlan) -> str | None:
+    return _schema(target).head() if plan.upgrade else plan.revision
+
+
+def _schema(target: Target) -> Schema:
+    return target.schema or migrate
 
 
 def _identity(archive: Path) -> tuple[int, ...]:

@@ -10,11 +10,16 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import folders
 from ..postgres.programs import Programs, find_programs
 from ..postgres.url import DEFAULT_PORT, LOOPBACK, parse
 from ..project import Project
+from ..schema.revisions import VERSION_TABLE
+
+if TYPE_CHECKING:
+    from ..schema.interface import Schema
 
 PART_MAX = 60  # characters of a host or a database in a folder's name
 
@@ -37,6 +42,8 @@ class Target:
 
     `superuser_url` is the same database for the server's superuser; None where only the URL's own role is known.
     `app_is_admitted` says that the app has a role of its own, which must be able to use the rows of what is restored.
+    `schema` is that of an application of the user's own, None where it is the built-in one's; `version_table` is where
+    its revision is written.
     """
 
     url: str
@@ -44,6 +51,8 @@ class Target:
     programs: Callable[[int], Programs]
     superuser_url: str | None = None
     app_is_admitted: bool = False
+    schema: "Schema | None" = None
+    version_table: str = VERSION_TABLE
 
     @property
     def server_url(self) -> str:

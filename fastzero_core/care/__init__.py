@@ -7,12 +7,17 @@ url        UrlDatabase: one that a URL names
 What destroys backs up first, and holds writes meanwhile: nothing that was acknowledged is missing from the backup.
 """
 
+from typing import TYPE_CHECKING
+
 from ..errors import InvalidInputError
 from ..events import Listener, ignore
 from ..settings import Settings, load_settings
 from .database import DatabaseCare, Surplus
 from .stack import Stack
 from .url import UrlDatabase
+
+if TYPE_CHECKING:
+    from ..schema.interface import Schema
 
 __all__ = [
     "DatabaseCare",
@@ -22,6 +27,7 @@ __all__ = [
     "database_of",
     "database_to_destroy",
     "refuse_two_databases",
+    "schema_of",
     "stack_of",
 ]
 
@@ -71,3 +77,19 @@ def refuse_two_databases(settings: Settings, *, overruled: bool = False) -> None
         field="database_url",
         hint="Unset DATABASE_URL to go on with the project's own. Or say which one you mean: --database-url URL",
     )
+
+
+def schema_of(settings: Settings, *, on_event: Listener = ignore) -> "Schema":
+    """The schema that the database of the settings should have, of whichever application."""
+    from ..schema import migrate
+
+    database = database_of(settings, on_event=on_event)
+    if not isinstance(database, Stack):
+        return migrate
+    session = database.look()
+    if session.record is None or session.application is None:
+        return migrate
+    session.require_trust()
+    from ..stack.own_schema import ApplicationSchema
+
+    return ApplicationSchema(session, session.application)

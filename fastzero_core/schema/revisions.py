@@ -22,18 +22,20 @@ if TYPE_CHECKING:
 INSTALLED = Path(__file__).parents[1] / "migrations"
 _IDENTIFIERS = ("revision", "down_revision")
 
+VERSION_TABLE = "alembic_version"
 CONNECT_TIMEOUT = 5  # seconds
+MOST_HEADS = 100
 _LIMITS = {"lock_timeout": "5s", "statement_timeout": "60s"}
 
 # Where Alembic keeps the revision. Names and operators are qualified: a database's owner decides on its search path,
 # and may have made others of the same name.
 _LOCATE = """
-    SELECT n.nspname, c.relkind OPERATOR(pg_catalog.=) 'r' AND EXISTS (
+    SELECT n.nspname, c.relname, c.relkind OPERATOR(pg_catalog.=) 'r' AND EXISTS (
         SELECT FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
         WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attname OPERATOR(pg_catalog.=) 'version_num'
             AND t.oid OPERATOR(pg_catalog.=) ANY ('{varchar,text}'::pg_catalog.regtype[]::pg_catalog.oid[]))
     FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-    WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('alembic_version')
+    WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(%s)
 """
 
 
@@ -68,35 +70,41 @@ def revision_of(url: str, *, timeout: int = CONNECT_TIMEOUT) -> str | None:
     Nothing of the database's owner runs. Raises SchemaDriftError where `alembic_version` is not Alembic's table, and
     what says why the database does not answer.
     """
+    return _single(revisions_of(url, timeout=timeout))
+
+
+def revisions_of(url: str, table: str = VERSION_TABLE, *, timeout: int = CONNECT_TIMEOUT) -> list[str]:
+    """Return the revisions that the database at `url` is at, several where its schema has several heads; in order.
+
+    `table` is where they are written, as SQL writes its name. Raises as `revision_of` does.
+    """
     with _connected(url, timeout) as connection:
-        schema = version_schema(connection)
-        return None if schema is None else read(connection, schema)
+        found = _checked(connection.execute(_LOCATE, [table]).fetchone())
+        return read(connection, *found) if found else []
 
 
-def schema_of(url: str, *, timeout: int = CONNECT_TIMEOUT) -> str | None:
-    """Return the schema that the database's `alembic_version` is in, None without one. Raises as `revision_of` does."""
+def located(url: str, table: str = VERSION_TABLE, *, timeout: int = CONNECT_TIMEOUT) -> tuple[str, str] | None:
+    """Return schema and name of the table that revisions are written in, None without one.
+
+    `table` is its name as SQL writes it, found as the session's search path has it. Raises as `revision_of` does.
+    """
     with _connected(url, timeout) as connection:
-        return version_schema(connection)
+        return _checked(connection.execute(_LOCATE, [table]).fetchone())
 
 
-def version_schema(connection: "Connection[Any]") -> str | None:
-    """Return the schema that `alembic_version` is in, as the session's search path has it. Raises SchemaDriftError."""
-    return _checked(connection.execute(_LOCATE).fetchone())
-
-
-def read(connection: "Connection[Any]", schema: str) -> str | None:
-    """Return the revision in that schema's `alembic_version`."""
-    with connection.cursor() as cursor, cursor.copy(_copy(schema)) as copy:
-        return _single([row[0] for row in islice(copy.rows(), 2)])
+def read(connection: "Connection[Any]", schema: str, table: str) -> list[str]:
+    """Return the revisions in that table, in order."""
+    with connection.cursor() as cursor, cursor.copy(_copy(schema, table)) as copy:
+        return sorted(row[0] for row in islice(copy.rows(), MOST_HEADS))
 
 
 async def read_async(connection: "AsyncConnection[Any]") -> str | None:
     """Return what `revision_of` does, over a connection of asyncio's."""
     try:
-        schema = _checked(await (await connection.execute(_LOCATE)).fetchone())
-        if schema is None:
+        found = _checked(await (await connection.execute(_LOCATE, [VERSION_TABLE])).fetchone())
+        if found is None:
             return None
-        async with connection.cursor() as cursor, cursor.copy(_copy(schema)) as copy:
+        async with connection.cursor() as cursor, cursor.copy(_copy(*found)) as copy:
             return _single([row[0] async for row in copy.rows()])
     except _driver_error() as error:
         raise translate(error) from error
@@ -123,21 +131,21 @@ def _driver_error() -> type[Exception]:
     return psycopg.Error
 
 
-def _copy(schema: str) -> str:
+def _copy(schema: str, table: str) -> str:
     # Unlike a query it is not planned, which would run functions in expressions of the table's indexes.
-    return f"COPY {quote(schema)}.alembic_version (version_num) TO STDOUT"
+    return f"COPY {quote(schema)}.{quote(table)} (version_num) TO STDOUT"
 
 
-def _checked(found: tuple[str, bool] | None) -> str | None:
+def _checked(found: tuple[str, str, bool] | None) -> tuple[str, str] | None:
     if found is None:
         return None
-    schema, is_ordinary = found
+    schema, table, is_ordinary = found
     if not is_ordinary:
         raise SchemaDriftError(
-            f"{schema}.alembic_version is not a table that Alembic has made",
+            f"{schema}.{table} is not a table that Alembic has made",
             hint="Rename it, then create the schema: fastzero migrate",
         )
-    return schema
+    return schema, table
 
 
 def _single(found: list[str]) -> str | None:

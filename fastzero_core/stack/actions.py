@@ -11,6 +11,7 @@ from typing import Any
 class Verb(StrEnum):
     PULL = "pull"
     BUILD = "build"
+    INSTALL = "install"
     CREATE = "create"
     FILL = "fill"
     CHECK = "check"
@@ -38,6 +39,7 @@ class Kind(StrEnum):
     STAGING = "staging"  # a data directory that is not whole yet
     BACKENDS = "backends"  # what works on a data directory without being in any record
     PROCESS = "process"
+    DEPENDENCIES = "dependencies"  # of an application of the user's own, in its own environment
     SECRET = "secret"  # noqa: S105 - a file of the project's
     PASSWORD = "password"  # noqa: S105 - of the database's role
     ROLE = "role"
@@ -54,7 +56,7 @@ class Kind(StrEnum):
 
 
 IN_CONTAINERS = (Kind.IMAGE, Kind.NETWORK, Kind.VOLUME, Kind.CLAIM, Kind.CONTAINER, Kind.SECRETS)
-LOCAL = (Kind.DATA, Kind.STAGING, Kind.BACKENDS, Kind.PROCESS)
+LOCAL = (Kind.DATA, Kind.STAGING, Kind.BACKENDS, Kind.PROCESS, Kind.DEPENDENCIES)
 
 
 @dataclass(frozen=True)

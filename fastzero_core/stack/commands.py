@@ -7,16 +7,16 @@ from dataclasses import replace
 from ..errors import ConflictError, DatabaseLoginError, PortTakenError, ProjectNotFoundError, UnavailableError
 from ..events import Notice
 from ..project import PASSWORDS, ROLES_OF_BEFORE, ProjectRecord
-from ..schema.revisions import head_revision
 from . import decide, plan, probe, steps
 from .actions import Action, Kind
+from .application import process_names
 from .decide import Decision, Flags
+from .observe import head_of
 from .observed import DataState, Observed, Thing
 from .perform import engine_answers
 from .plan import RecordChange
 from .runtime import Finding
 from .session import PORT_RACES, Session
-from .spec import process_names
 
 SIGNING_KEY = "secret_key"  # what tokens are signed with
 
@@ -24,7 +24,7 @@ SIGNING_KEY = "secret_key"  # what tokens are signed with
 def plan_up(session: Session, flags: Flags, *, build: bool = False, pull: bool = False) -> list[Action]:
     """What `up` would do; images alone can be another thing once they are pulled. Raises as `up` does."""
     decision = decided(session, flags)
-    _, images, actions = session.planned(decision, adopt=flags.adopt, build=build, pull=pull)
+    _, images, actions = session.planned(decision, flags, build=build, pull=pull)
     return [*images, *actions]
 
 
@@ -43,7 +43,7 @@ def up(
                 session.on_event(Notice(notice))
         told |= set(decision.notices)
         try:
-            return (decision, *session.converge(decision, adopt=flags.adopt, build=build, pull=pull, keep=keep))
+            return (decision, *session.converge(decision, flags, build=build, pull=pull, keep=keep))
         except PortTakenError as error:
             if (before and error.service in before.ports) or error.service in flags.ports:
                 raise
@@ -91,11 +91,20 @@ def at_every_place(session: Session, record: ProjectRecord) -> list[Thing]:
 def restart(session: Session, service: str | None) -> None:
     """Stop and start one service, or all, and start what they need."""
     decision = session.as_recorded()
-    names = decision.spec.named(service)
+    _restart(session, decision, decision.spec.named(service))
+
+
+def reload(session: Session) -> None:
+    """Stop and start the processes, and leave the database as it is."""
+    decision = session.as_recorded()
+    _restart(session, decision, tuple(process.name for process in decision.spec.processes))
+
+
+def _restart(session: Session, decision: Decision, names: tuple[str, ...]) -> None:
     observed, change = session.looked_at(decision, patience=None)
     if observed.data is DataState.ABSENT and not decision.record.initialised:
         raise ProjectNotFoundError(f"project {session.project.name} has no database yet")
-    session.run(plan.plan_restart(decision.spec, observed, names, head_revision(), change))
+    session.run(plan.plan_restart(decision.spec, observed, names, head_of(decision.spec), change))
 
 
 def stop(session: Session, names: Iterable[str]) -> None:
@@ -169,6 +178,6 @@ def unite_roles(session: Session) -> None:
 def examine(session: Session) -> Iterator[Finding]:
     """What there is to know of the project's runtime, or of the one that a first `up` would choose."""
     record = session.record or ProjectRecord(decide.choose_runtime(session.settings, None, engine_answers))
-    wanted = replace(record, processes=process_names(session.settings))
+    wanted = replace(record, processes=process_names(session.settings, session.application))
     yield from session.runtime_of(record).examine(session.spec(wanted), record)
     decide.refuse_other_major(session.settings, record)

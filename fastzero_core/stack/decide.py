@@ -6,20 +6,20 @@ What a decision needs to know of the machine, such as whether a port is free, co
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from ..application.description import Application
 from ..errors import ConflictError, InvalidInputError
 from ..project import HOST, ROLES_OF_BEFORE, RUNTIMES, Place, ProjectRecord
 from ..settings import Settings
+from . import application as applications
 from . import ports
+from .application import Surroundings
 from .observed import Estate
 from .plan import RecordChange
 from .spec import (
     DATABASE_SERVICE,
-    DEFAULT_PORTS,
-    PORT_OPTIONS,
     StackSpec,
     major_of,
     other_major,
-    process_names,
     stack_spec,
     volume_name,
 )
@@ -34,13 +34,15 @@ class Flags:
     app: bool | None = None
     start_over: bool = False
     adopt: bool = False
+    install: bool = False
 
 
 @dataclass(frozen=True)
 class Machine:
     """What decisions need to know beyond the record: `app_image` names the image of the app's code as it is.
 
-    `estate` is what a runtime has that bears the project's name, whichever home it belongs to.
+    `estate` is what a runtime has that bears the project's name, whichever home it belongs to. `application` is the
+    user's own, None for the built-in one, and `programs` the folder of its programs.
     """
 
     engine_answers: Callable[[], bool]
@@ -49,6 +51,8 @@ class Machine:
     app_image: Callable[[], str]
     new_owner: Callable[[], str]
     estate: Callable[[str], Estate]
+    programs: Callable[[], str] = str
+    application: Application | None = None
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,11 @@ def decide(record: ProjectRecord | None, settings: Settings, flags: Flags, machi
     _refuse_other_runtime(settings, after, flags.runtime)
     after = _at_another_place(settings, after, flags, machine)
     refuse_other_major(settings, after)
-    processes = process_names(settings, flags.app)
-    asked = flags.ports
+    after = _with_application(settings, record, after, machine.application)
+    processes = applications.process_names(settings, machine.application, flags.app)
+    asked = applications.ports_asked(machine.application, flags.ports)
     chosen = choose_ports(after, asked, processes, machine)
-    notices += _taken(after, asked, chosen)
+    notices += _taken(after, asked, chosen, applications.default_ports(machine.application))
     after = replace(after, ports=chosen, processes=processes)
     if after.runtime == "docker" and not after.owner:
         after = replace(after, owner=machine.new_owner())
@@ -92,12 +97,25 @@ def as_recorded(record: ProjectRecord, settings: Settings, machine: Machine) -> 
 
 def spec_of(record: ProjectRecord, settings: Settings, machine: Machine) -> StackSpec:
     """The stack that a record means with these settings. A service that has no port yet gets its default."""
-    numbers = {**DEFAULT_PORTS, **record.ports}
-    app = bool(record.processes)
+    numbers = {**applications.default_ports(machine.application), **record.ports}
+    own = machine.application
+    built_in = bool(record.processes) and own is None
     if record.runtime != "docker":
-        return stack_spec(settings, numbers, app=app, place=record.place)
-    place = container_place(settings, record)
-    return stack_spec(settings, numbers, app_image=machine.app_image(), app=app, place=place)
+        spec = stack_spec(settings, numbers, app=built_in, place=record.place)
+    else:
+        place = container_place(settings, record)
+        spec = stack_spec(settings, numbers, app_image=machine.app_image(), app=built_in, place=place)
+    if own is None:
+        return spec
+    return applications.with_application(spec, own, surroundings(record, machine), record.processes)
+
+
+def surroundings(record: ProjectRecord, machine: Machine) -> Surroundings:
+    """Where the processes of an application of the user's own run."""
+    numbers = {**applications.default_ports(machine.application), **record.ports}
+    if record.runtime == "docker":
+        return Surroundings(numbers, image=machine.app_image())
+    return Surroundings(numbers, programs=machine.programs())
 
 
 def container_place(settings: Settings, record: ProjectRecord) -> Place:
@@ -155,11 +173,12 @@ def choose_ports(
     chosen, wanted = {**record.ports, **asked}, (DATABASE_SERVICE, *processes)
     for service, number in asked.items():
         if number != record.ports.get(service) and not ports.is_free(HOST, number) and service in wanted:
-            raise ports.taken_error(service, HOST, number, f"fastzero up {PORT_OPTIONS[service]}")
+            raise ports.taken_error(service, HOST, number, f"fastzero up {applications.port_option(service)}")
+    defaults = applications.default_ports(machine.application)
     for service in wanted:
-        if service not in chosen:
+        if service not in chosen and service in defaults:
             taken = machine.reserved() | set(chosen.values())
-            chosen[service] = ports.next_free(HOST, DEFAULT_PORTS[service], taken)
+            chosen[service] = ports.next_free(HOST, defaults[service], taken)
     return chosen
 
 
@@ -212,6 +231,20 @@ def _adopted(settings: Settings, record: ProjectRecord, machine: Machine) -> Pro
     return replace(at_place, owner=machine.new_owner())
 
 
+def _with_application(
+    settings: Settings, before: ProjectRecord | None, record: ProjectRecord, application: Application | None
+) -> ProjectRecord:
+    """The record with the application that is described now. Raises ConflictError for one that is not the project's."""
+    folder = str(application.folder) if application else ""
+    if before is not None and before.application != folder:
+        was = f"the application in {before.application}" if before.application else "the built-in application"
+        raise ConflictError(
+            f"project {settings.project} runs {was}, not the one in {folder}",
+            hint='Give this one a project of its own: project = "NAME" in its fastzero.toml, or -p NAME',
+        )
+    return replace(record, application=folder)
+
+
 def _refuse_other_runtime(settings: Settings, record: ProjectRecord, asked: str | None) -> None:
     if asked not in (None, record.runtime):
         raise InvalidInputError(
@@ -221,11 +254,13 @@ def _refuse_other_runtime(settings: Settings, record: ProjectRecord, asked: str 
         )
 
 
-def _taken(record: ProjectRecord, asked: Mapping[str, int], chosen: Mapping[str, int]) -> list[str]:
+def _taken(
+    record: ProjectRecord, asked: Mapping[str, int], chosen: Mapping[str, int], defaults: Mapping[str, int]
+) -> list[str]:
     """What to say of ports that are not those that people expect."""
     told = []
     for service, number in chosen.items():
-        first = asked.get(service, DEFAULT_PORTS[service])
+        first = asked.get(service, defaults.get(service, number))
         if service not in record.ports and number != first:
             told.append(f"port {first} is taken; the {service} gets {number}")
     return told

@@ -11,9 +11,10 @@ from ..project import HOST
 from ..schema.revisions import head_revision
 from ..settings import Settings
 from . import ports, probe
+from .application import default_ports, port_option, ports_asked, process_names
 from .observed import ServiceState
 from .runtime import Finding, disk_finding, weak_finding
-from .spec import DATABASE_SERVICE, DEFAULT_PORTS, PORT_OPTIONS, asked_ports, process_names
+from .spec import DATABASE_SERVICE, asked_ports
 from .stack import ServiceStatus, Stack
 
 MAX_SKEW = 2.0  # seconds; what this machine and the database write down would no longer be in order
@@ -70,10 +71,13 @@ def _disk(stack: Stack) -> Iterator[Finding]:
 
 def _ports(stack: Stack) -> Iterator[Finding]:
     record, running = stack.project.record, stack.running()
-    kept = {**(record.ports if record else {}), **asked_ports(stack.settings)}
-    for service in (DATABASE_SERVICE, *process_names(stack.settings)):
+    application = stack.look().application
+    kept = {**(record.ports if record else {}), **ports_asked(application, asked_ports(stack.settings))}
+    wanted = (DATABASE_SERVICE, *process_names(stack.settings, application))
+    for service, default in default_ports(application).items():
         port = kept.get(service)
-        yield _port(service, port or DEFAULT_PORTS[service], is_fixed=port is not None, runs=service in running)
+        if service in wanted:
+            yield _port(service, port or default, is_fixed=port is not None, runs=service in running)
 
 
 def _port(service: str, port: int, *, is_fixed: bool, runs: bool) -> Finding:
@@ -81,7 +85,7 @@ def _port(service: str, port: int, *, is_fixed: bool, runs: bool) -> Finding:
         return Finding("port", "ok", f"port {port} is this project's {service}")
     if ports.is_free(HOST, port):
         return Finding("port", "ok", f"port {port} is free for the {service}")
-    error = ports.taken_error(service, HOST, port, f"fastzero up {PORT_OPTIONS[service]}")
+    error = ports.taken_error(service, HOST, port, f"fastzero up {port_option(service)}")
     if is_fixed:
         return Finding(error.code, "failed", error.message, error.hint)
     return Finding("port", "warning", error.message, f"Nothing to do: `up` gives the {service} the next free one")

@@ -4,7 +4,7 @@ import threading
 from dataclasses import replace
 from importlib import import_module
 
-from ..project import ROLE, SECRETS, Project, ProjectRecord
+from ..project import ROLE, Project, ProjectRecord
 from ..schema.revisions import head_revision
 from . import wait
 from .observed import WITHOUT_DATA, Observed, ObservedService, ServiceState
@@ -28,7 +28,7 @@ def observe(
         # Whoever gives time asks a database sooner or later; it takes as long to import as an engine to answer.
         threading.Thread(target=import_module, args=("psycopg",), daemon=True).start()
     observed = runtime.observe(spec, record, is_known=is_known)
-    observed = replace(observed, missing_secrets=tuple(name for name in SECRETS if not project.has_secret(name)))
+    observed = replace(observed, missing_secrets=missing_secrets(spec, project))
     if observed.foreign:
         return observed  # its database is not ours to ask
     if data_is_gone(spec, observed, record):
@@ -37,9 +37,18 @@ def observe(
     observed = _ask_database(spec, observed, runtime, project, patience or 0)
     for process in spec.processes:
         found = observed.service(process.name)
-        if found.state is ServiceState.RUNNING and (patience is None or _has_no_excuse(process, spec, observed)):
+        if (
+            found.state is ServiceState.RUNNING
+            and process.port
+            and (patience is None or _has_no_excuse(process, spec, observed))
+        ):
             observed = observed.having(_ask_process(process, found, runtime, min(patience or 0, wait.PATIENCE)))
     return observed
+
+
+def missing_secrets(spec: StackSpec, project: Project) -> tuple[str, ...]:
+    """Return the secrets that the services need and the project does not have yet."""
+    return tuple(name for name in spec.secret_names if not project.has_secret(name))
 
 
 def _ask_database(spec: StackSpec, observed: Observed, runtime: Runtime, project: Project, patience: float) -> Observed:
@@ -69,8 +78,13 @@ def as_it_runs(service: ServiceSpec, found: ObservedService) -> ServiceSpec:
     return replace(service, host=settings.get("host", service.host), port=int(settings.get("port", service.port)))
 
 
+def head_of(spec: StackSpec) -> str:
+    """Return the revision that the schema of a stack should be at; empty where only its application knows."""
+    return spec.release.head if spec.release else head_revision()
+
+
 def _has_no_excuse(process: ServiceSpec, spec: StackSpec, observed: Observed) -> bool:
     """Whether a process has all it needs to be ready, and will not be made anew anyway."""
     settled = observed.service(process.name).config_hash == process.config_hash
     needed = all(observed.service(name).state is ServiceState.RUNNING for name in process.depends_on)
-    return settled and needed and observed.revision == head_revision()
+    return settled and needed and observed.revision == head_of(spec)

@@ -1,18 +1,22 @@
 """Performs an action where it belongs: the record and the schema here, all else in its runtime."""
 
+import shlex
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
 from .. import folders, marks
+from ..errors import RevisionFailedError
 from ..events import Listener, Notice
 from ..project import ROLE, Project, ProjectRecord
-from ..schema.revisions import head_revision
 from ..settings import Settings
 from . import roles, wait
 from .actions import IN_CONTAINERS, LOCAL, Action, Kind, Verb
+from .observe import head_of
 from .runtime import MOVING, Runtime
-from .spec import ServiceSpec
+from .spec import Release, ServiceSpec, StackSpec
+
+EVIDENCE_LINES = 30  # of a release command that failed
 
 
 class Performer:
@@ -64,7 +68,7 @@ class Performer:
             case Kind.ROLE | Kind.OWNER:
                 roles.perform(self._project, action)
             case Kind.SCHEMA:
-                self._migrate(action.name)
+                self._migrate(action.subject)
             case _:
                 runtime = self.runtime(self._runtime_name(action))
                 runtime.perform(action, timeout=self._timeout, on_event=self._on_event)
@@ -97,12 +101,30 @@ class Performer:
             self._project.save(record)
         self._read.append(record)
 
-    def _migrate(self, database: str) -> None:
-        if self._ready.get(database) == head_revision():
+    def _migrate(self, spec: StackSpec) -> None:
+        head = head_of(spec)
+        if head and self._ready.get(spec.database.name) == head:
             return  # as the cause says: only if it is not at head
         from ..schema import migrate
 
-        migrate.up(self._project.database_url(), timeout=self._timeout, on_event=self._on_event)
+        url = self._project.database_url()
+        if spec.release is None:
+            migrate.up(url, timeout=self._timeout, on_event=self._on_event)
+        else:
+            with migrate.only_runner(url, self._timeout):
+                self._release(spec.release)
+
+    def _release(self, release: Release) -> None:
+        """Run what an application of the user's own brings its schema to head with. Raises RevisionFailedError."""
+        runtime = self.runtime("docker" if release.service.image else "embedded")
+        for command in release.commands:
+            code, said = runtime.run_once(release.service, command)
+            if code != 0:
+                raise RevisionFailedError(
+                    f"`{shlex.join(command)}` failed with exit code {code}",
+                    hint="The application's processes were left as they were. Mend the migration, then: fastzero up",
+                    evidence="\n".join(said.splitlines()[-EVIDENCE_LINES:]),
+                )
 
     def _runtime_name(self, action: Action) -> str:
         if action.kind in IN_CONTAINERS:

@@ -30,22 +30,23 @@ def plan_images(spec: StackSpec, observed: Observed, *, build: bool = False, pul
     """What brings the images here that the services need; with `build` and `pull` also those that are here."""
     if observed.images is None:
         return []
-    return [action for service in spec.services for action in _image(service, observed.images, build, pull)]
+    services = {service.image: service for service in spec.services}  # several may have one image
+    return [action for service in services.values() for action in _image(service, observed.images, build, pull)]
 
 
 def _image(service: ServiceSpec, images: frozenset[str], build: bool, pull: bool) -> Iterator[Action]:
     """What brings one image here: pulled, or built from one that is pulled with it."""
     missing = "" if service.image in images else f"image {service.image} is not here yet"
     asked = f"it was asked for, though image {service.image} is here"
-    if not service.base_image:
+    if not service.is_built:
         if missing or pull:
             yield Action(Verb.PULL, Kind.IMAGE, service.image, missing or asked, service.name, subject=service)
         return
-    if pull:
+    if pull and service.base_image:
         cause = f"it was asked for; image {service.image} is built from it"
         yield Action(Verb.PULL, Kind.IMAGE, service.base_image, cause, service.name, subject=service)
     if missing or build or pull:
-        cause = asked if build else f"image {service.base_image} may be another one now"
+        cause = asked if build else f"image {service.base_image or 'below it'} may be another one now"
         yield Action(Verb.BUILD, Kind.IMAGE, service.image, missing or cause, service.name, subject=service)
 
 
@@ -69,7 +70,6 @@ def plan_up(spec: StackSpec, observed: Observed, head: str, change: RecordChange
         *write(change),
         *_secrets(observed),
         *_network(spec, observed, work),
-        *work,
         *_until_ready(spec, observed, head, work, change.after),
     ]
     return _possible(actions, observed)
@@ -87,7 +87,7 @@ def plan_restart(
     as_they_are = replace(spec, services=(replace(spec.database, roles=change.after.roles), *spec.processes))
     ready = _until_ready(as_they_are, observed, head, work, change.after)
     ready = [each for each in ready if each.verb is not Verb.MIGRATE]
-    return _possible([*cleared, *write(change), *_network(spec, observed, work), *work, *ready], observed)
+    return _possible([*cleared, *write(change), *_network(spec, observed, work), *ready], observed)
 
 
 def plan_down(spec: StackSpec, observed: Observed, names: Iterable[str] | None = None) -> list[Action]:
@@ -195,7 +195,6 @@ def plan_adopt(spec: StackSpec, observed: Observed, head: str, change: RecordCha
         *write(change),
         *_secrets(observed),
         *_network(spec, observed, work),
-        *work,
         *_until_ready(spec, observed, head, work, change.after),
         *(Action(Verb.REMOVE, Kind.CLAIM, name, "the project has changed hands again") for name in observed.claims),
     ]
@@ -341,14 +340,21 @@ def _restart(
 def _until_ready(
     spec: StackSpec, observed: Observed, head: str, work: Sequence[Action], record: ProjectRecord
 ) -> list[Action]:
-    """Wait for what the work touches, bring the schema to head, and only then let go of what was replaced."""
+    """Do the work, wait for what it touches, bring the schema to head, and only then let go of what was replaced.
+
+    The built-in application starts beside its migration, for which it waits itself. Nobody knows that of an application
+    of the user's own: its processes are not touched before the schema is what their code needs.
+    """
     database, touched = spec.database, {action.service for action in work}
-    actions = [_wait(database)] if database.name in touched else []
+    names = {process.name for process in spec.processes} if spec.release else set()
+    later = [action for action in work if action.service in names]
+    actions = [action for action in work if action.service not in names]
+    actions += [_wait(database)] if database.name in touched else []
     surplus = steps.surplus_roles(database, record.roles)
     ready = replace(record, initialised=True, image=database.image, roles=(*database.roles, *surplus))
     actions += write(RecordChange(record, ready, "its database has been ready"))
-    schema = _schema(database, observed, head, database.name in touched)
-    actions += schema
+    schema = _schema(spec, observed, head, touched) if spec.release is None or spec.release.commands else []
+    actions += [*schema, *later]
     if touched or schema:
         actions += [_wait(process) for process in spec.processes]
     if surplus:
@@ -370,13 +376,23 @@ def _without_roles(record: ProjectRecord, database: ServiceSpec) -> RecordChange
 
 
 def _wait(service: ServiceSpec) -> Action:
-    cause = "a login answers a query" if service.is_database else f"{service.readiness} answers 200"
-    return Action(Verb.WAIT, Kind.SERVICE, service.name, f"until {cause}", service.name, subject=service)
+    return Action(Verb.WAIT, Kind.SERVICE, service.name, f"until {_readiness(service)}", service.name, subject=service)
 
 
-def _schema(database: ServiceSpec, observed: Observed, head: str, is_touched: bool) -> list[Action]:
+def _readiness(service: ServiceSpec) -> str:
+    if service.is_database:
+        return "a login answers a query"
+    if not service.port:
+        return f"it has run for {service.grace:g} s"
+    return f"{service.readiness} answers 200" if service.readiness else f"port {service.port} answers"
+
+
+def _schema(spec: StackSpec, observed: Observed, head: str, touched: set[str]) -> list[Action]:
     """Bring the schema to head, if it is not known to be there."""
-    if is_touched:
+    database = spec.database
+    if not head:
+        cause = "only the application knows what its schema should be" if touched else ""
+    elif database.name in touched:
         new = observed.data is DataState.ABSENT
         cause = (
             f"the database is new; head is {head}" if new else f"if its schema is not at head ({head}) once it answers"
@@ -384,5 +400,5 @@ def _schema(database: ServiceSpec, observed: Observed, head: str, is_touched: bo
     elif observed.revision != head:
         cause = f"its schema is at {observed.revision or 'base'}; head is {head}"
     else:
-        return []
-    return [Action(Verb.MIGRATE, Kind.SCHEMA, database.name, cause, database.name)]
+        cause = ""
+    return [Action(Verb.MIGRATE, Kind.SCHEMA, database.name, cause, database.name, subject=spec)] if cause else []

@@ -27,6 +27,13 @@ def next_free(host: str, first: int, reserved: Collection[int]) -> int:
     raise PortTakenError(f"no free port from {first} on", hint="Choose one: --port PORT")
 
 
+def free_port() -> int:
+    """A port that is free now, whichever."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def owner_of(port: int) -> str:
     """The process that listens on the port, as `nginx (pid 42)`; empty where the system does not tell."""
     import psutil

@@ -15,9 +15,14 @@ TIMEOUT = 2  # seconds for one try
 APP_TIMEOUT = 5  # the app itself waits for the database before it says what is missing
 
 
-def revision_of(url: str, *, timeout: int = TIMEOUT) -> str | None:
-    """The schema's revision, None if it has none yet. Raises what says why the database is not there."""
-    return revisions.revision_of(url, timeout=timeout)
+def revision_of(url: str, version_table: str = "", *, timeout: int = TIMEOUT) -> str | None:
+    """The schema's revision, None if it has none yet. Raises what says why the database is not there.
+
+    With a `version_table` it is the schema of an application of the user's own, which may be at several: `1a2b,3c4d`.
+    """
+    if not version_table:
+        return revisions.revision_of(url, timeout=timeout)
+    return ",".join(revisions.revisions_of(url, version_table, timeout=timeout)) or None
 
 
 def is_encrypted(url: str) -> bool:
@@ -50,18 +55,23 @@ def clock_skew(url: str) -> float:
 
 
 def not_ready(host: str, port: int, path: str = "/readyz") -> str:
-    """Why the process there is not ready, in its own words; empty if it is."""
+    """Why the process there is not ready, in its own words; empty if it is. Without a path any answer will do."""
     connection = HTTPConnection(host, port, timeout=APP_TIMEOUT)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path or "/")
         response = connection.getresponse()
-        answer = response.read()
-        if response.status == HTTPStatus.OK:
+        if not path or response.status < HTTPStatus.BAD_REQUEST:
             return ""
-        if response.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            return str(json.loads(answer)["reason"])
-        return f"it answers {response.status} {response.reason}"
-    except (OSError, HTTPException, ValueError, KeyError) as error:
+        return _reason(response.read()) or f"{path} answers {response.status} {response.reason}"
+    except (OSError, HTTPException) as error:
         return f"{type(error).__name__}: {error}"
     finally:
         connection.close()
+
+
+def _reason(answer: bytes) -> str:
+    """The reason that an answer gives, if it gives one."""
+    try:
+        return str(json.loads(answer)["reason"])
+    except (ValueError, KeyError, TypeError):
+        return ""

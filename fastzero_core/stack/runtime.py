@@ -15,9 +15,10 @@ from ..project import Place, ProjectRecord
 from .actions import Action
 from .lines import LogLine
 from .observed import Estate, Observed, Thing
-from .spec import StackSpec
+from .spec import ServiceSpec, StackSpec
 
 MOVING = "database-moving"  # what serves a database that is being moved to another place
+RELEASE = "release"  # what brings the schema of an application of the user's own to head
 LOW_DISK = 500 * 2**20  # bytes; PostgreSQL keeps up to a gigabyte of write-ahead log
 
 
@@ -80,10 +81,22 @@ class Runtime(Protocol):
     ) -> Iterator[LogLine]:
         """The services' logs, line by line."""
 
-    def execute(self, service: str, command: Sequence[str], *, interactive: bool) -> int:
+    def execute(self, service: ServiceSpec, command: Sequence[str], *, interactive: bool) -> int:
         """Run a command where the service runs, with this process's streams. Returns its exit code.
 
         Raises UnhealthyError if the service does not run, CommandNotFoundError, CommandNotExecutableError.
+        """
+
+    def run(self, spec: StackSpec, command: Sequence[str], *, interactive: bool) -> int:
+        """Run a command with what the application finds in its environment, and with this process's streams.
+
+        Returns its exit code. Raises UnhealthyError where it needs something that does not run, and as `execute` does.
+        """
+
+    def run_once(self, service: ServiceSpec, command: Sequence[str]) -> tuple[int, str]:
+        """Run a command to its end as a process of its own, where and with what the service would run.
+
+        Returns its exit code and all that it said. What a killed command leaves of it is observed as left over.
         """
 
     def new_place(self, image: str) -> Place:

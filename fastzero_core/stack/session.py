@@ -8,23 +8,25 @@ from functools import cached_property
 from pathlib import Path
 
 from .. import marks
-from ..errors import ForeignStackError, ProjectNotFoundError, UnavailableError
+from ..application.description import Application, Process
+from ..errors import ForeignStackError, InvalidInputError, ProjectNotFoundError, UnavailableError
 from ..events import Listener, Notice
 from ..folders import mark_of
-from ..project import SECRETS, Place, Project, ProjectRecord, ports_of_others
-from ..schema.revisions import head_revision
-from ..settings import Settings
+from ..project import Place, Project, ProjectRecord, ports_of_others
+from ..settings import Settings, folder_trust
 from . import decide, plan
-from .actions import Action, Kind
+from .actions import Action, Kind, Verb
+from .application import Surroundings, build_of, install_command, process_names, programs_of, refuse_missing
 from .decide import Decision, Flags, Machine
 from .execute import execute
-from .observe import observe
+from .observe import head_of, missing_secrets, observe
 from .observed import DataState, Observed, ServiceState, Thing
 from .perform import Performer, engine_answers
 from .plan import RecordChange
 from .runtime import Runtime
-from .spec import StackSpec, process_names
+from .spec import StackSpec
 
+TABLES = ("application", "services")  # of fastzero.toml, by which an application is described
 PORT_RACES = 5  # how often a port may be lost between the check and the start
 
 
@@ -68,9 +70,49 @@ class Session:
             app_image=self._app_image,
             new_owner=lambda: secrets.token_hex(8),
             estate=lambda runtime: self.performer.runtime(runtime).estate(),
+            programs=lambda: programs_of(self.application) if self.application else "",
+            application=self.application,
         )
 
+    @cached_property
+    def application(self) -> Application | None:
+        """The application of the user's own, None for the built-in one: as the record has it, else the folder here.
+
+        Raises InvalidInputError for a description that is wrong.
+        """
+        record = self.record
+        if record is None:
+            return described_in(Path.cwd())
+        if not record.application:
+            return None
+        return described_in(Path(record.application)) or _remembered(record)
+
+    def require_trust(self) -> None:
+        """Raise UntrustedFolderError where the description of the application has changed since somebody trusted it."""
+        if self.record and self.record.application:
+            described_in(Path(self.record.application), to_run=True)
+
+    def _application_to_run(self) -> Application | None:
+        """The application that `up` is to run: that of the folder here, unless a flag names the project.
+
+        Raises InvalidInputError where the description is gone.
+        """
+        record = self.record
+        is_chosen = record is not None and self.settings.is_flag("project")
+        if not is_chosen and (here := described_in(Path.cwd(), to_run=True)):
+            return here
+        if record and record.application and not described_in(Path(record.application), to_run=True):
+            raise InvalidInputError(
+                f"the application of project {self.project.name} is not described in {record.application} any more",
+                hint="Bring its fastzero.toml back, or go where the application is now, and start it there",
+            )
+        return self.application
+
     def _app_image(self) -> str:
+        if self.application:
+            from .docker.build import image_name
+
+            return image_name(self.project.name, build_of(self.application))
         from .docker.image import remembered_name
 
         return remembered_name(self.settings.python_image)
@@ -87,10 +129,15 @@ class Session:
         record = record or self.known
         return self.runtime_of(record).completed(decide.spec_of(record, self.settings, self.machine))
 
+    @property
+    def surroundings(self) -> Surroundings:
+        """Where the processes of an application of the user's own run."""
+        return decide.surroundings(self.known, self.machine)
+
     def whole_spec(self, record: ProjectRecord | None = None) -> StackSpec:
         """All that may run of it."""
         record = record or self.known
-        return self.spec(replace(record, processes=process_names(self.settings, True)))
+        return self.spec(replace(record, processes=process_names(self.settings, self.application, True)))
 
     # -- what is -----------------------------------------------------------------------------------------------
 
@@ -180,6 +227,7 @@ class Session:
 
     def decide(self, flags: Flags) -> Decision:
         """What `up` is to bring about."""
+        self.__dict__["application"] = self._application_to_run()
         decision = decide.decide(self.record, self.settings, flags, self.machine)
         return replace(decision, spec=self.runtime_of(decision.record).completed(decision.spec))
 
@@ -189,33 +237,50 @@ class Session:
         return self.with_leftovers(observed, decision.change)
 
     def planned(
-        self, decision: Decision, *, adopt: bool = False, build: bool = False, pull: bool = False
+        self, decision: Decision, flags: Flags, *, build: bool = False, pull: bool = False
     ) -> tuple[Observed, list[Action], list[Action]]:
-        """What is there, what brings the images here, and what then brings a decision about.
+        """What is there, what brings images and dependencies here, and what then brings a decision about.
 
         Raises ForeignStackError, DataGoneError, and ConflictError for a name that something else has.
         """
-        look = self._looked_at_to_adopt if adopt else self.looked_at
+        look = self._looked_at_to_adopt if flags.adopt else self.looked_at
+        first = self._installs(decision, flags)
         observed, change = look(decision, self.timeout)
-        images = plan.plan_images(decision.spec, observed, build=build, pull=pull)
-        make = plan.plan_adopt if adopt else plan.plan_up
-        marks = plan.plan_marks(self.unmarked())
-        return observed, images, [*marks, *make(decision.spec, observed, head_revision(), change)]
+        first += plan.plan_images(decision.spec, observed, build=build, pull=pull)
+        make = plan.plan_adopt if flags.adopt else plan.plan_up
+        marked = plan.plan_marks(self.unmarked())
+        return observed, first, [*marked, *make(decision.spec, observed, head_of(decision.spec), change)]
 
     def _looked_at_to_adopt(self, decision: Decision, patience: float | None) -> tuple[Observed, RecordChange]:
         """What is there, whichever home it belongs to. Its services are not asked: they have other secrets."""
         observed = self.runtime_of(decision.record).observe(decision.spec, decision.record)
-        missing = tuple(name for name in SECRETS if not self.project.has_secret(name))
-        return replace(observed, missing_secrets=missing), decision.change
+        return replace(observed, missing_secrets=missing_secrets(decision.spec, self.project)), decision.change
+
+    def _installs(self, decision: Decision, flags: Flags) -> list[Action]:
+        """What installs the dependencies of an application that runs as local processes, where that was asked for.
+
+        Raises DependenciesMissingError where it was not, and they are missing.
+        """
+        application = self.application
+        if application is None or decision.record.runtime != "embedded" or not decision.spec.processes:
+            return []
+        if not flags.install:
+            refuse_missing(application)
+            return []
+        command = install_command(application)
+        cause = "it was asked for"
+        return [Action(Verb.INSTALL, Kind.DEPENDENCIES, str(application.root), cause, to=command)]
 
     def converge(
-        self, decision: Decision, *, adopt: bool = False, build: bool = False, pull: bool = False, keep: bool = False
+        self, decision: Decision, flags: Flags, *, build: bool = False, pull: bool = False, keep: bool = False
     ) -> tuple[Observed | None, set[str]]:
         """Observe, plan, execute, wait. Returns what was seen if nothing was to be done, and what was started."""
-        observed, images, actions = self.planned(decision, adopt=adopt, build=build, pull=pull)
-        if images:
-            self.run(images)
-            observed, _, actions = self.planned(decision, adopt=adopt)
+        observed, first, actions = self.planned(decision, flags, build=build, pull=pull)
+        if first:
+            self.run(first)
+            flags = replace(flags, install=False)
+            decision = replace(decision, spec=self.spec(decision.record))
+            observed, _, actions = self.planned(decision, flags)
         for orphan in observed.orphans:
             self.on_event(Notice(f"{orphan} is not part of this stack now, and stays as it is"))
         if not actions:
@@ -226,7 +291,7 @@ class Session:
 
     def ensure_up(self) -> None:
         """Have everything run that the record says."""
-        self.converge(self.as_recorded())
+        self.converge(self.as_recorded(), Flags())
 
     def as_recorded(self) -> Decision:
         """The stack as the record has it."""
@@ -256,3 +321,24 @@ class Session:
         finally:
             if not found.runs:
                 self.run(plan.plan_down(spec, self.observe_quickly(spec, record)))
+
+
+def described_in(folder: Path, *, to_run: bool = False) -> Application | None:
+    """Return the application that a folder describes, None for none.
+
+    Raises InvalidInputError for mistakes, and UntrustedFolderError `to_run` what nobody has trusted yet.
+    """
+    trust = folder_trust(folder)
+    if not set(TABLES) & trust.folder.toml.keys():
+        return None
+    if to_run:
+        trust.require(*TABLES)
+    from ..application.reading import parse
+
+    return parse(trust.folder.toml_text, Path(trust.folder.path))
+
+
+def _remembered(record: ProjectRecord) -> Application:
+    """An application whose description is gone, as far as a record tells: enough to look at it and to stop it."""
+    processes = tuple(Process(name, "", record.ports.get(name)) for name in record.processes)
+    return Application(Path(record.application), processes=processes)

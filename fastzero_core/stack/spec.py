@@ -3,15 +3,16 @@
 import hashlib
 import json
 import re
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import InvalidInputError, VersionMismatchError
 from ..postgres.configuration import arguments, initdb_locale
 from ..postgres.roles import APP, OWNER, SUPERUSER, creation
-from ..project import DATABASE, DATABASE_PORT, HOST, PASSWORDS, ROLE, ROLES, Place
+from ..project import DATABASE, DATABASE_PORT, HOST, PASSWORDS, ROLE, ROLES, SECRETS, Place
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -26,6 +27,7 @@ APP_USER = "10001:10001"
 TMPFS = {"/tmp": "size=64m,mode=1777"}  # noqa: S108 - inside the container, whose root is read-only
 MEMORY = 256 * 2**20  # bytes; each worker may hash two passwords at once, at 64 MiB each
 DATABASE_SHARED_MEMORY = 256 * 2**20  # bytes, for parallel queries
+RETRIES = 5
 # What the image does as root before it becomes another user: it makes the data that user's.
 DATABASE_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
 DATABASE_TMPFS = {"/var/run/postgresql": "size=1m,mode=3775"}  # its socket
@@ -37,18 +39,35 @@ STOP_TIMEOUT = 60  # seconds for a database; less can cut its last checkpoint sh
 
 
 @dataclass(frozen=True)
+class Build:
+    """How the image of an application of the user's own is made from the files below a folder.
+
+    `dockerfile` is a path below the folder, or the text of one that fastzero made, where `is_text` says so.
+    """
+
+    folder: str
+    dockerfile: str
+    is_text: bool = False
+    target: str = ""
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ServiceSpec:
     """One service: what it runs, where it listens, how it is configured, what it may use, how it is stopped.
 
-    `port` is the one on `host`, `container_port` the one inside a container. `base_image` is set where the image is
-    built from it, `volume` where a container has one, `data` where a local server has its directory; `interpreter`
-    runs the command of a local process. `configuration` are a database server's own settings. `readiness` is the path
-    that answers 200 once a process is ready; `migrates` are arguments that let it bring the schema to head itself.
-    `roles` are those that a database should have, or that a process logs in as; `first_start` is a script that the
-    database's image runs once, when it has made the data. `scratch` is a folder on the disk that goes with the
-    container, which is read-only besides. `memory` is in bytes; 0 limits nothing. `port_option` is the
-    flag that chooses the port. `document` is what a runtime makes the service from, once `Runtime.completed` has filled
-    it in.
+    `port` is the one on `host`, `container_port` the one inside a container; both are 0 where it listens on none.
+    `base_image` or `build` is set where the image is built, `volume` where a container has one, at `mount` unless it is
+    the database's, `data` where a local server has its directory. A local process runs in `directory`, its
+    `interpreter` before its command, and finds programs in `programs` first. `variables` are its environment,
+    `secret_variables` what of it nobody else may see, with marks (`secret_mark`) in place of the project's secrets.
+    `configuration` are a database server's own settings, `version_table` is where the revision of its schema is
+    written. `readiness` is the path that answers 200 once a process is ready: any answer will do where it is empty, and
+    one without a port has to run for `grace` seconds. `migrates` are arguments that let it bring the schema to head
+    itself. `roles` are those that a database should have, or that a process logs in as; `first_start` is a script that
+    the database's image runs once, when it has made the data. `scratch` is a folder on the disk that goes with the
+    container, which is read-only besides. `memory` is in bytes; 0 limits nothing. `port_option` is the flag that
+    chooses the port. `document` is what a runtime makes the service from, once `Runtime.completed` has filled it in.
     """
 
     name: str
@@ -58,13 +77,20 @@ class ServiceSpec:
     container_port: int = 0
     image: str = ""
     base_image: str = ""
+    build: Build | None = None
     volume: str = ""
+    mount: str = ""
     data: str = ""
+    directory: str = "/"
     interpreter: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
     configuration: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
+    secret_variables: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
+    version_table: str = ""
     readiness: str = ""
+    grace: float = 0
     migrates: tuple[str, ...] = ()
     health_command: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
@@ -82,13 +108,14 @@ class ServiceSpec:
     memory: int = 0
     cpus: int = 0
     pids: int = 0
-    retries: int = 0  # how often the engine starts it again where it fails
+    restart: str = "no"  # always, on-failure or no: whether the engine starts it again
+    retries: int = 0  # how often, where it fails
     port_option: str = "--port"
     document: Mapping[str, Any] = field(default_factory=dict)
 
     def settings(self) -> dict[str, str]:
         """What people set of it, as flat text: what the cause of a recreation names."""
-        made_of = {"image": self.image, "volume": self.volume, "command": " ".join(self.command)}
+        made_of = {"image": self.image, "volume": self.volume, "command": shlex.join(self.command)}
         given = {name: value for name, value in made_of.items() if value}
         return {"host": self.host, "port": str(self.port), **given, **self.variables, **self.configuration}
 
@@ -99,15 +126,21 @@ class ServiceSpec:
             self,
             host=settings["host"],
             port=int(settings["port"]),
-            command=tuple(settings.get("command", "").split()),
+            command=tuple(shlex.split(settings.get("command", ""))),
             variables={} if self.is_database else rest,
             configuration=rest if self.is_database else {},
         )
 
     @property
+    def is_built(self) -> bool:
+        """Whether its image is built here, and not pulled."""
+        return bool(self.base_image or self.build)
+
+    @property
     def config_hash(self) -> str:
         """Of everything whose change means that the service must be recreated: of the whole document."""
-        return hash_of(self.document or self.settings())
+        made_of = self.document or self.settings()
+        return hash_of({"document": made_of, "secret": self.secret_variables} if self.secret_variables else made_of)
 
     @property
     def major(self) -> int:
@@ -123,11 +156,28 @@ class ServiceSpec:
 
 
 @dataclass(frozen=True)
+class Release:
+    """What brings the schema to where the code of an application of the user's own needs it, before its processes run.
+
+    `commands` are run one after the other where `service` would run. `head` is the revision that the code needs, as
+    `1a2b` or `1a2b,3c4d`; it is empty where only the commands know, which then run before a process is started.
+    """
+
+    service: ServiceSpec
+    commands: tuple[tuple[str, ...], ...]
+    head: str = ""
+
+
+@dataclass(frozen=True)
 class StackSpec:
-    """All services of a project: a database and any number of processes, each after those it depends on."""
+    """All services of a project: a database and any number of processes, each after those it depends on.
+
+    `release` brings the schema to where the code needs it; where there is none, fastzero brings it to its own head.
+    """
 
     project: str
     services: tuple[ServiceSpec, ...]
+    release: Release | None = None
 
     def service(self, name: str) -> ServiceSpec:
         return next(service for service in self.services if service.name == name)
@@ -135,6 +185,13 @@ class StackSpec:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(service.name for service in self.services)
+
+    @property
+    def secret_names(self) -> tuple[str, ...]:
+        """The secrets of the project that its services need, its own first."""
+        services = [*self.services, *([self.release.service] if self.release else [])]
+        texts = [value for service in services for value in service.secret_variables.values()]
+        return tuple(dict.fromkeys([*SECRETS, *(name for text in texts for name in _MARK.findall(text))]))
 
     @property
     def database(self) -> ServiceSpec:
@@ -149,6 +206,19 @@ class StackSpec:
         if service is not None and service not in self.names:
             raise InvalidInputError(f"service {service!r} is not one of {', '.join(self.names)}", field="service")
         return self.names if service is None else (service,)
+
+
+_MARK = re.compile(r"fz-secret-(\w+)-zf")
+
+
+def secret_mark(name: str) -> str:
+    """Return what stands for a secret of the project in a variable; no quoting of a URL changes it."""
+    return f"fz-secret-{name}-zf"
+
+
+def with_secrets(text: str, secret: Callable[[str], str]) -> str:
+    """Return a variable's value with every secret in place of its mark."""
+    return _MARK.sub(lambda match: secret(match[1]), text)
 
 
 def hash_of(document: Mapping[str, Any]) -> str:
@@ -179,11 +249,6 @@ def stack_spec(
     if app:
         services.append(_app(settings, ports, app_image))
     return StackSpec(settings.project, tuple(services))
-
-
-def process_names(settings: "Settings", app: bool | None = None) -> tuple[str, ...]:
-    """The processes that are to run besides the database; `app` decides in place of the settings."""
-    return (APP_SERVICE,) if (settings.app if app is None else app) else ()
 
 
 def asked_ports(settings: "Settings", *, port: int | None = None, app_port: int | None = None) -> dict[str, int]:
@@ -348,6 +413,7 @@ def _app(settings: "Settings", ports: Mapping[str, int], image: str) -> ServiceS
         memory=MEMORY * (1 + settings.workers),
         cpus=settings.workers,
         pids=128 * (1 + settings.workers),
-        retries=5,
+        restart="on-failure",
+        retries=RETRIES,
         port_option=PORT_OPTIONS[APP_SERVICE],
     )

@@ -4,16 +4,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ..errors import (
+    FastZeroError,
     InvalidInputError,
     NotAllowedError,
     RecordError,
     UnavailableError,
 )
-from ..events import Listener, ignore
+from ..events import Listener, Notice, ignore
 from ..postgres.url import url_of, variables
 from ..project import HOST, project_of, projects
 from ..settings import Settings, load_settings
@@ -26,7 +28,11 @@ from .runtime import Finding
 from .session import Session
 from .spec import DATABASE_SERVICE, StackSpec, asked_ports
 
+if TYPE_CHECKING:
+    import threading
+
 ROTATION_MARGIN = 60  # seconds in which processes may still sign with the old key, or their clocks differ
+SHOWN = 5  # changed files that are named
 RESTING = (ServiceState.ABSENT, ServiceState.STOPPED)
 
 
@@ -91,6 +97,7 @@ class Stack:
         keep: bool = False,
         adopt: bool = False,
         start_over: bool = False,
+        install: bool = False,
         timeout: float | None = None,
     ) -> Self:
         """Make the stack run, its database answer, its schema be at head and its app be ready; nothing if all is so.
@@ -98,11 +105,13 @@ class Stack:
         The first `up` chooses the runtime and the ports, later ones keep them; `port` is the database's. Without `app`
         only the database runs. `build` and `pull` renew the images. After a failure what this run made is undone,
         unless `keep`. `adopt` takes over containers and data of a home that is lost, `start_over` begins with an empty
-        database where the data is gone. `timeout` is in seconds and bounds each wait.
+        database where the data is gone. `install` first installs what an application of the user's own depends on,
+        where it runs as local processes. `timeout` is in seconds and bounds each wait.
         Raises LockedError, PortTakenError, VersionMismatchError, SchemaNewerError, DatabaseLoginError, ImageError,
         UnhealthyError, ForeignStackError, DataGoneError.
         """
-        flags = Flags(runtime, asked_ports(self.settings, port=port, app_port=app_port), app, start_over, adopt)
+        asked = asked_ports(self.settings, port=port, app_port=app_port)
+        flags = Flags(runtime, asked, app, start_over, adopt, install)
         with self.session(timeout) as session:
             decision, observed, started = commands.up(session, flags, build=build, pull=pull, keep=keep)
             self._started |= started
@@ -120,9 +129,11 @@ class Stack:
         pull: bool = False,
         adopt: bool = False,
         start_over: bool = False,
+        install: bool = False,
     ) -> list[Action]:
         """What `up` would do now, and why. Changes nothing. Raises as `up` does."""
-        flags = Flags(runtime, asked_ports(self.settings, port=port, app_port=app_port), app, start_over, adopt)
+        asked = asked_ports(self.settings, port=port, app_port=app_port)
+        flags = Flags(runtime, asked, app, start_over, adopt, install)
         return commands.plan_up(self.look(), flags, build=build, pull=pull)
 
     def down(self, *, volumes: bool = False, timeout: float | None = None) -> list[Action]:
@@ -141,11 +152,43 @@ class Stack:
             commands.restart(session, service)
         return self
 
+    def reload_on_change(self, stop: "threading.Event") -> None:
+        """Restart the processes whenever a file changes that the application watches, until `stop` is set.
+
+        The database goes on. What keeps a process from running is told, and the next change tries again. Raises
+        InvalidInputError for an application in containers, whose image has its files.
+        """
+        application, record = self.look().application, self.project.record
+        if application is None or record is None or record.runtime != "embedded":
+            raise InvalidInputError("only an application that runs as local processes is reloaded", field="reload")
+        import watchfiles
+
+        folders = [application.folder / path for path in application.watch]
+        for changes in watchfiles.watch(*folders, stop_event=stop, raise_interrupt=False):
+            changed = sorted(str(Path(path).relative_to(application.folder)) for _, path in changes)
+            self._on_event(Notice(f"changed: {', '.join(changed[:SHOWN])}{' …' if len(changed) > SHOWN else ''}"))
+            try:
+                with self.session() as session:
+                    commands.reload(session)
+            except FastZeroError as error:
+                self._on_event(Notice(f"{error.evidence}\n{error.message}".strip()))
+
     def execute(self, service: str, command: Sequence[str], *, interactive: bool = False) -> int:
         """Run a command where the service runs, with this process's streams. Returns its exit code."""
         session = self.look()
-        name = session.spec().named(service)[0]
-        return session.runtime.execute(name, command, interactive=interactive)
+        session.require_trust()
+        spec = session.spec()
+        [name] = spec.named(service)
+        return session.runtime.execute(spec.service(name), command, interactive=interactive)
+
+    def run(self, command: Sequence[str], *, interactive: bool = False) -> int:
+        """Run a command with what the application finds in its environment. Returns its exit code.
+
+        It runs in the application's directory, or in a container of its. Raises UnhealthyError unless the stack runs.
+        """
+        session = self.look()
+        session.require_trust()
+        return session.runtime.run(session.spec(), command, interactive=interactive)
 
     def compose(self) -> str:
         """The stack as a compose.yaml. Raises InvalidInputError for one that does not run in containers."""

@@ -42,7 +42,7 @@ def make_data(service: ServiceSpec, cause: str) -> Action:
 def make_container(service: ServiceSpec, name: str, observed: Observed, cause: str) -> Iterator[Action]:
     """A container that is ready to be started; data that was there before is of the version that it can read."""
     yield Action(Verb.CREATE, Kind.CONTAINER, name, cause, service.name, subject=service)
-    if service.secrets:
+    if service.secrets or service.secret_variables:
         yield Action(Verb.FILL, Kind.SECRETS, name, "it reads its secrets from files", service.name, subject=service)
     if service.is_database and observed.data is DataState.THERE:
         cause = f"only PostgreSQL {service.major} can read what it wrote"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import DatabaseLoginError, UnavailableError, UnhealthyError
+from ..polling import wait_until
 from . import probe
 from .spec import ServiceSpec
 
@@ -41,9 +42,9 @@ class Witness(Protocol):
 def ask(service: ServiceSpec, url: str) -> Answer:
     """What a service says now; a database is asked by its URL. Raises DatabaseLoginError, which no waiting changes."""
     if not service.is_database:
-        return Answer(probe.not_ready(service.host, service.port, service.readiness))
+        return Answer(probe.not_ready(service.host, service.port, service.readiness) if service.port else "")
     try:
-        return Answer(revision=probe.revision_of(url))
+        return Answer(revision=probe.revision_of(url, service.version_table))
     except DatabaseLoginError as error:
         error.hint = "The database was made with another password than the project has: fastzero doctor --fix"
         raise
@@ -71,9 +72,18 @@ def poll(question: Callable[[], Answer], is_alive: Callable[[], bool], timeout: 
 
 def until_ready(service: ServiceSpec, witness: Witness, url: str, timeout: float, hint: str) -> Answer:
     """The answer of a service that is ready. Raises UnhealthyError with its evidence, DatabaseLoginError."""
-    answer = poll(lambda: ask(service, url), lambda: witness.is_alive(service.name), timeout, timeout)
+    is_alive = lambda: witness.is_alive(service.name)  # noqa: E731
+    answer = poll(lambda: ask(service, url), is_alive, timeout, timeout)
+    if service.grace:
+        answer = _still_runs(is_alive, service.grace)
     if answer.is_ready:
         return answer
     words = ("answered", "does not answer") if service.is_database else ("was ready", "is not ready")
     what = f"ended before it {words[0]}" if answer.ended else f"{words[1]}: {answer.reason}"
     raise UnhealthyError(f"{service.name} {what}", hint=hint, evidence=witness.evidence(service.name))
+
+
+def _still_runs(is_alive: Callable[[], bool], grace: float) -> Answer:
+    """What there is to say of a process that nothing can ask: it has run for a while, or it has not."""
+    ended = wait_until(lambda: not is_alive(), grace)
+    return Answer(f"it had run for {grace:g} s", ended=True) if ended else Answer()

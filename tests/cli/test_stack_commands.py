@@ -290,7 +290,8 @@ def test_env_is_what_a_shell_can_evaluate(shell: Shell) -> None:
 def test_env_is_the_same_in_every_format(shell: Shell) -> None:
     variables = json.loads(shell.out("env", "--format", "json"))
     assert dict(line.split("=", 1) for line in shell.out("env", "--format", "dotenv").splitlines()) == variables
-    assert {"DATABASE_URL", "PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE"} == variables.keys()
+    libpq = {"PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGREQUIREAUTH"}
+    assert {"DATABASE_URL", *libpq} == variables.keys()
 
 
 def test_a_format_that_is_none_is_invalid_input(shell: Shell) -> None:

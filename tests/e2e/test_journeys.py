@@ -101,7 +101,7 @@ def _answer(fastzero: Run, *words: str) -> Any:
 FIELDS = {
     "status": ["service", "state", "address", "version", "revision", "pid", "started_at", "detail"],
     "ls": ["project", "runtime", "state", "address", "folder"],
-    "config": ["name", "value", "source"],
+    "config": ["name", "value", "source", "trusted"],
     "doctor": ["code", "result", "found", "remedy"],
     "version": ["fastzero", "python", "postgresql", "head"],
     "restart": ["service", "state", "address", "version", "revision", "pid", "started_at", "detail"],
@@ -134,7 +134,7 @@ def test_a_terminal_shows_the_stack_as_a_table(running: Stack) -> None:
 
 def test_the_environment_reaches_the_database(running: Stack, fastzero: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     exported = fastzero("env").out
-    assert f"export DATABASE_URL={running.database_url}\n" in exported
+    assert f"export DATABASE_URL={running.environment()['DATABASE_URL']}\n" in exported
     assert _answer(fastzero, "env") == running.environment()
     dotenv = fastzero("env", "--format", "dotenv").out
     assert dict(line.split("=", 1) for line in dotenv.splitlines()) == running.environment()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fastzero_core import load_settings
+from fastzero_core.application.reading import parse
 
 from .reference import README, readme_with_reference
 
@@ -60,12 +61,19 @@ def test_the_python_examples_run_as_they_are(program: str, folder: Path) -> None
 
 @pytest.mark.usefixtures("trusted_folder")
 def test_the_configuration_file_is_understood(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    (example,) = _blocks("toml")
+    (example,) = [text for text in _blocks("toml") if "[application]" not in text]
     (folder / "fastzero.toml").write_text(example, encoding="utf-8")
     monkeypatch.chdir(folder)
     settings = load_settings()
     for name, value in tomllib.loads(example).items():
         assert getattr(settings, name) == value
+
+
+def test_the_description_of_an_application_is_understood(folder: Path) -> None:
+    (example,) = [text for text in _blocks("toml") if "[application]" in text]
+    application = parse(example, folder)
+    assert application is not None
+    assert [process.name for process in application.processes] == ["web", "worker"]
 
 
 def test_the_python_example_of_the_library_is_the_same_as_the_readme_s() -> None:

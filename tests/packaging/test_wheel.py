@@ -56,8 +56,10 @@ def test_it_holds_packages_and_migrations_and_nothing_else(wheel: Path) -> None:
     assert "fastzero_core/todo_app/common_passwords.txt" in names
     assert "fastzero_core/py.typed" in names
     assert {"fastzero_core/docker/Dockerfile", "fastzero_core/docker/requirements.txt"} <= set(names)
-    tests = [name for name in names if "test" in name and name != "fastzero_core/testing.py"]
-    assert not tests + [name for name in names if name.endswith((".pyc", ".toml"))]
+    assert "fastzero_core/application/schema.json" in names
+    assert "fastzero_core/application/example/files/tests/conftest.py.template" in names
+    ours = [name for name in names if not name.endswith(".template") and name != "fastzero_core/testing.py"]
+    assert not [name for name in ours if "test" in name or name.endswith((".pyc", ".toml"))]
 
 
 def test_it_has_the_console_script_and_the_licence(wheel: Path) -> None:

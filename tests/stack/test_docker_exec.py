@@ -48,7 +48,7 @@ def runtime(served: Contained, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_words_that_come_with_the_head_of_the_answer_are_printed(
     runtime: DockerRuntime, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    code = runtime.execute("app", ["sh", "-c", "echo out; echo err >&2; exit 3"], interactive=False)
+    code = runtime.execute_in("app", ["sh", "-c", "echo out; echo err >&2; exit 3"], interactive=False)
     assert (code, capfd.readouterr()) == (3, ("out\n", "err\n"))
 
 
@@ -68,5 +68,5 @@ def test_a_command_that_never_started_is_an_error_and_prints_nothing(
     runtime: DockerRuntime, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(CommandNotFoundError):
-        runtime.execute("app", ["nonsense"], interactive=False)
+        runtime.execute_in("app", ["nonsense"], interactive=False)
     assert capfd.readouterr() == ("", "")

@@ -185,7 +185,8 @@ def test_no_secret_is_in_the_log_of_a_service(service: str, served: Contained) -
 
 def test_the_secrets_arrive_as_files_that_the_service_can_read_and_not_write(served: Contained) -> None:
     app = served.container("app")
-    password, key = secrets_of(served)
+    project = served.stack().project
+    password, key = project.secret("database_password"), project.secret("secret_key")
 
     assert app.exec_run(["cat", "/run/secrets/secret_key"]).output.decode() == key
     assert password in app.exec_run(["cat", "/run/secrets/database_url"]).output.decode()
@@ -195,7 +196,10 @@ def test_the_secrets_arrive_as_files_that_the_service_can_read_and_not_write(ser
 
 
 def test_nothing_of_this_machine_is_mounted_so_that_the_engine_may_be_another(served: Contained) -> None:
-    mounts = [mount for container in served.all_containers() for mount in container.attrs["Mounts"]]
+    mounts = {name: served.container(name).attrs["Mounts"] for name in ("app", "database")}
 
-    assert {mount["Type"] for mount in mounts} == {"volume"}
-    assert {mount["Destination"] for mount in mounts} == {"/run/secrets", "/var/lib/postgresql"}
+    assert {mount["Type"] for each in mounts.values() for mount in each} == {"volume"}
+    assert {name: {mount["Destination"] for mount in each} for name, each in mounts.items()} == {
+        "app": {"/run/secrets"},
+        "database": {"/run/secrets", "/docker-entrypoint-initdb.d", "/tmp", "/var/lib/postgresql"},
+    }

@@ -274,9 +274,9 @@ def test_a_server_that_answers_within_patience_is_left_alone(running: Stack, mon
     os.kill(silent, signal.SIGSTOP)
     ask = probe.revision_of
 
-    def ask_and_wake(url: str) -> str | None:
+    def ask_and_wake(url: str, table: str) -> str | None:
         try:
-            return ask(url)
+            return ask(url, table)
         except DatabaseUnreachableError:
             os.kill(silent, signal.SIGCONT)
             raise
@@ -308,9 +308,9 @@ def test_a_crash_recovery_that_takes_longer_than_patience_is_waited_for(
     refused: list[str] = []
     ask = probe.revision_of
 
-    def ask_and_count(url: str) -> str | None:
+    def ask_and_count(url: str, table: str) -> str | None:
         try:
-            return ask(url)
+            return ask(url, table)
         except DatabaseUnreachableError as error:
             refused.append(error.message)
             if len(refused) == 20:

@@ -32,7 +32,7 @@ from .conftest import RunPython, Template, WorkingOn, any_free_port, done, new_h
 
 
 def ask(stack: Stack, query: str) -> str:
-    with psycopg.connect(stack.database_url) as connection:
+    with psycopg.connect(stack.superuser_url) as connection:
         row = connection.execute(query.encode()).fetchone()
     assert row is not None
     return str(row[0])

@@ -6,7 +6,16 @@ from typing import Any
 
 from ...project import Project
 from ..spec import ServiceSpec, StackSpec
-from .containers import CHECK, FIRST_START, FIRST_START_FILE, PROJECT, SERVICE, document
+from .containers import (
+    CHECK,
+    FIRST_START,
+    FIRST_START_FILE,
+    PROJECT,
+    SERVICE,
+    VARIABLES,
+    document,
+    secrets_inside,
+)
 
 HEADER = "# Made by `fastzero export compose`. Secrets stay in files of this machine.\n"
 
@@ -21,6 +30,10 @@ def compose_yaml(spec: StackSpec, project: Project) -> str:
         for service in spec.services
         for name in service.secrets
     }
+    for service in spec.services:
+        for name in service.secret_variables and (*service.secret_variables, VARIABLES):
+            value = secrets_inside(service, project)[name]
+            files[_source(service, name)] = project.file_for_compose(_source(service, name), value)
     files[FIRST_START_FILE] = project.file_for_compose(FIRST_START_FILE, database.first_start)
     content = {
         "name": f"fastzero-{project.name}",
@@ -59,20 +72,17 @@ def _service(project: str, service: ServiceSpec, volume: str) -> dict[str, Any]:
     written = {
         "image": made_of["Image"],
         # Nobody migrates from outside here: a process that can does before it serves.
+        "entrypoint": made_of.get("Entrypoint"),
         "command": [*made_of["Cmd"], *service.migrates],
         "environment": dict(service.variables),
-        "ports": [f"{service.host}:{service.port}:{service.container_port}"],
-        "secrets": [*service.secrets, *_first_start(service)],
+        "ports": [f"{service.host}:{service.port}:{service.container_port}"] if service.port else [],
+        "secrets": [*service.secrets, *_own_secrets(service), *_first_start(service)],
         "volumes": [
             *(f"{volume}:{mount['Target']}" for mount in host["Mounts"] if "Source" in mount),
             *([service.scratch] if service.scratch else []),
         ],
         "depends_on": {name: {"condition": "service_healthy"} for name in service.depends_on},
-        "healthcheck": {
-            "test": check["Test"],
-            **{name: f"{seconds}s" for name, seconds in CHECK.items()},
-            "retries": check["Retries"],
-        },
+        "healthcheck": _health_check(check),
         "stop_signal": made_of["StopSignal"],
         "stop_grace_period": f"{made_of['StopTimeout']}s",
         "user": made_of["User"],
@@ -87,6 +97,29 @@ def _service(project: str, service: ServiceSpec, volume: str) -> dict[str, Any]:
         "cpu_shares": host.get("CpuShares"),
         "cpus": host.get("NanoCpus", 0) / 1e9,
         "pids_limit": host.get("PidsLimit"),
-        "restart": f"on-failure:{service.retries}" if service.retries else None,
+        "restart": _restart(service),
     }
     return {name: value for name, value in written.items() if value}
+
+
+def _source(service: ServiceSpec, name: str) -> str:
+    return f"{service.name}.{name}"
+
+
+def _own_secrets(service: ServiceSpec) -> list[dict[str, str]]:
+    """The files of the variables that hold secrets, each under its own name."""
+    names = [*service.secret_variables, VARIABLES] if service.secret_variables else []
+    return [{"source": _source(service, name), "target": name} for name in names]
+
+
+def _health_check(check: Mapping[str, Any]) -> dict[str, Any]:
+    if check["Test"] == ["NONE"]:
+        return {"disable": True}
+    times = {name: f"{seconds}s" for name, seconds in CHECK.items()}
+    return {"test": check["Test"], **times, "retries": check["Retries"]}
+
+
+def _restart(service: ServiceSpec) -> str | None:
+    if service.restart == "always":
+        return "unless-stopped"
+    return f"on-failure:{service.retries}" if service.restart == "on-failure" else None

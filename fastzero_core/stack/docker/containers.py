@@ -5,17 +5,22 @@ containers there are. https://docs.docker.com/reference/api/engine/
 """
 
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from ... import __version__
-from ..spec import ServiceSpec, data_mount, hash_of
+from ...project import ROLE, Project
+from ..spec import ServiceSpec, data_mount, with_secrets
 from ..steps import network_name
 
 PROJECT, SERVICE, HASH, SETTINGS, VERSION, OWNER, CLAIM = (
     f"fastzero.{name}" for name in ("project", "service", "config-hash", "settings", "version", "owner", "claim")
 )
 SECRETS = "/run/secrets"
+VARIABLES = "variables"  # the file of the secrets that a process finds in its environment
+# What a container is started with is there for all to see: the variables that hold secrets are read from a file.
+WITH_VARIABLES = ("/bin/sh", "-c", f'set -a; . {SECRETS}/{VARIABLES}; set +a; exec "$@"', "sh")
 FIRST_START = "/docker-entrypoint-initdb.d"  # what is in it, the image runs once it has made the data
 FIRST_START_FILE = "roles.sh"
 SECOND = 1_000_000_000  # nanoseconds
@@ -29,10 +34,11 @@ def document(project: str, service: ServiceSpec, cpus_present: int | None = None
     return {
         "Image": service.image,
         "Cmd": list(service.arguments),
+        **({"Entrypoint": list(WITH_VARIABLES)} if service.secret_variables else {}),
         "Hostname": service.name,
         "User": service.user,
         "Env": [f"{name}={value}" for name, value in service.variables.items()],
-        "ExposedPorts": {_port(service): {}},
+        "ExposedPorts": {_port(service): {}} if service.container_port else {},
         "Healthcheck": _health_check(service),
         "StopSignal": service.stop_signal,
         "StopTimeout": int(service.stop_timeout),
@@ -46,10 +52,19 @@ def labels(project: str, owner: str, service: ServiceSpec) -> dict[str, str]:
     return {
         **owned(project, owner),
         SERVICE: service.name,
-        HASH: hash_of(service.document),
+        HASH: service.config_hash,
         SETTINGS: json.dumps(service.settings()),
         VERSION: __version__,
     }
+
+
+def secrets_inside(service: ServiceSpec, project: Project) -> dict[str, str]:
+    """Return the secrets that a container of the service reads, by the names of their files."""
+    role = next(iter(service.roles), ROLE)
+    named = {name: project.secret_inside(name, role) for name in service.secrets}
+    values = {name: with_secrets(text, project.secret) for name, text in service.secret_variables.items()}
+    script = "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+    return {**named, **values, **({VARIABLES: script} if values else {})}
 
 
 def owned(project: str, owner: str) -> dict[str, str]:
@@ -62,6 +77,9 @@ def _port(service: ServiceSpec) -> str:
 
 
 def _health_check(service: ServiceSpec) -> dict[str, Any]:
+    """The check of the engine's own; it has none where nothing is known that the image could be asked with."""
+    if not service.health_command:
+        return {"Test": ["NONE"]}
     return {
         "Test": ["CMD", *service.health_command],
         "Interval": CHECK["interval"] * SECOND,
@@ -72,7 +90,7 @@ def _health_check(service: ServiceSpec) -> dict[str, Any]:
 
 
 def _host_config(project: str, service: ServiceSpec, cpus_present: int | None) -> dict[str, Any]:
-    confined = {"ReadonlyRootfs": True, "CapDrop": ["ALL"], "CapAdd": list(service.capabilities)}
+    confined = {"ReadonlyRootfs": service.read_only, "CapDrop": ["ALL"], "CapAdd": list(service.capabilities)}
     limits = {
         "ShmSize": service.shared_memory,
         "Memory": service.memory,
@@ -82,29 +100,36 @@ def _host_config(project: str, service: ServiceSpec, cpus_present: int | None) -
     }
     return {
         "NetworkMode": network_name(project),
-        "PortBindings": {_port(service): [{"HostIp": service.host, "HostPort": str(service.port)}]},
+        "PortBindings": _port_bindings(service),
         "Mounts": _mounts(service),
         "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
         "SecurityOpt": ["no-new-privileges"],
         "RestartPolicy": _restart_policy(service),
         "Tmpfs": dict(service.tmpfs),
-        **(confined if service.read_only else {}),
+        **confined,
         "Init": not service.is_database,
         **{name: value for name, value in limits.items() if value},
     }
 
 
+def _port_bindings(service: ServiceSpec) -> dict[str, Any]:
+    if not service.port:
+        return {}
+    return {_port(service): [{"HostIp": service.host, "HostPort": str(service.port)}]}
+
+
 def _mounts(service: ServiceSpec) -> list[dict[str, str]]:
     """The data, and places for secrets, a script and large files: volumes without a name, since a read-only container
     can be filled in no other way before it starts. They go with their container."""
-    data = [{"Type": "volume", "Source": service.volume, "Target": data_mount(service.major)}] if service.volume else []
-    secrets = [{"Type": "volume", "Target": SECRETS}] if service.secrets else []
+    target = data_mount(service.major) if service.is_database else service.mount
+    data = [{"Type": "volume", "Source": service.volume, "Target": target}] if service.volume else []
+    secrets = [{"Type": "volume", "Target": SECRETS}] if service.secrets or service.secret_variables else []
     scripts = [{"Type": "volume", "Target": FIRST_START}] if service.first_start else []
     scratch = [{"Type": "volume", "Target": service.scratch}] if service.scratch else []
     return [*data, *secrets, *scripts, *scratch]
 
 
 def _restart_policy(service: ServiceSpec) -> Mapping[str, Any]:
-    if not service.retries:
-        return {"Name": "no"}
+    if service.restart != "on-failure":
+        return {"Name": "unless-stopped" if service.restart == "always" else "no"}
     return {"Name": "on-failure", "MaximumRetryCount": service.retries}

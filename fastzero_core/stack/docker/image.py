@@ -8,7 +8,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -73,14 +73,19 @@ def image_name(base: str) -> str:
 
 def remembered_name(base: str) -> str:
     """The same as `image_name`, from a cache while no source has changed."""
-    cache_file, state = user_cache_path("fastzero") / "app-image.json", fingerprint(base)
+    return remembered("app-image.json", fingerprint(base), lambda: image_name(base))
+
+
+def remembered(file_name: str, state: str, compute: Callable[[], str]) -> str:
+    """Return what was computed for this very state, from a file of the cache, or compute it."""
+    cache_file = user_cache_path("fastzero") / file_name
     with suppress(OSError, ValueError, AttributeError, FastZeroError):
-        if name := json.loads(read_text(cache_file, own=True)).get(state):
-            return str(name)
-    name = image_name(base)
+        if found := json.loads(read_text(cache_file, own=True)).get(state):
+            return str(found)
+    found = compute()
     with suppress(FastZeroError):  # a cache that cannot be written costs some time, no more
-        write_atomically(cache_file, json.dumps({state: name}))
-    return name
+        write_atomically(cache_file, json.dumps({state: found}))
+    return found
 
 
 def fingerprint(base: str) -> str:

@@ -40,7 +40,12 @@ def pull(client: docker.DockerClient, name: str, on_event: Listener) -> None:
 
 
 def build(client: docker.DockerClient, service: ServiceSpec, on_event: Listener) -> None:
-    """Build a service's image from the installed package. Raises ImageError with the build's last lines."""
+    """Build a service's image, from the installed package unless it says from what. Raises ImageError."""
+    if service.build:
+        from .build import build_image
+
+        build_image(client, service, on_event)
+        return
     arguments = image.build_arguments(service.base_image)
     if os.environ.get(image.INDEX) and image.INDEX not in arguments:
         on_event(Notice(f"{image.INDEX} holds a password and is not passed to the build, whose engine would keep it"))

@@ -13,7 +13,7 @@ from ..actions import Kind
 from ..lines import moment_of
 from ..observed import DataState, Estate, Observed, ObservedService, ServiceState, Thing
 from ..plan import taken_error
-from ..runtime import MOVING
+from ..runtime import MOVING, RELEASE
 from ..spec import DATABASE_SERVICE, ServiceSpec, StackSpec
 from ..steps import container_name, network_name
 from . import files, images
@@ -52,7 +52,9 @@ class Found:
         by_name = {str(each.name): each for each in self.containers}
         wanted = {service: by_name.get(container_name(self.project, service)) for service in named}
         return {
-            service: container for service, container in wanted.items() if container is not None and service != MOVING
+            service: container
+            for service, container in wanted.items()
+            if container is not None and service not in (MOVING, RELEASE)
         }
 
     @property

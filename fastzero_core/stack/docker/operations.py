@@ -1,6 +1,8 @@
 """What is done to a project's things on the engine: one call each. What is not the project's is never touched."""
 
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -11,10 +13,11 @@ from docker.models.containers import Container
 from ...errors import ConflictError, UnhealthyError
 from ...events import Listener
 from ...postgres.roles import OWNER, SUPERUSER
-from ...project import PASSWORDS, ROLE, Project
+from ...project import PASSWORDS, Project
 from .. import ports
 from ..actions import Action, Kind, Verb
 from ..plan import taken_error
+from ..runtime import RELEASE
 from ..spec import ServiceSpec, other_major
 from ..steps import container_name, network_name
 from . import containers, files, images, observe
@@ -133,10 +136,23 @@ class Operations:
             made.remove(force=True, v=True)  # the engine was still making it, for a command that was killed
             self._client.api.create_container_from_config(document, name)  # type: ignore[no-untyped-call]
 
+    def run_once(self, service: ServiceSpec, command: Sequence[str]) -> tuple[int, str]:
+        """Run a command in a container of its own, which is gone afterwards. Returns its exit code and its words."""
+        once = replace(service, name=RELEASE, command=tuple(command), port=0, restart="no", health_command=())
+        once = replace(once, document=containers.document(self._project.name, once))
+        name = container_name(self._project.name, RELEASE)
+        self._create_container(name, once)
+        try:
+            self._fill(name, once)
+            container = self._own(name)
+            container.start()
+            code = int(container.wait()["StatusCode"])
+            return code, container.logs().decode("utf-8", "replace")
+        finally:
+            self._remove_container(name)
+
     def _fill(self, name: str, service: ServiceSpec) -> None:
-        role = next(iter(service.roles), ROLE)
-        secrets_of_service = {each: self._project.secret_inside(each, role) for each in service.secrets}
-        files.fill(self._client.api, name, service, secrets_of_service)
+        files.fill(self._client.api, name, service, containers.secrets_inside(service, self._project))
 
     def _check_data(self, container: str, service: ServiceSpec) -> None:
         """Refuse data of another major version, before anything is stopped for it or started on it."""

@@ -48,7 +48,7 @@ class ContainerPrograms:
         # By the environment, so that the arguments may name another database of the server.
         command = ["env", f"PGUSER={self.role}", f"PGDATABASE={database}", program, *arguments]
         interactive = sys.stdin.isatty() and sys.stdout.isatty()
-        return self.runtime.execute(self.service, command, interactive=interactive)
+        return self.runtime.execute_in(self.service, command, interactive=interactive)
 
     def _run(self, program: str, command: list[str], write: Write | None, read: Iterator[bytes] | None = None) -> None:
         code, said = self.runtime.pipe(self.service, command, read=read, write=write or _discard)

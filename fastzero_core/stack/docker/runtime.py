@@ -23,7 +23,7 @@ from ..lines import LogLine
 from ..observed import Estate, Observed, Thing
 from ..plan import refuse_foreign
 from ..runtime import Finding
-from ..spec import StackSpec, volume_name
+from ..spec import ServiceSpec, StackSpec, volume_name
 from ..steps import container_name, network_name
 from . import containers, exec, findings, logs, observe
 from .engine import GONE, connect, engine_errors
@@ -126,11 +126,28 @@ class DockerRuntime:
             if follow:
                 yield from logs.follow(chosen, asked)
 
-    def execute(self, service: str, command: Sequence[str], *, interactive: bool) -> int:
-        """Run a command in the service's container, this process's streams being its own. Returns its exit code."""
+    def execute(self, service: ServiceSpec, command: Sequence[str], *, interactive: bool) -> int:
+        return self.execute_in(service.name, command, interactive=interactive)
+
+    def run(self, spec: StackSpec, command: Sequence[str], *, interactive: bool) -> int:
+        names = [process.name for process in spec.processes]
+        running = next((name for name in names if self.is_alive(name)), None)
+        if running is None:
+            raise UnhealthyError("no process of the application is running", hint="Start it: fastzero up")
+        return self.execute_in(running, command, interactive=interactive)
+
+    def execute_in(self, service: str, command: Sequence[str], *, interactive: bool) -> int:
+        """Run a command in a service's container, this process's streams being its own. Returns its exit code."""
         with engine_errors():
-            container = str(self._running(service).id)
-            return exec.execute(self._client.api, container, command, interactive=interactive)
+            container = self._running(service)
+            entrypoint = tuple(container.attrs["Config"].get("Entrypoint") or ())
+            if entrypoint == containers.WITH_VARIABLES:
+                command = [*entrypoint, *command]  # or it would not have what the process finds in its environment
+            return exec.execute(self._client.api, str(container.id), command, interactive=interactive)
+
+    def run_once(self, service: ServiceSpec, command: Sequence[str]) -> tuple[int, str]:
+        with engine_errors():
+            return Operations(self._client, self._project, self._owner()).run_once(service, command)
 
     def pipe(
         self,

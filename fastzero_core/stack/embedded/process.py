@@ -77,6 +77,7 @@ class Processes:
         document: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
         user: ServiceUser | None = None,
+        directory: str = "/",
     ) -> ProcessRecord:
         """Start a process in a session and process group of its own, its output going to its logs.
 
@@ -90,7 +91,7 @@ class Processes:
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=err,
-                cwd="/",
+                cwd=directory,
                 env={**(os.environ if environment is None else environment), MARK: json.dumps(mark)},
                 start_new_session=True,
                 **(user.popen_options() if user else {}),
@@ -102,6 +103,14 @@ class Processes:
             self._write(name, record)
             gate.write(b"go\n")
         return record
+
+    def wait(self, name: str) -> int:
+        """Return the exit code of a process that this very command has started, once it has ended."""
+        record = self.recorded(name)
+        assert record is not None, "it was started under this name"
+        _, status = os.waitpid(record.pid, 0)
+        self.forget(name)
+        return os.waitstatus_to_exitcode(status)
 
     def recorded(self, name: str) -> ProcessRecord | None:
         """Return what was started under this name and not stopped by us, whether or not it still runs.

@@ -3,10 +3,11 @@
 import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -14,8 +15,8 @@ from errno import ENOENT, ENOTDIR
 from pathlib import Path
 
 from ... import __version__, folders, marks
-from ...errors import FastZeroError, ProjectNotFoundError, UnhealthyError
-from ...events import Listener
+from ...errors import DependenciesMissingError, FastZeroError, ProjectNotFoundError, UnhealthyError
+from ...events import Listener, Progress
 from ...files import HOME, make_folder, open_regular, reading, writing
 from ...polling import wait_until
 from ...postgres import account, cluster, roles, server
@@ -25,11 +26,11 @@ from ...postgres.sql import literal
 from ...postgres.url import variables
 from ...project import DATABASE, PASSWORDS, Place, Project, ProjectRecord
 from ..actions import Action, Kind, Verb
-from ..lines import LogLine
+from ..lines import STREAMS, LogLine
 from ..observed import WITHOUT_DATA, DataState, Estate, Observed, ObservedService, ServiceState, Thing
 from ..ports import is_free, taken_error
-from ..runtime import MOVING, Finding, cannot_run, weak_finding
-from ..spec import STOP_TIMEOUT, ServiceSpec, StackSpec
+from ..runtime import MOVING, RELEASE, Finding, cannot_run, weak_finding
+from ..spec import STOP_TIMEOUT, ServiceSpec, StackSpec, with_secrets
 from .process import NOBODY, Processes, ProcessRecord
 
 # As root, what PostgreSQL's own user must reach and the project's folder does not let it.
@@ -119,15 +120,16 @@ class EmbeddedRuntime:
     def _find(self, service: ServiceSpec) -> ProcessRecord | None:
         """The process of a service, looked for among all processes only if its record is damaged, or its port taken."""
         recorded = self._processes.recorded(service.name)
-        is_lost = recorded is None and not is_free(service.host, service.port)
+        is_lost = recorded is None and service.port and not is_free(service.host, service.port)
         if recorded == NOBODY or is_lost:
             return self._processes.find_lost(service.name)
         return self._processes.find(service.name)
 
     def _leftovers(self, data: Path | None, database: ServiceSpec) -> Iterator[Thing]:
         """What an initialisation left that was killed, and what works on the data without being in any record."""
-        if self._processes.recorded(MOVING):
-            yield Thing(Kind.PROCESS, MOVING, service=MOVING)
+        for name in (MOVING, RELEASE):
+            if self._processes.recorded(name):
+                yield Thing(Kind.PROCESS, name, service=name)
         if data is None:
             return
         yield from _begun(data)
@@ -154,6 +156,8 @@ class EmbeddedRuntime:
                 self._stop(action.name, action.subject)
             case Verb.SET, Kind.PASSWORD:
                 self._set_password(Path(action.subject.data))
+            case Verb.INSTALL, _:
+                _install(Path(action.name), action.to, on_event)
 
     def _create_data(self, data: Path) -> None:
         make_folder(data.parent, 0o711)
@@ -179,7 +183,8 @@ class EmbeddedRuntime:
     def _start(self, service: ServiceSpec, timeout: float) -> None:
         # The workers of a parent that was killed are a moment after it.
         crashed = self._processes.recorded(service.name) is not None
-        if not wait_until(lambda: is_free(service.host, service.port), LAST_GASP if crashed else 0):
+        patience = LAST_GASP if crashed else 0
+        if service.port and not wait_until(lambda: is_free(service.host, service.port), patience):
             raise taken_error(service.name, service.host, service.port, f"fastzero up {service.port_option}")
         if service.is_database:
             self._start_database(service, Path(service.data), timeout)
@@ -193,7 +198,7 @@ class EmbeddedRuntime:
         binaries = self._binaries_for(data)
         server.disown_reused_pids(data)
         log = self._processes.log_file(service.name, "stderr")
-        written = log.stat().st_size if log.exists() else 0
+        written = _size(log)
         command = server.command(binaries, data, service.host, service.port, service.configuration)
         started = self._launch(service, command, service_user())
         wait_until(lambda: server.is_ready(data, started.pid) or not self.is_alive(service.name), timeout)
@@ -211,15 +216,29 @@ class EmbeddedRuntime:
         )
 
     def _launch(self, service: ServiceSpec, command: Sequence[str], user: ServiceUser | None) -> ProcessRecord:
-        inherited = account.environment() if service.is_database else self._environment()
         return self._processes.start(
             service.name,
             command,
             config_hash=service.config_hash,
             document=dict(service.document),
-            environment={**inherited, **service.variables},
+            environment=self.environment_of(service),
             user=user,
+            directory=service.directory,
         )
+
+    def environment_of(self, service: ServiceSpec) -> dict[str, str]:
+        """What a process finds in its environment; the programs of the application's own come first."""
+        inherited = account.environment() if service.is_database else self._environment()
+        path = os.pathsep.join([*service.programs, inherited.get("PATH", os.defpath)])
+        secret = {name: with_secrets(text, self._project.secret) for name, text in service.secret_variables.items()}
+        return {**inherited, **service.variables, **secret, **({"PATH": path} if service.programs else {})}
+
+    def run_once(self, service: ServiceSpec, command: Sequence[str]) -> tuple[int, str]:
+        written = {stream: _size(self._processes.log_file(RELEASE, stream)) for stream in STREAMS}
+        self._launch(replace(service, name=RELEASE), [*service.interpreter, *command], None)
+        code = self._processes.wait(RELEASE)
+        said = [_written_since(self._processes.log_file(RELEASE, stream), start) for stream, start in written.items()]
+        return code, "".join(said)
 
     def _stop(self, name: str, service: ServiceSpec | None) -> None:
         """A process that is of no service serves data that nobody wants any more."""
@@ -245,19 +264,30 @@ class EmbeddedRuntime:
     ) -> Iterator[LogLine]:
         return self._processes.logs(services, tail=tail, follow=follow, since=since)
 
-    def execute(self, service: str, command: Sequence[str], *, interactive: bool) -> int:
+    def execute(self, service: ServiceSpec, command: Sequence[str], *, interactive: bool) -> int:
         """Run a command beside the service, with the stack's database and the programs of both at hand."""
-        if not self.is_alive(service):
-            raise UnhealthyError(f"{service} is not running", hint="Start it: fastzero up")
-        record = self._project.record
-        data = Path(record.data) if record and record.data else None
-        programs = [str(Path(sys.executable).parent), str(self._binaries_for(data).folder), os.environ.get("PATH", "")]
-        database = variables(self._project.database_url())
-        environment = {**self._environment(), **database, "PATH": os.pathsep.join(programs)}
+        if not self.is_alive(service.name):
+            raise UnhealthyError(f"{service.name} is not running", hint="Start it: fastzero up")
+        return self._run(service, command, interactive)
+
+    def run(self, spec: StackSpec, command: Sequence[str], *, interactive: bool) -> int:
+        if not self.is_alive(spec.database.name):
+            raise UnhealthyError(f"{spec.database.name} is not running", hint="Start it: fastzero up")
+        return self._run(spec.release.service if spec.release else spec.database, command, interactive)
+
+    def _run(self, service: ServiceSpec, command: Sequence[str], interactive: bool) -> int:
+        """Run a command with what a service finds in its environment, and with this process's streams."""
+        if service.secret_variables:
+            environment = self.environment_of(service)
+        else:
+            environment = {**self._environment(), **variables(self._project.database_url())}
+        programs = [*service.programs, str(Path(sys.executable).parent), str(self._binaries_for(self._data).folder)]
+        environment["PATH"] = os.pathsep.join([*programs, os.environ.get("PATH", os.defpath)])
+        directory = service.directory if service.programs else None
         # Ctrl-C reaches the command as well, and what comes of it is the command's to say.
         handler = signal.signal(signal.SIGINT, lambda *_: None) if interactive else None
         try:
-            code = subprocess.run(command, env=environment).returncode
+            code = subprocess.run(_found(command, environment), env=environment, cwd=directory).returncode
         except OSError as error:
             raise cannot_run(command[0], found=error.errno not in (ENOENT, ENOTDIR)) from error
         finally:
@@ -291,6 +321,11 @@ class EmbeddedRuntime:
         user = service_user()
         return reachable_by(binaries, user, SHARED_HOME) if user else binaries
 
+    @property
+    def _data(self) -> Path | None:
+        record = self._project.record
+        return Path(record.data) if record and record.data else None
+
     def _environment(self) -> dict[str, str]:
         """The environment, in which fastzero finds this project; the secrets stay in the project's files."""
         inherited = {name: value for name, value in os.environ.items() if name not in NOT_THE_STACKS}
@@ -314,7 +349,37 @@ def _is_usual(project: Project, data: str) -> bool:
 
 def _document(service: ServiceSpec) -> dict[str, object]:
     """What a local process is started from."""
-    return {"settings": service.settings(), "interpreter": [] if service.is_database else list(service.interpreter)}
+    if service.is_database:
+        return {"settings": service.settings(), "interpreter": []}
+    own = {"directory": service.directory, "programs": list(service.programs)} if service.programs else {}
+    return {"settings": service.settings(), "interpreter": list(service.interpreter), **own}
+
+
+def _install(folder: Path, command: str, on_event: Listener) -> None:
+    """Run what installs an application's dependencies. Raises DependenciesMissingError with its last words."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    said: list[str] = []
+    with subprocess.Popen(
+        ["/bin/sh", "-c", command],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        for line in process.stdout or ():
+            said.append(line.rstrip())
+            on_event(Progress(said[-1]))
+    if process.returncode:
+        evidence = "\n".join(said[-EVIDENCE_LINES:])
+        raise DependenciesMissingError(f"`{command}` failed with exit code {process.returncode}", evidence=evidence)
+
+
+def _found(command: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """The command with its program as the PATH that it is given has it, not the one of this process."""
+    return [shutil.which(command[0], path=environment["PATH"]) or command[0], *command[1:]]
 
 
 def _begun(data: Path) -> list[Thing]:
@@ -340,6 +405,10 @@ def _end_backends(data: Path) -> None:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     wait_until(lambda: not server.processes_on(data), LAST_GASP)
+
+
+def _size(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0
 
 
 def _written_since(log: Path, offset: int) -> str:

@@ -1,0 +1,44 @@
+"""Commands as words: a shell runs only those that need one. Standard library only."""
+
+import re
+import shlex
+from collections.abc import Callable
+
+from .placeholders import Placeholder, fill
+
+_OPERATORS = re.compile(r"^(?:[|&;<>()]+|\d*[<>]+&?\d*)$")
+_ASSIGNMENT = re.compile(r"^[A-Za-z_]\w*=")
+_EXPANSION = re.compile(r"(?<!\\)[$`]")
+
+
+def words(command: str, value: Callable[[Placeholder], str]) -> tuple[str, ...]:
+    """Return the words of a command, its placeholders filled: for a shell, if it has operators or variables.
+
+    Raises ValueError for a quotation that does not end.
+    """
+    if needs_shell(command):
+        filled = fill(command, lambda each: shlex.quote(value(each)))
+        return ("sh", "-c", f"exec {filled}" if _is_simple(command) else filled)
+    return tuple(fill(word, value) for word in shlex.split(command))
+
+
+def needs_shell(command: str) -> bool:
+    """Return whether a command is more than a program and its arguments. Raises ValueError as `words` does."""
+    return not _is_simple(command) or bool(_EXPANSION.search(_outside_single_quotes(command)))
+
+
+def _is_simple(command: str) -> bool:
+    tokens = split(command)
+    return not any(_OPERATORS.match(token) for token in tokens) and not _ASSIGNMENT.match(tokens[0] if tokens else "")
+
+
+def split(command: str) -> list[str]:
+    """Return the words of a command with its operators as words of their own. Raises ValueError."""
+    lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    return list(lexer)
+
+
+def _outside_single_quotes(command: str) -> str:
+    return re.sub(r"'[^']*'", "''", command)

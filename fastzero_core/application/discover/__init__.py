@@ -1,0 +1,1 @@
+"""What a folder says about the application in it. Sources are parsed, never imported."""

@@ -1,0 +1,112 @@
+"""Compose files: their services, and which of them fastzero does not run."""
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from ..sources import Sources
+
+_FILE = re.compile(r"(?:docker-)?compose(?:[.-][\w.-]+)?\.ya?ml")
+_HEALTH_URL = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::[\w${}:-]+)?(/[^\s\"'|]*)")
+POSTGRES = ("postgres", "postgis", "timescale", "pgvector", "citus")
+
+
+@dataclass(frozen=True)
+class ComposeService:
+    """A service of a Compose file, as far as it matters here. `health` is the path that its check asks for."""
+
+    name: str
+    where: str
+    image: str = ""
+    command: str = ""
+    build: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    health: str | None = None
+
+    @property
+    def is_postgres(self) -> bool:
+        return any(word in self.image.lower() for word in POSTGRES)
+
+
+class _Loader(yaml.SafeLoader):
+    """Takes Compose's own tags, such as !reset."""
+
+
+_Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
+
+
+def compose_files(sources: Sources) -> list[str]:
+    """Return the Compose files, those of the shallowest folder first and the plain names before others."""
+    found = [path for path in sources.files if _FILE.fullmatch(path.rpartition("/")[2].lower())]
+    return sorted(found, key=lambda path: (path.count("/"), len(path), path))
+
+
+def services_of(sources: Sources, path: str) -> list[ComposeService]:
+    """Return the services of a Compose file, none if it cannot be read."""
+    text = sources.text(path)
+    try:
+        document = yaml.load(text, _Loader)  # noqa: S506  # it is a safe one
+    except (yaml.YAMLError, RecursionError, ValueError):
+        return []
+    services = document.get("services") if isinstance(document, dict) else None
+    if not isinstance(services, dict):
+        return []
+    lines = text.splitlines()
+    return [
+        _service(str(name), value, f"{path}:{_line(lines, str(name))}")
+        for name, value in services.items()
+        if isinstance(value, dict)
+    ]
+
+
+def _line(lines: list[str], name: str) -> int:
+    pattern = re.compile(rf"\s+[\"']?{re.escape(name)}[\"']?\s*:")
+    return next((number for number, line in enumerate(lines, 1) if pattern.match(line)), 1)
+
+
+def _service(name: str, value: dict[str, Any], where: str) -> ComposeService:
+    build = value.get("build")
+    return ComposeService(
+        name,
+        where,
+        image=str(value.get("image", "")),
+        command=_command(value.get("command")),
+        build={"context": build} if isinstance(build, str) else build if isinstance(build, dict) else {},
+        environment=dict(_environment(value.get("environment"))),
+        needs=tuple(_names(value.get("depends_on"))),
+        health=_health(value.get("healthcheck")),
+    )
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _command(value: Any) -> str:
+    return shlex.join(map(str, value)) if isinstance(value, list) else str(value or "")
+
+
+def _environment(value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for name, each in value.items():
+            if each is not None:
+                yield str(name), str(each).lower() if isinstance(each, bool) else str(each)
+    for each in _list(value):
+        name, equals, text = str(each).partition("=")
+        if equals:
+            yield name, text
+
+
+def _names(value: Any) -> Iterator[str]:
+    yield from map(str, value if isinstance(value, list | dict) else ())
+
+
+def _health(check: Any) -> str | None:
+    test = check.get("test") if isinstance(check, dict) else None
+    match = _HEALTH_URL.search(_command(test))
+    return match[1] if match else None

@@ -1,0 +1,60 @@
+"""The commands beside the web process: workers, and what fills in first data."""
+
+import re
+import shlex
+from collections.abc import Iterator
+
+from .findings import Finding
+from .started import FoundCommand
+
+_PYTHON = ("python", "python3")
+_NAMES_OF_WORKERS = ("worker", "scheduler", "consumer", "beat")
+_SEED = re.compile(r"init|seed|fixture|create|load|data")
+
+
+def workers(commands: list[FoundCommand]) -> Iterator[Finding]:
+    """Yield the processes beside the web process, each name and each command once."""
+    names: set[str] = set()
+    seen: set[tuple[str, ...]] = set()
+    for command in commands:
+        kind = _kind(command) if command.origin != "script" else ""
+        name = _process_name(command.name or kind)
+        if kind and name not in names and command.words not in seen:
+            names.add(name)
+            seen.add(command.words)
+            words = [word for word in command.words if word != "--reload"]
+            yield Finding(f"processes.{name}", shlex.join(words), command.where, kind)
+
+
+def _kind(command: FoundCommand) -> str:
+    """Return what kind of worker a command is, "" for any other command."""
+    words = command.words[1:]
+    match command.program:
+        case "celery" if {"worker", "beat"} & {*words}:
+            return "worker" if "worker" in words else "beat"
+        case "arq" | "dramatiq" | "faststream" | "rqworker" | "saq" if words and words[0] != "--help":
+            return command.program
+        case "rq" | "taskiq" | "procrastinate" if {"worker", "scheduler"} & {*words}:
+            return "scheduler" if "scheduler" in words else command.program
+        case "huey_consumer" | "huey_consumer.py" if words:
+            return "huey"
+        case program if program in _PYTHON and command.origin in ("procfile", "compose"):
+            return command.name if command.name in _NAMES_OF_WORKERS else ""
+    return ""
+
+
+def _process_name(text: str) -> str:
+    return re.sub(r"[^a-z0-9-]+", "-", text.lower()).strip("-0123456789")[:40] or "worker"
+
+
+def after_migrate(commands: list[FoundCommand]) -> Finding | None:
+    """Return the command that fills in first data: what a script runs after the migrations, and that is no server."""
+    for at, command in enumerate(commands):
+        if command.program != "alembic" or "upgrade" not in command.words:
+            continue
+        for following in commands[at + 1 :]:
+            if (following.file, following.name) != (command.file, command.name):
+                break
+            if following.program in _PYTHON and _SEED.search(" ".join(following.words[1:])):
+                return Finding("after_migrate", shlex.join(following.words), following.where, "after the migrations")
+    return None

@@ -1,0 +1,204 @@
+"""The variables that a process of the application gets. Pure, but for `files_of_variables`."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import StringIO
+
+from ..errors import InvalidInputError
+from ..postgres.url import database_url
+from .commands import words
+from .description import NOTHING, WEB, Application, Process
+from .placeholders import URLS, Placeholder, fill, is_confidential
+from .sources import text_of
+
+DOTENV = ".env"
+# What belongs to fastzero's own environment, or would lead the application to another database or interpreter.
+NOT_INHERITED = ("FASTZERO_", "PG")
+_LONG_BLANK = re.compile(r"[^\S\r\n]{1000}")  # python-dotenv takes quadratic time for it
+NOT_INHERITED_NAMES = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "DATABASE_URL", "__PYVENV_LAUNCHER__")
+
+
+@dataclass(frozen=True)
+class ServiceAddress:
+    """Where an extra service is. `ports`: for each of its own ports, in order, the one to dial."""
+
+    host: str
+    ports: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where everything is as one process sees it: inside containers other hosts and ports than outside.
+
+    `ports` are those of processes by name, where each itself listens; `code` is the folder of the sources there.
+    `secrets` are by variable. For a suite of tests `name` is the throw-away database too.
+    """
+
+    host: str
+    port: int
+    user: str
+    password: str
+    name: str
+    code: str
+    test_name: str = ""
+    app_host: str = "127.0.0.1"
+    ports: Mapping[str, int] = field(default_factory=dict)
+    services: Mapping[str, ServiceAddress] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+    def url(self, driver: str = "", *, test: bool = False) -> str:
+        """Return the database's URL in the form of a driver, as `{url:DRIVER}` has it."""
+        plain = database_url(self.user, self.password, self.host, self.port, self.database(test=test))
+        scheme = {"": "postgresql", "postgres": "postgres"}.get(driver, f"postgresql+{driver}")
+        return f"{scheme}{plain.removeprefix('postgresql')}"
+
+    def database(self, *, test: bool) -> str:
+        """Return the name of the database, or of that for tests."""
+        return self.test_name or f"{self.name}_test" if test else self.name
+
+
+@dataclass(frozen=True)
+class Variables:
+    """Variables by name, apart those that must not be shown."""
+
+    plain: Mapping[str, str]
+    secret: Mapping[str, str]
+
+    @property
+    def all(self) -> dict[str, str]:
+        """Both, for a process's environment."""
+        return {**self.plain, **self.secret}
+
+
+def variables(
+    application: Application,
+    addresses: Addresses,
+    process: Process | None = None,
+    *,
+    inherited: Mapping[str, str] = NOTHING,
+    dotenv: Mapping[str, str] = NOTHING,
+    defaults: Mapping[str, str] = NOTHING,
+) -> Variables:
+    """Return the variables of a process, or of a command beside the processes.
+
+    The file comes before what fastzero gives, that before the inherited environment, the application's own `.env`, and
+    `env_from` last. What comes from `.env`, and what holds a password, is secret.
+    """
+    given, passwords = _given(addresses, process), _given_secrets(addresses)
+    outer = {**defaults, **dotenv, **_inheritable(inherited)}
+    own = {name: _filled(name, text, addresses, process) for name, text in application.environment.items()}
+    values = {**outer, **given, **passwords, **own}
+    values["PYTHONPATH"] = ":".join(dict.fromkeys([*filter(None, [own.get("PYTHONPATH")]), addresses.code]))
+    secret = set(passwords) | (dotenv.keys() - given.keys()) - inherited.keys()
+    secret -= own.keys()
+    secret |= {name for name, text in application.environment.items() if is_confidential(text)}
+    return Variables(
+        {name: value for name, value in values.items() if name not in secret},
+        {name: value for name, value in values.items() if name in secret},
+    )
+
+
+def command_words(command: str, addresses: Addresses, process: Process | None = None) -> tuple[str, ...]:
+    """Return the words of a command as one process runs it. Raises ValueError for a quotation without an end."""
+    return words(command, lambda each: _value(each, "", addresses, process))
+
+
+def files_of_variables(application: Application) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what the application's own `.env` says, and what the files of `env_from` say.
+
+    Names of fastzero's own are left out. Raises InvalidInputError for a file of `env_from` that cannot be read.
+    """
+    own = [application.folder / DOTENV, application.root / DOTENV]
+    dotenv = {name: value for path in own for name, value in _dotenv(text_of(path) or "").items()}
+    defaults: dict[str, str] = {}
+    for path in application.env_from:
+        text = text_of(application.folder / path)
+        if text is None:
+            message = f"cannot read {path}, which env_from of fastzero.toml names"
+            raise InvalidInputError(message, field="env_from", hint="Restore the file, or remove it from env_from")
+        defaults |= _dotenv(text)
+    return dotenv, defaults
+
+
+def _given(addresses: Addresses, process: Process | None) -> dict[str, str]:
+    """What every process gets and anybody may see."""
+    parts = {"HOST": addresses.host, "PORT": str(addresses.port), "USER": addresses.user}
+    port = str(addresses.ports.get(process.name, "")) if process else ""
+    return {
+        **{f"POSTGRES_{name}": value for name, value in parts.items()},
+        **{f"PG{name}": value for name, value in parts.items()},
+        "POSTGRES_DB": addresses.name,
+        "PGDATABASE": addresses.name,
+        "PYTHONUNBUFFERED": "1",
+        **({"PORT": port} if port else {}),
+    }
+
+
+def _given_secrets(addresses: Addresses) -> dict[str, str]:
+    return {
+        "DATABASE_URL": addresses.url(),
+        "POSTGRES_PASSWORD": addresses.password,
+        "PGPASSWORD": addresses.password,
+    }
+
+
+def _inheritable(inherited: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in inherited.items()
+        if not name.startswith(NOT_INHERITED) and name not in NOT_INHERITED_NAMES
+    }
+
+
+def _filled(name: str, text: str, addresses: Addresses, process: Process | None) -> str:
+    return fill(text, lambda each: _value(each, name, addresses, process))
+
+
+def _value(each: Placeholder, variable: str, addresses: Addresses, process: Process | None) -> str:
+    if each.name in URLS:
+        return addresses.url(each.of, test=each.name == "test_url")
+    if each.name == "service":
+        return _of_service(each, addresses)
+    values = {
+        "host": addresses.host,
+        "port": str(addresses.port),
+        "user": addresses.user,
+        "password": addresses.password,
+        "name": addresses.name,
+        "test_name": addresses.database(test=True),
+        "app_host": addresses.app_host,
+        "app_port": _port(addresses, process),
+        "secret": addresses.secrets.get(variable, ""),
+    }
+    return values[each.name]
+
+
+def _of_service(each: Placeholder, addresses: Addresses) -> str:
+    name, _, part = each.of.partition(":")
+    service = addresses.services[name]
+    if part == "host":
+        return service.host
+    inside = next(iter(service.ports)) if part == "port" else int(part)
+    return str(service.ports[inside])
+
+
+def _port(addresses: Addresses, process: Process | None) -> str:
+    """The port of the process itself; for one without a port, and for a command beside them, that of web."""
+    own = addresses.ports.get(process.name) if process else None
+    return str(own or addresses.ports.get(WEB) or "")
+
+
+def _dotenv(text: str) -> dict[str, str]:
+    found = dotenv_variables(text, substitute=True)
+    return {name: value for name, value in found.items() if not name.upper().startswith("FASTZERO_")}
+
+
+def dotenv_variables(text: str, *, substitute: bool = False) -> dict[str, str]:
+    """Return what a `.env` says, with `${NAME}` replaced if `substitute`; nothing for one made to take for ever."""
+    from dotenv import dotenv_values
+
+    if _LONG_BLANK.search(text):
+        return {}
+    found = dotenv_values(stream=StringIO(text), interpolate=substitute)
+    return {name: value for name, value in found.items() if value is not None}

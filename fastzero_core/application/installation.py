@@ -1,0 +1,285 @@
+"""How an application's dependencies are installed, and with which Python: read from its files."""
+
+import os
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
+
+from .sources import text_of, toml_of
+
+PROJECT = "pyproject.toml"
+ENVIRONMENTS = (".venv", "venv")
+NEWEST_MINOR = 15
+_MINOR = re.compile(r"\b3\.(\d+)")
+_FROM = re.compile(r"^FROM\s+(?:\S+/)?python:3\.(\d+)", re.MULTILINE | re.IGNORECASE)
+
+Tool = Literal["uv", "poetry", "pdm", "pipenv", "requirements", "project"]
+_LOCKS: dict[str, Tool] = {
+    "uv.lock": "uv",
+    "poetry.lock": "poetry",
+    "pdm.lock": "pdm",
+    "Pipfile.lock": "pipenv",
+    "Pipfile": "pipenv",
+}
+_REQUIREMENTS = (
+    "requirements.txt",
+    "requirements/dev.txt",
+    "requirements/development.txt",
+    "requirements/local.txt",
+    "requirements/base.txt",
+    "requirements/production.txt",
+    "requirements/prod.txt",
+)
+_FOR_TESTS = ("requirements-dev.txt", "requirements-test.txt", "dev-requirements.txt", "requirements_dev.txt")
+
+
+@dataclass(frozen=True)
+class Installation:
+    """How dependencies are installed. `file` is the lock or the list that says which.
+
+    `command` is run in the application's directory: it makes the environment where there is none. `requirements` are
+    those of a project without a lock: it itself is not installed, since most applications are no packages.
+    """
+
+    tool: Tool
+    file: Path
+    command: str
+    requirements: tuple[str, ...] = ()
+
+
+# -- what is declared ------------------------------------------------------------------------------------------
+
+
+def project_of(root: Path) -> Mapping[str, Any]:
+    """Return the pyproject.toml of a folder, empty where there is none or it cannot be parsed."""
+    return toml_of(text_of(root / PROJECT) or "")
+
+
+def declared(project: Mapping[str, Any]) -> dict[str, str]:
+    """Return the dependencies that a pyproject.toml declares: names as indexes have them, and where each stands.
+
+    Where: "" for the project itself, else the extra or group. A requirement with extras has further names, such as
+    `fastapi[standard]`.
+    """
+    found: dict[str, str] = {}
+    for group, requirements in _requirement_lists(project):
+        for text in requirements:
+            for name in requirement_names(text):
+                found.setdefault(name, group)
+    for group, names in _poetry(project):
+        for name in names:
+            found.setdefault(canonicalize_name(name), group)
+    return found
+
+
+def requirement_names(text: Any) -> list[str]:
+    """Return the names that a requirement stands for: its own and, with each extra, `name[extra]`."""
+    try:
+        requirement = Requirement(text.partition(" #")[0].strip())
+    except (InvalidRequirement, AttributeError):
+        return []
+    name = canonicalize_name(requirement.name)
+    return [name, *(f"{name}[{extra}]" for extra in sorted(requirement.extras))]
+
+
+def _requirement_lists(project: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
+    table = project.get("project", {})
+    yield "", table.get("dependencies", [])
+    yield from table.get("optional-dependencies", {}).items()
+    yield from project.get("dependency-groups", {}).items()
+    tools = project.get("tool", {})
+    yield from tools.get("pdm", {}).get("dev-dependencies", {}).items()
+    yield "dev", tools.get("uv", {}).get("dev-dependencies", [])
+
+
+def _poetry(project: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    poetry = project.get("tool", {}).get("poetry", {})
+    main = poetry.get("dependencies", {})
+    extras = [
+        f"{name}[{extra}]"
+        for name, value in main.items()
+        if isinstance(value, dict)
+        for extra in value.get("extras", [])
+    ]
+    yield "", [*main, *extras]
+    yield "dev", list(poetry.get("dev-dependencies", {}))
+    for name, group in poetry.get("group", {}).items():
+        yield name, list(group.get("dependencies", {}))
+
+
+# -- how they are installed ------------------------------------------------------------------------------------
+
+
+def installation(
+    folder: Path,
+    root: Path,
+    extras: tuple[str, ...] = (),
+    groups: tuple[str, ...] = (),
+    *,
+    python: str = "python3",
+) -> Installation | None:
+    """Return how the dependencies of an application are installed, None where nothing declares any.
+
+    `root` is its directory, `folder` the one of fastzero.toml; a lock of uv counts above them too, as in a workspace.
+    `python` is the interpreter of an environment that pip fills.
+    """
+    places = list(dict.fromkeys([root, folder]))
+    for name, tool in _LOCKS.items():
+        for place in [*places, *_above(folder)] if tool == "uv" else places:
+            if (place / name).is_file():
+                return Installation(tool, place / name, _command(tool, place / name, extras, groups))
+    for place in places:
+        if (found := _listed(place, root, python)) or (found := _declared(place, extras, groups, python)):
+            return found
+    return None
+
+
+def _listed(place: Path, root: Path, python: str) -> Installation | None:
+    """What a requirements.txt says, unless a pyproject.toml beside it says more."""
+    lists = [place / name for name in _REQUIREMENTS if (place / name).is_file()]
+    if not lists or _manager(place):
+        return None
+    files = [lists[0], *(place / name for name in _FOR_TESTS if (place / name).is_file())]
+    words = _each("-r", tuple(os.path.relpath(each, root) for each in files))
+    return Installation("requirements", lists[0], _pip(python, words))
+
+
+def _declared(place: Path, extras: tuple[str, ...], groups: tuple[str, ...], python: str) -> Installation | None:
+    """What a pyproject.toml says."""
+    tool = _manager(place)
+    if tool is None:
+        return None
+    file = place / PROJECT
+    if tool != "project":
+        return Installation(tool, file, _command(tool, file, extras, groups))
+    wanted = {"", "dev", *extras, *groups}
+    lists = _requirement_lists(project_of(place))
+    requirements = tuple(text for name, texts in lists if name in wanted for text in texts if isinstance(text, str))
+    return Installation(tool, file, _pip(python, list(requirements)), requirements)
+
+
+def _above(folder: Path) -> list[Path]:
+    """The folders above, up to that of a repository: where a workspace has its lock."""
+    above: list[Path] = []
+    for parent in folder.parents[:4]:
+        if (folder / ".git").exists() or (above and (above[-1] / ".git").exists()):
+            break
+        above.append(parent)
+    return above
+
+
+def _manager(place: Path) -> Tool | None:
+    project = project_of(place)
+    tools = project.get("tool", {})
+    if not declared(project):
+        return None
+    if "poetry" in tools and "project" not in project:
+        return "poetry"
+    return "uv" if "uv" in tools else "pdm" if "pdm" in tools else "project"
+
+
+def _command(tool: Tool, file: Path, extras: tuple[str, ...], groups: tuple[str, ...]) -> str:
+    chosen = [word for extra in extras for word in ("--extra", extra)]
+    match tool:
+        case "uv":
+            frozen = ["--frozen"] if file.name == "uv.lock" else []
+            return shlex.join(["uv", "sync", *frozen, *chosen, *_each("--group", groups)])
+        case "poetry":
+            return shlex.join(["poetry", "install", "--no-root", *_each("--extras", extras), *_each("--with", groups)])
+        case "pdm":
+            return shlex.join(["pdm", "sync", "--no-self", *_each("--group", (*extras, *groups))])
+    return "pipenv sync --dev" if file.name == "Pipfile.lock" else "pipenv install --dev"
+
+
+def _each(option: str, values: tuple[str, ...]) -> list[str]:
+    return [word for value in values for word in (option, value)]
+
+
+def _pip(python: str, words: list[str]) -> str:
+    return f"{python} -m venv .venv && .venv/bin/pip install {shlex.join(words)}"
+
+
+# -- the interpreter -------------------------------------------------------------------------------------------
+
+
+def environment_folder(folder: Path, root: Path, lock: Path | None = None) -> Path | None:
+    """Return the virtual environment that is there already, None without one."""
+    places = dict.fromkeys([root, folder, *([lock.parent] if lock else [])])
+    found = (place / name for place in places for name in ENVIRONMENTS)
+    return next((path for path in found if (path / "bin" / "python").exists()), None)
+
+
+def allowed_minors(root: Path, folder: Path) -> tuple[int, ...]:
+    """Return the minors of Python 3 that an application allows, the one to prefer first.
+
+    That is the one of `.python-version`, or else the lowest that pyproject.toml allows, since locks often have wheels
+    for older versions alone. Where nothing tells, that of the Dockerfile, or any from 3.10 on.
+    """
+    texts = [text_of(place / ".python-version") or "" for place in dict.fromkeys([root, folder])]
+    pinned = next((int(match[1]) for text in texts if (match := _MINOR.search(text))), None)
+    required = _required_python(project_of(root)) or _required_python(project_of(folder))
+    if not required and pinned is None:
+        images = [text_of(place / "Dockerfile") or "" for place in dict.fromkeys([root, folder])]
+        pinned = next((int(match[1]) for text in images if (match := _FROM.search(text))), None)
+        required = ">=3.10"
+    minors = [minor for minor in range(8, NEWEST_MINOR + 1) if _some_patch_in(specifiers(required), minor)]
+    return tuple(dict.fromkeys([pinned, *minors] if pinned else minors))
+
+
+def _required_python(project: Mapping[str, Any]) -> str:
+    poetry = project.get("tool", {}).get("poetry", {}).get("dependencies", {}).get("python", "")
+    text = project.get("project", {}).get("requires-python") or poetry
+    return text if isinstance(text, str) else ""
+
+
+def _some_patch_in(allowed: SpecifierSet, minor: int) -> bool:
+    return any(f"3.{minor}.{patch}" in allowed for patch in range(30))
+
+
+def specifiers(text: str) -> SpecifierSet:
+    """Return version specifiers, those with Poetry's caret and tilde too; empty for what cannot be read."""
+    parts = [part.strip() for part in text.split(",") if part.strip() not in ("", "*")]
+    try:
+        return SpecifierSet(",".join(filter(None, map(_plain_specifier, parts))))
+    except InvalidSpecifier:
+        return SpecifierSet()
+
+
+def _plain_specifier(part: str) -> str:
+    if part.startswith("^"):
+        return f">={part[1:]},<{int(part[1:].split('.')[0]) + 1}" if part[1:2].isdigit() else ""
+    if part.startswith("~") and not part.startswith("~="):
+        return f"~={part[1:]}.0" if part.count(".") == 1 else f"~={part[1:]}"
+    return f"=={part}" if re.fullmatch(r"[\d.]+(\.\*)?", part) else part
+
+
+def interpreters(search: tuple[Path, ...] | None = None) -> dict[int, Path]:
+    """Return the interpreters of this machine by minor: those on PATH, and those that uv and pyenv installed.
+
+    The shims of pyenv and asdf are left out: one may be there for a version that its folder does not allow.
+    """
+    if search is None:
+        home = Path.home()
+        managed = (home / ".local/share/uv/python", home / ".pyenv/versions")
+        installed = [each / "bin" for place in managed if place.is_dir() for each in sorted(place.iterdir())]
+        search = (*map(Path, filter(None, os.environ.get("PATH", "").split(":"))), *installed)
+    found: dict[int, Path] = {}
+    for place in (each for each in search if each.name != "shims"):
+        for minor in range(8, NEWEST_MINOR + 1):
+            path = place / f"python3.{minor}"
+            if minor not in found and os.access(path, os.X_OK):
+                found[minor] = path
+    return found
+
+
+def interpreter(root: Path, folder: Path, search: tuple[Path, ...] | None = None) -> Path | None:
+    """Return the interpreter of the first minor that an application allows and this machine has, None without one."""
+    present = interpreters(search)
+    return next((present[minor] for minor in allowed_minors(root, folder) if minor in present), None)

@@ -1,0 +1,297 @@
+"""Read an application's description from fastzero.toml. Every mistake is told with its file, line and remedy."""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ValidationError
+
+from ..errors import InvalidInputError
+from ..folder import PROJECT_FILE, read_bounded
+from ..toml_lines import has_long_key, line_numbers
+from .description import (
+    WEB,
+    Application,
+    Build,
+    Container,
+    DatabaseNeeds,
+    ExtraService,
+    Migrate,
+    Process,
+)
+from .migrations import DEFAULT_COMMAND, alembic_command, has_alembic
+from .tables import ApplicationTable, File, ProcessTable, ServiceTable, Table
+
+FILE = PROJECT_FILE
+TABLES = ("application", "services")
+SERVERS = {"redis": "redis:8", "valkey": "valkey/valkey:8"}
+_DOCKERFILE = "Dockerfile"
+
+
+class Mistake(NamedTuple):
+    """What is wrong at a key of the file, and what to do."""
+
+    path: tuple[str, ...]
+    message: str
+    hint: str
+
+
+def application_of(folder: Path) -> Application | None:
+    """Return the application that a folder's fastzero.toml describes, None where it describes none.
+
+    Raises InvalidInputError, with file and line, for every mistake; NotAllowedError, UnavailableError.
+    """
+    return parse(read_bounded(folder / FILE), folder)
+
+
+def parse(text: str, folder: Path, label: str = FILE) -> Application | None:
+    """Return the application that a text describes; `label` names it in errors. Raises InvalidInputError."""
+    document = load(text, label)
+    described = {name: document[name] for name in TABLES if name in document}
+    if not described:
+        return None
+    try:
+        file = _validated(described)
+    except ValidationError as error:
+        raise _first(list(map(_told, error.errors())), text, label) from None
+    mistakes = list(_contradictions(file, document, folder))
+    if file.application is None or mistakes:
+        raise _first(mistakes, text, label)
+    return _application(file.application, file.services, folder.absolute())
+
+
+def load(text: str, label: str = FILE) -> dict[str, Any]:
+    """Return a TOML text as a dictionary. Raises InvalidInputError with its line."""
+    if has_long_key(text):
+        raise InvalidInputError(f"{label} is nested too deeply", field=label, hint="Make it flatter")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        reason, _, place = str(error).partition(" (at ")
+        line = place.split()[1].rstrip(",") if place.startswith("line") else str(text.count("\n") + 1)
+        message = f"{label}:{line}: {reason[:1].lower()}{reason[1:]}"
+        raise InvalidInputError(message, field=label, hint="Correct the line; see https://toml.io") from None
+
+
+# -- mistakes --------------------------------------------------------------------------------------------------
+
+
+def _validated(described: Mapping[str, Any]) -> File:
+    """Return the tables, services first: placeholders are about them."""
+    services = File.model_validate({"services": described.get("services", {})}).services
+    ports = {name: _service(name, table).ports for name, table in services.items()}
+    application = {name: described[name] for name in described if name == "application"}
+    return File.model_validate({**application, "services": described.get("services", {})}, context={"services": ports})
+
+
+def _first(mistakes: list[Mistake], text: str, label: str) -> InvalidInputError:
+    lines = line_numbers(text)
+    mistakes.sort(key=lambda each: (_line(each.path, lines), each.message.endswith("missing")))
+    path, message, hint = mistakes[0]
+    more = f" ({len(mistakes) - 1} more after it)" if len(mistakes) > 1 else ""
+    name = ".".join(path)
+    return InvalidInputError(f"{label}:{_line(path, lines)}: {name}: {message}{more}", field=name, hint=hint)
+
+
+def _line(path: tuple[str, ...], lines: Mapping[tuple[str, ...], int]) -> int:
+    """Return the line of a key, or of the nearest table around it."""
+    while path and path not in lines:
+        path = path[:-1]
+    return lines.get(path, 1)
+
+
+def _told(error: Any) -> Mistake:
+    path = tuple(str(part) for part in error["loc"] if part != "[key]")
+    context = error.get("ctx", {})
+    match error["type"]:
+        case "value":
+            return Mistake(path, context["message"], context["hint"])
+        case "extra_forbidden":
+            return Mistake(path, "unknown key", _nearest(path))
+        case "missing":
+            return Mistake(path[:-1], f"{path[-1]!r} is missing", f"Add: {path[-1]} = …")
+        case "greater_than_equal":
+            return Mistake(path, f"{error['input']} is too small", f"Use {context['ge']} or more")
+        case "less_than_equal":
+            return Mistake(path, f"{error['input']} is too large", f"Use {context['le']} or less")
+        case "literal_error":
+            return Mistake(path, f"{error['input']!r} is not a choice", f"Use one of: {context['expected']}")
+        case kind:
+            return _mistyped(path, kind, error["input"])
+
+
+_KINDS = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+}
+
+
+def _mistyped(path: tuple[str, ...], kind: str, value: Any) -> Mistake:
+    key, shown = path[-1], str(value).lower() if isinstance(value, bool) else value
+    if "environment" in path:
+        shown = "…"  # which may be a secret
+    hints = {
+        "string_type": f'Write it in quotes: {key} = "{shown}"',
+        "int_type": f"Write it without quotes, like {key} = 8000",
+        "bool_type": f"Write {key} = true or {key} = false, without quotes",
+        "list_type": f"Write it in brackets: {key} = [{value!r}]".replace("'", '"'),
+    }
+    hint = hints.get(kind, f"Write a table: [{'.'.join(path)}]")
+    return Mistake(path, f"must be {_KINDS.get(kind, kind)}", hint)
+
+
+def _nearest(path: tuple[str, ...]) -> str:
+    """Return which key was perhaps meant, of the table that has the unknown one."""
+    keys = list(_table_at(path[:-1]).model_fields)
+    near = get_close_matches(path[-1], keys, 1)
+    return f"Did you mean {near[0]!r}?" if near else f"Keys there: {', '.join(keys)}"
+
+
+def _table_at(path: tuple[str, ...]) -> type[BaseModel]:
+    match path:
+        case ("services", _):
+            return ServiceTable
+        case ("application", "processes", _):
+            return ProcessTable
+        case ("application", name):
+            return type(getattr(ApplicationTable(), name))
+    return ApplicationTable
+
+
+def _contradictions(file: File, document: Mapping[str, Any], folder: Path) -> Iterator[Mistake]:
+    """What each key alone does not show."""
+    table = file.application
+    if table is None:
+        yield Mistake(("services",), "there is no [application]", "Services belong to an application: fastzero init")
+        return
+    yield from _two_webs(table)
+    for name, process in table.processes.items():
+        yield from _twice(name, process, file.services)
+    for name, service in file.services.items():
+        if service.image is None and name not in SERVERS:
+            yield Mistake(("services", name), "'image' is missing", 'Name its image, like image = "axllent/mailpit"')
+    yield from _absent(table, folder)
+
+
+def _two_webs(table: ApplicationTable) -> Iterator[Mistake]:
+    given = [name for name in ("asgi", "wsgi", "command") if getattr(table, name)]
+    if len(given) > 1:
+        yield Mistake(
+            ("application", given[1]), f"the web process has {given[0]!r} already", f"Keep one of: {', '.join(given)}"
+        )
+    if WEB in table.processes:
+        for name in [*given, *({"port", "health"} & table.model_fields_set)]:
+            hint = f"Keep it in one place: move {name!r} into [application.processes.web], or remove that table"
+            yield Mistake(("application", name), "the web process is described under processes too", hint)
+
+
+def _twice(name: str, process: ProcessTable, services: Mapping[str, ServiceTable]) -> Iterator[Mistake]:
+    path = ("application", "processes", name)
+    if name in services:
+        yield Mistake(path, f"a service is called {name!r} too", "Give one of them another name")
+    if process.replicas > 1 and (process.port or name == WEB):
+        yield Mistake(
+            (*path, "replicas"),
+            "a process that listens on a port runs once",
+            "Remove replicas, and let its server start workers, like uvicorn --workers 4",
+        )
+
+
+def _absent(table: ApplicationTable, folder: Path) -> Iterator[Mistake]:
+    """What the file names and the folder does not have."""
+    single = {name: getattr(table, name) for name in ("directory", "dockerfile", "context")}
+    named = [(("application", name), value) for name, value in single.items() if value]
+    named += [(("application", name), value) for name in ("env_from", "watch") for value in getattr(table, name)]
+    for path, value in named:
+        target = folder / value
+        if not target.exists():
+            yield Mistake(path, f"{value!r} does not exist", f"Create {target}, or correct the path")
+        elif not target.resolve().is_relative_to(folder.resolve()):
+            yield Mistake(path, f"{value!r} leads out of the folder", "Use a path below the folder of fastzero.toml")
+
+
+# -- the description -------------------------------------------------------------------------------------------
+
+
+def _application(table: ApplicationTable, services: Mapping[str, ServiceTable], folder: Path) -> Application:
+    return Application(
+        folder=folder,
+        directory=table.directory,
+        processes=tuple(_processes(table)),
+        migrate=_migrate(table, folder / table.directory),
+        after_migrate=table.after_migrate,
+        test=table.test,
+        environment=table.environment,
+        env_from=tuple(table.env_from),
+        python=table.python,
+        install=table.install,
+        extras=tuple(table.extras),
+        groups=tuple(table.groups),
+        build=_build(table, folder),
+        container=Container(**_values(table.container)),
+        database=DatabaseNeeds(**_values(table.database)),
+        watch=tuple(table.watch or [table.directory]),
+        services=tuple(_service(name, each) for name, each in services.items()),
+    )
+
+
+def _values(table: Table) -> dict[str, Any]:
+    """Return what a table holds, lists as tuples, for the dataclass that has the same fields."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in dict(table).items()}
+
+
+def _processes(table: ApplicationTable) -> Iterator[Process]:
+    if command := table.command or _server(table):
+        yield Process(WEB, command, table.port, table.health)
+    for name, process in table.processes.items():
+        values = _values(process)
+        if name == WEB:
+            values["port"] = process.port or table.port
+        yield Process(name, **values)
+
+
+def _server(table: ApplicationTable) -> str | None:
+    """Return the command that serves the ASGI or WSGI application."""
+    if table.asgi:
+        factory = " --factory" if table.asgi.endswith("()") else ""
+        return f"python -m uvicorn {table.asgi.removesuffix('()')}{factory} --host {{app_host}} --port {{app_port}}"
+    if table.wsgi:
+        return f"python -m gunicorn '{table.wsgi}' --bind {{app_host}}:{{app_port}}"
+    return None
+
+
+def _migrate(table: ApplicationTable, root: Path) -> Migrate:
+    default = DEFAULT_COMMAND if has_alembic(root) else None
+    command = table.migrate if "migrate" in table.model_fields_set else default
+    return Migrate(command, alembic_command(command) if command else None)
+
+
+def _build(table: ApplicationTable, folder: Path) -> Build:
+    dockerfile = table.dockerfile
+    if "dockerfile" not in table.model_fields_set:
+        nearest = (Path(table.directory) / _DOCKERFILE, Path(_DOCKERFILE))
+        dockerfile = next((str(path) for path in nearest if (folder / path).is_file()), None)
+    context = table.context or (str(Path(dockerfile).parent) if dockerfile else ".")
+    return Build(dockerfile, table.target, context, table.build_args, table.image)
+
+
+def _service(name: str, table: ServiceTable) -> ExtraService:
+    values = _values(table)
+    if name in SERVERS:
+        known = {
+            "image": SERVERS[name],
+            "ports": (6379,),
+            "volume": "/data",
+            "health": f"{name}-cli ping",
+            "program": f"{name}-server --bind {{app_host}} --port {{app_port}}",
+        }
+        values |= {key: value for key, value in known.items() if not values[key]}
+    return ExtraService(name, **values)

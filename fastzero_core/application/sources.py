@@ -1,0 +1,179 @@
+"""Reading another's folder: bounded, never executed, links out of it never followed. Standard library only."""
+
+import ast
+import os
+import re
+import tomllib
+import warnings
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any
+
+from ..toml_lines import has_long_key
+
+LARGEST = 2**19  # bytes of a file
+MOST = 5_000  # files
+DEEPEST = 8  # folders
+SKIPPED = {
+    "node_modules",
+    "__pycache__",
+    "site-packages",
+    "venv",
+    "env",
+    "virtualenv",
+    "dist",
+    "build",
+    "htmlcov",
+    "static",
+    "assets",
+}
+
+
+# Not what goes on with the statement before.
+_BEGINS = re.compile(r"""(?!else\b|elif\b|except\b|finally\b|\"{3}|'{3})[A-Za-z_@"']""")
+
+
+def text_of(path: Path) -> str | None:
+    """Return the text of a regular file of at most LARGEST bytes, None for anything else."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        try:
+            content = file.read(LARGEST + 1) or b""
+        except OSError:  # a folder
+            return None
+    try:
+        return content.decode("utf-8-sig") if len(content) <= LARGEST else None
+    except UnicodeDecodeError:
+        return None
+
+
+def parse_python(text: str) -> ast.Module | None:
+    """Return the syntax tree of a source; of one for a newer Python the statements that this one understands."""
+    if tree := _parsed(text):
+        return tree
+    statements = [node for line, block in _blocks(text) for node in _statements(block, line)]
+    return ast.Module(statements, []) if statements else None
+
+
+def _parsed(text: str) -> ast.Module | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of another's source
+        try:
+            return ast.parse(text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return None
+
+
+def _statements(block: str, line: int) -> list[ast.stmt]:
+    tree = _parsed(block)
+    return [ast.increment_lineno(node, line) for node in tree.body] if tree else []
+
+
+def _blocks(text: str) -> Iterator[tuple[int, str]]:
+    """Yield what begins at the left margin, with the number of lines before it."""
+    lines = text.splitlines(keepends=True)
+    begins = [number for number, line in enumerate(lines) if _BEGINS.match(line)]
+    # A decorator belongs to what follows.
+    starts = [here for before, here in pairwise([-1, *begins]) if before < 0 or lines[before][0] != "@"]
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        yield start, "".join(lines[start:end])
+
+
+def toml_of(text: str) -> dict[str, Any]:
+    """Return what a TOML text says, nothing for one that cannot be parsed."""
+    try:
+        return {} if has_long_key(text) else tomllib.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+
+
+def source_of(node: ast.AST) -> str:
+    """Return the source of a syntax tree, "" for one that is nested too deeply."""
+    try:
+        return ast.unparse(node)
+    except RecursionError:
+        return ""
+
+
+class Sources:
+    """The files below a folder that may be read, as relative paths in a stable order, shallow ones first."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self._texts: dict[str, str | None] = {}
+        self._trees: dict[str, ast.Module | None] = {}
+
+    @cached_property
+    def files(self) -> tuple[str, ...]:
+        """At most MOST paths, with slashes."""
+        found: list[str] = []
+        level = [""]
+        for _ in range(DEEPEST):
+            level = [below for folder in level[:MOST] for below in self._list(folder, found)]
+        return tuple(found[:MOST])
+
+    @cached_property
+    def truncated(self) -> bool:
+        """Whether there are more files than are looked at."""
+        return len(self.files) == MOST
+
+    def _list(self, folder: str, found: list[str]) -> list[str]:
+        """Add the files of one folder to `found`; return its folders to look into."""
+        below: list[str] = []
+        if len(found) >= MOST:
+            return below
+        try:
+            entries = sorted(islice(os.scandir(self.folder / folder), MOST), key=lambda entry: entry.name)
+        except OSError:
+            return below
+        for entry in entries:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if not entry.name.startswith(".") and entry.name not in SKIPPED:
+                    below.append(path)
+            elif self._is_inside(entry):
+                found.append(path)
+        return below
+
+    def _is_inside(self, entry: "os.DirEntry[str]") -> bool:
+        if not entry.is_symlink():
+            return entry.is_file()
+        target = Path(entry.path).resolve()
+        return target.is_file() and target.is_relative_to(self.folder)
+
+    def named(self, *names: str) -> Iterator[str]:
+        """Yield the files that have one of these names, in any folder."""
+        for path in self.files:
+            if path.rpartition("/")[2] in names:
+                yield path
+
+    def ending(self, *suffixes: str) -> Iterator[str]:
+        """Yield the files whose names end so."""
+        for path in self.files:
+            if path.endswith(suffixes):
+                yield path
+
+    def has(self, path: str) -> bool:
+        """Return whether this file is among them."""
+        return path in self._set
+
+    @cached_property
+    def _set(self) -> frozenset[str]:
+        return frozenset(self.files)
+
+    def text(self, path: str) -> str:
+        """Return the text of one of the files, "" if it is too large or not text."""
+        if path not in self._texts:
+            self._texts[path] = text_of(self.folder / path)
+        return self._texts[path] or ""
+
+    def tree(self, path: str) -> ast.Module | None:
+        """Return the syntax tree of one of the files."""
+        if path not in self._trees:
+            self._trees[path] = parse_python(self.text(path))
+        return self._trees[path]

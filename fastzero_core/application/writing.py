@@ -1,0 +1,125 @@
+"""Write what was found in a folder as its fastzero.toml, and never over what somebody edited."""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import ConflictError
+from ..files import writing
+from ..folder import read_bounded
+from .discover.findings import Discovery, Finding
+from .reading import FILE, TABLES, load, parse
+
+HEADER = "# The application of this folder, as `fastzero init` found it. Edit it, then run: fastzero up\n"
+_TABLES = ("environment", "processes", "database")
+_SHOWN = 100  # characters of a reason
+
+
+class Draft(NamedTuple):
+    """What fastzero.toml should hold: `text` is the whole file, `is_new` whether that is not what it says already."""
+
+    path: Path
+    text: str
+    is_new: bool
+
+
+def draft(discovery: Discovery) -> Draft:
+    """Return the file for what was found. What is there already and not about an application stays in front.
+
+    Raises ConflictError, with the difference, where the file describes another application.
+    """
+    path = discovery.folder / FILE
+    found = toml_of(discovery)
+    before = read_bounded(path)
+    described = _described(before)
+    if described == _described(found):
+        return Draft(path, before, False)
+    if described:
+        raise ConflictError(
+            f"{path} differs from what was found, and is not overwritten:\n{_difference(before, found)}",
+            hint=f"Edit {FILE}, or move it away and run again: fastzero init",
+        )
+    return Draft(path, f"{before.rstrip()}\n\n{found}" if before.strip() else found, True)
+
+
+def write(new: Draft) -> None:
+    """Write the file, whole or not at all. Raises InvalidInputError, NotAllowedError, UnavailableError."""
+    parse(new.text, new.path.parent)
+    partial = new.path.with_name(f".{FILE}.new")
+    with writing(new.path):
+        partial.write_text(new.text, encoding="utf-8")
+        partial.replace(new.path)
+
+
+def is_described(folder: Path) -> bool:
+    """Return whether a folder's fastzero.toml describes an application. Raises InvalidInputError."""
+    return bool(_described(read_bounded(folder / FILE)))
+
+
+def answers(discovery: Discovery) -> Discovery:
+    """Return the discovery with those of its questions answered that the folder's fastzero.toml answers."""
+    document = load(read_bounded(discovery.folder / FILE))
+    for finding in discovery.questions:
+        value = document.get("application", {})
+        for part in finding.key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value is not None:
+            discovery = discovery.answered(finding.key, value)
+    return discovery
+
+
+def _described(text: str) -> dict[str, Any]:
+    document = load(text)
+    return {name: document[name] for name in TABLES if name in document}
+
+
+def _difference(before: str, found: str) -> str:
+    lines = difflib.unified_diff(before.splitlines(), found.splitlines(), FILE, "found", lineterm="", n=1)
+    return "\n".join(lines)
+
+
+# -- TOML ------------------------------------------------------------------------------------------------------
+
+
+def toml_of(discovery: Discovery) -> str:
+    """Return what was found as TOML, a reason beside each line."""
+    top = [each for each in discovery.findings if "." not in each.key]
+    parts = [f"{HEADER}\n[application]\n" + "".join(_line(each.key, each) for each in top)]
+    for table in _TABLES:
+        parts += _table(
+            f"application.{table}", [each for each in discovery.findings if each.key.startswith(f"{table}.")]
+        )
+    for each in discovery.findings:
+        if each.key.startswith("services."):
+            parts.append(f"{'' if each.active else '# '}[{each.key}]{_reason(each)}\n")
+    return "\n".join(parts)
+
+
+def _table(name: str, findings: list[Finding]) -> Iterator[str]:
+    if findings:
+        is_commented = not any(each.is_written for each in findings)
+        header = f"{'# ' if is_commented else ''}[{name}]\n"
+        yield header + "".join(_line(each.key.partition(".")[2], each) for each in findings)
+
+
+def _line(key: str, finding: Finding) -> str:
+    value = "…" if finding.value is None else _value(finding.value)
+    return f"{'' if finding.is_written else '# '}{key} = {value}{_reason(finding)}\n"
+
+
+def _reason(finding: Finding) -> str:
+    reason = finding.question if finding.question and not finding.is_known else finding.why
+    said = ": ".join(part for part in (finding.where, reason) if part)
+    readable = "".join(character if character.isprintable() else "?" for character in said)
+    return f"  # {readable[:_SHOWN]}" if readable else ""
+
+
+def _value(value: Any) -> str:
+    """Return a value as TOML: as JSON has it, with whatever a terminal would not show escaped."""
+    return "".join(_escaped(character) for character in json.dumps(value, ensure_ascii=False))
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else f"\\U{ord(character):08x}"

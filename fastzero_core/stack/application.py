@@ -1,0 +1,248 @@
+"""An application of the user's own as services of a stack: its processes, and what brings its schema to head."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..application.description import Application, Process
+from ..application.environment import Addresses, Variables, command_words, files_of_variables, variables
+from ..application.installation import environment_folder, installation
+from ..application.migrations import alembic_project
+from ..errors import DependenciesMissingError
+from ..postgres.sql import quote
+from ..project import AUTHENTICATION, DATABASE, DATABASE_PORT, HOST, ROLE
+from ..settings import Settings
+from .spec import (
+    APP_SERVICE,
+    DATABASE_SERVICE,
+    DEFAULT_PORTS,
+    PORT_OPTIONS,
+    RETRIES,
+    TMPFS,
+    Build,
+    Release,
+    ServiceSpec,
+    StackSpec,
+    secret_mark,
+)
+
+OPEN = "0.0.0.0"  # noqa: S104 - in a container, whose ports are published on loopback alone
+PYTHON = "python"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where an application runs: in containers of an image, or as local processes with an environment of its own.
+
+    `ports` are those of its processes on this machine, by service; `programs` is the folder of its own programs.
+    `database` is the one that it works on, `test_database` the one for its tests.
+    """
+
+    ports: Mapping[str, int]
+    image: str = ""
+    programs: str = ""
+    database: str = DATABASE
+    test_database: str = ""
+
+
+def service_names(application: Application) -> dict[str, Process]:
+    """Return the services that the processes are, by name: one for each replica."""
+    found: dict[str, Process] = {}
+    for process in application.processes:
+        replicas = range(1, process.replicas + 1)
+        names = [process.name] if process.replicas == 1 else [f"{process.name}-{number}" for number in replicas]
+        found |= dict.fromkeys(names, process)
+    return found
+
+
+def process_names(settings: Settings, application: Application | None, app: bool | None = None) -> tuple[str, ...]:
+    """Return the services that are to run besides the database; `app` decides in place of the settings."""
+    if not (settings.app if app is None else app):
+        return ()
+    return tuple(service_names(application)) if application else (APP_SERVICE,)
+
+
+def default_ports(application: Application | None) -> dict[str, int]:
+    """Return the ports that services have unless they are taken, by service; those without a port are left out."""
+    if application is None:
+        return DEFAULT_PORTS
+    named = {name: process.port for name, process in service_names(application).items() if process.port}
+    return {DATABASE_SERVICE: DEFAULT_PORTS[DATABASE_SERVICE], **named}
+
+
+def ports_asked(application: Application | None, asked: Mapping[str, int]) -> dict[str, int]:
+    """Return the ports that were asked for, that of the app as the one of the process that answers HTTP."""
+    if application is None or APP_SERVICE not in asked:
+        return dict(asked)
+    named = {name: port for name, port in asked.items() if name != APP_SERVICE}
+    return {**named, application.web.name: asked[APP_SERVICE]} if application.web else named
+
+
+def port_option(service: str) -> str:
+    """Return the flag that chooses the port of a service."""
+    return PORT_OPTIONS.get(service, PORT_OPTIONS[APP_SERVICE])
+
+
+def with_application(
+    spec: StackSpec, application: Application, where: Surroundings, names: tuple[str, ...]
+) -> StackSpec:
+    """Return the stack with the named services of an application, and with what brings its schema to head."""
+    processes = [
+        _service(application, name, process, where)
+        for name, process in service_names(application).items()
+        if name in names
+    ]
+    table = version_table(application)
+    services = [replace(each, version_table=table) if each.is_database else each for each in spec.services]
+    return replace(spec, services=(*services, *processes), release=release_of(application, where))
+
+
+def build_of(application: Application) -> Build:
+    """Return how the image of an application is made."""
+    from ..application.dockerfile import dockerfile
+
+    build = application.build
+    context = str((application.folder / build.context).resolve())
+    arguments = dict(build.arguments)
+    if build.dockerfile is None:
+        return Build(context, dockerfile(application), is_text=True, arguments=arguments)
+    path = (application.folder / build.dockerfile).resolve().relative_to(context)
+    return Build(context, str(path), target=build.target or "", arguments=arguments)
+
+
+def programs_of(application: Application) -> str:
+    """Return the folder of an application's own programs, "" where its dependencies are not installed."""
+    found = _environment_folder(application)
+    return str(found / "bin") if found else ""
+
+
+def refuse_missing(application: Application) -> None:
+    """Raise DependenciesMissingError for an application whose programs are not there, with what installs them."""
+    found = _environment_folder(application)
+    what = _lacks(found, application) if found else "its dependencies are not installed"
+    if what:
+        command = install_command(application)
+        hint = f"Run this in {application.root}: {command}. Or: fastzero up --install" if command else "Create a .venv"
+        raise DependenciesMissingError(f"the application in {application.folder} cannot run: {what}", hint=hint)
+
+
+def _lacks(environment: Path, application: Application) -> str:
+    """What the commands of the application name and its environment does not have; empty if nothing is missing."""
+    for process in application.processes:
+        match process.command.split():
+            case ["python", "-m", module, *_] if not any(environment.glob(f"lib/python*/site-packages/{module}*")):
+                return f"{environment} has no {module}"
+    return ""
+
+
+def install_command(application: Application) -> str:
+    """Return the command that installs an application's dependencies, "" where nothing tells."""
+    if application.install:
+        return application.install
+    found = installation(application.folder, application.root, application.extras, application.groups)
+    return found.command if found else ""
+
+
+def _environment_folder(application: Application) -> Path | None:
+    if application.python:
+        named = application.folder / application.python
+        if (named / "bin" / PYTHON).exists():
+            return named
+        if named.is_file():
+            return named.parent.parent
+    found = installation(application.folder, application.root, application.extras, application.groups)
+    return environment_folder(application.folder, application.root, found.file if found else None)
+
+
+def _service(application: Application, name: str, process: Process, where: Surroundings) -> ServiceSpec:
+    addresses = _addresses(application, where)
+    return replace(
+        surrounded(application, where, process),
+        name=name,
+        port=where.ports.get(name, 0) if process.port else 0,
+        container_port=(process.port or 0) if where.image else 0,
+        command=command_words(process.command, addresses, process),
+        readiness=process.health or "",
+        grace=0 if process.port else process.grace_period,
+        stop_timeout=process.stop_timeout,
+        restart=process.restart,
+        retries=RETRIES if process.restart == "on-failure" else 0,
+        port_option=port_option(name),
+    )
+
+
+def release_of(application: Application, where: Surroundings) -> Release:
+    """Return what brings the schema of an application to where its code needs it."""
+    addresses = _addresses(application, where)
+    lines = [line for line in (application.migrate.command, application.after_migrate) if line]
+    commands = tuple(command_words(line, addresses) for line in lines)
+    found = alembic_project(application.root, application.migrate.alembic) if application.migrate.alembic else None
+    # Before the first revision there is nothing to bring the schema to.
+    head = ",".join(found.heads) if found else ""
+    return Release(surrounded(application, where), commands if head or not found else (), head)
+
+
+def surrounded(application: Application, where: Surroundings, process: Process | None = None) -> ServiceSpec:
+    """Return where a process of an application runs and what it is handed, whatever it does there."""
+    given = _variables(application, where, process)
+    secret = given.secret
+    required = {"PGREQUIREAUTH": AUTHENTICATION}
+    if not where.image:
+        environment = {**required, "VIRTUAL_ENV": str(Path(where.programs).parent)}
+        return ServiceSpec(
+            name="",
+            port=0,
+            directory=str(application.root),
+            programs=(where.programs,),
+            variables={**given.plain, **environment},
+            secret_variables=secret,
+            roles=(ROLE,),
+            depends_on=(DATABASE_SERVICE,),
+        )
+    container = application.container
+    return ServiceSpec(
+        name="",
+        port=0,
+        image=where.image,
+        build=build_of(application),
+        variables={**given.plain, **required},
+        secret_variables=secret,
+        roles=(ROLE,),
+        depends_on=(DATABASE_SERVICE,),
+        user=container.user or "",
+        read_only=container.read_only,
+        tmpfs=dict.fromkeys(container.writable, TMPFS["/tmp"]),  # noqa: S108 - inside the container
+        capabilities=container.capabilities,
+    )
+
+
+def _variables(application: Application, where: Surroundings, process: Process | None) -> Variables:
+    dotenv, defaults = files_of_variables(application)
+    return variables(application, _addresses(application, where), process, dotenv=dotenv, defaults=defaults)
+
+
+def _addresses(application: Application, where: Surroundings) -> Addresses:
+    """Where everything is, with marks in place of secrets."""
+    listening = service_names(application)
+    inside = {process.name: process.port or 0 for process in application.processes}
+    outside = {process.name: where.ports.get(name, 0) for name, process in listening.items()}
+    in_containers = bool(where.image)
+    return Addresses(
+        host=DATABASE_SERVICE if in_containers else HOST,
+        port=DATABASE_PORT if in_containers else where.ports[DATABASE_SERVICE],
+        user=ROLE,
+        password=secret_mark("database_password"),
+        name=where.database,
+        test_name=where.test_database,
+        code="." if in_containers else str(application.root),
+        app_host=OPEN if in_containers else HOST,
+        ports={name: port for name, port in (inside if in_containers else outside).items() if port},
+        secrets={name: secret_mark(f"variable_{name}") for name in application.secrets},
+    )
+
+
+def version_table(application: Application) -> str:
+    """Return the table in which an application's Alembic keeps its revision, as SQL writes it."""
+    found = alembic_project(application.root, application.migrate.alembic) if application.migrate.alembic else None
+    parts: Iterator[str] = filter(None, [found.version_table_schema, found.version_table]) if found else iter(())
+    return ".".join(map(quote, parts)) or quote("alembic_version")

@@ -1,0 +1,151 @@
+"""The image of an application of the user's own: made from the files of its folder, and named by their content.
+
+An image that exists is current, and a changed file gives another name.
+"""
+
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import IO
+
+import docker
+from docker.utils.build import create_archive, exclude_paths
+
+from ...errors import ImageError, InvalidInputError
+from ...events import Listener, Notice
+from ..spec import Build, ServiceSpec
+from .image import remembered
+
+GENERATED = "Dockerfile.fastzero"  # the name in the context of one that fastzero made
+IGNORE = ".dockerignore"
+# What no image needs, where the folder does not say what to leave out.
+LEFT_OUT = (".git", ".venv", "venv", "**/__pycache__", "**/node_modules", ".env", "**/.mypy_cache", "**/.pytest_cache")
+LAST_LINES = 30
+
+
+def image_name(project: str, build: Build) -> str:
+    """Return what the image of the folder as it is now is called."""
+    state = hashlib.sha256(repr([build, *_stats(build)]).encode()).hexdigest()
+    return remembered(f"{project}-image.json", state, lambda: f"fastzero-{project}-application:{_digest(build)}")
+
+
+def context(build: Build) -> IO[bytes]:
+    """Return the build context as a tar archive, in a temporary file."""
+    extra = [(GENERATED, build.dockerfile)] if build.is_text else []
+    archive = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    create_archive(build.folder, sorted(_paths(build)), archive, extra_files=extra)
+    return archive
+
+
+def build_image(client: docker.DockerClient, service: ServiceSpec, on_event: Listener, *, pull: bool = False) -> None:
+    """Build the image of a service. Raises ImageError with the build's last lines.
+
+    The docker program builds with BuildKit, which the engine's own builder is not; without it the engine does.
+    """
+    assert service.build is not None, "its image is built"
+    with context(service.build) as archive:
+        lines = _by_program(service, archive, pull) if _has_buildkit() else _by_engine(client, service, archive, pull)
+        said: list[str] = []
+        try:
+            for line in lines:
+                said.append(line)
+                if line.startswith(("Step ", "#")):
+                    on_event(Notice(line))
+        except _Failed as error:
+            hint = _needs_buildkit(said) if not _has_buildkit() else "The build's own words above say why"
+            evidence = "\n".join(said[-LAST_LINES:])
+            raise ImageError(f"{service.image} cannot be built: {error}", hint=hint, evidence=evidence) from None
+
+
+class _Failed(Exception):
+    """A build that ended before the image was made."""
+
+
+def _needs_buildkit(said: list[str]) -> str:
+    wants = any("--mount" in line or "BuildKit" in line for line in said)
+    return "This Dockerfile needs BuildKit: install docker and its buildx plugin" if wants else "See its words above"
+
+
+@cache
+def _has_buildkit() -> bool:
+    program = shutil.which("docker")
+    return program is not None and subprocess.run([program, "buildx", "version"], capture_output=True).returncode == 0
+
+
+def _by_program(service: ServiceSpec, archive: IO[bytes], pull: bool) -> Iterator[str]:
+    build = service.build
+    assert build is not None
+    arguments = [part for name, value in build.arguments.items() for part in ("--build-arg", f"{name}={value}")]
+    target = ["--target", build.target] if build.target else []
+    renew = ["--pull"] if pull else []
+    command = ["docker", "buildx", "build", "--load", "--progress=plain", f"--tag={service.image}"]
+    command += [f"--file={_dockerfile_name(build)}", *target, *renew, *arguments, "-"]
+    process = subprocess.Popen(
+        command, stdin=archive, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace"
+    )
+    with process:
+        assert process.stdout is not None
+        yield from (line.rstrip() for line in process.stdout)
+    if process.returncode:
+        raise _Failed(f"docker build failed with exit code {process.returncode}")
+
+
+def _by_engine(client: docker.DockerClient, service: ServiceSpec, archive: IO[bytes], pull: bool) -> Iterator[str]:
+    build = service.build
+    assert build is not None
+    events = client.api.build(
+        fileobj=archive,
+        custom_context=True,
+        dockerfile=_dockerfile_name(build),
+        tag=service.image,
+        buildargs=dict(build.arguments),
+        target=build.target or None,
+        pull=pull,
+        rm=True,
+        decode=True,
+    )
+    for event in events:
+        if "error" in event:
+            raise _Failed(event["error"])
+        yield from event.get("stream", "").strip().splitlines()
+
+
+def _dockerfile_name(build: Build) -> str:
+    return GENERATED if build.is_text else build.dockerfile
+
+
+def _paths(build: Build) -> set[str]:
+    """The files and folders of the context, below its folder. Raises InvalidInputError where there is none."""
+    folder = Path(build.folder)
+    if not folder.is_dir():
+        raise InvalidInputError(f"the folder of the application, {folder}, is not there", hint="Bring it back")
+    ignore = folder / IGNORE
+    said = ignore.read_text(encoding="utf-8").splitlines() if ignore.is_file() else list(LEFT_OUT)
+    patterns = [line.strip() for line in said if line.strip() and not line.startswith("#")]
+    return set(exclude_paths(build.folder, patterns, dockerfile=_dockerfile_name(build)))
+
+
+def _stats(build: Build) -> Iterator[tuple[str, int, int, int]]:
+    for path in sorted(_paths(build)):
+        seen = os.lstat(Path(build.folder) / path)
+        yield path, seen.st_mode, seen.st_size, 0 if stat.S_ISDIR(seen.st_mode) else seen.st_mtime_ns
+
+
+def _digest(build: Build) -> str:
+    found = hashlib.sha256(repr(build).encode())
+    for path in sorted(_paths(build)):
+        full = Path(build.folder) / path
+        mode = os.lstat(full).st_mode
+        found.update(f"\0{path}\0{mode}\0".encode("utf-8", "surrogateescape"))
+        if stat.S_ISREG(mode):
+            with full.open("rb") as file:
+                found.update(hashlib.file_digest(file, "sha256").digest())
+        elif stat.S_ISLNK(mode):
+            found.update(os.fsencode(full.readlink()))
+    return found.hexdigest()[:12]

@@ -1,0 +1,221 @@
+"""The schema of an application of the user's own: what its Alembic says, and its Alembic at work.
+
+What can be read is read from the files; what has to be run runs where the application does, with what it finds in its
+environment. It answers as `schema.migrate` does for the built-in application.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from ..application.description import Application
+from ..application.migrations import AlembicProject, alembic_project
+from ..application.migrations import Revision as File
+from ..errors import (
+    FastZeroError,
+    InvalidInputError,
+    RevisionFailedError,
+    RevisionNotFoundError,
+    SchemaDriftError,
+    SchemaNewerError,
+    SchemaOutdatedError,
+)
+from ..events import Listener, ignore
+from ..postgres.url import parse
+from ..schema.lint import LintFinding, lint_script
+from ..schema.migrate import Revision, SchemaStatus, only_runner
+from . import application as applications
+from . import probe
+from .perform import EVIDENCE_LINES
+from .session import Session
+from .spec import Release, ServiceSpec
+
+_WRITTEN = re.compile(r"Generating (?P<path>.+?\.py)\s")  # what `alembic revision` says
+
+
+class ApplicationSchema:
+    """The schema of the application of one session's project."""
+
+    def __init__(self, session: Session, application: Application) -> None:
+        self._session = session
+        self._application = application
+
+    def head(self) -> str:
+        """The revisions that no other follows, as `1a2b` or `1a2b,3c4d`; empty without Alembic."""
+        found = self._files(needed=False)
+        return ",".join(found.heads) if found else ""
+
+    def is_behind(self, revision: str) -> bool:
+        """No: its code may not run in a database whose content comes from anybody. The next `up` brings it to head."""
+        return False
+
+    def up(self, url: str, revision: str = "head", *, timeout: float = 60, on_event: Listener = ignore) -> SchemaStatus:
+        """Upgrade to `revision`; to head as fastzero.toml says. Raises RevisionFailedError, LockedError."""
+        if revision in ("head", "heads"):
+            commands = self._release(url).commands
+        else:
+            commands = (self._alembic("upgrade", revision),)
+        return self._changed(url, commands, timeout)
+
+    def down(self, url: str, revision: str, *, timeout: float = 60, on_event: Listener = ignore) -> SchemaStatus:
+        """Downgrade to `revision`. Raises as `up` does."""
+        return self._changed(url, (self._alembic("downgrade", revision),), timeout)
+
+    def stamp(self, url: str, revision: str, *, timeout: float = 60) -> SchemaStatus:
+        """Write down that the database is at `revision` without running anything. Raises as `up` does."""
+        return self._changed(url, (self._alembic("stamp", revision),), timeout)
+
+    def status(self, url: str, *, drift: bool = True) -> SchemaStatus:
+        """Where the database is. Raises SchemaNewerError for a revision that no file has."""
+        current = self._current(url)
+        pending = [each.revision for each in self._pending(current)]
+        return SchemaStatus(current, self.head(), pending, self._drift(url) if drift and not pending else [])
+
+    def check(self, url: str) -> SchemaStatus:
+        """The status, if it is at head and as the models say. Raises SchemaOutdatedError, SchemaDriftError."""
+        found = self.status(url)
+        if not found.up_to_date:
+            raise SchemaOutdatedError(
+                f"the schema is at {found.current or 'base'}; pending: {', '.join(found.pending)}"
+            )
+        if found.drift:
+            raise SchemaDriftError(f"the schema differs from the models: {'; '.join(found.drift)}")
+        return found
+
+    def history(self, url: str | None = None) -> list[Revision]:
+        """Every revision, oldest first; with a URL, each with its state in that database."""
+        files = self._in_order()
+        if url is None:
+            return [_shown(each, "") for each in files]
+        current = self._current(url)
+        pending = self._pending(current)
+        at = (current or "").split(",")
+        states = {each.revision: "current" if each.revision in at else "applied" for each in files}
+        states |= {each.revision: "pending" for each in pending}
+        return [_shown(each, states[each.revision]) for each in files]
+
+    def lint(self, url: str) -> list[LintFinding]:
+        """What the pending revisions lock or lose, by their statements."""
+        current = self._current(url)
+        return lint_script(self.sql(f"{current or 'base'}:head", url=url)) if self._pending(current) else []
+
+    def sql(self, revision: str = "head", *, url: str = "") -> str:
+        """The statements of an upgrade as a script; `from:to` for a range. Raises RevisionFailedError."""
+        return self._run(url or self._session.project.database_url(), self._alembic("upgrade", revision, "--sql"))
+
+    def new(self, message: str, *, url: str | None = None) -> Path:
+        """Write a new revision file; with a URL, filled with what differs from that database.
+
+        Raises InvalidInputError for an application in containers, whose files are its image's.
+        """
+        if self._session.known.runtime != "embedded":
+            raise InvalidInputError(
+                "a revision is written where the application's files are, not into a container",
+                hint="Run it in the application's own environment: alembic revision -m MESSAGE",
+            )
+        options = ["--autogenerate"] if url else []
+        target = url or self._session.project.database_url()
+        said = self._run(target, self._alembic("revision", "-m", message, *options))
+        if not (written := _WRITTEN.search(said)):
+            raise RevisionFailedError("alembic does not say which file it wrote", evidence=said)
+        return Path(re.sub(r"\s+", "", written["path"]))
+
+    # -- how -----------------------------------------------------------------------------------------------------
+
+    def _changed(self, url: str, commands: tuple[tuple[str, ...], ...], timeout: float) -> SchemaStatus:
+        with only_runner(url, timeout):
+            for command in commands:
+                self._run(url, command)
+        return self.status(url, drift=False)
+
+    def _run(self, url: str, command: tuple[str, ...]) -> str:
+        """Run a command on the database that a URL names. Returns what it said. Raises RevisionFailedError."""
+        code, said = self._session.runtime.run_once(self._surrounded(url), command)
+        if code == 0:
+            return said
+        raise _failure(f"`{shlex.join(command)}` failed with exit code {code}", said)
+
+    def _surrounded(self, url: str) -> ServiceSpec:
+        return self._release(url).service
+
+    def _release(self, url: str) -> Release:
+        """What brings the schema of the database that a URL names to head."""
+        name = parse(url)["dbname"]
+        where = replace(self._session.surroundings, database=name, test_database=name)
+        return applications.release_of(self._application, where)
+
+    def _alembic(self, *words: str) -> tuple[str, ...]:
+        command = self._application.migrate.alembic
+        if command is None:
+            raise _no_alembic(self._application)
+        return ("alembic", "-c", command.config, "-n", command.section, *words)
+
+    def _current(self, url: str) -> str | None:
+        return probe.revision_of(url, applications.version_table(self._application))
+
+    def _drift(self, url: str) -> list[str]:
+        """What `alembic check` says that differs; empty for nothing."""
+        code, said = self._session.runtime.run_once(self._surrounded(url), self._alembic("check"))
+        return [] if code == 0 else [said.strip().splitlines()[-1]]
+
+    def _files(self, *, needed: bool = True) -> AlembicProject | None:
+        command = self._application.migrate.alembic
+        found = alembic_project(self._application.root, command) if command else None
+        if found is None and needed:
+            raise _no_alembic(self._application)
+        return found
+
+    def _in_order(self) -> list[File]:
+        """Every revision after those that it follows."""
+        found = self._files()
+        left = {each.revision: each for each in found.revisions} if found else {}
+        ordered: list[File] = []
+        while left:
+            ready = [each for each in left.values() if not {*each.down, *each.depends_on} & left.keys()]
+            if not ready:
+                raise InvalidInputError("the revisions follow each other in a circle", hint="See: alembic history")
+            ordered += sorted(ready, key=lambda each: each.revision)
+            left = {name: each for name, each in left.items() if each not in ready}
+        return ordered
+
+    def _pending(self, current: str | None) -> list[File]:
+        """What is not applied yet, oldest first. Raises SchemaNewerError."""
+        files = self._in_order()
+        by_name = {each.revision: each for each in files}
+        at = [name for name in (current or "").split(",") if name]
+        if unknown := [name for name in at if name not in by_name]:
+            raise SchemaNewerError(
+                f"the database is at revision {unknown[0]}, which no file of the application has",
+                hint="Nothing was changed. Use the version of the application that made this database",
+            )
+        applied = set(_with_ancestors(at, by_name))
+        return [each for each in files if each.revision not in applied]
+
+
+def _with_ancestors(names: list[str], by_name: dict[str, File]) -> Iterator[str]:
+    left = list(names)
+    while left:
+        name = left.pop()
+        yield name
+        left += [below for below in (*by_name[name].down, *by_name[name].depends_on) if below in by_name]
+
+
+def _shown(file: File, state: str) -> Revision:
+    return Revision(file.revision, ", ".join(file.down) or None, file.message, state)
+
+
+def _failure(message: str, said: str) -> FastZeroError:
+    evidence = "\n".join(said.splitlines()[-EVIDENCE_LINES:])
+    if "Can't locate revision" in said or "No such revision" in said:
+        return RevisionNotFoundError(message, evidence=evidence)
+    return RevisionFailedError(message, evidence=evidence)
+
+
+def _no_alembic(application: Application) -> InvalidInputError:
+    return InvalidInputError(
+        f"the application in {application.folder} is not migrated by Alembic",
+        field="migrate",
+        hint="fastzero migrate up runs its own command. Or run that tool: fastzero run -- COMMAND",
+    )

@@ -1,0 +1,155 @@
+"""A suite of tests of an application: run in its own environment, on databases that are gone afterwards.
+
+The server is a local one that keeps its data in memory. The application's own migrations make one database, and every
+process of the suite gets a copy of it. Nothing of fastzero has to be installed beside the application: what hands a
+database to each worker of pytest-xdist is one file without dependencies (`suite_plugin.py`).
+"""
+
+import os
+import secrets
+import shlex
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from ..application.description import Application
+from ..errors import InvalidInputError
+from ..events import Listener
+from ..postgres.sql import quote
+from ..postgres.url import url_of
+from ..project import DATABASE, Project
+from ..settings import Settings, load_settings
+from .application import Surroundings, programs_of, refuse_missing, surrounded
+from .embedded.runtime import EmbeddedRuntime
+from .ports import free_port
+from .runtime import cannot_run
+from .session import described_in
+from .stack import Stack
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - in a folder of its own that nobody else may enter
+PROJECT = "tests"
+PLUGIN = "fastzero_suite"
+THROW_AWAY = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    "autovacuum": "off",
+    "shared_buffers": "16MB",  # each database made or dropped goes through all of them
+}
+
+
+def run_suite(settings: Settings, command: Sequence[str], *, on_event: Listener) -> int:
+    """Run a command that tests the application of this folder. Returns its exit code.
+
+    Without a command the one of fastzero.toml is run. Raises InvalidInputError where no application is described,
+    DependenciesMissingError, RevisionFailedError, CommandNotFoundError.
+    """
+    application = described_in(Path.cwd(), to_run=True)
+    if application is None:
+        raise InvalidInputError("this folder describes no application", hint="Describe it: fastzero init")
+    refuse_missing(application)
+    words = list(command) or shlex.split(application.test)
+    with _server(settings, on_event) as stack, closing(Copies(stack.project)) as copies:
+        return _run(application, words, stack.project, copies)
+
+
+@contextmanager
+def _server(settings: Settings, on_event: Listener) -> Iterator[Stack]:
+    """A stack with the migrated database alone, in memory, for one block."""
+    memory = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    home = Path(tempfile.mkdtemp(prefix="fastzero-suite-", dir=memory))
+    home.chmod(0o711)  # PostgreSQL's own user has to pass
+    flags = {"project": PROJECT, "home": home, "runtime": "embedded", "app": False, "timeout": settings.timeout}
+    stack = Stack(load_settings(**flags, postgres_settings=THROW_AWAY), on_event=on_event)
+    try:
+        yield stack.up(port=free_port())
+    finally:
+        stack.down(volumes=True)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _run(application: Application, words: list[str], project: Project, copies: "Copies") -> int:
+    name = copies.make()
+    record = project.record
+    assert record is not None, "it runs"
+    where = Surroundings(record.ports, programs=programs_of(application), database=name, test_database=name)
+    given = EmbeddedRuntime(project).environment_of(surrounded(application, where))
+    program = shutil.which(words[0], path=given["PATH"])
+    if program is None:
+        raise cannot_run(words[0], found=False)
+    with tempfile.TemporaryDirectory(prefix="fastzero-suite-") as folder:
+        shutil.copy(Path(__file__).with_name("suite_plugin.py"), Path(folder) / f"{PLUGIN}.py")
+        address = Path(folder) / "socket"
+        with _answering(address, copies):
+            environment = {**given, **_additions(given, name, folder, address)}
+            with subprocess.Popen([program, *words[1:]], env=environment, cwd=application.root) as process:
+                return _ended(process)
+
+
+def _ended(process: "subprocess.Popen[bytes]") -> int:
+    """Its exit code. Ctrl-C reaches it as well, and what comes of it is its own to say."""
+    while True:
+        with suppress(KeyboardInterrupt):
+            return process.wait()
+
+
+def _additions(given: Mapping[str, str], database: str, folder: str, address: Path) -> dict[str, str]:
+    """What the suite finds in its environment beside what the application would."""
+    return {
+        "PYTHONPATH": os.pathsep.join([folder, given["PYTHONPATH"]]),
+        "PYTEST_ADDOPTS": f"{given.get('PYTEST_ADDOPTS', '')} -p {PLUGIN}".strip(),
+        "FASTZERO_SUITE_SOCKET": str(address),
+        "FASTZERO_SUITE_DATABASE": database,
+        "FASTZERO_SUITE_VARIABLES": ",".join(name for name, value in given.items() if database in value),
+    }
+
+
+class Copies:
+    """Makes databases: copies of the migrated one, or empty ones."""
+
+    def __init__(self, project: Project) -> None:
+        import psycopg
+
+        self._connection = psycopg.connect(url_of(project.database_url(), "postgres"), autocommit=True)
+        self._lock = threading.Lock()
+
+    def make(self, kind: str = "copy") -> str:
+        """Return the name of a new database, a `copy` or an `empty` one."""
+        name = f"suite_{secrets.token_hex(8)}"
+        template = "template0" if kind == "empty" else DATABASE
+        with self._lock:
+            self._connection.execute(f"CREATE DATABASE {quote(name)} TEMPLATE {quote(template)}".encode())
+        return name
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@contextmanager
+def _answering(address: Path, copies: Copies) -> Iterator[None]:
+    """Make a database for each process of the suite that asks for one, for one block."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(address))
+        server.listen()
+        threading.Thread(target=_answer_all, args=(server, copies), daemon=True).start()
+        yield
+
+
+def _answer_all(server: socket.socket, copies: Copies) -> None:
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:
+            return  # the suite has ended
+        with connection, connection.makefile("rw") as stream:
+            try:
+                stream.write(f"{copies.make(stream.readline().strip())}\n")
+            except Exception as error:
+                stream.write(f"!{error}\n")
+            stream.flush()

@@ -1,0 +1,102 @@
+"""Loaded by pytest in an application's own environment: nothing of fastzero is there, and Python may be an older one.
+
+Each worker of pytest-xdist gets a database of its own. A suite that starts PostgreSQL by testcontainers gets an empty
+database of fastzero's instead of a container, unless FASTZERO_SUITE_CONTAINERS is set.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.util
+import os
+import socket
+import sys
+from typing import Any
+
+
+def _database(kind: str) -> str:
+    """Ask for a new database, a `copy` of the migrated one or an `empty` one. Returns its name."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(os.environ["FASTZERO_SUITE_SOCKET"])
+        connection.sendall(kind.encode() + b"\n")
+        answer = connection.makefile().readline().strip()
+    if answer.startswith("!"):
+        raise RuntimeError(answer[1:])
+    return answer
+
+
+def _take_a_database_of_its_own() -> None:
+    shared = os.environ["FASTZERO_SUITE_DATABASE"]
+    own = _database("copy")
+    for name in os.environ["FASTZERO_SUITE_VARIABLES"].split(","):
+        os.environ[name] = os.environ[name].replace(shared, own)
+    os.environ["FASTZERO_SUITE_DATABASE"] = own
+
+
+class _Container:
+    """What testcontainers' PostgresContainer is for a suite, on a database of fastzero's."""
+
+    def __init__(self, image: str = "", port: int = 5432, *_: Any, driver: str | None = "psycopg2", **__: Any) -> None:
+        self.port = port
+        self.driver = driver
+        self.username, self.password = os.environ["PGUSER"], os.environ["PGPASSWORD"]
+        self.dbname = ""
+
+    def start(self) -> _Container:
+        self.dbname = self.dbname or _database("empty")
+        return self
+
+    def stop(self, *_: Any, **__: Any) -> None:
+        """Do nothing: the server ends with the suite."""
+
+    def __enter__(self) -> _Container:
+        return self.start()
+
+    def __exit__(self, *_: Any) -> None:
+        self.stop()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("with_"):
+            return lambda *_, **__: self
+        raise AttributeError(
+            f"fastzero's PostgresContainer has no {name}; for real containers set FASTZERO_SUITE_CONTAINERS=1"
+        )
+
+    def get_container_host_ip(self) -> str:
+        return os.environ["PGHOST"]
+
+    def get_exposed_port(self, port: int | None = None) -> int:
+        return int(os.environ["PGPORT"])
+
+    def get_connection_url(self, host: str | None = None, driver: str | None = "") -> str:
+        chosen = self.driver if driver == "" else driver
+        scheme = f"postgresql+{chosen}" if chosen else "postgresql"
+        login = f"{self.username}:{self.password}"
+        return f"{scheme}://{login}@{self.get_container_host_ip()}:{self.get_exposed_port()}/{self.dbname}"
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Puts the stand-in into testcontainers.postgres when a suite imports it."""
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
+        if fullname != "testcontainers.postgres":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def exec_module(module: Any) -> None:
+            execute(module)
+            module.PostgresContainer = _Container
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+if os.environ.get("FASTZERO_SUITE_SOCKET"):
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        _take_a_database_of_its_own()
+    if not os.environ.get("FASTZERO_SUITE_CONTAINERS"):
+        sys.meta_path.insert(0, _Finder())

@@ -1,0 +1,311 @@
+"""An application of the user's own as local processes: its environment, its migrations, its processes, its failures."""
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import psycopg
+import pytest
+
+from fastzero_core import Stack
+from fastzero_core.errors import (
+    ConflictError,
+    DependenciesMissingError,
+    InvalidInputError,
+    RevisionFailedError,
+    UnhealthyError,
+)
+from fastzero_core.polling import wait_until
+from fastzero_core.stack.observed import ServiceState
+
+from .conftest import SOON, any_free_port
+from .own_app import add_revision, make_environment, write_application
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def folder_of_app(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the application, where the test works."""
+    made = write_application(folder / "application", any_free_port())
+    monkeypatch.chdir(made)
+    monkeypatch.setenv("FASTZERO_TRUST", "1")
+    monkeypatch.setenv("FASTZERO_APP", "true")
+    return made
+
+
+@pytest.fixture
+def application(folder_of_app: Path) -> Path:
+    """The same, with its dependencies installed."""
+    make_environment(folder_of_app)
+    return folder_of_app
+
+
+@pytest.fixture
+def stack(home: Path, application: Path) -> Stack:
+    """The application's stack, up."""
+    return Stack().up(runtime="embedded", port=any_free_port())
+
+
+def answer(stack: Stack) -> Any:
+    """What the application says."""
+    [web] = [each for each in stack.status() if each.service == "web"]
+    with urlopen(f"http://{web.address}/", timeout=SOON) as response:
+        return json.load(response)
+
+
+def states(stack: Stack) -> dict[str, ServiceState]:
+    return {each.service: each.state for each in stack.status()}
+
+
+def test_it_runs_in_its_own_environment_on_its_own_schema(stack: Stack, application: Path) -> None:
+    told = answer(stack)
+
+    assert told["notes"] == 0
+    assert told["prefix"] == str(application / ".venv")
+    assert len(told["secret"]) == 43
+    assert states(stack) == dict.fromkeys(("database", "web", "worker"), ServiceState.RUNNING)
+
+
+def test_its_database_has_its_own_tables_alone(stack: Stack) -> None:
+    with psycopg.connect(stack.database_url) as connection:
+        rows = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+    assert {name for (name,) in rows} == {"notes", "alembic_version"}
+
+
+def test_a_second_up_has_nothing_to_do(stack: Stack) -> None:
+    assert Stack().plan() == []
+
+
+def test_a_secret_is_made_once_and_kept(stack: Stack) -> None:
+    before = answer(stack)["secret"]
+    stack.down()
+    assert answer(Stack().up())["secret"] == before
+
+
+def test_no_secret_stands_in_the_records_of_its_processes(stack: Stack) -> None:
+    secret = answer(stack)["secret"]
+    password = stack.project.secret("database_password")
+    for record in (stack.project.folder / "processes").iterdir():
+        assert secret not in record.read_text()
+        assert password not in record.read_text()
+
+
+def test_new_revisions_are_applied_before_its_processes_are_touched(stack: Stack, application: Path) -> None:
+    add_revision(application, "0002", "0001", up="INSERT INTO notes VALUES ('hello')")
+
+    plan = [str(action) for action in Stack().plan()]
+    Stack().up()
+
+    assert plan[0] == "migrate schema database"
+    assert answer(stack)["notes"] == 1
+
+
+def test_a_migration_that_fails_leaves_the_processes_as_they_are(stack: Stack, application: Path) -> None:
+    before = {each.service: each.pid for each in stack.status()}
+    add_revision(application, "0002", "0001", up="SELECT nonsense")
+
+    with pytest.raises(RevisionFailedError) as failed:
+        Stack().up()
+
+    assert failed.value.exit_code == 7
+    assert 'column "nonsense" does not exist' in failed.value.evidence
+    assert {each.service: each.pid for each in stack.status()} == before
+
+
+def test_a_process_that_was_killed_is_started_again_alone(stack: Stack) -> None:
+    before = {each.service: each.pid for each in stack.status()}
+    web = before["web"]
+    assert web is not None
+    os.kill(web, signal.SIGKILL)
+    wait_until(lambda: states(stack)["web"] is not ServiceState.RUNNING, SOON)
+
+    after = {each.service: each.pid for each in Stack().up().status()}
+
+    assert (after["database"], after["worker"]) == (before["database"], before["worker"])
+    assert answer(stack)["notes"] == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "evidence"),
+    [
+        ("app.py", "def app(:", "SyntaxError"),
+        ("app.py", "import os; os.environ['NO_SUCH_VARIABLE']", "KeyError: 'NO_SUCH_VARIABLE'"),
+        ("worker.py", "raise SystemExit('no broker')", "no broker"),
+    ],
+    ids=["syntax", "variable", "worker"],
+)
+def test_one_that_ends_at_once_is_told_with_its_last_words(
+    home: Path, application: Path, file: str, text: str, evidence: str
+) -> None:
+    (application / file).write_text(text)
+
+    with pytest.raises(UnhealthyError) as failed:
+        Stack().up(runtime="embedded", port=any_free_port())
+
+    assert failed.value.exit_code == 8
+    assert evidence in failed.value.evidence
+
+
+def test_one_that_never_opens_its_port_is_told(home: Path, application: Path) -> None:
+    description = application / "fastzero.toml"
+    description.write_text(description.read_text().replace('asgi = "app:app"', 'command = "python worker.py"'))
+
+    with pytest.raises(UnhealthyError, match="web is not ready"):
+        Stack().up(runtime="embedded", port=any_free_port(), timeout=2)
+
+
+def test_a_command_finds_what_the_application_finds(stack: Stack, capfd: pytest.CaptureFixture[str]) -> None:
+    code = stack.run(["python", "-c", "import os, sys; print(sys.prefix, os.getcwd(), 'APP_SECRET' in os.environ)"])
+
+    prefix, directory, has_secret = capfd.readouterr().out.split()
+    assert code == 0
+    assert prefix == f"{directory}/.venv"
+    assert has_secret == "True"
+
+
+def test_missing_dependencies_are_told_with_the_command_that_installs_them(home: Path, folder_of_app: Path) -> None:
+    with pytest.raises(DependenciesMissingError) as missing:
+        Stack().up(runtime="embedded")
+
+    assert "requirements.txt" in missing.value.hint
+    assert "fastzero up --install" in missing.value.hint
+    assert not Stack().exists
+
+
+def test_the_command_of_the_description_installs_them_when_asked(home: Path, folder_of_app: Path) -> None:
+    description = folder_of_app / "fastzero.toml"
+    make_environment(folder_of_app)
+    (folder_of_app / ".venv").rename(folder_of_app / "elsewhere")
+    description.write_text(
+        description.read_text().replace("[application]", '[application]\ninstall = "mv elsewhere .venv"')
+    )
+
+    stack = Stack().up(runtime="embedded", port=any_free_port(), install=True)
+
+    assert states(stack)["web"] is ServiceState.RUNNING
+
+
+def test_a_project_runs_the_application_of_one_folder(
+    stack: Stack, application: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = write_application(application.parent / "other", any_free_port())
+    monkeypatch.chdir(other)
+
+    with pytest.raises(ConflictError, match=str(application)):
+        Stack().up()
+    assert states(Stack("own"))["web"] is ServiceState.RUNNING
+
+
+def test_it_is_looked_at_and_stopped_where_its_description_is_gone(stack: Stack, application: Path) -> None:
+    (application / "fastzero.toml").unlink()
+    gone = Stack("own")
+
+    assert states(gone)["web"] is ServiceState.RUNNING
+    with pytest.raises(InvalidInputError, match="not described"):
+        gone.up()
+    gone.down()
+    assert states(gone)["database"] is ServiceState.STOPPED
+
+
+def test_a_changed_file_is_served_after_a_reload(stack: Stack, application: Path) -> None:
+    stop = threading.Event()
+    database = stack.status()[0].pid
+    watcher = threading.Thread(target=stack.reload_on_change, args=(stop,))
+    watcher.start()
+    try:
+        # The watch begins at some moment: the file is changed until that is seen.
+        def changed() -> bool:
+            path = application / "app.py"
+            path.write_text(path.read_text() + "\nVERSION = 2\n")
+            return wait_until(lambda: served_version(stack) == 2, 5)
+
+        assert wait_until(changed, SOON)
+    finally:
+        stop.set()
+        watcher.join()
+    assert stack.status()[0].pid == database
+
+
+def served_version(stack: Stack) -> int | None:
+    try:
+        return int(answer(stack)["version"])
+    except OSError:
+        return None
+
+
+# -- care of its database --------------------------------------------------------------------------------------
+
+
+def add_note(stack: Stack, text: str) -> None:
+    with psycopg.connect(stack.database_url, autocommit=True) as connection:
+        connection.execute("INSERT INTO notes VALUES (%s)", [text])
+
+
+def test_a_backup_of_its_database_comes_back(stack: Stack) -> None:
+    add_note(stack, "kept")
+    backup = stack.backup()
+    add_note(stack, "later")
+
+    restored = stack.restore(backup.name)
+
+    assert (restored.revision, answer(stack)["notes"]) == ("0001", 1)
+
+
+def test_an_older_backup_is_restored_as_it_is_and_the_next_up_brings_it_to_head(
+    stack: Stack, application: Path
+) -> None:
+    backup = stack.backup()
+    add_revision(application, "0002", "0001", up="INSERT INTO notes VALUES ('of 0002')")
+    Stack().up()
+
+    assert stack.restore(backup.name).revision == "0001"
+    assert answer(Stack().up())["notes"] == 1
+
+
+def test_a_reset_empties_its_own_schema(stack: Stack) -> None:
+    add_note(stack, "gone")
+
+    restored = stack.reset()
+
+    assert (restored.revision, answer(stack)["notes"]) == ("0001", 0)
+    with psycopg.connect(stack.database_url) as connection:
+        assert connection.execute("SELECT to_regclass('todos')").fetchone() == (None,)
+
+
+def test_a_downgrade_runs_its_own_revision_and_backs_up_before(stack: Stack, application: Path) -> None:
+    add_revision(application, "0002", "0001", up="CREATE TABLE more ()", back="DROP TABLE more")
+    Stack().up()
+
+    status = Stack().migrate_down("0001")
+
+    assert (status.current, status.head, status.pending) == ("0001", "0002", ["0002"])
+    assert len(stack.backups()) == 1
+
+
+def test_a_rehearsal_runs_its_revisions_on_a_copy(stack: Stack, application: Path) -> None:
+    add_revision(application, "0002", "0001", up="SELECT nonsense")
+
+    with pytest.raises(RevisionFailedError, match="on the copy"):
+        Stack().rehearse()
+    with psycopg.connect(stack.database_url) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+
+
+def test_several_heads_are_all_applied_where_the_description_says_so(home: Path, application: Path) -> None:
+    description = application / "fastzero.toml"
+    description.write_text(
+        description.read_text().replace("[application]", '[application]\nmigrate = "alembic upgrade heads"')
+    )
+    add_revision(application, "0002", "0001", up="SELECT 1")
+    add_revision(application, "0003", "0001", up="SELECT 1")
+
+    stack = Stack().up(runtime="embedded", port=any_free_port())
+
+    assert stack.status()[0].revision == "0002,0003"
+    assert Stack().plan() == []
+    assert stack.backup().revision == "0002,0003"

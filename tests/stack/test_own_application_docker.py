@@ -1,0 +1,127 @@
+"""An application of the user's own in containers: its Dockerfile or one of fastzero's, its secrets, its release."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+import yaml
+
+from fastzero_core import Stack, load_settings
+from fastzero_core.errors import ImageError, RevisionFailedError
+from fastzero_core.stack.observed import ServiceState
+
+from .conftest import SOON, Contained, any_free_port, new_project
+from .own_app import DOCKERFILE, add_revision, write_application
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def project(engine: Any) -> Iterator[Contained]:
+    with new_project(engine) as project:
+        yield project
+
+
+@pytest.fixture(scope="module")
+def application(project: Contained) -> Iterator[Path]:
+    """The folder of the application, where the tests work, with a Dockerfile of its own."""
+    folder = write_application(project.home / "application", any_free_port())
+    (folder / "Dockerfile").write_text(DOCKERFILE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("FASTZERO_TRUST", "1")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def stack(project: Contained, application: Path) -> Iterator[Stack]:
+    """The application's stack, up."""
+    settings = load_settings(project=project.project, home=project.home, runtime="docker", app=True)
+    stack = Stack(settings).up(port=any_free_port(), timeout=SOON * 3)
+    yield stack
+    stack.down(volumes=True)
+
+
+def answer(stack: Stack) -> Any:
+    """What the application says."""
+    [web] = [each for each in stack.status() if each.service == "web"]
+    with urlopen(f"http://{web.address}/", timeout=SOON) as response:
+        return json.load(response)
+
+
+def test_it_answers_from_its_own_image_on_its_own_schema(stack: Stack) -> None:
+    assert answer(stack)["notes"] == 0
+    assert {each.service: each.state for each in stack.status()} == dict.fromkeys(
+        ("database", "web", "worker"), ServiceState.RUNNING
+    )
+
+
+def test_a_second_up_has_nothing_to_do(stack: Stack) -> None:
+    assert stack.plan() == []
+
+
+def test_no_secret_can_be_inspected(stack: Stack, project: Contained) -> None:
+    secrets = [answer(stack)["secret"], stack.project.secret("database_password")]
+    for container in project.all_containers():
+        assert not [secret for secret in secrets if secret in json.dumps(container.attrs)]
+
+
+def test_it_is_confined(stack: Stack, project: Contained) -> None:
+    host = project.container("web").attrs["HostConfig"]
+    assert (host["CapDrop"], host["SecurityOpt"], host["ReadonlyRootfs"]) == (["ALL"], ["no-new-privileges"], True)
+
+
+def test_a_command_finds_what_the_application_finds(stack: Stack, capfd: pytest.CaptureFixture[str]) -> None:
+    assert stack.run(["python", "-c", "import os; print('APP_SECRET' in os.environ, os.environ['PGHOST'])"]) == 0
+    assert capfd.readouterr().out.split() == ["True", "database"]
+
+
+def test_a_migration_that_fails_leaves_the_containers_as_they_are(
+    stack: Stack, project: Contained, application: Path
+) -> None:
+    before = {name: project.container(name).id for name in ("database", "web", "worker")}
+    add_revision(application, "0002", "0001", up="SELECT nonsense")
+
+    with pytest.raises(RevisionFailedError) as failed:
+        stack.up()
+
+    assert 'column "nonsense" does not exist' in failed.value.evidence
+    assert {name: project.container(name).id for name in before} == before
+    assert {str(each.name) for each in project.all_containers()} == {project.name(name) for name in before}
+    add_revision(application, "0002", "0001", up="INSERT INTO notes VALUES ('hello')")
+    assert answer(stack.up())["notes"] == 1
+
+
+def test_it_is_exported_for_docker_compose(stack: Stack) -> None:
+    exported = yaml.safe_load(stack.compose())
+
+    web = exported["services"]["web"]
+    sources = {each["target"]: each["source"] for each in web["secrets"]}
+    assert set(sources) >= {"DATABASE_URL", "APP_SECRET", "variables"}
+    assert all(Path(exported["secrets"][source]["file"]).is_file() for source in sources.values())
+    assert exported["services"]["worker"].get("ports") is None
+
+
+def test_a_build_that_fails_leaves_the_version_before(stack: Stack, application: Path) -> None:
+    dockerfile = application / "Dockerfile"
+    written = dockerfile.read_text()
+    dockerfile.write_text(f"{written}\nRUN echo it is broken && exit 3\n")
+    try:
+        with pytest.raises(ImageError) as failed:
+            stack.up()
+    finally:
+        dockerfile.write_text(written)
+
+    assert "it is broken" in failed.value.evidence
+    assert answer(stack)["notes"] == 1
+
+
+def test_without_a_dockerfile_fastzero_makes_one(stack: Stack, application: Path) -> None:
+    """Last: from then on the image is another one."""
+    (application / "Dockerfile").unlink()
+    (application / "requirements.txt").write_text("uvicorn\nalembic\npsycopg[binary]\nsqlalchemy<2.1\n")
+
+    assert answer(stack.up(timeout=SOON * 3))["notes"] == 1
