@@ -11,7 +11,7 @@ Who can neither create roles nor is a superuser, as most roles that a URL names,
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
@@ -33,9 +33,9 @@ class Scratch:
     """
 
     name: str
-    url: str
+    url: str = field(repr=False)
     owner: str
-    password: str | None
+    password: str | None = field(repr=False)
     installed: tuple[extensions.Extension, ...] = ()
 
     @property

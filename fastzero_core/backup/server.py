@@ -238,6 +238,8 @@ def at_server(url: str, *, exclusive: bool = True) -> Iterator[Server]:
                 raise LockedError(f"another fastzero command is at work on database {name}")
             server.sweep()
         yield server
+        if exclusive:  # not only by the end of the session, which the server may notice after the next command began
+            session.execute(text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))"), key)
 
 
 def server_major(url: str) -> int:
