@@ -212,15 +212,26 @@ class _Session:
 
 def _start_server(place: Path, chosen: str) -> None:
     from .files import write_atomically
-    from .postgres.database import url_of
+    from .postgres.url import url_of
 
     container = None
     if _wants_container(chosen):
         url, container = _start_container()
     else:
         url = _embedded().up(port=_free_port()).superuser_url
+        _take_over(url)
     _make_logins_cheap(url)
-    write_atomically(place / "server.json", json.dumps({"url": url_of(url, "postgres"), "container": container}))
+    # Not every driver knows every option of libpq's.
+    plain = url_of(url, "postgres", require_auth=False)
+    write_atomically(place / "server.json", json.dumps({"url": plain, "container": container}))
+
+
+def _take_over(url: str) -> None:
+    """Have the template belong to the role that tests use, as everything does that they make."""
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"REASSIGN OWNED BY {ROLE} TO CURRENT_USER".encode())
 
 
 def _make_logins_cheap(url: str) -> None:

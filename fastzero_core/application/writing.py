@@ -45,7 +45,8 @@ def draft(discovery: Discovery) -> Draft:
             hint=f"Edit {FILE}, or move it away and run again: fastzero init",
         )
     name = "" if "project" in load(before) else f'project = "{project_name(discovery.folder)}"\n\n'
-    return Draft(path, f"{name}{before.rstrip()}\n\n{found}" if before.strip() else f"{HEADER}\n{name}{found}", True)
+    text = f"{name}{before.rstrip()}\n\n{HEADER}\n{found}" if before.strip() else f"{HEADER}\n{name}{found}"
+    return Draft(path, text, True)
 
 
 def project_name(folder: Path) -> str:

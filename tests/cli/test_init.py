@@ -18,6 +18,8 @@ from .shell import Terminal
 WRITTEN = """\
 # The application of this folder, as `fastzero init` found it. Edit it, then run: fastzero up
 
+project = "work"
+
 [application]
 asgi = "main:app"  # main.py:3: fastapi object
 health = "/health"  # main.py:6: a route for it

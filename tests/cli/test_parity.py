@@ -283,7 +283,11 @@ def _is_operation(member: object) -> bool:
 @pytest.mark.parametrize(
     ("group", "names"),
     [
-        ("", "up down status logs exec restart ls env doctor config serve export version migrate db user todo secret"),
+        (
+            "",
+            "up down status logs exec restart ls env doctor config serve export version migrate db user todo secret"
+            " trust init run test",
+        ),
         ("migrate", "up down status history new check sql stamp"),
         ("db", "backup verify restore reset upgrade move place shell url stats"),
         ("db backup", "take list prune"),
