@@ -346,6 +346,15 @@ def version(run: Run) -> None:
     run.render.one(_versions(), ())
 
 
+@export.command(example="fastzero export dockerfile > Dockerfile")
+def dockerfile(run: Run) -> None:
+    """Print the Dockerfile that fastzero makes for your application.
+
+    It is the one that is used as long as the application has none of its own.
+    """
+    run.render.text(run.stack.dockerfile())
+
+
 @export.command(example="fastzero export compose > compose.yaml")
 def compose(run: Run) -> None:
     """Print the stack as a compose.yaml.

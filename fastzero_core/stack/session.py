@@ -97,6 +97,17 @@ class Session:
 
         Raises InvalidInputError where the description is gone.
         """
+        found = self._described_to_run()
+        if found and found.services:
+            name = found.services[0].name
+            raise InvalidInputError(
+                f"fastzero.toml describes [services.{name}], and fastzero does not run other services yet",
+                field="services",
+                hint=f"Start {name} yourself, write its address into [application.environment], and remove the table",
+            )
+        return found
+
+    def _described_to_run(self) -> Application | None:
         record = self.record
         is_chosen = record is not None and self.settings.is_flag("project")
         if not is_chosen and (here := described_in(Path.cwd(), to_run=True)):

@@ -190,6 +190,15 @@ class Stack:
         session.require_trust()
         return session.runtime.run(session.spec(), command, interactive=interactive)
 
+    def dockerfile(self) -> str:
+        """The Dockerfile that fastzero makes for an application of the user's own. Raises InvalidInputError."""
+        from ..application.dockerfile import dockerfile
+
+        application = self.look().application
+        if application is None:
+            raise InvalidInputError("this folder describes no application", hint="Describe it: fastzero init")
+        return dockerfile(application)
+
     def compose(self) -> str:
         """The stack as a compose.yaml. Raises InvalidInputError for one that does not run in containers."""
         session = self.look()
