@@ -25,7 +25,7 @@ from fastzero_core.stack.observed import ServiceState
 from .conftest import SOON, any_free_port
 from .own_app import add_revision, make_environment, write_application
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("trusted_folder")]
 
 
 @pytest.fixture
@@ -33,7 +33,6 @@ def folder_of_app(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the application, where the test works."""
     made = write_application(folder / "application", any_free_port())
     monkeypatch.chdir(made)
-    monkeypatch.setenv("FASTZERO_TRUST", "1")
     monkeypatch.setenv("FASTZERO_APP", "true")
     return made
 

@@ -16,7 +16,7 @@ from fastzero_core.stack.observed import ServiceState
 from .conftest import SOON, Contained, any_free_port, new_project
 from .own_app import DOCKERFILE, add_revision, write_application
 
-pytestmark = [pytest.mark.docker, pytest.mark.slow]
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.usefixtures("trusted_folder")]
 
 
 @pytest.fixture(scope="module")
