@@ -6,13 +6,16 @@ Everything that is not plain is percent-quoted: libpq refuses a space, and reads
 
 import os
 import re
+import socket
 from collections.abc import Mapping
+from ipaddress import ip_address
 from urllib.parse import parse_qsl, quote, unquote
 
 from ..errors import InvalidInputError
 from .driver_errors import URL_HINT
 
 DEFAULT_PORT = "5432"
+IPV4 = 4
 POSTGRES_DRIVERS = (
     "postgres",
     "postgresql",
@@ -188,12 +191,23 @@ def unprotected_host(url: str) -> str | None:
 def clear_password(url: str) -> str:
     """Return what to tell of a password that may cross a network in clear; empty where it cannot."""
     host = unprotected_host(url)
+    if not host or _is_of_this_machine(host):
+        return ""
     return (
         f"the password for {host} may be sent in clear: sslmode is {sslmode(url)}. Require TLS in the URL:"
         " ?sslmode=verify-full&sslrootcert=system"
-        if host
-        else ""
     )
+
+
+def _is_of_this_machine(host: str) -> bool:
+    """Whether an address is one of this machine's own, as that of the bridge to its containers."""
+    try:
+        address = ip_address(host)
+        with socket.socket(socket.AF_INET if address.version == IPV4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+    except (ValueError, OSError):
+        return False
+    return True
 
 
 def same_database(one: str, other: str) -> bool:
