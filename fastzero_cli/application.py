@@ -1,4 +1,4 @@
-"""The commands for an application of your own: init."""
+"""The commands for an application of your own: init, run, test."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ import typer
 from fastzero_core.errors import InvalidInputError
 from fastzero_core.formats import as_dict
 
-from .options import Run
+from .options import Run, words_of
 from .tree import Group
 
 if TYPE_CHECKING:
@@ -50,6 +50,42 @@ def init(
         write(new)
         run.render.message(f"Wrote {new.path}. Read it, then: fastzero up")
         _trust(run, place)
+
+
+@group.command(
+    "run",
+    example="fastzero run -- alembic current\nfastzero run -- python -m app.seed",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+def run_(run: Run, command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The command.")]) -> None:
+    """Run a command with what your application finds in its environment.
+
+    In its directory, with its programs and its variables; the exit code is passed on.
+    """
+    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    raise typer.Exit(run.stack.run(words_of(command), interactive=interactive))
+
+
+@group.command(
+    "test",
+    example="fastzero test\nfastzero test -- pytest -n auto tests/unit",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+def suite(
+    run: Run,
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="[COMMAND]", help="What tests it; as fastzero.toml says without it.")
+    ] = None,
+) -> None:
+    """Test your application on databases that are gone afterwards.
+
+    Its own migrations make one, and each worker of pytest-xdist gets a copy. Nothing of fastzero has to be installed
+    beside the application. A suite that starts PostgreSQL by testcontainers gets an empty database instead, unless
+    FASTZERO_SUITE_CONTAINERS=1 is set. The exit code is passed on.
+    """
+    from fastzero_core.stack.suite import run_suite
+
+    raise typer.Exit(run_suite(run.settings, words_of(command or []), on_event=run.render.event))
 
 
 def _trust(run: Run, place: Path) -> None:

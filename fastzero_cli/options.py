@@ -238,6 +238,11 @@ def example_epilog(example: str) -> str:
     return f"\b\nExample:\n{lines}"
 
 
+def words_of(command: list[str]) -> list[str]:
+    """Return the words of a command that is run elsewhere, without the `--` in front of them."""
+    return command[1:] if command[:1] == ["--"] else command
+
+
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Skip confirmation.")]
 PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
 PasswordFile = Annotated[

@@ -13,7 +13,7 @@ import typer
 from fastzero_core.errors import FastZeroError, InvalidInputError, UnhealthyError
 
 from .columns import ACTION, FINDING, ORIGIN, PROJECT, SERVICE
-from .options import NoBackup, Run, Timeout, Yes
+from .options import NoBackup, Run, Timeout, Yes, words_of
 from .tree import Group
 
 if TYPE_CHECKING:
@@ -148,47 +148,7 @@ def exec_(
     On this terminal, if it is one; the exit code is passed on.
     """
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
-    raise typer.Exit(run.stack.execute(service, _words(command), interactive=interactive))
-
-
-def _words(command: list[str]) -> list[str]:
-    return command[1:] if command[:1] == ["--"] else command
-
-
-@group.command(
-    "run",
-    example="fastzero run -- alembic current\nfastzero run -- python -m app.seed",
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-)
-def run_(run: Run, command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The command.")]) -> None:
-    """Run a command with what your application finds in its environment.
-
-    In its directory, with its programs and its variables; the exit code is passed on.
-    """
-    interactive = sys.stdin.isatty() and sys.stdout.isatty()
-    raise typer.Exit(run.stack.run(_words(command), interactive=interactive))
-
-
-@group.command(
-    "test",
-    example="fastzero test\nfastzero test -- pytest -n auto tests/unit",
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-)
-def suite(
-    run: Run,
-    command: Annotated[
-        list[str] | None, typer.Argument(metavar="[COMMAND]", help="What tests it; as fastzero.toml says without it.")
-    ] = None,
-) -> None:
-    """Test your application on databases that are gone afterwards.
-
-    Its own migrations make one, and each worker of pytest-xdist gets a copy. Nothing of fastzero has to be installed
-    beside the application. A suite that starts PostgreSQL by testcontainers gets an empty database instead, unless
-    FASTZERO_SUITE_CONTAINERS=1 is set. The exit code is passed on.
-    """
-    from fastzero_core.stack.suite import run_suite
-
-    raise typer.Exit(run_suite(run.settings, _words(command or []), on_event=run.render.event))
+    raise typer.Exit(run.stack.execute(service, words_of(command), interactive=interactive))
 
 
 @group.command(example="fastzero down\nfastzero down -p demo --volumes --yes\nfastzero down --all")

@@ -13,6 +13,7 @@ from ..settings import Settings
 from . import application as applications
 from . import ports
 from .application import Surroundings
+from .built_in import stack_spec
 from .observed import Estate
 from .plan import RecordChange
 from .spec import (
@@ -20,7 +21,6 @@ from .spec import (
     StackSpec,
     major_of,
     other_major,
-    stack_spec,
     volume_name,
 )
 

@@ -118,10 +118,10 @@ def plan_password(database: ServiceSpec, observed: Observed) -> list[Action]:
     cause = "the database has another password than the project"
     setting = Action(Verb.SET, Kind.PASSWORD, database.name, cause, database.name, subject=database)
     if database.image:
-        return [setting, _wait(database)]
+        return [setting, steps.wait(database)]
     stopping = steps.stop(database, observed.service(database.name), cause)
     again = Action(Verb.START, Kind.PROCESS, database.name, cause, database.name, subject=database)
-    return [*stopping, setting, again, _wait(database)]
+    return [*stopping, setting, again, steps.wait(database)]
 
 
 def plan_secret(spec: StackSpec, observed: Observed, name: str, before: str, after: str, cause: str) -> list[Action]:
@@ -349,14 +349,14 @@ def _until_ready(
     names = {process.name for process in spec.processes} if spec.release else set()
     later = [action for action in work if action.service in names]
     actions = [action for action in work if action.service not in names]
-    actions += [_wait(database)] if database.name in touched else []
+    actions += [steps.wait(database)] if database.name in touched else []
     surplus = steps.surplus_roles(database, record.roles)
     ready = replace(record, initialised=True, image=database.image, roles=(*database.roles, *surplus))
     actions += write(RecordChange(record, ready, "its database has been ready"))
     schema = _schema(spec, observed, head, touched) if spec.release is None or spec.release.commands else []
     actions += [*schema, *later]
     if touched or schema:
-        actions += [_wait(process) for process in spec.processes]
+        actions += [steps.wait(process) for process in spec.processes]
     if surplus:
         actions += [*steps.remove_roles(database, surplus), *write(_without_roles(ready, database))]
     olds = [action for action in work if action.verb is Verb.RENAME and action.to.endswith(steps.OLD)]
@@ -368,23 +368,11 @@ def _change_roles(database: ServiceSpec, record: ProjectRecord, work: Sequence[A
     """Make the roles that the database should have, before a process needs them."""
     changes = list(steps.change_roles(database, record.roles))
     is_touched = any(action.service == database.name for action in work)
-    return [_wait(database), *changes] if changes and is_touched else changes
+    return [steps.wait(database), *changes] if changes and is_touched else changes
 
 
 def _without_roles(record: ProjectRecord, database: ServiceSpec) -> RecordChange:
     return RecordChange(record, replace(record, roles=database.roles), "a role is gone")
-
-
-def _wait(service: ServiceSpec) -> Action:
-    return Action(Verb.WAIT, Kind.SERVICE, service.name, f"until {_readiness(service)}", service.name, subject=service)
-
-
-def _readiness(service: ServiceSpec) -> str:
-    if service.is_database:
-        return "a login answers a query"
-    if not service.port:
-        return f"it has run for {service.grace:g} s"
-    return f"{service.readiness} answers 200" if service.readiness else f"port {service.port} answers"
 
 
 def _schema(spec: StackSpec, observed: Observed, head: str, touched: set[str]) -> list[Action]:

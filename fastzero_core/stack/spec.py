@@ -4,15 +4,13 @@ import hashlib
 import json
 import re
 import shlex
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import InvalidInputError, VersionMismatchError
-from ..postgres.configuration import arguments, initdb_locale
-from ..postgres.roles import APP, OWNER, SUPERUSER, creation
-from ..project import DATABASE, DATABASE_PORT, HOST, PASSWORDS, ROLE, ROLES, SECRETS, Place
+from ..postgres.configuration import arguments
+from ..project import DATABASE_PORT, HOST, ROLES, SECRETS
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -23,18 +21,8 @@ APP_PORT = 8000
 DEFAULT_PORTS = {DATABASE_SERVICE: DATABASE_PORT, APP_SERVICE: APP_PORT}
 PORT_OPTIONS = {DATABASE_SERVICE: "--port", APP_SERVICE: "--app-port"}
 READINESS = "/readyz"
-APP_USER = "10001:10001"
 TMPFS = {"/tmp": "size=64m,mode=1777"}  # noqa: S108 - inside the container, whose root is read-only
-MEMORY = 256 * 2**20  # bytes; each worker may hash two passwords at once, at 64 MiB each
-DATABASE_SHARED_MEMORY = 256 * 2**20  # bytes, for parallel queries
 RETRIES = 5
-# What the image does as root before it becomes another user: it makes the data that user's.
-DATABASE_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
-DATABASE_TMPFS = {"/var/run/postgresql": "size=1m,mode=3775"}  # its socket
-DATABASE_PIDS = 256  # besides a process for each connection
-MAX_CONNECTIONS = 100  # PostgreSQL's own default
-# What violates a constraint is not to be in the log: usernames, e-mail addresses, whole rows.
-LOG_WITHOUT_VALUES = {"log_error_verbosity": "terse"}
 STOP_TIMEOUT = 60  # seconds for a database; less can cut its last checkpoint short
 
 
@@ -226,31 +214,6 @@ def hash_of(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def stack_spec(
-    settings: "Settings",
-    ports: Mapping[str, int],
-    *,
-    app_image: str = "",
-    app: bool = False,
-    place: Place | None = None,
-) -> StackSpec:
-    """The stack that the settings ask for, on the ports that the project was given.
-
-    With `app_image` its services are containers. `place` is where the database was moved to, if it was.
-    Raises InvalidInputError for an image without a major version.
-    """
-    port = ports[DATABASE_SERVICE]
-    if app_image:
-        image = place.image if place else settings.postgres_image
-        volume = place.volume if place else volume_name(settings.project)
-        services = [_database(settings, port, image=image, volume=volume)]
-    else:
-        services = [_database(settings, port, data=place.data if place else "")]
-    if app:
-        services.append(_app(settings, ports, app_image))
-    return StackSpec(settings.project, tuple(services))
-
-
 def asked_ports(settings: "Settings", *, port: int | None = None, app_port: int | None = None) -> dict[str, int]:
     """The ports, by service, that flags or settings ask for."""
     asked = {
@@ -309,111 +272,3 @@ def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         if before.get(name) != after.get(name)
     ]
     return ", ".join(parts)
-
-
-def _database(settings: "Settings", port: int, *, image: str = "", volume: str = "", data: str = "") -> ServiceSpec:
-    return ServiceSpec(
-        name=DATABASE_SERVICE,
-        port=port,
-        is_database=True,
-        container_port=DATABASE_PORT,
-        image=image,
-        volume=volume,
-        data=data,
-        configuration={**LOG_WITHOUT_VALUES, **settings.postgres_settings},
-        variables=_postgres_variables(image) if image else {},
-        health_command=("pg_isready", "-h", "127.0.0.1", "-U", ROLE, "-d", DATABASE),
-        secrets=tuple(PASSWORDS.values()),
-        roles=(*ROLES, *((APP,) if settings.split_roles else ())),
-        first_start=_first_start() if image else "",
-        stop_signal="SIGINT",  # PostgreSQL's fast shutdown, which ends sessions and writes a checkpoint
-        stop_timeout=STOP_TIMEOUT,
-        shared_memory=DATABASE_SHARED_MEMORY,
-        **(_confinement(settings) if image else {}),
-    )
-
-
-def _confinement(settings: "Settings") -> dict[str, Any]:
-    """What a database's container may do and use: what its image needs, and no more."""
-    connections = settings.postgres_settings.get("max_connections", "")
-    return {
-        "read_only": True,
-        "capabilities": DATABASE_CAPABILITIES,
-        "tmpfs": DATABASE_TMPFS,
-        "scratch": "/tmp",  # noqa: S108 - in the container
-        "memory": settings.database_memory * 2**20,
-        "cpus": settings.database_cpus,
-        "pids": DATABASE_PIDS + (int(connections) if connections.isdigit() else MAX_CONNECTIONS),
-    }
-
-
-def _first_start() -> str:
-    """The script that makes the owner and its database. Its server asks nobody for a password, and no log has one."""
-    statements = [
-        "SET log_statement = none",
-        "SET log_min_error_statement = panic",
-        *creation(":'password'", DATABASE),
-    ]
-    return "\n".join(
-        (
-            "psql --username \"$POSTGRES_USER\" --dbname postgres --no-psqlrc --quiet --set ON_ERROR_STOP=1 <<'SQL'",
-            f"\\set password `cat /run/secrets/{PASSWORDS[OWNER]}`",
-            *(f"{statement};" for statement in statements),
-            "SQL\n",
-        )
-    )
-
-
-def _postgres_variables(image: str) -> dict[str, str]:
-    """What the official image is told: https://hub.docker.com/_/postgres"""
-    return {
-        "POSTGRES_USER": SUPERUSER,
-        "POSTGRES_PASSWORD_FILE": f"/run/secrets/{PASSWORDS[SUPERUSER]}",
-        "POSTGRES_INITDB_ARGS": " ".join(["--encoding=UTF8", *initdb_locale(major_of(image)), "--data-checksums"]),
-        # For psql, run in the container.
-        "PGUSER": ROLE,
-        "PGDATABASE": DATABASE,
-    }
-
-
-# Run every few seconds for as long as the app lives: without an HTTP library and `site` it costs a third.
-_READY = (
-    "python",
-    "-ISc",
-    f"import socket; s = socket.create_connection(('127.0.0.1', {APP_PORT}), 2);"
-    f" s.sendall(b'GET {READINESS} HTTP/1.0\\r\\n\\r\\n'); answer = s.recv(1000).decode();"
-    " raise SystemExit(None if ' 200 ' in answer else answer)",
-)
-
-
-def _app(settings: "Settings", ports: Mapping[str, int], image: str) -> ServiceSpec:
-    """The built-in application's process."""
-    port = ports[APP_SERVICE]
-    listen = ("--host", "0.0.0.0") if image else ("--host", HOST, "--port", str(port))  # noqa: S104 - in a container
-    # Inside their own network the database's port never changes.
-    database = {} if image else {"FASTZERO_DATABASE_PORT": str(ports[DATABASE_SERVICE])}
-    return ServiceSpec(
-        name=APP_SERVICE,
-        port=port,
-        container_port=APP_PORT,
-        image=image,
-        base_image=settings.python_image if image else "",
-        interpreter=(sys.executable, "-m", "fastzero_cli"),
-        variables={**database, **settings.app_variables()},
-        command=("serve", *listen, "--workers", str(settings.workers)),
-        readiness=READINESS,
-        migrates=("--migrate",),
-        health_command=_READY,
-        secrets=("database_url", "secret_key"),
-        roles=(APP if settings.split_roles else OWNER,),
-        depends_on=(DATABASE_SERVICE,),
-        user=APP_USER,
-        read_only=True,
-        tmpfs=TMPFS,
-        memory=MEMORY * (1 + settings.workers),
-        cpus=settings.workers,
-        pids=128 * (1 + settings.workers),
-        restart="on-failure",
-        retries=RETRIES,
-        port_option=PORT_OPTIONS[APP_SERVICE],
-    )

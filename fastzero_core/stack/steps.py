@@ -148,3 +148,16 @@ def _as_it_runs(service: ServiceSpec, found: ObservedService) -> ServiceSpec:
     if not found.settings:
         return service
     return dataclasses.replace(service.having(found.settings), document=found.document)
+
+
+def wait(service: ServiceSpec) -> Action:
+    """The action that returns once a service is ready."""
+    return Action(Verb.WAIT, Kind.SERVICE, service.name, f"until {_readiness(service)}", service.name, subject=service)
+
+
+def _readiness(service: ServiceSpec) -> str:
+    if service.is_database:
+        return "a login answers a query"
+    if not service.port:
+        return f"it has run for {service.grace:g} s"
+    return f"{service.readiness} answers 200" if service.readiness else f"port {service.port} answers"

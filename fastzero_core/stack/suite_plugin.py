@@ -75,13 +75,17 @@ class _Container:
         return f"{scheme}://{login}@{self.get_container_host_ip()}:{self.get_exposed_port()}/{self.dbname}"
 
 
+# Where testcontainers has its PostgresContainer, and has had it.
+_MODULES = {"testcontainers.postgres", "testcontainers.community.postgres"}
+
+
 class _Finder(importlib.abc.MetaPathFinder):
-    """Puts the stand-in into testcontainers.postgres when a suite imports it."""
+    """Puts the stand-in into testcontainers' modules when a suite imports them."""
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
-        if fullname != "testcontainers.postgres":
+        if fullname not in _MODULES:
             return None
-        sys.meta_path.remove(self)
+        _MODULES.remove(fullname)  # or this would be asked again
         spec = importlib.util.find_spec(fullname)
         if spec is None or spec.loader is None:
             return None

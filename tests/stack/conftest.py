@@ -30,10 +30,11 @@ from fastzero_core.polling import wait_until
 from fastzero_core.postgres.account import ServiceUser, service_user
 from fastzero_core.project import Project, projects
 from fastzero_core.stack.actions import Action, Kind, Verb
+from fastzero_core.stack.built_in import stack_spec
 from fastzero_core.stack.docker import image, images
 from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.ports import is_free
-from fastzero_core.stack.spec import DEFAULT_PORTS, stack_spec
+from fastzero_core.stack.spec import DEFAULT_PORTS
 from fastzero_core.testing import session_folder
 from tests import forked
 

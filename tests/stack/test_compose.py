@@ -10,8 +10,9 @@ import yaml
 from fastzero_core import FastZero, Stack, load_settings
 from fastzero_core.errors import InvalidInputError
 from fastzero_core.project import SECRETS, Project
+from fastzero_core.stack.built_in import stack_spec
 from fastzero_core.stack.docker.compose import compose_yaml
-from fastzero_core.stack.spec import StackSpec, stack_spec
+from fastzero_core.stack.spec import StackSpec
 
 from .conftest import Contained, add_user, users_of
 

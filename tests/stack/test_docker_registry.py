@@ -18,9 +18,9 @@ from fastzero_core.errors import ImageError
 from fastzero_core.events import Event, ignore
 from fastzero_core.polling import wait_until
 from fastzero_core.stack.actions import Action, Kind, Verb
+from fastzero_core.stack.built_in import stack_spec
 from fastzero_core.stack.docker import image
 from fastzero_core.stack.docker.runtime import DockerRuntime
-from fastzero_core.stack.spec import stack_spec
 
 from .conftest import SOON, Contained, any_free_port, texts
 

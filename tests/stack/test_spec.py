@@ -4,7 +4,8 @@ import pytest
 
 from fastzero_core import load_settings
 from fastzero_core.errors import InvalidInputError
-from fastzero_core.stack.spec import ServiceSpec, StackSpec, changed, data_mount, major_of, stack_spec
+from fastzero_core.stack.built_in import stack_spec
+from fastzero_core.stack.spec import ServiceSpec, StackSpec, changed, data_mount, major_of
 
 
 def test_the_stack_is_a_database_on_the_loopback_and_the_projects_port() -> None:
