@@ -95,7 +95,10 @@ def located(url: str, table: str = VERSION_TABLE, *, timeout: int = CONNECT_TIME
 def read(connection: "Connection[Any]", schema: str, table: str) -> list[str]:
     """Return the revisions in that table, in order."""
     with connection.cursor() as cursor, cursor.copy(_copy(schema, table)) as copy:
-        return sorted(row[0] for row in islice(copy.rows(), MOST_HEADS))
+        found = sorted(row[0] for row in islice(copy.rows(), MOST_HEADS + 1))
+        if len(found) > MOST_HEADS:
+            raise _several(found)  # here, so that the driver gives up what is not read
+        return found
 
 
 async def read_async(connection: "AsyncConnection[Any]") -> str | None:
@@ -150,11 +153,15 @@ def _checked(found: tuple[str, str, bool] | None) -> tuple[str, str] | None:
 
 def _single(found: list[str]) -> str | None:
     if len(found) > 1:
-        raise SchemaDriftError(
-            f"the database is at several revisions: {', '.join(sorted(found)[:5])}",
-            hint="Keep one of them in the table alembic_version: fastzero migrate stamp REVISION",
-        )
+        raise _several(found)
     return found[0] if found else None
+
+
+def _several(found: list[str]) -> SchemaDriftError:
+    return SchemaDriftError(
+        f"the database is at several revisions: {', '.join(sorted(found)[:5])}",
+        hint="Keep one of them in the table alembic_version: fastzero migrate stamp REVISION",
+    )
 
 
 def _identifiers(path: Path) -> dict[str, Any]:
