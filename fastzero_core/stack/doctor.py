@@ -8,10 +8,10 @@ from .. import folders
 from ..errors import DatabaseLoginError, FastZeroError
 from ..postgres.url import address, clear_password, sslmode
 from ..project import HOST
-from ..schema.revisions import head_revision
 from ..settings import Settings
 from . import ports, probe
 from .application import default_ports, port_option, ports_asked, process_names
+from .observe import head_of
 from .observed import ServiceState
 from .runtime import Finding, disk_finding, weak_finding
 from .spec import DATABASE_SERVICE, asked_ports
@@ -119,7 +119,7 @@ def _services(stack: Stack) -> Iterator[Finding]:
 
 def _database(stack: Stack, service: ServiceStatus) -> Iterator[Finding]:
     yield Finding(service.service, "ok", f"it answers on {service.address}")
-    yield _schema(service.revision)
+    yield from _schema(service.revision, head_of(stack.look().spec()))
     yield _clock(probe.clock_skew(stack.database_url))
 
 
@@ -134,11 +134,13 @@ def _connection(stack: Stack) -> Iterator[Finding]:
     yield Finding("tls", "warning" if warning else "ok", found, warning)
 
 
-def _schema(revision: str | None) -> Finding:
-    if revision == head_revision():
-        return Finding("schema", "ok", f"at head ({revision})")
-    found = f"at {revision or 'base'}; head is {head_revision()}"
-    return Finding("schema", "failed", found, "Bring it to head: fastzero migrate")
+def _schema(revision: str | None, head: str) -> Iterator[Finding]:
+    """Whether the schema is where the code needs it; nothing where only the application knows."""
+    if head and revision == head:
+        yield Finding("schema", "ok", f"at head ({revision})")
+    elif head:
+        found = f"at {revision or 'base'}; head is {head}"
+        yield Finding("schema", "failed", found, "Bring it to head: fastzero migrate")
 
 
 def _clock(skew: float) -> Finding:

@@ -238,7 +238,7 @@ class Session:
 
     def decide(self, flags: Flags) -> Decision:
         """What `up` is to bring about."""
-        self.__dict__["application"] = self._application_to_run()
+        self.application = self._application_to_run()
         decision = decide.decide(self.record, self.settings, flags, self.machine)
         return replace(decision, spec=self.runtime_of(decision.record).completed(decision.spec))
 

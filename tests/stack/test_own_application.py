@@ -20,6 +20,7 @@ from fastzero_core.errors import (
     UnhealthyError,
 )
 from fastzero_core.polling import wait_until
+from fastzero_core.stack import doctor
 from fastzero_core.stack.observed import ServiceState
 
 from .conftest import SOON, any_free_port
@@ -308,3 +309,9 @@ def test_several_heads_are_all_applied_where_the_description_says_so(home: Path,
     assert stack.status()[0].revision == "0002,0003"
     assert Stack().plan() == []
     assert stack.backup().revision == "0002,0003"
+
+
+def test_doctor_knows_its_schema(stack: Stack) -> None:
+    findings = {each.code: each for each in doctor.examine(stack.settings)}
+    assert (findings["schema"].result, findings["schema"].found) == ("ok", "at head (0001)")
+    assert {each.result for each in findings.values()} == {"ok"}

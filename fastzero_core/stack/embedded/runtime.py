@@ -103,7 +103,8 @@ class EmbeddedRuntime:
         return Place(self.name, data=str(data.with_name(f"data-{unique}") if data.exists() else data))
 
     def _observe(self, service: ServiceSpec, data_major: int | None) -> ObservedService:
-        version = f"PostgreSQL {data_major}" if service.is_database else f"fastzero {__version__}"
+        ours = f"fastzero {__version__}" if service.interpreter else ""
+        version = f"PostgreSQL {data_major}" if service.is_database else ours
         record = self._find(service)
         if record:
             return ObservedService(
