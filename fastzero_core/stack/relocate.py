@@ -21,7 +21,7 @@ from ..errors import (
     VersionMismatchError,
 )
 from ..events import Notice
-from ..postgres.roles import SUPERUSER
+from ..postgres.roles import OWNER, SUPERUSER
 from ..project import DATABASE, HOST, Place, ProjectRecord, ports_of_others
 from . import plan, ports, steps
 from .actions import Action, Kind, Verb
@@ -192,14 +192,17 @@ class Relocation:
         from ..backup.carry import carry_properties, carry_roles, carry_system_settings
 
         session, project = self._session, self._session.project
-        # As superusers, since what is moved may be anybody's.
+        # Looked at as the superuser, since what is moved may be anybody's.
         source, to = project.superuser_url(), project.url(SUPERUSER, moving.port)
         archive = project.new_archive() / "database.dump"
         database = session.spec().database.name
         old = target_of(project, session.known.runtime, database, source, source)
-        dump.backup(old, archive, on_event=session.on_event)
+        manifest = dump.backup(old, archive, on_event=session.on_event)
         carry_roles(source, to, session.on_event)
-        target = target_of(project, self._runtime.name, moving.name, to, to)
+        # Its code runs as whoever restores it: as its owner, unless others own something of it too.
+        is_owners_alone = {*manifest.owners} <= {OWNER}
+        filler = project.url(OWNER, moving.port) if is_owners_alone else to
+        target = target_of(project, self._runtime.name, moving.name, filler, to)
         restore.restore_into_empty(target, archive, trusted=True, on_event=session.on_event)
         carry_properties(source, to)
         carry_system_settings(source, to, session.on_event)

@@ -83,6 +83,7 @@ def test_a_migration_that_fails_leaves_the_containers_as_they_are(
     stack: Stack, project: Contained, application: Path
 ) -> None:
     before = {name: project.container(name).id for name in ("database", "web", "worker")}
+    notes = answer(stack)["notes"]
     add_revision(application, "0002", "0001", up="SELECT nonsense")
 
     with pytest.raises(RevisionFailedError) as failed:
@@ -92,7 +93,7 @@ def test_a_migration_that_fails_leaves_the_containers_as_they_are(
     assert {name: project.container(name).id for name in before} == before
     assert {str(each.name) for each in project.all_containers()} == {project.name(name) for name in before}
     add_revision(application, "0002", "0001", up="INSERT INTO notes VALUES ('hello')")
-    assert answer(stack.up())["notes"] == 1
+    assert answer(stack.up())["notes"] == notes + 1
 
 
 def test_it_is_exported_for_docker_compose(stack: Stack) -> None:
@@ -106,22 +107,27 @@ def test_it_is_exported_for_docker_compose(stack: Stack) -> None:
 
 
 def test_a_build_that_fails_leaves_the_version_before(stack: Stack, application: Path) -> None:
-    dockerfile = application / "Dockerfile"
-    written = dockerfile.read_text()
-    dockerfile.write_text(f"{written}\nRUN echo it is broken && exit 3\n")
+    before = answer(stack)
+    (application / "Dockerfile").write_text(f"{DOCKERFILE}\nRUN echo it is broken && exit 3\n")
     try:
         with pytest.raises(ImageError) as failed:
             stack.up()
     finally:
-        dockerfile.write_text(written)
+        (application / "Dockerfile").write_text(DOCKERFILE)
 
     assert "it is broken" in failed.value.evidence
-    assert answer(stack)["notes"] == 1
+    assert answer(stack) == before
 
 
 def test_without_a_dockerfile_fastzero_makes_one(stack: Stack, application: Path) -> None:
-    """Last: from then on the image is another one."""
+    before = answer(stack)
     (application / "Dockerfile").unlink()
     (application / "requirements.txt").write_text("uvicorn\nalembic\npsycopg[binary]\nsqlalchemy<2.1\n")
+    try:
+        after = answer(stack.up(timeout=SOON * 3))
+    finally:
+        (application / "Dockerfile").write_text(DOCKERFILE)
+        stack.up(timeout=SOON * 3)
 
-    assert answer(stack.up(timeout=SOON * 3))["notes"] == 1
+    assert after["prefix"] == "/venv"
+    assert {**after, "prefix": ""} == {**before, "prefix": ""}
