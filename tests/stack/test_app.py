@@ -360,7 +360,8 @@ def test_since_goes_by_the_times_in_its_log_in_every_time_zone(
     stack = make_stack().up()
     lines = list(stack.logs("app"))
     assert lines
-    assert list(stack.logs("app", since=datetime(2000, 1, 1, tzinfo=UTC))) == lines
+    again = list(stack.logs("app", since=datetime(2000, 1, 1, tzinfo=UTC)))
+    assert again[: len(lines)] == lines  # by now there may be more
     assert list(stack.logs("app", since=datetime(2999, 1, 1, tzinfo=UTC))) == []
     assert re.match(datetime.now(UTC).strftime("%Y-%m-%d"), lines[-1].text)
 

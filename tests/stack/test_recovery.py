@@ -300,7 +300,9 @@ def test_a_crash_recovery_that_takes_longer_than_patience_is_waited_for(
     os.chown(signal_file, data_of(stack).stat().st_uid, -1)
     processes = Processes(stack.project.folder)
     interrupted = run_python("from fastzero_core import Stack; Stack('demo').up()")
-    assert wait_until(lambda: processes.find("database") is not None, SOON)
+    # Before its lock file is there, the process may still wait for the one that is killed here.
+    started = data_of(stack) / "postmaster.pid"
+    assert wait_until(lambda: processes.find("database") is not None and started.exists(), SOON)
     interrupted.kill()
     interrupted.wait()
     recovering = processes.find("database")
