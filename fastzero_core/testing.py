@@ -37,14 +37,6 @@ SERVERS = ("docker", "embedded")
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 - of names that nobody can guess, in folders of their own
 PLACE = "_FASTZERO_TEST_SESSION"  # the session's folder, handed to workers through the environment
 PATIENCE = 60  # seconds for a container to answer
-THROW_AWAY = {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "max_connections": "200",
-    "autovacuum": "off",
-    "shared_buffers": "16MB",  # each database made or dropped goes through all of them
-}
 _OUTER = pytest.StashKey[str | None]()
 _CHOSEN = pytest.StashKey[str]()
 
@@ -297,7 +289,7 @@ def _start_container() -> tuple[str, str]:
     from testcontainers.core.container import DockerContainer
 
     from .polling import wait_until
-    from .postgres.configuration import INITDB_COMMON, arguments, initdb_locale
+    from .postgres.configuration import INITDB_COMMON, THROW_AWAY, arguments, initdb_locale
     from .postgres.url import database_url
     from .schema import migrate
     from .stack.spec import major_of
@@ -347,9 +339,11 @@ def _home() -> Path:
 
 def _embedded() -> "Stack":
     from . import Stack, load_settings
+    from .postgres.configuration import THROW_AWAY
 
     home = _home()
-    return Stack(load_settings(project="tests", home=home, runtime="embedded", app=False, postgres_settings=THROW_AWAY))
+    flags = {"project": "tests", "home": home, "runtime": "embedded", "app": False}
+    return Stack(load_settings(**flags, postgres_settings=THROW_AWAY))
 
 
 def _answers(url: str) -> bool:

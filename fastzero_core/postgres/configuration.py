@@ -4,6 +4,16 @@ from collections.abc import Mapping
 
 BUILTIN_LOCALE_SINCE = 17
 
+# A server whose data is worth nothing: no crash is prepared for.
+THROW_AWAY = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    "autovacuum": "off",
+    "shared_buffers": "16MB",  # each database made or dropped goes through all of them
+}
+
 INITDB_COMMON = ("--encoding=UTF8", "--data-checksums")
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from ..application.description import Application
 from ..errors import InvalidInputError
 from ..events import Listener
+from ..postgres.configuration import THROW_AWAY
 from ..postgres.sql import quote
 from ..postgres.url import url_of
 from ..project import DATABASE, Project
@@ -34,14 +35,6 @@ from .stack import Stack
 MEMORY = Path("/dev/shm")  # noqa: S108 - in a folder of its own that nobody else may enter
 PROJECT = "tests"
 PLUGIN = "fastzero_suite"
-THROW_AWAY = {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "max_connections": "200",
-    "autovacuum": "off",
-    "shared_buffers": "16MB",  # each database made or dropped goes through all of them
-}
 
 
 def run_suite(settings: Settings, command: Sequence[str], *, on_event: Listener) -> int:

@@ -19,6 +19,7 @@ from fastzero_core.backup.manifest import manifest_path
 from fastzero_core.backup.server import server_major
 from fastzero_core.backup.target import Target
 from fastzero_core.events import Event, Progress
+from fastzero_core.postgres import configuration
 from fastzero_core.postgres.database import create_engine, url_of
 from fastzero_core.postgres.programs import find_programs
 from fastzero_core.schema import migrate
@@ -157,7 +158,7 @@ def _test_databases(ground: Ground, runs: int) -> Comparison:
         database_port=free_port(),
         runtime="embedded",
         app=False,
-        postgres_settings=testing.THROW_AWAY,
+        postgres_settings=configuration.THROW_AWAY,
     )
     url = Stack(settings).up().database_url
     server, emptied = url_of(url, "postgres"), url_of(url, "emptied")

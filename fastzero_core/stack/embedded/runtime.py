@@ -15,8 +15,8 @@ from errno import ENOENT, ENOTDIR
 from pathlib import Path
 
 from ... import __version__, folders, marks
-from ...errors import DependenciesMissingError, FastZeroError, ProjectNotFoundError, UnhealthyError
-from ...events import Listener, Progress
+from ...errors import FastZeroError, ProjectNotFoundError, UnhealthyError
+from ...events import Listener
 from ...files import HOME, make_folder, open_regular, reading, writing
 from ...polling import wait_until
 from ...postgres import account, cluster, roles, server
@@ -31,6 +31,7 @@ from ..observed import WITHOUT_DATA, DataState, Estate, Observed, ObservedServic
 from ..ports import is_free, taken_error
 from ..runtime import MOVING, RELEASE, Finding, cannot_run, weak_finding
 from ..spec import STOP_TIMEOUT, ServiceSpec, StackSpec, with_secrets
+from .install import install
 from .process import NOBODY, Processes, ProcessRecord
 
 # As root, what PostgreSQL's own user must reach and the project's folder does not let it.
@@ -39,12 +40,6 @@ CLUSTERS = "clusters"
 EVIDENCE_LINES = 20
 LAST_GASP = 10  # seconds for the workers of a killed process to let go of its port
 PORT_IN_USE = "could not bind"
-# Some tools would make the environment of an application elsewhere.
-ENVIRONMENT_INSIDE = {
-    "POETRY_VIRTUALENVS_IN_PROJECT": "true",
-    "PIPENV_VENV_IN_PROJECT": "1",
-    "PDM_VENV_IN_PROJECT": "1",
-}
 KILLED_BY = 128  # a shell's exit code is this and the signal's number
 NOT_THE_STACKS = (
     "DATABASE_URL",
@@ -164,7 +159,7 @@ class EmbeddedRuntime:
             case Verb.SET, Kind.PASSWORD:
                 self._set_password(Path(action.subject.data))
             case Verb.INSTALL, _:
-                _install(Path(action.name), action.to, on_event)
+                install(Path(action.name), action.to, on_event)
 
     def _create_data(self, data: Path) -> None:
         make_folder(data.parent, 0o711)
@@ -360,29 +355,6 @@ def _document(service: ServiceSpec) -> dict[str, object]:
         return {"settings": service.settings(), "interpreter": []}
     own = {"directory": service.directory, "programs": list(service.programs)} if service.programs else {}
     return {"settings": service.settings(), "interpreter": list(service.interpreter), **own}
-
-
-def _install(folder: Path, command: str, on_event: Listener) -> None:
-    """Run what installs an application's dependencies. Raises DependenciesMissingError with its last words."""
-    inherited = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
-    environment = {**inherited, **ENVIRONMENT_INSIDE}
-    said: list[str] = []
-    with subprocess.Popen(
-        ["/bin/sh", "-c", command],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-    ) as process:
-        for line in process.stdout or ():
-            said.append(line.rstrip())
-            on_event(Progress(said[-1]))
-    if process.returncode:
-        evidence = "\n".join(said[-EVIDENCE_LINES:])
-        raise DependenciesMissingError(f"`{command}` failed with exit code {process.returncode}", evidence=evidence)
 
 
 def _found(command: Sequence[str], environment: Mapping[str, str]) -> list[str]:
