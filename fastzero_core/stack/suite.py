@@ -32,7 +32,7 @@ from .runtime import cannot_run
 from .session import described_in
 from .stack import Stack
 
-MEMORY = Path("/dev/shm")  # noqa: S108 - in a folder of its own that nobody else may enter
+MEMORY = Path("/dev/shm")  # noqa: S108 - in a folder of its own, whose name nobody can guess
 PROJECT = "tests"
 PLUGIN = "fastzero_suite"
 
