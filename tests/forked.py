@@ -135,7 +135,8 @@ def _server() -> tuple[socket.socket, dict[str, str]]:
 
 
 def _fork(request: Mapping[str, Any], streams: list[int]) -> tuple[int, socket.socket]:
-    status, theirs = socket.socketpair()
+    # Its number and how it ended are two messages, also of one that ends at once.
+    status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         fds = array.array("i", [*streams, theirs.fileno()])
         _server()[0].sendmsg([json.dumps(request).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
