@@ -98,20 +98,22 @@ class Stack:
         adopt: bool = False,
         start_over: bool = False,
         install: bool = False,
+        without: Sequence[str] = (),
         timeout: float | None = None,
     ) -> Self:
         """Make the stack run, its database answer, its schema be at head and its app be ready; nothing if all is so.
 
         The first `up` chooses the runtime and the ports, later ones keep them; `port` is the database's. Without `app`
-        only the database runs. `build` and `pull` renew the images. After a failure what this run made is undone,
+        the application does not run. `build` and `pull` renew the images. After a failure what this run made is undone,
         unless `keep`. `adopt` takes over containers and data of a home that is lost, `start_over` begins with an empty
         database where the data is gone. `install` first installs what an application of the user's own depends on,
-        where it runs as local processes. `timeout` is in seconds and bounds each wait.
+        where it runs as local processes. Extra services in `without` are not run. `timeout` is in seconds and bounds
+        each wait.
         Raises LockedError, PortTakenError, VersionMismatchError, SchemaNewerError, DatabaseLoginError, ImageError,
         UnhealthyError, ForeignStackError, DataGoneError.
         """
         asked = asked_ports(self.settings, port=port, app_port=app_port)
-        flags = Flags(runtime, asked, app, start_over, adopt, install)
+        flags = Flags(runtime, asked, app, start_over, adopt, install, tuple(without))
         with self.session(timeout) as session:
             decision, observed, started = commands.up(session, flags, build=build, pull=pull, keep=keep)
             self._started |= started
@@ -319,7 +321,21 @@ class Stack:
 
         PGREQUIREAUTH is beside the URL, since not every driver knows it in there.
         """
-        return {"DATABASE_URL": url_of(self.database_url, require_auth=False), **variables(self.database_url)}
+        database = {"DATABASE_URL": url_of(self.database_url, require_auth=False), **variables(self.database_url)}
+        return {**database, **self._addresses_of_extras()}
+
+    def _addresses_of_extras(self) -> dict[str, str]:
+        """Where extra services are: REDIS_HOST, REDIS_PORT, and MAILPIT_PORT_1025 for a port after the main one."""
+        record = self.project.record
+        if record is None or not record.application:
+            return {}
+        found: dict[str, str] = {}
+        for service in self.look().spec().extras:
+            name = service.name.upper().replace("-", "_")
+            main = {f"{name}_PORT": str(service.port)} if service.port else {}
+            more = {f"{name}_PORT_{inside}": str(outside) for inside, outside in service.more_ports.items()}
+            found |= {f"{name}_HOST": service.host, **main, **more}
+        return found
 
     def __enter__(self) -> Self:
         return self
@@ -376,7 +392,7 @@ def _status(spec: StackSpec, service: ObservedService, observed: Observed) -> Se
     return ServiceStatus(
         service=service.name,
         state=service.state,
-        address=f"{wanted.host}:{wanted.port}",
+        address=", ".join(f"{wanted.host}:{port}" for port in (wanted.port, *wanted.more_ports.values()) if port),
         version=service.version,
         revision=observed.revision if wanted.is_database else None,
         pid=service.pid,

@@ -37,10 +37,13 @@ class Witness(Protocol):
 
     def is_alive(self, service: str) -> bool: ...
     def evidence(self, service: str) -> str: ...
+    def failed_check(self, service: ServiceSpec) -> str: ...
 
 
-def ask(service: ServiceSpec, url: str) -> Answer:
+def ask(service: ServiceSpec, url: str, witness: Witness) -> Answer:
     """What a service says now; a database is asked by its URL. Raises DatabaseLoginError, which no waiting changes."""
+    if service.is_extra:
+        return Answer(_not_ready(service, witness))
     if not service.is_database:
         return Answer(probe.not_ready(service.host, service.port, service.readiness) if service.port else "")
     try:
@@ -50,6 +53,13 @@ def ask(service: ServiceSpec, url: str) -> Answer:
         raise
     except UnavailableError as error:
         return Answer(error.message)
+
+
+def _not_ready(service: ServiceSpec, witness: Witness) -> str:
+    """Why an extra service is not ready, whose check comes before its port; empty if it is, or nothing can be asked."""
+    if service.health_command:
+        return witness.failed_check(service)
+    return probe.not_listening(service.host, service.port, is_proxied=bool(service.image)) if service.port else ""
 
 
 def poll(question: Callable[[], Answer], is_alive: Callable[[], bool], timeout: float, patience: float) -> Answer:
@@ -73,7 +83,7 @@ def poll(question: Callable[[], Answer], is_alive: Callable[[], bool], timeout: 
 def until_ready(service: ServiceSpec, witness: Witness, url: str, timeout: float, hint: str) -> Answer:
     """The answer of a service that is ready. Raises UnhealthyError with its evidence, DatabaseLoginError."""
     is_alive = lambda: witness.is_alive(service.name)  # noqa: E731
-    answer = poll(lambda: ask(service, url), is_alive, timeout, timeout)
+    answer = poll(lambda: ask(service, url, witness), is_alive, timeout, timeout)
     if service.grace:
         answer = _still_runs(is_alive, service.grace)
     if answer.is_ready:
