@@ -105,7 +105,7 @@ class ExtraService:
     are chosen for some of them. `volume` is the path of its data inside. `health` is a command that succeeds when the
     service is ready; None: its main port answers. `program` runs it without Docker: a command that listens on
     `{app_host}` and `{app_port}`, on `{app_port:N}` in place of another port N, and keeps its data in the working
-    directory; None: it needs Docker. Nothing else of a service has placeholders.
+    directory; None: it needs Docker. Nothing else of a service has placeholders. `line` is where the file describes it.
     """
 
     name: str
@@ -120,6 +120,7 @@ class ExtraService:
     container: Container = field(
         default_factory=lambda: Container(read_only=False, writable=(), capabilities=ENTRYPOINT_CAPABILITIES)
     )
+    line: int = field(default=1, compare=False)
 
 
 @dataclass(frozen=True)

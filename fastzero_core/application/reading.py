@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,7 +62,11 @@ def parse(text: str, folder: Path, label: str = FILE) -> Application | None:
     mistakes = list(_contradictions(file, document, folder))
     if file.application is None or mistakes:
         raise _first(mistakes, text, label)
-    return _application(file.application, file.services, folder.absolute())
+    lines = line_numbers(text) if file.services else {}
+    services = [
+        replace(_service(name, each), line=_line(("services", name), lines)) for name, each in file.services.items()
+    ]
+    return replace(_application(file.application, folder.absolute()), services=tuple(services))
 
 
 def load(text: str, label: str = FILE) -> dict[str, Any]:
@@ -242,7 +247,7 @@ def _absent(table: ApplicationTable, folder: Path) -> Iterator[Mistake]:
 # -- the description -------------------------------------------------------------------------------------------
 
 
-def _application(table: ApplicationTable, services: Mapping[str, ServiceTable], folder: Path) -> Application:
+def _application(table: ApplicationTable, folder: Path) -> Application:
     return Application(
         folder=folder,
         directory=table.directory,
@@ -260,7 +265,6 @@ def _application(table: ApplicationTable, services: Mapping[str, ServiceTable], 
         container=Container(**_values(table.container)),
         database=DatabaseNeeds(**_values(table.database)),
         watch=tuple(table.watch or [table.directory]),
-        services=tuple(_service(name, each) for name, each in services.items()),
     )
 
 

@@ -191,7 +191,7 @@ def _service(application: Application, name: str, process: Process, where: Surro
         port=where.ports.get(name, 0) if process.port else 0,
         container_port=(process.port or 0) if where.image else 0,
         command=command_words(process.command, addresses, process),
-        readiness=process.health or "",
+        readiness=process.health,
         grace=0 if process.port else process.grace_period,
         stop_timeout=process.stop_timeout,
         restart=process.restart,

@@ -10,9 +10,8 @@ from ..application.commands import plain_words, split
 from ..application.description import Application, ExtraService
 from ..application.environment import ServiceAddress, program_words
 from ..errors import DependenciesMissingError, FastZeroError, InvalidInputError
-from ..folder import PROJECT_FILE, read_bounded
+from ..folder import PROJECT_FILE
 from ..project import HOST
-from ..toml_lines import line_numbers
 from .spec import RETRIES, TMPFS, ServiceSpec, memory_of, volume_name
 from .surroundings import Surroundings
 
@@ -78,6 +77,7 @@ def _container(project: str, application: Application, service: ExtraService, wh
     return ServiceSpec(
         name=service.name,
         is_extra=True,
+        described_at=_place(service),
         port=outside.get(main, 0),
         container_port=main,
         more_ports={port: outside[port] for port in others},
@@ -88,6 +88,7 @@ def _container(project: str, application: Application, service: ExtraService, wh
         command=tuple(shlex.split(service.command or "")),
         health_command=plain_words(service.health) if service.health else (),
         grace=0 if service.ports or service.health else GRACE,
+        readiness=None,
         roles=(),
         stop_signal="",
         user=confined.user or "",
@@ -114,6 +115,7 @@ def _local(project: str, application: Application, service: ExtraService, where:
         variables={"PYTHONPATH": str(application.root), **service.environment},
         command=(program or words[0], *words[1:]) if words else (),
         grace=0 if service.ports else GRACE,
+        readiness=None,
         roles=(),
         restart="on-failure",
         retries=RETRIES,
@@ -124,7 +126,12 @@ def _local(project: str, application: Application, service: ExtraService, where:
 def port_choice(service: ExtraService, name: str = "") -> str:
     """Return what chooses a port of a service, its main one without a name, as `ServiceSpec.port_choice` has it."""
     inside = next((port for port, each in port_names(service).items() if each == (name or service.name)), 0)
-    return f'ports = ["{{}}:{inside}"] in [services.{service.name}] of {PROJECT_FILE}'
+    return f'ports = ["{{}}:{inside}"] in [services.{service.name}] ({_place(service)})'
+
+
+def _place(service: ExtraService) -> str:
+    """Where a service is described."""
+    return f"{PROJECT_FILE}:{service.line}"
 
 
 def _installed(program: str, programs: str) -> str:
@@ -159,12 +166,11 @@ def refuse_without_program(application: Application, programs: str, names: tuple
     for service in application.services:
         if service.name in names and _lacks(service, programs):
             docker = "fastzero up --runtime docker" if is_new else "fastzero db move --to docker"
-            raise _lack(application, service, docker)
+            raise _lack(service, docker)
 
 
-def _lack(application: Application, service: ExtraService, docker: str) -> FastZeroError:
-    lines = line_numbers(read_bounded(application.folder / PROJECT_FILE))
-    named = f"{PROJECT_FILE}:{lines.get(('services', service.name), 1)}: services.{service.name}"
+def _lack(service: ExtraService, docker: str) -> FastZeroError:
+    named = f"{_place(service)}: services.{service.name}"
     ways = (
         f"use containers: {docker}. Or remove the table, and write the address of one that runs elsewhere into"
         " [application.environment]"

@@ -358,5 +358,5 @@ def described_in(folder: Path, *, to_run: bool = False) -> Application | None:
 
 def _remembered(record: ProjectRecord) -> Application:
     """An application whose description is gone, as far as a record tells: enough to look at it and to stop it."""
-    processes = tuple(Process(name, "", record.ports.get(name)) for name in record.processes)
+    processes = tuple(Process(name, "", record.ports.get(name), None) for name in record.processes)
     return Application(Path(record.application), processes=processes)

@@ -45,6 +45,7 @@ class ServiceSpec:
     """One service: what it runs, where it listens, how it is configured, what it may use, how it is stopped.
 
     `is_extra` is one that is neither the database nor of the application, as Redis; what it runs is somebody else's.
+    `described_at` is the file and line that chose its image, empty where a setting did.
     `port` is the one on `host`, `container_port` the one inside a container; both are 0 where it listens on none.
     `more_ports` are further ones inside, each with the one on `host`.
     `base_image` or `build` is set where the image is built, `volume` where a container has one, at `mount` unless it is
@@ -52,8 +53,8 @@ class ServiceSpec:
     `interpreter` before its command, and finds programs in `programs` first. `variables` are its environment,
     `secret_variables` what of it nobody else may see, with marks (`secret_mark`) in place of the project's secrets.
     `configuration` are a database server's own settings, `version_table` is where the revision of its schema is
-    written. `readiness` is the path that answers 200 once a process is ready: any answer will do where it is empty, and
-    one without a port has to run for `grace` seconds. `migrates` are arguments that let it bring the schema to head
+    written. `readiness` is the path that answers 200 once a process is ready: any answer will do where it is empty, an open
+    port where it is None, and one without a port has to run for `grace` seconds. `migrates` are arguments that let it bring the schema to head
     itself. `roles` are those that a database should have, or that a process logs in as; `first_start` is a script that
     the database's image runs once, when it has made the data. `scratch` is a folder on the disk that goes with the
     container, which is read-only besides. `memory` is in bytes; 0 limits nothing. `port_choice` is what chooses the
@@ -66,6 +67,7 @@ class ServiceSpec:
     host: str = HOST
     is_database: bool = False
     is_extra: bool = False
+    described_at: str = ""
     container_port: int = 0
     more_ports: Mapping[int, int] = field(default_factory=dict)
     image: str = ""
@@ -82,7 +84,7 @@ class ServiceSpec:
     secret_variables: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     version_table: str = ""
-    readiness: str = ""
+    readiness: str | None = ""
     grace: float = 0
     migrates: tuple[str, ...] = ()
     health_command: tuple[str, ...] = ()

@@ -42,10 +42,8 @@ class Witness(Protocol):
 
 def ask(service: ServiceSpec, url: str, witness: Witness) -> Answer:
     """What a service says now; a database is asked by its URL. Raises DatabaseLoginError, which no waiting changes."""
-    if service.is_extra:
-        return Answer(_not_ready(service, witness))
     if not service.is_database:
-        return Answer(probe.not_ready(service.host, service.port, service.readiness) if service.port else "")
+        return Answer(_not_ready(service, witness))
     try:
         return Answer(revision=probe.revision_of(url, service.version_table))
     except DatabaseLoginError as error:
@@ -56,10 +54,14 @@ def ask(service: ServiceSpec, url: str, witness: Witness) -> Answer:
 
 
 def _not_ready(service: ServiceSpec, witness: Witness) -> str:
-    """Why an extra service is not ready, whose check comes before its port; empty if it is, or nothing can be asked."""
-    if service.health_command:
+    """Why it is not ready; empty if it is, or nothing can be asked. A check of an extra service comes before its port."""
+    if service.is_extra and service.health_command:
         return witness.failed_check(service)
-    return probe.not_listening(service.host, service.port, is_proxied=bool(service.image)) if service.port else ""
+    if not service.port:
+        return ""
+    if service.readiness is None:
+        return probe.not_listening(service.host, service.port, is_proxied=bool(service.image))
+    return probe.not_ready(service.host, service.port, service.readiness)
 
 
 def poll(question: Callable[[], Answer], is_alive: Callable[[], bool], timeout: float, patience: float) -> Answer:

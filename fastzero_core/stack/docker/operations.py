@@ -57,7 +57,7 @@ class Operations:
         """Do one action."""
         match action.verb, action.kind:
             case Verb.PULL, _:
-                images.pull(self._client, action.name, on_event)
+                images.pull(self._client, action.name, on_event, described_at=action.subject.described_at)
             case Verb.BUILD, _:
                 images.build(self._client, action.subject, on_event)
             case Verb.CREATE, Kind.NETWORK:
