@@ -86,7 +86,7 @@ def decide(record: ProjectRecord | None, settings: Settings, flags: Flags, machi
     processes = applications.process_names(settings, machine.application, flags.app)
     processes = tuple(name for name in processes if name not in flags.without)
     asked = applications.ports_asked(machine.application, flags.ports)
-    chosen = choose_ports(after, asked, processes, machine)
+    chosen = choose_ports(after, asked, processes, machine, check=not flags.adopt)
     notices += _taken(after, asked, chosen, applications.default_ports(machine.application))
     after = replace(after, ports=chosen, processes=processes)
     if after.runtime == "docker" and not after.owner:
@@ -170,16 +170,22 @@ def choose_runtime(settings: Settings, asked: str | None, engine_answers: Callab
 
 
 def choose_ports(
-    record: ProjectRecord, asked: Mapping[str, int], processes: tuple[str, ...], machine: Machine
+    record: ProjectRecord,
+    asked: Mapping[str, int],
+    processes: tuple[str, ...],
+    machine: Machine,
+    *,
+    check: bool = True,
 ) -> dict[str, int]:
     """Each service's port: the one asked for, else the one it has, else the next that is free.
 
-    Raises PortTakenError for one that was asked for and somebody else has, before anything is stopped for it.
+    Raises PortTakenError for one that was asked for and somebody else has, before anything is stopped for it; without
+    `check` that may be what is taken over.
     """
     chosen, wanted = {**record.ports, **asked}, (DATABASE_SERVICE, *processes)
     for name, number in asked.items():
-        is_wanted = applications.owner_of_port(name) in wanted
-        if is_wanted and number != record.ports.get(name) and not ports.is_free(HOST, number):
+        is_checked = check and applications.owner_of_port(name) in wanted
+        if is_checked and number != record.ports.get(name) and not ports.is_free(HOST, number):
             choice = applications.port_choice(name, machine.application)
             raise ports.taken_error(applications.owner_of_port(name), HOST, number, choice)
     for name, default in applications.default_ports(machine.application).items():

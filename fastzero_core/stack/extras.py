@@ -3,7 +3,7 @@
 import os
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ..application.commands import plain_words, split
@@ -11,7 +11,7 @@ from ..application.description import Application, ExtraService
 from ..application.environment import ServiceAddress, program_words
 from ..errors import DependenciesMissingError, FastZeroError, InvalidInputError
 from ..folder import PROJECT_FILE
-from ..project import HOST
+from ..project import HOST, ProjectRecord
 from .spec import RETRIES, TMPFS, ServiceSpec, memory_of, volume_name
 from .surroundings import Surroundings
 
@@ -110,6 +110,7 @@ def _local(project: str, application: Application, service: ExtraService, where:
         name=service.name,
         is_extra=True,
         port=next(iter(address.ports.values()), 0),
+        more_ports=dict(list(address.ports.items())[1:]),
         directory=str(Path(where.state) / "services" / service.name),
         programs=(where.programs,) if where.programs else (),
         variables={"PYTHONPATH": str(application.root), **service.environment},
@@ -139,6 +140,24 @@ def _installed(program: str, programs: str) -> str:
     path = os.pathsep.join(filter(None, [programs, os.environ.get("PATH", os.defpath)]))
     names = (program, ALIKE.get(program, program))
     return next((name for name in names if shutil.which(name, path=path)), "")
+
+
+def address_variables(services: Iterable[ServiceSpec]) -> dict[str, str]:
+    """Return where services are on this machine, as variables."""
+    found: dict[str, str] = {}
+    for service in services:
+        name = service.name.upper().replace("-", "_")
+        main = {f"{name}_PORT": str(service.port)} if service.port else {}
+        more = {f"{name}_PORT_{inside}": str(outside) for inside, outside in service.more_ports.items()}
+        found |= {f"{name}_HOST": service.host, **main, **more}
+    return found
+
+
+def with_data(application: Application, record: ProjectRecord) -> tuple[str, ...]:
+    """Return the services of a project that keep data."""
+    is_local = record.runtime == "embedded"
+    run = [service for service in application.services if service.name in record.processes]
+    return tuple(service.name for service in run if is_local or service.volume)
 
 
 # -- programs that are not there -------------------------------------------------------------------------------

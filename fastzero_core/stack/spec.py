@@ -53,9 +53,9 @@ class ServiceSpec:
     `interpreter` before its command, and finds programs in `programs` first. `variables` are its environment,
     `secret_variables` what of it nobody else may see, with marks (`secret_mark`) in place of the project's secrets.
     `configuration` are a database server's own settings, `version_table` is where the revision of its schema is
-    written. `readiness` is the path that answers 200 once a process is ready: any answer will do where it is empty, an open
-    port where it is None, and one without a port has to run for `grace` seconds. `migrates` are arguments that let it bring the schema to head
-    itself. `roles` are those that a database should have, or that a process logs in as; `first_start` is a script that
+    written. `readiness` is the path that answers 200 once a process is ready: any answer will do where it is empty, an
+    open port where it is None, and one without a port has to run for `grace` seconds. `migrates` are arguments that let
+    it bring the schema to head itself. `roles` are those that a database should have, or that a process logs in as; `first_start` is a script that
     the database's image runs once, when it has made the data. `scratch` is a folder on the disk that goes with the
     container, which is read-only besides. `memory` is in bytes; 0 limits nothing. `port_choice` is what chooses the
     port, which takes the place of its braces. `document` is what a runtime makes the service from, once
@@ -117,7 +117,8 @@ class ServiceSpec:
 
     def having(self, settings: Mapping[str, str]) -> Self:
         """The local process as it is when these are its `settings()`."""
-        rest = {name: value for name, value in settings.items() if name not in ("host", "port", "command")}
+        aside = ("host", "port", "command", *(name for name in settings if name.startswith("port ")))
+        rest = {name: value for name, value in settings.items() if name not in aside}
         return replace(
             self,
             host=settings["host"],

@@ -22,6 +22,7 @@ from ..settings import Settings, load_settings
 from . import commands
 from .actions import Action
 from .decide import Flags
+from .extras import address_variables, with_data
 from .lines import LogLine
 from .observed import Observed, ObservedService, ServiceState
 from .runtime import Finding
@@ -319,23 +320,21 @@ class Stack:
     def environment(self) -> dict[str, str]:
         """What a program needs in its environment to use this stack, the password included.
 
-        PGREQUIREAUTH is beside the URL, since not every driver knows it in there.
+        PGREQUIREAUTH is beside the URL, since not every driver knows it in there. Services beside the database are
+        there as REDIS_HOST, REDIS_PORT, and MAILPIT_PORT_1025 for a port after the main one.
         """
         database = {"DATABASE_URL": url_of(self.database_url, require_auth=False), **variables(self.database_url)}
-        return {**database, **self._addresses_of_extras()}
-
-    def _addresses_of_extras(self) -> dict[str, str]:
-        """Where extra services are: REDIS_HOST, REDIS_PORT, and MAILPIT_PORT_1025 for a port after the main one."""
         record = self.project.record
-        if record is None or not record.application:
-            return {}
-        found: dict[str, str] = {}
-        for service in self.look().spec().extras:
-            name = service.name.upper().replace("-", "_")
-            main = {f"{name}_PORT": str(service.port)} if service.port else {}
-            more = {f"{name}_PORT_{inside}": str(outside) for inside, outside in service.more_ports.items()}
-            found |= {f"{name}_HOST": service.host, **main, **more}
-        return found
+        services = self.look().spec().extras if record and record.application else ()
+        return {**database, **address_variables(services)}
+
+    @property
+    def services_with_data(self) -> tuple[str, ...]:
+        """The services beside the database that keep data, which no backup has."""
+        session = self.look()
+        if session.record is None or session.application is None:
+            return ()
+        return with_data(session.application, session.record)
 
     def __enter__(self) -> Self:
         return self

@@ -54,7 +54,7 @@ def ask(service: ServiceSpec, url: str, witness: Witness) -> Answer:
 
 
 def _not_ready(service: ServiceSpec, witness: Witness) -> str:
-    """Why it is not ready; empty if it is, or nothing can be asked. A check of an extra service comes before its port."""
+    """Why it is not ready; empty if it is, or nothing can be asked. An extra service's check comes before its port."""
     if service.is_extra and service.health_command:
         return witness.failed_check(service)
     if not service.port:

@@ -18,7 +18,7 @@ KEPT = pathlib.Path(os.environ.get("KEPT_IN", ".")) / "lines"
 class Handler(socketserver.StreamRequestHandler):
     def handle(self):
         for line in self.rfile:
-            if line == b"crash\n":
+            if line.strip() == b"crash":
                 os._exit(3)
             with KEPT.open("ab") as kept:
                 kept.write(line)

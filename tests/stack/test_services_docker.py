@@ -255,15 +255,11 @@ def test_another_home_takes_it_over_with_its_data(
     told = count(stack)
     monkeypatch.chdir(application)
     settings = load_settings(project=project.project, home=project.home / "other", runtime="docker", app=True)
-    other = Stack(settings)
-    with pytest.raises(ForeignStackError, match=rf"volume {project.name('cache')}"):
-        other.up()
-
-    other.up(adopt=True, timeout=SOON * 3)
+    other = Stack(settings).up(adopt=True, timeout=SOON * 3)
 
     assert count(other) > told
     assert other.kept == ()
-    with pytest.raises(ForeignStackError):
+    with pytest.raises(ForeignStackError, match=rf"volume {project.name('cache')}"):
         stack.up()
     stack = Stack(settings.model_copy(update={"home": project.home})).up(adopt=True, timeout=SOON * 3)
     assert count(stack) > told
