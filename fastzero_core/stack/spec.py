@@ -55,11 +55,11 @@ class ServiceSpec:
     `configuration` are a database server's own settings, `version_table` is where the revision of its schema is
     written. `readiness` is the path that answers 200 once a process is ready: any answer will do where it is empty, an
     open port where it is None, and one without a port has to run for `grace` seconds. `migrates` are arguments that let
-    it bring the schema to head itself. `roles` are those that a database should have, or that a process logs in as; `first_start` is a script that
-    the database's image runs once, when it has made the data. `scratch` is a folder on the disk that goes with the
-    container, which is read-only besides. `memory` is in bytes; 0 limits nothing. `port_choice` is what chooses the
-    port, which takes the place of its braces. `document` is what a runtime makes the service from, once
-    `Runtime.completed` has filled it in.
+    it bring the schema to head itself. `roles` are those that a database should have, or that a process logs in as;
+    `first_start` is a script that the database's image runs once, when it has made the data. `scratch` is a folder on
+    the disk that goes with the container, which is read-only besides. `memory` is in bytes; 0 limits nothing.
+    `port_choice` is what chooses the port, which takes the place of its braces. `document` is what a runtime makes the
+    service from, once `Runtime.completed` has filled it in.
     """
 
     name: str
