@@ -9,8 +9,8 @@ from pathlib import Path
 from ..application.commands import plain_words, split
 from ..application.description import Application, ExtraService
 from ..application.environment import ServiceAddress, program_words
+from ..config_files import PROJECT_FILE
 from ..errors import DependenciesMissingError, FastZeroError, InvalidInputError
-from ..folder import PROJECT_FILE
 from ..project import HOST, ProjectRecord
 from .spec import RETRIES, TMPFS, ServiceSpec, memory_of, volume_name
 from .surroundings import Surroundings

@@ -9,13 +9,13 @@ import pytest
 import yaml
 
 from fastzero_core import Stack, load_settings
-from fastzero_core.errors import ForeignStackError, ImageError, UnhealthyError
+from fastzero_core.errors import ForeignStackError, ImageError, InvalidInputError, UnhealthyError
 from fastzero_core.polling import wait_until
 from fastzero_core.stack import doctor
 from fastzero_core.stack.observed import ServiceState
 
 from .conftest import SOON, Contained, any_free_port, new_project
-from .own_app import DOCKERFILE, write_application
+from .own_app import DOCKERFILE, make_environment, write_application
 from .own_services import CACHE, add_service, address_of, edit, pids, tell
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.usefixtures("trusted_folder")]
@@ -45,22 +45,24 @@ environment = {{ GREETING = "hello" }}
 """
 
 
-def build(engine: Any, folder: Path, *more: str) -> str:
-    """Build the image of the service. Returns its name."""
+def build(project: Contained, *more: str) -> str:
+    """Build an image of the service. Returns its name."""
+    folder = project.home / "image"
     folder.mkdir(exist_ok=True)
     (folder / "cache.py").write_text(CACHE)
     (folder / "entrypoint.sh").write_text(ENTRYPOINT)
     (folder / "Dockerfile").write_text("\n".join([IMAGE, *more]))
-    name = f"fastzero-test-cache:{secrets.token_hex(6)}"
-    engine.images.build(path=str(folder), tag=name, rm=True)
+    name = f"{project.project}-cache:{secrets.token_hex(6)}"
+    project.engine.images.build(path=str(folder), tag=name, rm=True)
     return name
 
 
 @pytest.fixture(scope="module")
-def image(engine: Any, project: Contained) -> Iterator[str]:
-    name = build(engine, project.home / "image")
+def image(project: Contained) -> Iterator[str]:
+    name = build(project)
     yield name
-    engine.images.remove(name, force=True)
+    for image in project.engine.images.list(name=name.partition(":")[0]):
+        project.engine.images.remove(image.id, force=True)
 
 
 @pytest.fixture(scope="module")
@@ -185,17 +187,15 @@ def test_a_changed_variable_recreates_it_alone(stack: Stack, project: Contained,
     assert tell(stack, "x") == f"{told + 1} bonjour"
 
 
-def test_a_changed_image_recreates_it_alone(
-    stack: Stack, project: Contained, application: Path, image: str, engine: Any
-) -> None:
+def test_a_changed_image_recreates_it_alone(stack: Stack, project: Contained, application: Path, image: str) -> None:
     told, before = count(stack), ids(project)
-    other = build(engine, project.home / "image", "LABEL version=2")
+    other = build(project, "LABEL version=2")
     edit(application, image, other)
 
     stack.up()
 
     assert {name for name, each in ids(project).items() if each != before[name]} == {"cache"}
-    assert project.container("cache").image.tags == [other]
+    assert other in project.container("cache").image.tags
     assert count(stack) == told + 1
 
 
@@ -216,7 +216,7 @@ def test_an_image_that_does_not_exist_is_named_and_changes_nothing(
     stack: Stack, project: Contained, application: Path
 ) -> None:
     before, whole = ids(project), (application / "fastzero.toml").read_text()
-    edit(application, "fastzero-test-cache:", "127.0.0.1:9/no-such-image:")
+    edit(application, f"{project.project}-cache:", "127.0.0.1:9/no-such-image:")
     try:
         with pytest.raises(ImageError, match=r"fastzero.toml:\d+: .*no-such-image.* cannot be pulled"):
             stack.up()
@@ -263,6 +263,31 @@ def test_another_home_takes_it_over_with_its_data(
         stack.up()
     stack = Stack(settings.model_copy(update={"home": project.home})).up(adopt=True, timeout=SOON * 3)
     assert count(stack) > told
+
+
+def test_a_move_to_where_it_cannot_run_is_refused_before_anything_moves(stack: Stack, project: Contained) -> None:
+    before = ids(project)
+
+    with pytest.raises(InvalidInputError, match=r"services\.cache has an image alone"):
+        stack.move("embedded")
+
+    assert ids(project) == before
+    assert stack.plan() == []
+
+
+def test_a_move_leaves_its_data_where_it_is(stack: Stack, project: Contained, application: Path) -> None:
+    told = count(stack)
+    make_environment(application)
+    edit(application, 'volume = "/data"', 'volume = "/data"\nprogram = "python -m cache {app_host} {app_port}"')
+
+    stack.move("embedded")
+    assert (states(stack)["cache"], project.services()) == (ServiceState.RUNNING, set())
+    assert count(stack) < told
+    assert project.name("cache") in volumes(project)
+
+    stack.move("docker")
+    assert count(stack) > told
+    assert stack.plan() == []
 
 
 def test_down_keeps_its_volume_and_volumes_removes_it(stack: Stack, project: Contained) -> None:

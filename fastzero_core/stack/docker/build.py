@@ -17,9 +17,9 @@ from typing import IO
 import docker
 from docker.utils.build import create_archive, exclude_paths
 
+from ...config_files import PROJECT_FILE
 from ...errors import ImageError, InvalidInputError
 from ...events import Listener, Notice
-from ...folder import PROJECT_FILE
 from ..spec import Build, ServiceSpec
 from .image import remembered
 
