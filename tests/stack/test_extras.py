@@ -188,7 +188,7 @@ def there(spec: StackSpec, *, network: bool = True) -> Observed:
     services = {each.name: seen(each) for each in spec.services}
     images = frozenset(each.image for each in spec.services)
     volumes = frozenset({"fastzero-demo-redis"})
-    return Observed(services, "", images, network, DataState.THERE, volumes)
+    return Observed(services, "", images=images, network=network, data=DataState.THERE, volumes=volumes)
 
 
 def texts(spec: StackSpec, before: Observed, record: ProjectRecord = KNOWN) -> list[str]:
