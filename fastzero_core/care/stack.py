@@ -6,16 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..application.description import WEB
 from ..errors import FastZeroError
 from ..events import Notice
 from ..postgres.roles import APP
 from ..postgres.url import same_database
 from ..stack import commands, plan
 from ..stack.actions import Action, inverse
-from ..stack.application import port_option, version_table
+from ..stack.application import service_names, version_table
 from ..stack.places import MovableStack
 from ..stack.session import Session
-from ..stack.spec import DATABASE_SERVICE
+from ..stack.spec import APP_SERVICE, DATABASE_SERVICE
 from ..stack.targets import target_of
 from .database import DatabaseCare
 
@@ -98,13 +99,16 @@ class Stack(DatabaseCare, MovableStack):
             return commands.down(session, volumes=True)
 
     def _undo_hint(self, backup: "Backup") -> str:
-        record = self.look().known
+        session = self.look()
+        record, application = session.known, session.application
+        processes = service_names(application) if application else (APP_SERVICE,)
+        options = {DATABASE_SERVICE: "--port", WEB if application else APP_SERVICE: "--app-port"}
         own = record.image in ("", self.settings.postgres_image)
         image = "" if own else f"FASTZERO_POSTGRES_IMAGE={record.image} "
         project = f"-p {self.project.name}"
-        services = [name for name in (DATABASE_SERVICE, *record.processes) if name in record.ports]
-        ports = "".join(f" {port_option(name)} {record.ports[name]}" for name in services)
-        no_app = "" if record.processes else " --no-app"
+        port_options = {name: option for name, option in options.items() if name in record.ports}
+        ports = "".join(f" {option} {record.ports[name]}" for name, option in port_options.items())
+        no_app = "" if set(processes) & set(record.processes) else " --no-app"
         return (
             f"To undo: {image}fastzero up {project} --runtime {record.runtime}{ports}{no_app}"
             f" && fastzero db restore {backup.name} --yes {project}"
