@@ -51,7 +51,7 @@ def rename(
 
 
 class _Eviction:
-    """Ends the sessions of databases while another session, of process `pid`, renames them."""
+    """End the sessions of databases while another session, of process `pid`, renames them."""
 
     def __init__(self, watcher: Connection, pid: int, names: Sequence[str], hold: Hold | None) -> None:
         self.finished = threading.Event()
