@@ -224,7 +224,7 @@ class DatabaseCare(ABC):
         from ..todo_app.todos import Todos
         from ..todo_app.users import Users
 
-        engine = database.create_engine(self.target.url, settings=content.WAITING)
+        engine = database.create_engine(self.target.url, settings=content.IDLE_SETTINGS)
         with self._locked("a user is removed"), engine.begin() as connection:
             users = Users(connection)
             user = users.get(key)
