@@ -33,7 +33,7 @@ def test_every_command_that_would_use_them_refuses(words: list[str], fastzero: R
     assert (refused.code, refused.out) == (5, "")
     assert refused.err.splitlines() == [
         "Error: this folder is not trusted, and sets postgres_settings.Archive-Command (fastzero.toml:4)",
-        "Hint: See what they could do, and trust them if you know the folder: fastzero trust",
+        "Hint: Review what they could do, and trust them if you know the folder: fastzero trust",
     ]
 
 
