@@ -105,7 +105,7 @@ def test_blocks_may_follow_each_other_but_not_nest(database_url: str) -> None:
     fz = FastZero(database_url)
     with fz:
         _add(fz, "ana")
-        with pytest.raises(RuntimeError, match="in a block already"), fz:
+        with pytest.raises(RuntimeError, match="already in a `with` block"), fz:
             pass
     with fz:
         _add(fz, "bob")

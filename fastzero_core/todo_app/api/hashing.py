@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from ...errors import BusyError
-from ..passwords import HashCost, PasswordHash, hash_of_nobody, hash_password, is_outdated, verify_password
+from ..passwords import HashCost, PasswordHash, dummy_hash, hash_password, is_outdated, verify_password
 
 THREADS = 2  # for logins and accounts; each uses the memory of one hash
 SIGN_UP_THREADS = 1
@@ -36,7 +36,7 @@ class Hashing:
 
     def start(self) -> None:
         """Compute the dummy hash, so that the first login does not have to wait for it."""
-        self.logins.threads.submit(hash_of_nobody, self._cost)
+        self.logins.threads.submit(dummy_hash, self._cost)
 
     def end(self) -> None:
         for queue in (self.logins, self.sign_ups):
@@ -49,7 +49,7 @@ class Hashing:
     async def verify(self, password: str, password_hash: str | None, *, since: float) -> bool:
         """Return whether the password matches the hash. Without a hash it does not, and that takes equally long."""
         if password_hash is None:
-            await self.logins.run(lambda: verify_password(password, hash_of_nobody(self._cost)), since=since)
+            await self.logins.run(lambda: verify_password(password, dummy_hash(self._cost)), since=since)
             return False
         return await self.logins.run(verify_password, password, password_hash, since=since)
 
