@@ -104,7 +104,7 @@ def record_ids(values: Iterable[int], field: str = "id") -> list[int]:
 
 def limit(value: int) -> int:
     if not 1 <= value <= BIGINT_MAX:
-        raise InvalidInputError("limit must be at least 1", field="limit")
+        raise InvalidInputError(f"limit must be between 1 and {BIGINT_MAX}", field="limit")
     return value
 
 
