@@ -2,7 +2,7 @@
 
 In a folder that another user can change, a name can be replaced by a link at any moment. As root, a path is therefore
 opened one name at a time, each relative to the folder before it and never again by its full path; a link is followed
-only if nobody except root can have created it. For an ordinary user, the system resolves paths.
+only if no other user can have created it. For an ordinary user, the system resolves paths.
 
 Another user can change a folder if the owner is neither root nor this process's user; or if it has no sticky bit and
 every user, or a group with another member, can write to it.

@@ -98,7 +98,7 @@ class Users:
         return [_user(row) for row in rows]
 
     def stream(self, *, after: int | None = None) -> Iterator[User]:
-        """Every user behind the id `after`, read page by page, so that memory stays flat."""
+        """Yield all users after the id `after`. They are read in pages, so that memory use stays constant."""
         page = self.list(after=after, limit=_PAGE)
         while page:
             yield from page
