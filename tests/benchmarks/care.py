@@ -173,7 +173,7 @@ def _test_databases(ground: Ground, runs: int) -> Comparison:
     def databases() -> None:
         with closing(testing.Databases(server)) as databases:
             for _ in range(IN_A_ROW):
-                with databases.throw_away():
+                with databases.temporary():
                     pass
 
     against = "their tables, migrated up and down"
