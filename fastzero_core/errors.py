@@ -22,7 +22,8 @@ A class carries what each edge needs to answer with: `code` for programs, `exit_
     │                                           DatabaseFullError, ReadOnlyDatabaseError, PortTakenError,
     │                                           BinariesNotFoundError, LockedError, DockerUnavailableError,
     │                                           DockerPermissionError, DockerNotInstalledError, ImageError,
-    │                                           BusyError, ProgramFailedError, DependenciesMissingError
+    │                                           BusyError, ProgramFailedError, DependenciesMissingError,
+    │                                           ExtensionMissingError
     ├── SchemaError                   7 · 503   SchemaOutdatedError, SchemaNewerError, SchemaDriftError,
     │                                           RevisionFailedError
     ├── UnhealthyError                8
@@ -378,6 +379,13 @@ class DependenciesMissingError(UnavailableError):
 
     code = "dependencies_missing"
     default_hint = "Its own words above say why. Install what it depends on, then: fastzero up"
+
+
+class ExtensionMissingError(UnavailableError):
+    """An extension that an application needs, and that this PostgreSQL does not have."""
+
+    code = "extension_missing"
+    default_hint = "Use an image that has it: FASTZERO_POSTGRES_IMAGE=IMAGE:MAJOR"
 
 
 class LockedError(UnavailableError):

@@ -33,10 +33,10 @@ class Extension:
     version: str
 
 
-def install(server: Server, server_url: str, to: str) -> tuple[Extension, ...]:
+def install(server: Server, server_url: str, to: str, owner: str) -> tuple[Extension, ...]:
     """Create in database `to`, which is empty, those of the database in service. Returns them.
 
-    Their schemas go to the role that has the name of the new database.
+    Their schemas go to `owner`, the role that owns the new database.
     """
     if not (server.is_superuser and server.exists(server.name)):
         return ()
@@ -44,17 +44,17 @@ def install(server: Server, server_url: str, to: str) -> tuple[Extension, ...]:
         found = tuple(Extension(**row) for row in service.execute(_UNTRUSTED).mappings())
     if found:
         with database.create_engine(url_of(server_url, to), settings=SETTINGS).begin() as connection:
-            for statement in _creations(found, to):
+            for statement in _creations(found, owner):
                 content.execute(connection, statement)
     return found
 
 
-def entries_to_restore(listing: str, installed: Sequence[Extension]) -> str:
-    """Return the entries of an archive's table of contents that a role without rights can restore.
+def entries_to_restore(listing: str, installed: Sequence[Extension], *, default_privileges: bool) -> str:
+    """Return the entries of an archive's table of contents that a role can restore.
 
-    Left out are default privileges, and what is there already because of `installed`.
+    Left out is what is there already because of `installed`, and `default_privileges` unless the role can set them.
     """
-    left_out = ["DEFAULT ACL "]
+    left_out = [] if default_privileges else ["DEFAULT ACL "]
     for each in installed:
         left_out += [f"EXTENSION - {each.name} ", f"SCHEMA - {each.schema} "]
         left_out += [f"COMMENT - EXTENSION {name} " for name in (each.name, quote(each.name))]

@@ -41,7 +41,7 @@ def fill(
             stack.enter_context(_rights_explained())
             programs = programs.as_role(new.name, new.password)
         there = stack.enter_context(programs.reachable(archive, "archive"))
-        if new.has_role:
+        if new.has_role or new.installed:
             arguments.append(f"--use-list={stack.enter_context(_entries(programs, new, there))}")
         with copied_rows(new.url, "restore", manifest.rows, on_event):
             programs.run("pg_restore", [*arguments, there], new.name)
@@ -53,11 +53,13 @@ def fill(
 
 @contextmanager
 def _entries(programs: Programs, new: Scratch, archive: str) -> Iterator[str]:
-    """List, in a file for one block, what a role without rights can restore of an archive. Yields its path."""
+    """List, in a file for one block, what the role can restore of an archive. Yields its path."""
     listing = bytearray()
     programs.run("pg_restore", ["--list", archive], new.name, write=listing.extend)
     with NamedTemporaryFile(prefix="fastzero-") as file:
-        file.write(extensions.entries_to_restore(listing.decode("utf-8", "replace"), new.installed).encode())
+        text = listing.decode("utf-8", "replace")
+        entries = extensions.entries_to_restore(text, new.installed, default_privileges=not new.has_role)
+        file.write(entries.encode())
         file.flush()
         with programs.reachable(Path(file.name), "list") as path:
             yield path

@@ -45,16 +45,17 @@ class Scratch:
 
 
 @contextmanager
-def scratch(server: Server, target: Target, *, trusted: bool = False) -> Iterator[Scratch]:
+def scratch(server: Server, target: Target, *, trusted: bool = False, empty: bool = False) -> Iterator[Scratch]:
     """Make a new, empty database of the same locale, limits and settings as the one in service, for one block.
 
-    With `trusted` the target's own role fills it. One that was swapped in by the end of it has another name then, and
+    With `trusted` the target's own role fills it. Unless it is to be `empty`, it has the extensions of the one in
+    service that only a superuser could create. One that was swapped in by the end of it has another name then, and
     stays. Raises DatabasePrivilegeError.
     """
     name = restoring_name(server.name)
     try:
         if trusted or not server.can_create_roles:
-            yield _made(server, target, name)
+            yield _made(server, target, name, empty=empty)
         else:
             yield _made_with_role(server, target, name)
     except BaseException:
@@ -82,12 +83,13 @@ def hand_over(server: Server, target: Target, filled: Scratch) -> None:
     server.execute(f"DROP ROLE {role}")
 
 
-def _made(server: Server, target: Target, name: str) -> Scratch:
+def _made(server: Server, target: Target, name: str, *, empty: bool) -> Scratch:
     owner = _owner(server, target)
     _create(server, name, owner)
     for statement in properties.grants(server.session, server.name, name):
         server.execute(statement)
-    return Scratch(name, url_of(target.url, name), owner, None)
+    installed = () if empty else extensions.install(server, target.server_url, name, owner)
+    return Scratch(name, url_of(target.url, name), owner, None, installed)
 
 
 def _made_with_role(server: Server, target: Target, name: str) -> Scratch:
@@ -95,7 +97,7 @@ def _made_with_role(server: Server, target: Target, name: str) -> Scratch:
     _create_role(server, name, password)
     _create(server, name, name)
     server.execute(f"REVOKE ALL ON DATABASE {quote(name)} FROM PUBLIC")
-    installed = extensions.install(server, target.server_url, name)
+    installed = extensions.install(server, target.server_url, name, name)
     url = as_role(url_of(target.url, name), name, password)
     return Scratch(name, url, _owner(server, target), password, installed)
 

@@ -61,8 +61,8 @@ def creation(password: str, database: str) -> list[str]:
 
 def set_password(open_session: Open, superuser: str, role: str, password: str) -> None:
     """Change the password of a role. Sessions that are open go on."""
-    with _opened(open_session, superuser, MAINTENANCE) as session:
-        _execute(session, f"ALTER ROLE {quote(role)} PASSWORD {literal(password)}")
+    with opened(open_session, superuser, MAINTENANCE) as session:
+        execute(session, f"ALTER ROLE {quote(role)} PASSWORD {literal(password)}")
 
 
 # -- the app's role --------------------------------------------------------------------------------------------
@@ -70,19 +70,19 @@ def set_password(open_session: Open, superuser: str, role: str, password: str) -
 
 def admit_app(open_session: Open, database: str, password: str) -> None:
     """Make the app's role, or make it again what it should be: rows of one database, and nothing else."""
-    with _opened(open_session, SUPERUSER, database) as session, session.transaction():
+    with opened(open_session, SUPERUSER, database) as session, session.transaction():
         verb = "CREATE" if _oid(session, APP) is None else "ALTER"
-        _execute(session, f"{verb} ROLE {APP} {APP_ATTRIBUTES} PASSWORD {literal(password)}")
+        execute(session, f"{verb} ROLE {APP} {APP_ATTRIBUTES} PASSWORD {literal(password)}")
         # So that a restore or a reset, which the owner does, can end the app's sessions.
-        _execute(session, f"GRANT {APP} TO {OWNER}")
-        others = _names(session, "SELECT datname FROM pg_database WHERE datname <> %s", database)
+        execute(session, f"GRANT {APP} TO {OWNER}")
+        others = names(session, "SELECT datname FROM pg_database WHERE datname <> %s", database)
         for other in others:
-            _execute(session, f"REVOKE ALL ON DATABASE {quote(other)} FROM PUBLIC")
-        _execute(session, f"GRANT CONNECT ON DATABASE {MAINTENANCE} TO {OWNER}")
-        _execute(session, f"REVOKE TEMPORARY ON DATABASE {quote(database)} FROM PUBLIC")
-        _execute(session, f"GRANT CONNECT ON DATABASE {quote(database)} TO {APP}")
-        for statement in row_privileges(_names(session, ownership.SCHEMAS, OWNER)):
-            _execute(session, statement)
+            execute(session, f"REVOKE ALL ON DATABASE {quote(other)} FROM PUBLIC")
+        execute(session, f"GRANT CONNECT ON DATABASE {MAINTENANCE} TO {OWNER}")
+        execute(session, f"REVOKE TEMPORARY ON DATABASE {quote(database)} FROM PUBLIC")
+        execute(session, f"GRANT CONNECT ON DATABASE {quote(database)} TO {APP}")
+        for statement in row_privileges(names(session, ownership.SCHEMAS, OWNER)):
+            execute(session, statement)
 
 
 def row_privileges(schemas: list[str]) -> Iterator[str]:
@@ -100,12 +100,12 @@ def row_privileges(schemas: list[str]) -> Iterator[str]:
 def dismiss_app(open_session: Open) -> None:
     """Remove the app's role with all that it was granted."""
     for database in _databases(open_session, SUPERUSER):
-        with _allowed(open_session, database), _opened(open_session, SUPERUSER, database) as session:
+        with _allowed(open_session, database), opened(open_session, SUPERUSER, database) as session:
             if _oid(session, APP) is not None:
-                _execute(session, f"DROP OWNED BY {APP}")
-    with _opened(open_session, SUPERUSER, MAINTENANCE) as session:
+                execute(session, f"DROP OWNED BY {APP}")
+    with opened(open_session, SUPERUSER, MAINTENANCE) as session:
         _end_sessions(session, APP)
-        _execute(session, f"DROP ROLE IF EXISTS {APP}")
+        execute(session, f"DROP ROLE IF EXISTS {APP}")
 
 
 # -- one role becomes two, and back ----------------------------------------------------------------------------
@@ -119,29 +119,29 @@ def separate(open_session: Open, database: str, passwords: Mapping[str, str]) ->
     Raises ConflictError where somebody else has the superuser's name, DatabaseLoginError.
     """
     if is_separated(open_session, database):  # a killed command has come as far, or the server was taken over
-        with _opened(open_session, SUPERUSER, database) as session, session.transaction():
+        with opened(open_session, SUPERUSER, database) as session, session.transaction():
             _give_all_to_owner(session)
     else:
-        with _opened(open_session, OWNER, database) as session:
+        with opened(open_session, OWNER, database) as session:
             _refuse_taken_name(session)
             _make_temporary(session, passwords)
-        with _opened(open_session, TEMPORARY, database) as session, session.transaction():
-            _execute(session, f"ALTER ROLE {OWNER} RENAME TO {SUPERUSER}")
-            _execute(session, f"ALTER ROLE {SUPERUSER} PASSWORD {literal(passwords[SUPERUSER])}")
-            _execute(session, f"CREATE ROLE {OWNER} PASSWORD {literal(passwords[OWNER])}")
+        with opened(open_session, TEMPORARY, database) as session, session.transaction():
+            execute(session, f"ALTER ROLE {OWNER} RENAME TO {SUPERUSER}")
+            execute(session, f"ALTER ROLE {SUPERUSER} PASSWORD {literal(passwords[SUPERUSER])}")
+            execute(session, f"CREATE ROLE {OWNER} PASSWORD {literal(passwords[OWNER])}")
             _give_all_to_owner(session)
-    with _opened(open_session, SUPERUSER, MAINTENANCE) as session:
-        _execute(session, f"DROP ROLE IF EXISTS {TEMPORARY}")
+    with opened(open_session, SUPERUSER, MAINTENANCE) as session:
+        execute(session, f"DROP ROLE IF EXISTS {TEMPORARY}")
         _end_sessions(session, SUPERUSER)  # one that began as the superuser of before would go on as one
 
 
 def hand_over_others(open_session: Open, database: str) -> None:
     """Give the owner what is still the superuser's in the other databases that the owner has, a transaction each."""
     owned = "SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) = %s AND datname <> %s ORDER BY 1"
-    with _opened(open_session, SUPERUSER, MAINTENANCE) as session:
-        others = _names(session, owned, OWNER, database)
+    with opened(open_session, SUPERUSER, MAINTENANCE) as session:
+        others = names(session, owned, OWNER, database)
     for other in others:
-        with _allowed(open_session, other), _opened(open_session, SUPERUSER, other) as session, session.transaction():
+        with _allowed(open_session, other), opened(open_session, SUPERUSER, other) as session, session.transaction():
             ownership.hand_over(session, SUPERUSER, OWNER)
 
 
@@ -150,34 +150,34 @@ def unite(open_session: Open, database: str, passwords: Mapping[str, str]) -> No
     if not is_separated(open_session, database):
         return
     for each in _databases(open_session, SUPERUSER):
-        with _allowed(open_session, each), _opened(open_session, SUPERUSER, each) as session, session.transaction():
+        with _allowed(open_session, each), opened(open_session, SUPERUSER, each) as session, session.transaction():
             ownership.hand_over(session, OWNER, SUPERUSER)
-            _execute(session, f"DROP OWNED BY {OWNER}")  # what it was granted
-    with _opened(open_session, SUPERUSER, database) as session:
+            execute(session, f"DROP OWNED BY {OWNER}")  # what it was granted
+    with opened(open_session, SUPERUSER, database) as session:
         _make_temporary(session, passwords)
-    with _opened(open_session, TEMPORARY, database) as session, session.transaction():
+    with opened(open_session, TEMPORARY, database) as session, session.transaction():
         ownership.hand_over_server(session, OWNER, SUPERUSER)
-        _execute(session, f"DROP ROLE {OWNER}")
-        _execute(session, f"ALTER ROLE {SUPERUSER} RENAME TO {OWNER}")
-        _execute(session, f"ALTER ROLE {OWNER} PASSWORD {literal(passwords[OWNER])}")
+        execute(session, f"DROP ROLE {OWNER}")
+        execute(session, f"ALTER ROLE {SUPERUSER} RENAME TO {OWNER}")
+        execute(session, f"ALTER ROLE {OWNER} PASSWORD {literal(passwords[OWNER])}")
         _end_sessions(session, OWNER)
-    with _opened(open_session, OWNER, MAINTENANCE) as session:
-        _execute(session, f"DROP ROLE {TEMPORARY}")
+    with opened(open_session, OWNER, MAINTENANCE) as session:
+        execute(session, f"DROP ROLE {TEMPORARY}")
 
 
 def is_separated(open_session: Open, database: str) -> bool:
     """Return whether the superuser has a role of its own. Raises DatabaseLoginError."""
-    with _opened(open_session, OWNER, database) as session:
+    with opened(open_session, OWNER, database) as session:
         return _oid(session, OWNER) != BOOTSTRAP
 
 
 def _make_temporary(session: "psycopg.Connection", passwords: Mapping[str, str]) -> None:
     verb = "CREATE" if _oid(session, TEMPORARY) is None else "ALTER"
-    _execute(session, f"{verb} ROLE {TEMPORARY} LOGIN SUPERUSER PASSWORD {literal(passwords[SUPERUSER])}")
+    execute(session, f"{verb} ROLE {TEMPORARY} LOGIN SUPERUSER PASSWORD {literal(passwords[SUPERUSER])}")
 
 
 def _give_all_to_owner(session: "psycopg.Connection") -> None:
-    _execute(session, f"ALTER ROLE {OWNER} {OWNER_ATTRIBUTES}")
+    execute(session, f"ALTER ROLE {OWNER} {OWNER_ATTRIBUTES}")
     ownership.hand_over_server(session, SUPERUSER, OWNER)
     ownership.hand_over(session, SUPERUSER, OWNER)
 
@@ -199,7 +199,7 @@ def _end_sessions(session: "psycopg.Connection", role: str) -> None:
 
 
 @contextmanager
-def _opened(open_session: Open, role: str, database: str) -> "Iterator[psycopg.Connection[tuple[object, ...]]]":
+def opened(open_session: Open, role: str, database: str) -> "Iterator[psycopg.Connection[tuple[object, ...]]]":
     """A session in which nothing runs but what is said here. Raises FastZeroError."""
     import psycopg
 
@@ -215,21 +215,21 @@ def _opened(open_session: Open, role: str, database: str) -> "Iterator[psycopg.C
 @contextmanager
 def _allowed(open_session: Open, database: str) -> Iterator[None]:
     """Let sessions into a database for one block, if it is closed to all."""
-    with _opened(open_session, SUPERUSER, MAINTENANCE) as session:
-        closed = not _names(session, "SELECT datname FROM pg_database WHERE datname = %s AND datallowconn", database)
+    with opened(open_session, SUPERUSER, MAINTENANCE) as session:
+        closed = not names(session, "SELECT datname FROM pg_database WHERE datname = %s AND datallowconn", database)
         if closed:
-            _execute(session, f"ALTER DATABASE {quote(database)} ALLOW_CONNECTIONS true")
+            execute(session, f"ALTER DATABASE {quote(database)} ALLOW_CONNECTIONS true")
         try:
             yield
         finally:
             if closed:
-                _execute(session, f"ALTER DATABASE {quote(database)} ALLOW_CONNECTIONS false")
+                execute(session, f"ALTER DATABASE {quote(database)} ALLOW_CONNECTIONS false")
 
 
 def _databases(open_session: Open, role: str) -> list[str]:
     """The databases that may hold something of somebody's."""
-    with _opened(open_session, role, MAINTENANCE) as session:
-        return _names(session, "SELECT datname FROM pg_database WHERE datname <> 'template0' ORDER BY 1")
+    with opened(open_session, role, MAINTENANCE) as session:
+        return names(session, "SELECT datname FROM pg_database WHERE datname <> 'template0' ORDER BY 1")
 
 
 def _oid(session: "psycopg.Connection", role: str) -> object:
@@ -237,9 +237,9 @@ def _oid(session: "psycopg.Connection", role: str) -> object:
     return row and row[0]
 
 
-def _names(session: "psycopg.Connection", query: str, *parameters: str) -> list[str]:
+def names(session: "psycopg.Connection", query: str, *parameters: str) -> list[str]:
     return [str(row[0]) for row in session.execute(query.encode(), parameters)]
 
 
-def _execute(session: "psycopg.Connection", statement: str) -> None:
+def execute(session: "psycopg.Connection", statement: str) -> None:
     session.execute(statement.encode())

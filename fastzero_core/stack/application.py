@@ -97,7 +97,8 @@ def with_application(
         if name in names
     ]
     table = version_table(application)
-    services = [replace(each, version_table=table) if each.is_database else each for each in spec.services]
+    needs = application.database
+    services = [replace(each, version_table=table, needs=needs) if each.is_database else each for each in spec.services]
     return replace(spec, services=(*services, *processes), release=release_of(application, where))
 
 

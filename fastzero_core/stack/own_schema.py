@@ -27,7 +27,7 @@ from ..postgres.url import parse
 from ..schema.lint import LintFinding, lint_script
 from ..schema.migrate import Revision, SchemaStatus, only_runner
 from . import application as applications
-from . import probe
+from . import probe, provisions
 from .perform import EVIDENCE_LINES
 from .session import Session
 from .spec import Release, ServiceSpec
@@ -53,6 +53,7 @@ class ApplicationSchema:
 
     def up(self, url: str, revision: str = "head", *, timeout: float = 60, on_event: Listener = ignore) -> SchemaStatus:
         """Upgrade to `revision`; to head as fastzero.toml says. Raises RevisionFailedError, LockedError."""
+        provisions.provide(self._session.project, parse(url)["dbname"], self._application.database)
         if revision in ("head", "heads"):
             commands = self._release(url).commands
         else:

@@ -10,7 +10,7 @@ from ..errors import RevisionFailedError
 from ..events import Listener, Notice
 from ..project import ROLE, Project, ProjectRecord
 from ..settings import Settings
-from . import roles, wait
+from . import provisions, roles, wait
 from .actions import IN_CONTAINERS, LOCAL, Action, Kind, Verb
 from .observe import head_of
 from .runtime import MOVING, Runtime
@@ -67,8 +67,10 @@ class Performer:
                 self.wait(action.subject)
             case Kind.ROLE | Kind.OWNER:
                 roles.perform(self._project, action)
-            case Kind.SCHEMA:
+            case Kind.SCHEMA if action.verb is Verb.MIGRATE:
                 self._migrate(action.subject)
+            case Kind.SCHEMA | Kind.EXTENSION | Kind.PRIVILEGE:
+                provisions.perform(self._project, action)
             case _:
                 runtime = self.runtime(self._runtime_name(action))
                 runtime.perform(action, timeout=self._timeout, on_event=self._on_event)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from ..errors import ConflictError, DataGoneError, ForeignStackError
 from ..project import PASSWORDS, ProjectRecord
 from . import steps
-from .actions import Action, Kind, Verb
+from .actions import PROVISIONS, Action, Kind, Verb
 from .observed import DataState, Observed, ServiceState, Thing
 from .spec import ServiceSpec, StackSpec, changed
 
@@ -86,7 +86,7 @@ def plan_restart(
     work = [action for service in spec.services for action in _restart(spec, service, observed, names, needed)]
     as_they_are = replace(spec, services=(replace(spec.database, roles=change.after.roles), *spec.processes))
     ready = _until_ready(as_they_are, observed, head, work, change.after)
-    ready = [each for each in ready if each.verb is not Verb.MIGRATE]
+    ready = [each for each in ready if each.kind not in PROVISIONS]
     return _possible([*cleared, *write(change), *_network(spec, observed, work), *ready], observed)
 
 
@@ -353,6 +353,7 @@ def _until_ready(
     surplus = steps.surplus_roles(database, record.roles)
     ready = replace(record, initialised=True, image=database.image, roles=(*database.roles, *surplus))
     actions += write(RecordChange(record, ready, "its database has been ready"))
+    actions += steps.provide(database, None if database.name in touched else observed.provisions)
     schema = _schema(spec, observed, head, touched) if spec.release is None or spec.release.commands else []
     actions += [*schema, *later]
     if touched or schema:

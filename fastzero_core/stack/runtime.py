@@ -111,6 +111,9 @@ class Runtime(Protocol):
     def serving(self) -> list[Thing]:
         """What the project has here to serve its database with: of use to nobody once it runs elsewhere."""
 
+    def extensions(self) -> frozenset[str] | None:
+        """The extensions that its database can create, None where only the server knows."""
+
     def estate(self) -> Estate:
         """What bears the project's name here, whichever home it belongs to. Changes nothing."""
 

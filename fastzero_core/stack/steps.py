@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 
+from ..postgres.provisions import Provisions
 from ..postgres.roles import APP, OWNER, SUPERUSER
 from ..project import ROLES_OF_BEFORE, ProjectRecord
 from .actions import Action, Kind, Verb
@@ -123,6 +124,27 @@ def change_roles(database: ServiceSpec, roles: Sequence[str]) -> Iterator[Action
     if APP in database.roles and APP not in roles:
         cause = "the app is to read and write rows, and nothing else"
         yield Action(Verb.CREATE, Kind.ROLE, APP, cause, database.name, subject=database)
+
+
+def provide(database: ServiceSpec, there: Provisions | None) -> Iterator[Action]:
+    """Make what an application needs in its database and does not find there; None: nobody could look yet.
+
+    A superuser's rights are taken away again once they are seen and not asked for.
+    """
+    needs, name = database.needs, database.name
+    cause = "the application needs it" if there else "the application needs it; nothing is done if it is there"
+    is_there = there or Provisions()
+    for schema in needs.schemas:
+        if schema not in is_there.schemas:
+            yield Action(Verb.CREATE, Kind.SCHEMA, schema, cause, name, subject=database)
+    for extension in needs.extensions:
+        if extension not in is_there.extensions:
+            yield Action(Verb.CREATE, Kind.EXTENSION, extension, cause, name, subject=database)
+    if needs.superuser and not is_there.superuser:
+        yield Action(Verb.SET, Kind.PRIVILEGE, "superuser", cause, name, subject=database)
+    if is_there.superuser and not needs.superuser:
+        cause = "the application does not ask for it any more"
+        yield Action(Verb.REMOVE, Kind.PRIVILEGE, "superuser", cause, name, subject=database)
 
 
 def unite_roles(database: ServiceSpec, roles: Sequence[str], cause: str) -> Iterator[Action]:

@@ -1,12 +1,9 @@
 """An application of the user's own as local processes: its environment, its migrations, its processes, its failures."""
 
-import json
 import os
 import signal
 import threading
 from pathlib import Path
-from typing import Any
-from urllib.request import urlopen
 
 import psycopg
 import pytest
@@ -24,42 +21,15 @@ from fastzero_core.stack import doctor
 from fastzero_core.stack.observed import ServiceState
 
 from .conftest import SOON, any_free_port
-from .own_app import add_revision, make_environment, write_application
+from .own_app import add_revision, answer, make_environment, states, write_application
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("trusted_folder")]
-
-
-@pytest.fixture
-def folder_of_app(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the application, where the test works."""
-    made = write_application(folder / "application", any_free_port())
-    monkeypatch.chdir(made)
-    monkeypatch.setenv("FASTZERO_APP", "true")
-    return made
-
-
-@pytest.fixture
-def application(folder_of_app: Path) -> Path:
-    """The same, with its dependencies installed."""
-    make_environment(folder_of_app)
-    return folder_of_app
 
 
 @pytest.fixture
 def stack(home: Path, application: Path) -> Stack:
     """The application's stack, up."""
     return Stack().up(runtime="embedded", port=any_free_port())
-
-
-def answer(stack: Stack) -> Any:
-    """What the application says."""
-    [web] = [each for each in stack.status() if each.service == "web"]
-    with urlopen(f"http://{web.address}/", timeout=SOON) as response:
-        return json.load(response)
-
-
-def states(stack: Stack) -> dict[str, ServiceState]:
-    return {each.service: each.state for each in stack.status()}
 
 
 def test_it_runs_in_its_own_environment_on_its_own_schema(stack: Stack, application: Path) -> None:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 import yaml
@@ -14,7 +13,7 @@ from fastzero_core.errors import ImageError, RevisionFailedError
 from fastzero_core.stack.observed import ServiceState
 
 from .conftest import SOON, Contained, any_free_port, new_project
-from .own_app import DOCKERFILE, add_revision, write_application
+from .own_app import DOCKERFILE, add_revision, answer, write_application
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.usefixtures("trusted_folder")]
 
@@ -43,13 +42,6 @@ def stack(project: Contained, application: Path) -> Iterator[Stack]:
     stack = Stack(settings).up(port=any_free_port(), timeout=SOON * 3)
     yield stack
     stack.down(volumes=True)
-
-
-def answer(stack: Stack) -> Any:
-    """What the application says."""
-    [web] = [each for each in stack.status() if each.service == "web"]
-    with urlopen(f"http://{web.address}/", timeout=SOON) as response:
-        return json.load(response)
 
 
 def test_it_answers_from_its_own_image_on_its_own_schema(stack: Stack) -> None:

@@ -85,6 +85,9 @@ class EmbeddedRuntime:
         """Nothing: a process that is stopped leaves nothing."""
         return []
 
+    def extensions(self) -> frozenset[str] | None:
+        return find_binaries(cluster.major_of(self._data) if self._data else None).extensions()
+
     def estate(self) -> Estate:
         """Nothing: what a home has here lies in it."""
         return Estate()
