@@ -18,6 +18,7 @@ from fastzero_core.errors import (
 )
 from fastzero_core.polling import wait_until
 from fastzero_core.stack import doctor
+from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.observed import ServiceState
 
 from .conftest import SOON, any_free_port
@@ -87,12 +88,12 @@ def test_a_migration_that_fails_leaves_the_processes_as_they_are(stack: Stack, a
     assert {each.service: each.pid for each in stack.status()} == before
 
 
-def test_a_process_that_was_killed_is_started_again_alone(stack: Stack) -> None:
+def test_a_process_that_is_gone_is_started_again_alone(stack: Stack) -> None:
     before = {each.service: each.pid for each in stack.status()}
-    web = before["web"]
-    assert web is not None
-    os.kill(web, signal.SIGKILL)
-    wait_until(lambda: states(stack)["web"] is not ServiceState.RUNNING, SOON)
+    supervisor = Processes(stack.project.folder).recorded("web")
+    assert supervisor is not None
+    os.kill(supervisor.pid, signal.SIGKILL)
+    assert wait_until(lambda: states(stack)["web"] is ServiceState.STOPPED, SOON)
 
     after = {each.service: each.pid for each in Stack().up().status()}
 
