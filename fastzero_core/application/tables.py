@@ -182,7 +182,9 @@ class ApplicationTable(Table):
     migrate: Annotated[Command | None, FALSE] = _key(
         "The command that migrates; by default `alembic upgrade head` where Alembic is configured. false: none."
     )
-    after_migrate: Command | None = _key("A command to run after migrations, such as one that fills in first data.")
+    after_migrate: Command | None = _key(
+        "A command to run after migrations, such as one that fills in first data; `fastzero test` does not run it."
+    )
     test: Command = _key("What `fastzero test` runs.", "pytest")
     environment: dict[Variable, Template] = _key("Variables of every process; they may hold placeholders.", dict)
     env_from: list[PathBelow] = _key("Files of variables that count where nothing else sets them.", list)

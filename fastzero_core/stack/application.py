@@ -14,9 +14,10 @@ from ..application.migrations import alembic_project
 from ..errors import DependenciesMissingError
 from ..postgres.sql import quote
 from ..project import AUTHENTICATION, DATABASE, DATABASE_PORT, HOST, ROLE
-from ..settings import Settings
+from ..settings import SECRETS_FOLDER, Settings
 from .spec import (
     APP_SERVICE,
+    CREDENTIALS,
     DATABASE_SERVICE,
     DEFAULT_PORTS,
     PORT_OPTIONS,
@@ -192,7 +193,7 @@ def _service(application: Application, name: str, process: Process, where: Surro
         port=where.ports.get(name, 0) if process.port else 0,
         container_port=(process.port or 0) if where.image else 0,
         command=command_words(process.command, addresses, process),
-        readiness=process.health or "",
+        readiness=process.health,
         grace=0 if process.port else process.grace_period,
         stop_timeout=process.stop_timeout,
         restart=process.restart,
@@ -235,7 +236,7 @@ def surrounded(application: Application, where: Surroundings, process: Process |
         port=0,
         image=where.image,
         build=build_of(application),
-        variables={**given.plain, **required},
+        variables={**given.plain, **required, CREDENTIALS: str(SECRETS_FOLDER)},
         secret_variables=secret,
         roles=(ROLE,),
         depends_on=(DATABASE_SERVICE,),

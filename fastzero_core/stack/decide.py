@@ -27,7 +27,10 @@ from .spec import (
 
 @dataclass(frozen=True)
 class Flags:
-    """What a command was given, None for what was not; `ports` are those that flags or settings ask for, by service."""
+    """What a command was given, None for what was not; `ports` are those that flags or settings ask for, by service.
+
+    Without `after_migrate` the command that fills in first data is left out.
+    """
 
     runtime: str | None = None
     ports: Mapping[str, int] = field(default_factory=dict)
@@ -35,6 +38,7 @@ class Flags:
     start_over: bool = False
     adopt: bool = False
     install: bool = False
+    after_migrate: bool = True
 
 
 @dataclass(frozen=True)

@@ -239,6 +239,8 @@ class Session:
     def decide(self, flags: Flags) -> Decision:
         """What `up` is to bring about."""
         self.application = self._application_to_run()
+        if self.application and not flags.after_migrate:
+            self.application = replace(self.application, after_migrate=None)
         decision = decide.decide(self.record, self.settings, flags, self.machine)
         return replace(decision, spec=self.runtime_of(decision.record).completed(decision.spec))
 

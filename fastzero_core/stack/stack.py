@@ -98,6 +98,7 @@ class Stack:
         adopt: bool = False,
         start_over: bool = False,
         install: bool = False,
+        after_migrate: bool = True,
         timeout: float | None = None,
     ) -> Self:
         """Make the stack run, its database answer, its schema be at head and its app be ready; nothing if all is so.
@@ -106,12 +107,13 @@ class Stack:
         only the database runs. `build` and `pull` renew the images. After a failure what this run made is undone,
         unless `keep`. `adopt` takes over containers and data of a home that is lost, `start_over` begins with an empty
         database where the data is gone. `install` first installs what an application of the user's own depends on,
-        where it runs as local processes. `timeout` is in seconds and bounds each wait.
+        where it runs as local processes; without `after_migrate` it gets no first data. `timeout` is in seconds and
+        bounds each wait.
         Raises LockedError, PortTakenError, VersionMismatchError, SchemaNewerError, DatabaseLoginError, ImageError,
         UnhealthyError, ForeignStackError, DataGoneError.
         """
         asked = asked_ports(self.settings, port=port, app_port=app_port)
-        flags = Flags(runtime, asked, app, start_over, adopt, install)
+        flags = Flags(runtime, asked, app, start_over, adopt, install, after_migrate)
         with self.session(timeout) as session:
             decision, observed, started = commands.up(session, flags, build=build, pull=pull, keep=keep)
             self._started |= started

@@ -182,4 +182,8 @@ def _readiness(service: ServiceSpec) -> str:
         return "a login answers a query"
     if not service.port:
         return f"it has run for {service.grace:g} s"
-    return f"{service.readiness} answers 200" if service.readiness else f"port {service.port} answers"
+    if service.readiness is None:
+        return f"port {service.port} is open"
+    if not service.readiness:
+        return f"port {service.port} answers"
+    return f"{service.readiness} answers{' 200' if service.interpreter else ''}"

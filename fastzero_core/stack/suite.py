@@ -54,14 +54,14 @@ def run_suite(settings: Settings, command: Sequence[str], *, on_event: Listener)
 
 @contextmanager
 def _server(settings: Settings, on_event: Listener) -> Iterator[Stack]:
-    """A stack with the migrated database alone, in memory, for one block."""
+    """A stack with the migrated database alone, in memory, for one block: tests make the rows that they need."""
     memory = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
     home = Path(tempfile.mkdtemp(prefix="fastzero-suite-", dir=memory))
     home.chmod(0o711)  # PostgreSQL's own user has to pass
     flags = {"project": PROJECT, "home": home, "runtime": "embedded", "app": False, "timeout": settings.timeout}
     stack = Stack(load_settings(**flags, postgres_settings=THROW_AWAY), on_event=on_event)
     try:
-        yield stack.up(port=free_port())
+        yield stack.up(port=free_port(), after_migrate=False)
     finally:
         stack.down(volumes=True)
         shutil.rmtree(home, ignore_errors=True)

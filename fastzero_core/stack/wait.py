@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Protocol
 
 from ..errors import DatabaseLoginError, UnavailableError, UnhealthyError
@@ -42,7 +43,7 @@ class Witness(Protocol):
 def ask(service: ServiceSpec, url: str) -> Answer:
     """What a service says now; a database is asked by its URL. Raises DatabaseLoginError, which no waiting changes."""
     if not service.is_database:
-        return Answer(probe.not_ready(service.host, service.port, service.readiness) if service.port else "")
+        return Answer(_not_ready(service) if service.port else "")
     try:
         return Answer(revision=probe.revision_of(url, service.version_table))
     except DatabaseLoginError as error:
@@ -50,6 +51,15 @@ def ask(service: ServiceSpec, url: str) -> Answer:
         raise
     except UnavailableError as error:
         return Answer(error.message)
+
+
+def _not_ready(service: ServiceSpec) -> str:
+    """Why a process that has a port is not ready; empty if it is."""
+    if service.readiness is None:
+        return probe.not_listening(service.host, service.port, is_proxied=bool(service.image))
+    # One of the user's own may ask for a login, or refuse to answer under the name of this machine.
+    below = HTTPStatus.BAD_REQUEST if service.interpreter else HTTPStatus.INTERNAL_SERVER_ERROR
+    return probe.not_ready(service.host, service.port, service.readiness, below=below)
 
 
 def poll(question: Callable[[], Answer], is_alive: Callable[[], bool], timeout: float, patience: float) -> Answer:

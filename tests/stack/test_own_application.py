@@ -66,6 +66,17 @@ def test_no_secret_stands_in_the_records_of_its_processes(stack: Stack) -> None:
         assert password not in record.read_text()
 
 
+def test_its_secrets_are_files_too_that_only_this_user_reads(stack: Stack, capfd: pytest.CaptureFixture[str]) -> None:
+    assert stack.run(["printenv", "CREDENTIALS_DIRECTORY", "APP_SECRET", "DATABASE_URL"]) == 0
+
+    folder, secret, url = capfd.readouterr().out.split()
+    assert (Path(folder) / "APP_SECRET").read_text() == secret == answer(stack)["secret"]
+    assert (Path(folder) / "DATABASE_URL").read_text() == url
+    of_web = stack.project.folder / "credentials" / "web"
+    assert {path.stat().st_mode & 0o777 for path in of_web.iterdir()} == {0o600}
+    assert of_web.parent.stat().st_mode & 0o777 == 0o700
+
+
 def test_new_revisions_are_applied_before_its_processes_are_touched(stack: Stack, application: Path) -> None:
     add_revision(application, "0002", "0001", up="INSERT INTO notes VALUES ('hello')")
 

@@ -61,6 +61,12 @@ def test_no_secret_can_be_inspected(stack: Stack, project: Contained) -> None:
         assert not [secret for secret in secrets if secret in json.dumps(container.attrs)]
 
 
+def test_its_secrets_are_files_too(stack: Stack, capfd: pytest.CaptureFixture[str]) -> None:
+    assert stack.run(["sh", "-c", "printenv APP_SECRET; cat $CREDENTIALS_DIRECTORY/APP_SECRET"]) == 0
+    secret, same = capfd.readouterr().out.split()
+    assert secret == same == answer(stack)["secret"]
+
+
 def test_it_is_confined(stack: Stack, project: Contained) -> None:
     host = project.container("web").attrs["HostConfig"]
     assert (host["CapDrop"], host["SecurityOpt"], host["ReadonlyRootfs"]) == (["ALL"], ["no-new-privileges"], True)

@@ -30,8 +30,9 @@ from ..lines import STREAMS, LogLine
 from ..observed import WITHOUT_DATA, DataState, Estate, Observed, ObservedService, ServiceState, Thing
 from ..ports import is_free, taken_error
 from ..runtime import MOVING, RELEASE, Finding, cannot_run, weak_finding
-from ..spec import STOP_TIMEOUT, ServiceSpec, StackSpec, with_secrets
+from ..spec import STOP_TIMEOUT, ServiceSpec, StackSpec
 from . import logs
+from .credentials import handed_over, secret_values
 from .data import LAST_GASP, begun, end_backends
 from .install import install
 from .process import NOBODY, Processes, ProcessRecord
@@ -246,7 +247,7 @@ class EmbeddedRuntime:
             command,
             config_hash=service.config_hash,
             document=dict(service.document),
-            environment=self.environment_of(service),
+            environment={**self.environment_of(service), **handed_over(self._project, service)},
             user=user,
             directory=service.directory,
         )
@@ -255,7 +256,7 @@ class EmbeddedRuntime:
         """What a process finds in its environment; the programs of the application's own come first."""
         inherited = account.environment() if service.is_database else self._environment()
         path = os.pathsep.join([*service.programs, inherited.get("PATH", os.defpath)])
-        secret = {name: with_secrets(text, self._project.secret) for name, text in service.secret_variables.items()}
+        secret = secret_values(self._project, service)
         return {**inherited, **service.variables, **secret, **({"PATH": path} if service.programs else {})}
 
     def run_once(self, service: ServiceSpec, command: Sequence[str]) -> tuple[int, str]:
@@ -311,7 +312,7 @@ class EmbeddedRuntime:
     def _run(self, service: ServiceSpec, command: Sequence[str], interactive: bool) -> int:
         """Run a command with what a service finds in its environment, and with this process's streams."""
         if service.secret_variables:
-            environment = self.environment_of(service)
+            environment = {**self.environment_of(service), **handed_over(self._project, service)}
         else:
             environment = {**self._environment(), **variables(self._project.database_url())}
         programs = [*service.programs, str(Path(sys.executable).parent), str(self._binaries_for(self._data).folder)]
