@@ -199,7 +199,9 @@ class ApplicationTable(Table):
     image: Image | None = _key("The image that fastzero's Dockerfile starts from, such as python:3.13-slim.")
     container: ContainerTable = _key("How the application's containers are confined.", ContainerTable)
     database: DatabaseTable = _key("What the application needs in its database.", DatabaseTable)
-    watch: list[PathBelow] = _key("What `up --reload` watches; by default the directory.", list)
+    watch: list[PathBelow] = _key(
+        "What `up --reload` watches, all files below; by default the sources in the directory.", list
+    )
 
 
 class ServiceTable(Table):

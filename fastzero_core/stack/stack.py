@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -157,17 +156,16 @@ class Stack:
     def reload_on_change(self, stop: "threading.Event") -> None:
         """Restart the processes whenever a file changes that the application watches, until `stop` is set.
 
-        The database goes on. What keeps a process from running is told, and the next change tries again. Raises
+        The database goes on. What keeps a process from running is told, and the next change tries again. Unless the
+        description says what to watch, only sources count: an application may write files beside them. Raises
         InvalidInputError for an application in containers, whose image has its files.
         """
         application, record = self.look().application, self.project.record
         if application is None or record is None or record.runtime != "embedded":
             raise InvalidInputError("only an application that runs as local processes is reloaded", field="reload")
-        import watchfiles
+        from .watch import changes
 
-        folders = [application.folder / path for path in application.watch]
-        for changes in watchfiles.watch(*folders, stop_event=stop, raise_interrupt=False):
-            changed = sorted(str(Path(path).relative_to(application.folder)) for _, path in changes)
+        for changed in changes(application, stop):
             self._on_event(Notice(f"changed: {', '.join(changed[:SHOWN])}{' …' if len(changed) > SHOWN else ''}"))
             try:
                 with self.session() as session:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import psutil
+
 from fastzero_core import Stack
 from fastzero_core.stack.observed import ServiceState
 
@@ -141,3 +143,17 @@ def answer(stack: Stack) -> Any:
 
 def states(stack: Stack) -> dict[str, ServiceState]:
     return {each.service: each.state for each in stack.status()}
+
+
+def started_by(stack: Stack) -> list[psutil.Process]:
+    """The processes that bear the mark of a record of the project's, without those that PostgreSQL starts."""
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        try:
+            mark = process.environ().get("FASTZERO_PROCESS", "")
+        except psutil.Error:
+            continue
+        is_server = process.name().startswith("postgres") and process.ppid() in [each.pid for each in found]
+        if str(stack.project.folder) in mark and not is_server and process.status() != psutil.STATUS_ZOMBIE:
+            found.append(process)
+    return found

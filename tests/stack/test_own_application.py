@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 from pathlib import Path
 
 import psycopg
@@ -192,32 +191,6 @@ def test_it_is_looked_at_and_stopped_where_its_description_is_gone(stack: Stack,
         gone.up()
     gone.down()
     assert states(gone)["database"] is ServiceState.STOPPED
-
-
-def test_a_changed_file_is_served_after_a_reload(stack: Stack, application: Path) -> None:
-    stop = threading.Event()
-    database = stack.status()[0].pid
-    watcher = threading.Thread(target=stack.reload_on_change, args=(stop,))
-    watcher.start()
-    try:
-        # The watch begins at some moment: the file is changed until that is seen.
-        def changed() -> bool:
-            path = application / "app.py"
-            path.write_text(path.read_text() + "\nVERSION = 2\n")
-            return wait_until(lambda: served_version(stack) == 2, 5)
-
-        assert wait_until(changed, SOON)
-    finally:
-        stop.set()
-        watcher.join()
-    assert stack.status()[0].pid == database
-
-
-def served_version(stack: Stack) -> int | None:
-    try:
-        return int(answer(stack)["version"])
-    except OSError:
-        return None
 
 
 # -- care of its database --------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from fastzero_core.stack.observed import ServiceState
 from fastzero_core.stack.spec import ServiceSpec
 
 from .conftest import SOON, any_free_port
-from .own_app import answer, describe, states
+from .own_app import answer, describe, started_by, states
 
 NAME = "worker"
 FOREVER = "sleep 1000"
@@ -166,20 +166,6 @@ def test_whatever_is_killed_the_next_up_finds_one_of_each(home: Path, applicatio
     assert len(started_by(stack)) == 5  # a supervisor and a process each, and the server
     stack.down()
     assert started_by(stack) == []
-
-
-def started_by(stack: Stack) -> list[psutil.Process]:
-    """The processes that bear the mark of a record of the project's, without those that PostgreSQL starts."""
-    found: list[psutil.Process] = []
-    for process in psutil.process_iter():
-        try:
-            mark = process.environ().get("FASTZERO_PROCESS", "")
-        except psutil.Error:
-            continue
-        is_server = process.name().startswith("postgres") and process.ppid() in [each.pid for each in found]
-        if str(stack.project.folder) in mark and not is_server and process.status() != psutil.STATUS_ZOMBIE:
-            found.append(process)
-    return found
 
 
 @pytest.mark.slow
