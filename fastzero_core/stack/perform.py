@@ -118,14 +118,19 @@ class Performer:
 
     def _release(self, release: Release) -> None:
         """Run what an application of the user's own brings its schema to head with. Raises RevisionFailedError."""
+        from ..application.causes import probable_cause
+
         runtime = self.runtime("docker" if release.service.image else "embedded")
         for command in release.commands:
             code, said = runtime.run_once(release.service, command)
             if code != 0:
+                evidence = "\n".join(said.splitlines()[-EVIDENCE_LINES:])
+                cause = probable_cause(evidence)
+                left = "The application's processes were left as they were. Mend the migration, then: fastzero up"
                 raise RevisionFailedError(
                     f"`{shlex.join(command)}` failed with exit code {code}",
-                    hint="The application's processes were left as they were. Mend the migration, then: fastzero up",
-                    evidence="\n".join(said.splitlines()[-EVIDENCE_LINES:]),
+                    hint=f"Probably {cause}. {left}" if cause else left,
+                    evidence=evidence,
                 )
 
     def _runtime_name(self, action: Action) -> str:

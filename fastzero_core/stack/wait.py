@@ -13,6 +13,7 @@ from .spec import ServiceSpec
 
 POLL = 0.05  # seconds between two probes
 PATIENCE = 10  # seconds for a process that runs and does not answer, before it is restarted
+UNREACHED = ("Connection", "RemoteDisconnected", "port ")  # in the reason where nobody answers at all
 RECOVERING = ("starting up", "not yet accepting", "recovery")  # it works on its data: it gets all the time there is
 
 
@@ -90,7 +91,19 @@ def until_ready(service: ServiceSpec, witness: Witness, url: str, timeout: float
         return answer
     words = ("answered", "does not answer") if service.is_database else ("was ready", "is not ready")
     what = f"ended before it {words[0]}" if answer.ended else f"{words[1]}: {answer.reason}"
-    raise UnhealthyError(f"{service.name} {what}", hint=hint, evidence=witness.evidence(service.name))
+    evidence = witness.evidence(service.name)
+    cause = "" if service.is_database or service.interpreter else _cause(service, answer, evidence)
+    raise UnhealthyError(f"{service.name} {what}", hint=f"{cause}{hint}", evidence=evidence)
+
+
+def _cause(service: ServiceSpec, answer: Answer, evidence: str) -> str:
+    """What most probably keeps a process of the user's own from being ready, as the beginning of a hint."""
+    from ..application.causes import probable_cause
+
+    is_unreached = not answer.ended and any(word in answer.reason for word in UNREACHED)
+    port = (service.container_port or service.port) if is_unreached else 0
+    cause = probable_cause(evidence, port, in_container=bool(service.image))
+    return f"Probably {cause}. " if cause else ""
 
 
 def _still_runs(is_alive: Callable[[], bool], grace: float) -> Answer:

@@ -23,6 +23,8 @@ from fastzero_core.stack.observed import ServiceState
 from .conftest import SOON, any_free_port
 from .own_app import add_revision, answer, make_environment, states, write_application
 
+ONE_SCREEN = 24  # lines
+
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("trusted_folder")]
 
 
@@ -112,16 +114,21 @@ def test_a_process_that_is_gone_is_started_again_alone(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "text", "evidence"),
+    ("file", "text", "evidence", "cause"),
     [
-        ("app.py", "def app(:", "SyntaxError"),
-        ("app.py", "import os; os.environ['NO_SUCH_VARIABLE']", "KeyError: 'NO_SUCH_VARIABLE'"),
-        ("worker.py", "raise SystemExit('no broker')", "no broker"),
+        ("app.py", "def app(:", "SyntaxError", "Probably SyntaxError in"),
+        (
+            "app.py",
+            "import os; os.environ['NO_SUCH_VARIABLE']",
+            "KeyError: 'NO_SUCH_VARIABLE'",
+            "Probably the variable NO_SUCH_VARIABLE is missing",
+        ),
+        ("worker.py", "raise SystemExit('no broker')", "no broker", "fastzero logs worker"),
     ],
     ids=["syntax", "variable", "worker"],
 )
 def test_one_that_ends_at_once_is_told_with_its_last_words(
-    home: Path, application: Path, file: str, text: str, evidence: str
+    home: Path, application: Path, file: str, text: str, evidence: str, cause: str
 ) -> None:
     (application / file).write_text(text)
 
@@ -130,14 +137,19 @@ def test_one_that_ends_at_once_is_told_with_its_last_words(
 
     assert failed.value.exit_code == 8
     assert evidence in failed.value.evidence
+    assert cause in failed.value.hint
+    assert len(failed.value.evidence.splitlines()) <= ONE_SCREEN
 
 
 def test_one_that_never_opens_its_port_is_told(home: Path, application: Path) -> None:
     description = application / "fastzero.toml"
     description.write_text(description.read_text().replace('asgi = "app:app"', 'command = "python worker.py"'))
 
-    with pytest.raises(UnhealthyError, match="web is not ready"):
-        Stack().up(runtime="embedded", port=any_free_port(), timeout=2)
+    with pytest.raises(UnhealthyError, match="web is not ready") as failed:
+        Stack().up(runtime="embedded", port=any_free_port(), timeout=20)
+
+    assert "Probably nothing says that it listens: let its command use {app_host} and {app_port}" in failed.value.hint
+    assert "working" in failed.value.evidence
 
 
 def test_a_command_finds_what_the_application_finds(stack: Stack, capfd: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from fastzero_core import Stack, load_settings
-from fastzero_core.errors import ImageError, RevisionFailedError
+from fastzero_core.errors import ImageError, RevisionFailedError, UnhealthyError
 from fastzero_core.stack.observed import ServiceState
 
 from .conftest import SOON, Contained, any_free_port, new_project
@@ -114,6 +114,44 @@ def test_a_build_that_fails_leaves_the_version_before(stack: Stack, application:
         (application / "Dockerfile").write_text(DOCKERFILE)
 
     assert "it is broken" in failed.value.evidence
+    assert answer(stack) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "cause"),
+    [
+        ("def app(:", "SyntaxError", "Probably SyntaxError in"),
+        ("import os; os.environ['NO_SUCH_VARIABLE']", "KeyError", "Probably the variable NO_SUCH_VARIABLE is missing"),
+    ],
+    ids=["syntax", "variable"],
+)
+def test_a_version_that_cannot_run_leaves_the_one_before(
+    stack: Stack, application: Path, text: str, said: str, cause: str
+) -> None:
+    before, code = answer(stack), (application / "app.py").read_text()
+    (application / "app.py").write_text(text)
+    try:
+        with pytest.raises(UnhealthyError) as failed:
+            stack.up()
+    finally:
+        (application / "app.py").write_text(code)
+
+    assert (failed.value.exit_code, said in failed.value.evidence) == (8, True)
+    assert cause in failed.value.hint
+    assert answer(stack) == before
+
+
+def test_one_that_listens_elsewhere_is_told(stack: Stack, application: Path) -> None:
+    before, description = answer(stack), (application / "fastzero.toml").read_text()
+    command = 'command = "python -m uvicorn app:app --port 9000"'
+    (application / "fastzero.toml").write_text(description.replace('asgi = "app:app"', command))
+    try:
+        with pytest.raises(UnhealthyError, match="web is not ready") as failed:
+            stack.up(timeout=20)
+    finally:
+        (application / "fastzero.toml").write_text(description)
+
+    assert "it listens on port 9000" in failed.value.hint
     assert answer(stack) == before
 
 
