@@ -1,6 +1,7 @@
 """Performs an action where it belongs: the record and the schema here, all else in its runtime."""
 
 import shlex
+import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,7 @@ class Performer:
         self._on_event = on_event
         self._timeout = timeout
         self._runtimes: dict[str, Runtime] = {}
+        self._started: dict[str, float] = {}  # when each service was started here
         self._ready: dict[str, str | None] = {}  # the schema's revision in a database that was waited for
 
     @cached_property
@@ -73,6 +75,8 @@ class Performer:
                 provisions.perform(self._project, action)
             case _:
                 runtime = self.runtime(self._runtime_name(action))
+                if action.verb is Verb.START:
+                    self._started[action.service] = time.monotonic()
                 runtime.perform(action, timeout=self._timeout, on_event=self._on_event)
 
     def wait(self, service: ServiceSpec) -> None:
@@ -81,7 +85,8 @@ class Performer:
         hint = "The data stays where it was" if service.name == MOVING else whole_log
         url = self._project.url(ROLE, service.port) if service.is_database else ""
         witness = self.runtime("docker" if service.image else "embedded")
-        answer = wait.until_ready(service, witness, url, self._timeout, hint)
+        ran = time.monotonic() - self._started.get(service.name, time.monotonic())
+        answer = wait.until_ready(service, witness, url, self._timeout, hint, ran=ran)
         self._ready[service.name] = answer.revision
 
     def _mark(self, folder: Path) -> None:

@@ -81,12 +81,17 @@ def poll(question: Callable[[], Answer], is_alive: Callable[[], bool], timeout: 
         time.sleep(POLL)
 
 
-def until_ready(service: ServiceSpec, witness: Witness, url: str, timeout: float, hint: str) -> Answer:
-    """The answer of a service that is ready. Raises UnhealthyError with its evidence, DatabaseLoginError."""
+def until_ready(
+    service: ServiceSpec, witness: Witness, url: str, timeout: float, hint: str, *, ran: float = 0
+) -> Answer:
+    """The answer of a service that is ready, and has run for `ran` seconds.
+
+    Raises UnhealthyError with its evidence, DatabaseLoginError.
+    """
     is_alive = lambda: witness.is_alive(service.name)  # noqa: E731
     answer = poll(lambda: ask(service, url), is_alive, timeout, timeout)
     if service.grace:
-        answer = _still_runs(is_alive, service.grace)
+        answer = _still_runs(is_alive, service.grace, ran)
     if answer.is_ready:
         return answer
     words = ("answered", "does not answer") if service.is_database else ("was ready", "is not ready")
@@ -106,7 +111,7 @@ def _cause(service: ServiceSpec, answer: Answer, evidence: str) -> str:
     return f"Probably {cause}. " if cause else ""
 
 
-def _still_runs(is_alive: Callable[[], bool], grace: float) -> Answer:
+def _still_runs(is_alive: Callable[[], bool], grace: float, ran: float) -> Answer:
     """What there is to say of a process that nothing can ask: it has run for a while, or it has not."""
-    ended = wait_until(lambda: not is_alive(), grace)
+    ended = wait_until(lambda: not is_alive(), max(0, grace - ran))
     return Answer(f"it had run for {grace:g} s", ended=True) if ended else Answer()

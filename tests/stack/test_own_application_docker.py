@@ -10,6 +10,7 @@ import yaml
 
 from fastzero_core import Stack, load_settings
 from fastzero_core.errors import ImageError, RevisionFailedError, UnhealthyError
+from fastzero_core.polling import wait_until
 from fastzero_core.stack.observed import ServiceState
 
 from .conftest import SOON, Contained, any_free_port, new_project
@@ -42,6 +43,14 @@ def stack(project: Contained, application: Path) -> Iterator[Stack]:
     stack = Stack(settings).up(port=any_free_port(), timeout=SOON * 3)
     yield stack
     stack.down(volumes=True)
+
+
+def answers(stack: Stack) -> Any:
+    """What the application says, None while it does not answer: what was stopped is being started again."""
+    try:
+        return answer(stack)
+    except OSError:
+        return None
 
 
 def test_it_answers_from_its_own_image_on_its_own_schema(stack: Stack) -> None:
@@ -138,7 +147,7 @@ def test_a_version_that_cannot_run_leaves_the_one_before(
 
     assert (failed.value.exit_code, said in failed.value.evidence) == (8, True)
     assert cause in failed.value.hint
-    assert answer(stack) == before
+    assert wait_until(lambda: answers(stack) == before, SOON)
 
 
 def test_one_that_listens_elsewhere_is_told(stack: Stack, application: Path) -> None:
@@ -152,7 +161,7 @@ def test_one_that_listens_elsewhere_is_told(stack: Stack, application: Path) -> 
         (application / "fastzero.toml").write_text(description)
 
     assert "it listens on port 9000" in failed.value.hint
-    assert answer(stack) == before
+    assert wait_until(lambda: answers(stack) == before, SOON)
 
 
 def test_without_a_dockerfile_fastzero_makes_one(stack: Stack, application: Path) -> None:

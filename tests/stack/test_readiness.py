@@ -10,7 +10,7 @@ import pytest
 
 from fastzero_core.stack.spec import ServiceSpec
 from fastzero_core.stack.steps import wait
-from fastzero_core.stack.wait import ask
+from fastzero_core.stack.wait import ask, until_ready
 
 SILENT = b""
 
@@ -94,3 +94,18 @@ def test_a_port_that_an_engine_opened_for_nobody_is_told() -> None:
 )
 def test_the_plan_says_what_is_waited_for(readiness: str | None, said: str) -> None:
     assert wait(ServiceSpec("web", 8000, readiness=readiness)).cause == said
+
+
+class Alive:
+    """A process that runs."""
+
+    def is_alive(self, service: str) -> bool:
+        return True
+
+    def evidence(self, service: str) -> str:
+        return ""
+
+
+def test_the_seconds_that_a_process_has_run_already_count() -> None:
+    worker = ServiceSpec("worker", 0, grace=3600)
+    assert until_ready(worker, Alive(), "", 1, "", ran=3600).is_ready
