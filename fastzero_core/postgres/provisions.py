@@ -6,7 +6,7 @@ Through psycopg alone. Each statement can be repeated: what is there already sta
 from dataclasses import dataclass
 
 from ..errors import ExtensionMissingError
-from .roles import MAINTENANCE, OWNER, SUPERUSER, Open, execute, names, opened
+from .roles import MAINTENANCE, OWNER, SUPERUSER, Open, connected, execute, names
 from .sql import quote
 
 _TRUSTED = """
@@ -27,7 +27,7 @@ class Provisions:
 
 def provisions(open_session: Open, database: str) -> Provisions:
     """Return what is in a database. Raises FastZeroError where it does not answer."""
-    with opened(open_session, OWNER, database) as session:
+    with connected(open_session, OWNER, database) as session:
         return Provisions(
             frozenset(names(session, "SELECT nspname FROM pg_namespace")),
             frozenset(names(session, "SELECT extname FROM pg_extension")),
@@ -37,7 +37,7 @@ def provisions(open_session: Open, database: str) -> Provisions:
 
 def create_schema(open_session: Open, database: str, name: str) -> None:
     """Create a schema that belongs to the database's owner."""
-    with opened(open_session, OWNER, database) as session:
+    with connected(open_session, OWNER, database) as session:
         execute(session, f"CREATE SCHEMA IF NOT EXISTS {quote(name)}")
 
 
@@ -47,16 +47,16 @@ def create_extension(open_session: Open, database: str, name: str) -> None:
     It belongs to the database's owner where an owner may create it, else to the superuser.
     Raises ExtensionMissingError where the server does not have it.
     """
-    with opened(open_session, SUPERUSER, database) as session:
+    with connected(open_session, SUPERUSER, database) as session:
         if not names(session, "SELECT name FROM pg_available_extensions WHERE name = %s", name):
             raise ExtensionMissingError(f"this PostgreSQL does not have the extension {name!r}")
         role = OWNER if names(session, _TRUSTED, name) else SUPERUSER
-    with opened(open_session, role, database) as session:
+    with connected(open_session, role, database) as session:
         execute(session, "SET search_path = public")
         execute(session, f"CREATE EXTENSION IF NOT EXISTS {quote(name)} CASCADE")
 
 
 def set_superuser(open_session: Open, is_superuser: bool) -> None:
     """Give the database's owner a superuser's rights, or take them away."""
-    with opened(open_session, SUPERUSER, MAINTENANCE) as session:
+    with connected(open_session, SUPERUSER, MAINTENANCE) as session:
         execute(session, f"ALTER ROLE {OWNER} {'SUPERUSER' if is_superuser else 'NOSUPERUSER'}")

@@ -91,9 +91,10 @@ class Observed:
 
     `images` are those at hand, None where services need none; `network` whether there is one, None where none is
     needed. `provisions` are what the database has of what an application can need, None where nobody could look. `data`
-    is that of the database's place. `orphans` are services of this project that the specification does not have,
-    `foreign` what has its name and belongs to another home. `taken` are the names, as `container NAME`, that something
-    has which is no project's. `claims` say whose the project is, where it was taken over.
+    is that of the database's place, `volumes` are those of extra services. `orphans` are of services that the
+    specification does not have, `foreign` is what has the project's name and belongs to another home. `taken` are the
+    names, as `container NAME`, that something has which is no project's. `claims` say whose the project is, where it
+    was taken over.
     """
 
     services: Mapping[str, ObservedService] = field(default_factory=dict)
@@ -102,9 +103,10 @@ class Observed:
     network: bool | None = None
     provisions: Provisions | None = None
     data: DataState = DataState.ABSENT
+    volumes: frozenset[str] = frozenset()
     missing_secrets: tuple[str, ...] = ()
     leftovers: tuple[Thing, ...] = ()
-    orphans: tuple[str, ...] = ()
+    orphans: tuple[Thing, ...] = ()
     foreign: tuple[str, ...] = ()
     taken: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()

@@ -15,6 +15,19 @@ from fastzero_core.stack.wait import ask, until_ready
 SILENT = b""
 
 
+class Alive:
+    """A process that runs."""
+
+    def is_alive(self, service: str) -> bool:
+        return True
+
+    def evidence(self, service: str) -> str:
+        return ""
+
+    def failed_check(self, service: ServiceSpec) -> str:
+        return ""
+
+
 @contextmanager
 def listening(answer: bytes) -> Iterator[int]:
     """A server that answers every connection with some bytes and closes it. Yields its port."""
@@ -50,7 +63,7 @@ def http(status: HTTPStatus) -> bytes:
 def reason(readiness: str | None, answer: bytes, *, built_in: bool = False) -> str:
     with listening(answer) as port:
         interpreter = ("python",) if built_in else ()
-        return ask(ServiceSpec("web", port, readiness=readiness, interpreter=interpreter), "").reason
+        return ask(ServiceSpec("web", port, readiness=readiness, interpreter=interpreter), "", Alive()).reason
 
 
 @pytest.mark.parametrize("status", [HTTPStatus.OK, HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR])
@@ -77,7 +90,7 @@ def test_an_open_port_is_enough_where_no_path_is_asked_for() -> None:
 
 
 def test_a_port_that_nobody_opened_is_told(free_port: int) -> None:
-    assert "does not answer" in ask(ServiceSpec("web", free_port, readiness=None), "").reason
+    assert "does not answer" in ask(ServiceSpec("web", free_port, readiness=None), "", Alive()).reason
 
 
 def test_a_port_that_an_engine_opened_for_nobody_is_told() -> None:
@@ -85,7 +98,10 @@ def test_a_port_that_an_engine_opened_for_nobody_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         threading.Thread(target=lambda: server.accept()[0].close()).start()
-        assert "closes every connection" in ask(ServiceSpec("web", port, readiness=None, image="image"), "").reason
+        assert (
+            "closes every connection"
+            in ask(ServiceSpec("web", port, readiness=None, image="image"), "", Alive()).reason
+        )
 
 
 @pytest.mark.parametrize(
@@ -94,16 +110,6 @@ def test_a_port_that_an_engine_opened_for_nobody_is_told() -> None:
 )
 def test_the_plan_says_what_is_waited_for(readiness: str | None, said: str) -> None:
     assert wait(ServiceSpec("web", 8000, readiness=readiness)).cause == said
-
-
-class Alive:
-    """A process that runs."""
-
-    def is_alive(self, service: str) -> bool:
-        return True
-
-    def evidence(self, service: str) -> str:
-        return ""
 
 
 def test_the_seconds_that_a_process_has_run_already_count() -> None:

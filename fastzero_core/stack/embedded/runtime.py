@@ -1,7 +1,6 @@
 """The embedded runtime: services as local processes. Each action starts, stops, makes or removes one thing."""
 
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -33,14 +32,11 @@ from ..runtime import MOVING, RELEASE, Finding, cannot_run, weak_finding
 from ..spec import STOP_TIMEOUT, ServiceSpec, StackSpec
 from . import logs
 from .credentials import handed_over, secret_values
-from .data import LAST_GASP, begun, end_backends
+from .data import CLUSTERS, LAST_GASP, SHARED_HOME, begun, end_backends
 from .install import install
 from .process import NOBODY, Processes, ProcessRecord
 from .supervision import is_supervised, observed_by, supervised
 
-# As root, what PostgreSQL's own user must reach and the project's folder does not let it.
-SHARED_HOME = Path("/var/lib/fastzero")
-CLUSTERS = "clusters"
 EVIDENCE_LINES = 20
 PORT_IN_USE = "could not bind"
 KILLED_BY = 128  # a shell's exit code is this and the signal's number
@@ -76,6 +72,7 @@ class EmbeddedRuntime:
             services,
             data=DataState.ABSENT if major is None else DataState.THERE,
             leftovers=tuple(self._leftovers(data, spec)),
+            orphans=tuple(self._orphans(spec)),
         )
 
     def remains(self, place: Place) -> list[Thing]:
@@ -95,6 +92,10 @@ class EmbeddedRuntime:
     def estate(self) -> Estate:
         """Nothing: what a home has here lies in it."""
         return Estate()
+
+    def extra_data(self) -> list[Thing]:
+        """Nothing: it lies in the project's folder."""
+        return []
 
     def new_place(self, image: str) -> Place:
         """A directory that does not exist yet, where PostgreSQL's user will be able to enter."""
@@ -135,6 +136,11 @@ class EmbeddedRuntime:
         if recorded == NOBODY or is_lost:
             return self._processes.find_lost(service.name)
         return self._processes.find(service.name)
+
+    def _orphans(self, spec: StackSpec) -> Iterator[Thing]:
+        for name in self._processes.names():
+            if name not in (*spec.names, MOVING, RELEASE) and self._processes.find(name):
+                yield Thing(Kind.PROCESS, name, "it is not part of this stack", name)
 
     def _said(self, name: str) -> str:
         """What a supervisor said of a process when it gave up; empty where it has none, or was killed itself."""
@@ -205,10 +211,12 @@ class EmbeddedRuntime:
         crashed = self._processes.recorded(service.name) is not None
         patience = LAST_GASP if crashed else 0
         if service.port and not wait_until(lambda: is_free(service.host, service.port), patience):
-            raise taken_error(service.name, service.host, service.port, f"fastzero up {service.port_option}")
+            raise taken_error(service.name, service.host, service.port, service.port_choice)
         if service.is_database:
             self._start_database(service, Path(service.data), timeout)
         else:
+            if service.is_extra:
+                make_folder(Path(service.directory), 0o700)
             self._start_process(service)
 
     def _start_process(self, service: ServiceSpec) -> None:
@@ -234,7 +242,7 @@ class EmbeddedRuntime:
 
     def _start_failure(self, service: ServiceSpec, said: str) -> FastZeroError:
         if PORT_IN_USE in said:
-            return taken_error(service.name, service.host, service.port, f"fastzero up {service.port_option}")
+            return taken_error(service.name, service.host, service.port, service.port_choice)
         return UnhealthyError(
             f"{service.name} ended while it was starting",
             hint=f"Its log says why: fastzero logs -p {self._project.name}",
@@ -290,6 +298,10 @@ class EmbeddedRuntime:
     def _runs(self, service: str) -> bool:
         return (self._processes.find(service) or self._processes.find_lost(service)) is not None
 
+    def failed_check(self, service: ServiceSpec) -> str:
+        """Nothing: a check is run in a container, and a local service has none."""
+        return ""
+
     def evidence(self, service: str) -> str:
         return "\n".join(line.text for line in self._processes.logs([service], tail=EVIDENCE_LINES))
 
@@ -311,13 +323,13 @@ class EmbeddedRuntime:
 
     def _run(self, service: ServiceSpec, command: Sequence[str], interactive: bool) -> int:
         """Run a command with what a service finds in its environment, and with this process's streams."""
-        if service.secret_variables:
+        if service.secret_variables or service.is_extra:
             environment = {**self.environment_of(service), **handed_over(self._project, service)}
         else:
             environment = {**self._environment(), **variables(self._project.database_url())}
         programs = [*service.programs, str(Path(sys.executable).parent), str(self._binaries_for(self._data).folder)]
         environment["PATH"] = os.pathsep.join([*programs, os.environ.get("PATH", os.defpath)])
-        directory = service.directory if service.programs else None
+        directory = service.directory if service.programs or service.is_extra else None
         # Ctrl-C reaches the command as well, and what comes of it is the command's to say.
         handler = signal.signal(signal.SIGINT, lambda *_: None) if interactive else None
         try:
@@ -366,27 +378,12 @@ class EmbeddedRuntime:
         return {**inherited, "FASTZERO_PROJECT": self._project.name, "FASTZERO_HOME": str(self._project.home)}
 
 
-def unmarked_data(project: Project, record: ProjectRecord) -> list[Thing]:
-    """Return the project's data from before folders were marked, where fastzero puts it."""
-    cause = "fastzero made it before it marked what it makes"
-    usual = [Path(place.data) for place in (record.place, *record.kept) if _is_usual(project, place.data)]
-    unmarked = [data for data in usual if not folders.mark_of(data) and cluster.major_of(data)]
-    return [Thing(Kind.MARK, str(data), cause) for data in unmarked]
-
-
-def _is_usual(project: Project, data: str) -> bool:
-    """Whether this is where fastzero itself would put a project's data."""
-    own = rf"{re.escape(str(project.folder))}/data(-[0-9a-f]{{8}})?"
-    shared = rf"{re.escape(str(SHARED_HOME / CLUSTERS / project.name))}-[0-9a-f]{{8}}"
-    return re.fullmatch(f"{own}|{shared}", data) is not None
-
-
 def _document(service: ServiceSpec) -> dict[str, object]:
     """What a local process is started from."""
     if service.is_database:
         return {"settings": service.settings(), "interpreter": []}
     own = {}
-    if service.programs:
+    if service.programs or service.is_extra:
         own = {"directory": service.directory, "programs": list(service.programs), "restart": service.restart}
     return {"settings": service.settings(), "interpreter": list(service.interpreter), **own}
 

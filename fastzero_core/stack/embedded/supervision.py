@@ -35,8 +35,8 @@ class Supervised:
 
 
 def is_supervised(service: ServiceSpec) -> bool:
-    """Return whether a local process is to be started again when it ends: one of an application of the user's own."""
-    return bool(service.programs) and service.restart != "no"
+    """Return whether a local process is started again when it ends: the built-in application is not, nor a database."""
+    return bool(service.programs or service.is_extra) and service.restart != "no"
 
 
 def supervised(service: ServiceSpec, command: Sequence[str], state: Path) -> list[str]:
