@@ -113,8 +113,9 @@ def test_a_stop_while_it_waits_to_be_started_again_ends_it(processes: Processes)
 
 
 def test_without_its_supervisor_it_does_not_run_on(processes: Processes) -> None:
-    start(processes, f"{FOREVER} & {FOREVER}")
+    start(processes, f"{FOREVER} & echo up; {FOREVER}")
     pid = child(processes)
+    assert wait_until(lambda: "up" in [line.text for line in processes.logs([NAME])], SOON)
     record = processes.recorded(NAME)
     assert record is not None
     os.kill(record.pid, signal.SIGKILL)
