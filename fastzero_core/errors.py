@@ -348,6 +348,13 @@ class DependenciesMissingError(UnavailableError):
     default_hint = "The output above gives the reason. Install the dependencies, then: fastzero up"
 
 
+class ExtensionMissingError(UnavailableError):
+    """An extension that an application needs, and that this PostgreSQL does not have."""
+
+    code = "extension_missing"
+    default_hint = "Use an image that has it: FASTZERO_POSTGRES_IMAGE=IMAGE:MAJOR"
+
+
 class LockedError(UnavailableError):
     """Another fastzero command has locked the project, or another migration the database."""
 

@@ -4,10 +4,14 @@
 - `fz`: a FastZero on that database whose operations commit immediately, so that an app under test sees them.
 - `fastzero_server_url`: the maintenance database of the session's server, with a superuser.
 
+If the folder that the tests run in, or one above it up to pytest's root, describes your own application, its own
+migrations make the template, and `fz` cannot be used.
+
 One server serves the whole session, shared by xdist's workers. The first test that uses a database starts it, and the
 process that began the session stops it. It is a container if a Docker Engine answers and testcontainers is installed,
-else a local process; FASTZERO_TEST_SERVER=docker|embedded overrides this. It keeps its data in memory, without
-durability. Only the standard library is imported until a test uses a database.
+else a local process; FASTZERO_TEST_SERVER=docker|embedded overrides this. For your own application it is a local
+process. It keeps its data in memory, without durability. Only the standard library is imported until a test uses a
+database.
 """
 
 import json
@@ -17,7 +21,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import chdir, closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,7 +111,7 @@ def fastzero_server_url(pytestconfig: pytest.Config) -> str:
     record = folder / "server.json"
     with FileLock(folder / "server.lock", mode=0o600):
         if not record.exists():
-            _start_server(folder, pytestconfig.stash[_CHOSEN])
+            _start_server(folder, pytestconfig.stash[_CHOSEN], _application_folder(pytestconfig))
         return str(json.loads(record.read_text(encoding="utf-8"))["url"])
 
 
@@ -203,20 +207,44 @@ class _Session:
 # -- the server ------------------------------------------------------------------------------------------------
 
 
-def _start_server(folder: Path, chosen: str) -> None:
+def _application_folder(config: pytest.Config) -> Path | None:
+    """The folder that describes an application of the user's own, None for none."""
+    from .stack.session import described_in
+
+    here = config.invocation_params.dir
+    above = [folder for folder in here.parents if folder.is_relative_to(config.rootpath)]
+    return next((folder for folder in (here, *above) if described_in(folder)), None)
+
+
+def _start_server(folder: Path, chosen: str, application: Path | None) -> None:
     from .files import write_atomically
     from .postgres.url import url_of
 
     container = None
-    if _wants_container(chosen):
+    if application:
+        url = _of_application(application, chosen)
+    elif _wants_container(chosen):
         url, container = _start_container()
     else:
-        url = _embedded().up(port=_free_port()).superuser_url
-        _take_over(url)
+        url = _started()
     _make_logins_cheap(url)
     # Not every driver supports every libpq option.
     plain = url_of(url, "postgres", require_auth=False)
     write_atomically(folder / "server.json", json.dumps({"url": plain, "container": container}))
+
+
+def _of_application(folder: Path, chosen: str) -> str:
+    """Start a server with what the migrations of an application make. Returns its URL."""
+    if chosen == "docker":
+        pytest.fail(f"the migrations of your own application run beside a local server: unset {CHOICE}")
+    with chdir(folder):
+        return _started()
+
+
+def _started() -> str:
+    url = _embedded().up(port=_free_port(), after_migrate=False).superuser_url
+    _take_over(url)
+    return url
 
 
 def _take_over(url: str) -> None:

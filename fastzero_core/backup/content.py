@@ -81,6 +81,7 @@ _OWNERS = """
         UNION SELECT nspowner FROM pg_namespace WHERE oid >= 16384
         UNION SELECT proowner FROM pg_proc p WHERE oid >= 16384 AND NOT EXISTS (
             SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+        UNION SELECT extowner FROM pg_extension WHERE oid >= 16384
         UNION SELECT refobjid FROM pg_shdepend WHERE deptype = 'o'
             AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
     ) AS owners (oid) JOIN pg_roles USING (oid) ORDER BY 1

@@ -294,7 +294,7 @@ def reset(target: Target, *, hold: Hold | None = None, on_event: Listener = igno
     """
     with open_server(target.server_url) as server:
         server.refuse_unless_able()
-        with scratch(server, target, trusted=True) as new:
+        with scratch(server, target, trusted=True, empty=True) as new:
             on_event(Progress("migrate"))
             _schema(target).up(new.url)
             _admit_app(target, new.name)
