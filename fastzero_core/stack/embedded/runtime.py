@@ -130,10 +130,7 @@ class EmbeddedRuntime:
         return ObservedService(service.name, ServiceState.STOPPED, detail, version=version)
 
     def _find(self, service: ServiceSpec) -> ProcessRecord | None:
-        """Return the process of a service, or None.
-
-        All processes are searched only if the record is damaged, or if the port is taken without a record.
-        """
+        """Return the process of a service. Searches all processes only if its record is damaged, or its port is taken."""
         recorded = self._processes.recorded(service.name)
         is_lost = recorded is None and service.port and not is_free(service.host, service.port)
         if recorded == NOBODY or is_lost:
@@ -229,10 +226,7 @@ class EmbeddedRuntime:
         self._launch(service, supervised(service, command, state) if is_supervised(service) else command, None)
 
     def _start_database(self, service: ServiceSpec, data: Path, timeout: float) -> None:
-        """Start a server, and return once it accepts connections, or after `timeout` seconds if it still recovers.
-
-        Raises UnhealthyError or PortTakenError if it ends.
-        """
+        """Start a server, and return once it accepts connections, or after `timeout` seconds if it still recovers."""
         if cluster.major_of(data) is None:
             raise ProjectNotFoundError(f"project {self._project.name} has no database yet")
         binaries = self._binaries_for(data)
@@ -296,10 +290,7 @@ class EmbeddedRuntime:
     # -- questions ---------------------------------------------------------------------------------------------
 
     def is_alive(self, service: str) -> bool:
-        """Return whether a process runs, and was not restarted by its supervisor since it was started or first checked.
-
-        A process that ended while a command waits for it counts as failed, even if its supervisor restarts it.
-        """
+        """Return whether a process runs. One that ended while a command waits for it has failed, even if restarted."""
         found = self._processes.supervised(service)
         restarts = found.restarts if found else 0
         return self._runs(service) and restarts <= self._restarts.setdefault(service, restarts)
