@@ -130,7 +130,7 @@ class EmbeddedRuntime:
         return ObservedService(service.name, ServiceState.STOPPED, detail, version=version)
 
     def _find(self, service: ServiceSpec) -> ProcessRecord | None:
-        """Return the process of a service. Searches all processes only if its record is damaged, or its port is taken."""
+        """Return the process of a service. Searches all processes if its record is damaged, or its port is taken."""
         recorded = self._processes.recorded(service.name)
         is_lost = recorded is None and service.port and not is_free(service.host, service.port)
         if recorded == NOBODY or is_lost:
