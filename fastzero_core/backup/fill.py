@@ -46,7 +46,7 @@ def fill(
         with copied_rows(new.url, "restore", manifest.rows, on_event):
             programs.run("pg_restore", [*arguments, path_for_programs], new.name)
     on_event(Progress("compare"))
-    engine = database.create_engine(new.url, settings=content.SESSION)
+    engine = database.create_engine(new.url, settings=content.SESSION_SETTINGS)
     with engine.connect() as connection:
         content.compare(connection, manifest)
 

@@ -106,8 +106,8 @@ class Stack(DatabaseCare, MovableStack):
         own = record.image in ("", self.settings.postgres_image)
         image = "" if own else f"FASTZERO_POSTGRES_IMAGE={record.image} "
         project = f"-p {self.project.name}"
-        port_options = {name: option for name, option in options.items() if name in record.ports}
-        ports = "".join(f" {option} {record.ports[name]}" for name, option in port_options.items())
+        served = [name for name in (DATABASE_SERVICE, *record.processes) if name in record.ports and name in options]
+        ports = "".join(f" {options[name]} {record.ports[name]}" for name in served)
         no_app = "" if set(processes) & set(record.processes) else " --no-app"
         return (
             f"To undo: {image}fastzero up {project} --runtime {record.runtime}{ports}{no_app}"

@@ -126,7 +126,7 @@ def test_nobody_else_can_read_the_url_of_the_server(project: Path) -> None:
 def test_a_folder_that_somebody_else_has_prepared_is_not_used(project: Path) -> None:
     (project / "test_theirs.py").write_text(PREPARED)
     done = _pytest(project, FASTZERO_TEST_SERVER="embedded")
-    assert "was not made by this user's tests" in done.stdout, done.stdout + done.stderr
+    assert "was not created by this user's tests" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.docker
@@ -146,7 +146,10 @@ def test_a_project_that_asks_for_no_database_pays_for_none(project: Path) -> Non
 
 def test_a_server_that_is_none_is_told(project: Path) -> None:
     (project / "test_theirs.py").write_text("def test_it(fz): pass")
-    assert "is docker or embedded, not 'nowhere'" in _pytest(project, FASTZERO_TEST_SERVER="nowhere").stdout
+    assert (
+        "invalid FASTZERO_TEST_SERVER 'nowhere': use docker or embedded"
+        in _pytest(project, FASTZERO_TEST_SERVER="nowhere").stdout
+    )
 
 
 @pytest.mark.docker
