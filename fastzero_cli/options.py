@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 OUTPUTS = ("table", "json", "ndjson", "csv", "tsv", "ids")
 COLORS = ("auto", "always", "never")
-DECLINED = 130  # the exit code of a "no", as of Ctrl-C
+DECLINED = 1  # the exit code of a "no"
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 
@@ -31,7 +31,7 @@ def _complete_project(incomplete: str) -> list[str]:
     return project_names(incomplete)
 
 
-def _complete_from(*choices: str) -> Callable[[str], list[str]]:
+def complete_from(*choices: str) -> Callable[[str], list[str]]:
     def complete(incomplete: str) -> list[str]:
         return [choice for choice in choices if choice.startswith(incomplete)]
 
@@ -50,14 +50,14 @@ GLOBAL_OPTIONS: dict[str, Any] = {
     "output": Annotated[
         str | None,
         typer.Option(
-            "-o", "--output", metavar="FORMAT", help=" | ".join(OUTPUTS), autocompletion=_complete_from(*OUTPUTS)
+            "-o", "--output", metavar="FORMAT", help=" | ".join(OUTPUTS), autocompletion=complete_from(*OUTPUTS)
         ),
     ],
     "quiet": Annotated[bool, typer.Option("-q", "--quiet", help="No messages, results only.")],
     "no_input": Annotated[bool, typer.Option("--no-input", help="Never ask.")],
     "color": Annotated[
         str | None,
-        typer.Option("--color", metavar="WHEN", help=" | ".join(COLORS), autocompletion=_complete_from(*COLORS)),
+        typer.Option("--color", metavar="WHEN", help=" | ".join(COLORS), autocompletion=complete_from(*COLORS)),
     ],
 }
 
@@ -91,6 +91,13 @@ class Run:
     def flags(self) -> dict[str, Any]:
         """What was given on the command line, as settings."""
         return self._flags
+
+    def command(self, words: str) -> str:
+        """A command of fastzero as a person types it to work on the same project."""
+        from shlex import quote
+
+        flag = f"-p {quote(self._settings.project)} " if self._settings.is_flag("project") else ""
+        return f"fastzero {flag}{words}"
 
     @cached_property
     def render(self) -> Renderer:
@@ -173,7 +180,7 @@ class Run:
 
         self._has_warned = True
         if warning := clear_password(self.settings.database_url.get_secret_value()):
-            self.render.message(f"Warning: {warning}")
+            self.render.warning(warning)
 
     def confirm(self, what: str | Callable[[], str], yes: bool) -> None:
         """Go on only if the person agrees, now or by `--yes`. Raises InvalidInputError where nobody can be asked."""

@@ -15,10 +15,13 @@ from fastzero_core.todo_app.validate import BULK_MAX
 from . import completion
 from .columns import TODO
 from .options import Run, Yes
+from .style import counted
 from .tree import Group
 
 if TYPE_CHECKING:
-    from fastzero_core import FastZero
+    from collections.abc import Sequence
+
+    from fastzero_core import FastZero, Todo
     from fastzero_core.todo_app.todos import Todos
 
 group = Group(
@@ -28,6 +31,13 @@ group = Group(
 )
 
 BOARD_CARDS = 20
+VERBS = {
+    "draft": "moved to draft",
+    "todo": "reopened",
+    "doing": "started",
+    "done": "done",
+    "trash": "moved to the trash",
+}
 SHOWN = [state for state in TodoState if state is not TodoState.TRASH]
 
 User = Annotated[
@@ -81,7 +91,7 @@ def add(
             added = todos.add_many(NewTodo(each, description or "", state) for each in titles)
         else:
             added = [todos.add(title, description=description or "", state=state)]
-    run.render.changed(added, TODO)
+    _tell(run, added, "added", added[0].title if len(added) == 1 else "")
 
 
 @group.command("list", example="fastzero todo list -s doing -s todo --text report\nfastzero todo list --board")
@@ -146,7 +156,7 @@ def edit(
     """Change a todo's title or description."""
     with run.fastzero() as fz:
         todo = owned(run, fz, user).edit(one_id(id), title=title, description=description)
-    run.render.changed([todo], TODO)
+    _tell(run, [todo], "changed", todo.title)
 
 
 @group.command(example="fastzero todo move 3 5-9 --to doing")
@@ -205,7 +215,7 @@ def restore(
     wanted = parse_ids(ids)
     with run.fastzero() as fz:
         restored = owned(run, fz, user).restore(*wanted, to=to) if wanted else []
-    run.render.changed(restored, TODO)
+    _tell(run, restored, "restored")
 
 
 @group.command(example="fastzero todo purge 3\nfastzero todo purge --yes")
@@ -227,13 +237,14 @@ def purge(
         count = len(set(wanted)) or owned(run, fz, user).count([TodoState.TRASH])
     if count:
         run.confirm(
-            lambda: f"In {database.description}: {_todos(count)} in the trash will be permanently deleted.", yes
+            lambda: f"In {database.description}: {counted(count, 'todo')} in the trash will be permanently deleted.",
+            yes,
         )
     with run.fastzero() as fz:
         purged = owned(run, fz, user).purge(*wanted)
         if purged != count and not yes:
-            raise ConflictError(f"the trash has {_todos(purged)} now, not {count}", hint="Nothing was deleted")
-    run.render.one({"purged": purged}, ())
+            raise ConflictError(f"the trash has {counted(purged, 'todo')} now, not {count}", hint="Nothing was deleted")
+    run.render.proof({"purged": purged}, (), f"{counted(purged, 'todo')} permanently deleted")
 
 
 def owned(run: Run, fz: "FastZero", user: str | None) -> "Todos":
@@ -275,7 +286,15 @@ def _move(run: Run, ids: list[str], user: str | None, state: str) -> None:
     wanted = parse_ids(ids)
     with run.fastzero() as fz:
         moved = owned(run, fz, user).move(*wanted, to=state) if wanted else []
-    run.render.changed(moved, TODO)
+    _tell(run, moved, VERBS[str(state)])
+
+
+def _tell(run: Run, todos: "Sequence[Todo]", verb: str, title: str = "") -> None:
+    """Tell what became of todos: one by its id and title, several by their number."""
+    if len(todos) == 1:
+        run.render.changed(todos, TODO, f"Todo {todos[0].id} {verb}", title or todos[0].title)
+    else:
+        run.render.changed(todos, TODO, f"{counted(len(todos), 'todo')} {verb}")
 
 
 def _board(
@@ -299,7 +318,3 @@ def _titles() -> list[str]:
             except InvalidInputError as error:
                 raise InvalidInputError(f"line {number}: {error.message}", field="title") from None
     return titles
-
-
-def _todos(count: int) -> str:
-    return "1 todo" if count == 1 else f"{count} todos"

@@ -103,7 +103,7 @@ class RevisionNotFoundError(NotFoundError):
 
 class ProjectNotFoundError(NotFoundError):
     code = "project_not_found"
-    default_hint = "See which there are: fastzero ls. Create this one: fastzero up"
+    default_hint = "See the projects: fastzero ls -a. Create this one: fastzero up"
 
 
 class BackupNotFoundError(NotFoundError):

@@ -231,8 +231,27 @@ class Project:
     def _port(self) -> int:
         record = self.record
         if record is None or "database" not in record.ports:
-            raise ProjectNotFoundError(f"project {self.name} has no stack yet")
+            raise not_there(self)
         return record.ports["database"]
+
+
+def not_there(project: Project) -> ProjectNotFoundError:
+    """The error of a project that has had no `up`, or was destroyed: its hint names the nearest that there is."""
+    from difflib import get_close_matches
+
+    try:
+        names = [other.name for other in projects(project.home)]
+    except FastZeroError:  # of the home, which is not what was asked for
+        names = []
+    nearest = get_close_matches(project.name, names, 1)
+    hint = f"Did you mean -p {nearest[0]}? See the projects: fastzero ls -a. Create this one: fastzero up"
+    return ProjectNotFoundError(f"project {project.name} has no stack yet", hint=hint if nearest else None)
+
+
+def refuse_unknown(settings: "Settings") -> None:
+    """Raise ProjectNotFoundError unless the project has had an `up`."""
+    if project_of(settings).record is None:
+        raise not_there(project_of(settings))
 
 
 def project_of(settings: "Settings") -> Project:

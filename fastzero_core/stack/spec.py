@@ -21,6 +21,7 @@ APP_PORT = 8000
 DEFAULT_PORTS = {DATABASE_SERVICE: DATABASE_PORT, APP_SERVICE: APP_PORT}
 PORT_OPTIONS = {DATABASE_SERVICE: "--port", APP_SERVICE: "--app-port"}
 READINESS = "/readyz"
+HEALTH = "/healthz"
 TMPFS = {"/tmp": "size=64m,mode=1777"}  # noqa: S108 - inside the container, whose root is read-only
 RETRIES = 5
 STOP_TIMEOUT = 60  # seconds for a database; less can cut its last checkpoint short

@@ -26,7 +26,7 @@ from .lines import LogLine
 from .observed import Observed, ObservedService, ServiceState
 from .runtime import Finding
 from .session import Session
-from .spec import DATABASE_SERVICE, StackSpec, asked_ports
+from .spec import DATABASE_SERVICE, HEALTH, READINESS, StackSpec, asked_ports
 
 if TYPE_CHECKING:
     import threading
@@ -266,6 +266,11 @@ class Stack:
         spec = session.spec()
         return _statuses(spec, session.observe(spec, session.known))
 
+    @property
+    def found_all_well(self) -> bool:
+        """Whether this object's last `up` had nothing to do."""
+        return self._seen is not None
+
     def running(self) -> set[str]:
         """The services that have a process or a running container, whether or not it answers."""
         session = self.look()
@@ -282,9 +287,19 @@ class Stack:
         follow: bool = False,
         since: datetime | None = None,
     ) -> Iterator[LogLine]:
-        """The services' log lines, with `follow` also those to come. Raises InvalidInputError."""
+        """The services' log lines in the order of time, with `follow` also those to come. Raises InvalidInputError."""
         session = self.look()
         return session.runtime.logs(session.spec().named(service), tail=tail, follow=follow, since=since)
+
+    @property
+    def service_names(self) -> list[str]:
+        """The names of its services, each after those that it depends on. Raises ProjectNotFoundError."""
+        return list(self.look().spec().names)
+
+    @property
+    def health_paths(self) -> frozenset[str]:
+        """The paths that health checks of its processes ask for."""
+        return frozenset({HEALTH, READINESS, *(each.readiness for each in self.look().spec().processes)} - {""})
 
     def examine(self) -> Iterator[Finding]:
         """What there is to know of the project's runtime, or of the one that a first `up` would choose.
@@ -376,7 +391,7 @@ def _status(spec: StackSpec, service: ObservedService, observed: Observed) -> Se
     return ServiceStatus(
         service=service.name,
         state=service.state,
-        address=f"{wanted.host}:{wanted.port}",
+        address=f"{wanted.host}:{wanted.port}" if wanted.port else "",
         version=service.version,
         revision=observed.revision if wanted.is_database else None,
         pid=service.pid,

@@ -196,12 +196,12 @@ def test_log_lines_keep_neither_colours_nor_what_steers(capsys: pytest.CaptureFi
     line = LogLine("app", "stdout", f"\x1b[32mINFO\x1b[0m {STEERING}\tok")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.stdout, "isatty", lambda: True)
-        Renderer("table").logs([line])
+        Renderer("table").logs([line], ["app"])
     shown = capsys.readouterr().out
     assert shown.startswith("INFO ")
     assert shown.endswith("\tok\n")
     assert not HARMFUL & set(shown)
-    Renderer("tsv").logs([line])
+    Renderer("tsv").logs([line], ["app"])
     assert capsys.readouterr().out == f"{line.text}\n"
 
 
