@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 group = Group(
     "db",
-    "Back the database up, bring it back, look after it.",
+    "Back up, restore, inspect and move the database.",
     example="fastzero db backup\nfastzero db backup list\nfastzero db restore before-holidays",
 )
 backups = Group(
     "backup",
-    "Take a backup, or look after those there are. Alone: take one.",
+    "Take and manage backups. Alone: take one.",
     default="take",
     example="fastzero db backup\nfastzero db backup list",
 )
@@ -89,6 +89,8 @@ def prune(
     if names:
         run.confirm(lambda: f"Of {database.description}, these will be permanently deleted: {', '.join(names)}.", yes)
     pruned = database.prune(keep)
+    for kept in pruned.databases:
+        run.render.message(f"Dropped database {kept.database} ({size(kept.size)}).")
     freed = sum(each.size for each in pruned.backups) + sum(each.size for each in pruned.databases)
     gone = [counted(len(pruned.backups), "backup"), counted(len(pruned.databases), "database")]
     text = f"Deleted {' and '.join(gone)}" if names else "No backup to delete"
@@ -97,7 +99,7 @@ def prune(
 
 @group.command(example="fastzero db verify before-holidays")
 def verify(run: Run, archive: Archive, trusted: Trusted = False) -> None:
-    """Prove that a backup can be restored.
+    """Verify that a backup can be restored.
 
     Its hash is checked; it is restored into a scratch database, compared with its manifest, and dropped again. Code in
     the backup runs as a role made for it, if the database's role may create one.
@@ -124,7 +126,7 @@ def restore(
     no_backup: NoBackup = False,
     yes: Yes = False,
 ) -> None:
-    """Bring a backup back.
+    """Restore a backup.
 
     It is restored beside the database, compared with its manifest, and swapped in within a moment. The database
     before it is kept until `db restore --undo` or `db backup prune`. A name is looked up among the backups of the
@@ -189,7 +191,7 @@ def url(
 
 @group.command(example="fastzero db stats\nfastzero db stats -o json")
 def stats(run: Run) -> None:
-    """Show the database at a glance.
+    """Show size, rows and health of the database.
 
     Size, rows, how much goes by indexes and the cache, connections, the oldest transaction, bloat, revision. Rows and
     bloat are estimates.
@@ -214,7 +216,7 @@ def upgrade(
     yes: Yes = False,
     timeout: Timeout = None,
 ) -> None:
-    """Bring the database to another major version of PostgreSQL.
+    """Upgrade the database to another major version of PostgreSQL.
 
     In containers. Its content is dumped, restored in a new volume and compared; meanwhile it can be read, not written.
     The volume before is kept.
@@ -241,7 +243,7 @@ def move(
     to: Annotated[str, typer.Option("--to", metavar="RUNTIME", help="embedded | docker")],
     timeout: Timeout = None,
 ) -> None:
-    """Bring the project to the other runtime, with its data.
+    """Move the project to the other runtime, with its data.
 
     As `db upgrade` does; the place before is kept.
     """
@@ -253,7 +255,7 @@ def move(
 
 places = Group(
     "place",
-    "Look after the places that an upgrade or a move left. Alone: list them.",
+    "Manage the places that an upgrade or a move left. Alone: list them.",
     default="list",
     example="fastzero db place\nfastzero db place use fastzero-demo-database\nfastzero db place rm NAME --yes",
 )

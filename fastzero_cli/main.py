@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from fastzero_core import __version__
-from fastzero_core.errors import FastZeroError, InvalidInputError
+from fastzero_core.errors import FastZeroError
 
 from . import application, messages, stack, streams, surroundings, trust
 from .options import Run
@@ -19,11 +19,19 @@ from .progress import LIVE
 from .tree import Group
 
 INTERRUPTED = 130
+COMPLETES = "_FASTZERO_COMPLETE"  # set by the scripts of shells
 
 root = Group(
     "fastzero",
-    "A whole stack behind one command: PostgreSQL, its schema, and users and todos in it.",
+    "Run PostgreSQL, its schema and a web app with one command, with or without Docker.",
     add_completion=True,
+    sections={
+        "Start here": ("init", "up", "doctor", "docs"),
+        "Stack": ("down", "status", "logs", "restart", "exec", "run", "serve", "test", "ls", "export", "secret"),
+        "Database": ("db", "migrate"),
+        "Todos": ("todo", "user"),
+        "Tools": ("env", "config", "trust", "version"),
+    },
 )
 root.include(stack.group)
 root.include(application.group)
@@ -47,7 +55,8 @@ Version = Annotated[bool, typer.Option("--version", help="Show the version.", is
 
 
 @root.callback(
-    example="fastzero up\nfastzero user add ana --email ana@example.com\nfastzero todo add 'Write the report'"
+    example="fastzero up\nfastzero user add ana --email ana@example.com\nfastzero todo add 'Write the report'\n"
+    "fastzero up --help"
 )
 def fastzero(run: Run, version: Version = False) -> None:
     """The options that every command takes."""
@@ -86,24 +95,28 @@ def _failed(error: FastZeroError) -> int:
     LIVE.clear()
     if error.exit_code == 1:
         messages.bug(error.__cause__ or error)
-    messages.error(error, _wanted_output(), sys.argv[1:])
+    from .mistakes import with_database
+
+    messages.error(with_database(error, sys.argv[1:]), _wanted_output(), sys.argv[1:])
     return error.exit_code
 
 
 def _misused(error: typer.TyperException) -> int:
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context else "fastzero"
     message = error.format_message()
     if type(error).__name__ == "NoArgsIsHelpError":
         messages.plain(message)
         return 0
-    messages.error(InvalidInputError(message, hint=f"See: {path} --help"), _wanted_output(), sys.argv[1:])
+    from .mistakes import error_of
+
+    LIVE.clear()
+    messages.error(error_of(message, getattr(error, "ctx", None)), _wanted_output(), sys.argv[1:])
     return 2
 
 
 def _interrupted() -> int:
     LIVE.clear()
-    messages.interrupted()
+    if COMPLETES not in os.environ:  # or the shell's prompt would have it in its line
+        messages.interrupted()
     return INTERRUPTED
 
 

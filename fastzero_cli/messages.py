@@ -51,7 +51,7 @@ def verdict(text: str, *details: str) -> None:
 
 def warning(text: str) -> None:
     """Tell of something that went well and may not be wanted."""
-    _marked("!", "warning", for_terminal(text), "")
+    write_to_person(f"{paint('Warning:', 'warning', sys.stderr)} {for_terminal(text)}\n")
 
 
 def error(problem: FastZeroError, output: str | None, words: list[str]) -> None:

@@ -110,7 +110,7 @@ def sql(
 
 @group.command(example="fastzero migrate stamp head")
 def stamp(run: Run, revision: Revision, timeout: Timeout = None) -> None:
-    """Write down a revision without running it."""
+    """Record a revision without running it."""
     stamped = run.schema.stamp(run.database_url, revision, timeout=timeout or run.settings.timeout)
     run.render.proof(stamped, APPLIED, f"Recorded revision {stamped.current or 'base'}", "nothing was run")
 

@@ -5,8 +5,8 @@ characters of theirs. What a program reads, since it is piped, is exact; JSON wr
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice, takewhile
 from typing import TYPE_CHECKING, Any
 
 from fastzero_core import formats
@@ -26,6 +26,7 @@ from .layout import (
     widths_of,
     wrapped,
 )
+from .pager import Pager
 from .progress import LIVE, Steps
 from .streams import guarded
 
@@ -56,13 +57,30 @@ class Renderer:
         *,
         header: bool = True,
         none: str = "Nothing there.",
+        paged: bool = False,
     ) -> None:
-        """A list of records, printed as they come; `none` tells a person that there are none."""
+        """A list of records, printed as they come; `none` tells a person that there are none.
+
+        With `paged` a person reads one that is longer than the screen in a pager.
+        """
         rows = (record if isinstance(record, dict) else as_dict(record) for record in records)
-        if self.output == "table":
-            self._table(rows, columns, header, none)
-        else:
+        if self.output != "table":
             self._write(self._exact(formats.LINES[self.output](rows)))
+        elif paged:
+            self._clear()
+            with Pager() as pager:
+                self._table(takewhile(lambda _: not pager.has_ended, rows), columns, header, none, pager.write)
+        else:
+            self._table(rows, columns, header, none, self._write_one)
+
+    def each(self, records: Sequence[Any], columns: Sequence[Column]) -> None:
+        """Several records with all their fields: on a terminal one below the other."""
+        if self.output != "table":
+            self.many(records, columns)
+            return
+        for index, record in enumerate(records):
+            self._write_one("\n" if index else "")
+            self._fields(as_dict(record), columns)
 
     def again(self, records: Iterable[Any], columns: Sequence[Column]) -> None:
         """The same list again: on a terminal in place of the old one, elsewhere below it."""
@@ -187,9 +205,16 @@ class Renderer:
 
     # -- how ---------------------------------------------------------------------------------------------------
 
-    def _write(self, lines: Iterable[str], *, flush: bool = False) -> None:
+    def _clear(self) -> None:
+        """Make room for a result: what lasts may be shown on the same terminal."""
         self._steps.end_phase()
-        LIVE.clear()  # which may be on the same terminal
+        LIVE.clear()
+
+    def _write_one(self, text: str) -> None:
+        self._write([text])
+
+    def _write(self, lines: Iterable[str], *, flush: bool = False) -> None:
+        self._clear()
 
         def write() -> None:
             for line in lines:
@@ -221,7 +246,9 @@ class Renderer:
             force_terminal=bool(color), no_color=not color, highlight=False, markup=False, emoji=False, soft_wrap=False
         )
 
-    def _table(self, rows: Iterator[Record], columns: Sequence[Column], header: bool, none: str) -> None:
+    def _table(
+        self, rows: Iterator[Record], columns: Sequence[Column], header: bool, none: str, write: Callable[[str], None]
+    ) -> None:
         first = list(islice(rows, BATCH))
         if not first:
             self.message(none)
@@ -239,7 +266,7 @@ class Renderer:
             # Later ids are longer: the columns grow with them.
             widths = widths_of(batch, shown, header, console.width, widths) or widths
             text = self._as_text(console, table_of(batch, shown, widths, header))
-            self._write([self._with_notes(text, batch, notes, header, console.width)])
+            write(self._with_notes(text, batch, notes, header, console.width))
             header = False
             batch = list(islice(rows, BATCH))
 

@@ -283,9 +283,13 @@ def restart(run: Run, service: Service = None, timeout: Timeout = None) -> None:
 @group.command(example="fastzero ls\nfastzero ls --all")
 def ls(run: Run, all: Annotated[bool, typer.Option("-a", "--all", help="Also those that do not run.")] = False) -> None:
     """List the projects of this machine."""
-    from fastzero_core.stack.stack import list_projects
+    from fastzero_core.stack.stack import RESTING, list_projects
 
-    run.render.many(list_projects(run.settings, all=all), PROJECT)
+    projects = list_projects(run.settings)
+    shown = projects if all else [each for each in projects if each.state not in RESTING]
+    run.render.many(shown, PROJECT, none="No project is running." if projects else "No projects yet: fastzero up")
+    if run.render.output == "table" and len(shown) < len(projects):
+        run.render.message(f"{len(projects) - len(shown)} more that do not run: fastzero ls -a")
 
 
 def _chosen(run: Run, all: bool, *, destroy: bool) -> "list[Stack]":
@@ -315,5 +319,5 @@ def _moment(text: str | None) -> datetime | None:
         return datetime.fromisoformat(text).astimezone(UTC)
     except ValueError:
         raise InvalidInputError(
-            f"{text!r} is no time", field="since", hint="As 2026-01-31T12:00:00Z, or as 90s, 10m, 2h, 1d ago"
+            f"invalid time {text!r}", field="since", hint="Use 2026-01-31T12:00:00Z, or 90s, 10m, 2h, 1d ago"
         ) from None

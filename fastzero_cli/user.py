@@ -31,7 +31,7 @@ def add(
     password_file: PasswordFile = None,
 ) -> None:
     """Add a user. The password is asked for twice, unless it is handed over."""
-    password = run.password(password_stdin, password_file)
+    password = run.password(password_stdin, password_file, of=(username, email))
     with run.fastzero() as fz:
         user = fz.users.add(username, email=email, password=password)
     run.render.changed([user], USER, f"User {user.username} added", user.email)
@@ -40,8 +40,8 @@ def add(
 @group.command("list", example="fastzero user list -o json")
 def list_(
     run: Run,
-    after: Annotated[int | None, typer.Option("--after", metavar="ID", help="Begin behind this user.")] = None,
-    limit: Annotated[int | None, typer.Option("-n", "--limit", metavar="N", help="At most so many.")] = None,
+    after: Annotated[int | None, typer.Option("--after", metavar="ID", help="Start after this user.")] = None,
+    limit: Annotated[int | None, typer.Option("-n", "--limit", metavar="N", help="Maximum number to show.")] = None,
 ) -> None:
     """List the users."""
     with run.fastzero(autocommit=True) as fz:
@@ -78,7 +78,7 @@ def passwd(run: Run, user: Name, password_stdin: PasswordStdin = False, password
 
     The current password is not needed: whoever runs this command owns the database.
     """
-    password = run.password(password_stdin, password_file)
+    password = run.password(password_stdin, password_file, of=(user, user))
     with run.fastzero() as fz:
         changed = fz.users.set_password(user, password)
     run.render.changed([changed], USER, f"Password of {changed.username} changed", "all sessions ended")
@@ -112,7 +112,7 @@ def invite(
 
 @group.command(example="fastzero user use ana")
 def use(run: Run, user: Name) -> None:
-    """Choose whose todos the todo commands of this project are about."""
+    """Set the default user for todo commands."""
     with run.fastzero(autocommit=True) as fz:
         chosen = fz.users.get(user)
     _choose(run, chosen.username)

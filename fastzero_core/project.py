@@ -231,7 +231,9 @@ class Project:
     def _port(self) -> int:
         record = self.record
         if record is None or "database" not in record.ports:
-            raise not_there(self)
+            error = not_there(self)
+            error.hint += ". Or use another database: DATABASE_URL"
+            raise error
         return record.ports["database"]
 
 
@@ -243,9 +245,10 @@ def not_there(project: Project) -> ProjectNotFoundError:
         names = [other.name for other in projects(project.home)]
     except FastZeroError:  # of the home, which is not what was asked for
         names = []
-    nearest = get_close_matches(project.name, names, 1)
-    hint = f"Did you mean -p {nearest[0]}? See the projects: fastzero ls -a. Create this one: fastzero up"
-    return ProjectNotFoundError(f"project {project.name} has no stack yet", hint=hint if nearest else None)
+    error = ProjectNotFoundError(f"project {project.name} has no stack yet")
+    for name in get_close_matches(project.name, names, 1):
+        error.hint = f"Did you mean -p {name}? {error.hint}"
+    return error
 
 
 def refuse_unknown(settings: "Settings") -> None:

@@ -361,10 +361,9 @@ class Stack:
         return Session(self.project, self.settings, self._on_event, timeout or self.settings.timeout)
 
 
-def list_projects(settings: Settings, *, all: bool = True) -> list[ProjectSummary]:
-    """The projects of this machine with the state of their database; without `all` only those that run."""
-    summaries = [_summary(stack) for stack in Stack.all(settings)]
-    return [summary for summary in summaries if all or summary.state not in RESTING]
+def list_projects(settings: Settings) -> list[ProjectSummary]:
+    """The projects of this machine with the state of their database."""
+    return [_summary(stack) for stack in Stack.all(settings)]
 
 
 def _summary(stack: Stack) -> ProjectSummary:

@@ -216,7 +216,7 @@ def test_restore_asks(fastzero: Run, todo: Callable[[str], None], titles: Callab
     with Terminal("db", "restore", "one") as terminal:
         terminal.wait_for("[y/N]: ")
         terminal.type("n\n")
-        assert terminal.end().code == 130
+        assert terminal.end().code == 1
     assert titles() == ["after"]
 
 
@@ -370,11 +370,12 @@ def test_check_lints_what_is_pending(fastzero: Run, pending: Path) -> None:
 def test_a_rehearsal_tells_what_each_revision_locks(fastzero: Run, ana: User, pending: Path) -> None:
     result = fastzero("migrate", "up", "--rehearse", "-o", "json")
     assert records(result)["current"] == NEW
-    (told, applied) = result.err.splitlines()
+    (told, applied, verdict) = result.err.splitlines()
     assert re.fullmatch(
-        rf"On a copy: ↑ {NEW} wider \(\d\.\d\d s\), locked todos: reading and writing, users: writing", told
+        rf"On a copy: ↑ {NEW} wider · \d\.\d\d s, locked todos: reading and writing, users: writing", told
     )
     assert applied.startswith(f"↑ {NEW} wider")
+    assert verdict == f"✓ The schema is at head: {NEW}"
 
 
 def test_locks_that_a_revision_lets_go_in_between_are_told_too(fastzero: Run, ana: User, pending: Path) -> None:
@@ -402,11 +403,12 @@ def test_a_terminal_sees_how_far_a_restore_is(fastzero: Run, ana: User, sql: Cal
     sql("INSERT INTO todos (user_id, title) SELECT id, md5(n::text) FROM users, generate_series(1, 50000) n")
     fastzero("db", "backup", "--name", "one")
     with Terminal("db", "restore", "one", "--yes", "--no-backup") as terminal:
-        terminal.wait_for("… check ━")
-        terminal.wait_for("… restore")
-        terminal.wait_for("… compare")
+        terminal.wait_for("Checking the backup ━")
+        terminal.wait_for("Restoring the rows")
+        terminal.wait_for("Comparing the rows")
         assert terminal.end().code == 0
 
 
-def test_elsewhere_nothing_is_said_of_the_way(ana: User) -> None:
-    assert script("db", "backup", "--name", "one").err == ""
+def test_elsewhere_the_verdict_alone_is_told_of_what_takes_no_time(ana: User) -> None:
+    told = script("db", "backup", "--name", "one").err
+    assert re.fullmatch(r"(✓ Rows copied · [^\n]*\n)?✓ Backup taken: one · 3 rows · \d+\.\d KiB\n", told), told
