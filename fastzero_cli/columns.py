@@ -12,6 +12,7 @@ class Column:
     kind: str = "text"
     """text, state, age, duration, until, number, count, bytes or share; a note stands below its row, whole."""
     flexible: bool = False
+    spare: bool = False  # left out first where there is no room for all
 
     @property
     def title(self) -> str:
@@ -28,25 +29,25 @@ USER = (
     Column("id", kind="number"),
     Column("username"),
     Column("email", flexible=True),
-    Column("created_at", kind="age"),
+    Column("created_at", kind="age", spare=True),
 )
 INVITATION = (Column("code", flexible=True), Column("expires_at", kind="until"))
 SERVICE = (
     Column("service"),
     Column("state", kind="state"),
     Column("address"),
-    Column("version"),
-    Column("revision"),
-    Column("pid", kind="number"),
+    Column("version", spare=True),
+    Column("revision", spare=True),
+    Column("pid", kind="number", spare=True),
     Column("started_at", "up for", kind="duration"),
     Column("detail", kind="note"),
 )
 PROJECT = (
     Column("project"),
-    Column("runtime"),
+    Column("runtime", spare=True),
     Column("state", kind="state"),
     Column("address"),
-    Column("folder", flexible=True),
+    Column("folder", flexible=True, spare=True),
 )
 ACTION = (Column("verb"), Column("kind", "what"), Column("name"), Column("cause", flexible=True))
 REVISION = (
@@ -68,9 +69,9 @@ RISKY = (
 BACKUP = (
     Column("name"),
     Column("taken_at", kind="age"),
-    Column("database"),
-    Column("revision"),
-    Column("tables", kind="count"),
+    Column("database", spare=True),
+    Column("revision", spare=True),
+    Column("tables", kind="count", spare=True),
     Column("rows", kind="count"),
     Column("size", kind="bytes"),
     Column("problem", kind="note"),

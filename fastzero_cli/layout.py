@@ -57,6 +57,19 @@ def table_of(rows: Sequence[Record], columns: Sequence[Column], widths: dict[str
     return table
 
 
+def fitting(
+    rows: Sequence[Record], columns: Sequence[Column], header: bool, room: int
+) -> tuple[list[Column], dict[str, int] | None]:
+    """The columns that fit, without spare ones if they do not, and their widths; None if no table can be read."""
+    shown = list(columns)
+    while (widths := widths_of(rows, shown, header, room)) is None:
+        spare = [column for column in shown if column.spare]
+        if not spare:
+            return list(columns), None
+        shown.remove(spare[-1])
+    return shown, widths
+
+
 def widths_of(
     rows: Sequence[Record], columns: Sequence[Column], header: bool, room: int, before: Mapping[str, int] | None = None
 ) -> dict[str, int] | None:

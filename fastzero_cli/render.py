@@ -18,6 +18,7 @@ from .columns import Column
 from .layout import (
     STATE_STYLES,
     cell,
+    fitting,
     for_terminal,
     plain_text,
     printable,
@@ -256,10 +257,11 @@ class Renderer:
         notes = [column.field for column in columns if column.kind == "note"]
         shown = [column for column in columns if column.kind != "note" and any(cell(row, column) for row in first)]
         console = self._console()
-        widths = widths_of(first, shown, header, console.width)
+        shown, widths = fitting(first, shown, header, console.width)
         if widths is None:
-            for row in chain(first, rows):
-                self._fields(row, columns)
+            for index, row in enumerate(chain(first, rows)):
+                self._write_one("\n" if index else "")
+                self._fields({name: value for name, value in row.items() if value not in (None, "")}, columns)
             return
         batch = first
         while batch:
