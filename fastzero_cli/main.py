@@ -55,8 +55,7 @@ Version = Annotated[bool, typer.Option("--version", help="Show the version.", is
 
 
 @root.callback(
-    example="fastzero up\nfastzero user add ana --email ana@example.com\nfastzero todo add 'Write the report'\n"
-    "fastzero up --help"
+    example="fastzero up\nfastzero user add ana --email ana@example.com\nfastzero todo add 'Write the report'"
 )
 def fastzero(run: Run, version: Version = False) -> None:
     """The options that every command takes."""

@@ -11,6 +11,7 @@ import re
 import shlex
 import sys
 import traceback
+from itertools import pairwise
 
 from fastzero_core import formats
 from fastzero_core.errors import FastZeroError
@@ -21,7 +22,8 @@ from .layout import for_terminal
 from .streams import write_to_person
 from .style import DETAIL, paint, symbols
 
-COMMAND = re.compile(r"\bfastzero (?!-p |--project)(?=[a-z])(?![^.]*? -p )")
+# As hints write it: after a colon, in quotes or after another.
+COMMAND = re.compile(r"(?:(?<=: )|(?<=`)|(?<=&& ))fastzero (?!-p |--project)(?=[a-z])(?![^.]*? -p )")
 _FOR_ALL = ("ls", "version", "trust", "docs")  # commands that are about no single project
 
 
@@ -91,7 +93,7 @@ def _with_flag(found: re.Match[str], text: str, flag: str) -> str:
 def option(words: list[str], *names: str) -> str | None:
     """The value of an option on a command line that may be wrong; None if it is not given."""
     words = words[: words.index("--")] if "--" in words else words
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         if word in names:
             return following
         for name in names:

@@ -28,7 +28,10 @@ ADOPTION = (
 NO_SERVICES = "Project {} has no services yet. Start it: fastzero up"
 NOTHING_TO_STOP = "Nothing to do: project {} is not running."
 
-Port = Annotated[int | None, typer.Option("--port", metavar="PORT", min=1, max=65535, help="The database's port.")]
+Port = Annotated[
+    int | None,
+    typer.Option("--database-port", "--port", metavar="PORT", min=1, max=65535, help="The database's port."),
+]
 Service = Annotated[str | None, typer.Argument(metavar="[SERVICE]", help="One service; all without it.")]
 
 
@@ -262,10 +265,9 @@ def logs(
 
     Each line follows the name of its service. Health checks that were answered well are left out.
     """
-    stack = run.stack
+    began, stack = _moment(since), run.stack
     wanted = selection(() if all else stack.health_paths, grep, level)
     services = [service] if service else stack.service_names
-    began = _moment(since)
     if tail is None or follow or wanted.is_all:
         run.render.logs(wanted.of(stack.logs(service, tail=tail, follow=follow, since=began)), services)
     else:

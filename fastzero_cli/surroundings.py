@@ -29,16 +29,18 @@ def env(
 
     What they need to use the database, the password included.
     """
+    chosen = format or ("json" if run.settings.output == "json" else "shell")
+    if chosen not in ENV_FORMATS:
+        raise InvalidInputError(
+            f"invalid --format {chosen!r}", field="format", hint=f"Use one of: {', '.join(ENV_FORMATS)}"
+        )
     variables = run.stack.environment()
-    match format or ("json" if run.settings.output == "json" else "shell"):
-        case "shell":
-            run.render.text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()))
-        case "dotenv":
-            run.render.text("".join(f"{name}={value}\n" for name, value in variables.items()))
-        case "json":
-            run.render.object(variables)
-        case _:
-            raise InvalidInputError(f"format {format!r} is not one of {', '.join(ENV_FORMATS)}", field="format")
+    if chosen == "json":
+        run.render.object(variables)
+    elif chosen == "dotenv":
+        run.render.text("".join(f"{name}={value}\n" for name, value in variables.items()))
+    else:
+        run.render.text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()))
 
 
 @group.command(example="fastzero config\nfastzero config -o json\nfastzero config --schema > fastzero.schema.json")

@@ -135,7 +135,7 @@ def list_(
     filters: dict[str, Any] = {"text": text, "sort": sort or "id", "descending": reverse, "after": after}
     with run.fastzero(autocommit=True) as fz:
         todos = owned(run, fz, user)
-        if board and run.render.output == "table":
+        if board and run.settings.output in (None, "table"):
             run.render.board(_board(todos, states or list(TodoState), filters, limit or BOARD_CARDS))
         elif run.render.output == "table" and not (sort or reverse or after):
             _list_open_first(run, todos, states or list(TodoState), text, limit)

@@ -19,7 +19,7 @@ DATABASE_SERVICE = "database"
 APP_SERVICE = "app"
 APP_PORT = 8000
 DEFAULT_PORTS = {DATABASE_SERVICE: DATABASE_PORT, APP_SERVICE: APP_PORT}
-PORT_OPTIONS = {DATABASE_SERVICE: "--port", APP_SERVICE: "--app-port"}
+PORT_OPTIONS = {DATABASE_SERVICE: "--database-port", APP_SERVICE: "--app-port"}
 READINESS = "/readyz"
 HEALTH = "/healthz"
 TMPFS = {"/tmp": "size=64m,mode=1777"}  # noqa: S108 - inside the container, whose root is read-only

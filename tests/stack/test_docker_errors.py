@@ -263,7 +263,7 @@ def test_a_port_that_was_asked_for_and_is_taken_names_its_owner(contained: Conta
         contained.stack().up()
 
     assert str(os.getpid()) in taken.value.message
-    assert f"--port {port + 1}" in taken.value.hint
+    assert f"--database-port {port + 1}" in taken.value.hint
     assert (contained.services(), contained.has_volume()) == (set(), False)
 
 
