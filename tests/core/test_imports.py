@@ -49,7 +49,7 @@ ROOMS = (
         "errors",
         "events",
         "files",
-        "folder",
+        "config_files",
         "folders",
         "formats",
         "parameters",
