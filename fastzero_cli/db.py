@@ -11,7 +11,7 @@ from fastzero_core.errors import InvalidInputError, NotFoundError
 from . import completion
 from .columns import BACKUP, INDEX, KEPT, PLACE, RESTORED, SERVICE, STATS, TABLE
 from .layout import size
-from .options import NoBackup, Run, Timeout, Yes
+from .options import RUNTIMES, NoBackup, Run, Timeout, Yes, complete_from
 from .style import counted
 from .tree import Group
 
@@ -240,7 +240,9 @@ def upgrade(
 @group.command(example="fastzero db move --to docker")
 def move(
     run: Run,
-    to: Annotated[str, typer.Option("--to", metavar="RUNTIME", help="embedded | docker")],
+    to: Annotated[
+        str, typer.Option("--to", metavar="RUNTIME", help="embedded | docker", autocompletion=complete_from(*RUNTIMES))
+    ],
     timeout: Timeout = None,
 ) -> None:
     """Move the project to the other runtime, with its data.
@@ -260,7 +262,10 @@ places = Group(
     example="fastzero db place\nfastzero db place use fastzero-demo-database\nfastzero db place rm NAME --yes",
 )
 group.add_group(places)
-PlaceName = Annotated[str, typer.Argument(metavar="NAME", help="A place, as `fastzero db place` names it.")]
+PlaceName = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="A place, as `fastzero db place` names it.", autocompletion=completion.places),
+]
 
 
 @places.command("list", example="fastzero db place list -o json")

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import completion
 from .columns import APPLIED, LINT, REVISION
 from .messages import revision_line
 from .options import NoBackup, Run, Timeout, Yes
@@ -14,7 +15,14 @@ if TYPE_CHECKING:
 
 group = Group("migrate", "Bring the database's schema to head, and back. Alone: to head.", alone_is_help=False)
 
-Revision = Annotated[str, typer.Argument(metavar="REV", help="A revision, `head`, `base`, or steps as +1 and -1.")]
+Revision = Annotated[
+    str,
+    typer.Argument(
+        metavar="REV",
+        help="A revision, `head`, `base`, or steps as +1 and -1.",
+        autocompletion=completion.revisions,
+    ),
+]
 STEPS = {"ignore_unknown_options": True}  # or -1 would be taken for an option
 
 

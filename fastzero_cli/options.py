@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fastzero_core.schema.interface import Schema
 
 OUTPUTS = ("table", "json", "ndjson", "csv", "tsv", "ids")
+RUNTIMES = ("embedded", "docker")
 COLORS = ("auto", "always", "never")
 ATTEMPTS = 3  # to type a password
 DECLINED = 1  # the exit code of a "no"

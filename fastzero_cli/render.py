@@ -27,7 +27,6 @@ from .layout import (
     widths_of,
     wrapped,
 )
-from .pager import Pager
 from .progress import LIVE, Steps
 from .streams import guarded
 
@@ -68,6 +67,8 @@ class Renderer:
         if self.output != "table":
             self._write(self._exact(formats.LINES[self.output](rows)))
         elif paged:
+            from .pager import Pager
+
             self._clear()
             with Pager() as pager:
                 self._table(takewhile(lambda _: not pager.has_ended, rows), columns, header, none, pager.write)

@@ -10,10 +10,11 @@ import typer
 
 from fastzero_core.errors import FastZeroError, InvalidInputError, UnhealthyError
 
+from . import completion
 from .columns import ACTION, PROJECT, SERVICE
 from .ending import tell_of_running
 from .logs import LEVELS, last_of_each, selection
-from .options import NoBackup, Run, Timeout, Yes, complete_from, words_of
+from .options import RUNTIMES, NoBackup, Run, Timeout, Yes, complete_from, words_of
 from .tree import Group
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ Port = Annotated[
     int | None,
     typer.Option("--database-port", "--port", metavar="PORT", min=1, max=65535, help="The database's port."),
 ]
-Service = Annotated[str | None, typer.Argument(metavar="[SERVICE]", help="One service; all without it.")]
+Service = Annotated[
+    str | None,
+    typer.Argument(metavar="[SERVICE]", help="One service; all without it.", autocompletion=completion.services),
+]
 
 
 @group.command(example="fastzero up\nfastzero up -p demo --runtime docker --dry-run")
@@ -41,7 +45,12 @@ def up(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and why, and do nothing.")] = False,
     runtime: Annotated[
         str | None,
-        typer.Option("--runtime", metavar="RUNTIME", help="embedded | docker; a project keeps its first."),
+        typer.Option(
+            "--runtime",
+            metavar="RUNTIME",
+            help="embedded | docker; a project keeps its first.",
+            autocompletion=complete_from(*RUNTIMES),
+        ),
     ] = None,
     port: Port = None,
     app_port: Annotated[
@@ -143,7 +152,10 @@ def serve(
 )
 def exec_(
     run: Run,
-    service: Annotated[str, typer.Argument(metavar="SERVICE", help="Where to run it: database or app.")],
+    service: Annotated[
+        str,
+        typer.Argument(metavar="SERVICE", help="Where to run it: database or app.", autocompletion=completion.services),
+    ],
     command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The command and its arguments.")],
 ) -> None:
     """Run a command where a service runs.

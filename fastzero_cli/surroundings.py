@@ -9,7 +9,7 @@ import typer
 from fastzero_core.errors import InvalidInputError, UnhealthyError
 
 from .columns import FINDING, ORIGIN
-from .options import Run
+from .options import Run, complete_from
 from .tree import Group
 
 group = Group("surroundings", "")
@@ -22,7 +22,13 @@ ENV_FORMATS = ("shell", "dotenv", "json")
 def env(
     run: Run,
     format: Annotated[
-        str | None, typer.Option("--format", metavar="FORMAT", help=" | ".join(ENV_FORMATS) + "; shell without it.")
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help=" | ".join(ENV_FORMATS) + "; shell without it.",
+            autocompletion=complete_from(*ENV_FORMATS),
+        ),
     ] = None,
 ) -> None:
     """Print the environment for other programs.
