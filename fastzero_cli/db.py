@@ -141,7 +141,7 @@ def restore(
     database = run.doomed
     plan = database.plan_restore(archive, into_empty=into_empty, trusted=trusted)
     run.confirm(lambda: _planned(database, plan), yes)
-    _tell_of(run, database.restore(plan, no_backup=no_backup), f"Restored {plan.archive.name}")
+    _tell_of(run, database.restore(plan, no_backup=no_backup), f"Restored {plan.archive.stem}")
 
 
 @group.command(example="fastzero db reset --yes")
@@ -203,9 +203,10 @@ def stats(run: Run) -> None:
         run.render.one(found, STATS)
         return
     run.render.one(found.overview(), STATS)
-    run.render.many(found.tables, TABLE, none="No tables.")
-    run.render.many(found.indexes, INDEX, none="")
-    run.render.many(found.kept, KEPT, none="")
+    for records, columns in ((found.tables, TABLE), (found.indexes, INDEX), (found.kept, KEPT)):
+        if records:
+            run.render.text("\n")
+            run.render.many(records, columns)
 
 
 @group.command(example="fastzero db upgrade --to 18\nfastzero db upgrade --rollback")

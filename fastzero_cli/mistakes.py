@@ -178,7 +178,10 @@ def error_of(message: str, context: Any) -> InvalidInputError:
         group = path.partition(" ")[2]
         if ours := ALIASES.get(group, {}).get(found[1]):
             return InvalidInputError(f"unknown command {found[1]!r}", hint=f"Use: fastzero {ours}. {see}")
+    message = f"{message[:1].lower()}{message[1:]}"
     found = _EXTRA.search(message.rstrip("."))
+    if found:
+        message = f"unexpected argument {found[1]!r}"
     hint = _quote(context, path, found[1]) if context and found else ""
     return InvalidInputError(message, hint=hint or see)
 

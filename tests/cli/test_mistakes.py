@@ -59,11 +59,11 @@ TYPED: list[tuple[str, int, str, str]] = [
     ("up --runtme docker", 2, "--runtime", "fastzero up --help"),
     ("--projct one ls", 2, "--project", "fastzero --help"),
     # titles without quotes
-    ("todo add Buy milk", 2, "(milk)", "fastzero todo add 'Buy milk'"),
-    ("todo add Buy milk and bread -s doing", 2, "(milk and bread)", "fastzero todo add 'Buy milk and bread'"),
-    ("todo edit 1 --title Buy milk", 2, "(milk)", "fastzero todo edit 1 --title 'Buy milk'"),
-    ("todo list --text two words", 2, "(words)", "fastzero todo list --text 'two words'"),
-    ("migrate new add due dates", 2, "(due dates)", "fastzero migrate new 'add due dates'"),
+    ("todo add Buy milk", 2, "unexpected argument 'milk'", "fastzero todo add 'Buy milk'"),
+    ("todo add Buy milk and bread -s doing", 2, "unexpected argument 'milk and bread'", "fastzero todo add 'Buy milk and bread'"),
+    ("todo edit 1 --title Buy milk", 2, "unexpected argument 'milk'", "fastzero todo edit 1 --title 'Buy milk'"),
+    ("todo list --text two words", 2, "unexpected argument 'words'", "fastzero todo list --text 'two words'"),
+    ("migrate new add due dates", 2, "unexpected argument 'due dates'", "fastzero migrate new 'add due dates'"),
     # values
     ("-o yaml ls", 2, "invalid --output: 'yaml'", "Use one of: table, json, ndjson, csv, tsv, ids"),
     ("--color blue ls", 2, "invalid --color: 'blue'", "Use one of: auto, always, never"),
