@@ -12,8 +12,8 @@ from fastzero_core.stack.lines import LogLine
 
 from . import style
 from .layout import for_terminal
+from .options import LEVELS
 
-LEVELS = ("debug", "info", "warning", "error", "critical")
 PREFIXES = ("36", "35", "33", "32", "34", "90")  # colours of the services of a log
 _NAMES = {"log": "info", "notice": "info", "statement": "", "fatal": "critical", "panic": "critical", "warn": "warning"}
 # As PostgreSQL writes it behind time and process, as the built-in app and `logging` do, and as JSON.

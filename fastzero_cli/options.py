@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 OUTPUTS = ("table", "json", "ndjson", "csv", "tsv", "ids")
 RUNTIMES = ("embedded", "docker")
+LEVELS = ("debug", "info", "warning", "error", "critical")  # of a log
 COLORS = ("auto", "always", "never")
 ATTEMPTS = 3  # to type a password
 DECLINED = 1  # the exit code of a "no"

@@ -13,7 +13,7 @@ from fastzero_core import formats
 from fastzero_core.events import ActionDone, ActionStarted, Event, Notice, Progress, RevisionApplied
 from fastzero_core.formats import Record, as_dict
 
-from . import logs, messages, style
+from . import messages, style
 from .columns import Column
 from .layout import (
     STATE_STYLES,
@@ -156,7 +156,9 @@ class Renderer:
         if self.output in ("json", "ndjson"):
             self._write(formats.ndjson_lines(as_dict(line) for line in lines), flush=True)
         else:
-            self._write(logs.shown(lines, services), flush=True)
+            from .logs import shown
+
+            self._write(shown(lines, services), flush=True)
 
     # -- messages ----------------------------------------------------------------------------------------------
 

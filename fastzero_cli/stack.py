@@ -13,8 +13,7 @@ from fastzero_core.errors import FastZeroError, InvalidInputError, UnhealthyErro
 from . import completion
 from .columns import ACTION, PROJECT, SERVICE
 from .ending import tell_of_running
-from .logs import LEVELS, last_of_each, selection
-from .options import RUNTIMES, NoBackup, Run, Timeout, Yes, complete_from, words_of
+from .options import LEVELS, RUNTIMES, NoBackup, Run, Timeout, Yes, complete_from, words_of
 from .tree import Group
 
 if TYPE_CHECKING:
@@ -277,6 +276,8 @@ def logs(
 
     Each line follows the name of its service. Health checks that were answered well are left out.
     """
+    from .logs import last_of_each, selection
+
     began, stack = _moment(since), run.stack
     wanted = selection(() if all else stack.health_paths, grep, level)
     services = [service] if service else stack.service_names

@@ -57,7 +57,7 @@ def step_of(action: Any) -> Step | None:
             return Step(str(action), "Creating the database", "Database created", (action.name,))
         case ("create", "volume"):
             return Step(str(action), f"Creating volume {action.name}", "Volume created", (action.name,))
-        case ("remove", "data" | "volume" | "project"):
+        case ("remove", "data" | "volume"):
             return _whole(action, f"Deleting {action.kind}", f"{_title(str(action.kind))} deleted", action.name)
         case ("migrate", _):
             return Step(str(action), "Migrating the schema", "Schema migrated")

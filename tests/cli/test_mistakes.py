@@ -60,7 +60,12 @@ TYPED: list[tuple[str, int, str, str]] = [
     ("--projct one ls", 2, "--project", "fastzero --help"),
     # titles without quotes
     ("todo add Buy milk", 2, "unexpected argument 'milk'", "fastzero todo add 'Buy milk'"),
-    ("todo add Buy milk and bread -s doing", 2, "unexpected argument 'milk and bread'", "fastzero todo add 'Buy milk and bread'"),
+    (
+        "todo add Buy milk and bread -s doing",
+        2,
+        "unexpected argument 'milk and bread'",
+        "fastzero todo add 'Buy milk and bread'",
+    ),
     ("todo edit 1 --title Buy milk", 2, "unexpected argument 'milk'", "fastzero todo edit 1 --title 'Buy milk'"),
     ("todo list --text two words", 2, "unexpected argument 'words'", "fastzero todo list --text 'two words'"),
     ("migrate new add due dates", 2, "unexpected argument 'due dates'", "fastzero migrate new 'add due dates'"),
