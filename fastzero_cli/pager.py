@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from io import UnsupportedOperation
 from types import TracebackType
@@ -18,7 +19,8 @@ PROMPT = 2  # lines that a shell needs below the text
 class Pager:
     """Takes text, and starts the pager once there is more of it than a screen. `has_ended` when its reader quits."""
 
-    def __init__(self) -> None:
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._without = write  # where there is no pager, or too little for one
         self._command = _command()
         self._room = shutil.get_terminal_size().lines - PROMPT
         self._held: list[str] = []
@@ -31,8 +33,8 @@ class Pager:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        sys.stdout.write("".join(self._held))
-        self._held.clear()
+        if self._held and error is None:
+            self._without("".join(self._held))
         if self._process is not None:
             with suppress(BrokenPipeError):
                 self._process.stdin.close()  # type: ignore[union-attr]
@@ -41,7 +43,7 @@ class Pager:
     def write(self, text: str) -> None:
         """Show a text of whole lines."""
         if not self._command:
-            sys.stdout.write(text)
+            self._without(text)
             return
         self._room -= text.count("\n")
         if self._process is None and self._room >= 0:

@@ -70,7 +70,7 @@ class Renderer:
             from .pager import Pager
 
             self._clear()
-            with Pager() as pager:
+            with Pager(self._write_one) as pager:
                 self._table(takewhile(lambda _: not pager.has_ended, rows), columns, header, none, pager.write)
         else:
             self._table(rows, columns, header, none, self._write_one)
