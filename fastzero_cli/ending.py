@@ -24,14 +24,20 @@ def tell_of_running(run: "Run", stack: "Stack", *, is_new: bool, took: float) ->
     if run.render.output != "table":
         return
     is_own = bool(record and record.application)
-    run.render.pairs([*_places(run, services, is_own), ("Next", _next(run, is_own, is_new))])
+    run.render.pairs(
+        [*_places(run, services, record.processes if record else (), is_own), ("Next", _next(run, is_own, is_new))]
+    )
 
 
-def _places(run: "Run", services: "list[ServiceStatus]", is_own: bool) -> "list[tuple[str, str]]":
+def _places(
+    run: "Run", services: "list[ServiceStatus]", processes: tuple[str, ...], is_own: bool
+) -> "list[tuple[str, str]]":
     places = []
     for service in services:
         if service.revision is not None or service.version.startswith("PostgreSQL"):
             places += [("Database", _database(run)), ("psql", run.command("db shell"))]
+        elif service.address and service.service not in processes:
+            places.append((service.service, service.address))
         elif service.address:
             name = "App" if service.service == APP else service.service
             places.append((name, f"http://{service.address}"))

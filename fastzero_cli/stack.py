@@ -55,7 +55,7 @@ def up(
     app_port: Annotated[
         int | None, typer.Option("--app-port", metavar="PORT", min=1, max=65535, help="The app's port.")
     ] = None,
-    no_app: Annotated[bool, typer.Option("--no-app", help="The database alone.")] = False,
+    no_app: Annotated[bool, typer.Option("--no-app", help="Leave the application out.")] = False,
     build: Annotated[bool, typer.Option("--build", help="Rebuild the app's image.")] = False,
     pull: Annotated[bool, typer.Option("--pull", help="Pull the images again, and rebuild the app's.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave what failed as it is, to look at it.")] = False,
@@ -153,7 +153,9 @@ def exec_(
     run: Run,
     service: Annotated[
         str,
-        typer.Argument(metavar="SERVICE", help="Where to run it: database or app.", autocompletion=completion.services),
+        typer.Argument(
+            metavar="SERVICE", help="Where to run it, as database or app.", autocompletion=completion.services
+        ),
     ],
     command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The command and its arguments.")],
 ) -> None:
@@ -298,7 +300,7 @@ def restart(run: Run, service: Service = None, timeout: Timeout = None) -> None:
 @group.command(example="fastzero ls\nfastzero ls --all")
 def ls(run: Run, all: Annotated[bool, typer.Option("-a", "--all", help="Also those that do not run.")] = False) -> None:
     """List the projects of this machine."""
-    from fastzero_core.stack.stack import RESTING, list_projects
+    from fastzero_core.stack.listing import RESTING, list_projects
 
     projects = list_projects(run.settings)
     shown = projects if all else [each for each in projects if each.state not in RESTING]
@@ -315,7 +317,13 @@ def _chosen(run: Run, all: bool, *, destroy: bool) -> "list[Stack]":
 
 def _databases(stacks: "list[Stack]") -> list[str]:
     """What is lost of each, where it ever held something."""
-    return [f"With {stack.description}." for stack in stacks if stack.has_data]
+    databases = [f"With {stack.description}." for stack in stacks if stack.has_data]
+    services = [f"With the data of {', '.join(names)}, which no backup has." for names in _with_data(stacks)]
+    return [*databases, *services]
+
+
+def _with_data(stacks: "list[Stack]") -> "list[tuple[str, ...]]":
+    return [names for stack in stacks if (names := stack.services_with_data)]
 
 
 def _projects(count: int) -> str:

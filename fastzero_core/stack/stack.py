@@ -11,22 +11,20 @@ from typing import TYPE_CHECKING, Self
 from ..errors import (
     FastZeroError,
     InvalidInputError,
-    NotAllowedError,
-    RecordError,
-    UnavailableError,
 )
 from ..events import Listener, Notice, ignore
 from ..postgres.url import url_of, variables
-from ..project import HOST, project_of, projects
+from ..project import project_of, projects
 from ..settings import Settings, load_settings
 from . import commands
 from .actions import Action
 from .decide import Flags
+from .extras import address_variables, with_data
 from .lines import LogLine
 from .observed import Observed, ObservedService, ServiceState
 from .runtime import Finding
 from .session import Session
-from .spec import DATABASE_SERVICE, HEALTH, READINESS, StackSpec, asked_ports
+from .spec import HEALTH, READINESS, StackSpec, asked_ports
 
 if TYPE_CHECKING:
     import threading
@@ -48,17 +46,6 @@ class ServiceStatus:
     pid: int | None
     started_at: datetime | None
     detail: str
-
-
-@dataclass(frozen=True)
-class ProjectSummary:
-    """One project of this machine."""
-
-    project: str
-    runtime: str
-    state: ServiceState
-    address: str
-    folder: str
 
 
 class Stack:
@@ -98,20 +85,22 @@ class Stack:
         adopt: bool = False,
         start_over: bool = False,
         install: bool = False,
+        without: Sequence[str] = (),
         timeout: float | None = None,
     ) -> Self:
         """Make the stack run, its database answer, its schema be at head and its app be ready; nothing if all is so.
 
         The first `up` chooses the runtime and the ports, later ones keep them; `port` is the database's. Without `app`
-        only the database runs. `build` and `pull` renew the images. After a failure what this run made is undone,
+        the application does not run. `build` and `pull` renew the images. After a failure what this run made is undone,
         unless `keep`. `adopt` takes over containers and data of a home that is lost, `start_over` begins with an empty
         database where the data is gone. `install` first installs what an application of the user's own depends on,
-        where it runs as local processes. `timeout` is in seconds and bounds each wait.
+        where it runs as local processes. Extra services in `without` are not run. `timeout` is in seconds and bounds
+        each wait.
         Raises LockedError, PortTakenError, VersionMismatchError, SchemaNewerError, DatabaseLoginError, ImageError,
         UnhealthyError, ForeignStackError, DataGoneError.
         """
         asked = asked_ports(self.settings, port=port, app_port=app_port)
-        flags = Flags(runtime, asked, app, start_over, adopt, install)
+        flags = Flags(runtime, asked, app, start_over, adopt, install, tuple(without))
         with self.session(timeout) as session:
             decision, observed, started = commands.up(session, flags, build=build, pull=pull, keep=keep)
             self._started |= started
@@ -299,7 +288,7 @@ class Stack:
     @property
     def health_paths(self) -> frozenset[str]:
         """The paths that health checks of its processes ask for."""
-        return frozenset({HEALTH, READINESS, *(each.readiness for each in self.look().spec().processes)} - {""})
+        return frozenset({HEALTH, READINESS, *(each.readiness or "" for each in self.look().spec().processes)} - {""})
 
     def examine(self) -> Iterator[Finding]:
         """What there is to know of the project's runtime, or of the one that a first `up` would choose.
@@ -332,9 +321,21 @@ class Stack:
     def environment(self) -> dict[str, str]:
         """What a program needs in its environment to use this stack, the password included.
 
-        PGREQUIREAUTH is beside the URL, since not every driver knows it in there.
+        PGREQUIREAUTH is beside the URL, since not every driver knows it in there. Services beside the database are
+        there as REDIS_HOST, REDIS_PORT, and MAILPIT_PORT_1025 for a port after the main one.
         """
-        return {"DATABASE_URL": url_of(self.database_url, require_auth=False), **variables(self.database_url)}
+        database = {"DATABASE_URL": url_of(self.database_url, require_auth=False), **variables(self.database_url)}
+        record = self.project.record
+        services = self.look().spec().extras if record and record.application else ()
+        return {**database, **address_variables(services)}
+
+    @property
+    def services_with_data(self) -> tuple[str, ...]:
+        """The services beside the database that keep data, which no backup has."""
+        session = self.look()
+        if session.record is None or session.application is None:
+            return ()
+        return with_data(session.application, session.record)
 
     def __enter__(self) -> Self:
         return self
@@ -361,26 +362,6 @@ class Stack:
         return Session(self.project, self.settings, self._on_event, timeout or self.settings.timeout)
 
 
-def list_projects(settings: Settings) -> list[ProjectSummary]:
-    """The projects of this machine with the state of their database."""
-    return [_summary(stack) for stack in Stack.all(settings)]
-
-
-def _summary(stack: Stack) -> ProjectSummary:
-    """One project; neither an engine that is away nor a record that cannot be read hides the others."""
-    runtime, address, state = "", "", ServiceState.UNKNOWN
-    try:
-        record = stack.project.record
-        if record is not None:
-            runtime, port = record.runtime, record.ports.get(DATABASE_SERVICE)
-            address = f"{HOST}:{port}" if port else ""
-        database = next(iter(stack.status()), None)
-        state = database.state if database else ServiceState.ABSENT
-    except (UnavailableError, NotAllowedError, RecordError):
-        pass
-    return ProjectSummary(stack.project.name, runtime, state, address, str(stack.project.folder))
-
-
 def _statuses(spec: StackSpec, observed: Observed) -> list[ServiceStatus]:
     return [_status(spec, observed.service(name), observed) for name in spec.names]
 
@@ -390,7 +371,7 @@ def _status(spec: StackSpec, service: ObservedService, observed: Observed) -> Se
     return ServiceStatus(
         service=service.name,
         state=service.state,
-        address=f"{wanted.host}:{wanted.port}" if wanted.port else "",
+        address=", ".join(f"{wanted.host}:{port}" for port in (wanted.port, *wanted.more_ports.values()) if port),
         version=service.version,
         revision=observed.revision if wanted.is_database else None,
         pid=service.pid,

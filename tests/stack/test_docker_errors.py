@@ -29,9 +29,9 @@ from fastzero_core.project import Project, ProjectRecord
 from fastzero_core.stack import ports
 from fastzero_core.stack.docker import engine as docker
 from fastzero_core.stack.docker import image
+from fastzero_core.stack.listing import list_projects
 from fastzero_core.stack.observed import ServiceState
 from fastzero_core.stack.spec import DEFAULT_PORTS
-from fastzero_core.stack.stack import list_projects
 
 from .conftest import Contained, Proxy, RunPython, add_user, any_free_port, users_of
 
