@@ -10,7 +10,7 @@ import pytest
 from .conftest import Run, records
 from .shell import Terminal
 
-PROGRESS = re.compile(r"[↑↓] (0001 users|0002 todos|0003 login failures|0004 accounts) \(\d+\.\d\d s\)")
+PROGRESS = re.compile(r"[↑↓] (0001 users|0002 todos|0003 login failures|0004 accounts) · \d+\.\d\d s")
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_quiet_leaves_progress_out(empty: str, fastzero: Run) -> None:
 
 def test_at_head_there_is_nothing_to_do(database: str, fastzero: Run) -> None:
     result = fastzero("migrate", "-o", "ids")
-    assert result == (0, "0004\n", "")
+    assert result == (0, "0004\n", "✓ The schema is at head: 0004\n")
 
 
 def test_up_goes_to_a_revision(empty: str, fastzero: Run) -> None:
