@@ -337,7 +337,9 @@ def _invalid(error: ValidationError, layers: Layers) -> InvalidInputError:
     if first["type"] == "literal_error":
         choices = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
         return InvalidInputError(f"invalid {where}: {first['input']!r}", field=field, hint=f"Use one of: {choices}")
-    reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "it must be")
+    reason = (
+        first["msg"].removeprefix("Value error, ").replace("Input should be", "it must be").partition(", unable")[0]
+    )
     return InvalidInputError(f"invalid {where}: {reason}", field=field, hint="Correct it, or remove it")
 
 

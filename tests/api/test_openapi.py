@@ -18,7 +18,13 @@ from .conftest import ServeApp
 
 CHECKOUT = Path(__file__).parents[2]
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
-LISTS = {"TodoList", "UserList", "Bulk"}  # of what has examples itself
+LISTS = {
+    "TodoList",
+    "UserList",
+    "Bulk",
+    "HTTPValidationError",
+    "ValidationError",
+}  # of what has examples, or FastAPI's own
 EXAMPLES = os.environ.get("FASTZERO_EXAMPLES", "10")
 
 
