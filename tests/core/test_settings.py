@@ -223,7 +223,7 @@ def test_what_others_write_into_a_dotenv_is_ignored() -> None:
 @pytest.mark.parametrize("text", ["\nFASTZERO_PROJECT = 'x'\n", "\nPROJECT = 'x'\n", "\n[another]\nkey = 1\n"])
 def test_an_unknown_key_of_a_file_of_fastzero_s_own_is_refused_with_its_line(text: str, user_file: Path) -> None:
     Path("fastzero.toml").write_text(text)
-    with pytest.raises(InvalidInputError, match="^fastzero.toml:2: unknown key"):
+    with pytest.raises(InvalidInputError, match=r"^fastzero\.toml:2: unknown key"):
         load_settings()
     Path("fastzero.toml").unlink()
     user_file.write_text(text)
