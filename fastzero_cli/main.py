@@ -13,7 +13,7 @@ import typer
 from fastzero_core import __version__
 from fastzero_core.errors import FastZeroError, InvalidInputError
 
-from . import application, render, stack, trust
+from . import application, docs, render, stack, trust
 from .options import Run
 from .tree import Group
 
@@ -28,6 +28,7 @@ root.include(stack.group)
 root.include(application.group)
 root.add_group(stack.export)
 root.include(trust.group)
+root.include(docs.group)
 root.add("migrate", "migrate")
 root.add("db", "db")
 root.add("user", "user")

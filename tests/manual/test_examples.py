@@ -1,0 +1,56 @@
+"""Every command and program of the manual is run, in the order of its page, on a fresh home; what is shown is compared.
+
+The blocks of all languages are the same (`test_parity.py`), so that those of one are run for all.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from .examples import FOLDERS
+from .pages import Page, pages
+from .running import blocks_to_run, matches, run
+
+pytestmark = pytest.mark.slow
+
+ENGLISH = pages("en")
+
+
+def _marked(page: Page) -> object:
+    marks = [pytest.mark.docker] if page.remark("needs") == "docker" else []
+    return pytest.param(page, id=page.name, marks=marks)
+
+
+@pytest.mark.parametrize("page", [_marked(page) for page in ENGLISH if blocks_to_run(page)])
+def test_a_page_does_what_it_shows(page: Page, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FASTZERO_APP")
+    if page.remark("needs") == "docker":
+        monkeypatch.delenv("FASTZERO_RUNTIME")
+    if name := page.remark("begins with"):
+        (folder / "work").mkdir()
+        FOLDERS[name](folder / "work")
+    run(page, folder, {})
+
+
+@pytest.mark.parametrize("page", ENGLISH, ids=lambda page: page.name)
+def test_a_block_that_is_not_run_says_why(page: Page) -> None:
+    languages = {block.language for block in page.blocks if block.not_run is None}
+    assert languages <= {"sh", "console", "python", "text", "json", "toml", "yaml", "dockerfile", "mermaid", "ini"}
+    assert all(len(block.not_run.split()) >= 3 for block in page.blocks if block.not_run is not None)
+
+
+@pytest.mark.parametrize(
+    ("shown", "said", "same"),
+    [
+        ("✓ wait (0.1 s)\n", "✓ wait (12.9 s)\n", True),
+        ("app running 127.0.0.1:8000 41911 now\n", "app   running  127.0.0.1:8123  52   3 s\n", False),
+        ("app running 127.0.0.1:8000 41911 now\n", "app   running  127.0.0.1:8123  5212   3 s\n", True),
+        ("first\n…\nlast\n", "first\nsecond\nthird\nlast\n", True),
+        ("first\n…\nlast\n", "first\nlast\n", True),
+        ("one … three\n", "one two three\n", True),
+        ("first\n", "second\n", False),
+        ("first\n", "first\nsecond\n", False),
+    ],
+)
+def test_what_is_shown_is_compared_but_for_its_figures(shown: str, said: str, same: bool) -> None:
+    assert matches(shown, said) is same
