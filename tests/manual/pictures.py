@@ -14,6 +14,7 @@ from rich.text import Text
 from tests.cli.shell import Terminal
 
 COLUMNS = 100
+PATIENCE = 120  # seconds until a command that hangs is given up
 # Each picture: its name, and the words of its commands.
 PICTURES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "up": (("up", "--runtime", "embedded"),),
@@ -45,7 +46,7 @@ def _screen(words: tuple[str, ...], home: Path) -> str:
     """What a terminal shows of a command and its output when it has ended."""
     environment = {"FASTZERO_HOME": str(home / "fastzero"), "HOME": str(home)}
     with Terminal(*words, columns=COLUMNS, environment=environment) as terminal:
-        said = _TRANSIENT.sub("", terminal.end().out).replace(str(home / "fastzero"), "~/.local/share/fastzero")
+        said = _TRANSIENT.sub("", terminal.end(PATIENCE).out).replace(str(home / "fastzero"), "~/.local/share/fastzero")
     shown = " ".join(f"'{word}'" if " " in word else word for word in words)
     return f"$ fastzero {shown}\n{said.rstrip()}\n"
 

@@ -53,5 +53,5 @@ def _shape(text: str) -> tuple[int, list[str]]:
 
 
 def _paragraphs(text: str) -> list[str]:
-    prose = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"^ *```.*?^ *```$|<!--.*?-->", "", text, flags=re.MULTILINE | re.DOTALL)
     return [part.strip() for part in re.split(r"\n\s*\n", prose) if part.strip()]
