@@ -37,6 +37,7 @@ _FIGURES = (
     (re.compile(r"\(\d+\.\d+ s\)"), "(N s)"),
     (re.compile(r"\b\d+(\.\d+)? (ms|s|min|h)\b"), "N s"),
     (re.compile(r"\bnow\b"), "N s"),
+    (re.compile(r"\bfastzero \d+\.\d+\.\d+\b"), "fastzero VERSION"),
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?"), "TIME"),
     (re.compile(r"\b\d{8}T?-?\d{6}Z?\b"), "TIME"),
     (re.compile(r"(127\.0\.0\.1|localhost):\d+"), "HOST:PORT"),
@@ -130,17 +131,28 @@ def _script(step: Step, output: Path) -> str:
 
 
 def _check(page: Page, steps: list[Step], outputs: Path, process: "subprocess.CompletedProcess[str]") -> None:
-    for number, step in enumerate(steps):
-        output, code = outputs / str(number), outputs / f"{number}.code"
-        where = f"docs/{page.language}/{page.name}.md:{step.line}"
-        if not code.exists():
-            raise PageFailed(f"{where}: never run\n{process.stdout}{process.stderr}")
-        said = output.read_text(encoding="utf-8", errors="replace")
-        expected = bool(step.shown and re.search(r"^Error: ", step.shown, re.MULTILINE))
-        if (code.read_text().strip() != "0") != expected:
-            raise PageFailed(f"{where}: exit code {code.read_text().strip()}\n{step.command}\n{said}{process.stderr}")
-        if step.shown and not matches(step.shown, said):
-            raise PageFailed(f"{where}: shown\n{step.shown}\nprinted\n{said}")
+    """Raise PageFailed with every step that went wrong."""
+    failures = [
+        f"docs/{page.language}/{page.name}.md:{step.line}: {wrong}\n$ {step.command}"
+        for number, step in enumerate(steps)
+        if (wrong := _wrong(step, outputs / str(number)))
+    ]
+    if failures:
+        raise PageFailed("\n".join([*failures, process.stdout, process.stderr]))
+
+
+def _wrong(step: Step, output: Path) -> str:
+    """What went wrong with a step, "" if nothing did."""
+    code = output.with_suffix(".code")
+    if not code.exists():
+        return "never run"
+    said = output.read_text(encoding="utf-8", errors="replace")
+    fails = bool(step.shown and re.search(r"^Error: ", step.shown, re.MULTILINE))
+    if (int(code.read_text()) != 0) != fails:
+        return f"exit code {code.read_text().strip()}\n{said}"
+    if step.shown and not matches(step.shown, said):
+        return f"shown\n{step.shown}printed\n{said}"
+    return ""
 
 
 def matches(shown: str, said: str) -> bool:

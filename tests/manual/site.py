@@ -56,6 +56,8 @@ EXTENSIONS: list[Any] = [
 ]
 
 _DIAGRAM = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_PICTURE = re.compile(r"^!\[[^]]*\]\((\.\./)*pictures/.*\)\n", re.MULTILINE)
+_TRANSLATION = re.compile(rf'(href="(?:\.\./)+(?:{"|".join(LANGUAGES)})/)index\.html(" hreflang)')
 _GENERATED = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 
 
@@ -73,6 +75,15 @@ def build(target: Path = BUILT, *, pictures: bool = True) -> None:
         shutil.rmtree(target, ignore_errors=True)
         for language in LANGUAGES:
             shutil.copytree(work / language / "site", target / language)
+            _link_translations(target / language)
+
+
+def _link_translations(site: Path) -> None:
+    """Lead the choice of a language to the same page, where the theme leads to the first."""
+    for path in site.rglob("*.html"):
+        page = path.relative_to(site).as_posix()
+        text = path.read_text(encoding="utf-8")
+        path.write_text(_TRANSLATION.sub(rf"\g<1>{page}\2", text), encoding="utf-8")
 
 
 def _write_sources(work: Path, language: str, pictures: bool) -> None:
@@ -85,6 +96,8 @@ def _write_sources(work: Path, language: str, pictures: bool) -> None:
         path = sources / f"{page.name}.md"
         path.parent.mkdir(parents=True, exist_ok=True)
         text = _with_diagrams(page, path)
+        if not pictures:
+            text = _PICTURE.sub("", text)
         path.write_text(_GENERATED.sub(lambda match: reference.PARTS[match[1]](language), text), encoding="utf-8")
     (work / language / "mkdocs.yml").write_text(yaml.safe_dump(_configuration(language)), encoding="utf-8")
 

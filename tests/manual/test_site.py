@@ -62,6 +62,11 @@ def test_every_picture_is_there(site: Path) -> None:
             assert (path.parent / source).is_file(), (path.name, source)
 
 
+def test_the_other_language_is_one_click_away_on_the_same_page(site: Path) -> None:
+    text = (site / "en" / "how-to" / "backups.html").read_text("utf-8")
+    assert 'href="../../pt/how-to/backups.html" hreflang="pt-BR"' in text
+
+
 def test_a_picture_shows_what_the_command_printed(site: Path) -> None:
     picture = (site / "en" / "pictures" / "todos.svg").read_text("utf-8")
     assert "Write" in picture
