@@ -27,8 +27,8 @@ from pydantic_settings import (
 )
 
 from . import parameters
+from .config_files import DOTENV, PREFIX, PROJECT_FILE, parse_toml, read_bounded, read_folder
 from .errors import InvalidInputError
-from .folder import DOTENV, PREFIX, PROJECT_FILE, parse_toml, read_bounded, read_folder
 from .sources import HIDDEN, Layers, by_name, of_dotenv, risky_settings, variable_of
 from .trust import FolderTrust, Free, Risk
 

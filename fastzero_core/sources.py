@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
-from .folder import DOTENV, PREFIX, PROJECT_FILE, Folder
+from .config_files import DOTENV, PREFIX, PROJECT_FILE, Folder
 from .trust import FolderTrust, Risk, RiskySetting, digest, risk_of
 
 Fields = Mapping[str, FieldInfo]

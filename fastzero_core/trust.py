@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from platformdirs import user_state_path
 
+from .config_files import Folder
 from .errors import InvalidInputError, UntrustedFolderError
 from .files import make_folder, open_regular, path_as_text, write_atomically, writing
-from .folder import Folder
 
 VARIABLE = "FASTZERO_TRUST"  # counts in the environment alone
 FORMAT = 1

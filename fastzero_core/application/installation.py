@@ -6,13 +6,12 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name
+from typing import TYPE_CHECKING, Any, Literal
 
 from .sources import text_of, toml_of
+
+if TYPE_CHECKING:  # packaging takes longer to import than all that is read here: only an application needs it
+    from packaging.specifiers import SpecifierSet
 
 PROJECT = "pyproject.toml"
 ENVIRONMENTS = (".venv", "venv")
@@ -68,6 +67,8 @@ def declared(project: Mapping[str, Any]) -> dict[str, str]:
     Where: "" for the project itself, else the extra or group. A requirement with extras has further names, such as
     `fastapi[standard]`.
     """
+    from packaging.utils import canonicalize_name
+
     found: dict[str, str] = {}
     for group, requirements in _requirement_lists(project):
         for text in requirements:
@@ -81,6 +82,9 @@ def declared(project: Mapping[str, Any]) -> dict[str, str]:
 
 def requirement_names(text: Any) -> list[str]:
     """Return the names that a requirement stands for: its own and, with each extra, `name[extra]`."""
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
     try:
         requirement = Requirement(text.partition(" #")[0].strip())
     except (InvalidRequirement, AttributeError):
@@ -239,12 +243,14 @@ def _required_python(project: Mapping[str, Any]) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _some_patch_in(allowed: SpecifierSet, minor: int) -> bool:
+def _some_patch_in(allowed: "SpecifierSet", minor: int) -> bool:
     return any(f"3.{minor}.{patch}" in allowed for patch in range(30))
 
 
-def specifiers(text: str) -> SpecifierSet:
+def specifiers(text: str) -> "SpecifierSet":
     """Return version specifiers, those with Poetry's caret and tilde too; empty for what cannot be read."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
     parts = [part.strip() for part in text.split(",") if part.strip() not in ("", "*")]
     try:
         return SpecifierSet(",".join(filter(None, map(_plain_specifier, parts))))

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
+from ..config_files import PROJECT_FILE, read_bounded
 from ..errors import InvalidInputError
-from ..folder import PROJECT_FILE, read_bounded
 from ..toml_lines import has_long_key, line_numbers
 from .description import (
     WEB,

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..config_files import read_bounded
 from ..errors import ConflictError
 from ..files import writing
-from ..folder import read_bounded
 from .discover.findings import Discovery, Finding
 from .installation import project_of
 from .reading import FILE, TABLES, load, parse

@@ -56,4 +56,4 @@ def test_the_status_of_a_stack_that_is_stopped_needs_no_driver(tmp_path: Path, m
     record = ProjectRecord("embedded", {"database": 5432, "app": 8000}, data=str(tmp_path / "data"))
     Project("fastzero", tmp_path).save(record)
 
-    assert loaded("status") & {"sqlalchemy", "psycopg", "alembic", "docker", "rich"} == set()
+    assert loaded("status") & {"sqlalchemy", "psycopg", "alembic", "docker", "rich", "packaging"} == set()

@@ -50,7 +50,7 @@ ROOMS = (
         "errors",
         "events",
         "files",
-        "folder",
+        "config_files",
         "folders",
         "formats",
         "manual_pages",

@@ -50,7 +50,9 @@ def test_dependencies_are_those_of_the_lock_whatever_is_installed_here(files: di
 
 
 def test_no_dependency_is_installed_without_its_hash() -> None:
-    assert "install --no-cache-dir --no-compile --require-hashes" in image.build_file("Dockerfile").read_text()
+    assert (
+        "install --no-cache-dir --no-compile --no-deps --require-hashes" in image.build_file("Dockerfile").read_text()
+    )
 
 
 def test_the_name_follows_from_the_content() -> None:

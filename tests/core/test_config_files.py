@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastzero_core import InvalidInputError, load_settings
-from fastzero_core.folder import LIMIT, Variable, read_folder
+from fastzero_core.config_files import LIMIT, Variable, read_folder
 from fastzero_core.toml_lines import line_numbers
 
 PATIENCE = 20  # seconds: without limits each of the hostile files takes minutes
