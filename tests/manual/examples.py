@@ -165,6 +165,7 @@ COURSE: Mapping[str, str] = {
 
         [tool.pytest.ini_options]
         pythonpath = "."
+        addopts = "-p no:fastzero"
         """,
     "poetry.lock": "",
     ".env": """

@@ -127,7 +127,9 @@ def _script(step: Step, output: Path) -> str:
     quoted = shlex.quote(str(output))
     if step.checked:
         return f"echo 1 >{quoted}.code\n{{\n{step.command}\n}} >{quoted} 2>&1\necho 0 >{quoted}.code"
-    return f"code=0; {{\n{step.command}\n}} >{quoted} 2>&1 || code=$?; echo $code >{quoted}.code"
+    # As in a shell of a person: what fails before a pipe is seen in what it prints.
+    command = f"set +o pipefail\ncode=0; {{\n{step.command}\n}} >{quoted} 2>&1 || code=$?"
+    return f"{command}; echo $code >{quoted}.code\nset -o pipefail"
 
 
 def _check(page: Page, steps: list[Step], outputs: Path, process: "subprocess.CompletedProcess[str]") -> None:
@@ -157,9 +159,9 @@ def _wrong(step: Step, output: Path) -> str:
 
 def matches(shown: str, said: str) -> bool:
     """Whether a command printed what the page shows, but for figures and what `…` stands for."""
-    pattern = re.escape(_normal(shown)).replace("…", "\0")
-    pattern = re.sub(r"(?<![^\n])\0\n", "(?:.*\n)*", pattern)  # alone on a line
-    return re.fullmatch(pattern.replace("\0", ".*"), _normal(said)) is not None
+    lines = _normal(shown).splitlines()
+    pattern = "".join("(?:.*\n)*" if line == "…" else f"{re.escape(line).replace('…', '.*')}\n" for line in lines)
+    return re.fullmatch(pattern, _normal(said)) is not None
 
 
 def _normal(text: str) -> str:

@@ -3,9 +3,14 @@
 The blocks of all languages are the same (`test_parity.py`), so that those of one are run for all.
 """
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
+
+from fastzero_core import load_settings
+from fastzero_core.application.reading import parse
 
 from .examples import FOLDERS
 from .pages import Page, pages
@@ -37,6 +42,36 @@ def test_a_block_that_is_not_run_says_why(page: Page) -> None:
     languages = {block.language for block in page.blocks if block.not_run is None}
     assert languages <= {"sh", "console", "python", "text", "json", "toml", "yaml", "dockerfile", "mermaid", "ini"}
     assert all(len(block.not_run.split()) >= 3 for block in page.blocks if block.not_run is not None)
+
+
+def test_no_example_gives_a_program_a_password_as_an_argument() -> None:
+    shell = "\n".join(block.text for page in ENGLISH for block in page.blocks if block.language in ("sh", "console"))
+    commands = re.findall(r"curl [^|\n]*", shell)
+    assert len(commands) >= 10
+    assert not [command for command in commands if re.search(r'password["=]', command)]
+    assert "user add" in shell
+    assert not re.search(r"user add[^|\n]*--password[ =]", shell)
+
+
+@pytest.mark.usefixtures("trusted_folder")
+def test_the_example_of_settings_is_understood(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    example = _toml("reference/settings")
+    (folder / "fastzero.toml").write_text(example, encoding="utf-8")
+    monkeypatch.chdir(folder)
+    settings = load_settings()
+    for name, value in tomllib.loads(example).items():
+        assert getattr(settings, name) == value
+
+
+def test_the_description_of_an_application_is_understood(folder: Path) -> None:
+    application = parse(_toml("how-to/own-application"), folder)
+    assert application is not None
+    assert [process.name for process in application.processes] == ["web", "worker"]
+
+
+def _toml(name: str) -> str:
+    [page] = [page for page in ENGLISH if page.name == name]
+    return next(block.text for block in page.blocks if block.language == "toml")
 
 
 @pytest.mark.parametrize(
