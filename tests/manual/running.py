@@ -33,6 +33,7 @@ import json, sys
 print(next((s["address"] for s in json.load(sys.stdin) if s["service"] in ("app", "web")), "localhost:8000"))'; }
 curl() { command curl "${@//localhost:8000/$(app)}"; }
 """
+_OWN_PROJECT = "env -u FASTZERO_DATABASE_PORT -u FASTZERO_APP_PORT"  # a program's project is not that of the page
 _FIGURES = (
     (re.compile(r"\(\d+\.\d+ s\)"), "(N s)"),
     (re.compile(r"\b\d+(\.\d+)? (ms|s|min|h)\b"), "N s"),
@@ -96,7 +97,7 @@ def _steps(page: Page, outputs: Path) -> Iterator[Step]:
             case Block(language="python"):
                 path = outputs / f"{number}.py"
                 path.write_text(block.text, encoding="utf-8")
-                yield Step(block.line, f"python -W error {shlex.quote(str(path))}")
+                yield Step(block.line, f"{_OWN_PROJECT} python -W error {shlex.quote(str(path))}")
             case Block(language="console"):
                 yield from _commands(block)
             case _:

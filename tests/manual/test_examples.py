@@ -12,6 +12,8 @@ import pytest
 from fastzero_core import load_settings
 from fastzero_core.application.reading import parse
 
+from tests.stack.conftest import any_free_port
+
 from .examples import FOLDERS
 from .pages import Page, pages
 from .running import blocks_to_run, matches, run
@@ -34,7 +36,8 @@ def test_a_page_does_what_it_shows(page: Page, folder: Path, monkeypatch: pytest
     if name := page.remark("begins with"):
         (folder / "work").mkdir()
         FOLDERS[name](folder / "work")
-    run(page, folder, {})
+    ports = {name: str(any_free_port()) for name in ("FASTZERO_DATABASE_PORT", "FASTZERO_APP_PORT")}
+    run(page, folder, ports)
 
 
 @pytest.mark.parametrize("page", ENGLISH, ids=lambda page: page.name)
