@@ -165,7 +165,7 @@ COURSE: Mapping[str, str] = {
 
         [tool.pytest.ini_options]
         pythonpath = "."
-        addopts = "-p no:fastzero"
+        addopts = "-p no:fastzero -p no:pytest-alembic -p no:schemathesis -p no:randomly"
         """,
     "poetry.lock": "",
     ".env": """

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from .pages import Block, Page
 
-PATIENCE = 600  # seconds until a page that hangs is given up
+PATIENCE = 1200  # seconds until a page that hangs is given up
 SHOWN = ("text", "json", "toml", "yaml", "dockerfile", "mermaid", "sql", "ini")  # never run: to be read, or files
 
 # A reader's app has port 8000; here it may be taken by another test.
