@@ -45,7 +45,7 @@ def up(
     app_port: Annotated[
         int | None, typer.Option("--app-port", metavar="PORT", min=1, max=65535, help="The app's port.")
     ] = None,
-    no_app: Annotated[bool, typer.Option("--no-app", help="The database alone.")] = False,
+    no_app: Annotated[bool, typer.Option("--no-app", help="Leave the application out.")] = False,
     build: Annotated[bool, typer.Option("--build", help="Rebuild the app's image.")] = False,
     pull: Annotated[bool, typer.Option("--pull", help="Pull the images again, and rebuild the app's.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave what failed as it is, to look at it.")] = False,
@@ -140,7 +140,7 @@ def serve(
 )
 def exec_(
     run: Run,
-    service: Annotated[str, typer.Argument(metavar="SERVICE", help="Where to run it: database or app.")],
+    service: Annotated[str, typer.Argument(metavar="SERVICE", help="Where to run it, as database or app.")],
     command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The command and its arguments.")],
 ) -> None:
     """Run a command where a service runs.
@@ -338,7 +338,13 @@ def _chosen(run: Run, all: bool, *, destroy: bool) -> "list[Stack]":
 
 def _databases(stacks: "list[Stack]") -> list[str]:
     """What is lost of each, where it ever held something."""
-    return [f"With {stack.description}." for stack in stacks if stack.has_data]
+    databases = [f"With {stack.description}." for stack in stacks if stack.has_data]
+    services = [f"With the data of {', '.join(names)}, which no backup has." for names in _services(stacks)]
+    return [*databases, *services]
+
+
+def _services(stacks: "list[Stack]") -> "list[tuple[str, ...]]":
+    return [names for stack in stacks if (names := stack.services_with_data)]
 
 
 def _projects(count: int) -> str:

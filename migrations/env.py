@@ -1,8 +1,8 @@
-"""How Alembic reaches the database, for `fastzero migrate` and for plain `alembic` alike.
+"""Run the migrations, for `fastzero migrate` and for plain `alembic`.
 
-`fastzero_core.schema.migrate` hands over its engine, as `connection`, the name that other tools use too, and a
-listener for each applied revision; under plain `alembic` the engine comes from the settings. Alembic's connection runs
-nothing before `configure`: it would then believe in an outer transaction and commit nothing.
+`fastzero_core.schema.migrate` passes its engine as `connection`, the name that other tools use too, and a listener for
+applied revisions. Plain `alembic` takes the engine from the settings. Do not run a statement on the connection before
+`configure`: Alembic would assume an outer transaction and would not commit.
 """
 
 from typing import Any

@@ -22,6 +22,11 @@ def words(command: str, value: Callable[[Placeholder], str]) -> tuple[str, ...]:
     return tuple(fill(word, value) for word in shlex.split(command))
 
 
+def plain_words(command: str) -> tuple[str, ...]:
+    """Return the words of a command without placeholders, as `words` does."""
+    return ("sh", "-c", command) if needs_shell(command) else tuple(shlex.split(command))
+
+
 def needs_shell(command: str) -> bool:
     """Return whether a command is more than a program and its arguments. Raises ValueError as `words` does."""
     return not _is_simple(command) or bool(_EXPANSION.search(_outside_single_quotes(command)))

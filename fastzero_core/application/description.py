@@ -15,6 +15,7 @@ from .placeholders import is_secret
 WEB = "web"
 DATABASE = "database"
 NOTHING: Mapping[str, str] = MappingProxyType({})
+NO_PORTS: Mapping[int, int] = MappingProxyType({})
 
 Restart = Literal["on-failure", "always", "no"]
 
@@ -92,14 +93,19 @@ class DatabaseNeeds:
     superuser: bool = False
 
 
+# What the entrypoints of most images do as root before they become another user: they make the data that user's.
+ENTRYPOINT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
+
+
 @dataclass(frozen=True)
 class ExtraService:
     """Another service beside the database, such as Redis.
 
-    `ports` are those inside its container, the first is its main one. `volume` is the path of its data inside.
-    `health` is a command that succeeds when the service is ready. `program` runs it without Docker: a command that
-    listens on `{app_host}` and `{app_port}` and keeps its data in the working directory; None: it needs Docker. Nothing
-    else of a service has placeholders.
+    `ports` are those inside its container, the first is its main one; `published` has the ports on this machine that
+    are chosen for some of them. `volume` is the path of its data inside. `health` is a command that succeeds when the
+    service is ready; None: its main port answers. `program` runs it without Docker: a command that listens on
+    `{app_host}` and `{app_port}`, on `{app_port:N}` in place of another port N, and keeps its data in the working
+    directory; None: it needs Docker. Nothing else of a service has placeholders. `line` is where the file describes it.
     """
 
     name: str
@@ -110,6 +116,11 @@ class ExtraService:
     command: str | None = None
     program: str | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    published: Mapping[int, int] = field(default_factory=lambda: NO_PORTS)
+    container: Container = field(
+        default_factory=lambda: Container(read_only=False, writable=(), capabilities=ENTRYPOINT_CAPABILITIES)
+    )
+    line: int = field(default=1, compare=False)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from io import StringIO
 from ..errors import InvalidInputError
 from ..postgres.url import database_url
 from .commands import words
-from .description import NOTHING, WEB, Application, Process
+from .description import NOTHING, WEB, Application, ExtraService, Process
 from .placeholders import URLS, Placeholder, fill, is_confidential
 from .sources import text_of
 
@@ -102,6 +102,15 @@ def variables(
 def command_words(command: str, addresses: Addresses, process: Process | None = None) -> tuple[str, ...]:
     """Return the words of a command as one process runs it. Raises ValueError for a quotation without an end."""
     return words(command, lambda each: _value(each, "", addresses, process))
+
+
+def program_words(service: ExtraService, where: ServiceAddress) -> tuple[str, ...]:
+    """Return the words of the program of a service that listens there. Raises ValueError as `command_words` does."""
+
+    def value(each: Placeholder) -> str:
+        return where.host if each.name == "app_host" else str(where.ports[int(each.of or service.ports[0])])
+
+    return words(service.program or "", value)
 
 
 def files_of_variables(application: Application) -> tuple[dict[str, str], dict[str, str]]:

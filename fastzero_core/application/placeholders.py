@@ -81,32 +81,53 @@ def is_confidential(text: str) -> bool:
     return any(each.name in CONFIDENTIAL for each in placeholders(text))
 
 
-def mistake(
-    text: str, services: Mapping[str, tuple[int, ...]], *, names: tuple[str, ...] = NAMES, command: bool = False
-) -> Mistake | None:
+def program_mistake(text: str, ports: tuple[int, ...]) -> Mistake | None:
+    """Return the first mistake in the placeholders of the program of a service that has these ports."""
+    for each in placeholders(text):
+        if each.name not in LISTENING:
+            return _unknown(each, LISTENING)
+        if each.name == "app_port" and each.of not in ("", *map(str, ports)):
+            choices = ", ".join(f"{{app_port:{port}}}" for port in ports)
+            return Mistake(f"{each} is not a port of the service", f"Add it to ports, or write one of: {choices}")
+        if each.name == "app_port" and not ports:
+            return Mistake(f"the service has no port for {each}", "Add its port: ports = [6379]")
+        if each.name == "app_host" and each.of:
+            return _nothing_after_colon(each)
+    return None
+
+
+def mistake(text: str, services: Mapping[str, tuple[int, ...]], *, command: bool = False) -> Mistake | None:
     """Return the first mistake in a text's placeholders.
 
-    `services`: the ports of each; `names`: the placeholders it may hold; `command`: others on the machine may see it.
+    `services`: the ports of each; `command`: others on the machine may see it.
     """
     for each in placeholders(text):
-        found = _mistake(each, services, names) or (_visible(each) if command else None)
+        found = _mistake(each, services) or (_visible(each) if command else None)
         if found:
             return found
     return None
 
 
-def _mistake(each: Placeholder, services: Mapping[str, tuple[int, ...]], names: tuple[str, ...]) -> Mistake | None:
-    if each.name not in names:
-        near = get_close_matches(each.name, names, 1)
-        choice = f"Did you mean {{{near[0]}}}? " if near else ""
-        return Mistake(f"unknown placeholder {each}", f"{choice}To keep the braces, write {{{each}}}")
+def _mistake(each: Placeholder, services: Mapping[str, tuple[int, ...]]) -> Mistake | None:
+    if each.name not in NAMES:
+        return _unknown(each, NAMES)
     if each.name in URLS and each.of not in DRIVERS:
         return Mistake(f"unknown driver {each.of!r} in {each}", f"Use one of: {', '.join(filter(None, DRIVERS))}")
     if each.name == SERVICE:
         return _service_mistake(each, services)
     if each.of and each.name not in URLS:
-        return Mistake(f"{each} takes nothing after the colon", f"Write {{{each.name}}}")
+        return _nothing_after_colon(each)
     return None
+
+
+def _unknown(each: Placeholder, names: tuple[str, ...]) -> Mistake:
+    near = get_close_matches(each.name, names, 1)
+    choice = f"Did you mean {{{near[0]}}}? " if near else ""
+    return Mistake(f"unknown placeholder {each}", f"{choice}To keep the braces, write {{{each}}}")
+
+
+def _nothing_after_colon(each: Placeholder) -> Mistake:
+    return Mistake(f"{each} takes nothing after the colon", f"Write {{{each.name}}}")
 
 
 def _service_mistake(each: Placeholder, services: Mapping[str, tuple[int, ...]]) -> Mistake | None:

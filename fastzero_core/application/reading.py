@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,11 +23,13 @@ from .description import (
     Process,
 )
 from .migrations import DEFAULT_COMMAND, alembic_command, has_alembic
-from .tables import ApplicationTable, File, ProcessTable, ServiceTable, Table
+from .placeholders import program_mistake
+from .tables import ApplicationTable, File, ProcessTable, ServiceContainerTable, ServiceTable, Table
 
 FILE = PROJECT_FILE
 TABLES = ("application", "services")
 SERVERS = {"redis": "redis:8", "valkey": "valkey/valkey:8"}
+REDIS_PORT = 6379
 _DOCKERFILE = "Dockerfile"
 
 
@@ -59,7 +62,11 @@ def parse(text: str, folder: Path, label: str = FILE) -> Application | None:
     mistakes = list(_contradictions(file, document, folder))
     if file.application is None or mistakes:
         raise _first(mistakes, text, label)
-    return _application(file.application, file.services, folder.absolute())
+    lines = line_numbers(text) if file.services else {}
+    services = [
+        replace(_service(name, each), line=_line(("services", name), lines)) for name, each in file.services.items()
+    ]
+    return replace(_application(file.application, folder.absolute()), services=tuple(services))
 
 
 def load(text: str, label: str = FILE) -> dict[str, Any]:
@@ -159,6 +166,8 @@ def _table_at(path: tuple[str, ...]) -> type[BaseModel]:
     match path:
         case ("services", _):
             return ServiceTable
+        case ("services", _, "container"):
+            return ServiceContainerTable
         case ("application", "processes", _):
             return ProcessTable
         case ("application", name):
@@ -175,10 +184,27 @@ def _contradictions(file: File, document: Mapping[str, Any], folder: Path) -> It
     yield from _two_webs(table)
     for name, process in table.processes.items():
         yield from _twice(name, process, file.services)
-    for name, service in file.services.items():
+    yield from _of_services(table, file.services)
+    yield from _absent(table, folder)
+
+
+def _of_services(table: ApplicationTable, services: Mapping[str, ServiceTable]) -> Iterator[Mistake]:
+    replicas = {f"{name}-{number + 1}" for name, each in table.processes.items() for number in range(each.replicas)}
+    others = replicas | ({WEB} if table.command or _server(table) else set())
+    published: dict[int, str] = {}
+    for name, service in services.items():
         if service.image is None and name not in SERVERS:
             yield Mistake(("services", name), "'image' is missing", 'Name its image, like image = "axllent/mailpit"')
-    yield from _absent(table, folder)
+        if name in others and name not in table.processes:
+            yield Mistake(("services", name), f"a process is called {name!r} too", "Give the service another name")
+        described = _service(name, service)
+        if found := program_mistake(described.program or "", described.ports):
+            yield Mistake(("services", name, "program"), found.message, found.hint)
+        for port in described.published.values():
+            if port in published:
+                what = f"port {port} on 127.0.0.1 is that of {published[port]} already"
+                yield Mistake(("services", name, "ports"), what, "Choose another one, or write the port's number alone")
+            published[port] = name
 
 
 def _two_webs(table: ApplicationTable) -> Iterator[Mistake]:
@@ -221,7 +247,7 @@ def _absent(table: ApplicationTable, folder: Path) -> Iterator[Mistake]:
 # -- the description -------------------------------------------------------------------------------------------
 
 
-def _application(table: ApplicationTable, services: Mapping[str, ServiceTable], folder: Path) -> Application:
+def _application(table: ApplicationTable, folder: Path) -> Application:
     return Application(
         folder=folder,
         directory=table.directory,
@@ -239,7 +265,6 @@ def _application(table: ApplicationTable, services: Mapping[str, ServiceTable], 
         container=Container(**_values(table.container)),
         database=DatabaseNeeds(**_values(table.database)),
         watch=tuple(table.watch or [table.directory]),
-        services=tuple(_service(name, each) for name, each in services.items()),
     )
 
 
@@ -284,14 +309,25 @@ def _build(table: ApplicationTable, folder: Path) -> Build:
 
 
 def _service(name: str, table: ServiceTable) -> ExtraService:
-    values = _values(table)
+    pairs = [(host, int(inside)) for host, _, inside in (str(port).rpartition(":") for port in table.ports)]
+    values = _values(table) | {
+        "ports": tuple(inside for _, inside in pairs),
+        "published": {inside: int(host) for host, inside in pairs if host},
+    }
+    container = _values(table.container)
     if name in SERVERS:
-        known = {
-            "image": SERVERS[name],
-            "ports": (6379,),
-            "volume": "/data",
-            "health": f"{name}-cli ping",
-            "program": f"{name}-server --bind {{app_host}} --port {{app_port}}",
-        }
-        values |= {key: value for key, value in known.items() if not values[key]}
-    return ExtraService(name, **values)
+        values |= {key: value for key, value in _known(name, values["ports"]).items() if not values[key]}
+        container["read_only"] = table.container.read_only or "read_only" not in table.container.model_fields_set
+    return ExtraService(name, **{**values, "container": Container(**container)})
+
+
+def _known(name: str, ports: tuple[int, ...]) -> dict[str, Any]:
+    """Return what Redis and Valkey need. One that wants a password answers as well."""
+    [port, *_] = ports or (REDIS_PORT,)
+    return {
+        "image": SERVERS[name],
+        "ports": (REDIS_PORT,),
+        "volume": "/data",
+        "health": f"{name}-cli -p {port} ping | grep -qE 'PONG|NOAUTH'",
+        "program": f"{name}-server --bind {{app_host}} --port {{app_port}}",
+    }

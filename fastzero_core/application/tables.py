@@ -6,17 +6,20 @@ Which keys there are, what each means and what it may hold stands here alone: th
 
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from .commands import split
-from .description import DATABASE, Restart
-from .placeholders import LISTENING, NAMES, mistake
+from .description import DATABASE, ENTRYPOINT_CAPABILITIES, Restart
+from .placeholders import mistake
 
-RESERVED = (DATABASE, "migrate", "test", "all")
+# Beside them those of the containers that fastzero makes for a while: a new one, an old one, a database that moves.
+RESERVED = (DATABASE, "migrate", "release", "test", "all")
+RESERVED_ENDS = ("-new", "-old")
 DEFAULT_PORT = 8000
+PORT_MAX = 65535
 
 
 def wrong(message: str, hint: str) -> PydanticCustomError:
@@ -42,7 +45,7 @@ def _inside(value: str) -> str:
 
 
 def _name(value: str) -> str:
-    if value in RESERVED:
+    if value in RESERVED or value.startswith(f"{DATABASE}-") or value.endswith(RESERVED_ENDS):
         raise wrong(f"the name {value!r} is reserved", "Choose another name")
     return value
 
@@ -63,10 +66,19 @@ def _splits(value: str) -> str:
     return value
 
 
-def _fits(*, command: bool, names: tuple[str, ...] = NAMES) -> AfterValidator:
+def _service_port(value: Any) -> int | str:
+    """Return a port of a service: a number, or HOST:CONTAINER as Docker Compose has it."""
+    numbers = [value] if type(value) is int else re.findall(r"\d+", value) if isinstance(value, str) else []
+    is_pair = isinstance(value, str) and re.fullmatch(r"\d{1,5}:\d{1,5}", value, re.ASCII)
+    if (type(value) is int or is_pair) and all(1 <= int(number) <= PORT_MAX for number in numbers):
+        return cast("int | str", value)
+    raise wrong(f"invalid port {value!r}", 'Write its number, like 6379, or "6380:6379" to choose the one on 127.0.0.1')
+
+
+def _fits(*, command: bool) -> AfterValidator:
     def check(value: str, info: ValidationInfo) -> str:
         services = (info.context or {}).get("services", {})
-        if found := mistake(value, services, names=names, command=command):
+        if found := mistake(value, services, command=command):
             raise wrong(found.message, found.hint)
         return value
 
@@ -104,10 +116,14 @@ Variable = Annotated[
 Template = Annotated[str, _like(r"[^\0]*", "text", "Remove the NUL character"), _fits(command=False)]
 PlainCommand = Annotated[str, AfterValidator(_splits)]
 Command = Annotated[PlainCommand, _fits(command=True)]
-Program = Annotated[PlainCommand, _fits(command=True, names=LISTENING)]
 PathBelow = Annotated[str, AfterValidator(_path)]
 InsidePath = Annotated[str, AfterValidator(_inside)]
-Port = Annotated[int, Field(ge=1, le=65535)]
+Port = Annotated[int, Field(ge=1, le=PORT_MAX)]
+ServicePort = Annotated[
+    Any,
+    AfterValidator(_service_port),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": PORT_MAX}, {"type": "string"}]}),
+]
 Seconds = Annotated[float, Field(ge=0, le=3600)]
 Object = Annotated[
     str,
@@ -200,16 +216,36 @@ class ApplicationTable(Table):
     watch: list[PathBelow] = _key("What `up --reload` watches; by default the directory.", list)
 
 
+class ServiceContainerTable(Table):
+    """How much an image of somebody else's is confined. Its entrypoint often begins as root and writes to its files."""
+
+    read_only: bool = _key("Whether the container's own files cannot be changed.", False)
+    writable: list[InsidePath] = _key("Paths inside that it may write to; lost with it.", list)
+    user: str | None = _key("The user inside, instead of the image's own.")
+    capabilities: list[Capability] = _key(
+        "Linux capabilities to keep; by default those that entrypoints need.", lambda: list(ENTRYPOINT_CAPABILITIES)
+    )
+    memory: Memory | None = _key("The most memory that it may use.")
+
+
 class ServiceTable(Table):
     """A service beside the database. Redis and Valkey need no keys."""
 
     image: Image | None = _key("Its image.")
-    ports: list[Port] = _key("The ports that it listens on inside its container; the main one first.", list)
+    ports: list[ServicePort] = _key(
+        'The ports that it listens on inside, the main one first; "6380:6379" chooses the one on 127.0.0.1.',
+        list,
+    )
     volume: InsidePath | None = _key("The path of its data inside; without one its data is lost with its container.")
-    health: PlainCommand | None = _key("A command inside its container that succeeds when it is ready.")
+    health: PlainCommand | None = _key(
+        "A command inside its container that succeeds when it is ready; by default its main port answers."
+    )
     command: PlainCommand | None = _key("Its command, instead of the image's own.")
-    program: Program | None = _key("The command that runs it without Docker, on {app_host} and {app_port}.")
+    program: PlainCommand | None = _key(
+        "The command that runs it without Docker, on {app_host} and {app_port}, with its data in the working directory."
+    )
     environment: dict[Variable, str] = _key("Its variables.", dict)
+    container: ServiceContainerTable = _key("How its container is confined.", ServiceContainerTable)
 
 
 class File(BaseModel):

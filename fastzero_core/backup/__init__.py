@@ -1,22 +1,22 @@
-"""Backup, restore and comparison of any database; what a stack is, is not known here.
+"""Back up, restore and compare any PostgreSQL database. This package does not depend on a stack.
 
-target        a database, the programs that fit it, where its backups go
-dump          take a backup: pg_dump's stream and a manifest of the same snapshot
-restore       plan, verify, restore, undo, reset: into a database beside the one in service, compared, swapped in
-scratch       that database, and the role that is made to fill it
-fill          pg_restore into it, and the comparison
-extensions    those that only a superuser may create there
-rehearsal     pending revisions tried on a copy
-shelf         the backups of a folder
-stats         a database at a glance
+target        a database, the client programs that fit its server, and the folder of its backups
+dump          take a backup: the output of pg_dump, and a manifest of the same snapshot
+restore       plan, verify, restore, undo, reset: fill a new database next to the live one, compare it, swap it in
+scratch       the new database, and the role that fills it
+fill          run pg_restore into it, and compare the result
+extensions    the extensions that only a superuser can create in it
+rehearsal     run pending revisions on a copy
+shelf         the backups in a folder
+stats         the size, the cache hits, the bloat and the index use of a database
 psql          an interactive session
 
-manifest      what lies beside a backup; a flipped bit is noticed
-content       counts and hashes, by which two databases are compared; writes held meanwhile
-server        a server's databases as whole things: made like another, swapped, kept
-swap          the renames, and the sessions that they end
-properties    what a database has besides its content
+manifest      the file next to a backup that describes it; its checksums detect a single changed bit
+content       row counts and hashes to compare two databases; the lock that blocks writes
+server        create, swap, keep and drop whole databases of a server
+swap          the renames, and ending the sessions that block them
+properties    the attributes of a database that are not part of its content
 roles         the roles of a server, with their memberships
-carry         roles, properties and ALTER SYSTEM settings from one server to another
-watch         how many rows PostgreSQL's programs have copied
+carry         copy roles, properties and ALTER SYSTEM settings from one server to another
+watch         report how many rows pg_dump and pg_restore have copied
 """

@@ -1,4 +1,4 @@
-"""What a database's server has beside the database's content, carried to another server, which is new."""
+"""Copy roles, database properties and ALTER SYSTEM settings from one server to another, new one."""
 
 import re
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from ..events import Listener, Notice, ignore
 from . import content, properties, roles
 from .server import Server, at_server
 
-# Files in a data directory, which stays where it is: without them a server does not start.
+# These settings name files in the old data directory, which is not copied. Without the files a server does not start.
 _NEEDS_A_FILE = re.compile(r"ssl|.*(file|_dir)")
 _SYSTEM_SETTINGS = text(
     "SELECT lower(name), setting FROM pg_file_settings WHERE sourcefile ~ 'postgresql[.]auto[.]conf$' ORDER BY seqno"
@@ -20,10 +20,10 @@ _SYSTEM_SETTINGS = text(
 
 
 def carry_roles(source: str, to: str, on_event: Listener = ignore) -> None:
-    """Make the roles of one database's server on another's: with passwords, settings and memberships.
+    """Create the roles of one database's server on another's, with their passwords, settings and memberships.
 
-    A membership keeps its options, and its grantor where the new server allows it; a Notice tells where not. Only for
-    superusers.
+    A membership keeps its options, and also its grantor if the new server allows it; a Notice reports each that does
+    not. Requires a superuser on both servers.
     """
     with at_server(source, exclusive=False) as old, at_server(to, exclusive=False) as new:
         for statement in roles.creations(old.session, roles.names(new.session)):
@@ -38,23 +38,23 @@ def carry_roles(source: str, to: str, on_event: Listener = ignore) -> None:
 
 
 def carry_properties(source: str, to: str) -> None:
-    """Give a database what one of the same name on another server has beside its content."""
+    """Copy the connection limit, comment, grants and settings of a database to one of the same name elsewhere."""
     with at_server(source, exclusive=False) as old, at_server(to, exclusive=False) as new:
         for statement in properties.statements(old.session, old.name):
             content.execute(new.session, statement)
 
 
 def carry_system_settings(source: str, to: str, on_event: Listener = ignore) -> None:
-    """Repeat on one database's server what ALTER SYSTEM has set on another's. It applies when the server next starts.
+    """Copy the ALTER SYSTEM settings of one database's server to another's. They apply when the server next starts.
 
-    Left out, with a Notice, is what the new server does not know, cannot load, or needs a file of the old data
-    directory for; without one, what the stack decides. Only for superusers.
+    Skips, with a Notice, settings that the new server does not know, libraries that it cannot load, and settings that
+    need a file of the old data directory. Skips without a Notice what the stack sets. Requires a superuser.
     """
     with at_server(source, exclusive=False) as old, at_server(to, exclusive=False) as new:
         for name, value in _system_settings(old.session).items():
             what = f"ALTER SYSTEM setting {name}"
             if reason := _reason_to_leave(new.session, name, value):
-                on_event(Notice(f"{what} is left out: {reason}"))
+                on_event(Notice(f"skipped {what}: {reason}"))
             else:
                 _apply(new.session, f"ALTER SYSTEM {properties.assignment(name, value)}", what, on_event)
 
@@ -66,17 +66,17 @@ def _memberships(old: Server, new: Server) -> Iterable[roles.Membership]:
 
 def _another_grantor(membership: roles.Membership) -> str:
     return (
-        f"role {membership.member} is a member of {membership.role} by grant of the superuser, no longer of "
-        f"{membership.former}, which has no ADMIN option on it"
+        f"role {membership.member} is now a member of {membership.role} by a grant of the superuser: the previous "
+        f"grantor {membership.former} does not have the ADMIN option on it"
     )
 
 
 def _apply(session: Connection, statement: str, what: str, on_event: Listener) -> None:
-    """Run a statement that another version may not understand."""
+    """Run a statement; if the new server's version rejects it, skip it with a Notice."""
     try:
         content.execute(session, statement)
     except (DatabaseError, InvalidInputError) as error:
-        on_event(Notice(f"{what} is left out: {error.message}"))
+        on_event(Notice(f"skipped {what}: {error.message}"))
 
 
 def _system_settings(session: Connection) -> dict[str, str]:
@@ -90,7 +90,7 @@ def _reason_to_leave(session: Connection, name: str, value: str) -> str:
     if not name.endswith("_preload_libraries"):
         return ""
     missing = sorted({Path(each).name.removesuffix(".so") for each in properties.elements(value)} - _libraries(session))
-    return f"the new server has no library {', '.join(missing)}" if missing else ""
+    return f"the new server does not have the library {', '.join(missing)}" if missing else ""
 
 
 def _libraries(session: Connection) -> set[str]:

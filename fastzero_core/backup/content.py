@@ -1,11 +1,11 @@
-"""What is in a database, in numbers that two databases can be compared by. The server does the counting.
+"""Count and hash the rows of a database, to compare it with another. The server does most of the work.
 
-A table's hash is the sum of its rows' 64-bit hashes, so that it needs no order and one pass. It guards against
-accidents: a row that is lost, doubled, cut off or changed. It is no proof against somebody who wants to deceive.
+The hash of a table is the sum of the 64-bit hashes of its rows, so that one pass in any order is enough. It detects
+accidents: a row that is lost, duplicated, truncated or changed. It does not detect deliberate manipulation.
 
-Nothing of a table's owner runs with this session's rights, who may be a superuser. A query cannot promise that: to plan
-it, PostgreSQL computes constant expressions in the table's indexes and statistics. COPY is not planned. So a table
-whose owner is neither this role nor a superuser is read by COPY, and hashed here, which is several times slower.
+This session may be a superuser's, so it must not run code that a table's owner wrote. A query cannot guarantee that: to
+plan it, PostgreSQL evaluates constant expressions in the table's indexes and statistics. COPY is not planned. A table
+that neither this role nor a superuser owns is therefore read by COPY and hashed here, which is several times slower.
 """
 
 import hashlib
@@ -21,14 +21,14 @@ from ..postgres import database
 from ..postgres.driver_errors import translate
 from .manifest import Content, Manifest
 
-# For a session that is idle for as long as a backup takes.
+# For a session that stays idle while a backup runs.
 WAITING = {
     "TimeZone": "UTC",
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "lock_timeout": "10s",
 }
-# How values become text must not depend on the role or the database.
+# The text form of values must not depend on the role or the database.
 SESSION = {
     **database.CATALOG_PATH,
     **WAITING,
@@ -37,13 +37,13 @@ SESSION = {
     "IntervalStyle": "postgres",
     "bytea_output": "hex",
     "extra_float_digits": "3",
-    "row_security": "off",  # an error is better than rows that are not seen
-    "max_parallel_workers_per_gather": "0",  # it works beside a dump, which needs the other cores
+    "row_security": "off",  # raises an error instead of hiding rows
+    "max_parallel_workers_per_gather": "0",  # pg_dump runs at the same time and needs the other cores
 }
 
-# By what a row is hashed. Over its text everything counts; over its values it is more than twice as fast, but equal
-# values need not be the same ones: 1.0 and 1.00. So only types in which they are go by their values.
-# `t.*` is the row, also where a column is called t; `ROW` has no casts that the table's owner has made.
+# How a row is hashed. A hash of its text covers everything. A hash of its values is more than twice as fast, but values
+# that are equal may differ as text (1.0 and 1.00), so it is used only for types without such values.
+# `t.*` is the row even if a column is named t; casts that the table's owner created do not apply to `ROW`.
 _ROW_HASHES = {"text": "hashtextextended(ROW(t.*)::text, 0)", "values": "hash_record_extended(ROW(t.*), 0)"}
 BY_COPY = "copy"
 _EXACT_TYPES = ("bool", "int2", "int4", "int8", "text", "varchar", "uuid", "bytea", "date", "timestamp", "timestamptz")
@@ -52,7 +52,8 @@ _OURS = """
     n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relpersistence <> 't' AND NOT EXISTS (
         SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 """
-# Whether nobody with fewer rights than this session can have made what a table has, or put another in its place.
+# True if only this role or a superuser owns the table and its schema: no less privileged role can have defined the
+# table's expressions, or replaced the table by another.
 TRUSTED = """
     (SELECT bool_and(rolsuper OR rolname = current_user) FROM pg_roles WHERE oid IN (c.relowner, CASE
         WHEN n.nspowner <> (SELECT oid FROM pg_roles WHERE rolname = 'pg_database_owner') THEN n.nspowner
@@ -73,7 +74,7 @@ _SEQUENCES = f"""
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence s ON s.seqrelid = c.oid
     WHERE s.seqincrement > 0 AND NOT s.seqcycle AND {_OURS} ORDER BY 1
 """  # noqa: S608
-# The bootstrap superuser is in no pg_shdepend, so that owners are looked up where they are written.
+# pg_shdepend does not record the bootstrap superuser, so the owners are read from the catalogs of the objects.
 _OWNERS = """
     SELECT DISTINCT rolname FROM (
         SELECT relowner FROM pg_class WHERE oid >= 16384
@@ -94,10 +95,10 @@ _REFUSE_VIEWS = text(
     " WHERE name = 'restrict_nonsystem_relation_kind'"
 )
 
-# Keeps out whoever writes, and its own kind: two that held less and then wrote would wait for each other.
+# Conflicts with writes and with itself: two sessions with a weaker lock that both wrote later would deadlock.
 WRITE_LOCK = "SHARE ROW EXCLUSIVE"
 
-# The sessions of a database that this role may end.
+# The sessions that this role is allowed to end.
 ENDABLE = """
     pg_has_role(usesysid, 'MEMBER')
     AND NOT EXISTS (SELECT FROM pg_roles WHERE oid = usesysid AND rolsuper AND current_setting('is_superuser') = 'off')
@@ -109,14 +110,14 @@ _EVICT = f"""
 
 
 class Hold:
-    """A session that keeps all others from writing to the tables of a database. Made by `writes_held`."""
+    """A session that locks the tables of a database against writes by all others. Created by `writes_held`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.pid = int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
 
     def check(self) -> None:
-        """Raise ConnectionLostError if writes are not held any more."""
+        """Raise ConnectionLostError if the session no longer holds its locks."""
         if self._connection.closed:
             raise lost_hold()
         self._connection.execute(text("SELECT 1"))
@@ -124,28 +125,28 @@ class Hold:
     __call__ = check
 
     def evict_others(self) -> None:
-        """End all other sessions of the database that this role may end. Those that begin afterwards cannot write."""
+        """End all other sessions of the database that this role is allowed to end. New sessions cannot write."""
         self._connection.execute(text("SELECT pg_stat_clear_snapshot()"))
-        with self._connection.begin_nested():  # an error in the transaction itself would end the hold
+        with self._connection.begin_nested():  # an error outside of a savepoint would release the locks
             self._connection.execute(text(_EVICT)).all()
 
     def release(self) -> None:
-        """Let the others write. A hold that was lost or released already is not an error."""
+        """Release the locks. Does nothing if they were lost or released before."""
         with suppress(FastZeroError):
             self._connection.close()
 
 
 def lost_hold() -> ConnectionLostError:
-    """The error of whoever relied on a hold that has ended."""
-    return ConnectionLostError("the hold on writes has ended", hint="Try again: what was to be kept may have changed")
+    """Return the error for a lost write lock."""
+    return ConnectionLostError("the write lock was lost", hint="Try again: the data may have changed since")
 
 
 @contextmanager
 def writes_held(url: str) -> Iterator[Hold]:
-    """Keep all other sessions from writing to the tables for one block: they wait, as long as their limits let them.
+    """Lock all tables against writes by other sessions for one block. They can read; writers wait until they time out.
 
-    Reading goes on. Held are the tables that exist when it begins: not those made in the block, and neither large
-    objects nor sequences. It ends with this process and with the server. Raises DatabaseBusyError.
+    Locks the tables that exist at the start: not tables that are created during the block, nor large objects or
+    sequences. The lock ends with this process or the server. Raises DatabaseBusyError.
     """
     engine = database.create_engine(url, settings=SESSION)
     connection = engine.connect()
@@ -158,77 +159,80 @@ def writes_held(url: str) -> Iterator[Hold]:
 
 
 def write_lock(connection: Connection) -> None:
-    """Keep all other sessions from writing to the tables until this transaction ends, which may write itself.
+    """Lock all tables against writes by other sessions until this transaction ends. This transaction can write.
 
-    Another session can back up the database meanwhile. Raises DatabaseBusyError.
+    Another session can back up the database at the same time. Raises DatabaseBusyError.
     """
     lock_tables(connection, WRITE_LOCK)
 
 
 def lock_tables(connection: Connection, mode: str = "ACCESS SHARE") -> None:
-    """Lock every table until the transaction ends, by default so that reading and writing go on."""
+    """Lock every table until the transaction ends. The default mode allows reads and writes."""
     for name in table_names(connection):
         execute(connection, f"LOCK TABLE ONLY {name} IN {mode} MODE")
 
 
 def table_contents(connection: Connection, kinds: Mapping[str, str] | None = None) -> dict[str, Content]:
-    """Every table's rows, counted and hashed. `kinds` tells by what a table is hashed; else its types decide."""
+    """Return the row count and the hash of every table. `kinds` sets the kind of hash by table; default: by type."""
     found = _hash_kinds(connection)
     refuse_views(connection)
     return {name: _content(connection, name, (kinds or found).get(name, kind)) for name, kind in found.items()}
 
 
 def table_names(connection: Connection) -> list[str]:
-    """The names of all tables, as SQL writes them."""
+    """Return the names of all tables, qualified and quoted for SQL."""
     return list(_hash_kinds(connection))
 
 
 def sequence_values(connection: Connection) -> dict[str, int]:
-    """The last number that every rising sequence has handed out, 0 for one that has not yet."""
+    """Return the last value of every ascending sequence, 0 for one that was never used."""
     return {name: int(value) for name, value in connection.execute(text(_SEQUENCES))}
 
 
 def owners(connection: Connection) -> list[str]:
-    """The roles that own something in the database."""
+    """Return the roles that own an object in the database."""
     return list(connection.execute(text(_OWNERS)).scalars())
 
 
 def grantees(connection: Connection) -> list[str]:
-    """The roles that were granted something in the database."""
+    """Return the roles that have a privilege on an object in the database."""
     return list(connection.execute(text(_GRANTEES)).scalars())
 
 
 def compare(connection: Connection, manifest: Manifest) -> None:
-    """Hold a database against what a manifest says of it. Raises BackupMismatchError."""
+    """Compare a database with a manifest. Raises BackupMismatchError."""
     kinds = {name: content.hash.partition(":")[0] for name, content in manifest.tables.items()}
     if unknown := sorted(set(kinds.values()) - {*_ROW_HASHES, BY_COPY}):
-        raise BackupMismatchError(f"the manifest's hashes are of a kind unknown here: {', '.join(unknown)}")
+        raise BackupMismatchError(f"the manifest has unknown kinds of hashes: {', '.join(unknown)}")
     found = table_contents(connection, kinds)
     different = [_difference(name, manifest.tables.get(name), found.get(name)) for name in {**manifest.tables, **found}]
     values = sequence_values(connection)
     different += [
-        f"sequence {name} is at {values.get(name, 'nothing')}, behind {last}"
+        f"sequence {name} is at {values.get(name, 'nothing')}, not at {last} or higher"
         for name, last in manifest.sequences.items()
         if values.get(name, -1) < last
     ]
     if told := [each for each in different if each]:
-        raise BackupMismatchError(f"what was restored is not what was backed up: {'; '.join(told)}")
+        raise BackupMismatchError(f"the restored data differs from the backup: {'; '.join(told)}")
 
 
 def refuse_views(connection: Connection) -> None:
-    """Have the session refuse to read views and foreign tables, in a table's place too, where the server can."""
+    """Make the session refuse to read views and foreign tables, if the server supports it.
+
+    A table's owner could replace the table by one of these.
+    """
     connection.execute(_REFUSE_VIEWS)
 
 
 def driver(connection: Connection) -> "psycopg.Connection[Any]":
-    """The driver's own connection under one of SQLAlchemy's."""
+    """Return the psycopg connection of a SQLAlchemy connection."""
     found: psycopg.Connection[Any] | None = connection.connection.driver_connection
     assert found is not None
     return found
 
 
 def execute(connection: Connection, statement: str) -> CursorResult[*tuple[Any, ...]]:
-    """Run a statement that is written out: a name in it may have colons and per cent signs."""
+    """Run a statement without parameters. Names in it may contain colons and percent signs."""
     return connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
@@ -263,4 +267,4 @@ def _difference(name: str, wanted: Content | None, found: Content | None) -> str
         return f"table {name} is {'missing' if found is None else 'not in the backup'}"
     if wanted.rows != found.rows:
         return f"table {name} has {found.rows} rows, not {wanted.rows}"
-    return f"table {name} has other content"
+    return f"table {name} has different content"

@@ -1,6 +1,6 @@
-"""Taking a backup: pg_dump's custom format through a stream, and a manifest of the very snapshot it was taken in.
+"""Take a backup: a pg_dump archive in custom format, and a manifest of the same snapshot.
 
-While pg_dump works, the server counts and hashes every table in the same snapshot, in a session beside it.
+While pg_dump runs, the server counts and hashes every table of the same snapshot in another session.
 """
 
 import hashlib
@@ -25,14 +25,14 @@ from .manifest import Content, Manifest, manifest_path, with_archive
 from .target import Target
 from .watch import copied_rows
 
-# Of pg_dump's own level 6 it takes half the time, for a file that is a tenth larger; every pg_restore reads it.
+# Takes half the time of pg_dump's default level 6, for a file that is 10 % larger. Every pg_restore can read it.
 COMPRESSION = "3"
 LOCK_TIMEOUT = "10s"
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A moment of a database: its name for other sessions, and what is known of it beforehand."""
+    """An exported snapshot: its identifier, the server's major version, and the manifest so far."""
 
     identifier: str
     major: int
@@ -42,9 +42,9 @@ class Snapshot:
 def take(
     target: Target, *, file: Path | None = None, name: str | None = None, on_event: Listener = ignore
 ) -> shelf.Backup:
-    """Write a backup to `file`, or to the target's folder under `name`, or else under the database's and the time.
+    """Write a backup to `file`, or to the target's folder as `name`; by default named after the database and the time.
 
-    Two that begin in one second, in this process or another, get names of their own. Raises as `backup` does.
+    Two backups that start in the same second, in any process, get different names. Raises the errors of `backup`.
     """
     paths = [file] if file else shelf.new_paths(target.folder, target.database, name)
     with ExitStack() as stack:
@@ -54,17 +54,17 @@ def take(
 
 
 def backup(target: Target, archive: Path, *, on_event: Listener = ignore) -> Manifest:
-    """Write a backup of the whole database to `archive`, and its manifest beside it. Both are whole, or not there.
+    """Write a backup of the whole database to `archive`, and its manifest next to it. Writes both or none.
 
-    Other sessions go on reading and writing. Raises ConflictError if the file exists or is being written,
-    DatabasePrivilegeError, DatabaseBusyError, VersionMismatchError, UnavailableError for a full disk.
+    Other sessions can read and write. Raises ConflictError if the file exists or is being written,
+    DatabasePrivilegeError, DatabaseBusyError, VersionMismatchError, UnavailableError if the disk is full.
     """
     with new_file(archive) as file:
         return _write_both(target, archive, file, on_event)
 
 
 def _claimed(paths: Sequence[Path], stack: ExitStack) -> tuple[Path, BinaryIO]:
-    """The first of these files that is not there and that nobody else writes. Raises ConflictError."""
+    """Create the first of these files that does not exist and that no other process writes. Raises ConflictError."""
     *others, last = paths
     for path in others:
         with suppress(ConflictError):
@@ -73,16 +73,16 @@ def _claimed(paths: Sequence[Path], stack: ExitStack) -> tuple[Path, BinaryIO]:
 
 
 def _write_both(target: Target, archive: Path, file: BinaryIO, on_event: Listener) -> Manifest:
-    """Write an archive and its manifest. The archive gets its name afterwards: one that has its name has both."""
+    """Write an archive and its manifest. The archive gets its final name last, so a named archive has a manifest."""
     manifest = write_backup(target, file, on_event=on_event)
-    remove_file(manifest_path(archive))  # of a backup that never got its name
+    remove_file(manifest_path(archive))  # left by a backup that was interrupted before its archive got its name
     with new_file(manifest_path(archive)) as description:
         description.write(manifest.as_text().encode())
     return manifest
 
 
 def write_backup(target: Target, file: BinaryIO, *, on_event: Listener = ignore) -> Manifest:
-    """Write a backup into an open file, a pipe for example. Returns what a manifest would say."""
+    """Write a backup to an open file, for example a pipe. Returns the manifest, which is not written."""
     digest, size = hashlib.sha256(), 0
 
     def write(chunk: bytes) -> None:
@@ -90,7 +90,7 @@ def write_backup(target: Target, file: BinaryIO, *, on_event: Listener = ignore)
         digest.update(chunk)
         size += len(chunk)
         rest = memoryview(chunk)
-        while rest:  # a stream without a buffer may take a part, and say so by its answer alone
+        while rest:  # an unbuffered stream may write a part only
             rest = rest[file.write(rest) :]
 
     with _snapshot(target) as (connection, snapshot), _counting(connection) as counted:
@@ -111,11 +111,11 @@ def write_backup(target: Target, file: BinaryIO, *, on_event: Listener = ignore)
 
 @contextmanager
 def _snapshot(target: Target) -> Iterator[tuple[Connection, Snapshot]]:
-    """A transaction that sees one moment, which stays visible to others as long as the block lasts."""
+    """Open a transaction and export its snapshot, which other sessions can use until the block ends."""
     located = revisions.located(target.url, target.version_table)
     engine = database.create_engine(target.url, settings=content.SESSION)
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-        # Sequences know no snapshots: a number read before the dump is one that the dump is not behind of.
+        # Sequences are not part of a snapshot. Read before the dump, so that the dump's values are the same or higher.
         sequences = content.sequence_values(connection)
         content.lock_tables(connection)
         identifier = connection.execute(text("SELECT pg_export_snapshot()")).scalar_one()
@@ -138,7 +138,7 @@ def _snapshot(target: Target) -> Iterator[tuple[Connection, Snapshot]]:
 
 @contextmanager
 def _counting(connection: Connection) -> "Iterator[Future[dict[str, Content]]]":
-    """Count and hash every table in the connection's snapshot while the block works on something else."""
+    """Count and hash every table in the connection's snapshot, in a thread, while the block runs."""
     with ThreadPoolExecutor(1, thread_name_prefix="fastzero-counting") as pool:
         counted = pool.submit(content.table_contents, connection)
         try:
@@ -149,7 +149,7 @@ def _counting(connection: Connection) -> "Iterator[Future[dict[str, Content]]]":
 
 
 def _cancel(connection: Connection) -> None:
-    """End what the connection is at: nobody waits for it any more."""
+    """Cancel the running statement of the connection: its result is not needed."""
     driver_connection = connection.connection.driver_connection
     if driver_connection is not None:
         driver_connection.cancel_safe(timeout=database.CONNECT_TIMEOUT)

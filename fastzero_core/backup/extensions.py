@@ -1,7 +1,7 @@
-"""The extensions that only a superuser may create, for a database that another role fills.
+"""Create the extensions that only a superuser can create, in a database that another role fills.
 
-Those of the database in service are created in the new one as well, before anything else is in it: a superuser has
-approved of them there. All others of a backup must be ones that a database's owner may create.
+Such extensions of the live database are created in the new one while it is empty: a superuser has approved them by
+creating them. Other extensions of a backup must be ones that the owner of a database can create.
 """
 
 import re
@@ -26,7 +26,7 @@ _UNTRUSTED = text("""
 
 @dataclass(frozen=True)
 class Extension:
-    """An extension of a database, and the schema it is in."""
+    """An extension of a database, its schema and its version."""
 
     name: str
     schema: str
@@ -34,9 +34,9 @@ class Extension:
 
 
 def install(server: Server, server_url: str, to: str) -> tuple[Extension, ...]:
-    """Create in database `to`, which is empty, those of the database in service. Returns them.
+    """Create the live database's untrusted extensions in the empty database `to`. Returns them.
 
-    Their schemas go to the role that has the name of the new database.
+    Their schemas are owned by the role that has the same name as the new database.
     """
     if not (server.is_superuser and server.exists(server.name)):
         return ()
@@ -50,9 +50,9 @@ def install(server: Server, server_url: str, to: str) -> tuple[Extension, ...]:
 
 
 def entries_to_restore(listing: str, installed: Sequence[Extension]) -> str:
-    """Return the entries of an archive's table of contents that a role without rights can restore.
+    """Return the entries of an archive's table of contents that a role without privileges can restore.
 
-    Left out are default privileges, and what is there already because of `installed`.
+    Leaves out default privileges, and the extensions in `installed` with their schemas, which already exist.
     """
     left_out = ["DEFAULT ACL "]
     for each in installed:

@@ -1,4 +1,4 @@
-"""A database filled from an archive by pg_restore, and compared with the archive's manifest."""
+"""Fill a database from an archive with pg_restore, and compare it with the archive's manifest."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,10 +16,10 @@ from .server import Server
 from .target import Target
 from .watch import copied_rows
 
-FOR_TRIAL = ("--no-owner", "--no-privileges")  # whoever tries owns all of it
-TRUST = "If you trust the backup, restore it with the rights of your own role: --trusted"
-JOBS = 2  # sessions of pg_restore: tables and indexes side by side
-TIMEOUTS_SINCE = 17  # pg_restore sets transaction_timeout, which older servers do not know
+FOR_TRIAL = ("--no-owner", "--no-privileges")  # the role that restores owns everything
+TRUST = "If you trust the backup, restore it with the privileges of your own role: --trusted"
+JOBS = 2  # parallel sessions of pg_restore
+TIMEOUTS_SINCE = 17  # from this version on, pg_restore sets transaction_timeout, which older servers do not know
 
 
 def fill(
@@ -32,7 +32,7 @@ def fill(
     options: Sequence[str] = FOR_TRIAL,
     on_event: Listener = ignore,
 ) -> None:
-    """Restore into a database, and compare. Raises BackupMismatchError."""
+    """Restore an archive into a database and compare the result with its manifest. Raises BackupMismatchError."""
     programs = programs_for(target, server, manifest)
     jobs = [] if "--single-transaction" in options else [f"--jobs={JOBS}"]
     arguments = ["--exit-on-error", "--no-password", *jobs, *options]
@@ -53,7 +53,7 @@ def fill(
 
 @contextmanager
 def _entries(programs: Programs, new: Scratch, archive: str) -> Iterator[str]:
-    """List, in a file for one block, what a role without rights can restore of an archive. Yields its path."""
+    """Write the archive entries that a role without privileges can restore to a temporary file. Yields its path."""
     listing = bytearray()
     programs.run("pg_restore", ["--list", archive], new.name, write=listing.extend)
     with NamedTemporaryFile(prefix="fastzero-") as file:
@@ -65,25 +65,25 @@ def _entries(programs: Programs, new: Scratch, archive: str) -> Iterator[str]:
 
 @contextmanager
 def _rights_explained() -> Iterator[None]:
-    """Have an error say why a backup's objects may want more rights than the role that restores it has."""
+    """Explain in the hint of a privilege error that the restoring role has no privileges."""
     try:
         yield
     except (DatabasePrivilegeError, DatabaseLoginError) as error:
-        hint = f"It is restored by a role that was made for it, and has no rights. {TRUST}"
+        hint = f"A backup is restored by a temporary role without privileges. {TRUST}"
         raise type(error)(f"the backup cannot be restored: {error.message}", hint=hint) from error
 
 
 def programs_for(target: Target, server: Server, manifest: Manifest) -> Programs:
-    """The programs that restore a backup on this server. Raises VersionMismatchError, BinariesNotFoundError."""
+    """Return the programs to restore a backup on this server. Raises VersionMismatchError, BinariesNotFoundError."""
     if manifest.server_major > server.major:
         raise VersionMismatchError(
-            f"the backup is of PostgreSQL {manifest.server_major}, the server of {server.major}",
-            hint="Nothing was changed. Restore it on a server of its own version, or a newer one",
+            f"the backup is from PostgreSQL {manifest.server_major}, newer than the server's {server.major}",
+            hint=f"Nothing was changed. Restore it on PostgreSQL {manifest.server_major} or newer",
         )
     programs = target.programs(server.major)
     if programs.major >= TIMEOUTS_SINCE > server.major:
         raise VersionMismatchError(
-            f"pg_restore is of PostgreSQL {programs.major} here, which the server's {server.major} does not understand",
-            hint=f"Install those of its own version: your system's postgresql-client-{server.major}",
+            f"pg_restore {programs.major} cannot restore to a PostgreSQL {server.major} server",
+            hint=f"Install the client programs of the server's version: your system's postgresql-client-{server.major}",
         )
     return programs

@@ -1,7 +1,7 @@
-"""What lies beside a backup and says what is in it, so that a file can be told from a damaged or a foreign one.
+"""Read and write the manifest next to a backup: it describes the content, and detects damaged and foreign files.
 
-A manifest is one canonical JSON object that ends with its own checksum: a flipped bit is noticed in it as well as in
-the backup. Standard library only.
+A manifest is one canonical JSON object that ends with its own checksum, so that a changed bit is detected in the
+manifest as well as in the backup. Standard library only.
 """
 
 import hashlib
@@ -19,14 +19,14 @@ from ..events import Listener, Progress, ignore
 from ..files import read_chunks, read_text, status
 
 FORMAT = 1
-TEXT_MAX = 200  # characters; PostgreSQL's own names have 63 bytes
+TEXT_MAX = 200  # characters; names in PostgreSQL have at most 63 bytes
 COUNT_MAX = 2**63 - 1
 SUFFIX = ".manifest.json"
 
 
 @dataclass(frozen=True)
 class Content:
-    """One table's rows: how many, and a hash of them that does not depend on their order."""
+    """The number of rows of a table, and a hash of them that does not depend on their order."""
 
     rows: int
     hash: str
@@ -34,10 +34,10 @@ class Content:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a backup holds, as of its own snapshot. `size` is in bytes; `taken_at` is RFC 3339.
+    """The content of a backup at its snapshot. `size` is in bytes; `taken_at` is RFC 3339.
 
-    `tables` and `sequences` are named as SQL names them; a sequence's number is one that it has handed out, which no
-    restored one may be behind of. `owners` and `grantees` are the roles that its objects need.
+    The names in `tables` and `sequences` are quoted for SQL. The value of a sequence is one that it has returned: a
+    restored sequence must be at this value or higher. `owners` and `grantees` are the roles that the objects need.
     """
 
     database: str
@@ -59,10 +59,10 @@ class Manifest:
 
     @property
     def server_major(self) -> int:
-        return int(re.split(r"\D", self.server_version)[0])  # of 18.6 as of 19beta1
+        return int(re.split(r"\D", self.server_version)[0])  # 18 for 18.6, 19 for 19beta1
 
     def as_text(self) -> str:
-        """The file's text, checksum included."""
+        """Return the text of the file, with its checksum."""
         body = asdict(self)
         return _text({**body, "checksum": _checksum(body)})
 
@@ -72,24 +72,24 @@ def manifest_path(archive: Path) -> Path:
 
 
 def read_manifest(archive: Path) -> Manifest:
-    """What the manifest beside `archive` says. Raises BackupNotFoundError or DamagedBackupError."""
+    """Return the manifest next to `archive`. Raises BackupNotFoundError or DamagedBackupError."""
     found = status(archive)
     if found is None:
-        raise BackupNotFoundError(f"there is no backup {archive}")
+        raise BackupNotFoundError(f"backup {str(archive)!r} does not exist")
     if not stat.S_ISREG(found.st_mode):
         raise DamagedBackupError(f"{archive} is not a regular file")
     path = manifest_path(archive)
     try:
         text = read_text(path)
     except FileNotFoundError:
-        raise DamagedBackupError(f"{archive} has no manifest beside it: it is no backup made by fastzero") from None
+        raise DamagedBackupError(f"{archive} has no manifest: it is not a backup made by fastzero") from None
     except FastZeroError as error:
-        raise DamagedBackupError(f"{archive} has no manifest that can be read: {error.message}") from None
+        raise DamagedBackupError(f"cannot read the manifest of {archive}: {error.message}") from None
     return _parsed(text, path)
 
 
 def check_archive(archive: Path, on_event: Listener = ignore) -> Manifest:
-    """The manifest of a file that is, byte for byte, the one it was made for.
+    """Check the size and the SHA-256 of a backup. Returns its manifest.
 
     Raises BackupNotFoundError or DamagedBackupError.
     """
@@ -108,7 +108,7 @@ def check_archive(archive: Path, on_event: Listener = ignore) -> Manifest:
 
 
 def with_archive(manifest: Manifest, sha256: str, size: int) -> Manifest:
-    """The manifest once the file it is about is written."""
+    """Return the manifest with the checksum and the size, in bytes, of the finished archive."""
     return replace(manifest, sha256=sha256, size=size)
 
 
@@ -118,14 +118,14 @@ def _parsed(text: str, path: Path) -> Manifest:
         checksum = body.pop("checksum")
         if body["format"] != FORMAT:
             raise DamagedBackupError(
-                f"{path} is of format {body['format']}, which this fastzero does not know",
+                f"{path} has format {body['format']}, which this version of fastzero does not know",
                 hint="Use the version of fastzero that made it",
             )
         if checksum != _checksum(body) or text != _text({**body, "checksum": checksum}):
-            raise ValueError("its checksum does not fit")
+            raise ValueError("its checksum does not match")
         return _manifest(body)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise DamagedBackupError(f"{path} is damaged, or no manifest of fastzero's: {error}") from None
+        raise DamagedBackupError(f"{path} is damaged or not a fastzero manifest: {error}") from None
 
 
 def _manifest(body: Mapping[str, Any]) -> Manifest:
@@ -139,7 +139,7 @@ def _manifest(body: Mapping[str, Any]) -> Manifest:
 
 
 def _shapes(body: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
-    """Whether each field is like what fastzero writes: a manifest may come from anybody."""
+    """Yield each field and whether its value is valid: a manifest may come from an untrusted source."""
     datetime.fromisoformat(body["taken_at"])
     yield "server_version", bool(re.match(r"\d{1,3}(\D|$)", body["server_version"]))
     yield "sha256", bool(re.fullmatch("[0-9a-f]{64}", body["sha256"]))

@@ -1,6 +1,7 @@
-"""What a database has besides its content: owner, locale, limits, grants, settings, comment.
+"""Read the properties of a database besides its content: owner, locale, limits, grants, settings, comment.
 
-Seen from a session of any database of the server, as the statements that give the same to another.
+Most functions return the statements that set the same properties on another database. The session may be connected to
+any database of the server.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -21,7 +22,7 @@ _DEFAULT_PRIVILEGES = text(
 
 
 def attributes(session: Connection, name: str) -> str:
-    """The part of CREATE DATABASE that makes one like `name`, but for its owner; empty where there is none."""
+    """Return the options of CREATE DATABASE that copy `name`, without its owner; empty if it does not exist."""
     row = session.execute(
         text(
             "SELECT to_jsonb(d) FROM (SELECT *, pg_encoding_to_char(encoding) AS encoding_name,"
@@ -34,7 +35,7 @@ def attributes(session: Connection, name: str) -> str:
 
 
 def statements(session: Connection, name: str) -> Iterator[str]:
-    """The statements that give a database of the same name what this one has."""
+    """Yield the statements that set the properties of database `name` on one of the same name on another server."""
     limit = session.execute(text("SELECT datconnlimit FROM pg_database WHERE datname = :name"), {"name": name})
     yield f"ALTER DATABASE {quote(name)} CONNECTION LIMIT {limit.scalar_one()}"
     yield f"COMMENT ON DATABASE {quote(name)} IS {literal(comment(session, name))}"
@@ -43,7 +44,7 @@ def statements(session: Connection, name: str) -> Iterator[str]:
 
 
 def owner(session: Connection, name: str) -> str | None:
-    """The role that owns a database, None where there is none of that name."""
+    """Return the role that owns a database, None if the database does not exist."""
     found = session.execute(
         text("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = :name"), {"name": name}
     ).scalar_one_or_none()
@@ -51,7 +52,7 @@ def owner(session: Connection, name: str) -> str | None:
 
 
 def grants(session: Connection, name: str, new: str) -> Iterator[str]:
-    """The statements that give database `new` the grants of `name`."""
+    """Yield the statements that copy the grants of database `name` to `new`."""
     granted = text(
         "SELECT coalesce(quote_ident(rolname), 'PUBLIC'), privilege_type, is_grantable FROM pg_database"
         " CROSS JOIN aclexplode(datacl) LEFT JOIN pg_roles r ON r.oid = grantee WHERE datname = :name"
@@ -65,7 +66,7 @@ def grants(session: Connection, name: str, new: str) -> Iterator[str]:
 
 
 def settings(session: Connection, name: str, new: str) -> Iterator[str]:
-    """The statements that give database `new` the settings of `name`."""
+    """Yield the statements that copy the settings of database `name` to `new`."""
     made = text(
         "SELECT quote_ident(rolname), unnest(setconfig) FROM pg_db_role_setting"
         " JOIN pg_database d ON d.oid = setdatabase LEFT JOIN pg_roles r ON r.oid = setrole WHERE datname = :name"
@@ -76,10 +77,10 @@ def settings(session: Connection, name: str, new: str) -> Iterator[str]:
 
 
 def default_privileges(connection: Connection, schemas: Collection[str]) -> Iterator[str]:
-    """The statements that repeat this database's default privileges in another one that has these schemas."""
+    """Yield the statements that copy this database's default privileges to another one that has these schemas."""
     rows = connection.execute(_DEFAULT_PRIVILEGES).all()
     for role, schema, kind in dict.fromkeys(tuple(row)[:3] for row in rows):
-        if schema is None:  # then what is granted replaces what PostgreSQL grants by itself
+        if schema is None:  # global default privileges replace the built-in ones
             yield f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(role)} REVOKE ALL ON {_KINDS[kind]} FROM PUBLIC"
     for role, schema, kind, grantee, privilege, grantable in rows:
         if schema is None or schema in schemas:
@@ -90,12 +91,12 @@ def default_privileges(connection: Connection, schemas: Collection[str]) -> Iter
 
 
 def schemas(connection: Connection) -> list[str]:
-    """The names of a database's schemas."""
+    """Return the names of a database's schemas."""
     return list(connection.execute(text("SELECT nspname FROM pg_namespace")).scalars())
 
 
 def comment(session: Connection, name: str) -> str | None:
-    """The comment on a database."""
+    """Return the comment on a database."""
     written = text("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = :name")
     found: str | None = session.execute(written, {"name": name}).scalar_one_or_none()
     return found
@@ -111,6 +112,6 @@ def _words(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "LC_CTYPE", literal(row["datctype"])
     if locale:
         yield f"{provider}_LOCALE", literal(locale)
-    if row["spcname"] != "pg_default":  # which ordinary roles may use, but not name
+    if row["spcname"] != "pg_default":  # ordinary roles can use the default tablespace, but not name it
         yield "TABLESPACE", quote(row["spcname"])
     yield "CONNECTION LIMIT", str(row["datconnlimit"])

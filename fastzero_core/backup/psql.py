@@ -1,4 +1,4 @@
-"""psql on a database, on this process's own streams."""
+"""Run psql on a database, with the standard streams of this process."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,11 @@ from ..errors import BinariesNotFoundError, FastZeroError, VersionMismatchError
 from .server import server_major
 from .target import Target
 
-OLDEST = 10  # a psql need not fit its server's version
+OLDEST = 10  # psql works with servers of other versions
 
 
 def shell(target: Target, arguments: Sequence[str] = ()) -> int:
-    """Run psql until it ends. Returns its exit code. Raises BinariesNotFoundError where it is not installed."""
+    """Run psql until it exits. Returns its exit code. Raises BinariesNotFoundError if it is not installed."""
     major = server_major(target.url)
     try:
         programs = target.programs(major)

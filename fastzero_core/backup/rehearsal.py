@@ -1,4 +1,4 @@
-"""Pending revisions tried on a copy of the database, to know beforehand what they take."""
+"""Run pending revisions on a copy of the database, to measure their duration and their locks."""
 
 import tempfile
 from pathlib import Path
@@ -16,9 +16,9 @@ from .target import Target
 def rehearse(
     target: Target, revision: str = "head", *, timeout: float = 60, on_event: Listener = ignore
 ) -> list[RevisionApplied]:
-    """Run the revisions up to `revision` on a copy. Returns each with its seconds and what it locked.
+    """Run the revisions up to `revision` on a copy. Returns each with its duration in seconds and its locks.
 
-    Raises what `migrate.up` would. The database itself is only read; the copy is dropped in any case.
+    Reads the database, and always drops the copy. Raises the errors of `migrate.up`.
     """
     with tempfile.TemporaryDirectory(prefix="fastzero-") as folder:
         archive = Path(folder) / "copy.dump"
@@ -30,7 +30,7 @@ def rehearse(
             if isinstance(event, RevisionApplied):
                 applied.append(event)
 
-        # An application of the user's own migrates as the owner of the database.
+        # The migrations of the user's own application run as the owner of the database.
         trusted = target.schema is not None
         with at_server(target.server_url) as server, scratch(server, target, trusted=trusted) as new:
             fill(target, server, new, archive, manifest, on_event=on_event)
@@ -39,6 +39,6 @@ def rehearse(
                 (target.schema or migrate).up(new.url, revision, timeout=timeout, on_event=note)
             except RevisionFailedError as error:
                 raise RevisionFailedError(
-                    f"on the copy {error.message}", hint="The database itself is as it was"
+                    f"on the copy {error.message}", hint="The database was not changed"
                 ) from error
     return applied

@@ -1,7 +1,7 @@
-"""Bringing a backup back: into a database of its own first, compared with its manifest there, then swapped in.
+"""Restore a backup: fill a new database, compare it with the manifest, then swap it with the live database.
 
-Whatever code a backup holds runs as a role that was made for its restore, where the target's role or the stack may make
-one: see `scratch`. Only with `trusted` it runs as the target's own role, which then restores owners as well.
+Code in a backup runs as a role created for the restore, if the target's role or the stack can create one: see
+`scratch`. With `trusted` it runs as the target's own role, which then also restores owners.
 """
 
 from collections.abc import Sequence
@@ -31,12 +31,11 @@ _SCHEMAS = text(SCHEMAS.replace("%s", "current_user"))
 
 @dataclass(frozen=True)
 class RestorePlan:
-    """What a restore would do, found out before anything is asked or touched. Made by `plan_restore`.
+    """A checked restore that has not changed anything yet. Created by `plan_restore`.
 
-    `database` is the one that is replaced, or filled with `into_empty`; `origin` the one that was backed up. `rows`
-    and `size`, in bytes, are the backup's, as are `revision`, `server_version` and `taken_at`, RFC 3339. With `upgrade`
-    its schema is older than the code's, and will be migrated. With `trusted` the code that it holds runs as the
-    target's own role.
+    `database` is replaced, or filled with `into_empty`; `origin` is the database that was backed up. `rows`, `size` in
+    bytes, `revision`, `server_version` and `taken_at`, RFC 3339, describe the backup. With `upgrade` its schema is
+    older than the code's and will be migrated. With `trusted` the code in it runs as the target's own role.
     """
 
     archive: Path
@@ -54,14 +53,14 @@ class RestorePlan:
     identity: tuple[int, ...] = field(repr=False)
 
     def refuse_if_changed(self) -> None:
-        """Raise DamagedBackupError if the file is not the one that was checked."""
+        """Raise DamagedBackupError if the file was changed or replaced since it was checked."""
         if _identity(self.archive) != self.identity:
             raise DamagedBackupError(f"{self.archive} has changed since it was checked")
 
 
 @dataclass(frozen=True)
 class Restored:
-    """A database that was put into service; `kept` is the name that the one before it has now."""
+    """The live database after a restore; `kept` is the new name of the previous one."""
 
     database: str
     revision: str | None
@@ -71,7 +70,7 @@ class Restored:
 
 @dataclass(frozen=True)
 class Verified:
-    """A backup that was restored for trial and found to be what its manifest says."""
+    """A backup that was restored to a scratch database and matched its manifest. `size` is in bytes."""
 
     file: str
     database: str
@@ -84,10 +83,10 @@ class Verified:
 
 
 def verify(target: Target, archive: Path, *, trusted: bool = False, on_event: Listener = ignore) -> Verified:
-    """Restore a backup into a scratch database of the target's server, compare, and drop it again.
+    """Restore a backup to a scratch database on the target's server, compare it, and drop it.
 
-    Its code runs as a role made for it, with `trusted` as the target's own. Raises DamagedBackupError before anything
-    is touched, BackupMismatchError, DatabasePrivilegeError, DatabaseFullError.
+    Code in the backup runs as a temporary role, with `trusted` as the target's own role. Raises DamagedBackupError
+    before it changes anything, BackupMismatchError, DatabasePrivilegeError, DatabaseFullError.
     """
     manifest = check_archive(archive, on_event)
     with at_server(target.server_url) as server:
@@ -109,7 +108,7 @@ def verify(target: Target, archive: Path, *, trusted: bool = False, on_event: Li
 def plan_restore(
     target: Target, archive: Path, *, into_empty: bool = False, trusted: bool = False, on_event: Listener = ignore
 ) -> RestorePlan:
-    """Check a backup byte for byte, and everything else that could refuse its restore. Nothing is touched.
+    """Check a backup and all other conditions of its restore. Changes nothing.
 
     Raises DamagedBackupError, SchemaNewerError, VersionMismatchError, BinariesNotFoundError, DatabasePrivilegeError,
     and with `into_empty` DatabaseNotEmptyError.
@@ -141,7 +140,7 @@ def plan_restore(
 
 
 def refuse_unless_able(target: Target) -> None:
-    """Raises DatabasePrivilegeError where the role may not do what a reset needs."""
+    """Raise DatabasePrivilegeError if the role lacks the privileges for a reset."""
     with at_server(target.server_url, exclusive=False) as server:
         server.refuse_unless_able()
 
@@ -155,11 +154,11 @@ def restore(
     hold: Hold | None = None,
     on_event: Listener = ignore,
 ) -> Restored:
-    """Put what a backup holds into service in place of the database, which is kept under a dated name.
+    """Restore a backup in place of the live database, which is kept under a name with the date.
 
-    `backup` is a file, or the plan that the caller has agreed to. A file's older schema is migrated only with
-    `upgrade`. Until the swap the old database serves, and if anything fails it goes on to; a hold on writes lasts
-    until then. Raises as `plan_restore` and `verify` do, and SchemaOutdatedError.
+    `backup` is a file, or the plan that the caller accepted. The older schema of a file is migrated only with
+    `upgrade`. The old database stays live until the swap, and also if anything fails; `hold`, a write lock, is released
+    by the swap. Raises the errors of `plan_restore` and `verify`, and SchemaOutdatedError.
     """
     if isinstance(backup, RestorePlan):
         plan = backup
@@ -175,7 +174,7 @@ def restore(
 
 
 def _replace(target: Target, server: Server, plan: RestorePlan, hold: Hold | None, on_event: Listener) -> str | None:
-    """Fill a database beside the one in service and swap it in. Returns the name that the one before has now."""
+    """Fill a new database and swap it with the live one. Returns the new name of the previous one."""
     with scratch(server, target, trusted=plan.trusted) as new:
         options = _ownership(server, new, plan.manifest, on_event)
         _fill(target, server, new, plan, options, on_event)
@@ -189,10 +188,10 @@ def _replace(target: Target, server: Server, plan: RestorePlan, hold: Hold | Non
 def restore_into_empty(
     target: Target, archive: Path, *, upgrade: bool = False, trusted: bool = False, on_event: Listener = ignore
 ) -> Restored:
-    """Restore into the database itself, which must hold no tables: for roles that may not create databases.
+    """Restore to the database itself, which must not have tables: for roles that cannot create databases.
 
-    All or nothing, in one transaction. Where a role can be made for the backup's code, the database is replaced by one
-    that it has filled. Raises DatabaseNotEmptyError, and as `restore` does.
+    Runs in one transaction. If a role for the code in the backup can be created, that role fills a new database, which
+    replaces the empty one. Raises DatabaseNotEmptyError, and the errors of `restore`.
     """
     plan = _agreed(target, archive, upgrade, into_empty=True, trusted=trusted, on_event=on_event)
     return _restore_into_empty(target, plan, on_event)
@@ -211,7 +210,7 @@ def _restore_into_empty(target: Target, plan: RestorePlan, on_event: Listener) -
 
 
 def _replace_empty(target: Target, plan: RestorePlan, on_event: Listener) -> Restored:
-    """Replace the database, and drop it, unless somebody has made tables in it until then."""
+    """Replace the database, and drop the old one unless tables were created in it since the check."""
     with at_server(target.server_url) as server:
         server.refuse_unless_able()
         kept = _replace(target, server, plan, None, on_event)
@@ -239,26 +238,26 @@ def _agreed(
     trusted: bool = False,
     on_event: Listener,
 ) -> RestorePlan:
-    """The plan for a file, if what the caller has agreed to covers it. Raises SchemaOutdatedError."""
+    """Return the plan for a file. Raises SchemaOutdatedError if it needs `upgrade` and the caller did not allow it."""
     plan = plan_restore(target, archive, into_empty=into_empty, trusted=trusted, on_event=on_event)
     if plan.upgrade and not upgrade:
         raise SchemaOutdatedError(
-            f"the backup's schema is at {plan.revision}, the code's at {_schema(target).head()}",
-            hint="Nothing was changed. Let it be migrated: --yes",
+            f"the backup's schema is at {plan.revision}, older than the code's {_schema(target).head()}",
+            hint="Nothing was changed. Migrate it after the restore: --yes",
         )
     return plan
 
 
 def undo(target: Target, *, hold: Hold | None = None) -> Restored:
-    """Put the database back that was kept last; the one in service now is kept in its place.
+    """Swap the live database with the one that was kept last.
 
-    A hold on writes lasts until the swap. Raises BackupNotFoundError if none is kept.
+    `hold`, a write lock, is released by the swap. Raises BackupNotFoundError if none is kept.
     """
     with at_server(target.server_url) as server:
         server.refuse_unless_able()
         back = server.last_kept()
         server.allow_connections(back.database, True)
-        _admit_app(target, back.database)  # it may have been kept before the app had a role of its own
+        _admit_app(target, back.database)  # it may be older than the app's role
         kept = server.swap(back.database, hold)
         _close_to_app(target, server, kept)
     engine = database.create_engine(target.url, settings=content.SESSION)
@@ -268,19 +267,19 @@ def undo(target: Target, *, hold: Hold | None = None) -> Restored:
 
 
 def last_kept(target: Target) -> KeptDatabase:
-    """The database that `undo` would put back. Raises BackupNotFoundError."""
+    """Return the database that `undo` would restore. Raises BackupNotFoundError."""
     with at_server(target.server_url, exclusive=False) as server:
         return server.last_kept()
 
 
 def kept_databases(target: Target) -> list[KeptDatabase]:
-    """The databases kept from before a restore, oldest first."""
+    """Return the databases that restores have replaced and kept, oldest first."""
     with at_server(target.server_url, exclusive=False) as server:
         return server.kept()
 
 
 def drop_kept(target: Target) -> list[KeptDatabase]:
-    """Drop the databases kept from before a restore. Returns them."""
+    """Drop the databases that restores have replaced and kept. Returns them."""
     with at_server(target.server_url) as server:
         kept = server.kept()
         for each in kept:
@@ -289,9 +288,9 @@ def drop_kept(target: Target) -> list[KeptDatabase]:
 
 
 def reset(target: Target, *, hold: Hold | None = None, on_event: Listener = ignore) -> Restored:
-    """Put an empty database at head into service, and drop the one before it.
+    """Replace the live database by an empty one at head, and drop it.
 
-    With a hold on writes, a backup that is taken while it holds has everything that is dropped.
+    If the caller takes a backup while it has the write lock `hold`, the backup contains everything that is dropped.
     """
     with at_server(target.server_url) as server:
         server.refuse_unless_able()
@@ -315,25 +314,25 @@ def _schema(target: Target) -> Schema:
 
 
 def _identity(archive: Path) -> tuple[int, ...]:
-    """What tells a file from another that was put in its place, or written since."""
+    """Return values that change if the file is replaced or written."""
     found = status(archive)
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns) if found else ()
 
 
 def _ownership(server: Server, new: Scratch, manifest: Manifest, on_event: Listener) -> Sequence[str]:
-    """The options that leave owners and grants out, where not every role that they name is usable here."""
+    """Return the pg_restore options for owners and grants; leave both out if this server lacks a role for them."""
     missing = [name for name in manifest.grantees if not server.has_role(name, as_owner=False)]
     if not new.has_role:
         missing += [name for name in manifest.owners if not server.has_role(name, as_owner=True)]
     if missing:
         roles = ", ".join(sorted(set(missing)))
-        on_event(Notice(f"owners and grants are left out: this role cannot use {roles}"))
+        on_event(Notice(f"owners and grants are not restored: this role cannot use {roles}"))
         return FOR_TRIAL
     if not new.has_role:
         return ()
     if others := sorted({*manifest.owners} - {new.owner}):
-        told = f"what belonged to {', '.join(others)} in the backup belongs to {new.owner}"
-        on_event(Notice(f"{told}. With --trusted each has its own owner"))
+        told = f"objects owned by {', '.join(others)} in the backup are now owned by {new.owner}"
+        on_event(Notice(f"{told}. To restore the owners as well: --trusted"))
     return ("--no-owner",)
 
 
@@ -345,7 +344,7 @@ def _fill(
 
 
 def _finish(url: str, plan: RestorePlan, on_event: Listener) -> None:
-    """What a restored database needs before it serves: the schema of the code, and statistics to plan by."""
+    """Prepare a restored database for use: migrate its schema if the plan says so, and collect statistics."""
     if plan.upgrade:
         on_event(Progress("migrate"))
         migrate.up(url)
@@ -354,7 +353,7 @@ def _finish(url: str, plan: RestorePlan, on_event: Listener) -> None:
 
 
 def _admit_app(target: Target, name: str) -> None:
-    """Let the app's role use the rows of a database, if it has one."""
+    """Grant the app's role access to the rows of a database, if the app has its own role."""
     if not target.app_is_admitted:
         return
     engine = database.create_engine(database.url_of(target.url, name), settings=content.SESSION)
@@ -364,13 +363,13 @@ def _admit_app(target: Target, name: str) -> None:
 
 
 def _close_to_app(target: Target, server: Server, kept: str | None) -> None:
-    """Let nobody into a kept database while the app has a role of its own, which has its rights there too."""
+    """Forbid connections to a kept database if the app has its own role, which has privileges there too."""
     if kept and target.app_is_admitted:
         server.allow_connections(kept, False)
 
 
 def _analyze(url: str) -> None:
-    """Gather the statistics that queries are planned by: a restored database has none."""
+    """Collect the planner's statistics, which pg_restore does not restore."""
     engine = database.create_engine(url, settings=content.SESSION)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("ANALYZE"))

@@ -1,4 +1,4 @@
-"""The roles of a server, as the statements that make them on another."""
+"""Read the roles of a server, and the statements that create them on another."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 
 from ..postgres.sql import quote
 
-OPTIONS_SINCE = 16  # memberships have INHERIT and SET options, and only who has ADMIN can be a grantor
+OPTIONS_SINCE = 16  # from this version on, memberships have INHERIT and SET options, and a grantor needs ADMIN
 _SWITCHES = (
     ("rolsuper", "SUPERUSER"),
     ("rolinherit", "INHERIT"),
@@ -17,8 +17,8 @@ _SWITCHES = (
     ("rolreplication", "REPLICATION"),
     ("rolbypassrls", "BYPASSRLS"),
 )
-_BOOTSTRAP = 10  # the superuser that every server begins with
-# Before 16, a member inherits if its role says so, and may always SET ROLE.
+_BOOTSTRAP = 10  # the oid of the superuser that initdb creates
+# Before 16, a member inherits if its role has INHERIT, and can always SET ROLE.
 _MEMBERSHIPS = """
     SELECT g.rolname AS role, m.rolname AS member, CASE WHEN grantor <> :bootstrap THEN by.rolname END AS grantor,
         admin_option AS admin, coalesce((to_jsonb(a) ->> 'inherit_option')::bool, m.rolinherit) AS inherit,
@@ -30,9 +30,9 @@ _MEMBERSHIPS = """
 
 @dataclass(frozen=True)
 class Membership:
-    """One role's membership in another. Without a `grantor` it is the server's first superuser's grant.
+    """The membership of a role in another. Without a `grantor` the bootstrap superuser granted it.
 
-    `former` is the grantor that it had elsewhere and cannot have here.
+    `former` is the grantor on the old server, if it cannot be the grantor on the new one.
     """
 
     role: str
@@ -44,7 +44,7 @@ class Membership:
     former: str | None = None
 
     def grant(self, major: int) -> str:
-        """The statement that grants it on a server of that version."""
+        """Return the statement that grants it on a server of that major version."""
         options = f"ADMIN {self.admin}, INHERIT {self.inherit}, SET {self.set}"
         if major < OPTIONS_SINCE:
             options = "ADMIN OPTION" if self.admin else ""
@@ -53,10 +53,10 @@ class Membership:
 
 
 def creations(session: Connection, existing: Sequence[str] = ()) -> Iterator[str]:
-    """The statements that make a server's roles, with their passwords and comments. Only for superusers.
+    """Yield the statements that create a server's roles, with their passwords and comments. Requires a superuser.
 
-    But for those that every server has, and the one that this session has. Of those `existing` elsewhere, they make
-    what they are here.
+    Leaves out predefined roles and the role of this session. A role in `existing`, which the other server has already,
+    is altered instead.
     """
     switches = ", ".join(f"CASE WHEN {column} THEN '{word}' ELSE 'NO{word}' END" for column, word in _SWITCHES)
     verb = "CASE WHEN rolname = ANY(:existing) THEN 'ALTER' ELSE 'CREATE' END"
@@ -74,12 +74,12 @@ def creations(session: Connection, existing: Sequence[str] = ()) -> Iterator[str
 
 
 def names(session: Connection) -> list[str]:
-    """The roles of a server, but for those that every server has."""
+    """Return the roles of a server, without the predefined ones."""
     return list(session.execute(text("SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_'")).scalars())
 
 
 def settings(session: Connection) -> Iterator[tuple[str, str, str]]:
-    """The settings of roles in every database: the role as SQL writes it or ALL, the setting's name and its value."""
+    """Yield the settings of roles for all databases: the quoted role or ALL, the name and the value of the setting."""
     query = (
         "SELECT coalesce(quote_ident(rolname), 'ALL'), unnest(setconfig) FROM pg_db_role_setting"
         " LEFT JOIN pg_roles r ON r.oid = setrole WHERE setdatabase = 0"
@@ -90,15 +90,16 @@ def settings(session: Connection) -> Iterator[tuple[str, str, str]]:
 
 
 def memberships(session: Connection) -> list[Membership]:
-    """Every membership that was granted on the server."""
+    """Return every membership that was granted on the server."""
     rows = session.execute(text(_MEMBERSHIPS), {"bootstrap": _BOOTSTRAP}).mappings()
     return [Membership(**row) for row in rows]
 
 
 def in_order(granted: Iterable[Membership]) -> Iterator[Membership]:
-    """Each membership after the one by which its grantor has ADMIN.
+    """Yield each membership after the one that gives its grantor the ADMIN option.
 
-    One whose grantor has no ADMIN, as an older server allows, gets another grantor: it tells the `former` one.
+    Older servers allow a grantor without ADMIN. Such a membership is yielded without a grantor, and with the `former`
+    one.
     """
     waiting, able = list(granted), set[tuple[str, str | None]]()
     while waiting:
@@ -111,6 +112,6 @@ def in_order(granted: Iterable[Membership]) -> Iterator[Membership]:
 
 
 def _unable(waiting: list[Membership]) -> Membership:
-    """One whose grantor will have no ADMIN, whichever of the others are granted before."""
+    """Return a membership whose grantor does not get ADMIN from any other membership."""
     able = {(each.role, each.member) for each in waiting if each.admin}
     return next((each for each in waiting if (each.role, each.grantor) not in able), waiting[0])

@@ -1,11 +1,11 @@
-"""A database that is filled beside the one in service, by a role of its own that may do nothing else.
+"""Create a scratch database next to the live one, and a role that can only fill it.
 
-A backup may come from anybody, and its triggers, functions and expressions run while it is restored. So it is restored
-by a session that logs in as a new role, which owns the new database and has no other rights: SET ROLE would not do,
-since hostile code can undo it. When all is compared, everything is handed to the owner of the database in service, and
-the role is dropped. Role and database have one name, NAME_restoring_<8 hexadecimals>.
+A backup may come from an untrusted source, and its triggers, functions and expressions run during a restore. So the
+restore logs in as a new role, which owns the new database and has no other privileges. SET ROLE would not be enough:
+hostile code can reset it. After the comparison everything is reassigned to the owner of the live database, and the role
+is dropped. The role and the database have the same name, NAME_restoring_<8 hexadecimal digits>.
 
-Who can neither create roles nor is a superuser, as most roles that a URL names, fills the database itself.
+A role that cannot create roles, as most roles in a database URL, fills the scratch database itself.
 """
 
 import secrets
@@ -26,10 +26,10 @@ from .target import Target
 
 @dataclass(frozen=True)
 class Scratch:
-    """A database that is being filled.
+    """A database to fill.
 
-    `url` is how it is reached by the role that fills it, `owner` whose it will be. `password` is that of the role that
-    was made for it, None where there is none. `installed` are the extensions that only a superuser could create.
+    `url` is for the role that fills it; `owner` is the owner after `hand_over`. `password` is that of the temporary
+    role, None without such a role. `installed` are the extensions that a superuser created in it.
     """
 
     name: str
@@ -40,16 +40,16 @@ class Scratch:
 
     @property
     def has_role(self) -> bool:
-        """Whether a role was made for it, which bears its name."""
+        """Whether a temporary role of the same name fills it."""
         return self.password is not None
 
 
 @contextmanager
 def scratch(server: Server, target: Target, *, trusted: bool = False) -> Iterator[Scratch]:
-    """Make a new, empty database of the same locale, limits and settings as the one in service, for one block.
+    """Create an empty database with the locale, limits and settings of the live one; drop it after the block.
 
-    With `trusted` the target's own role fills it. One that was swapped in by the end of it has another name then, and
-    stays. Raises DatabasePrivilegeError.
+    With `trusted` the target's own role fills it. A database that the block swaps with the live one has another name
+    by then, so it is not dropped. Raises DatabasePrivilegeError.
     """
     name = restoring_name(server.name)
     try:
@@ -58,14 +58,14 @@ def scratch(server: Server, target: Target, *, trusted: bool = False) -> Iterato
         else:
             yield _made_with_role(server, target, name)
     except BaseException:
-        with suppress(FastZeroError):  # what went wrong first is what to tell; the next command sweeps
+        with suppress(FastZeroError):  # the first error is the one to report; the next command cleans up
             server.discard(name)
         raise
     server.discard(name)
 
 
 def hand_over(server: Server, target: Target, filled: Scratch) -> None:
-    """Give a filled database to its owner, with the grants of the one in service, and drop the role that filled it."""
+    """Reassign a filled database to its owner, copy the live database's grants, and drop the temporary role."""
     if not filled.has_role:
         return
     role, owner = quote(filled.name), quote(filled.owner)
@@ -74,7 +74,7 @@ def hand_over(server: Server, target: Target, filled: Scratch) -> None:
     engine = database.create_engine(url_of(target.server_url, filled.name), settings=SETTINGS)
     with engine.begin() as connection:
         content.execute(connection, f"REASSIGN OWNED BY {role} TO {owner}")
-        content.execute(connection, f"DROP OWNED BY {role}")  # by now it has grants alone
+        content.execute(connection, f"DROP OWNED BY {role}")  # revokes its grants: it does not own objects any more
         for statement in _default_privileges(server, target, connection):
             content.execute(connection, statement)
     for statement in _grants(server, filled.name):
@@ -101,7 +101,7 @@ def _made_with_role(server: Server, target: Target, name: str) -> Scratch:
 
 
 def _owner(server: Server, target: Target) -> str:
-    """Whose the new database will be."""
+    """Return the role that will own the new database."""
     owner = properties.owner(server.session, server.name)
     return owner or parse(target.url).get("user") or server.role
 
@@ -114,14 +114,14 @@ def _create(server: Server, name: str, owner: str) -> None:
 
 
 def _create_role(server: Server, name: str, password: str) -> None:
-    # Of the password only the hash is in the statement, which the server may log.
+    # The server may log the statement, so it contains only the hash of the password.
     encrypt = content.driver(server.session).pgconn.encrypt_password
     hashed = encrypt(password.encode(), name.encode(), b"scram-sha-256").decode()
     server.execute(
         f"CREATE ROLE {quote(name)} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT NOREPLICATION NOBYPASSRLS"
         f" PASSWORD {literal(hashed)}"
     )
-    if not server.is_superuser:  # who is one may give databases away without being a member
+    if not server.is_superuser:  # other roles must be a member of the role that is to own a database
         server.execute(f"GRANT {quote(name)} TO {quote(server.role)}")
 
 
@@ -131,7 +131,7 @@ def _grants(server: Server, name: str) -> list[str]:
 
 
 def _default_privileges(server: Server, target: Target, connection: Connection) -> list[str]:
-    """The statements that repeat those of the database in service: who fills another cannot grant for other roles."""
+    """Return the statements that copy the live database's default privileges, which the temporary role cannot set."""
     if not server.exists(server.name):
         return []
     schemas = properties.schemas(connection)

@@ -1,12 +1,12 @@
-"""A server's databases as whole things: made like another, swapped with it, kept, dropped.
+"""Swap, keep and drop whole databases of a server.
 
-The swap is one transaction of two renames, so that a crash leaves the one or the other in service. While it lasts,
-PostgreSQL itself keeps new sessions waiting: a rename locks the database before it looks whether anybody is in it.
+The swap is one transaction with two renames, so that after a crash one of the two databases is live. During the swap
+new sessions wait: a rename locks the database before it checks for sessions.
 
-What belongs to a database NAME, and is its only in name:
+Databases related to a database NAME, and found by their names:
 
-    NAME_restoring_<8 hexadecimals>    being filled; without a holder of the lock it is what a killed command left
-    NAME_before_<time>                 kept from before a swap; its owner and a comment on it say so
+    NAME_restoring_<8 hexadecimal digits>    being filled; a leftover of a killed command if no command holds the lock
+    NAME_before_<time>                       kept from before a swap; checked by its owner and a comment on it
 """
 
 import json
@@ -34,14 +34,14 @@ from ..postgres.sql import literal, quote
 from . import content, properties, swap
 from .content import Hold
 
-MAINTENANCE = ("postgres", "template1")  # where a session may stand while the database itself is renamed
+MAINTENANCE = ("postgres", "template1")  # databases to connect to while the database itself is renamed
 NAME_MAX = 63  # bytes
 _RESTORING, _BEFORE = "_restoring_", "_before_"
 STAMP = len("20260101t000000")
 SETTINGS = {**database.CATALOG_PATH, "lock_timeout": "10s", "TimeZone": "UTC"}
 
 
-# Whether a database is of who owns the one in service, of this role, or of a superuser.
+# True if the owner of the live database, this role or a superuser owns the database.
 _OURS = """
     (datdba = (SELECT datdba FROM pg_database WHERE datname = :name)
     OR EXISTS (SELECT FROM pg_roles r WHERE r.oid = datdba AND (rolsuper OR rolname = current_user)))
@@ -63,7 +63,7 @@ _SIZE = text("SELECT pg_database_size(oid) FROM pg_database WHERE datname = :nam
 
 @dataclass(frozen=True)
 class KeptDatabase:
-    """A database that was in service before a swap. `kept_at` is RFC 3339, `size` in bytes."""
+    """A database that a swap has replaced. `kept_at` is RFC 3339, `size` is in bytes."""
 
     database: str
     of: str
@@ -73,16 +73,16 @@ class KeptDatabase:
 
 @dataclass(frozen=True)
 class _Mark:
-    """What fastzero writes down on a database that it keeps: when, and the comment that it had."""
+    """The content of fastzero's comment on a kept database: when it was kept, and its original comment."""
 
     at: str
     comment: str | None
 
 
 class Server:
-    """The server of one database, seen from a session of its maintenance database. Make one with `at_server`.
+    """The server of one database, with a session in a maintenance database. Created by `at_server`.
 
-    `session` commits by itself.
+    `session` is in autocommit mode.
     """
 
     def __init__(self, engine: Engine, session: Connection, name: str) -> None:
@@ -98,18 +98,18 @@ class Server:
         return bool(self._scalar("SELECT count(*) FROM pg_database WHERE datname = :name", name=name))
 
     def refuse_unless_able(self, otherwise: str = "") -> None:
-        """Raises DatabasePrivilegeError where the role may not do what a swap needs; `otherwise` ends its hint."""
+        """Raise DatabasePrivilegeError if the role lacks the privileges for a swap. `otherwise` ends its hint."""
         able = self._scalar("SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user")
         if not able:
             role = self._scalar("SELECT current_user")
             raise DatabasePrivilegeError(
-                f"role {role} may not create databases, which this needs",
-                hint=f"As a superuser: ALTER ROLE {quote(role)} CREATEDB{otherwise}",
+                f"role {role} is not allowed to create databases, which this requires",
+                hint=f"Run as a superuser: ALTER ROLE {quote(role)} CREATEDB{otherwise}",
             )
         if self.exists(self.name) and not self._scalar(
             "SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = :name", name=self.name
         ):
-            raise DatabasePrivilegeError(f"database {self.name} belongs to another role, so that it cannot be replaced")
+            raise DatabasePrivilegeError(f"database {self.name} cannot be replaced: another role owns it")
 
     @property
     def role(self) -> str:
@@ -121,33 +121,33 @@ class Server:
 
     @property
     def can_create_roles(self) -> bool:
-        """Whether the role may make another one, and a database for it."""
+        """Whether the role can create roles and databases."""
         may = "rolsuper OR rolcreaterole AND rolcreatedb"
         return bool(self._scalar(f"SELECT {may} FROM pg_roles WHERE rolname = current_user"))  # noqa: S608
 
     def discard(self, name: str) -> None:
-        """Drop a database that was being filled, if it still has that name, and the role that was made for it."""
+        """Drop a scratch database, if it still has that name, and its temporary role."""
         self.drop(name)
         with self._new_session() as session:
             if session.execute(text("SELECT FROM pg_roles WHERE rolname = :name"), {"name": name}).first() is not None:
                 content.execute(session, f"DROP ROLE IF EXISTS {quote(name)}")
 
     def end_sessions_of(self, role: str) -> None:
-        """End all sessions of a role, and wait until they have ended."""
+        """End all sessions of a role. Waits up to 5 seconds for each to end."""
         end = text("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = :role")
         self.session.execute(end, {"role": role}).all()
 
     def drop(self, name: str) -> None:
-        """Drop a database with all sessions in it, if it is there."""
+        """Drop a database if it exists, and end its sessions."""
         with self._new_session() as session:
             content.execute(session, f"DROP DATABASE IF EXISTS {quote(name)} WITH (FORCE)")
 
     def swap(self, new: str, hold: Hold | None = None) -> str | None:
-        """Put `new` into service. Returns the name under which the database is kept that was, if there was one.
+        """Make `new` the live database. Returns the new name of the previous one, None if it did not exist.
 
-        Its sessions are ended; until the swap is made, new ones wait. A hold on writes is released in the moment from
-        which on nobody can write to the old one. Raises DatabaseBusyError with nothing changed if a session cannot be
-        ended, ConnectionLostError with nothing changed if the hold was lost.
+        Ends the sessions of the previous database; new ones wait for the swap. The write lock `hold` is released only
+        when other sessions can no longer write to the previous database. If a session cannot be ended, raises
+        DatabaseBusyError; if the write lock was lost, ConnectionLostError. Both leave everything unchanged.
         """
         if not self.exists(self.name):
             self.execute(f"ALTER DATABASE {quote(new)} RENAME TO {quote(self.name)}")
@@ -167,27 +167,28 @@ class Server:
         return kept
 
     def allow_connections(self, name: str, allowed: bool) -> None:
-        """Let sessions into a database, or none."""
+        """Allow or forbid connections to a database."""
         self.execute(f"ALTER DATABASE {quote(name)} ALLOW_CONNECTIONS {str(allowed).lower()}")
 
     def kept(self) -> list[KeptDatabase]:
-        """The databases kept from before a swap, oldest first."""
+        """Return the databases kept from before a swap, oldest first."""
         return kept_databases(self.session, self.name)
 
     def last_kept(self) -> KeptDatabase:
-        """The one kept last. Raises BackupNotFoundError."""
+        """Return the database that was kept last. Raises BackupNotFoundError."""
         found = self.kept()
         if not found:
             raise BackupNotFoundError(
-                f"no database is kept from before a restore of {self.name}", hint="See: fastzero db backup list"
+                f"database {self.name} has no copy from before a restore", hint="List backups: fastzero db backup list"
             )
         return found[-1]
 
     def sweep(self) -> list[str]:
-        """Drop what killed commands left half made. Only for who holds the lock.
+        """Drop the scratch databases and roles that killed commands left. Returns the databases. Requires the lock.
 
-        A database is theirs by its name and its owner: the role that was made to fill it, or who owns the one in
-        service. A role is theirs by its name, and has neither rights nor anything that is its own.
+        Such a database has the name of a scratch database, and is owned by its temporary role, the owner of the live
+        database, this role or a superuser. Such a role has the name of a temporary role, and neither privileges nor
+        objects.
         """
         pattern = {"pattern": f"^{re.escape(_shortened(self.name, _RESTORING, 8))}{_RESTORING}[0-9a-f]{{8}}$"}
         leftovers = list(self.session.execute(_LEFT_DATABASES, {**pattern, "name": self.name}).scalars())
@@ -198,7 +199,7 @@ class Server:
         return leftovers
 
     def has_role(self, name: str, *, as_owner: bool) -> bool:
-        """Whether a role is there and, with `as_owner`, may be given things by this one."""
+        """Return whether a role exists and, with `as_owner`, whether this role can make it the owner of objects."""
         usable = "pg_has_role(oid, 'MEMBER')" if as_owner else "true"
         return bool(self._scalar(f"SELECT count(*) FROM pg_roles WHERE rolname = :name AND {usable}", name=name))  # noqa: S608
 
@@ -208,49 +209,49 @@ class Server:
         return next(name for name in names if not self.exists(name))
 
     def _new_session(self) -> Connection:
-        # Ctrl-C in a statement may have cost the session its connection.
+        # Ctrl-C during a statement may have closed the connection of `session`.
         return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
     def _scalar(self, statement: str, **parameters: object) -> Any:
         return self.session.execute(text(statement), parameters).scalar_one_or_none()
 
     def execute(self, statement: str) -> None:
-        """Run a statement that is written out, and commit it."""
+        """Run a statement without parameters, and commit it."""
         content.execute(self.session, statement)
 
 
 @contextmanager
 def at_server(url: str, *, exclusive: bool = True) -> Iterator[Server]:
-    """The server of a database, for one block in which no other command replaces that database.
+    """Connect to the server of a database for one block, in which no other command can replace that database.
 
-    What killed commands left half made is dropped first. Without `exclusive` neither is so: for looking alone.
+    Drops what killed commands left first. Without `exclusive` neither locks nor drops: for reading only.
     Raises LockedError.
     """
     parsed = database.parse_url(url)
     name = parsed.database or parsed.username
     if not name:
-        raise InvalidInputError("the database URL names no database", field="database_url")
+        raise InvalidInputError("the database URL does not name a database", field="database_url")
     with _maintenance_session(parsed, name) as (engine, session):
         server = Server(engine, session, name)
         if exclusive:
             key = {"key": f"fastzero replaces {name}"}
             if not session.execute(text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))"), key).scalar_one():
-                raise LockedError(f"another fastzero command is at work on database {name}")
+                raise LockedError(f"another fastzero command is working on database {name}")
             server.sweep()
         yield server
-        if exclusive:  # not only by the end of the session, which the server may notice after the next command began
+        if exclusive:  # the server may notice the end of the session only after the next command has started
             session.execute(text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))"), key)
 
 
 def server_major(url: str) -> int:
-    """The major version of a database's server."""
+    """Return the major version of a database's server."""
     engine = database.create_engine(url, settings=SETTINGS)
     with engine.connect() as connection:
         return int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10_000
 
 
 def other_databases(url: str) -> list[str]:
-    """The databases of the server besides this one and those that every server has."""
+    """Return the databases of the server without this one, `postgres` and the templates."""
     engine = database.create_engine(url, settings=SETTINGS)
     others = text(
         "SELECT datname FROM pg_database WHERE datname NOT IN ('postgres', current_database())"
@@ -261,10 +262,10 @@ def other_databases(url: str) -> list[str]:
 
 
 def kept_databases(connection: Connection, name: str) -> list[KeptDatabase]:
-    """The databases kept from before a swap of database `name`, oldest first, seen from any database of the server.
+    """Return the databases kept from before a swap of `name`, oldest first. The connection may be to any database.
 
-    A comment alone says nothing: whoever owns a database may write it. It must have a name that fastzero gives, and be
-    of the same owner, of this role, or of a superuser.
+    The comment alone proves nothing, since the owner of any database can write one. The name must be one that fastzero
+    gives, and the owner must be that of the live database, this role or a superuser.
     """
     found = [
         KeptDatabase(kept, name, mark.at, connection.execute(_SIZE, {"name": kept}).scalar_one())
@@ -274,7 +275,7 @@ def kept_databases(connection: Connection, name: str) -> list[KeptDatabase]:
 
 
 def restoring_name(name: str) -> str:
-    """A new name for a database that is being filled, to replace database `name`."""
+    """Return a new name for a scratch database that is to replace database `name`."""
     return f"{_shortened(name, _RESTORING, 8)}{_RESTORING}{secrets.token_hex(4)}"
 
 
@@ -293,11 +294,11 @@ def _maintenance_session(parsed: URL, name: str) -> Iterator[tuple[Engine, Conne
         with session:
             yield engine, session
         return
-    raise refusal or InvalidInputError(f"database {name} is the maintenance database itself", field="database_url")
+    raise refusal or InvalidInputError(f"database {name} is the server's maintenance database", field="database_url")
 
 
 def _marks(connection: Connection, name: str) -> dict[str, _Mark]:
-    """What fastzero has written down on the databases kept from before a swap of database `name`."""
+    """Return fastzero's comments on the databases kept from before a swap of database `name`."""
     base = re.escape(_shortened(name, _BEFORE, STAMP + 3))
     pattern = rf"^{base}{_BEFORE}\d{{8}}t\d{{6}}(_\d{{1,2}})?$"
     rows = connection.execute(_KEPT, {"pattern": pattern, "name": name})
@@ -305,7 +306,7 @@ def _marks(connection: Connection, name: str) -> dict[str, _Mark]:
 
 
 def _mark(comment: str | None, name: str) -> _Mark | None:
-    """The mark that a comment is, None for one that fastzero has not written."""
+    """Parse the comment on a database, None if fastzero did not write it."""
     try:
         mark = json.loads(comment or "")
         if mark["fastzero"] != "kept" or mark["of"] != name or not isinstance(mark["comment"], str | None):
@@ -316,5 +317,5 @@ def _mark(comment: str | None, name: str) -> _Mark | None:
 
 
 def _shortened(name: str, infix: str, more: int) -> str:
-    """As much of a name as leaves room for what is put behind it."""
+    """Shorten a name so that `infix` and `more` bytes can be added to it."""
     return name.encode()[: NAME_MAX - len(infix) - more].decode("utf-8", "ignore")

@@ -1,4 +1,4 @@
-"""The backups of a folder: listed, found by name, pruned."""
+"""List, find and prune the backups in a folder."""
 
 import os
 import re
@@ -13,13 +13,13 @@ from ..files import claim, reading, remove_file, status
 from .manifest import SUFFIX, read_manifest
 
 ENDING = ".dump"
-STEM_MAX = 63  # as long as PostgreSQL lets a database's name be
+STEM_MAX = 63  # the maximum length of a database's name in PostgreSQL
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,99}", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Backup:
-    """One backup of a folder, by what its manifest says; `problem` tells of one that says nothing."""
+    """A backup in a folder, described by its manifest. `size` is in bytes; `problem` is why it cannot be read."""
 
     name: str
     taken_at: str
@@ -35,14 +35,14 @@ class Backup:
 def new_path(folder: Path, database: str, name: str | None = None) -> Path:
     """Return the first free path for a backup. Raises InvalidInputError.
 
-    Nobody has claimed it: `dump.take` claims one, so that two backups of one second get names of their own.
+    The path is not reserved. `dump.take` reserves it, so that two backups in the same second get different names.
     """
     paths = new_paths(folder, database, name)
     return next((path for path in paths if not os.path.lexists(path)), paths[-1])
 
 
 def new_paths(folder: Path, database: str, name: str | None = None) -> list[Path]:
-    """Return where a backup may go: one path for its name; else several for the database and the time, best first.
+    """Return paths to try for a backup: one for a given name, else several with the database and the time, in order.
 
     Raises InvalidInputError.
     """
@@ -51,16 +51,17 @@ def new_paths(folder: Path, database: str, name: str | None = None) -> list[Path
         return [folder / f"{stem}{more}{ENDING}" for more in ("", *(f"-{number}" for number in range(2, 1000)))]
     if not _NAME.fullmatch(name):
         raise InvalidInputError(
-            f"{name!r} is no name for a backup: 1 to 100 of a-z, 0-9 and . _ + -, a letter or digit first",
+            f"invalid backup name {name!r}",
             field="name",
+            hint="Use 1 to 100 letters, digits and . _ + -, starting with a letter or a digit",
         )
     return [folder / f"{name.removesuffix(ENDING)}{ENDING}"]
 
 
 def find(folder: Path, wanted: str | Path) -> Path:
-    """Return a backup's path. A Path, or a text with a slash in it, is a path; any other is a name in the folder.
+    """Return the path of a backup. `wanted` is a path if it is a Path or contains a slash, else a name in the folder.
 
-    Raises BackupNotFoundError, InvalidInputError for what is not a regular file.
+    Raises BackupNotFoundError, DamagedBackupError if it is not a regular file.
     """
     is_path = isinstance(wanted, Path) or os.sep in wanted
     places = [Path(wanted)] if is_path else [folder / wanted, folder / f"{wanted}{ENDING}"]
@@ -75,7 +76,7 @@ def find(folder: Path, wanted: str | Path) -> Path:
 
 
 def lies_here(wanted: str | Path) -> bool:
-    """Return whether a backup's name is also that of a file in the current folder, which is not meant by it."""
+    """Return whether a file in the current folder has the same name as a backup."""
     return isinstance(wanted, str) and os.sep not in wanted and status(Path(wanted)) is not None
 
 
@@ -83,21 +84,21 @@ def backups(folder: Path) -> list[Backup]:
     """Return the folder's backups, oldest first."""
     found = []
     for path in _entries(folder, ENDING):
-        with suppress(BackupNotFoundError):  # removed meanwhile, or a link to nothing
+        with suppress(BackupNotFoundError):  # just removed by another command, or a broken link
             found.append(described(path))
     return sorted(found, key=lambda each: (each.taken_at, len(each.name), each.name))
 
 
 def surplus(folder: Path, keep: int, database: str | None = None) -> list[Backup]:
-    """Return all but the newest `keep` backups, of one database or of any. One with a problem is not among them."""
+    """Return all but the newest `keep` backups, of one database or of all. Ignores backups with a problem."""
     found = [each for each in backups(folder) if not each.problem and database in (None, each.database)]
     return found[: max(0, len(found) - keep)]
 
 
 def prune(folder: Path, keep: int, database: str | None = None) -> list[Backup]:
-    """Delete all but the newest `keep` backups, of one database or of any. Returns those deleted.
+    """Delete all but the newest `keep` backups, of one database or of all. Returns the deleted ones.
 
-    Manifests without a backup go as well, but not that of a backup that is being written.
+    Also deletes manifests without a backup, but not that of a backup that is being written.
     """
     gone = surplus(folder, keep, database)
     for each in gone:
@@ -109,7 +110,7 @@ def prune(folder: Path, keep: int, database: str | None = None) -> list[Backup]:
 
 
 def described(path: Path) -> Backup:
-    """Return one backup by what its manifest says. Raises BackupNotFoundError."""
+    """Return a backup as its manifest describes it. Raises BackupNotFoundError."""
     name, size = path.name.removesuffix(ENDING), 0
     try:
         size = _size(path)

@@ -1,4 +1,4 @@
-"""A database at a glance, from what PostgreSQL keeps count of. Nothing is scanned."""
+"""Read the statistics that PostgreSQL keeps of a database. Does not scan tables, except in `count_rows`."""
 
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from ..schema import revisions
 from .content import TRUSTED
 from .server import KeptDatabase, kept_databases
 
-PAGE_HEAD, ROW_HEAD = 24, 28  # bytes of each page and of each row that hold no values
+PAGE_HEAD, ROW_HEAD = 24, 28  # bytes: the headers of each page and of each row
 
 _OVERVIEW = """
     SELECT current_database() AS database, split_part(current_setting('server_version'), ' ', 1) AS server_version,
@@ -24,7 +24,7 @@ _OVERVIEW = """
             WHERE datname = current_database() AND pid <> pg_backend_pid()) AS oldest_transaction
     FROM pg_stat_database WHERE datname = current_database()
 """
-# Bloat: what the pages take beyond what rows of the average width would.
+# Bloat: the size of the pages minus the size that rows of the average width would need.
 _TABLES = f"""
     SELECT s.relname AS table, greatest(c.reltuples, s.n_live_tup)::bigint AS rows,
         pg_total_relation_size(c.oid) AS size, pg_indexes_size(c.oid) AS index_size, s.n_dead_tup AS dead_rows,
@@ -47,13 +47,16 @@ _COUNTED = f"""
     WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'
         AND c.relname <> 'alembic_version' AND n.nspname <> 'information_schema'
 """  # noqa: S608
-# An exact number is not worth a longer wait.
+# The exact number is only informative: do not wait longer for it.
 COUNTING = {**database.CATALOG_PATH, "statement_timeout": "3s", "lock_timeout": "1s"}
 
 
 @dataclass(frozen=True)
 class TableStats:
-    """One table. Sizes are in bytes, `size` with indexes; `rows` and `bloat` are estimates; `index_use` is a share."""
+    """The statistics of a table. Sizes are in bytes, `size` includes indexes; `rows` and `bloat` are estimates.
+
+    `index_use` is the share of scans that used an index, 0 to 1, None without scans.
+    """
 
     table: str
     rows: int
@@ -66,7 +69,7 @@ class TableStats:
 
 @dataclass(frozen=True)
 class IndexStats:
-    """One index, and how often it was used since the statistics began."""
+    """The statistics of an index: its size in bytes, and its scans since the last reset of the statistics."""
 
     index: str
     table: str
@@ -76,7 +79,10 @@ class IndexStats:
 
 @dataclass(frozen=True)
 class DatabaseStats:
-    """`size` in bytes, `oldest_transaction` in seconds, `cache_hits` the share of pages found in memory."""
+    """The statistics of a database. `size` and `bloat` are in bytes, `oldest_transaction` is in seconds.
+
+    `cache_hits` is the share of pages found in memory, 0 to 1, None if none was read.
+    """
 
     database: str
     server_version: str
@@ -93,12 +99,12 @@ class DatabaseStats:
     kept: list[KeptDatabase] = field(default_factory=list)
 
     def overview(self) -> dict[str, Any]:
-        """All but the lists."""
+        """Return all values that are not lists."""
         return {name: value for name, value in vars(self).items() if not isinstance(value, list)}
 
 
 def stats(url: str) -> DatabaseStats:
-    """What a database holds and how it is used."""
+    """Return the statistics of a database."""
     engine = database.create_engine(url, settings=database.CATALOG_SETTINGS)
     with engine.connect() as connection:
         tables = [TableStats(**row) for row in _rows(connection, _TABLES)]
@@ -117,9 +123,9 @@ def stats(url: str) -> DatabaseStats:
 
 
 def count_rows(url: str) -> int | None:
-    """Return how many rows all tables but Alembic's own have.
+    """Return the number of rows in all tables except Alembic's.
 
-    None where the database does not tell within seconds, or has tables of a role that this one cannot trust.
+    None if the database does not answer within 3 seconds, or has tables of a role that this role does not trust.
     """
     engine = database.create_engine(url, settings=COUNTING, connect_timeout=2)
     with suppress(FastZeroError), engine.connect() as connection:

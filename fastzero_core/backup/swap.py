@@ -1,8 +1,8 @@
-"""Databases renamed with nobody in them, in one transaction.
+"""Rename databases in one transaction, and end the sessions that block it.
 
-A rename locks the database first, which keeps new sessions waiting, and then waits up to 5 s until nobody is in it.
-So sessions are ended while it waits. A hold on writes is released last, when its session alone is left: from then on
-nobody can write to the database under its old name.
+A rename first locks the database, which makes new sessions wait, and then waits up to 5 seconds until the database has
+no other sessions. They are ended during that wait. The session with the write lock is closed last, when it is the only
+one left: after that no session can write to the database under its old name.
 """
 
 import threading
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, text
 from .content import ENDABLE, Hold, execute, lost_hold
 
 EVERY = 0.02  # seconds
-ALONE_WITHIN = 4  # seconds in which the hold must be the last session, since the rename gives up after 5
+ALONE_WITHIN = 4  # seconds until the session with the write lock must be the last; the rename gives up after 5
 
 _HAS_LOCK = text(
     "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = objid WHERE locktype = 'object' AND granted"
@@ -32,8 +32,8 @@ def rename(
 ) -> None:
     """Run `statements` in one transaction; the first renames the first of the databases `names`.
 
-    `watcher` is another session, which commits by itself. Raises DatabaseBusyError if a session cannot be ended: then
-    nothing is changed, and the hold still holds; ConnectionLostError if the hold was lost, with nothing changed.
+    `watcher` is another session, in autocommit mode. Raises DatabaseBusyError if a session cannot be ended: the write
+    lock `hold` is then still held; ConnectionLostError if that lock was lost. Both leave everything unchanged.
     """
     with engine.begin() as transaction, ThreadPoolExecutor(1, thread_name_prefix="fastzero-evicting") as pool:
         pid = transaction.execute(text("SELECT pg_backend_pid()")).scalar_one()
@@ -45,7 +45,7 @@ def rename(
         finally:
             eviction.over.set()
         evicting.result()
-        if not eviction.released:  # the rename went on because the hold was lost
+        if not eviction.released:  # the rename succeeded because the session with the write lock was lost
             raise lost_hold()
 
 
@@ -63,7 +63,7 @@ class _Eviction:
 
     def run(self) -> None:
         while not self.over.is_set():
-            self._look_for_lock()  # before the sessions are counted: with the lock, their number only falls
+            self._look_for_lock()  # before sessions are counted: once the lock is taken, no new ones appear
             left = self._end_sessions()
             if not left and self._hold and not self.released and self._in_time():
                 self._hold.check()
@@ -80,7 +80,7 @@ class _Eviction:
         return self._locked_at is not None and time.monotonic() - self._locked_at < ALONE_WITHIN
 
     def _end_sessions(self) -> int:
-        """Returns how many are left besides that of the hold."""
+        """End the sessions. Returns how many are left, without the one that holds the write lock."""
         but = self._hold.pid if self._hold else 0
         self._watcher.execute(_EVICT, {"names": self._names, "but": but}).all()
         return int(self._watcher.execute(_LEFT, {"name": self._names[0], "but": but}).scalar_one())

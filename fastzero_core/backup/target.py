@@ -1,7 +1,7 @@
-"""A database to back up or restore: where it is, the programs that fit it, the folder of its backups.
+"""Describe a database to back up or restore: its URL, the programs that fit its server, the folder of its backups.
 
-Backups of a project's own database are in <home>/backups/<project>. Those of any other are in a folder of the database:
-<home>/backups/<host>-<port>-<database>.<hash>; the dot keeps it apart from every project's.
+Backups of a project's database are in <home>/backups/<project>. Backups of any other database are in
+<home>/backups/<host>-<port>-<database>.<hash>; the name of a project cannot contain a dot.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ PART_MAX = 60  # characters of a host or a database in a folder's name
 
 @dataclass(frozen=True)
 class Address:
-    """Where a database is, by the parts of its URL that name it."""
+    """The host, port and name of a database."""
 
     host: str
     port: str
@@ -38,12 +38,12 @@ class Address:
 
 @dataclass(frozen=True)
 class Target:
-    """`programs` finds PostgreSQL's programs for a server of some major version; `folder` holds the backups.
+    """A database to back up or restore. `programs` finds the client programs for a major version of the server.
 
-    `superuser_url` is the same database for the server's superuser; None where only the URL's own role is known.
-    `app_is_admitted` says that the app has a role of its own, which must be able to use the rows of what is restored.
-    `schema` is that of an application of the user's own, None where it is the built-in one's; `version_table` is where
-    its revision is written.
+    `folder` contains the backups. `superuser_url` is the URL of the same database for the server's superuser, None if
+    only the role of `url` is known. With `app_is_admitted` the app has its own role, which needs access to the rows of
+    a restored database. `schema` is that of the user's own application, None for the built-in one; `version_table` is
+    the table with its revision.
     """
 
     url: str
@@ -56,22 +56,22 @@ class Target:
 
     @property
     def server_url(self) -> str:
-        """The URL by which the server's databases are made, renamed and dropped."""
+        """The URL to create, rename and drop databases of the server with."""
         return self.superuser_url or self.url
 
     @property
     def database(self) -> str:
-        """The database's name."""
+        """The name of the database."""
         return address_of(self.url).database
 
     @classmethod
     def of_url(cls, url: str, folder: Path, *, superuser_url: str | None = None) -> "Target":
-        """Make the target of any database, with the programs of this machine."""
+        """Return the target for any database, with the programs of this machine."""
         return cls(url, folder, partial(find_programs, url), superuser_url)
 
 
 def address_of(url: str) -> Address:
-    """Return where a URL leads; all names of this machine are one. Raises InvalidInputError."""
+    """Return the address in a URL; all loopback names become 127.0.0.1. Raises InvalidInputError."""
     options = parse(url)
     host = options.get("host", "localhost").lower()
     database = options.get("dbname") or options.get("user", "")
@@ -79,13 +79,13 @@ def address_of(url: str) -> Address:
 
 
 def backups_of_project(project: Project) -> Path:
-    """Return where a project's backups are: beside its state, since they outlive it."""
+    """Return the folder of a project's backups: not in the project's own folder, since backups outlive the project."""
     folders.refuse_weak(project.home)
     return project.home / "backups" / project.name
 
 
 def backups_of_url(home: Path, url: str) -> Path:
-    """Return where the backups of a database are that a URL names."""
+    """Return the folder for the backups of the database in a URL."""
     folders.refuse_weak(home)
     parts = astuple(address_of(url))
     readable = "-".join(re.sub(r"[^A-Za-z0-9_-]", "_", part)[:PART_MAX] for part in parts)

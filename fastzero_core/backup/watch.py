@@ -1,4 +1,4 @@
-"""How many rows PostgreSQL's programs have copied so far, as the server sees it: they themselves do not say."""
+"""Report how many rows pg_dump or pg_restore has copied. The server counts them; the programs do not report it."""
 
 import threading
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ _ESTIMATED = text("SELECT sum(reltuples) FROM pg_class WHERE relkind = 'r' AND o
 
 @contextmanager
 def copied_rows(url: str, step: str, total: int | None, on_event: Listener) -> Iterator[None]:
-    """Tell of the rows copied from or to a database while the block lasts; without `total` the server estimates it."""
+    """Report the rows copied from or to a database during the block. Without `total`, use the server's estimate."""
     on_event(Progress(step, 0, total, "rows"))
     if on_event is ignore:
         yield
         return
     over = threading.Event()
     with ThreadPoolExecutor(1, thread_name_prefix="fastzero-watching") as pool:
-        pool.submit(_watch, url, step, total, on_event, over)  # what is only told of is nothing to fail for
+        pool.submit(_watch, url, step, total, on_event, over)  # an error while reporting must not fail the block
         try:
             yield
         finally:
@@ -40,5 +40,5 @@ def _watch(url: str, step: str, total: int | None, on_event: Listener, over: thr
             at_work = connection.execute(_COPIED).all()
             for table, rows in at_work:
                 copied[table] = rows
-            # Between tables, and while indexes are built, there is nothing to count.
+            # PostgreSQL reports no progress between tables and while it builds indexes.
             on_event(Progress(step, sum(copied.values()), expected or None, "rows") if at_work else Progress(step))

@@ -1,10 +1,10 @@
-"""The care of databases: backup, restore, reset and what else replaces or destroys one. The only door to these.
+"""Back up, restore, reset and destroy databases. Every such operation goes through this package.
 
-database   DatabaseCare: every operation, whoever runs the database
-stack      Stack: a project's own; it holds the project's lock, starts a stopped database and stops it again
-url        UrlDatabase: one that a URL names
+database   DatabaseCare: all operations on a database
+stack      Stack: the database of a project; locks the project, starts a stopped database and stops it again
+url        UrlDatabase: a database in a URL
 
-What destroys backs up first, and holds writes meanwhile: nothing that was acknowledged is missing from the backup.
+Before an operation destroys data it blocks writes and takes a backup, so the backup contains every acknowledged write.
 """
 
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ __all__ = [
 
 
 def database_of(settings: Settings, *, on_event: Listener = ignore) -> DatabaseCare:
-    """Return the database that the settings name: the one of DATABASE_URL, else that of the project's stack."""
+    """Return the database in the settings: that of DATABASE_URL, else that of the project's stack."""
     stack = Stack(settings, on_event=on_event)
     if settings.database_url is None:
         return stack
@@ -42,9 +42,10 @@ def database_of(settings: Settings, *, on_event: Listener = ignore) -> DatabaseC
 
 
 def database_to_destroy(settings: Settings, *, on_event: Listener = ignore) -> DatabaseCare:
-    """Return the same, unless it is another than the project's own and no flag names it. Raises InvalidInputError.
+    """Return the same database for an operation that destroys data. Raises InvalidInputError if it is ambiguous.
 
-    A DATABASE_URL that `-p` overrules counts here: whoever destroys must mean one database alone.
+    It is ambiguous if DATABASE_URL names another database than the project's, unless a flag names that URL. A
+    DATABASE_URL that `-p` overrides counts too.
     """
     if not settings.is_flag("database_url"):
         refuse_two_databases(settings, overruled=True)
@@ -52,15 +53,15 @@ def database_to_destroy(settings: Settings, *, on_event: Listener = ignore) -> D
 
 
 def stack_of(settings: Settings, *, destroys: bool = False, on_event: Listener = ignore) -> Stack:
-    """Return the project's stack. Raises InvalidInputError where DATABASE_URL names another database than its own."""
+    """Return the project's stack. Raises InvalidInputError if DATABASE_URL names another database."""
     refuse_two_databases(settings, overruled=destroys)
     return Stack(settings, on_event=on_event)
 
 
 def refuse_two_databases(settings: Settings, *, overruled: bool = False) -> None:
-    """Raise InvalidInputError where DATABASE_URL names another database than the project has.
+    """Raise InvalidInputError if DATABASE_URL names a database other than the project's.
 
-    With `overruled` also where `-p` has put that DATABASE_URL out of force.
+    With `overruled` also if `-p` overrides that DATABASE_URL.
     """
     stack = Stack(settings)
     named = settings.database_url or (load_settings().database_url if overruled else None)
@@ -75,12 +76,12 @@ def refuse_two_databases(settings: Settings, *, overruled: bool = False) -> None
         f"{name} names database {given.database} at {given}, but project {stack.project.name} has its own database at"
         f" {own}",
         field="database_url",
-        hint="Unset DATABASE_URL to go on with the project's own. Or say which one you mean: --database-url URL",
+        hint="Unset DATABASE_URL to use the project's database. Or choose a database: --database-url URL",
     )
 
 
 def schema_of(settings: Settings, *, on_event: Listener = ignore) -> "Schema":
-    """The schema that the database of the settings should have, of whichever application."""
+    """Return the schema of the application that uses the database in the settings."""
     from ..schema import migrate
 
     database = database_of(settings, on_event=on_event)

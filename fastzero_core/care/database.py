@@ -1,4 +1,4 @@
-"""The care of one database, whoever runs it: what replaces or destroys it, and what must come before that."""
+"""Replace or destroy a database safely: with a lock, a write lock and a backup first."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Surplus:
-    """What `prune` deletes: backups, and databases kept from before a restore."""
+    """What `prune` deletes: old backups, and databases kept from before a restore."""
 
     backups: "list[Backup]"
     databases: "list[KeptDatabase]"
 
 
 class DatabaseCare(ABC):
-    """The care of one database. Every method that writes holds what keeps other commands from it."""
+    """Operations on one database. Every method that writes locks the database against other commands."""
 
     settings: Settings
     _on_event: Listener
@@ -39,36 +39,36 @@ class DatabaseCare(ABC):
     @property
     @abstractmethod
     def target(self) -> "Target":
-        """The database, its programs and its folder. Raises ProjectNotFoundError before the first `up`."""
+        """The database, its programs and its backup folder. Raises ProjectNotFoundError before the first `up`."""
 
     @property
     @abstractmethod
     def folder(self) -> Path:
-        """The folder of its backups, where a backup is found by its name."""
+        """The folder in which a backup is found by its name."""
 
     @property
     @abstractmethod
     def owner(self) -> str:
-        """Whose it is, as the end of its name in a sentence."""
+        """The owner of the database, as a suffix to its name in messages; empty without one."""
 
     @abstractmethod
     def way_back(self, command: str) -> str:
-        """Return the sentence that says how to undo, by a command on this database."""
+        """Return a sentence with the command that undoes an operation on this database."""
 
     @abstractmethod
     def _served(self, cause: str, *, alone: bool = False) -> AbstractContextManager[None]:
-        """Have the database answer for a block, in which no other command works on it.
+        """Lock the database against other commands, and make sure that it runs, for one block.
 
-        With `alone` the project's processes are stopped meanwhile.
+        With `alone` the project's processes are stopped during the block.
         """
 
     @abstractmethod
     def _others(self) -> list[str]:
-        """Return the project's other databases, which no backup of this one holds."""
+        """Return the project's other databases, which a backup of this one does not contain."""
 
     @property
     def description(self) -> str:
-        """The database by its name, project, host, port and rows, for a question."""
+        """The name, project, host, port and row count of the database, for a prompt."""
         from ..backup.stats import count_rows
         from ..backup.target import address_of
 
@@ -77,16 +77,16 @@ class DatabaseCare(ABC):
         return f"database {address.database}{self.owner} at {address}{counted}"
 
     def backups(self) -> "list[Backup]":
-        """Return the database's backups, oldest first."""
+        """Return the backups of the database, oldest first."""
         from ..backup import shelf
 
         return shelf.backups(self.folder)
 
     def backup(self, file: Path | None = None, *, name: str | None = None) -> "Backup":
-        """Write a backup to `file`, or to the database's folder under `name` or the time. Returns it.
+        """Write a backup to `file`, or to the folder of backups as `name`; by default named after the time. Returns it.
 
-        Raises ConflictError if it exists, DatabasePrivilegeError, DatabaseBusyError, VersionMismatchError,
-        UnavailableError for a full disk.
+        Raises ConflictError if the file exists, DatabasePrivilegeError, DatabaseBusyError, VersionMismatchError,
+        UnavailableError if the disk is full.
         """
         from ..backup import dump
 
@@ -96,28 +96,28 @@ class DatabaseCare(ABC):
             return dump.take(self.target, file=file and file.absolute(), name=name, on_event=self._on_event)
 
     def write_to(self, stream: BinaryIO) -> "Manifest":
-        """Write a backup into an open file, a pipe for example. Returns what a manifest would say."""
+        """Write a backup to an open file, for example a pipe. Returns its manifest, which is not written."""
         from ..backup import dump
 
         with self._served("it is backed up"):
             return dump.write_backup(self.target, stream, on_event=self._on_event)
 
     def verify(self, backup: str | Path, *, trusted: bool = False) -> "Verified":
-        """Prove that a backup, a file or a name, can be restored: in a scratch database, which is dropped again.
+        """Verify that a backup can be restored: restore it to a scratch database, compare it, and drop that database.
 
-        The code that it holds runs as a role made for it, with `trusted` as the database's own. Raises
-        BackupNotFoundError, DamagedBackupError, BackupMismatchError, DatabasePrivilegeError, DatabaseFullError.
+        `backup` is a path or a name. Code in it runs as a temporary role, with `trusted` as the database's own role.
+        Raises BackupNotFoundError, DamagedBackupError, BackupMismatchError, DatabasePrivilegeError, DatabaseFullError.
         """
         from ..backup import restore
 
         archive = self._find(backup)
-        with self._served("a backup is tried on it"):
+        with self._served("a backup is verified"):
             return restore.verify(self.target, archive, trusted=trusted, on_event=self._on_event)
 
     def plan_restore(self, backup: str | Path, *, into_empty: bool = False, trusted: bool = False) -> "RestorePlan":
-        """Return what a restore would do. Raises what it would before it changes anything.
+        """Check a backup and return the plan of its restore. Raises the errors that the restore would raise at first.
 
-        With `trusted` the code that the backup holds runs as the database's own role, not as one made for it.
+        With `trusted` the code in the backup runs as the database's own role, not as a temporary one.
         """
         from ..backup import restore
 
@@ -130,16 +130,16 @@ class DatabaseCare(ABC):
     def restore(
         self, backup: "str | Path | RestorePlan", *, upgrade: bool = False, no_backup: bool = False
     ) -> "Restored":
-        """Put what a backup holds into service. The database before it is backed up first, and kept.
+        """Restore a backup, after a backup of the current database, which is also kept under another name.
 
-        From the backup until the swap it can be read but not written; if anything fails, it goes on to serve. An older
-        schema is migrated to head only as a plan says, or with `upgrade`. Raises as `plan_restore` and `verify` do, and
-        SchemaOutdatedError.
+        From that backup until the swap the current database can be read but not written; if anything fails, it stays
+        live. An older schema is migrated to head only if the plan says so, or with `upgrade`. Raises the errors of
+        `plan_restore` and `verify`, and SchemaOutdatedError.
         """
         from ..backup import restore
         from ..backup.restore import RestorePlan
 
-        with self._served("a backup is restored to it"), ExitStack() as held:
+        with self._served("a backup is restored"), ExitStack() as held:
             plan = backup if isinstance(backup, RestorePlan) else self._agreed(backup, upgrade)
             if plan.into_empty:
                 return restore.restore(self.target, plan, on_event=self._on_event)
@@ -150,17 +150,14 @@ class DatabaseCare(ABC):
         return restored
 
     def last_kept(self) -> "KeptDatabase":
-        """Return the database that `undo` would put back. Raises BackupNotFoundError."""
+        """Return the database that `undo` would restore. Raises BackupNotFoundError."""
         from ..backup import restore
 
-        with self._served("it is looked at"):
+        with self._served("it is inspected"):
             return restore.last_kept(self.target)
 
     def undo(self) -> "Restored":
-        """Put the database back that the last restore replaced, and keep the one in service instead.
-
-        Raises BackupNotFoundError.
-        """
+        """Swap the live database with the one that the last restore replaced. Raises BackupNotFoundError."""
         from ..backup import restore
 
         with self._served("a restore is undone"):
@@ -169,7 +166,7 @@ class DatabaseCare(ABC):
         return restored
 
     def reset(self, *, no_backup: bool = False) -> "Restored":
-        """Put an empty database at head into service, and drop the one before it, which is backed up first."""
+        """Replace the database by an empty one at head, after a backup of it, and drop it."""
         from ..backup import restore
 
         with self._served("it is reset"), ExitStack() as held:
@@ -181,7 +178,7 @@ class DatabaseCare(ABC):
         """Return what `prune` would delete."""
         from ..backup import restore, shelf
 
-        with self._served("it is looked at"):
+        with self._served("it is inspected"):
             return Surplus(shelf.surplus(self.folder, keep, self.target.database), restore.kept_databases(self.target))
 
     def prune(self, keep: int) -> Surplus:
@@ -192,17 +189,17 @@ class DatabaseCare(ABC):
             return Surplus(shelf.prune(self.folder, keep, self.target.database), restore.drop_kept(self.target))
 
     def rehearse(self, revision: str = "head", *, timeout: float | None = None) -> list[RevisionApplied]:
-        """Run the revisions up to `revision` on a copy. Returns each with its seconds and what it locked."""
+        """Run the revisions up to `revision` on a copy. Returns each with its duration in seconds and its locks."""
         from ..backup.rehearsal import rehearse
 
         with self._served("a migration is rehearsed"):
             return rehearse(self.target, revision, timeout=timeout or self.settings.timeout, on_event=self._on_event)
 
     def migrate_down(self, revision: str, *, no_backup: bool = False, timeout: float | None = None) -> "SchemaStatus":
-        """Downgrade the schema to `revision`. The database is backed up first, with the project's processes stopped.
+        """Downgrade the schema to `revision`, after a backup, with the project's processes stopped.
 
-        Writes cannot be held over a migration: what others write between the backup and it is in no backup.
-        Raises as `migrate.down` does.
+        A write lock cannot be held during a migration: writes by other clients after the backup are not in it.
+        Raises the errors of `migrate.down`.
         """
         from ..schema import migrate
 
@@ -214,10 +211,10 @@ class DatabaseCare(ABC):
             return (target.schema or migrate).down(target.url, revision, timeout=limit, on_event=self._on_event)
 
     def remove_user(self, key: int | str, *, todos: int | None = None, no_backup: bool = False) -> "User":
-        """Delete a user with all todos. The database is backed up first, and cannot be written meanwhile.
+        """Delete a user with all todos, after a backup. Other sessions cannot write from the backup to the end.
 
-        With `todos`, how many somebody was told that there are. Raises ConflictError if there are more or fewer,
-        UserNotFoundError, DatabaseBusyError.
+        `todos` is the expected number of todos. Raises ConflictError if the user has more or fewer, UserNotFoundError,
+        DatabaseBusyError.
         """
         from ..backup import content
         from ..postgres import database
@@ -232,7 +229,7 @@ class DatabaseCare(ABC):
                 content.write_lock(connection)
             if todos is not None and (now := Todos(connection, user.id).count()) != todos:
                 raise ConflictError(
-                    f"the todos of user {user.username} are {now} now, not {todos}",
+                    f"the number of todos of user {user.username} changed from {todos} to {now}",
                     hint="Nothing was deleted. Try again",
                 )
             if not no_backup:
@@ -240,7 +237,7 @@ class DatabaseCare(ABC):
             return users.remove(user.id)
 
     def _back_up_first(self, way_back: "Callable[[Backup], str] | None" = None) -> None:
-        """Take a backup before something is lost, and say how to get back."""
+        """Take a backup before data is destroyed, and report the command that restores it."""
         from ..backup import dump
 
         with _backup_can_be_skipped():
@@ -248,7 +245,7 @@ class DatabaseCare(ABC):
         self._on_event(Notice(way_back(backup) if way_back else self.way_back(f"db restore {backup.name}")))
 
     def _find(self, backup: str | Path) -> Path:
-        """Return the path of a backup that is named or given as a path, and tell what a name does not mean."""
+        """Return the path of a backup, given by name or path; report a file of the same name that is not used."""
         from ..backup import shelf
 
         found = shelf.find(self.folder, backup)
@@ -263,13 +260,13 @@ class DatabaseCare(ABC):
         if plan.upgrade and not upgrade:
             raise SchemaOutdatedError(
                 f"the backup's schema is at {plan.revision}, older than the code's",
-                hint="Nothing was changed. Let it be migrated: upgrade=True",
+                hint="Nothing was changed. Migrate it after the restore: upgrade=True",
             )
         return plan
 
     @contextmanager
     def _backed_up(self, way_back: "Callable[[Backup], str] | None" = None) -> "Iterator[Hold]":
-        """Hold writes for a block, and back up first: nothing that is acknowledged is missing from the backup."""
+        """Take a write lock, then a backup that contains every acknowledged write; hold the lock for the block."""
         from ..backup import content
 
         with ExitStack() as held:
@@ -281,14 +278,14 @@ class DatabaseCare(ABC):
 
     def _tell_of_kept(self, restored: "Restored") -> None:
         way_back = self.way_back("db restore --undo")
-        self._on_event(Notice(f"The database before is kept as {restored.kept}. {way_back}"))
+        self._on_event(Notice(f"The previous database is kept as {restored.kept}. {way_back}"))
 
 
 @contextmanager
 def _backup_can_be_skipped() -> Iterator[None]:
-    """Have an error of the block say how to go on without a backup."""
+    """Add to the hint of an error in the block how to skip the backup."""
     try:
         yield
     except FastZeroError as error:
-        error.hint = f"{error.hint}. Or go on without a backup: --no-backup".lstrip(". ")
+        error.hint = f"{error.hint}. Or skip the backup: --no-backup".lstrip(". ")
         raise

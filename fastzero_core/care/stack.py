@@ -1,4 +1,4 @@
-"""A project's stack with the care of its database: it holds the project's lock, and starts a stopped database."""
+"""Operate a project's stack, and back up, restore and destroy its database under the project's lock."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -6,16 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..application.description import WEB
 from ..errors import FastZeroError
 from ..events import Notice
 from ..postgres.roles import APP
 from ..postgres.url import same_database
 from ..stack import commands, plan
 from ..stack.actions import Action, inverse
-from ..stack.application import port_option, version_table
+from ..stack.application import service_names, version_table
 from ..stack.places import MovableStack
 from ..stack.session import Session
-from ..stack.spec import DATABASE_SERVICE
+from ..stack.spec import APP_SERVICE, DATABASE_SERVICE
 from ..stack.targets import target_of
 from .database import DatabaseCare
 
@@ -28,10 +29,11 @@ DEFAULT_PROJECT = "fastzero"
 
 
 class Stack(DatabaseCare, MovableStack):
-    """A project's stack, and the care of its database.
+    """A project's stack and its database.
 
-    `project` is a name, or Settings to go by instead of the usual sources. `with Stack("demo").up() as stack:` stops
-    on leaving what this `up` started; what ran before goes on running. `on_event` hears of progress.
+    `project` is a name, or Settings to use instead of the usual sources. `with Stack("demo").up() as stack:` stops at
+    the end of the block what this `up` started; services that ran before keep running. `on_event` is called with
+    progress events.
     """
 
     @property
@@ -44,7 +46,7 @@ class Stack(DatabaseCare, MovableStack):
 
     @property
     def superuser_target(self) -> "Target":
-        """The same as the server's superuser, who may do everything."""
+        """The same database with the login of the server's superuser."""
         runtime = self.look().known.runtime
         return target_of(self.project, runtime, DATABASE_SERVICE, self.superuser_url, self.superuser_url)
 
@@ -59,32 +61,32 @@ class Stack(DatabaseCare, MovableStack):
         return f" of project {self.project.name}"
 
     def serves(self, url: str) -> bool:
-        """Return whether a URL leads to this stack's own database, as its own role, whatever its password."""
+        """Return whether a URL names this stack's database and its role. Ignores the password."""
         record = self.project.record
         return record is not None and DATABASE_SERVICE in record.ports and same_database(url, self.database_url)
 
     def way_back(self, command: str) -> str:
         named = self.settings.is_flag("project") or self.project.name != DEFAULT_PROJECT
-        return f"To get back: fastzero {command}{f' -p {self.project.name}' if named else ''}"
+        return f"To undo: fastzero {command}{f' -p {self.project.name}' if named else ''}"
 
     def destroy(self, *, no_backup: bool = False, timeout: float | None = None) -> list[Action]:
-        """Destroy the project with its data, which is backed up first if there is any. Returns what was done.
+        """Destroy the project and its data, after a backup if it has data. Returns the actions.
 
-        Before the backup the processes are stopped and writes are held, until the database is stopped as well. Nothing
-        is stopped unless everything can be destroyed: raises UnavailableError before it begins.
+        Stops the processes and blocks writes before the backup, until the database is stopped too. Raises
+        UnavailableError before it stops anything if a part of the project cannot be destroyed.
         """
         if no_backup or not self.has_data:
             return self.down(volumes=True, timeout=timeout)
         with self.session(timeout) as session:
             if session.data_is_gone:
-                self._on_event(Notice("its data is gone: there is nothing to back up"))
+                self._on_event(Notice("the data no longer exists: skipped the backup"))
                 return commands.down(session, volumes=True)
             commands.at_every_place(session, session.known)
             stops = _stop_processes(session, "the project is destroyed")
             try:
                 return self._back_up_and_destroy(session)
             except BaseException:
-                with suppress(FastZeroError):  # what went wrong first is what to tell
+                with suppress(FastZeroError):  # the first error is the one to report
                     _start_again(session, stops)
                 raise
 
@@ -93,19 +95,22 @@ class Stack(DatabaseCare, MovableStack):
             with session.database_running("it is backed up"):
                 hold = held.enter_context(self._backed_up(self._way_back_from_nothing))
                 hold.evict_others()
-            # A database that was stopped before is stopped again here, and no command can start it.
+            # By now the block has stopped a database that was stopped before; the lock prevents that it is started.
             return commands.down(session, volumes=True)
 
     def _way_back_from_nothing(self, backup: "Backup") -> str:
-        record = self.look().known
+        session = self.look()
+        record, application = session.known, session.application
+        processes = service_names(application) if application else (APP_SERVICE,)
+        options = {DATABASE_SERVICE: "--port", WEB if application else APP_SERVICE: "--app-port"}
         own = record.image in ("", self.settings.postgres_image)
         image = "" if own else f"FASTZERO_POSTGRES_IMAGE={record.image} "
         project = f"-p {self.project.name}"
-        served = [name for name in (DATABASE_SERVICE, *record.processes) if name in record.ports]
-        ports = "".join(f" {port_option(name)} {record.ports[name]}" for name in served)
-        no_app = "" if record.processes else " --no-app"
+        served = {name: option for name, option in options.items() if name in record.ports}
+        ports = "".join(f" {option} {record.ports[name]}" for name, option in served.items())
+        no_app = "" if set(processes) & set(record.processes) else " --no-app"
         return (
-            f"To get back: {image}fastzero up {project} --runtime {record.runtime}{ports}{no_app}"
+            f"To undo: {image}fastzero up {project} --runtime {record.runtime}{ports}{no_app}"
             f" && fastzero db restore {backup.name} --yes {project}"
         )
 
@@ -127,7 +132,7 @@ class Stack(DatabaseCare, MovableStack):
 
 
 def _stop_processes(session: Session, cause: str) -> list[Action]:
-    """Stop all services but the database. Returns what was done."""
+    """Stop all services except the database. Returns the actions."""
     spec = session.whole_spec()
     names = [process.name for process in spec.processes]
     return session.run(plan.plan_stop(spec, session.observe_quickly(spec, session.known), names, cause))
@@ -138,7 +143,7 @@ def _start_again(session: Session, stops: list[Action]) -> None:
 
 
 def _of_application(session: Session, application: "Application") -> dict[str, Any]:
-    """What is different about the database of an application of the user's own."""
+    """Return the fields of Target that differ for the user's own application."""
     from ..stack.own_schema import ApplicationSchema
 
     return {"schema": ApplicationSchema(session, application), "version_table": version_table(application)}

@@ -1,4 +1,4 @@
-"""The care of a database that a URL names. Commands that replace it exclude each other on its server."""
+"""Back up, restore and reset the database in a URL. Commands that replace it lock each other out on its server."""
 
 import shlex
 from contextlib import AbstractContextManager, nullcontext
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class UrlDatabase(DatabaseCare):
-    """The care of a database that a URL names. Commands that replace it exclude each other on its server."""
+    """The database in a URL. Commands that replace it lock each other out on its server."""
 
     def __init__(self, url: str, settings: Settings, *, on_event: Listener = ignore) -> None:
         self._url = url
@@ -38,14 +38,14 @@ class UrlDatabase(DatabaseCare):
         return ""
 
     def way_back(self, command: str) -> str:
-        """A database that a flag named is named again, but for its password."""
+        """Return the sentence; with the URL, but without its password, if a flag named the database."""
         if not self.settings.is_flag("database_url"):
-            return f"To get back: fastzero {command}"
+            return f"To undo: fastzero {command}"
         from ..postgres.url import url_of
 
         shown = url_of(self._url, password=False)
         put_in = "" if shown == url_of(self._url) else " (with the password in its URL)"
-        return f"To get back{put_in}: fastzero {command} --database-url {shlex.quote(shown)}"
+        return f"To undo{put_in}: fastzero {command} --database-url {shlex.quote(shown)}"
 
     def _served(self, cause: str, *, alone: bool = False) -> AbstractContextManager[None]:
         return nullcontext()

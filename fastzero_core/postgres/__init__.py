@@ -1,1 +1,1 @@
-"""PostgreSQL itself: its programs, servers, URLs, statements and what its errors mean."""
+"""Work with PostgreSQL: programs, data directories, servers, roles, URLs, SQL quoting and driver errors."""

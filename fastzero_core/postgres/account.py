@@ -1,4 +1,4 @@
-"""The unprivileged user that PostgreSQL runs as where fastzero itself runs as root, which PostgreSQL refuses."""
+"""Choose the unprivileged user that runs PostgreSQL if fastzero runs as root: PostgreSQL refuses to run as root."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import NotAllowedError
 
 ACCOUNTS = ("postgres", "fastzero")
-# Where programs and their libraries are, the language, the time zone. `LC_*` as well.
+# The paths of programs and libraries, the language, the time zone. Variables LC_* are inherited too.
 INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LANGUAGE", "TZ")
 
 
@@ -21,31 +21,34 @@ class ServiceUser:
     gid: int
 
     def popen_options(self) -> dict[str, Any]:
-        """What makes `subprocess` start a program as this user, without root's groups."""
+        """Return the options of `subprocess` to run a program as this user, without root's groups."""
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
     def can_enter(self, folder: Path) -> bool:
-        """Whether this user reaches the folder, whatever decides it: modes, ACLs, mounts."""
+        """Return whether this user can enter the folder. Tries it, since modes, ACLs and mounts all matter."""
         enter = ["/bin/sh", "-c", 'cd "$1"', "sh", str(folder)]
         return subprocess.run(enter, stderr=subprocess.DEVNULL, **process_options(self)).returncode == 0
 
 
 def process_options(user: ServiceUser | None) -> dict[str, Any]:
-    """Return what `subprocess` starts one of PostgreSQL's programs with: as `user`, else as this process's own."""
+    """Return the options of `subprocess` to run a PostgreSQL program as `user`, or as the current user if None."""
     return {"cwd": "/", "env": environment(), **(user.popen_options() if user else {})}
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of PostgreSQL's programs. Any role that may run a program on the server can read it.
+    """Return the environment for PostgreSQL's programs, without the passwords and keys of the current user.
 
-    Passwords and keys of whoever started the server have no business there.
+    Any role that can run a program on the server can read the server's environment.
     """
     return {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("LC_")}
 
 
 def service_user() -> ServiceUser | None:
-    """None for an ordinary user, who runs PostgreSQL as himself. For root the account `postgres`, else `fastzero`,
-    which is created if neither exists. Raises NotAllowedError if it cannot be."""
+    """Return the user to run PostgreSQL as, None for the current user if that is not root.
+
+    For root this is the account `postgres`, else `fastzero`, which is created if neither exists. Raises NotAllowedError
+    if it cannot be created.
+    """
     if os.geteuid() != 0:
         return None
     user = _existing()
@@ -54,8 +57,8 @@ def service_user() -> ServiceUser | None:
         user = _existing()
     if user is None:
         raise NotAllowedError(
-            "PostgreSQL does not run as root, and there is no other account to run it as",
-            hint="Create one: useradd --system fastzero. Or run fastzero as an ordinary user",
+            "PostgreSQL cannot run as root, and the account fastzero could not be created",
+            hint="Create it: useradd --system fastzero. Or run fastzero as an ordinary user",
         )
     return user
 

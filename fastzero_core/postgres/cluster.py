@@ -1,4 +1,4 @@
-"""A data directory: created whole or not at all, and changed while no server works on it. Standard library only."""
+"""Create a data directory atomically, and change its passwords while no server runs on it. Standard library only."""
 
 import os
 import secrets
@@ -18,11 +18,11 @@ from .binaries import Binaries
 from .configuration import INITDB_COMMON, arguments, initdb_locale
 from .sql import literal, quote
 
-STAGING = "a data directory that is being made\n"  # the mark of one, until it has its name
+STAGING = "a data directory that is being made\n"  # the mark of a data directory until it is complete
 _IN_STAGING = {"cluster", "password"}
-INITDB_ENDS = 10  # seconds in which the initdb of a killed command notices that its parent is gone
+INITDB_ENDS = 10  # seconds until the initdb of a killed command notices that its parent process has ended
 _VERSION_MAX = 100  # bytes
-# A statement may hold a password: no log may repeat it.
+# A statement may contain a password, which must not be logged.
 _SINGLE_USER = {"exit_on_error": "on", "log_statement": "none", "log_min_error_statement": "panic"}
 
 
@@ -36,10 +36,10 @@ def initialise(
     statements: Iterable[str] = (),
     mark: str = STAGING,
 ) -> None:
-    """Create a data directory with a superuser and what `statements` make, under another name until it is whole.
+    """Create a data directory with a superuser and run `statements` in it; it gets its name when it is complete.
 
-    Each statement is a line and a transaction of its own. `user` is whom PostgreSQL runs as, None for this process's
-    own; `mark` is what the directory is marked with. Raises UnhealthyError if one of its programs fails.
+    Each statement is one line and one transaction. `user` runs PostgreSQL, None means the current user; `mark` is
+    written to the directory. Raises UnhealthyError if a program of PostgreSQL fails.
     """
     staging = data.with_name(f".{data.name}.init-{secrets.token_hex(4)}")
     make_folder(staging, 0o711)
@@ -48,7 +48,7 @@ def initialise(
         cluster, password_file = staging / "cluster", _password_file(staging, password)
         cluster.mkdir(0o700)
         if user:
-            for path in (cluster, password_file):  # the folder that they are in stays root's
+            for path in (cluster, password_file):  # root keeps the parent folder
                 os.chown(path, user.uid, user.gid)
         _run(_initdb(binaries, cluster, superuser, password_file), user)
         _single_user(binaries, cluster, user, statements)
@@ -59,23 +59,23 @@ def initialise(
 
 
 def unfinished(data: Path) -> list[Path]:
-    """Return what killed initialisations of a data directory left beside it.
+    """Return the folders that killed initialisations of a data directory left next to it.
 
-    A folder that has no mark, and holds something else than an initialisation makes, is not among them.
+    Leaves out a folder without a mark that contains anything other than what an initialisation creates.
     """
     found = sorted(data.parent.glob(f".{data.name}.init-*"))
     return [path for path in found if folders.mark_of(path) == STAGING or {*folders.names_in(path)} <= _IN_STAGING]
 
 
 def remove_unfinished(path: Path) -> None:
-    """Remove one of them; its initdb may live on for a moment and write."""
+    """Remove such a folder. Retries for up to 10 seconds, since its initdb may still be running and writing."""
     wait_until(partial(_is_removed, path), INITDB_ENDS)
 
 
 def major_of(data: Path) -> int | None:
-    """Return the major version that made a data directory, None if there is none.
+    """Return the major version that created a data directory, None if the directory does not exist.
 
-    Raises VersionMismatchError if the directory does not say, NotAllowedError if it may not be read.
+    Raises VersionMismatchError if the version cannot be determined, NotAllowedError if the file cannot be read.
     """
     path = data / "PG_VERSION"
     with reading(path):
@@ -86,14 +86,14 @@ def major_of(data: Path) -> int | None:
             return None
     if not said.isdigit():
         raise VersionMismatchError(
-            f"{path} does not name a version of PostgreSQL",
+            f"{path} does not contain a PostgreSQL version",
             hint="Nothing was changed. Restore a backup: fastzero db restore",
         )
     return int(said)
 
 
 def set_passwords(data: Path, binaries: Binaries, user: ServiceUser | None, passwords: Mapping[str, str]) -> None:
-    """Change the passwords of roles on the data itself, while no server has it."""
+    """Change the passwords of roles in a data directory. No server may run on it."""
     statements = [f"ALTER ROLE {quote(role)} PASSWORD {literal(password)}" for role, password in passwords.items()]
     _single_user(binaries, data, user, statements)
 
@@ -125,7 +125,7 @@ def _single_user(binaries: Binaries, data: Path, user: ServiceUser | None, state
 
 
 def _run(command: Sequence[str], user: ServiceUser | None, text: str | None = None) -> None:
-    """Run one of PostgreSQL's programs to its end, out of reach of the terminal's Ctrl-C."""
+    """Run a PostgreSQL program until it ends. Ctrl-C in the terminal does not reach it."""
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -140,15 +140,15 @@ def _run(command: Sequence[str], user: ServiceUser | None, text: str | None = No
         try:
             said, _ = process.communicate(text)
         except BaseException:
-            # initdb has servers of its own at work; all may have ended by themselves just now.
+            # initdb starts servers, so end the whole process group, which may have ended already.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGTERM)
             raise
     if process.returncode != 0:
-        raise UnhealthyError(f"{Path(command[0]).name} failed", evidence=said.strip(), hint="See its own words above")
+        raise UnhealthyError(f"{Path(command[0]).name} failed", evidence=said.strip(), hint="See its output above")
 
 
 def _is_removed(folder: Path) -> bool:
-    with suppress(OSError):  # what an initdb that lives on writes meanwhile is removed the next time
+    with suppress(OSError):  # a running initdb may write new files: they are removed by the next try
         folders.remove(folder)
     return not os.path.lexists(folder)

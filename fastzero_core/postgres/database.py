@@ -1,7 +1,7 @@
-"""The one door to the database: makes engines, and turns every driver error into a FastZeroError.
+"""Create SQLAlchemy engines that raise every driver error as a FastZeroError. All database access goes through here.
 
-Engines made here carry time limits, so that nothing waits for ever, and an error handler, so that no
-exception of SQLAlchemy or psycopg leaves the core.
+The engines have timeouts for connecting, statements and locks, and an error handler, so that SQLAlchemy and psycopg
+exceptions do not leave the core.
 """
 
 import asyncio
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     import psycopg
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-CONNECT_TIMEOUT = 5  # seconds; libpq's own default is to wait for the kernel to give up
+CONNECT_TIMEOUT = 5  # seconds; libpq by default waits until the kernel gives up
 DRIVER = "postgresql+psycopg"
-REFUSED_PASSWORD = "password authentication failed"  # noqa: S105 - what the server says of it
-ROTATION_WAITS = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds in which a password that is rotated gets to where it is read
+REFUSED_PASSWORD = "password authentication failed"  # noqa: S105 - part of the server's message
+ROTATION_WAITS = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds to wait before a rotated password is read again
 
 _POOL = {"pool_pre_ping": True, "pool_use_lifo": True, "pool_timeout": CONNECT_TIMEOUT, "max_overflow": 0}
 
-# A connection that commits by itself has nothing to undo when it comes back.
+# A connection in autocommit mode needs no rollback when it returns to the pool.
 _AUTOCOMMIT: dict[str, Any] = {
     "isolation_level": "AUTOCOMMIT",
     "execution_options": {"commits_by_itself": True},
@@ -47,13 +47,13 @@ SESSION_SETTINGS = {
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "5min",
 }
-# No function, operator or table of a database's owner is found by its name alone.
+# Unqualified names must not resolve to functions, operators or tables of the database's owner.
 CATALOG_PATH = {"search_path": "pg_catalog,pg_temp"}
 CATALOG_SETTINGS = {**SESSION_SETTINGS, **CATALOG_PATH}
 
 
 def parse_url(url: str | URL) -> URL:
-    """A PostgreSQL URL of any spelling, for psycopg 3. Raises InvalidInputError for anything else."""
+    """Parse any form of PostgreSQL URL into one for psycopg 3. Raises InvalidInputError for other URLs."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
@@ -72,11 +72,11 @@ def create_engine(
     settings: dict[str, str] | None = None,
     connect_timeout: int = CONNECT_TIMEOUT,
 ) -> Engine:
-    """An engine over psycopg 3 whose errors are FastZeroErrors.
+    """Return a psycopg 3 engine that raises FastZeroErrors. Does not connect yet.
 
-    `pooled` keeps up to five connections, last in first out, tested before use; without it each connection is
-    opened for its block alone. `settings` are PostgreSQL settings of the session, which go before those in the URL; by
-    default SESSION_SETTINGS, which do not. `connect_timeout` is in seconds. Nothing is connected yet.
+    `pooled` keeps up to five connections, last in first out, and tests each before use; without it each block opens its
+    own connection. `settings` are PostgreSQL settings of the session, which override those in the URL; the default,
+    SESSION_SETTINGS, does not override them. `connect_timeout` is in seconds.
     """
     parsed = parse_url(url)
     pool: dict[str, Any] = _POOL if pooled else {"poolclass": NullPool}
@@ -97,10 +97,11 @@ def create_async_engine(
     connect_timeout: int = CONNECT_TIMEOUT,
     read_password: Callable[[], str] | None = None,
 ) -> "AsyncEngine":
-    """The same for asyncio, with up to `pool_size` connections, for one of which a task waits `pool_timeout` seconds.
+    """Return an asyncio engine with a pool of up to `pool_size` connections. Does not connect yet.
 
-    With `autocommit` every statement is a transaction of its own: one round trip instead of three. `read_password`
-    gives the password of each login instead of the URL, and again where it is refused: it may just be rotated.
+    A task waits up to `pool_timeout` seconds for a connection. With `autocommit` every statement is its own
+    transaction: one round trip instead of three. `read_password` returns the password for each login instead of the
+    URL; it is called again if the server refuses the password, which may be rotated at that moment.
     """
     from sqlalchemy.ext.asyncio import create_async_engine as make_engine
 
@@ -125,9 +126,10 @@ def create_async_engine(
 
 
 def _ask_for_catalogs_alone(engine: Engine) -> None:
-    """Qualify what SQLAlchemy asks each database when it first connects.
+    """Qualify the query that SQLAlchemy runs in each database when it first connects.
 
-    A database's owner may have put a schema before pg_catalog. For the same reason nothing asks for hstore.
+    A database's owner may have put a schema before pg_catalog in the search path. `use_native_hstore` is off for the
+    same reason.
     """
 
     def schema(connection: Connection) -> Any:
@@ -137,7 +139,7 @@ def _ask_for_catalogs_alone(engine: Engine) -> None:
 
 
 def _log_in(read_password: Callable[[], str], dialect: Any, record: object, positional: Any, named: Any) -> Any:
-    """Connect with the password as it is now, for a moment also with the one that it is about to become."""
+    """Connect with the current password. If the server refuses it, read it again a few times: it may be rotated."""
     from sqlalchemy.util import await_only
 
     for wait in ROTATION_WAITS:
@@ -151,9 +153,9 @@ def _log_in(read_password: Callable[[], str], dialect: Any, record: object, posi
 
 
 def _replace_if_ended(connection: Any, *_: object) -> None:
-    """Have the pool replace a connection that the server has ended: without a round trip, unlike a ping.
+    """Make the pool replace a connection that the server has closed. Needs no round trip, unlike a ping.
 
-    While nothing is asked, there is something to read only where the server said farewell, or the network ended.
+    An idle connection is readable only if the server sent its last message or the network connection was closed.
     """
     readable = select.poll()
     readable.register(connection.driver_connection, select.POLLIN)
@@ -162,7 +164,7 @@ def _replace_if_ended(connection: Any, *_: object) -> None:
 
 
 def _connect_arguments(parsed: URL, settings: dict[str, str] | None, connect_timeout: int) -> dict[str, Any]:
-    """What libpq is told besides the URL, which goes before; but `settings` go before those in the URL."""
+    """Return the arguments for libpq besides the URL, which overrides them. `settings` override those in the URL."""
     given = parsed.query.get("options")
     own = [given] if isinstance(given, str) else []
     defaults = session_options(SESSION_SETTINGS)
@@ -177,7 +179,10 @@ def _watch(engine: Engine) -> None:
 
 
 def refuse_if_lost(connection: Connection) -> None:
-    """Raises ConnectionLostError, or RuntimeError behind the end of a block, where SQLAlchemy has errors of its own."""
+    """Raise ConnectionLostError for a lost connection, RuntimeError after the end of a block.
+
+    SQLAlchemy would raise its own errors in both cases.
+    """
     if connection.closed:
         raise RuntimeError("the block is over: call the operations inside of it")
     if connection.invalidated:
@@ -185,22 +190,22 @@ def refuse_if_lost(connection: Connection) -> None:
 
 
 def _translate_in_engine(context: ExceptionContext) -> None:
-    # A pool tests its connections and replaces those that are lost: no error of anybody's.
+    # The pool tests its connections and replaces lost ones: that is not an error for the caller.
     if context.is_pre_ping or isinstance(context.original_exception, errors.FastZeroError):
         return
     error = context.sqlalchemy_exception or context.original_exception
-    # A KeyboardInterrupt passes through here as well, and is no error of the database's.
+    # A KeyboardInterrupt also arrives here and is not a database error.
     if isinstance(error, Exception):
         raise translate(error) from context.original_exception
 
 
 def commits_by_itself(engine: Engine) -> bool:
-    """Whether the engine was made so that every statement is a transaction of its own."""
+    """Return whether the engine was created with `autocommit`: every statement is its own transaction."""
     return bool(engine.get_execution_options().get("commits_by_itself"))
 
 
 def connect(engine: Engine) -> Connection:
-    """A connection of the engine's. Raises a FastZeroError too where the pool, not the driver, gives up."""
+    """Return a connection. Raises a FastZeroError also if the pool, not the driver, times out."""
     try:
         return engine.connect()
     except SQLAlchemyError as error:
@@ -209,7 +214,7 @@ def connect(engine: Engine) -> Connection:
 
 @asynccontextmanager
 async def connect_async(engine: "AsyncEngine") -> "AsyncIterator[AsyncConnection]":
-    """A connection of the engine's for one block. Raises a FastZeroError as `connect` does."""
+    """Open a connection for one block. Raises a FastZeroError like `connect`."""
     try:
         connection = await engine.connect()
     except SQLAlchemyError as error:
@@ -221,14 +226,14 @@ async def connect_async(engine: "AsyncEngine") -> "AsyncIterator[AsyncConnection
 
 
 async def driver_connection(connection: "AsyncConnection") -> "psycopg.AsyncConnection[Any]":
-    """The driver's own connection under one of SQLAlchemy's."""
+    """Return the psycopg connection of a SQLAlchemy connection."""
     found: psycopg.AsyncConnection[Any] | None = (await connection.get_raw_connection()).driver_connection
     assert found is not None
     return found
 
 
 def connections_allowed(connection: Connection) -> int:
-    """How many connections the server has for ordinary roles."""
+    """Return the number of connections that the server allows for ordinary roles."""
     allowed = """
         SELECT current_setting('max_connections')::int - sum(setting::int) FROM pg_settings
         WHERE name IN ('superuser_reserved_connections', 'reserved_connections')

@@ -1,6 +1,6 @@
-"""What a driver's error means: psycopg's and SQLAlchemy's exceptions as FastZeroErrors.
+"""Translate psycopg and SQLAlchemy exceptions to FastZeroErrors.
 
-Standard library only, by names and SQLSTATEs, so that a readiness check need not load SQLAlchemy.
+Uses class names and SQLSTATEs, and the standard library only, so that a readiness check does not load SQLAlchemy.
 """
 
 from typing import Protocol
@@ -9,7 +9,7 @@ from .. import errors
 
 
 def translate(error: BaseException) -> errors.FastZeroError:
-    """The FastZeroError that says what a driver's exception means; the exception becomes its cause."""
+    """Return the FastZeroError for a driver's exception, with that exception as its cause."""
     original = getattr(error, "orig", None) or error
     translated = _translate(error, original)
     translated.__cause__ = original
@@ -41,23 +41,23 @@ _BY_SQLSTATE: tuple[tuple[str, type[errors.FastZeroError], str], ...] = (
     (
         "25P02",
         errors.ConflictError,
-        "an earlier statement of this block failed, so that nothing more can be done in it",
+        "an earlier statement in this block failed, so the block cannot run further statements",
     ),
     ("25P03", errors.ConnectionLostError, "the transaction was idle for too long: {}"),
     ("25P04", errors.ConnectionLostError, "the transaction took too long: {}"),
-    ("40", errors.DatabaseBusyError, "another session was in the way: {}"),
+    ("40", errors.DatabaseBusyError, "the transaction conflicted with another session: {}"),
     ("53100", errors.DatabaseFullError, "the database's disk is full: {}"),
-    ("53300", errors.PoolExhaustedError, "the database takes no more connections: {}"),
+    ("53300", errors.PoolExhaustedError, "the database does not accept more connections: {}"),
     ("53", errors.DatabaseBusyError, "the database is short of resources: {}"),
-    ("55006", errors.DatabaseBusyError, "another session uses it: {}"),
-    ("55P03", errors.DatabaseBusyError, "a lock was not to be had in time: {}"),
+    ("55006", errors.DatabaseBusyError, "another session is using it: {}"),
+    ("55P03", errors.DatabaseBusyError, "timed out waiting for a lock: {}"),
     ("57014", errors.StatementTimeoutError, "the statement took too long: {}"),
     ("57P03", errors.DatabaseUnreachableError, "the database is starting up or shutting down: {}"),
     ("57P", errors.ConnectionLostError, "the database ended the connection: {}"),
     ("08", errors.ConnectionLostError, "the connection to the database was lost: {}"),
 )
 
-# A refused connection has no SQLSTATE in psycopg: libpq only hands its text on.
+# psycopg has no SQLSTATE for a refused connection, only libpq's message.
 _BY_CONNECT_MESSAGE: tuple[tuple[str, type[errors.FastZeroError]], ...] = (
     ("password authentication failed", errors.DatabaseLoginError),
     ("no password supplied", errors.DatabaseLoginError),
@@ -69,12 +69,12 @@ _BY_CONNECT_MESSAGE: tuple[tuple[str, type[errors.FastZeroError]], ...] = (
     ("too many connections", errors.PoolExhaustedError),
 )
 
-# Of a server that does not prove, as SCRAM has it, that it knows the password.
+# Messages for a server that does not prove by SCRAM that it knows the password.
 _BY_ANOTHER_SERVER = ("authentication method requirement", "incorrect server signature")
 
-# psycopg refuses these before it connects.
+# psycopg raises these before it connects.
 _UNUSABLE_OPTIONS = ("invalid connection option", "bad value for")
-URL_HINT = "It looks like postgresql://user:password@host:5432/database"
+URL_HINT = "Use the form postgresql://user:password@host:5432/database"
 
 
 def _translate(error: BaseException, original: BaseException) -> errors.FastZeroError:
@@ -118,9 +118,9 @@ def _is_connection_failure(error: BaseException, original: BaseException) -> boo
 
 
 def connect_error(detail: str, *, lost: bool = False) -> errors.FastZeroError:
-    """What a failed connection means, from libpq's text. `lost`: it had been open before."""
+    """Return the error for a failed connection, from libpq's message. With `lost` it had been open before."""
     if any(fragment in detail for fragment in _BY_ANOTHER_SERVER):
-        return errors.WrongServerError(f"this is not the database that was meant: {detail}")
+        return errors.WrongServerError(f"the server did not prove that it knows the password: {detail}")
     for fragment, error_class in _BY_CONNECT_MESSAGE:
         if fragment in detail:
             return error_class(f"the database refused the connection: {detail}")
@@ -132,7 +132,7 @@ def connect_error(detail: str, *, lost: bool = False) -> errors.FastZeroError:
 
 
 def _detail(original: BaseException) -> str:
-    """One line of the driver's own words: the server's message without position or statement."""
+    """Return the first line of the driver's message, without the position and the statement."""
     diagnostic = getattr(original, "diag", None)
     primary: str | None = getattr(diagnostic, "message_primary", None)
     lines = [line.strip() for line in (primary or str(original)).splitlines() if line.strip()]

@@ -1,8 +1,8 @@
-"""What one role owns in a database or on a server, handed over to another, with its grants.
+"""Reassign everything that one role owns in a database or on a server to another role, with its grants.
 
-REASSIGN OWNED refuses the superuser that a server begins with, so that the catalogs are read. Not handed over is what
-belongs to an extension or to PostgreSQL itself, and what only a superuser may own: foreign-data wrappers, event
-triggers and the functions that they run, subscriptions, publications of all tables.
+REASSIGN OWNED refuses the bootstrap superuser, so the owned objects are read from the catalogs. Not reassigned are
+objects of extensions and of PostgreSQL itself, and objects that only a superuser can own: foreign-data wrappers, event
+triggers and their functions, subscriptions, and publications of all tables.
 """
 
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from .sql import assignment, quote
 if TYPE_CHECKING:
     import psycopg
 
-FIRST_OWN = 16_384  # the oid from which on objects are not PostgreSQL's own
+FIRST_OWN = 16_384  # the first oid of objects that initdb did not create
 
 SCHEMAS = """
     SELECT nspname FROM pg_namespace
@@ -22,7 +22,7 @@ SCHEMAS = """
 
 
 def _owned(catalog: str, owner: str, statement: str, *, joined: str = "", where: str = "true") -> str:
-    """The query for the statements that hand over what is in a catalog, whose rows are `o`."""
+    """Return the query for the statements that reassign the objects of a catalog; its alias is `o`."""
     return f"""
         SELECT format({statement}, %(to)s::text) FROM {catalog} o {joined}
         WHERE o.{owner} = (SELECT oid FROM pg_authid WHERE rolname = %(of)s) AND o.oid >= {FIRST_OWN} AND {where}
@@ -33,7 +33,7 @@ def _owned(catalog: str, owner: str, statement: str, *, joined: str = "", where:
 
 
 def _named(catalog: str, prefix: str, kind: str, *, using: str = "", where: str = "true") -> str:
-    """The same for what has a name in a schema."""
+    """Return the same query for objects with a name in a schema."""
     names = f"n.nspname, o.{prefix}name"
     joined = f"JOIN pg_namespace n ON n.oid = o.{prefix}namespace"
     if using:
@@ -47,7 +47,7 @@ _LINKED = (
     " AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')"
 )
 _IN_DATABASE = (
-    # Schemas come first: the owner of what is in one need not be able to create there.
+    # Schemas first, so that the new owner of the objects in them does not need a separate CREATE privilege.
     """
         SELECT format('ALTER SCHEMA %%I OWNER TO %%I', nspname, %(to)s::text) FROM pg_namespace o
         WHERE nspowner = (SELECT oid FROM pg_authid WHERE rolname = %(of)s)
@@ -85,7 +85,7 @@ _IN_DATABASE = (
         "'ALTER PUBLICATION %%I OWNER TO %%I', o.pubname",
         where="NOT puballtables AND NOT EXISTS (SELECT FROM pg_publication_namespace s WHERE s.pnpubid = o.oid)",
     ),
-    # What a role may do by default with what the other makes from now on.
+    # Default privileges on objects that the role creates later.
     """
         SELECT format('ALTER DEFAULT PRIVILEGES FOR ROLE %%I %%s %%s %%s ON %%s %%s %%s %%s', %(to)s::text,
             'IN SCHEMA ' || quote_ident(n.nspname), 'GRANT', g.privilege_type, k.kind, 'TO',
@@ -96,7 +96,7 @@ _IN_DATABASE = (
                 ('L', 'LARGE OBJECTS')) AS k (code, kind)
         WHERE pg_get_userbyid(d.defaclrole) = %(of)s AND g.grantee <> d.defaclrole AND d.defaclobjtype = k.code
     """,
-    # What everybody may do unless it was taken away.
+    # Built-in default privileges of PUBLIC that were revoked.
     """
         SELECT format('ALTER DEFAULT PRIVILEGES FOR ROLE %%I REVOKE ALL ON %%s FROM PUBLIC', %(to)s::text, k.kind)
         FROM pg_default_acl d, (VALUES ('f', 'FUNCTIONS'), ('T', 'TYPES')) AS k (code, kind)
@@ -111,7 +111,7 @@ _IN_DATABASE = (
         WHERE pg_get_userbyid(m.umuser) = %(of)s
     """,
 )
-# There may be millions.
+# A block on the server, since a database may have millions of large objects.
 _LARGE_OBJECTS = """
     DO $do$ DECLARE one oid; BEGIN
         FOR one IN SELECT oid FROM pg_largeobject_metadata WHERE pg_get_userbyid(lomowner) = {of} LOOP
@@ -138,8 +138,8 @@ _OF_SERVER = (
         UNION ALL SELECT format('COMMENT ON ROLE %%I IS %%L', %(to)s::text, written)
         FROM pg_roles, shobj_description(oid, 'pg_authid') written WHERE rolname = %(of)s AND written IS NOT NULL
     """,
-    # Whoever was a member of the one is a member of the other. And since the superuser could do what every ordinary
-    # role can, the owner still can: it backs up and restores what is theirs.
+    # Members of the old role become members of the new one. The superuser had the privileges of all ordinary roles; the
+    # owner still needs them to back up and restore their objects, so it becomes a member of these roles.
     """
         SELECT format('GRANT %%I TO %%I', %(to)s::text, m.rolname) FROM pg_auth_members a
             JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
@@ -162,7 +162,7 @@ _SETTINGS = """
 
 
 def hand_over(session: "psycopg.Connection", of: str, to: str) -> None:
-    """Give what a role has in the session's database to another. Only for superusers, in one transaction."""
+    """Reassign a role's objects in the session's database. Requires a superuser and an open transaction."""
     for query in _IN_DATABASE:
         _run(session, query, of, to)
     of, to = (f"'{role}'" for role in (of, to))
@@ -170,7 +170,7 @@ def hand_over(session: "psycopg.Connection", of: str, to: str) -> None:
 
 
 def hand_over_server(session: "psycopg.Connection", of: str, to: str) -> None:
-    """Give a role's databases, settings and memberships to another. Only for superusers, in one transaction."""
+    """Reassign a role's databases, settings and memberships. Requires a superuser and an open transaction."""
     for query in _OF_SERVER:
         _run(session, query, of, to)
     for database, setting in session.execute(_SETTINGS, {"of": of}).fetchall():

@@ -1,6 +1,6 @@
-"""PostgreSQL's own programs, pg_dump, pg_restore and psql: found where they fit a server, and run against it.
+"""Find the pg_dump, pg_restore and psql that fit a server, and run them against it.
 
-A password goes by the environment, never by an argument.
+Passwords are passed in the environment, never as an argument.
 """
 
 import os
@@ -29,10 +29,10 @@ from .url import as_role, parse, url_of
 from .url import variables as variables_of
 
 Write = Callable[[bytes], object]
-PIPE = 2**20  # bytes; the system's own pipes are small, and each fill is a switch of processes
+PIPE = 2**20  # bytes; the system's default is small, and causes more context switches
 EVIDENCE_LINES = 20
-# A restore that fails is dropped, and one that is swapped in is on the disk by the swap's own commit: nothing need be
-# waited for before. Indexes have twice the memory that they have by default.
+# A failed restore is dropped, and the commit of the swap flushes a successful one, so a restore need not wait for the
+# disk. Twice the default memory makes index builds faster.
 SESSION_OPTIONS = {"pg_restore": "-c synchronous_commit=off -c maintenance_work_mem=128MB"}
 
 _MEANINGS: tuple[tuple[str, type[FastZeroError], str], ...] = (
@@ -42,39 +42,39 @@ _MEANINGS: tuple[tuple[str, type[FastZeroError], str], ...] = (
     ("permission denied", DatabasePrivilegeError, "this role may not do that"),
     ("must be owner", DatabasePrivilegeError, "this role may not do that"),
     ("must be superuser", DatabasePrivilegeError, "this role may not do that"),
-    ("lock timeout", DatabaseBusyError, "a lock was not to be had in time"),
+    ("lock timeout", DatabaseBusyError, "timed out waiting for a lock"),
 )
 
 
 class Programs(Protocol):
-    """The programs of one PostgreSQL, and the way from them to a server."""
+    """Client programs of one PostgreSQL version that can connect to a server."""
 
     @property
     def major(self) -> int:
-        """Their major version."""
+        """The major version of the programs."""
 
     def run(self, program: str, arguments: Sequence[str], database: str, *, write: Write | None = None) -> None:
-        """Run a program on a database to its end; `write` is handed what it prints.
+        """Run a program on a database until it ends, and pass its output to `write`.
 
-        Raises the FastZeroError that says what its words mean, else ProgramFailedError with them.
+        Raises the FastZeroError that fits its error message, else ProgramFailedError with the message.
         """
 
     def reachable(self, file: Path, name: str) -> AbstractContextManager[str]:
-        """Have the programs reach a file of this machine for one block. Yields its path for them.
+        """Make a file of this machine readable for the programs during one block. Yields its path for them.
 
-        `name` tells it from other files that they reach at the same time.
+        `name` must differ from that of other files that are made readable at the same time.
         """
 
     def as_role(self, role: str, password: str) -> "Programs":
-        """Return the same programs, logging in as another role."""
+        """Return the same programs with the login of another role."""
 
     def interact(self, program: str, arguments: Sequence[str], database: str) -> int:
-        """Run a program on this process's own streams. Returns its exit code."""
+        """Run a program with the standard streams of this process. Returns its exit code."""
 
 
 @dataclass(frozen=True)
 class LocalPrograms:
-    """Programs of this machine, and a server that is reached by its URL."""
+    """Programs of this machine that connect to a server by its URL."""
 
     folder: Path
     major: int
@@ -83,7 +83,7 @@ class LocalPrograms:
     def run(self, program: str, arguments: Sequence[str], database: str, *, write: Write | None = None) -> None:
         command = self.command(program, arguments, database)
         with tempfile.TemporaryFile() as said:
-            # Ctrl-C is for us to hear: a program that ends by it would tell of an error there is none of.
+            # In its own session: Ctrl-C is handled here, and must not make the program report an error.
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -113,23 +113,23 @@ class LocalPrograms:
         return replace(self, url=as_role(self.url, role, password))
 
     def interact(self, program: str, arguments: Sequence[str], database: str) -> int:
-        # By the environment, so that the arguments may name another database of the server.
+        # In the environment, so that the arguments can name another database of the server.
         environment = {**self._environment(program), **variables_of(url_of(self.url, database))}
         return subprocess.run([self._path(program), *arguments], env=environment).returncode
 
     def command(self, program: str, arguments: Sequence[str], database: str) -> list[str]:
-        """How a program is called; the password is in its environment alone."""
+        """Return the command line of a program. It does not contain the password."""
         url = url_of(self.url, database, password=False, require_auth=False)
         return [self._path(program), f"--dbname={url}", *arguments]
 
     def _path(self, program: str) -> str:
         found = self.folder / program
         if not found.exists():
-            raise BinariesNotFoundError(f"there is no {program} in {self.folder}", hint=clients_hint(self.major))
+            raise BinariesNotFoundError(f"{program} was not found in {self.folder}", hint=clients_hint(self.major))
         return str(found)
 
     def _environment(self, program: str) -> dict[str, str]:
-        # Programs before 16 do not know PGREQUIREAUTH, and would refuse it in a URL.
+        # Programs before 16 do not know require_auth: they reject it in a URL, but ignore PGREQUIREAUTH.
         by_environment = {"password": "PGPASSWORD", "require_auth": "PGREQUIREAUTH"}
         said = parse(self.url)
         given = {variable: said[name] for name, variable in by_environment.items() if name in said}
@@ -137,22 +137,22 @@ class LocalPrograms:
 
 
 def find_programs(url: str, major: int) -> LocalPrograms:
-    """This machine's programs for a server of that version: those of the same, else the next newer ones.
+    """Return this machine's programs for a server of that version: of the same version, else of the next newer one.
 
-    Raises BinariesNotFoundError, or VersionMismatchError if all there are are older.
+    Raises BinariesNotFoundError if none are found, VersionMismatchError if all are older.
     """
     found = find_clients(major)
     return LocalPrograms(found.folder, found.major, url)
 
 
 def variables(program: str) -> dict[str, str]:
-    """What every run of a program finds in its environment; its messages are read for what they mean."""
+    """Return the environment variables for a program. The locale is fixed, since its messages are parsed."""
     options = {"PGOPTIONS": SESSION_OPTIONS[program]} if program in SESSION_OPTIONS else {}
     return {"LC_ALL": "C.UTF-8", "PGAPPNAME": "fastzero", **options}
 
 
 def raise_if_failed(program: str, code: int, said: str) -> None:
-    """Raises what a program's words mean, if its exit code says that it failed."""
+    """Raise the error that fits a program's messages, if its exit code is not 0."""
     if code == 0:
         return
     lines = [line.strip() for line in said.splitlines() if line.strip()]

@@ -1,12 +1,12 @@
-"""The roles of a server that fastzero runs, and what each may do. Through psycopg alone.
+"""Create and change the roles of a server that fastzero runs. Uses psycopg without SQLAlchemy.
 
-postgres       the superuser, which the stack keeps for itself
-fastzero       owns the database: migrations, commands, backups and, unless the roles are split, the app
-fastzero_app   reads and writes rows and changes nothing else: the app, where the roles are split
+postgres       the superuser, used only by the stack itself
+fastzero       owns the database: used by migrations, commands, backups and, unless the roles are split, the app
+fastzero_app   can only read and write rows: used by the app if the roles are split
 
-Servers that older versions made have one role, the superuser fastzero, which owns everything. `separate` makes two of
-it, `unite` one of two. Both take a transaction a database and can be repeated: one that was killed is completed by the
-next call.
+Servers created by older versions have one role, the superuser fastzero, which owns everything. `separate` splits it
+into two roles, `unite` merges them. Both use one transaction per database and can be repeated: the next call completes
+one that was killed.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     import psycopg
 
 SUPERUSER, OWNER, APP = "postgres", "fastzero", "fastzero_app"
-TEMPORARY = "fastzero_separation"  # a superuser: one cannot rename itself
-BOOTSTRAP = 10  # the oid of the superuser that every server begins with
+TEMPORARY = "fastzero_separation"  # a second superuser, since a role cannot rename itself
+BOOTSTRAP = 10  # the oid of the superuser that initdb creates
 OWNER_ATTRIBUTES = "LOGIN NOSUPERUSER NOCREATEROLE CREATEDB NOREPLICATION NOBYPASSRLS"
 APP_ATTRIBUTES = "LOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS"
-MAINTENANCE = "postgres"  # the database where sessions stand that rename or create others
+MAINTENANCE = "postgres"  # the database to connect to when others are renamed or created
 
 Open = Callable[[str, str], "psycopg.Connection"]
-"""Opens a session with OPTIONS that commits by itself, as a role in a database. Raises psycopg.OperationalError."""
+"""Open an autocommit session with OPTIONS, as a role in a database. Raises psycopg.OperationalError."""
 
-# What the superuser does in a database of somebody else must run nothing of theirs: not even their operators, which a
-# setting of their database could put before PostgreSQL's own until another setting is made.
+# The superuser must not run code of another role in that role's database. Its settings could put the role's operators
+# before PostgreSQL's in the search path, so this is set when the session starts.
 OPTIONS = "-c search_path=pg_catalog,pg_temp"
-# No log may have a password.
+# Passwords must not be logged.
 _SAFE = {
     "lock_timeout": "10s",
     "log_statement": "none",
@@ -49,9 +49,9 @@ _ROW_PRIVILEGES = {"TABLES": "SELECT, INSERT, UPDATE, DELETE", "SEQUENCES": "SEL
 
 
 def creation(password: str, database: str) -> list[str]:
-    """Return the statements that make the owner and its database on a new server, each a transaction of its own.
+    """Return the statements that create the owner and its database on a new server, each for its own transaction.
 
-    `password` is as SQL writes it.
+    `password` is an SQL literal.
     """
     return [
         f"CREATE ROLE {OWNER} {OWNER_ATTRIBUTES} PASSWORD {password}",
@@ -60,7 +60,7 @@ def creation(password: str, database: str) -> list[str]:
 
 
 def set_password(open_session: Open, superuser: str, role: str, password: str) -> None:
-    """Change the password of a role. Sessions that are open go on."""
+    """Change the password of a role. Does not end open sessions."""
     with _opened(open_session, superuser, MAINTENANCE) as session:
         _execute(session, f"ALTER ROLE {quote(role)} PASSWORD {literal(password)}")
 
@@ -69,11 +69,11 @@ def set_password(open_session: Open, superuser: str, role: str, password: str) -
 
 
 def admit_app(open_session: Open, database: str, password: str) -> None:
-    """Make the app's role, or make it again what it should be: rows of one database, and nothing else."""
+    """Create the app's role, or reset its privileges: it can use the rows of one database, and nothing else."""
     with _opened(open_session, SUPERUSER, database) as session, session.transaction():
         verb = "CREATE" if _oid(session, APP) is None else "ALTER"
         _execute(session, f"{verb} ROLE {APP} {APP_ATTRIBUTES} PASSWORD {literal(password)}")
-        # So that a restore or a reset, which the owner does, can end the app's sessions.
+        # The owner must be able to end the app's sessions in a restore or a reset.
         _execute(session, f"GRANT {APP} TO {OWNER}")
         others = _names(session, "SELECT datname FROM pg_database WHERE datname <> %s", database)
         for other in others:
@@ -86,7 +86,7 @@ def admit_app(open_session: Open, database: str, password: str) -> None:
 
 
 def row_privileges(schemas: list[str]) -> Iterator[str]:
-    """Yield the statements that let the app use the rows in schemas, of tables that are there and that will be."""
+    """Yield the statements that let the app use the rows of all existing and future tables in these schemas."""
     for schema in map(quote, schemas):
         yield f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC"
         yield f"GRANT USAGE ON SCHEMA {schema} TO {APP}"
@@ -98,7 +98,7 @@ def row_privileges(schemas: list[str]) -> Iterator[str]:
 
 
 def dismiss_app(open_session: Open) -> None:
-    """Remove the app's role with all that it was granted."""
+    """Drop the app's role and all its privileges."""
     for database in _databases(open_session, SUPERUSER):
         with _allowed(open_session, database), _opened(open_session, SUPERUSER, database) as session:
             if _oid(session, APP) is not None:
@@ -108,17 +108,17 @@ def dismiss_app(open_session: Open) -> None:
         _execute(session, f"DROP ROLE IF EXISTS {APP}")
 
 
-# -- one role becomes two, and back ----------------------------------------------------------------------------
+# -- split one role into two, and merge them -------------------------------------------------------------------
 
 
 def separate(open_session: Open, database: str, passwords: Mapping[str, str]) -> None:
-    """Make the superuser and owner of before into two roles; everything of the user's own is the owner's afterwards.
+    """Split the single role of older versions into a superuser and an owner. The owner gets all objects of the user.
 
-    The superuser gets another name, and a new role has its old one, with its password, settings, memberships and
-    objects in `database`: in one transaction. What else it owned in other databases `hand_over_others` moves.
-    Raises ConflictError where somebody else has the superuser's name, DatabaseLoginError.
+    In one transaction, the superuser is renamed, and a new role gets its old name, password, settings, memberships and
+    objects in `database`. `hand_over_others` reassigns its objects in other databases.
+    Raises ConflictError if another role has the superuser's new name, DatabaseLoginError.
     """
-    if is_separated(open_session, database):  # a killed command has come as far, or the server was taken over
+    if is_separated(open_session, database):  # by a killed command, or before the server was taken over
         with _opened(open_session, SUPERUSER, database) as session, session.transaction():
             _give_all_to_owner(session)
     else:
@@ -132,11 +132,11 @@ def separate(open_session: Open, database: str, passwords: Mapping[str, str]) ->
             _give_all_to_owner(session)
     with _opened(open_session, SUPERUSER, MAINTENANCE) as session:
         _execute(session, f"DROP ROLE IF EXISTS {TEMPORARY}")
-        _end_sessions(session, SUPERUSER)  # one that began as the superuser of before would go on as one
+        _end_sessions(session, SUPERUSER)  # sessions of the old role would continue as a superuser
 
 
 def hand_over_others(open_session: Open, database: str) -> None:
-    """Give the owner what is still the superuser's in the other databases that the owner has, a transaction each."""
+    """Reassign the superuser's objects in the owner's other databases to the owner, in one transaction each."""
     owned = "SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) = %s AND datname <> %s ORDER BY 1"
     with _opened(open_session, SUPERUSER, MAINTENANCE) as session:
         others = _names(session, owned, OWNER, database)
@@ -146,13 +146,13 @@ def hand_over_others(open_session: Open, database: str) -> None:
 
 
 def unite(open_session: Open, database: str, passwords: Mapping[str, str]) -> None:
-    """Make one role of two, as older versions have it: the superuser has the owner's name, password and objects."""
+    """Merge the two roles into one, as in older versions: a superuser with the owner's name, password and objects."""
     if not is_separated(open_session, database):
         return
     for each in _databases(open_session, SUPERUSER):
         with _allowed(open_session, each), _opened(open_session, SUPERUSER, each) as session, session.transaction():
             ownership.hand_over(session, OWNER, SUPERUSER)
-            _execute(session, f"DROP OWNED BY {OWNER}")  # what it was granted
+            _execute(session, f"DROP OWNED BY {OWNER}")  # revokes its privileges
     with _opened(open_session, SUPERUSER, database) as session:
         _make_temporary(session, passwords)
     with _opened(open_session, TEMPORARY, database) as session, session.transaction():
@@ -166,7 +166,7 @@ def unite(open_session: Open, database: str, passwords: Mapping[str, str]) -> No
 
 
 def is_separated(open_session: Open, database: str) -> bool:
-    """Return whether the superuser has a role of its own. Raises DatabaseLoginError."""
+    """Return whether the superuser and the owner are separate roles. Raises DatabaseLoginError."""
     with _opened(open_session, OWNER, database) as session:
         return _oid(session, OWNER) != BOOTSTRAP
 
@@ -185,7 +185,7 @@ def _give_all_to_owner(session: "psycopg.Connection") -> None:
 def _refuse_taken_name(session: "psycopg.Connection") -> None:
     if _oid(session, SUPERUSER) is not None:
         raise ConflictError(
-            f"the database has a role {SUPERUSER}, whose name the superuser is to have",
+            f"role {SUPERUSER} already exists, but the superuser needs this name",
             hint=f"Nothing was changed. Rename it: fastzero db shell, ALTER ROLE {SUPERUSER} RENAME TO another",
         )
 
@@ -200,7 +200,7 @@ def _end_sessions(session: "psycopg.Connection", role: str) -> None:
 
 @contextmanager
 def _opened(open_session: Open, role: str, database: str) -> "Iterator[psycopg.Connection[tuple[object, ...]]]":
-    """A session in which nothing runs but what is said here. Raises FastZeroError."""
+    """Open a session that logs no statements and runs no event triggers. Raises FastZeroError."""
     import psycopg
 
     try:
@@ -214,7 +214,7 @@ def _opened(open_session: Open, role: str, database: str) -> "Iterator[psycopg.C
 
 @contextmanager
 def _allowed(open_session: Open, database: str) -> Iterator[None]:
-    """Let sessions into a database for one block, if it is closed to all."""
+    """Allow connections to a database for one block, if they are forbidden."""
     with _opened(open_session, SUPERUSER, MAINTENANCE) as session:
         closed = not _names(session, "SELECT datname FROM pg_database WHERE datname = %s AND datallowconn", database)
         if closed:
@@ -227,7 +227,7 @@ def _allowed(open_session: Open, database: str) -> Iterator[None]:
 
 
 def _databases(open_session: Open, role: str) -> list[str]:
-    """The databases that may hold something of somebody's."""
+    """Return all databases except template0, which cannot contain objects of users."""
     with _opened(open_session, role, MAINTENANCE) as session:
         return _names(session, "SELECT datname FROM pg_database WHERE datname <> 'template0' ORDER BY 1")
 

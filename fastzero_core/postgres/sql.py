@@ -1,8 +1,8 @@
-"""Names and texts as SQL writes them, for statements that take no parameters. Standard library only."""
+"""Quote identifiers and literals for statements that do not take parameters. Standard library only."""
 
 import csv
 
-# Settings whose value is a list of names, each quoted where it needs to be.
+# Settings with a list of names as their value. Each name is quoted if necessary.
 LISTS = (
     "search_path",
     "temp_tablespaces",
@@ -14,13 +14,13 @@ LISTS = (
 
 
 def quote(name: str) -> str:
-    """Return a name as SQL writes it."""
+    """Return a name as a quoted SQL identifier."""
     doubled = name.replace('"', '""')
     return f'"{doubled}"'
 
 
 def literal(value: str | None) -> str:
-    """Return a text as SQL writes it; None is NULL."""
+    """Return a text as an SQL literal, NULL for None."""
     if value is None:
         return "NULL"
     doubled = value.replace("'", "''")
@@ -29,10 +29,10 @@ def literal(value: str | None) -> str:
 
 
 def assignment(name: str, value: str) -> str:
-    """A setting as the end of an ALTER, from its value as the catalogs and files have it."""
+    """Return the SET clause of an ALTER statement, for a value from the catalogs or a configuration file."""
     return f"SET {name} TO {', '.join(map(literal, elements(value))) if name in LISTS else literal(value)}"
 
 
 def elements(value: str) -> list[str]:
-    """The names of a list; an empty one has one, which is empty."""
+    """Return the names in a list setting. An empty list has one empty name."""
     return next(csv.reader([value], skipinitialspace=True), None) or [""]

@@ -1,7 +1,7 @@
-"""Database URLs, built and taken apart. Standard library only: what asks for an address need not load SQLAlchemy.
+"""Build and parse database URLs. Standard library only, so that this does not load SQLAlchemy.
 
-An option has the name that libpq gives it: host, port, user, password, dbname, sslmode, …
-Everything that is not plain is percent-quoted: libpq refuses a space, and reads a plus sign as a plus sign.
+Options have the names of libpq: host, port, user, password, dbname, sslmode, …
+All special characters are percent-encoded: libpq rejects a space, and does not decode a plus sign to a space.
 """
 
 import os
@@ -24,10 +24,10 @@ POSTGRES_DRIVERS = (
     "postgresql+asyncpg",
 )
 PASSWORDS = ("password", "sslpassword")
-WITHOUT_TLS = ("disable", "allow", "prefer")  # modes of libpq that do without, at least if a server says so
+WITHOUT_TLS = ("disable", "allow", "prefer")  # values of sslmode that allow a connection without TLS
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
-# The same parts that SQLAlchemy finds.
+# Splits a URL as SQLAlchemy does.
 _URL = re.compile(
     r"""(?P<driver>[\w+]+)://
     (?: (?P<user>[^:/]*) (?: :(?P<password>[^@]*) )? @ )?
@@ -81,17 +81,17 @@ _VARIABLES = {
 def database_url(user: str, password: str | None, host: str, port: int, database: str, **more: str) -> str:
     """Return the URL of a database. `host` may be an IPv6 address or the folder of a socket.
 
-    `more` are other options of libpq.
+    `more` are further libpq options.
     """
     options = {"user": user, "host": host, "port": str(port), "dbname": database, **more}
     return render(options if password is None else {**options, "password": password})
 
 
 def render(options: Mapping[str, str]) -> str:
-    """Return the URL that says these options."""
+    """Return the URL for these options."""
     rest = dict(options)
     user, password = rest.pop("user", None), rest.pop("password", None)
-    # A folder or a list of hosts has no place in front of the port.
+    # A folder or a list of hosts cannot be the host part of a URL, and becomes a query option.
     host = rest.pop("host", "") if not re.search("[/,]", rest.get("host", "")) else ""
     port = rest.pop("port", "") if rest.get("port", "").isdigit() else ""
     database = rest.pop("dbname", None)
@@ -102,7 +102,7 @@ def render(options: Mapping[str, str]) -> str:
 
 
 def parse(url: str) -> dict[str, str]:
-    """Return the options that a URL says, by libpq's names. Raises InvalidInputError if it is not PostgreSQL's."""
+    """Return the options in a URL by their libpq names. Raises InvalidInputError if it is not a PostgreSQL URL."""
     match = _URL.fullmatch(url)
     if match is None:
         raise unusable("the database URL cannot be read")
@@ -133,19 +133,19 @@ def unusable(message: str) -> InvalidInputError:
 
 
 def session_options(settings: Mapping[str, str]) -> str:
-    """Return libpq's `options` for these settings."""
+    """Return the value of libpq's `options` for these settings."""
     return " ".join(f"-c {name}={value}" for name, value in settings.items())
 
 
 def variables(url: str) -> dict[str, str]:
-    """Return what a URL says as libpq's environment variables; options without one are left out."""
+    """Return the options in a URL as libpq's environment variables, without options that have no variable."""
     return {_VARIABLES[name]: value for name, value in parse(url).items() if name in _VARIABLES}
 
 
 def url_of(url: str, database: str | None = None, *, password: bool = True, require_auth: bool = True) -> str:
-    """Return the URL as libpq's own programs take it: of another database of the server, or without its passwords.
+    """Return the URL in the form that libpq accepts, optionally for another database or without the passwords.
 
-    Without `require_auth` drivers and programs can read it that do not know this option: it can go by PGREQUIREAUTH.
+    `require_auth=False` removes this option for drivers and programs that do not know it; pass it in PGREQUIREAUTH.
     """
     options = parse(url)
     if database is not None:
@@ -155,30 +155,30 @@ def url_of(url: str, database: str | None = None, *, password: bool = True, requ
 
 
 def as_role(url: str, role: str, password: str) -> str:
-    """Return the URL for another role."""
+    """Return the URL with the user and the password of another role."""
     return render({**parse(url), "user": role, "password": password})
 
 
 def without_password(url: str) -> str:
-    """Return the URL as a person or an argument may see it."""
+    """Return the URL without passwords, for output and arguments."""
     return url_of(url, password=False)
 
 
 def address(url: str) -> str:
-    """Return `host:port` for people."""
+    """Return `host:port` for display."""
     options = parse(url)
     return f"{_bracketed(options.get('host', 'localhost'))}:{options.get('port', DEFAULT_PORT)}"
 
 
 def sslmode(url: str) -> str:
-    """Return the mode that libpq goes by: the URL's, else PGSSLMODE, else its default."""
+    """Return the sslmode that libpq uses: the URL's, else PGSSLMODE, else libpq's default."""
     return parse(url).get("sslmode") or os.environ.get("PGSSLMODE") or "prefer"
 
 
 def unprotected_host(url: str) -> str | None:
-    """Return the host to which a login may send its password in clear over a network, None where it cannot.
+    """Return the host to which a login may send its password in clear text over a network, None if it cannot.
 
-    That takes a password, no TLS that is required, and no SCRAM that is.
+    It can if a password is given, and neither TLS nor SCRAM is required.
     """
     options = parse(url)
     is_protected = sslmode(url) not in WITHOUT_TLS or options.get("require_auth") == "scram-sha-256"
@@ -189,18 +189,18 @@ def unprotected_host(url: str) -> str | None:
 
 
 def clear_password(url: str) -> str:
-    """Return what to tell of a password that may cross a network in clear; empty where it cannot."""
+    """Return a warning if a password may be sent over a network in clear text, else an empty string."""
     host = unprotected_host(url)
     if not host or _is_of_this_machine(host):
         return ""
     return (
-        f"the password for {host} may be sent in clear: sslmode is {sslmode(url)}. Require TLS in the URL:"
+        f"the password for {host} may be sent in clear text: sslmode is {sslmode(url)}. Require TLS in the URL:"
         " ?sslmode=verify-full&sslrootcert=system"
     )
 
 
 def _is_of_this_machine(host: str) -> bool:
-    """Whether an address is one of this machine's own, as that of the bridge to its containers."""
+    """Return whether an address belongs to this machine, for example that of a Docker bridge."""
     try:
         address = ip_address(host)
         with socket.socket(socket.AF_INET if address.version == IPV4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
@@ -211,12 +211,12 @@ def _is_of_this_machine(host: str) -> bool:
 
 
 def same_database(one: str, other: str) -> bool:
-    """Return whether two URLs mean the same role on the same database, whatever way they are written."""
+    """Return whether two URLs name the same role on the same database, also if they are written differently."""
     return _identity(one) == _identity(other)
 
 
 def conninfo(database: str) -> str:
-    """Return a database's name as an argument of `--dbname`, where one with an equals sign would be options."""
+    """Return a database's name for `--dbname`. The option would parse a plain name with an equals sign as options."""
     escaped = database.replace("\\", "\\\\").replace("'", "\\'")
     return f"dbname='{escaped}'"
 

@@ -1,4 +1,4 @@
-"""What differs between a live schema and the models. Nothing of the database's owner runs."""
+"""Compare a live schema with the models, without running code of the database's owner."""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from alembic.migration import MigrationContext
     from sqlalchemy import Connection, MetaData
 
-# What PostgreSQL writes after a literal to say its type.
+# The type cast that PostgreSQL adds to a literal.
 _TYPE = re.compile(r"::[\w .\"]+(\([\d,]+\))?(\[\])?$")
 
 
 def differences(url: str) -> list[str]:
-    """Return what differs, a line each, in the schema that has the database's `alembic_version`."""
+    """Return the differences, one line each, in the schema that contains the table `alembic_version`."""
     located = revisions.located(url)
     engine = database.create_engine(url, settings=database.CATALOG_SETTINGS)
     with engine.connect() as connection:
@@ -23,9 +23,9 @@ def differences(url: str) -> list[str]:
 
 
 def compare_defaults_by_text(context: "MigrationContext") -> None:
-    """Have Alembic compare the defaults of columns as they are written.
+    """Make Alembic compare the defaults of columns as text.
 
-    Alembic itself has the server compute both, and with that runs whatever function the database's owner has put there.
+    By default Alembic lets the server evaluate both, which would run functions of the database's owner.
     """
 
     def differs(_: Any, __: Any, ours: str | None, live: str | None) -> bool:
@@ -35,7 +35,7 @@ def compare_defaults_by_text(context: "MigrationContext") -> None:
 
 
 def _compare(connection: "Connection", schema: str) -> list[Any]:
-    """The differences, with every name qualified: the session's search path has none of the owner's schemas."""
+    """Return the differences. Qualifies every name, since the session's search path contains only pg_catalog."""
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
@@ -74,6 +74,6 @@ def _describe(difference: Any) -> str:
         _, table, column, _, live, ours = subjects
         return f"{verb.replace('_', ' ')} {table}.{column}: {live} → {ours}"
     if verb.endswith("_column"):
-        subjects = subjects[1:]  # the schema, which is the same for all
+        subjects = subjects[1:]  # without the schema, which is the same for all
     names = [str(getattr(subject, "name", subject)) for subject in subjects if subject is not None]
     return f"{verb.replace('_', ' ')} {'.'.join(names)}"

@@ -1,4 +1,4 @@
-"""Alembic as a library: its configuration, its scripts, and its errors as FastZeroErrors."""
+"""Configure Alembic as a library, and translate its errors to FastZeroErrors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

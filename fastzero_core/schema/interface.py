@@ -1,4 +1,4 @@
-"""What a schema answers and does, whichever application it is of. `schema.migrate` is that of the built-in one."""
+"""The interface of a schema. The module `schema.migrate` implements it for the built-in application."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -11,39 +11,39 @@ if TYPE_CHECKING:
 
 
 class Schema(Protocol):
-    """The schema that the code of an application needs, and what brings a database to it."""
+    """The schema that an application's code needs, and the operations that migrate a database to it."""
 
     def head(self) -> str:
-        """The revision that the code needs; empty where nothing tells."""
+        """Return the revision that the code needs, empty if it is unknown."""
 
     def is_behind(self, revision: str) -> bool:
-        """Whether a restore is to upgrade a database of that revision. Raises SchemaNewerError for an unknown one."""
+        """Return whether a restored database at `revision` needs an upgrade. Raises SchemaNewerError if unknown."""
 
     def up(
         self, url: str, revision: str = "head", *, timeout: float = 60, on_event: Listener = ignore
     ) -> "SchemaStatus":
-        """Upgrade a database to a revision."""
+        """Upgrade a database to a revision. `timeout` is in seconds."""
 
     def down(self, url: str, revision: str, *, timeout: float = 60, on_event: Listener = ignore) -> "SchemaStatus":
-        """Downgrade a database to a revision."""
+        """Downgrade a database to a revision. `timeout` is in seconds."""
 
     def status(self, url: str, *, drift: bool = True) -> "SchemaStatus":
-        """Where a database is."""
+        """Return the revision of a database and, with `drift`, its differences from the models."""
 
     def check(self, url: str) -> "SchemaStatus":
-        """The status of a database that is at head and as the models say."""
+        """Return the status of a database. Raises if it is not at head or differs from the models."""
 
     def history(self, url: str | None = None) -> "list[Revision]":
-        """Every revision, oldest first."""
+        """Return every revision, oldest first."""
 
     def lint(self, url: str) -> "list[LintFinding]":
-        """What the pending revisions of a database lock or lose."""
+        """Return the statements in pending revisions that block other sessions or delete data."""
 
     def stamp(self, url: str, revision: str, *, timeout: float = 60) -> "SchemaStatus":
-        """Write down that a database is at a revision."""
+        """Record that a database is at a revision, without running it."""
 
     def sql(self, revision: str = "head") -> str:
-        """The statements of an upgrade."""
+        """Return the SQL of an upgrade."""
 
     def new(self, message: str, *, url: str | None = None) -> Path:
-        """Write a new revision."""
+        """Create a revision file. Returns its path."""

@@ -1,6 +1,6 @@
-"""What an upgrade's statements lock or lose, told from the statements alone. Pure, standard library only.
+"""Find statements of an upgrade that block other sessions or delete data. Uses the SQL text and the standard library.
 
-A table that the same upgrade creates is empty, and nobody waits for it: what happens to it is no matter.
+Statements on a table that the same upgrade creates are ignored: the table is empty and no session uses it yet.
 """
 
 import re
@@ -22,7 +22,7 @@ _DOLLAR_QUOTED = re.compile(r"(\$\w*\$).*?\1", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class LintFinding:
-    """One statement of a revision that locks or loses something, and what to do instead."""
+    """A statement of a revision that blocks other sessions or deletes data, with the reason and a remedy."""
 
     revision: str
     rule: str
@@ -33,7 +33,7 @@ class LintFinding:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A pattern of statements that lock or lose something; `unless` excepts those that do not."""
+    """A pattern of statements that block other sessions or delete data; `unless` is a pattern of exceptions."""
 
     name: str
     pattern: str
@@ -42,82 +42,82 @@ class Rule:
     unless: str = r"(?!)"
 
     def matches(self, statement: str) -> bool:
-        """Whether a statement, its spaces single, is one of them."""
+        """Return whether a statement matches. Its whitespace must be single spaces."""
         return bool(
             re.search(self.pattern, statement, re.IGNORECASE) and not re.search(self.unless, statement, re.IGNORECASE)
         )
 
 
 RULES = (
-    Rule("drops-table", r"^DROP TABLE\b", "its rows are lost", "Drop it once no version of the code needs it"),
+    Rule("drops-table", r"^DROP TABLE\b", "its rows are lost", "Drop it when no version of the code needs it any more"),
     Rule(
         "drops-column",
         r"^ALTER TABLE .*\bDROP (COLUMN\b|(?!CONSTRAINT|DEFAULT|NOT|EXPRESSION|IDENTITY)\S)",
-        "its values are lost, and code that runs still selects it",
-        "First stop using it, then drop it in a later revision",
+        "its values are lost, and running code still selects it",
+        "Stop using it first, then drop it in a later revision",
         unless=r"\bALTER (COLUMN )?\S+ DROP (NOT NULL|DEFAULT|EXPRESSION|IDENTITY)",
     ),
-    Rule("deletes-rows", r"^(DELETE FROM|TRUNCATE)\b", "rows are lost", "Say in the revision why they may go"),
-    Rule("drops-schema", r"^DROP (SCHEMA|DATABASE|OWNED)\b", "all in it is lost", "Drop what is in it by name"),
+    Rule("deletes-rows", r"^(DELETE FROM|TRUNCATE)\b", "rows are lost", "Explain in the revision why that is safe"),
+    Rule("drops-schema", r"^DROP (SCHEMA|DATABASE|OWNED)\b", "everything in it is lost", "Drop its objects by name"),
     Rule(
         "changes-type",
         r"^ALTER TABLE .*\bALTER (COLUMN )?\S+ (SET DATA )?TYPE\b",
-        "the table is rewritten while nobody can read it, and prepared plans fail",
-        "Add a column of the new type, fill it in batches, switch the code over",
+        "it blocks reads and writes while the table is rewritten, and breaks prepared plans",
+        "Add a column of the new type, fill it in batches, then change the code to use it",
     ),
     Rule(
         "index-not-concurrent",
         r"^CREATE (UNIQUE )?INDEX\b",
-        "nobody can write to the table until it is built",
-        "postgresql_concurrently=True inside of op.get_context().autocommit_block()",
+        "it blocks writes to the table until the index is built",
+        "Use postgresql_concurrently=True inside op.get_context().autocommit_block()",
         unless=r"\bCONCURRENTLY\b",
     ),
     Rule(
         "drops-index-not-concurrent",
         r"^DROP INDEX\b",
-        "it waits for every reader, and new ones wait for it",
-        "postgresql_concurrently=True inside of op.get_context().autocommit_block()",
+        "it waits for all running queries on the table, and blocks new ones",
+        "Use postgresql_concurrently=True inside op.get_context().autocommit_block()",
         unless=r"\bCONCURRENTLY\b",
     ),
     Rule(
         "not-null-without-default",
         r"^ALTER TABLE .*\bADD (COLUMN )?(?!CONSTRAINT|CHECK|FOREIGN|UNIQUE|PRIMARY|EXCLUDE)\S+ .*\bNOT NULL\b",
-        "it fails on a table that has rows",
-        "Give it a server_default",
+        "it fails if the table has rows",
+        "Add a server_default",
         unless=r"\b(DEFAULT|GENERATED|IDENTITY)\b",
     ),
     Rule(
         "sets-not-null",
         r"^ALTER TABLE .*\bALTER (COLUMN )?\S+ SET NOT NULL\b",
-        "the whole table is read while nobody can use it",
+        "it blocks reads and writes while it scans the whole table",
         "Add CHECK (… IS NOT NULL) NOT VALID, validate it in a later revision, then set it",
     ),
     Rule(
         "constraint-not-valid",
         r"^ALTER TABLE .*\bADD (CONSTRAINT \S+ )?(CHECK|FOREIGN KEY)\b",
-        "the whole table is checked while nobody can write to it",
-        "Add it NOT VALID, and VALIDATE CONSTRAINT in a later revision",
+        "it blocks writes while it checks the whole table",
+        "Add it NOT VALID, then VALIDATE CONSTRAINT in a later revision",
         unless=r"\bNOT VALID\b",
     ),
     Rule(
         "constraint-builds-index",
         r"^ALTER TABLE .*\bADD (CONSTRAINT \S+ )?(UNIQUE|PRIMARY KEY|EXCLUDE)\b",
-        "nobody can use the table until its index is built",
+        "it blocks reads and writes until the index is built",
         "Build a unique index CONCURRENTLY first, then ADD CONSTRAINT … USING INDEX",
         unless=r"\bUSING INDEX\b",
     ),
     Rule(
         "renames",
         r"^ALTER TABLE .*\bRENAME\b",
-        "code that runs still uses the old name",
-        "Add the new one beside it, and drop the old one in a later revision",
+        "running code still uses the old name",
+        "Add the new one first, and drop the old one in a later revision",
         unless=r"\bRENAME CONSTRAINT\b",
     ),
 )
 
 
 def lint_script(script: str) -> list[LintFinding]:
-    """What the statements of an upgrade, as `migrate.sql` prints them, lock or lose."""
+    """Return the findings for the statements of an upgrade, in the format of `migrate.sql`."""
     created: set[str] = set()
     findings = []
     for revision, statement in _statements(script):
@@ -133,7 +133,7 @@ def lint_script(script: str) -> list[LintFinding]:
 
 
 def _statements(script: str) -> Iterator[tuple[str, str]]:
-    """Every statement with the revision that it belongs to, its spaces single."""
+    """Yield every statement with its revision. Replaces whitespace by single spaces."""
     parts = _RUNNING.split(script)[1:]
     for revision, body in zip(parts[::2], parts[1::2], strict=True):
         text = _DOLLAR_QUOTED.sub("''", _LINE_COMMENT.sub("", body))

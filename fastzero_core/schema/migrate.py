@@ -1,8 +1,8 @@
-"""Programmatic Alembic: one runner at a time, short locks, a transaction a revision, and a verified head.
+"""Run Alembic as a library: one migration at a time, short locks, one transaction per revision, a verified head.
 
-Runners queue by polling an advisory lock on a connection of its own: a blocking lock hangs for ever once a
-revision builds an index CONCURRENTLY. `lock_timeout` keeps a migration from queueing the application's reads
-behind itself; a revision that does not get its lock is tried again until the deadline.
+Concurrent migrations wait by polling an advisory lock on a separate connection: a blocking lock would deadlock when a
+revision builds an index CONCURRENTLY. `lock_timeout` limits how long the application's queries queue while a migration
+waits for a table lock; a revision that does not get its lock is retried until the deadline.
 """
 
 import re
@@ -44,12 +44,12 @@ if TYPE_CHECKING:
 LOCK_KEY = 0x6661_7374_7A65_726F  # "fastzero" as a bigint
 LOCK_TIMEOUT = "3s"
 POLL = 0.1  # seconds between two tries at the advisory lock
-BACK_OFF = (0.2, 0.5, 1, 2, 5)  # seconds before a revision is tried again
+BACK_OFF = (0.2, 0.5, 1, 2, 5)  # seconds before each retry of a revision
 
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One step of the schema. `state` is applied, current or pending, where a database was looked at."""
+    """A revision. `state` is applied, current or pending; empty if no database was read."""
 
     revision: str
     down_revision: str | None
@@ -59,7 +59,7 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class SchemaStatus:
-    """Where a database is: `current` and `head` are revisions, `drift` lists what differs from the models."""
+    """The status of a schema: `current` and `head` are revisions, `drift` lists differences from the models."""
 
     current: str | None
     head: str
@@ -72,33 +72,33 @@ class SchemaStatus:
 
 
 def head() -> str:
-    """The revision that the code needs."""
+    """Return the revision that the code needs."""
     return head_revision()
 
 
 def up(url: str, revision: str = "head", *, timeout: float = 60, on_event: Listener = ignore) -> SchemaStatus:
-    """Upgrade to `revision`: `head`, a revision, or steps as `+1`. Returns the status without drift.
+    """Upgrade to `revision`: `head`, a revision, or relative as `+1`. Returns the status without drift.
 
-    `timeout` is in seconds, for everything that waits. Raises SchemaNewerError with nothing changed if the database
-    knows a revision that the code does not, RevisionNotFoundError, LockedError, DatabaseBusyError.
+    `timeout` is in seconds and limits all waiting. Raises SchemaNewerError before any change if the database is at a
+    revision that the code does not know, RevisionNotFoundError, LockedError, DatabaseBusyError.
     """
     return _run("upgrade", url, revision, timeout, on_event)
 
 
 def down(url: str, revision: str, *, timeout: float = 60, on_event: Listener = ignore) -> SchemaStatus:
-    """Downgrade to `revision`: `base`, a revision, or steps as `-1`. Raises as `up` does."""
+    """Downgrade to `revision`: `base`, a revision, or relative as `-1`. Raises the errors of `up`."""
     return _run("downgrade", url, revision, timeout, on_event)
 
 
 def status(url: str, *, drift: bool = True) -> SchemaStatus:
-    """Where the database is. With `drift` the live schema is compared with the models. Raises SchemaNewerError."""
+    """Return the schema status. With `drift`, compare the live schema with the models. Raises SchemaNewerError."""
     current = revision_of(url)
     drift_found = differences(url) if drift and current == head_revision() else []
     return SchemaStatus(current, head_revision(), [step.revision for step in pending(current)], drift_found)
 
 
 def history(url: str | None = None) -> list[Revision]:
-    """Every revision, oldest first; with a URL, each with its state in that database."""
+    """Return every revision, oldest first; with a URL, each with its state in that database."""
     current = status(url, drift=False).current if url else None
     ahead = {step.revision for step in pending(current)} if url else set()
     return [
@@ -113,22 +113,22 @@ def history(url: str | None = None) -> list[Revision]:
 
 
 def pending(current: str | None) -> list[Revision]:
-    """What lies between a database's revision and the head, oldest first. Raises SchemaNewerError."""
+    """Return the revisions after a database's revision up to the head, oldest first. Raises SchemaNewerError."""
     scripts = environment.scripts()
     known = {script.revision for script in scripts.walk_revisions()}
     if current is not None and current not in known:
-        raise SchemaNewerError(f"the database is at revision {current}, which this fastzero does not know")
+        raise SchemaNewerError(f"the database is at revision {current}, which this version of fastzero does not know")
     steps = scripts.iterate_revisions("head", current or "base")
     return [Revision(step.revision, _single(step.down_revision), step.doc) for step in reversed(list(steps))]
 
 
 def is_behind(revision: str) -> bool:
-    """Whether a restore is to upgrade a database of that revision. Raises SchemaNewerError for an unknown one."""
+    """Return whether a restored database at `revision` needs an upgrade. Raises SchemaNewerError if unknown."""
     return bool(pending(revision))
 
 
 def check(url: str) -> SchemaStatus:
-    """The status, if the database is at head and as the models say. Raises SchemaOutdatedError or SchemaDriftError."""
+    """Return the status. Raises SchemaOutdatedError before head, SchemaDriftError if the models differ."""
     found = status(url)
     if not found.up_to_date:
         raise SchemaOutdatedError(f"the schema is at {found.current or 'base'}; pending: {', '.join(found.pending)}")
@@ -138,18 +138,18 @@ def check(url: str) -> SchemaStatus:
 
 
 def lint(url: str) -> list[LintFinding]:
-    """What the pending revisions of a database lock or lose, by their statements. Raises SchemaNewerError."""
+    """Return the findings in the pending revisions of a database. Raises SchemaNewerError."""
     current = status(url, drift=False).current
     return lint_script(sql(f"{current or 'base'}:head")) if current != head_revision() else []
 
 
 def stamp(url: str, revision: str, *, timeout: float = 60) -> SchemaStatus:
-    """Write down that the database is at `revision` without running anything. Raises RevisionNotFoundError."""
+    """Record that the database is at `revision`, without running it. Raises RevisionNotFoundError."""
     return _run("stamp", url, revision, timeout, ignore)
 
 
 def sql(revision: str = "head") -> str:
-    """The statements of an upgrade as a script, for those who may not run it themselves; `from:to` for a range."""
+    """Return the SQL of an upgrade as a script, for example to run it as another role; `from:to` is a range."""
     from alembic import command
 
     for part in revision.split(":", 1):
@@ -163,10 +163,10 @@ def sql(revision: str = "head") -> str:
 
 
 def new(message: str, *, url: str | None = None) -> Path:
-    """Write a new revision file on top of the head; with a URL, filled with what differs from that database.
+    """Create a revision file after the head; with a URL, autogenerate it from the differences to that database.
 
-    Raises InvalidInputError if the migrations are part of an installed package, and SchemaOutdatedError if the
-    database is not at head.
+    Returns its path. Raises InvalidInputError if the migrations are part of an installed package, and
+    SchemaOutdatedError if the database is not at head.
     """
     from alembic import command
 
@@ -194,7 +194,7 @@ def _refuse_if_installed() -> None:
 
 
 def engine_from_settings() -> "Engine":
-    """The engine that plain `alembic` runs on: DATABASE_URL, else the project's database."""
+    """Return the engine for plain `alembic`: DATABASE_URL, else the project's database."""
     from ..project import database_url
     from ..settings import load_settings
 
@@ -210,21 +210,21 @@ def _run(verb: str, url: str, revision: str, timeout: float, on_event: Listener)
     deadline = time.monotonic() + timeout
     engine = database.create_engine(url, settings=_MIGRATION_SETTINGS)
     with _only_runner(engine, deadline):
-        pending(revision_of(url))  # a database newer than the code is refused before anything runs
+        pending(revision_of(url))  # raises if the database is newer than the code
         config = environment.config()
         config.attributes.update(connection=engine, on_version_apply=RevisionWatch(engine, on_event).applied)
         _until(deadline, lambda: _alembic(verb, engine, config, revision))
     found = status(url, drift=False)
     if verb == "upgrade" and revision in ("head", "heads") and not found.up_to_date:
-        raise DatabaseError(f"the upgrade ended, yet the database is at {found.current or 'base'}, not {found.head}")
+        raise DatabaseError(f"the upgrade finished, but the database is at {found.current or 'base'}, not {found.head}")
     return found
 
 
 def _check_spelling(revision: str) -> None:
-    # Alembic answers some of what is none with a failed assertion.
+    # Alembic raises an AssertionError for some invalid revisions.
     if not _REVISION.fullmatch(revision):
         raise InvalidInputError(
-            f"{revision!r} is no revision: give one, or head, base, +1 or -1",
+            f"invalid revision {revision!r}: use a revision, head, base, +1 or -1",
             field="revision",
             hint=RevisionNotFoundError.default_hint,
         )
@@ -246,7 +246,7 @@ def _alembic(verb: str, engine: "Engine", config: "Config", revision: str) -> No
 
 @contextmanager
 def only_runner(url: str, timeout: float) -> Iterator[None]:
-    """Keep every other migration of a database waiting for one block. Raises LockedError after `timeout` seconds."""
+    """Make other migrations of a database wait during one block. Raises LockedError after `timeout` seconds."""
     with _only_runner(database.create_engine(url), time.monotonic() + timeout):
         yield
 
@@ -267,7 +267,7 @@ def _only_runner(engine: "Engine", deadline: float) -> Iterator[None]:
 
 
 def _until(deadline: float, attempt: Callable[[], None]) -> None:
-    """Try again while a table's lock is not to be had: what is applied already stays, each revision on its own."""
+    """Retry while a table is locked. Applied revisions are kept, since each has its own transaction."""
     for pause in _pauses():
         try:
             attempt()
@@ -285,7 +285,7 @@ def _pauses() -> Iterator[float]:
 
 
 def _drop_invalid_indexes(engine: "Engine") -> None:
-    """Remove what an interrupted CREATE INDEX CONCURRENTLY left: it would make the next try fail."""
+    """Drop invalid indexes that an interrupted CREATE INDEX CONCURRENTLY left: the next try would fail."""
     from sqlalchemy import text
 
     from ..todo_app.tables import metadata

@@ -1,6 +1,6 @@
-"""Which revision the migration files end with, and which one a database is at: what every readiness check needs.
+"""Read the head revision from the migration files, and the revision of a database.
 
-Neither Alembic nor SQLAlchemy is loaded for it.
+Readiness checks use this, so it loads neither Alembic nor SQLAlchemy.
 """
 
 import ast
@@ -27,8 +27,8 @@ CONNECT_TIMEOUT = 5  # seconds
 MOST_HEADS = 100
 _LIMITS = {"lock_timeout": "5s", "statement_timeout": "60s"}
 
-# Where Alembic keeps the revision. Names and operators are qualified: a database's owner decides on its search path,
-# and may have made others of the same name.
+# Finds the table with the revision. Names and operators are qualified, since the database's owner sets its search path
+# and may have created others with the same names.
 _LOCATE = """
     SELECT n.nspname, c.relname, c.relkind OPERATOR(pg_catalog.=) 'r' AND EXISTS (
         SELECT FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
@@ -40,18 +40,18 @@ _LOCATE = """
 
 
 def folder() -> Path:
-    """Return where the migrations are: in the package if it was installed from a wheel, else in the checkout."""
+    """Return the folder of the migrations: in the package if it was installed from a wheel, else in the checkout."""
     return INSTALLED if is_installed() else INSTALLED.parents[1] / "migrations"
 
 
 def is_installed() -> bool:
-    """Return whether the migrations are part of an installed package, where nobody may add to them."""
+    """Return whether the migrations are part of an installed package, and must not be changed."""
     return INSTALLED.is_dir()
 
 
 @cache
 def head_revision() -> str:
-    """The code's newest revision. Raises InvalidInputError if there is not exactly one."""
+    """Return the newest revision of the code. Raises InvalidInputError if the migrations do not have one head."""
     revisions, replaced = set(), set()
     for path in (folder() / "versions").glob("*.py"):
         values = _identifiers(path)
@@ -65,18 +65,18 @@ def head_revision() -> str:
 
 
 def revision_of(url: str, *, timeout: int = CONNECT_TIMEOUT) -> str | None:
-    """Return the revision that the database at `url` is at, None before the first.
+    """Return the revision of the database at `url`, None before the first. `timeout`, in seconds, is for connecting.
 
-    Nothing of the database's owner runs. Raises SchemaDriftError where `alembic_version` is not Alembic's table, and
-    what says why the database does not answer.
+    Does not run code of the database's owner. Raises SchemaDriftError if `alembic_version` is not Alembic's table, and
+    connection errors.
     """
     return _single(revisions_of(url, timeout=timeout))
 
 
 def revisions_of(url: str, table: str = VERSION_TABLE, *, timeout: int = CONNECT_TIMEOUT) -> list[str]:
-    """Return the revisions that the database at `url` is at, several where its schema has several heads; in order.
+    """Return the sorted revisions of the database at `url`, more than one if its schema has several heads.
 
-    `table` is where they are written, as SQL writes its name. Raises as `revision_of` does.
+    `table` is the table with the revisions, quoted for SQL. Raises the errors of `revision_of`.
     """
     with _connected(url, timeout) as connection:
         found = _checked(connection.execute(_LOCATE, [table]).fetchone())
@@ -84,25 +84,25 @@ def revisions_of(url: str, table: str = VERSION_TABLE, *, timeout: int = CONNECT
 
 
 def located(url: str, table: str = VERSION_TABLE, *, timeout: int = CONNECT_TIMEOUT) -> tuple[str, str] | None:
-    """Return schema and name of the table that revisions are written in, None without one.
+    """Return the schema and the name of the table with the revisions, None if it does not exist.
 
-    `table` is its name as SQL writes it, found as the session's search path has it. Raises as `revision_of` does.
+    `table` is its name, quoted for SQL and resolved by the session's search path. Raises the errors of `revision_of`.
     """
     with _connected(url, timeout) as connection:
         return _checked(connection.execute(_LOCATE, [table]).fetchone())
 
 
 def read(connection: "Connection[Any]", schema: str, table: str) -> list[str]:
-    """Return the revisions in that table, in order."""
+    """Return the sorted revisions in that table."""
     with connection.cursor() as cursor, cursor.copy(_copy(schema, table)) as copy:
         found = sorted(row[0] for row in islice(copy.rows(), MOST_HEADS + 1))
         if len(found) > MOST_HEADS:
-            raise _several(found)  # here, so that the driver gives up what is not read
+            raise _several(found)  # inside the block, so that the driver cancels the rest of the COPY
         return found
 
 
 async def read_async(connection: "AsyncConnection[Any]") -> str | None:
-    """Return what `revision_of` does, over a connection of asyncio's."""
+    """Return the revision of a database like `revision_of`, over an asyncio connection."""
     try:
         found = _checked(await (await connection.execute(_LOCATE, [VERSION_TABLE])).fetchone())
         if found is None:
@@ -135,7 +135,7 @@ def _driver_error() -> type[Exception]:
 
 
 def _copy(schema: str, table: str) -> str:
-    # Unlike a query it is not planned, which would run functions in expressions of the table's indexes.
+    # COPY is not planned. Planning a query would run functions in the expressions of the table's indexes.
     return f"COPY {quote(schema)}.{quote(table)} (version_num) TO STDOUT"
 
 
@@ -145,7 +145,7 @@ def _checked(found: tuple[str, str, bool] | None) -> tuple[str, str] | None:
     schema, table, is_ordinary = found
     if not is_ordinary:
         raise SchemaDriftError(
-            f"{schema}.{table} is not a table that Alembic has made",
+            f"{schema}.{table} was not created by Alembic",
             hint="Rename it, then create the schema: fastzero migrate",
         )
     return schema, table
@@ -165,7 +165,7 @@ def _several(found: list[str]) -> SchemaDriftError:
 
 
 def _identifiers(path: Path) -> dict[str, Any]:
-    """What a revision file says of itself: `revision` and `down_revision`."""
+    """Return the values of `revision` and `down_revision` in a revision file."""
     values = {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         match node:

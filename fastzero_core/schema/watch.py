@@ -1,4 +1,4 @@
-"""Tell of each revision as it is applied: how long it took, and which tables it kept from others."""
+"""Report each applied revision, with its duration and the tables that it locked."""
 
 import time
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class RevisionWatch:
-    """Times the revisions that one engine runs. Alembic calls `applied` after each, in the revision's transaction."""
+    """Measure the revisions that an engine runs. Alembic calls `applied` after each one, in its transaction."""
 
     def __init__(self, engine: "Engine", on_event: Listener) -> None:
         self._on_event = on_event
@@ -34,21 +34,21 @@ class RevisionWatch:
         self._began = time.monotonic()
 
     def _committing(self, connection: "Connection") -> None:
-        # A revision with an autocommit block commits what came before it, and with that lets its locks go.
+        # An autocommit block in a revision commits the statements before it, which releases their locks.
         if not self._is_applied:
             self._held.update(_locked(connection))
         self._is_applied = False
 
 
 def _locked(connection: "Connection") -> list[str]:
-    """The tables that were there before this transaction and that it keeps others from, as `todos: writing`."""
+    """Return the tables that this transaction locks but did not create, as `todos: writing`."""
     from sqlalchemy import text
 
     rows = connection.execute(
         text(
             "SELECT c.relname, bool_or(l.mode = 'AccessExclusiveLock') FROM pg_locks l"
             " JOIN pg_class c ON c.oid = l.relation AND c.relkind = 'r'"
-            # Of all that describes a table, its system columns alone never change.
+            # The row of a system column never changes, so its xmin is the transaction that created the table.
             " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tableoid'"
             " WHERE l.pid = pg_backend_pid() AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',"
             " 'AccessExclusiveLock') AND c.relnamespace <> 'pg_catalog'::regnamespace"

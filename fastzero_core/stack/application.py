@@ -4,7 +4,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ..application.description import Application, Process
@@ -13,8 +13,9 @@ from ..application.installation import environment_folder, installation
 from ..application.migrations import alembic_project
 from ..errors import DependenciesMissingError
 from ..postgres.sql import quote
-from ..project import AUTHENTICATION, DATABASE, DATABASE_PORT, HOST, ROLE
+from ..project import AUTHENTICATION, DATABASE_PORT, HOST, ROLE
 from ..settings import Settings
+from . import extras
 from .spec import (
     APP_SERVICE,
     DATABASE_SERVICE,
@@ -26,27 +27,14 @@ from .spec import (
     Release,
     ServiceSpec,
     StackSpec,
+    memory_of,
     secret_mark,
 )
+from .surroundings import Surroundings
 
 OPEN = "0.0.0.0"  # noqa: S104 - in a container, whose ports are published on loopback alone
 PYTHON = "python"
 TOOLS = ("uv", "poetry", "pdm", "pipenv")
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """Where an application runs: in containers of an image, or as local processes with an environment of its own.
-
-    `ports` are those of its processes on this machine, by service; `programs` is the folder of its own programs.
-    `database` is the one that it works on, `test_database` the one for its tests.
-    """
-
-    ports: Mapping[str, int]
-    image: str = ""
-    programs: str = ""
-    database: str = DATABASE
-    test_database: str = ""
 
 
 def service_names(application: Application) -> dict[str, Process]:
@@ -60,10 +48,12 @@ def service_names(application: Application) -> dict[str, Process]:
 
 
 def process_names(settings: Settings, application: Application | None, app: bool | None = None) -> tuple[str, ...]:
-    """Return the services that are to run besides the database; `app` decides in place of the settings."""
-    if not (settings.app if app is None else app):
-        return ()
-    return tuple(service_names(application)) if application else (APP_SERVICE,)
+    """Return the services that are to run besides the database; `app` decides about the application's processes."""
+    is_wanted = settings.app if app is None else app
+    if application is None:
+        return (APP_SERVICE,) if is_wanted else ()
+    processes = tuple(service_names(application)) if is_wanted else ()
+    return (*(service.name for service in application.services), *processes)
 
 
 def default_ports(application: Application | None) -> dict[str, int]:
@@ -71,34 +61,44 @@ def default_ports(application: Application | None) -> dict[str, int]:
     if application is None:
         return DEFAULT_PORTS
     named = {name: process.port for name, process in service_names(application).items() if process.port}
-    return {DATABASE_SERVICE: DEFAULT_PORTS[DATABASE_SERVICE], **named}
+    return {DATABASE_SERVICE: DEFAULT_PORTS[DATABASE_SERVICE], **named, **extras.default_ports(application)}
+
+
+def owner_of_port(name: str) -> str:
+    """Return the service that a port is of, by its name: those after a service's first have its number as well."""
+    return name.partition(":")[0]
 
 
 def ports_asked(application: Application | None, asked: Mapping[str, int]) -> dict[str, int]:
     """Return the ports that were asked for, that of the app as the one of the process that answers HTTP."""
-    if application is None or APP_SERVICE not in asked:
+    if application is None:
         return dict(asked)
     named = {name: port for name, port in asked.items() if name != APP_SERVICE}
-    return {**named, application.web.name: asked[APP_SERVICE]} if application.web else named
+    web = {application.web.name: asked[APP_SERVICE]} if application.web and APP_SERVICE in asked else {}
+    return {**named, **web, **extras.ports_chosen(application)}
 
 
-def port_option(service: str) -> str:
-    """Return the flag that chooses the port of a service."""
-    return PORT_OPTIONS.get(service, PORT_OPTIONS[APP_SERVICE])
+def port_choice(name: str, application: Application | None = None) -> str:
+    """Return what chooses the port of that name, as `ServiceSpec.port_choice` has it."""
+    services = application.services if application else ()
+    found = next((each for each in services if each.name == owner_of_port(name)), None)
+    return extras.port_choice(found, name) if found else PORT_OPTIONS.get(name, PORT_OPTIONS[APP_SERVICE])
 
 
 def with_application(
     spec: StackSpec, application: Application, where: Surroundings, names: tuple[str, ...]
 ) -> StackSpec:
     """Return the stack with the named services of an application, and with what brings its schema to head."""
+    others = list(extras.service_specs(spec.project, application, where, names))
+    needed = (DATABASE_SERVICE, *(each.name for each in others))
     processes = [
-        _service(application, name, process, where)
+        replace(_service(application, name, process, where), depends_on=needed)
         for name, process in service_names(application).items()
         if name in names
     ]
     table = version_table(application)
     services = [replace(each, version_table=table) if each.is_database else each for each in spec.services]
-    return replace(spec, services=(*services, *processes), release=release_of(application, where))
+    return replace(spec, services=(*services, *others, *processes), release=release_of(application, where))
 
 
 def build_of(application: Application) -> Build:
@@ -191,12 +191,12 @@ def _service(application: Application, name: str, process: Process, where: Surro
         port=where.ports.get(name, 0) if process.port else 0,
         container_port=(process.port or 0) if where.image else 0,
         command=command_words(process.command, addresses, process),
-        readiness=process.health or "",
+        readiness=process.health,
         grace=0 if process.port else process.grace_period,
         stop_timeout=process.stop_timeout,
         restart=process.restart,
         retries=RETRIES if process.restart == "on-failure" else 0,
-        port_option=port_option(name),
+        port_choice=port_choice(name),
     )
 
 
@@ -242,6 +242,7 @@ def surrounded(application: Application, where: Surroundings, process: Process |
         read_only=container.read_only,
         tmpfs=dict.fromkeys(container.writable, TMPFS["/tmp"]),  # noqa: S108 - inside the container
         capabilities=container.capabilities,
+        memory=memory_of(container.memory),
     )
 
 
@@ -255,7 +256,7 @@ def _addresses(application: Application, where: Surroundings) -> Addresses:
     listening = service_names(application)
     inside = {process.name: process.port or 0 for process in application.processes}
     outside = {process.name: where.ports.get(name, 0) for name, process in listening.items()}
-    in_containers = bool(where.image)
+    in_containers = where.in_containers
     return Addresses(
         host=DATABASE_SERVICE if in_containers else HOST,
         port=DATABASE_PORT if in_containers else where.ports[DATABASE_SERVICE],
@@ -266,6 +267,7 @@ def _addresses(application: Application, where: Surroundings) -> Addresses:
         code="." if in_containers else str(application.root),
         app_host=OPEN if in_containers else HOST,
         ports={name: port for name, port in (inside if in_containers else outside).items() if port},
+        services=extras.addresses(application, where),
         secrets={name: secret_mark(f"variable_{name}") for name in application.secrets},
     )
 

@@ -166,5 +166,5 @@ def _app(settings: "Settings", ports: Mapping[str, int], image: str) -> ServiceS
         pids=128 * (1 + settings.workers),
         restart="on-failure",
         retries=RETRIES,
-        port_option=PORT_OPTIONS[APP_SERVICE],
+        port_choice=PORT_OPTIONS[APP_SERVICE],
     )

@@ -76,16 +76,20 @@ def down(session: Session, *, volumes: bool) -> list[Action]:
 
 
 def at_every_place(session: Session, record: ProjectRecord) -> list[Thing]:
-    """Return the data at every place of the project. Raises UnavailableError where a place cannot be reached."""
+    """Return the data at every place of the project, that of extra services after that of the database.
+
+    Raises UnavailableError where a place cannot be reached.
+    """
     filling = [record.filling] if record.filling else []
-    things = []
+    things, extra = list[Thing](), dict[str, list[Thing]]()
     for place in (decide.place_of(session.settings, record), *record.kept, *filling):
         try:
             things += session.own_remains(place)
+            extra[place.runtime] = extra.get(place.runtime) or session.own_extra_data(place.runtime)
         except UnavailableError as error:
             error.hint = f"Nothing was changed. The project has data in the {place}: start Docker, then try again"
             raise
-    return things
+    return [*things, *(thing for each in extra.values() for thing in each)]
 
 
 def restart(session: Session, service: str | None) -> None:
@@ -180,4 +184,5 @@ def examine(session: Session) -> Iterator[Finding]:
     record = session.record or ProjectRecord(decide.choose_runtime(session.settings, None, engine_answers))
     wanted = replace(record, processes=process_names(session.settings, session.application))
     yield from session.runtime_of(record).examine(session.spec(wanted), record)
+    session.refuse_without_program(wanted)
     decide.refuse_other_major(session.settings, record)

@@ -12,7 +12,6 @@ from ..project import HOST, ROLES_OF_BEFORE, RUNTIMES, Place, ProjectRecord
 from ..settings import Settings
 from . import application as applications
 from . import ports
-from .application import Surroundings
 from .built_in import stack_spec
 from .observed import Estate
 from .plan import RecordChange
@@ -23,11 +22,15 @@ from .spec import (
     other_major,
     volume_name,
 )
+from .surroundings import Surroundings
 
 
 @dataclass(frozen=True)
 class Flags:
-    """What a command was given, None for what was not; `ports` are those that flags or settings ask for, by service."""
+    """What a command was given, None for what was not; `ports` are those that flags or settings ask for, by service.
+
+    `without` are extra services that are not to run.
+    """
 
     runtime: str | None = None
     ports: Mapping[str, int] = field(default_factory=dict)
@@ -35,6 +38,7 @@ class Flags:
     start_over: bool = False
     adopt: bool = False
     install: bool = False
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Machine:
     """What decisions need to know beyond the record: `app_image` names the image of the app's code as it is.
 
     `estate` is what a runtime has that bears the project's name, whichever home it belongs to. `application` is the
-    user's own, None for the built-in one, and `programs` the folder of its programs.
+    user's own, None for the built-in one, `programs` the folder of its programs, and `state` that of the project.
     """
 
     engine_answers: Callable[[], bool]
@@ -53,6 +57,7 @@ class Machine:
     estate: Callable[[str], Estate]
     programs: Callable[[], str] = str
     application: Application | None = None
+    state: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,9 @@ def decide(record: ProjectRecord | None, settings: Settings, flags: Flags, machi
     refuse_other_major(settings, after)
     after = _with_application(settings, record, after, machine.application)
     processes = applications.process_names(settings, machine.application, flags.app)
+    processes = tuple(name for name in processes if name not in flags.without)
     asked = applications.ports_asked(machine.application, flags.ports)
-    chosen = choose_ports(after, asked, processes, machine)
+    chosen = choose_ports(after, asked, processes, machine, check=not flags.adopt)
     notices += _taken(after, asked, chosen, applications.default_ports(machine.application))
     after = replace(after, ports=chosen, processes=processes)
     if after.runtime == "docker" and not after.owner:
@@ -115,7 +121,7 @@ def surroundings(record: ProjectRecord, machine: Machine) -> Surroundings:
     numbers = {**applications.default_ports(machine.application), **record.ports}
     if record.runtime == "docker":
         return Surroundings(numbers, image=machine.app_image())
-    return Surroundings(numbers, programs=machine.programs())
+    return Surroundings(numbers, programs=machine.programs(), state=machine.state)
 
 
 def container_place(settings: Settings, record: ProjectRecord) -> Place:
@@ -164,21 +170,28 @@ def choose_runtime(settings: Settings, asked: str | None, engine_answers: Callab
 
 
 def choose_ports(
-    record: ProjectRecord, asked: Mapping[str, int], processes: tuple[str, ...], machine: Machine
+    record: ProjectRecord,
+    asked: Mapping[str, int],
+    processes: tuple[str, ...],
+    machine: Machine,
+    *,
+    check: bool = True,
 ) -> dict[str, int]:
     """Each service's port: the one asked for, else the one it has, else the next that is free.
 
-    Raises PortTakenError for one that was asked for and somebody else has, before anything is stopped for it.
+    Raises PortTakenError for one that was asked for and somebody else has, before anything is stopped for it; without
+    `check` that may be what is taken over.
     """
     chosen, wanted = {**record.ports, **asked}, (DATABASE_SERVICE, *processes)
-    for service, number in asked.items():
-        if number != record.ports.get(service) and not ports.is_free(HOST, number) and service in wanted:
-            raise ports.taken_error(service, HOST, number, f"fastzero up {applications.port_option(service)}")
-    defaults = applications.default_ports(machine.application)
-    for service in wanted:
-        if service not in chosen and service in defaults:
+    for name, number in asked.items():
+        is_checked = check and applications.owner_of_port(name) in wanted
+        if is_checked and number != record.ports.get(name) and not ports.is_free(HOST, number):
+            choice = applications.port_choice(name, machine.application)
+            raise ports.taken_error(applications.owner_of_port(name), HOST, number, choice)
+    for name, default in applications.default_ports(machine.application).items():
+        if name not in chosen and applications.owner_of_port(name) in wanted:
             taken = machine.reserved() | set(chosen.values())
-            chosen[service] = ports.next_free(HOST, defaults[service], taken)
+            chosen[name] = ports.next_free(HOST, default, taken)
     return chosen
 
 

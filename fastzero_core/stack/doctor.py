@@ -10,7 +10,7 @@ from ..postgres.url import address, clear_password, sslmode
 from ..project import HOST
 from ..settings import Settings
 from . import ports, probe
-from .application import default_ports, port_option, ports_asked, process_names
+from .application import default_ports, owner_of_port, port_choice, ports_asked, process_names
 from .observe import head_of
 from .observed import ServiceState
 from .runtime import Finding, disk_finding, weak_finding
@@ -74,18 +74,19 @@ def _ports(stack: Stack) -> Iterator[Finding]:
     application = stack.look().application
     kept = {**(record.ports if record else {}), **ports_asked(application, asked_ports(stack.settings))}
     wanted = (DATABASE_SERVICE, *process_names(stack.settings, application))
-    for service, default in default_ports(application).items():
-        port = kept.get(service)
+    for name, default in default_ports(application).items():
+        port, service = kept.get(name), owner_of_port(name)
         if service in wanted:
-            yield _port(service, port or default, is_fixed=port is not None, runs=service in running)
+            choice = port_choice(name, application)
+            yield _port(service, port or default, choice, is_fixed=port is not None, runs=service in running)
 
 
-def _port(service: str, port: int, *, is_fixed: bool, runs: bool) -> Finding:
+def _port(service: str, port: int, choice: str, *, is_fixed: bool, runs: bool) -> Finding:
     if runs:
         return Finding("port", "ok", f"port {port} is this project's {service}")
     if ports.is_free(HOST, port):
         return Finding("port", "ok", f"port {port} is free for the {service}")
-    error = ports.taken_error(service, HOST, port, f"fastzero up {port_option(service)}")
+    error = ports.taken_error(service, HOST, port, choice)
     if is_fixed:
         return Finding(error.code, "failed", error.message, error.hint)
     return Finding("port", "warning", error.message, f"Nothing to do: `up` gives the {service} the next free one")
@@ -106,6 +107,7 @@ def _services(stack: Stack) -> Iterator[Finding]:
     except DatabaseLoginError as error:
         yield Finding("password", "failed", error.message, error.hint)
         return
+    extras = [extra.name for extra in stack.look().spec().extras] if services else []
     for service in services:
         if service.state is ServiceState.UNHEALTHY:
             yield Finding(service.service, "failed", service.detail, "Restart it: fastzero restart")
@@ -113,6 +115,8 @@ def _services(stack: Stack) -> Iterator[Finding]:
             yield Finding(service.service, "warning", f"it is {service.state}", "Start it: fastzero up")
         elif service.service == DATABASE_SERVICE:
             yield from _database(stack, service)
+        elif service.service in extras:
+            yield Finding(service.service, "ok", f"it answers on {service.address}" if service.address else "it runs")
         else:
             yield Finding(service.service, "ok", f"it is ready on http://{service.address}")
 

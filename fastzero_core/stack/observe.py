@@ -35,14 +35,14 @@ def observe(
         database = observed.service(spec.database.name)
         observed = observed.having(replace(database, detail=f"its data is gone. {WITHOUT_DATA}"))
     observed = _ask_database(spec, observed, runtime, project, patience or 0)
-    for process in spec.processes:
-        found = observed.service(process.name)
+    for service in (*spec.extras, *spec.processes):
+        found = observed.service(service.name)
         if (
             found.state is ServiceState.RUNNING
-            and process.port
-            and (patience is None or _has_no_excuse(process, spec, observed))
+            and (service.port or service.health_command)
+            and (patience is None or _has_no_excuse(service, spec, observed))
         ):
-            observed = observed.having(_ask_process(process, found, runtime, min(patience or 0, wait.PATIENCE)))
+            observed = observed.having(_ask_process(service, found, runtime, min(patience or 0, wait.PATIENCE)))
     return observed
 
 
@@ -58,7 +58,7 @@ def _ask_database(spec: StackSpec, observed: Observed, runtime: Runtime, project
     service = as_it_runs(spec.database, found)
     url = project.url(ROLE, service.port)
     is_alive = lambda: runtime.is_alive(service.name)  # noqa: E731
-    answer = poll(lambda: ask(service, url), is_alive, patience, min(patience, wait.PATIENCE))
+    answer = poll(lambda: ask(service, url, runtime), is_alive, patience, min(patience, wait.PATIENCE))
     if answer.is_ready:
         return replace(observed, revision=answer.revision)
     state = ServiceState.STOPPED if answer.ended else ServiceState.UNHEALTHY
@@ -68,7 +68,7 @@ def _ask_database(spec: StackSpec, observed: Observed, runtime: Runtime, project
 def _ask_process(process: ServiceSpec, found: ObservedService, runtime: Runtime, patience: float) -> ObservedService:
     """A process that never becomes ready is no running service."""
     service = as_it_runs(process, found)
-    answer = poll(lambda: ask(service, ""), lambda: True, patience, patience)
+    answer = poll(lambda: ask(service, "", runtime), lambda: True, patience, patience)
     return found if answer.is_ready else replace(found, state=ServiceState.UNHEALTHY, detail=answer.reason)
 
 
@@ -86,5 +86,7 @@ def head_of(spec: StackSpec) -> str:
 def _has_no_excuse(process: ServiceSpec, spec: StackSpec, observed: Observed) -> bool:
     """Whether a process has all it needs to be ready, and will not be made anew anyway."""
     settled = observed.service(process.name).config_hash == process.config_hash
+    if process.is_extra:
+        return settled
     needed = all(observed.service(name).state is ServiceState.RUNNING for name in process.depends_on)
     return settled and needed and observed.revision == head_of(spec)

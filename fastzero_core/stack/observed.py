@@ -89,9 +89,10 @@ class Observed:
     """A stack as it is. `revision` is the schema's, None while the database does not answer or has none.
 
     `images` are those at hand, None where services need none; `network` whether there is one, None where none is
-    needed. `data` is that of the database's place. `orphans` are services of this project that the specification does
-    not have, `foreign` what has its name and belongs to another home. `taken` are the names, as `container NAME`, that
-    something has which is no project's. `claims` say whose the project is, where it was taken over.
+    needed. `data` is that of the database's place, `volumes` are those of extra services. `orphans` are of services
+    that the specification does not have, `foreign` is what has the project's name and belongs to another home. `taken`
+    are the names, as `container NAME`, that something has which is no project's. `claims` say whose the project is,
+    where it was taken over.
     """
 
     services: Mapping[str, ObservedService] = field(default_factory=dict)
@@ -99,9 +100,10 @@ class Observed:
     images: frozenset[str] | None = None
     network: bool | None = None
     data: DataState = DataState.ABSENT
+    volumes: frozenset[str] = frozenset()
     missing_secrets: tuple[str, ...] = ()
     leftovers: tuple[Thing, ...] = ()
-    orphans: tuple[str, ...] = ()
+    orphans: tuple[Thing, ...] = ()
     foreign: tuple[str, ...] = ()
     taken: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()

@@ -84,23 +84,26 @@ def plan_restart(
     cleared, observed = _clear(spec, observed, change)
     needed = {name for service in spec.services if service.name in names for name in service.depends_on}
     work = [action for service in spec.services for action in _restart(spec, service, observed, names, needed)]
-    as_they_are = replace(spec, services=(replace(spec.database, roles=change.after.roles), *spec.processes))
+    database = replace(spec.database, roles=change.after.roles)
+    as_they_are = replace(spec, services=(database, *spec.extras, *spec.processes))
     ready = _until_ready(as_they_are, observed, head, work, change.after)
     ready = [each for each in ready if each.verb is not Verb.MIGRATE]
     return _possible([*cleared, *write(change), *_network(spec, observed, work), *ready], observed)
 
 
 def plan_down(spec: StackSpec, observed: Observed, names: Iterable[str] | None = None) -> list[Action]:
-    """What stops services, dependents first, and takes their containers away; the data stays. All without `names`."""
+    """What stops services, dependents first, and takes their containers away. All without `names`, orphans as well."""
     refuse_foreign(spec.project, observed.foreign)
     wanted = set(spec.names if names is None else names)
-    actions = list(_sweep(observed.leftovers))
+    orphans = observed.orphans if names is None else ()
+    orphaned = [action for orphan in orphans for action in steps.take_away_orphan(orphan)]
+    actions = [*_sweep(observed.leftovers), *orphaned]
     for service in reversed(spec.services):
         found = observed.service(service.name)
         if service.name in wanted:
             actions += steps.take_away(service, found, f"it is {found.state}")
     others = [name for name in spec.names if name not in wanted and observed.service(name).thing]
-    if observed.network and not observed.orphans and not others:
+    if observed.network and len(orphans) == len(observed.orphans) and not others:
         cause = "nothing is left in it"
         actions.append(Action(Verb.REMOVE, Kind.NETWORK, steps.network_name(spec.project), cause))
     return actions
@@ -343,7 +346,8 @@ def _until_ready(
     """Do the work, wait for what it touches, bring the schema to head, and only then let go of what was replaced.
 
     The built-in application starts beside its migration, for which it waits itself. Nobody knows that of an application
-    of the user's own: its processes are not touched before the schema is what their code needs.
+    of the user's own: its processes are not touched before the services that they and its migrations may use are ready,
+    and before the schema is what their code needs.
     """
     database, touched = spec.database, {action.service for action in work}
     names = {process.name for process in spec.processes} if spec.release else set()
@@ -353,6 +357,7 @@ def _until_ready(
     surplus = steps.surplus_roles(database, record.roles)
     ready = replace(record, initialised=True, image=database.image, roles=(*database.roles, *surplus))
     actions += write(RecordChange(record, ready, "its database has been ready"))
+    actions += [steps.wait(extra) for extra in spec.extras if extra.name in touched]
     schema = _schema(spec, observed, head, touched) if spec.release is None or spec.release.commands else []
     actions += [*schema, *later]
     if touched or schema:
@@ -379,7 +384,8 @@ def _schema(spec: StackSpec, observed: Observed, head: str, touched: set[str]) -
     """Bring the schema to head, if it is not known to be there."""
     database = spec.database
     if not head:
-        cause = "only the application knows what its schema should be" if touched else ""
+        is_of_use = touched - {extra.name for extra in spec.extras}
+        cause = "only the application knows what its schema should be" if is_of_use else ""
     elif database.name in touched:
         new = observed.data is DataState.ABSENT
         cause = (

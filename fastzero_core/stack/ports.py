@@ -49,13 +49,13 @@ def owner_of(port: int) -> str:
         return ""
 
 
-def taken_error(service: str, host: str, port: int, flag: str = "fastzero up --port") -> PortTakenError:
-    """The error that names who has the port, and the `flag` that chooses another."""
+def taken_error(service: str, host: str, port: int, choice: str = "fastzero up --port {}") -> PortTakenError:
+    """The error that names who has the port, and the `choice` of another, which takes the place of its braces."""
     owner = owner_of(port)
     remedy = f"Stop {owner}, or choose" if owner else "Choose"
     error = PortTakenError(
         f"port {port} on {host} is taken by {owner or 'another process'}",
-        hint=f"{remedy} another port: {flag} {port + 1}",
+        hint=f"{remedy} another port: {choice.format(port + 1)}",
     )
     error.service = service
     return error

@@ -4,6 +4,7 @@ Through psycopg alone: a check that runs at every `up` need not load SQLAlchemy.
 """
 
 import json
+import socket
 import time
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
@@ -12,6 +13,7 @@ from ..postgres.driver_errors import translate
 from ..schema import revisions
 
 TIMEOUT = 2  # seconds for one try
+CLOSED_WITHIN = 0.2  # seconds for a proxy to notice that nobody listens behind it
 APP_TIMEOUT = 5  # the app itself waits for the database before it says what is missing
 
 
@@ -52,6 +54,29 @@ def clock_skew(url: str) -> float:
             return float(row[0]) - (before + time.time()) / 2
     except psycopg.Error as error:
         raise translate(error) from error
+
+
+def not_listening(host: str, port: int, *, is_proxied: bool) -> str:
+    """Why nobody listens there; empty if somebody does.
+
+    The engine's proxy takes connections to a port that nobody has opened in the container, and closes them at once.
+    """
+    try:
+        connection = socket.create_connection((host, port), timeout=TIMEOUT)
+    except OSError as error:
+        return f"port {port} does not answer: {error.strerror or error}"
+    with connection:
+        return f"port {port} closes every connection" if is_proxied and _is_closed(connection) else ""
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    connection.settimeout(CLOSED_WITHIN)
+    try:
+        return not connection.recv(1)
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
 
 
 def not_ready(host: str, port: int, path: str = "/readyz") -> str:

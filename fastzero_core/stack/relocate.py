@@ -108,12 +108,16 @@ class Relocation:
         before, left = session.known, place_left(session)
         place = self._runtime.new_place(self._image)
         after = replace(before.moved(left, place, before.kept), owner=before.owner or session.machine.new_owner())
+        session.refuse_without_program(after)
         spec = session.spec(after)
         there = self._runtime.observe(spec, after)
         plan.refuse_foreign(spec.project, there.foreign)
         session.run(plan.plan_images(spec, there))
         if left.others:
             session.on_event(Notice(f"only database {DATABASE} moves: left is the {left}"))
+        if spec.extras and before.runtime != after.runtime:
+            names = ", ".join(extra.name for extra in spec.extras)
+            session.on_event(Notice(f"only the database moves: what {names} has written stays with {before.runtime}"))
         try:
             self._move(before, after, spec)
         except BaseException:
@@ -281,7 +285,7 @@ def use(session: Session, place: Place) -> Place:
     if observed.data is DataState.ABSENT:
         after = replace(after, kept=kept)
     cause = f"the database is to be the one in the {place}"
-    session.run([*plan.plan_down(old, observed), _write(before, after, cause)])
+    session.run([*plan.plan_down(old, observed, old.names), _write(before, after, cause)])
     with suppress(DatabaseLoginError):
         session.ensure_up()
     if repair_password(session):  # it was kept before the project was taken over, which gave it another password

@@ -76,6 +76,9 @@ class Runtime(Protocol):
     def evidence(self, service: str) -> str:
         """What a failed service left behind: its state and last log lines."""
 
+    def failed_check(self, service: ServiceSpec) -> str:
+        """Why the check of an extra service's own fails; empty where it succeeds."""
+
     def logs(
         self, services: Sequence[str], *, tail: int | None, follow: bool, since: datetime | None
     ) -> Iterator[LogLine]:
@@ -110,6 +113,9 @@ class Runtime(Protocol):
 
     def serving(self) -> list[Thing]:
         """What the project has here to serve its database with: of use to nobody once it runs elsewhere."""
+
+    def extra_data(self) -> list[Thing]:
+        """What extra services have their data in, outside of the project's folder. Raises ForeignStackError."""
 
     def estate(self) -> Estate:
         """What bears the project's name here, whichever home it belongs to. Changes nothing."""

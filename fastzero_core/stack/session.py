@@ -14,9 +14,9 @@ from ..events import Listener, Notice
 from ..folders import mark_of
 from ..project import Place, Project, ProjectRecord, ports_of_others
 from ..settings import Settings, folder_trust
-from . import decide, plan
+from . import decide, extras, plan
 from .actions import Action, Kind, Verb
-from .application import Surroundings, build_of, install_script, process_names, programs_of, refuse_missing
+from .application import build_of, install_script, process_names, programs_of, refuse_missing
 from .decide import Decision, Flags, Machine
 from .execute import execute
 from .observe import head_of, missing_secrets, observe
@@ -25,6 +25,7 @@ from .perform import Performer, engine_answers
 from .plan import RecordChange
 from .runtime import Runtime
 from .spec import StackSpec
+from .surroundings import Surroundings
 
 TABLES = ("application", "services")  # of fastzero.toml, by which an application is described
 PORT_RACES = 5  # how often a port may be lost between the check and the start
@@ -72,6 +73,7 @@ class Session:
             estate=lambda runtime: self.performer.runtime(runtime).estate(),
             programs=lambda: programs_of(self.application) if self.application else "",
             application=self.application,
+            state=str(self.project.folder),
         )
 
     @cached_property
@@ -97,17 +99,6 @@ class Session:
 
         Raises InvalidInputError where the description is gone.
         """
-        found = self._described_to_run()
-        if found and found.services:
-            name = found.services[0].name
-            raise InvalidInputError(
-                f"fastzero.toml describes [services.{name}], and fastzero does not run other services yet",
-                field="services",
-                hint=f"Start {name} yourself, write its address into [application.environment], and remove the table",
-            )
-        return found
-
-    def _described_to_run(self) -> Application | None:
         record = self.record
         is_chosen = record is not None and self.settings.is_flag("project")
         if not is_chosen and (here := described_in(Path.cwd(), to_run=True)):
@@ -203,6 +194,14 @@ class Session:
             self.on_event(Notice(f"the {place} stays: {error.message}"))
             return []
 
+    def own_extra_data(self, runtime: str) -> list[Thing]:
+        """What extra services have their data in, nothing where it belongs to another home by now."""
+        try:
+            return self.performer.runtime(runtime).extra_data()
+        except ForeignStackError as error:
+            self.on_event(Notice(f"the data of extra services stays: {error.message}"))
+            return []
+
     def removable(self, place: Place) -> list[Thing]:
         """The same, if fastzero made it: raises ForeignStackError for data without the project's mark."""
         things, unmarked = self.remains(place), {thing.name for thing in self.unmarked()}
@@ -270,9 +269,11 @@ class Session:
     def _installs(self, decision: Decision, flags: Flags) -> list[Action]:
         """What installs the dependencies of an application that runs as local processes, where that was asked for.
 
-        Raises DependenciesMissingError where it was not, and they are missing.
+        Raises DependenciesMissingError where it was not, and they are missing, or where a service has no program here,
+        and InvalidInputError for one that needs Docker.
         """
         application = self.application
+        self.refuse_without_program(decision.record)
         if application is None or decision.record.runtime != "embedded" or not decision.spec.processes:
             return []
         if not flags.install:
@@ -281,6 +282,12 @@ class Session:
         command = install_script(application, self.project.home / "tools")
         cause = "it was asked for"
         return [Action(Verb.INSTALL, Kind.DEPENDENCIES, str(application.root), cause, to=command)]
+
+    def refuse_without_program(self, record: ProjectRecord) -> None:
+        """Raise what says that a service cannot run without Docker, for a record that would have it so."""
+        if self.application and record.runtime == "embedded":
+            programs, is_new = self.machine.programs(), self.record is None
+            extras.refuse_without_program(self.application, programs, record.processes, is_new=is_new)
 
     def converge(
         self, decision: Decision, flags: Flags, *, build: bool = False, pull: bool = False, keep: bool = False
@@ -293,7 +300,7 @@ class Session:
             decision = replace(decision, spec=self.spec(decision.record))
             observed, _, actions = self.planned(decision, flags)
         for orphan in observed.orphans:
-            self.on_event(Notice(f"{orphan} is not part of this stack now, and stays as it is"))
+            self.on_event(Notice(f"{orphan.service} is not part of this stack now, and stays as it is"))
         if not actions:
             return observed, set()
         self.run(actions, keep=keep)
@@ -331,7 +338,7 @@ class Session:
             yield spec
         finally:
             if not found.runs:
-                self.run(plan.plan_down(spec, self.observe_quickly(spec, record)))
+                self.run(plan.plan_down(spec, self.observe_quickly(spec, record), spec.names))
 
 
 def described_in(folder: Path, *, to_run: bool = False) -> Application | None:
@@ -351,5 +358,5 @@ def described_in(folder: Path, *, to_run: bool = False) -> Application | None:
 
 def _remembered(record: ProjectRecord) -> Application:
     """An application whose description is gone, as far as a record tells: enough to look at it and to stop it."""
-    processes = tuple(Process(name, "", record.ports.get(name)) for name in record.processes)
+    processes = tuple(Process(name, "", record.ports.get(name), None) for name in record.processes)
     return Application(Path(record.application), processes=processes)

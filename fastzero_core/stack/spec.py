@@ -19,7 +19,7 @@ DATABASE_SERVICE = "database"
 APP_SERVICE = "app"
 APP_PORT = 8000
 DEFAULT_PORTS = {DATABASE_SERVICE: DATABASE_PORT, APP_SERVICE: APP_PORT}
-PORT_OPTIONS = {DATABASE_SERVICE: "--port", APP_SERVICE: "--app-port"}
+PORT_OPTIONS = {DATABASE_SERVICE: "fastzero up --port {}", APP_SERVICE: "fastzero up --app-port {}"}
 READINESS = "/readyz"
 TMPFS = {"/tmp": "size=64m,mode=1777"}  # noqa: S108 - inside the container, whose root is read-only
 RETRIES = 5
@@ -44,25 +44,32 @@ class Build:
 class ServiceSpec:
     """One service: what it runs, where it listens, how it is configured, what it may use, how it is stopped.
 
+    `is_extra` is one that is neither the database nor of the application, as Redis; what it runs is somebody else's.
+    `described_at` is the file and line that chose its image, empty where a setting did.
     `port` is the one on `host`, `container_port` the one inside a container; both are 0 where it listens on none.
+    `more_ports` are further ones inside, each with the one on `host`.
     `base_image` or `build` is set where the image is built, `volume` where a container has one, at `mount` unless it is
     the database's, `data` where a local server has its directory. A local process runs in `directory`, its
     `interpreter` before its command, and finds programs in `programs` first. `variables` are its environment,
     `secret_variables` what of it nobody else may see, with marks (`secret_mark`) in place of the project's secrets.
     `configuration` are a database server's own settings, `version_table` is where the revision of its schema is
-    written. `readiness` is the path that answers 200 once a process is ready: any answer will do where it is empty, and
-    one without a port has to run for `grace` seconds. `migrates` are arguments that let it bring the schema to head
-    itself. `roles` are those that a database should have, or that a process logs in as; `first_start` is a script that
-    the database's image runs once, when it has made the data. `scratch` is a folder on the disk that goes with the
-    container, which is read-only besides. `memory` is in bytes; 0 limits nothing. `port_option` is the flag that
-    chooses the port. `document` is what a runtime makes the service from, once `Runtime.completed` has filled it in.
+    written. `readiness` is the path that answers 200 once a process is ready: any answer will do where it is empty, an
+    open port where it is None, and one without a port has to run for `grace` seconds. `migrates` are arguments that let
+    it bring the schema to head itself. `roles` are those that a database should have, or that a process logs in as;
+    `first_start` is a script that the database's image runs once, when it has made the data. `scratch` is a folder on
+    the disk that goes with the container, which is read-only besides. `memory` is in bytes; 0 limits nothing.
+    `port_choice` is what chooses the port, which takes the place of its braces. `document` is what a runtime makes the
+    service from, once `Runtime.completed` has filled it in.
     """
 
     name: str
     port: int
     host: str = HOST
     is_database: bool = False
+    is_extra: bool = False
+    described_at: str = ""
     container_port: int = 0
+    more_ports: Mapping[int, int] = field(default_factory=dict)
     image: str = ""
     base_image: str = ""
     build: Build | None = None
@@ -77,7 +84,7 @@ class ServiceSpec:
     secret_variables: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     version_table: str = ""
-    readiness: str = ""
+    readiness: str | None = ""
     grace: float = 0
     migrates: tuple[str, ...] = ()
     health_command: tuple[str, ...] = ()
@@ -98,18 +105,20 @@ class ServiceSpec:
     pids: int = 0
     restart: str = "no"  # always, on-failure or no: whether the engine starts it again
     retries: int = 0  # how often, where it fails
-    port_option: str = "--port"
+    port_choice: str = PORT_OPTIONS[DATABASE_SERVICE]
     document: Mapping[str, Any] = field(default_factory=dict)
 
     def settings(self) -> dict[str, str]:
         """What people set of it, as flat text: what the cause of a recreation names."""
         made_of = {"image": self.image, "volume": self.volume, "command": shlex.join(self.command)}
         given = {name: value for name, value in made_of.items() if value}
+        given |= {f"port {inside}": str(outside) for inside, outside in self.more_ports.items()}
         return {"host": self.host, "port": str(self.port), **given, **self.variables, **self.configuration}
 
     def having(self, settings: Mapping[str, str]) -> Self:
         """The local process as it is when these are its `settings()`."""
-        rest = {name: value for name, value in settings.items() if name not in ("host", "port", "command")}
+        aside = ("host", "port", "command", *(name for name in settings if name.startswith("port ")))
+        rest = {name: value for name, value in settings.items() if name not in aside}
         return replace(
             self,
             host=settings["host"],
@@ -158,7 +167,7 @@ class Release:
 
 @dataclass(frozen=True)
 class StackSpec:
-    """All services of a project: a database and any number of processes, each after those it depends on.
+    """All services of a project: a database, extra services and processes, each after those it depends on.
 
     `release` brings the schema to where the code needs it; where there is none, fastzero brings it to its own head.
     """
@@ -187,7 +196,13 @@ class StackSpec:
 
     @property
     def processes(self) -> tuple[ServiceSpec, ...]:
-        return tuple(service for service in self.services if not service.is_database)
+        """Those of the application."""
+        return tuple(service for service in self.services if not service.is_database and not service.is_extra)
+
+    @property
+    def extras(self) -> tuple[ServiceSpec, ...]:
+        """Those beside the database that the application needs, as Redis."""
+        return tuple(service for service in self.services if service.is_extra)
 
     def named(self, service: str | None) -> tuple[str, ...]:
         """That service, or all. Raises InvalidInputError for an unknown one."""
@@ -258,9 +273,14 @@ def other_major(volume: str, major: int, image: str) -> VersionMismatchError:
     )
 
 
-def volume_name(project: str) -> str:
-    """The volume that a project's data is in, unless it was moved."""
-    return f"fastzero-{project}-{DATABASE_SERVICE}"
+def volume_name(project: str, service: str = DATABASE_SERVICE) -> str:
+    """The volume that a service's data is in; the database may have been moved to another."""
+    return f"fastzero-{project}-{service}"
+
+
+def memory_of(amount: str | None) -> int:
+    """Return an amount such as 512m in bytes, 0 for none."""
+    return int(amount[:-1]) * 1024 ** ("kmg".index(amount[-1]) + 1) if amount else 0
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

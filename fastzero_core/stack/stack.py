@@ -22,6 +22,7 @@ from ..settings import Settings, load_settings
 from . import commands
 from .actions import Action
 from .decide import Flags
+from .extras import address_variables, with_data
 from .lines import LogLine
 from .observed import Observed, ObservedService, ServiceState
 from .runtime import Finding
@@ -98,20 +99,22 @@ class Stack:
         adopt: bool = False,
         start_over: bool = False,
         install: bool = False,
+        without: Sequence[str] = (),
         timeout: float | None = None,
     ) -> Self:
         """Make the stack run, its database answer, its schema be at head and its app be ready; nothing if all is so.
 
         The first `up` chooses the runtime and the ports, later ones keep them; `port` is the database's. Without `app`
-        only the database runs. `build` and `pull` renew the images. After a failure what this run made is undone,
+        the application does not run. `build` and `pull` renew the images. After a failure what this run made is undone,
         unless `keep`. `adopt` takes over containers and data of a home that is lost, `start_over` begins with an empty
         database where the data is gone. `install` first installs what an application of the user's own depends on,
-        where it runs as local processes. `timeout` is in seconds and bounds each wait.
+        where it runs as local processes. Extra services in `without` are not run. `timeout` is in seconds and bounds
+        each wait.
         Raises LockedError, PortTakenError, VersionMismatchError, SchemaNewerError, DatabaseLoginError, ImageError,
         UnhealthyError, ForeignStackError, DataGoneError.
         """
         asked = asked_ports(self.settings, port=port, app_port=app_port)
-        flags = Flags(runtime, asked, app, start_over, adopt, install)
+        flags = Flags(runtime, asked, app, start_over, adopt, install, tuple(without))
         with self.session(timeout) as session:
             decision, observed, started = commands.up(session, flags, build=build, pull=pull, keep=keep)
             self._started |= started
@@ -317,9 +320,21 @@ class Stack:
     def environment(self) -> dict[str, str]:
         """What a program needs in its environment to use this stack, the password included.
 
-        PGREQUIREAUTH is beside the URL, since not every driver knows it in there.
+        PGREQUIREAUTH is beside the URL, since not every driver knows it in there. Services beside the database are
+        there as REDIS_HOST, REDIS_PORT, and MAILPIT_PORT_1025 for a port after the main one.
         """
-        return {"DATABASE_URL": url_of(self.database_url, require_auth=False), **variables(self.database_url)}
+        database = {"DATABASE_URL": url_of(self.database_url, require_auth=False), **variables(self.database_url)}
+        record = self.project.record
+        services = self.look().spec().extras if record and record.application else ()
+        return {**database, **address_variables(services)}
+
+    @property
+    def services_with_data(self) -> tuple[str, ...]:
+        """The services beside the database that keep data, which no backup has."""
+        session = self.look()
+        if session.record is None or session.application is None:
+            return ()
+        return with_data(session.application, session.record)
 
     def __enter__(self) -> Self:
         return self
@@ -376,7 +391,7 @@ def _status(spec: StackSpec, service: ObservedService, observed: Observed) -> Se
     return ServiceStatus(
         service=service.name,
         state=service.state,
-        address=f"{wanted.host}:{wanted.port}",
+        address=", ".join(f"{wanted.host}:{port}" for port in (wanted.port, *wanted.more_ports.values()) if port),
         version=service.version,
         revision=observed.revision if wanted.is_database else None,
         pid=service.pid,

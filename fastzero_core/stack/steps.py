@@ -1,12 +1,13 @@
 """How one service is made, started, replaced and stopped, as actions: in containers, and as a local process. Pure."""
 
 import dataclasses
+import shlex
 from collections.abc import Iterator, Sequence
 
 from ..postgres.roles import APP, OWNER, SUPERUSER
 from ..project import ROLES_OF_BEFORE, ProjectRecord
 from .actions import Action, Kind, Verb
-from .observed import DataState, Observed, ObservedService, ServiceState
+from .observed import DataState, Observed, ObservedService, ServiceState, Thing
 from .spec import ServiceSpec, StackSpec
 
 NEW, OLD = "-new", "-old"  # after a container's name while it is being replaced
@@ -34,13 +35,15 @@ def create(project: str, service: ServiceSpec, observed: Observed, cause: str) -
 
 
 def make_data(service: ServiceSpec, cause: str) -> Action:
-    """The one action that makes the place of a database."""
+    """The one action that makes the place of a service's data."""
     kind, name = (Kind.VOLUME, service.volume) if service.image else (Kind.DATA, service.data)
     return Action(Verb.CREATE, kind, name, cause, service.name, subject=service)
 
 
 def make_container(service: ServiceSpec, name: str, observed: Observed, cause: str) -> Iterator[Action]:
     """A container that is ready to be started; data that was there before is of the version that it can read."""
+    if service.is_extra and service.volume and service.volume not in observed.volumes:
+        yield make_data(service, "it has none yet")
     yield Action(Verb.CREATE, Kind.CONTAINER, name, cause, service.name, subject=service)
     if service.secrets or service.secret_variables:
         yield Action(Verb.FILL, Kind.SECRETS, name, "it reads its secrets from files", service.name, subject=service)
@@ -94,6 +97,13 @@ def take_away(service: ServiceSpec, found: ObservedService, cause: str) -> Itera
     yield from stop(service, found, cause)
     if service.image and found.thing:
         yield Action(Verb.REMOVE, Kind.CONTAINER, found.thing, cause, service.name)
+
+
+def take_away_orphan(thing: Thing) -> Iterator[Action]:
+    """Stop a process or container of a service that is not described any more, and remove the container."""
+    yield Action(Verb.STOP, thing.kind, thing.name, thing.cause, thing.service, subject=ServiceSpec(thing.service, 0))
+    if thing.kind is Kind.CONTAINER:
+        yield Action(Verb.REMOVE, Kind.CONTAINER, thing.name, thing.cause, thing.service)
 
 
 def remove_data(service: ServiceSpec, cause: str) -> Action:
@@ -155,9 +165,19 @@ def wait(service: ServiceSpec) -> Action:
     return Action(Verb.WAIT, Kind.SERVICE, service.name, f"until {_readiness(service)}", service.name, subject=service)
 
 
+def shown(command: Sequence[str]) -> str:
+    """Return a command as a person writes it."""
+    match command:
+        case ("sh", "-c", line):
+            return line
+    return shlex.join(command)
+
+
 def _readiness(service: ServiceSpec) -> str:
     if service.is_database:
         return "a login answers a query"
+    if service.is_extra and service.health_command:
+        return f"`{shown(service.health_command)}` succeeds"
     if not service.port:
         return f"it has run for {service.grace:g} s"
     return f"{service.readiness} answers 200" if service.readiness else f"port {service.port} answers"

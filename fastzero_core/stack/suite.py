@@ -19,18 +19,20 @@ from pathlib import Path
 
 from ..application.description import Application
 from ..errors import InvalidInputError
-from ..events import Listener
+from ..events import Listener, Notice
 from ..postgres.configuration import THROW_AWAY
 from ..postgres.sql import quote
 from ..postgres.url import url_of
 from ..project import DATABASE, Project
 from ..settings import Settings, load_settings
-from .application import Surroundings, programs_of, refuse_missing, surrounded
+from .application import programs_of, refuse_missing, surrounded
 from .embedded.runtime import EmbeddedRuntime
+from .extras import without_program
 from .ports import free_port
 from .runtime import cannot_run
 from .session import described_in
 from .stack import Stack
+from .surroundings import Surroundings
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - in a folder of its own, whose name nobody can guess
 PROJECT = "tests"
@@ -48,20 +50,23 @@ def run_suite(settings: Settings, command: Sequence[str], *, on_event: Listener)
         raise InvalidInputError("this folder describes no application", hint="Describe it: fastzero init")
     refuse_missing(application)
     words = list(command) or shlex.split(application.test)
-    with _server(settings, on_event) as stack, closing(Copies(stack.project)) as copies:
+    with _server(settings, application, on_event) as stack, closing(Copies(stack.project)) as copies:
         return _run(application, words, stack.project, copies)
 
 
 @contextmanager
-def _server(settings: Settings, on_event: Listener) -> Iterator[Stack]:
-    """A stack with the migrated database alone, in memory, for one block."""
+def _server(settings: Settings, application: Application, on_event: Listener) -> Iterator[Stack]:
+    """A stack with the migrated database, in memory, for one block; and with the services that have a program here."""
     memory = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
     home = Path(tempfile.mkdtemp(prefix="fastzero-suite-", dir=memory))
     home.chmod(0o711)  # PostgreSQL's own user has to pass
     flags = {"project": PROJECT, "home": home, "runtime": "embedded", "app": False, "timeout": settings.timeout}
     stack = Stack(load_settings(**flags, postgres_settings=THROW_AWAY), on_event=on_event)
+    missing = without_program(application, programs_of(application))
+    for name in missing:
+        on_event(Notice(f"the tests run without {name}: no program on this machine runs it without Docker"))
     try:
-        yield stack.up(port=free_port())
+        yield stack.up(port=free_port(), without=missing)
     finally:
         stack.down(volumes=True)
         shutil.rmtree(home, ignore_errors=True)

@@ -37,12 +37,13 @@ class Witness(Protocol):
 
     def is_alive(self, service: str) -> bool: ...
     def evidence(self, service: str) -> str: ...
+    def failed_check(self, service: ServiceSpec) -> str: ...
 
 
-def ask(service: ServiceSpec, url: str) -> Answer:
+def ask(service: ServiceSpec, url: str, witness: Witness) -> Answer:
     """What a service says now; a database is asked by its URL. Raises DatabaseLoginError, which no waiting changes."""
     if not service.is_database:
-        return Answer(probe.not_ready(service.host, service.port, service.readiness) if service.port else "")
+        return Answer(_not_ready(service, witness))
     try:
         return Answer(revision=probe.revision_of(url, service.version_table))
     except DatabaseLoginError as error:
@@ -50,6 +51,17 @@ def ask(service: ServiceSpec, url: str) -> Answer:
         raise
     except UnavailableError as error:
         return Answer(error.message)
+
+
+def _not_ready(service: ServiceSpec, witness: Witness) -> str:
+    """Why it is not ready; empty if it is, or nothing can be asked. An extra service's check comes before its port."""
+    if service.is_extra and service.health_command:
+        return witness.failed_check(service)
+    if not service.port:
+        return ""
+    if service.readiness is None:
+        return probe.not_listening(service.host, service.port, is_proxied=bool(service.image))
+    return probe.not_ready(service.host, service.port, service.readiness)
 
 
 def poll(question: Callable[[], Answer], is_alive: Callable[[], bool], timeout: float, patience: float) -> Answer:
@@ -73,7 +85,7 @@ def poll(question: Callable[[], Answer], is_alive: Callable[[], bool], timeout: 
 def until_ready(service: ServiceSpec, witness: Witness, url: str, timeout: float, hint: str) -> Answer:
     """The answer of a service that is ready. Raises UnhealthyError with its evidence, DatabaseLoginError."""
     is_alive = lambda: witness.is_alive(service.name)  # noqa: E731
-    answer = poll(lambda: ask(service, url), is_alive, timeout, timeout)
+    answer = poll(lambda: ask(service, url, witness), is_alive, timeout, timeout)
     if service.grace:
         answer = _still_runs(is_alive, service.grace)
     if answer.is_ready:

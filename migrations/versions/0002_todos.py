@@ -14,7 +14,7 @@ depends_on: str | None = None
 
 
 def upgrade() -> None:
-    # Trigrams make "text anywhere in title or description" an index scan.
+    # A trigram index finds a text anywhere in title and description.
     op.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
     op.create_table(
         "todos",
@@ -46,13 +46,13 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("todos")
-    # Others in this database may use the extension: what they depend on stays.
+    # Other objects in this database may use the extension.
     op.execute(
         """
         DO $$ BEGIN
             DROP EXTENSION IF EXISTS pg_trgm;
         EXCEPTION WHEN dependent_objects_still_exist OR insufficient_privilege THEN
-            RAISE NOTICE 'pg_trgm is in use by others, or belongs to another role, and stays';
+            RAISE NOTICE 'kept extension pg_trgm: other objects depend on it, or another role owns it';
         END $$
         """
     )

@@ -22,7 +22,7 @@ from .shell import Terminal, script, shell
 HEAD = head_revision()
 NEW = f"{int(HEAD) + 1:04d}"
 TABLES = {*metadata.tables, "alembic_version"}
-WAY_BACK = re.compile(r"To get back: fastzero db restore (\S+)")
+WAY_BACK = re.compile(r"To undo: fastzero db restore (\S+)")
 
 
 @pytest.fixture(autouse=True)
@@ -173,7 +173,7 @@ def test_the_way_back_names_the_database_that_a_flag_named_but_no_password(
     elsewhere = ("--database-url", database)
     told = fastzero("user", "rm", "ana", "--yes", *elsewhere).err + fastzero("db", "reset", "--yes", *elsewhere).err
     shown = shlex.quote(re.sub(r":[^:@/]*@", "@", database))
-    assert told.count("To get back (with the password in its URL): fastzero db restore ") == 2
+    assert told.count("To undo (with the password in its URL): fastzero db restore ") == 2
     assert told.count(f" --database-url {shown}\n") == 2
     assert database not in told
 
@@ -195,7 +195,7 @@ def test_a_backup_that_cannot_be_restored_is_refused_before_anything_is_backed_u
     Path(taken["file"]).write_bytes(damaged)
     refused = fastzero("db", "restore", "one", "--yes")
     assert (refused.code, backups()) == (2, ["one"])
-    assert "get back" not in refused.err
+    assert "To undo" not in refused.err
 
 
 def test_undo_puts_the_database_before_back(
@@ -390,7 +390,7 @@ def test_a_rehearsal_that_fails_changes_nothing(fastzero: Run, ana: User, pendin
     failed = fastzero("migrate", "up", "--rehearse")
     assert failed.code == 7
     assert failed.err.startswith("Error: on the copy a revision failed: ")
-    assert "The database itself is as it was" in failed.err
+    assert "The database was not changed" in failed.err
     assert records(fastzero("migrate", "status", "-o", "json"))["current"] == HEAD
 
 

@@ -70,7 +70,7 @@ def test_down_to_base_and_up_again(database: str, fastzero: Run) -> None:
     down = fastzero("migrate", "down", "base", "--yes", "-o", "json")
     assert records(down)["current"] is None
     way_back, *steps = down.err.splitlines()
-    assert way_back.startswith("To get back: fastzero db restore ")
+    assert way_back.startswith("To undo: fastzero db restore ")
     assert [line.split()[1] for line in steps] == ["0004", "0003", "0002", "0001"]
     assert records(fastzero("migrate", "-o", "json"))["current"] == "0004"
 

@@ -213,7 +213,7 @@ def test_while_rm_asks_nothing_is_locked_and_what_changes_meanwhile_stops_it(
         result = terminal.end()
     assert open_there == []
     assert result.code == 4
-    assert "the todos of user ana are 1 now, not 0" in result.out
+    assert "the number of todos of user ana changed from 0 to 1" in result.out
     assert len(records(fastzero("user", "list", "-o", "json"))) == 1
 
 

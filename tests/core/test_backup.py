@@ -130,7 +130,7 @@ def test_types_whose_equal_values_differ_are_compared_by_their_text(target: Targ
     assert manifest.tables["public.odd"].hash.startswith("text:")
     with FastZero(target.url):
         execute(target.url, "UPDATE odd SET n = 1.0")
-    with pytest.raises(errors.BackupMismatchError, match=r"public\.odd has other content"):
+    with pytest.raises(errors.BackupMismatchError, match=r"public\.odd has different content"):
         _compare(target.url, manifest)
 
 
@@ -143,7 +143,7 @@ def test_a_column_that_is_called_as_the_row_hides_none_of_the_others(
     manifest = dump.backup(target, archive)
     assert restore.verify(target, archive).rows == 2
     execute(target.url, "UPDATE ev SET v = 2")
-    with pytest.raises(errors.BackupMismatchError, match=r"public\.ev has other content"):
+    with pytest.raises(errors.BackupMismatchError, match=r"public\.ev has different content"):
         _compare(target.url, manifest)
 
 
@@ -167,10 +167,10 @@ def _compare(url: str, manifest: Manifest) -> None:
     ("change", "told"),
     [
         ("DELETE FROM todos WHERE id = (SELECT min(id) FROM todos)", "todos has 11 rows, not 12"),
-        ("UPDATE todos SET title = title || '.' WHERE id = (SELECT min(id) FROM todos)", "todos has other content"),
+        ("UPDATE todos SET title = title || '.' WHERE id = (SELECT min(id) FROM todos)", "todos has different content"),
         ("DROP TABLE todos", "table public.todos is missing"),
         ("CREATE TABLE more ()", "table public.more is not in the backup"),
-        ("ALTER SEQUENCE todos_id_seq RESTART", "sequence public.todos_id_seq is at 0, behind"),
+        ("ALTER SEQUENCE todos_id_seq RESTART", "sequence public.todos_id_seq is at 0, not at"),
     ],
 )
 def test_every_difference_is_told(change: str, told: str, filled: Target, archive: Path) -> None:
@@ -438,7 +438,7 @@ def test_a_role_that_may_not_create_databases_is_told_what_to_do(humble: Target,
     before = fingerprint(humble.url)
     dump.backup(humble, archive)
     for operation in (restore.verify, restore.restore):
-        with pytest.raises(errors.DatabasePrivilegeError, match="may not create databases") as refused:
+        with pytest.raises(errors.DatabasePrivilegeError, match="not allowed to create databases") as refused:
             operation(humble, archive)
         assert "CREATEDB" in refused.value.hint
         assert ("--into-empty" in refused.value.hint) is (operation is restore.restore)
@@ -544,12 +544,12 @@ def test_a_backup_of_a_newer_server_is_refused(filled: Target, archive: Path) ->
     manifest = dump.backup(filled, archive)
     newer = replace(manifest, server_version="99.1")
     manifest_path(archive).write_text(newer.as_text(), encoding="utf-8")
-    with pytest.raises(errors.VersionMismatchError, match="of PostgreSQL 99, the server of 18"):
+    with pytest.raises(errors.VersionMismatchError, match="from PostgreSQL 99, newer than"):
         restore.verify(filled, archive)
 
 
 def test_programs_older_than_the_server_are_refused_by_name() -> None:
-    with pytest.raises(errors.VersionMismatchError, match="too old for the server's 99") as refused:
+    with pytest.raises(errors.VersionMismatchError, match="too old for a PostgreSQL 99 server") as refused:
         find_programs("postgresql://localhost/x", 99)
     assert "postgresql-client-99" in refused.value.hint
 

@@ -120,7 +120,7 @@ def test_what_is_not_a_regular_file_is_no_manifest(kind: str, target: Target, ar
     manifest_path(archive).unlink()
     make_special(kind, manifest_path(archive))
     (listed,) = shelf.backups(target.folder)
-    assert "has no manifest that can be read" in listed.problem
+    assert "cannot read the manifest" in listed.problem
     assert shelf.prune(target.folder, 0) == []
 
 

@@ -152,7 +152,7 @@ def test_a_hold_that_is_released_holds_nothing_and_says_so(written: Target, impa
         hold.check()
         hold.release()
         impatient.execute(INSERT, [1])
-        with pytest.raises(errors.ConnectionLostError, match="hold on writes has ended"):
+        with pytest.raises(errors.ConnectionLostError, match="write lock was lost"):
             hold.check()
         hold.release()
 

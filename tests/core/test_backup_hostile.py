@@ -204,7 +204,7 @@ def test_other_owners_of_the_backup_are_told_of(target: Target, role: str) -> No
     restore.restore(target, archive, on_event=told.append)
     (notice,) = [event.text for event in told if isinstance(event, Notice)]
     assert notice == (
-        f"what belonged to {role} in the backup belongs to fastzero. With --trusted each has its own owner"
+        f"objects owned by {role} in the backup are now owned by fastzero. To restore the owners as well: --trusted"
     )
     restore.restore(target, archive, trusted=True)
     assert role in owners(target.url)

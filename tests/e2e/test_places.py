@@ -31,7 +31,7 @@ def test_places_are_listed_and_returned_to_with_the_rows_of_each(upgraded: Stack
 
     used = fastzero("db", "place", "use", kept["name"], "--yes")
     assert used.code == 0
-    assert f"To get back: fastzero db place use {now['name']}" in used.err
+    assert f"To undo: fastzero db place use {now['name']}" in used.err
     assert users_of(upgraded) == ["ana"]
     assert fastzero("db", "place", "use", now["name"], "--yes").code == 0
     assert users_of(upgraded) == ["ana", "bob"]

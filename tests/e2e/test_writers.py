@@ -116,8 +116,8 @@ def project(request: pytest.FixtureRequest) -> Iterator[Project]:
 
 
 def way_back(result: Result) -> str:
-    """The command line that "To get back" names."""
-    found = re.search(r"^To get back: (.+)$", result.err, re.MULTILINE)
+    """The command line that "To undo" names."""
+    found = re.search(r"^To undo: (.+)$", result.err, re.MULTILINE)
     assert found, result.err
     return found[1]
 

@@ -61,7 +61,7 @@ def test_the_python_examples_run_as_they_are(program: str, folder: Path) -> None
 
 @pytest.mark.usefixtures("trusted_folder")
 def test_the_configuration_file_is_understood(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    (example,) = [text for text in _blocks("toml") if "[application]" not in text]
+    (example,) = [text for text in _blocks("toml") if "[application" not in text]
     (folder / "fastzero.toml").write_text(example, encoding="utf-8")
     monkeypatch.chdir(folder)
     settings = load_settings()
@@ -74,6 +74,16 @@ def test_the_description_of_an_application_is_understood(folder: Path) -> None:
     application = parse(example, folder)
     assert application is not None
     assert [process.name for process in application.processes] == ["web", "worker"]
+
+
+def test_the_description_of_services_is_understood(folder: Path) -> None:
+    (example,) = [text for text in _blocks("toml") if "[services." in text]
+    application = parse(f"[application]\n{example}", folder)
+    assert application is not None
+    assert [(service.name, service.ports) for service in application.services] == [
+        ("redis", (6379,)),
+        ("mailpit", (8025, 1025)),
+    ]
 
 
 def test_the_python_example_of_the_library_is_the_same_as_the_readme_s() -> None:

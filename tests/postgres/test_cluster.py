@@ -97,5 +97,5 @@ def test_a_cluster_that_does_not_say_its_version_is_an_error_and_not_an_absent_o
 ) -> None:
     (folder / "PG_VERSION").write_bytes(content)
 
-    with pytest.raises(VersionMismatchError, match="does not name a version"):
+    with pytest.raises(VersionMismatchError, match="does not contain a PostgreSQL version"):
         major_of(folder)

@@ -391,7 +391,7 @@ def test_a_role_that_has_the_superuser_s_name_is_told_and_nothing_is_changed(old
     old.do(f"CREATE ROLE {SUPERUSER}")
     before = old.ask(ATTRIBUTES, OWNER)
 
-    with pytest.raises(ConflictError, match="has a role postgres") as caught:
+    with pytest.raises(ConflictError, match="role postgres already exists") as caught:
         old.separate()
     assert "ALTER ROLE postgres RENAME TO" in caught.value.hint
     assert old.ask(ATTRIBUTES, OWNER) == before

@@ -76,7 +76,7 @@ def test_data_of_another_major_is_refused_and_left_as_it_is(stack: Stack) -> Non
     (Path(record.data) / "PG_VERSION").write_text("11\n")
     before = contents(Path(record.data))
 
-    with pytest.raises(VersionMismatchError, match="the data was made by PostgreSQL 11") as caught:
+    with pytest.raises(VersionMismatchError, match="the data was created by PostgreSQL 11") as caught:
         stack.up()
 
     assert caught.value.exit_code == 4

@@ -467,7 +467,7 @@ def test_the_commands_say_what_is_kept_and_how_to_get_back(contained: Contained,
     assert upgraded.returncode == 0, upgraded.stderr
     assert upgraded.stdout.split("\t")[:4:3] == ["database", NEW]
     way_back = f"fastzero db upgrade --rollback -p {contained.project}"
-    assert f"Kept: volume {contained.name('database')} of {OLD}. To get back: {way_back}" in upgraded.stderr
+    assert f"Kept: volume {contained.name('database')} of {OLD}. To undo: {way_back}" in upgraded.stderr
 
     unasked = fastzero(contained, "db", "upgrade", "--rollback", postgres_image=OLD)
     assert (unasked.returncode, major_of(old)) == (2, 18)
@@ -475,7 +475,7 @@ def test_the_commands_say_what_is_kept_and_how_to_get_back(contained: Contained,
     assert (back.returncode, major_of(old)) == (0, 17)
     left = volumes_of(contained) - {contained.name("database")}
     way_back = f"fastzero db place use {left.pop()} -p {contained.project}"
-    assert f"To get back: {way_back}" in back.stderr
+    assert f"To undo: {way_back}" in back.stderr
 
 
 def test_a_project_that_was_upgraded_and_destroyed_comes_back_by_the_printed_line(
@@ -485,7 +485,7 @@ def test_a_project_that_was_upgraded_and_destroyed_comes_back_by_the_printed_lin
     gone = fastzero(contained, "down", "--volumes", "--yes", postgres_image=OLD)
     assert (gone.returncode, volumes_of(contained)) == (0, set()), gone.stderr
 
-    way_back = gone.stderr.partition("To get back: ")[2].partition("\n")[0]
+    way_back = gone.stderr.partition("To undo: ")[2].partition("\n")[0]
     assert " --no-app " in way_back
     program = f'fastzero() {{ {sys.executable} -m fastzero_cli "$@"; }}; {way_back}'
     back = subprocess.run(["bash", "-c", program], env=contained.environment(postgres_image=OLD), capture_output=True)

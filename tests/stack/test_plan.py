@@ -408,11 +408,18 @@ def test_down_removes_a_container_that_is_only_stopped_and_then_the_network() ->
     ]
 
 
-def test_an_orphan_is_nothing_to_do_and_keeps_its_network() -> None:
-    before = contained(seen(POSTGRES), orphans=("cache",))
+def test_an_orphan_is_left_alone_by_up_and_taken_away_by_down() -> None:
+    before = contained(seen(POSTGRES), orphans=(Thing(Kind.CONTAINER, "fastzero-demo-cache", service="cache"),))
 
     assert up(ONE, before, SAME) == []
-    assert "remove network fastzero-demo" not in texts(plan_down(ONE, before))
+    assert "remove network fastzero-demo" not in texts(plan_down(ONE, before, ["database"]))
+    assert texts(plan_down(ONE, before)) == [
+        "stop container fastzero-demo-cache",
+        "remove container fastzero-demo-cache",
+        f"stop container {NAME}",
+        f"remove container {NAME}",
+        "remove network fastzero-demo",
+    ]
 
 
 # -- what a crash leaves ---------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def notes(sources: Sources) -> Iterator[Note]:
                 continue
             told.add(service.name)
             kind = _kind(service)
-            if kind and service.name in _needed(sources) and not shutil.which(f"{kind}-server"):
+            if kind and service.name in _needed(sources) and not any(shutil.which(f"{name}-server") for name in KNOWN):
                 text = f"{service.name} needs {kind}-server on this machine"
                 yield Note(text, service.where, f"Install {kind}, or use containers: fastzero up --runtime docker")
             elif not kind and not is_run(sources, service, path):

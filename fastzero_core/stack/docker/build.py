@@ -17,6 +17,7 @@ from typing import IO
 import docker
 from docker.utils.build import create_archive, exclude_paths
 
+from ...config_files import PROJECT_FILE
 from ...errors import ImageError, InvalidInputError
 from ...events import Listener, Notice
 from ..spec import Build, ServiceSpec
@@ -131,15 +132,20 @@ def _paths(build: Build) -> set[str]:
     return set(exclude_paths(build.folder, patterns, dockerfile=_dockerfile_name(build)))
 
 
+def _named_by(build: Build) -> list[str]:
+    """The files whose change gives the image another name. What fastzero alone reads is none of them."""
+    return sorted(_paths(build) - {PROJECT_FILE})
+
+
 def _stats(build: Build) -> Iterator[tuple[str, int, int, int]]:
-    for path in sorted(_paths(build)):
+    for path in _named_by(build):
         seen = os.lstat(Path(build.folder) / path)
         yield path, seen.st_mode, seen.st_size, 0 if stat.S_ISDIR(seen.st_mode) else seen.st_mtime_ns
 
 
 def _digest(build: Build) -> str:
     found = hashlib.sha256(repr(build).encode())
-    for path in sorted(_paths(build)):
+    for path in _named_by(build):
         full = Path(build.folder) / path
         mode = os.lstat(full).st_mode
         found.update(f"\0{path}\0{mode}\0".encode("utf-8", "surrogateescape"))

@@ -10,11 +10,11 @@ from .containers import (
     CHECK,
     FIRST_START,
     FIRST_START_FILE,
-    PROJECT,
-    SERVICE,
+    OWNER,
     VARIABLES,
     document,
     secrets_inside,
+    volume_labels,
 )
 
 HEADER = "# Made by `fastzero export compose`. Secrets stay in files of this machine.\n"
@@ -37,14 +37,17 @@ def compose_yaml(spec: StackSpec, project: Project) -> str:
     files[FIRST_START_FILE] = project.file_for_compose(FIRST_START_FILE, database.first_start)
     content = {
         "name": f"fastzero-{project.name}",
-        "services": {service.name: _service(project.name, service, database.name) for service in spec.services},
-        # Labelled as fastzero does, for the case that this is what makes it.
-        "volumes": {
-            database.name: {"name": database.volume, "labels": {PROJECT: project.name, SERVICE: database.name}}
-        },
+        "services": {service.name: _service(spec, service) for service in spec.services},
+        "volumes": {service.name: _volume(project.name, service) for service in spec.services if service.volume},
         "secrets": {name: {"file": str(path)} for name, path in sorted(files.items())},
     }
     return HEADER + yaml.safe_dump(_escaped(content), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _volume(project: str, service: ServiceSpec) -> dict[str, Any]:
+    """Labelled as fastzero does, for the case that this is what makes it; it has no owner."""
+    labels = {name: value for name, value in volume_labels(project, "", service).items() if name != OWNER}
+    return {"name": service.volume, "labels": labels}
 
 
 def _first_start(service: ServiceSpec) -> list[dict[str, str]]:
@@ -64,26 +67,26 @@ def _escaped(part: Any) -> Any:
     return part
 
 
-def _service(project: str, service: ServiceSpec, volume: str) -> dict[str, Any]:
+def _service(spec: StackSpec, service: ServiceSpec) -> dict[str, Any]:
     """The container's document in Compose's words; what is empty is left out."""
-    made_of = document(project, service, os.cpu_count())
+    made_of = document(spec.project, service, os.cpu_count())
     host: Mapping[str, Any] = made_of["HostConfig"]
-    check = made_of["Healthcheck"]
+    ports = {service.container_port: service.port, **service.more_ports}
     written = {
         "image": made_of["Image"],
         # Nobody migrates from outside here: a process that can does before it serves.
         "entrypoint": made_of.get("Entrypoint"),
         "command": [*made_of["Cmd"], *service.migrates],
         "environment": dict(service.variables),
-        "ports": [f"{service.host}:{service.port}:{service.container_port}"] if service.port else [],
+        "ports": [f"{service.host}:{outside}:{inside}" for inside, outside in ports.items() if outside],
         "secrets": [*service.secrets, *_own_secrets(service), *_first_start(service)],
         "volumes": [
-            *(f"{volume}:{mount['Target']}" for mount in host["Mounts"] if "Source" in mount),
+            *(f"{service.name}:{mount['Target']}" for mount in host["Mounts"] if "Source" in mount),
             *([service.scratch] if service.scratch else []),
         ],
-        "depends_on": {name: {"condition": "service_healthy"} for name in service.depends_on},
-        "healthcheck": _health_check(check),
-        "stop_signal": made_of["StopSignal"],
+        "depends_on": {name: {"condition": _condition(spec.service(name))} for name in service.depends_on},
+        "healthcheck": _health_check(made_of.get("Healthcheck", {})),
+        "stop_signal": made_of.get("StopSignal"),
         "stop_grace_period": f"{made_of['StopTimeout']}s",
         "user": made_of["User"],
         "security_opt": [f"{option}:true" for option in host["SecurityOpt"]],
@@ -112,7 +115,14 @@ def _own_secrets(service: ServiceSpec) -> list[dict[str, str]]:
     return [{"source": _source(service, name), "target": name} for name in names]
 
 
+def _condition(service: ServiceSpec) -> str:
+    """How long another one waits for it: of an image without a check Compose knows only that it was started."""
+    return "service_healthy" if service.health_command else "service_started"
+
+
 def _health_check(check: Mapping[str, Any]) -> dict[str, Any]:
+    if not check:
+        return {}
     if check["Test"] == ["NONE"]:
         return {"disable": True}
     times = {name: f"{seconds}s" for name, seconds in CHECK.items()}

@@ -14,8 +14,9 @@ from ...project import ROLE, Project
 from ..spec import ServiceSpec, data_mount, with_secrets
 from ..steps import network_name
 
-PROJECT, SERVICE, HASH, SETTINGS, VERSION, OWNER, CLAIM = (
-    f"fastzero.{name}" for name in ("project", "service", "config-hash", "settings", "version", "owner", "claim")
+PROJECT, SERVICE, HASH, SETTINGS, VERSION, OWNER, CLAIM, EXTRA = (
+    f"fastzero.{name}"
+    for name in ("project", "service", "config-hash", "settings", "version", "owner", "claim", "extra")
 )
 SECRETS = "/run/secrets"
 VARIABLES = "variables"  # the file of the secrets that a process finds in its environment
@@ -38,9 +39,9 @@ def document(project: str, service: ServiceSpec, cpus_present: int | None = None
         "Hostname": service.name,
         "User": service.user,
         "Env": [f"{name}={value}" for name, value in service.variables.items()],
-        "ExposedPorts": {_port(service): {}} if service.container_port else {},
-        "Healthcheck": _health_check(service),
-        "StopSignal": service.stop_signal,
+        "ExposedPorts": {f"{inside}/tcp": {} for inside in _ports(service)},
+        **_health_check(service),
+        **({"StopSignal": service.stop_signal} if service.stop_signal else {}),
         "StopTimeout": int(service.stop_timeout),
         "HostConfig": _host_config(project, service, cpus_present),
         "NetworkingConfig": {"EndpointsConfig": {network_name(project): {"Aliases": [service.name]}}},
@@ -72,21 +73,28 @@ def owned(project: str, owner: str) -> dict[str, str]:
     return {PROJECT: project, OWNER: owner}
 
 
-def _port(service: ServiceSpec) -> str:
-    return f"{service.container_port}/tcp"
+def volume_labels(project: str, owner: str, service: ServiceSpec) -> dict[str, str]:
+    """Return the labels of the volume of a service's data, by which an extra service's is not the database's."""
+    return {**owned(project, owner), SERVICE: service.name, **({EXTRA: "true"} if service.is_extra else {})}
+
+
+def _ports(service: ServiceSpec) -> dict[int, int]:
+    """The ports inside, each with the one on the host, or 0."""
+    return {**({service.container_port: service.port} if service.container_port else {}), **service.more_ports}
 
 
 def _health_check(service: ServiceSpec) -> dict[str, Any]:
-    """The check of the engine's own; it has none where nothing is known that the image could be asked with."""
+    """The check of the engine's own: for an extra service without a command that of its image, for others none."""
     if not service.health_command:
-        return {"Test": ["NONE"]}
-    return {
+        return {} if service.is_extra else {"Healthcheck": {"Test": ["NONE"]}}
+    check = {
         "Test": ["CMD", *service.health_command],
         "Interval": CHECK["interval"] * SECOND,
         "Timeout": CHECK["timeout"] * SECOND,
         "StartPeriod": CHECK["start_period"] * SECOND,
         "Retries": CHECK_RETRIES,
     }
+    return {"Healthcheck": check}
 
 
 def _host_config(project: str, service: ServiceSpec, cpus_present: int | None) -> dict[str, Any]:
@@ -107,15 +115,16 @@ def _host_config(project: str, service: ServiceSpec, cpus_present: int | None) -
         "RestartPolicy": _restart_policy(service),
         "Tmpfs": dict(service.tmpfs),
         **confined,
-        "Init": not service.is_database,
+        "Init": not (service.is_database or service.is_extra),  # some images have an init of their own, to be pid 1
         **{name: value for name, value in limits.items() if value},
     }
 
 
 def _port_bindings(service: ServiceSpec) -> dict[str, Any]:
-    if not service.port:
-        return {}
-    return {_port(service): [{"HostIp": service.host, "HostPort": str(service.port)}]}
+    published = {inside: outside for inside, outside in _ports(service).items() if outside}
+    return {
+        f"{inside}/tcp": [{"HostIp": service.host, "HostPort": str(outside)}] for inside, outside in published.items()
+    }
 
 
 def _mounts(service: ServiceSpec) -> list[dict[str, str]]:

@@ -10,11 +10,14 @@ from typing import Any
 
 import docker
 import docker.errors
+from docker.models.containers import Container
 from docker.utils.socket import frames_iter
 
 from ...polling import poll
 from ..runtime import cannot_run
+from ..steps import shown
 from . import terminal
+from .containers import CHECK
 
 CHUNK = 32 * 1024
 FRAME = struct.Struct(">BxxxL")  # the number of a stream and a length, before each piece of output
@@ -64,6 +67,20 @@ def pipe(
     return int(_ended(api, made)["ExitCode"]), said
 
 
+def failure(api: docker.APIClient, container: Container, command: Sequence[str]) -> str:
+    """Run a check in a container. Returns why it failed, "" if it did not; it may take as long as the engine's own."""
+    said = shown(command)
+    try:
+        made = api.exec_create(str(container.id), list(command))["Id"]
+        api.exec_start(made, detach=True)
+    except docker.errors.APIError as error:
+        return f"`{said}` cannot be run: {error.explanation}"
+    ended = poll(lambda: _state(api, made), CHECK["timeout"], every=POLL)
+    if ended is None:
+        return f"`{said}` did not end within {CHECK['timeout']} s"
+    return f"`{said}` ends with exit code {ended['ExitCode']}" if ended["ExitCode"] else ""
+
+
 def _connection(stream: Any) -> Any:
     return getattr(stream, "_sock", stream)
 
@@ -105,11 +122,12 @@ def _without_refusal(frames: Frames, refusal: bytearray) -> Frames:
 
 def _ended(api: docker.APIClient, made: str) -> dict[str, Any]:
     """Return what the engine knows of a command once it has ended, which may be a moment after its output."""
-
-    def ended() -> dict[str, Any] | None:
-        state: dict[str, Any] = api.exec_inspect(made)
-        return None if state["Running"] else state
-
-    state = poll(ended, math.inf, every=POLL)
+    state = poll(lambda: _state(api, made), math.inf, every=POLL)
     assert state is not None, "it is waited for without a limit"
     return state
+
+
+def _state(api: docker.APIClient, made: str) -> dict[str, Any] | None:
+    """What the engine knows of a command, None while it runs."""
+    state: dict[str, Any] = api.exec_inspect(made)
+    return None if state["Running"] else state

@@ -24,8 +24,11 @@ def image_id(client: docker.DockerClient, name: str) -> str | None:
         return None
 
 
-def pull(client: docker.DockerClient, name: str, on_event: Listener) -> None:
-    """Pull an image; one that cannot be pulled but is here is used, with a notice. Raises ImageError."""
+def pull(client: docker.DockerClient, name: str, on_event: Listener, *, described_at: str = "") -> None:
+    """Pull an image; one that cannot be pulled but is here is used, with a notice.
+
+    Raises ImageError, with the file and line that the image is `described_at`.
+    """
     try:
         for event in client.api.pull(name, stream=True, decode=True):
             if "error" in event:
@@ -35,7 +38,8 @@ def pull(client: docker.DockerClient, name: str, on_event: Listener) -> None:
     except (*UNREACHABLE, ImageError) as error:
         reason = getattr(error, "explanation", None) or str(error)
         if not image_id(client, name):
-            raise ImageError(f"{name} cannot be pulled: {reason}") from error
+            place = f"{described_at}: " if described_at else ""
+            raise ImageError(f"{place}{name} cannot be pulled: {reason}") from error
         on_event(Notice(f"{name} cannot be pulled ({reason}); the one that is here is used"))
 
 

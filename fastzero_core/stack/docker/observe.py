@@ -17,7 +17,7 @@ from ..runtime import MOVING, RELEASE
 from ..spec import DATABASE_SERVICE, ServiceSpec, StackSpec
 from ..steps import container_name, network_name
 from . import files, images
-from .containers import CLAIM, HASH, OWNER, PROJECT, SERVICE, SETTINGS
+from .containers import CLAIM, EXTRA, HASH, OWNER, PROJECT, SERVICE, SETTINGS
 from .engine import GONE
 
 
@@ -27,9 +27,9 @@ class Found:
 
     `more_networks` are the ids of others of the same name, which an engine makes for a killed command and the next one.
     `is_known` says that the project had a record before: what bears no owner was made before there were any.
-    `volume` is the one that the database should be in; `volumes` are the labels of all that hold data of the project,
-    and `claims` those of the ones that say whose it is since it was taken over. `taken` are the names of containers
-    that are no project's.
+    `volume` is the one that the database should be in; `volumes` are the labels of all that hold a database of the
+    project, `extra_volumes` those of its extra services, and `claims` those of the ones that say whose it is since it
+    was taken over. `taken` are the names of containers that are no project's.
     """
 
     project: str
@@ -42,6 +42,7 @@ class Found:
     volume: str
     volume_labels: Mapping[str, str] | None
     volumes: Mapping[str, Mapping[str, str]]
+    extra_volumes: Mapping[str, Mapping[str, str]]
     claims: Mapping[str, Mapping[str, str]]
     taken: Sequence[str]
 
@@ -64,7 +65,7 @@ class Found:
             (f"container {each.name}", each.labels) for each in self.containers
         ]
         things.append((f"network {network_name(self.project)}", self.network_labels))
-        things += [(f"volume {name}", labels) for name, labels in self.volumes.items()]
+        things += [(f"volume {name}", labels) for name, labels in {**self.volumes, **self.extra_volumes}.items()]
         return tuple(name for name, labels in things if not self._is_ours(labels))
 
     def _is_ours(self, labels: Mapping[str, str]) -> bool:
@@ -77,7 +78,7 @@ class Found:
     @property
     def void_claims(self) -> tuple[str, ...]:
         """Claims to a project of which there is nothing left."""
-        is_left = self.containers or self.volumes or self.has_network
+        is_left = self.containers or self.volumes or self.extra_volumes or self.has_network
         return () if is_left else tuple(self.claims)
 
     @property
@@ -110,7 +111,7 @@ def find(client: docker.DockerClient, project: str, volume: str, owner: str, *, 
     containers = list(client.containers.list(all=True, filters=labelled, ignore_removed=True))
     network, *more = _networks(client, project, containers) or [{}]
     volumes = _volumes(client, project)
-    data = {name: labels for name, labels in volumes.items() if CLAIM not in labels}
+    data = {name: labels for name, labels in volumes.items() if not {CLAIM, EXTRA} & labels.keys()}
     return Found(
         project=project,
         owner=owner,
@@ -122,6 +123,7 @@ def find(client: docker.DockerClient, project: str, volume: str, owner: str, *, 
         volume=volume,
         volume_labels=data[volume] if volume in data else volume_labels(client, volume) if volume else None,
         volumes=data,
+        extra_volumes={name: labels for name, labels in volumes.items() if EXTRA in labels},
         claims={name: labels for name, labels in volumes.items() if CLAIM in labels},
         taken=_taken(client, project, containers),
     )
@@ -175,6 +177,8 @@ def observed(client: docker.DockerClient, found: Found, spec: StackSpec, record:
         service.name: _service(service, running.get(service.name), data, here[service.image], found.network)
         for service in spec.services
     }
+    volumes = {service.volume for service in spec.extras if service.volume} - found.extra_volumes.keys()
+    others = [f"volume {name}" for name in volumes if volume_labels(client, name) is not None]
     begun = [each for name, each in running.items() if each.status == "created" and name in spec.names]
     stray = [each for each in found.containers if each in begun or each not in running.values()]
     leftovers = [Thing(Kind.CONTAINER, str(each.name), service=each.labels[SERVICE]) for each in stray]
@@ -185,10 +189,15 @@ def observed(client: docker.DockerClient, found: Found, spec: StackSpec, record:
         images=frozenset(name for name, present in here.items() if present),
         network=found.has_network,
         data=data,
+        volumes=frozenset(found.extra_volumes),
         leftovers=tuple(leftovers),
-        orphans=tuple(service for service in running if service not in spec.names),
+        orphans=tuple(
+            Thing(Kind.CONTAINER, str(each.name), "it is not part of this stack", service)
+            for service, each in running.items()
+            if service not in spec.names
+        ),
         foreign=found.foreign,
-        taken=found.names_taken,
+        taken=(*found.names_taken, *others),
         claims=tuple(name for name in found.claims if name not in found.void_claims),
     )
 

@@ -10,7 +10,7 @@ import docker
 import docker.errors
 from docker.models.containers import Container
 
-from ...errors import ConflictError, UnhealthyError
+from ...errors import ConflictError, PortTakenError, UnhealthyError
 from ...events import Listener
 from ...postgres.roles import OWNER, SUPERUSER
 from ...project import PASSWORDS, Project
@@ -57,13 +57,13 @@ class Operations:
         """Do one action."""
         match action.verb, action.kind:
             case Verb.PULL, _:
-                images.pull(self._client, action.name, on_event)
+                images.pull(self._client, action.name, on_event, described_at=action.subject.described_at)
             case Verb.BUILD, _:
                 images.build(self._client, action.subject, on_event)
             case Verb.CREATE, Kind.NETWORK:
                 self._create_network(action.name)
             case Verb.CREATE, Kind.VOLUME:
-                self._create_volume(action.name, action.service)
+                self._create_volume(action.name, action.subject)
             case Verb.CREATE, Kind.CLAIM:
                 self._create_claim(action.name)
             case Verb.CREATE, Kind.CONTAINER:
@@ -111,9 +111,9 @@ class Operations:
             with suppress(docker.errors.APIError):  # one that is in use stays
                 self._client.api.remove_network(network["Id"])
 
-    def _create_volume(self, name: str, service: str) -> None:
+    def _create_volume(self, name: str, service: ServiceSpec) -> None:
         """The engine would hand out one of the same name, whoever made it."""
-        labels = {**containers.owned(self._project.name, self._owner), containers.SERVICE: service}
+        labels = containers.volume_labels(self._project.name, self._owner, service)
         made = self._client.api.create_volume(name, labels=labels)
         if made.get("Labels") != labels:
             raise taken_error("volume", name)
@@ -177,8 +177,7 @@ class Operations:
                 self._start_in_network(container)
         except docker.errors.APIError as error:
             if is_port_conflict(error):
-                flag = f"fastzero up {service.port_option}"
-                raise ports.taken_error(service.name, service.host, service.port, flag) from error
+                raise _taken_error(service) from error
             raise
 
     def _start_in_network(self, container: Container) -> None:
@@ -229,3 +228,10 @@ class Operations:
         if container.labels.get(containers.PROJECT) != self._project.name:
             raise taken_error("container", name)
         return container
+
+
+def _taken_error(service: ServiceSpec) -> PortTakenError:
+    """The error of the port that somebody else has: of several the first that is not free."""
+    every = (service.port, *service.more_ports.values())
+    port = next((port for port in every if not ports.is_free(service.host, port)), service.port)
+    return ports.taken_error(service.name, service.host, port, service.port_choice)

@@ -91,6 +91,14 @@ class DockerRuntime:
         network = Thing(Kind.NETWORK, network_name(self._project.name), cause)
         return [*things, *([network] if found.has_network else [])]
 
+    def extra_data(self) -> list[Thing]:
+        with engine_errors():
+            found = observe.find(self._client, self._project.name, "", self._owner())
+        refuse_foreign(self._project.name, found.foreign)
+        cause = "an extra service has its data in it"
+        volumes = found.extra_volumes.items()
+        return [Thing(Kind.VOLUME, name, cause, labels.get(containers.SERVICE, "")) for name, labels in volumes]
+
     def new_place(self, image: str) -> Place:
         name = volume_name(self._project.name)
         return Place(self.name, image=image, volume=f"{name}-{secrets.token_hex(4)}")
@@ -144,6 +152,12 @@ class DockerRuntime:
             if entrypoint == containers.WITH_VARIABLES:
                 command = [*entrypoint, *command]  # or it would not have what the process finds in its environment
             return exec.execute(self._client.api, str(container.id), command, interactive=interactive)
+
+    def failed_check(self, service: ServiceSpec) -> str:
+        """Ask it in its container: the engine's own check is up to five seconds old."""
+        with engine_errors():
+            container = self._find(service.name)
+            return exec.failure(self._client.api, container, service.health_command) if container else "it is gone"
 
     def run_once(self, service: ServiceSpec, command: Sequence[str]) -> tuple[int, str]:
         with engine_errors():

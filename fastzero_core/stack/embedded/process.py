@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ...errors import InvalidInputError
-from ...files import HOME, make_folder, open_append, read_text, write_atomically, writing
+from ...files import HOME, make_folder, open_append, read_text, reading, write_atomically, writing
 from ...polling import wait_until
 from ...postgres.account import ServiceUser
 from ...project import OF_ANOTHER_USER
@@ -124,6 +124,11 @@ class Processes:
         except InvalidInputError:
             return NOBODY
         return _parsed(text)
+
+    def names(self) -> list[str]:
+        """Return the names under which something was started and not stopped by us."""
+        with reading(self._records, HOME):
+            return sorted(path.stem for path in self._records.glob("*.json"))
 
     def find(self, name: str) -> ProcessRecord | None:
         """Return the process that runs under this name, or None."""

@@ -72,6 +72,7 @@ class EmbeddedRuntime:
             services,
             data=DataState.ABSENT if major is None else DataState.THERE,
             leftovers=tuple(self._leftovers(data, spec.database)),
+            orphans=tuple(self._orphans(spec)),
         )
 
     def remains(self, place: Place) -> list[Thing]:
@@ -88,6 +89,10 @@ class EmbeddedRuntime:
     def estate(self) -> Estate:
         """Nothing: what a home has here lies in it."""
         return Estate()
+
+    def extra_data(self) -> list[Thing]:
+        """Nothing: it lies in the project's folder."""
+        return []
 
     def new_place(self, image: str) -> Place:
         """A directory that does not exist yet, where PostgreSQL's user will be able to enter."""
@@ -126,6 +131,11 @@ class EmbeddedRuntime:
         if recorded == NOBODY or is_lost:
             return self._processes.find_lost(service.name)
         return self._processes.find(service.name)
+
+    def _orphans(self, spec: StackSpec) -> Iterator[Thing]:
+        for name in self._processes.names():
+            if name not in (*spec.names, MOVING, RELEASE) and self._processes.find(name):
+                yield Thing(Kind.PROCESS, name, "it is not part of this stack", name)
 
     def _leftovers(self, data: Path | None, database: ServiceSpec) -> Iterator[Thing]:
         """What an initialisation left that was killed, and what works on the data without being in any record."""
@@ -187,10 +197,12 @@ class EmbeddedRuntime:
         crashed = self._processes.recorded(service.name) is not None
         patience = LAST_GASP if crashed else 0
         if service.port and not wait_until(lambda: is_free(service.host, service.port), patience):
-            raise taken_error(service.name, service.host, service.port, f"fastzero up {service.port_option}")
+            raise taken_error(service.name, service.host, service.port, service.port_choice)
         if service.is_database:
             self._start_database(service, Path(service.data), timeout)
         else:
+            if service.is_extra:
+                make_folder(Path(service.directory), 0o700)
             self._launch(service, [*service.interpreter, *service.command], None)
 
     def _start_database(self, service: ServiceSpec, data: Path, timeout: float) -> None:
@@ -210,7 +222,7 @@ class EmbeddedRuntime:
 
     def _start_failure(self, service: ServiceSpec, said: str) -> FastZeroError:
         if PORT_IN_USE in said:
-            return taken_error(service.name, service.host, service.port, f"fastzero up {service.port_option}")
+            return taken_error(service.name, service.host, service.port, service.port_choice)
         return UnhealthyError(
             f"{service.name} ended while it was starting",
             hint=f"Its log says why: fastzero logs -p {self._project.name}",
@@ -258,6 +270,10 @@ class EmbeddedRuntime:
     def is_alive(self, service: str) -> bool:
         return (self._processes.find(service) or self._processes.find_lost(service)) is not None
 
+    def failed_check(self, service: ServiceSpec) -> str:
+        """Nothing: a check is run in a container, and a local service has none."""
+        return ""
+
     def evidence(self, service: str) -> str:
         return "\n".join(line.text for line in self._processes.logs([service], tail=EVIDENCE_LINES))
 
@@ -279,13 +295,13 @@ class EmbeddedRuntime:
 
     def _run(self, service: ServiceSpec, command: Sequence[str], interactive: bool) -> int:
         """Run a command with what a service finds in its environment, and with this process's streams."""
-        if service.secret_variables:
+        if service.secret_variables or service.is_extra:
             environment = self.environment_of(service)
         else:
             environment = {**self._environment(), **variables(self._project.database_url())}
         programs = [*service.programs, str(Path(sys.executable).parent), str(self._binaries_for(self._data).folder)]
         environment["PATH"] = os.pathsep.join([*programs, os.environ.get("PATH", os.defpath)])
-        directory = service.directory if service.programs else None
+        directory = service.directory if service.programs or service.is_extra else None
         # Ctrl-C reaches the command as well, and what comes of it is the command's to say.
         handler = signal.signal(signal.SIGINT, lambda *_: None) if interactive else None
         try:
@@ -353,7 +369,8 @@ def _document(service: ServiceSpec) -> dict[str, object]:
     """What a local process is started from."""
     if service.is_database:
         return {"settings": service.settings(), "interpreter": []}
-    own = {"directory": service.directory, "programs": list(service.programs)} if service.programs else {}
+    has_own = service.programs or service.is_extra
+    own = {"directory": service.directory, "programs": list(service.programs)} if has_own else {}
     return {"settings": service.settings(), "interpreter": list(service.interpreter), **own}
 
 

@@ -186,7 +186,7 @@ def _listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
-            raise taken_error(APP_SERVICE, host, port, "fastzero serve --port") from error
+            raise taken_error(APP_SERVICE, host, port, "fastzero serve --port {}") from error
         raise UnavailableError(
             f"cannot listen on {host}:{port}: {error.strerror}", hint="Choose another address: --host, --port"
         ) from error

@@ -1,0 +1,27 @@
+"""Where the application of the user's own and its services run. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..project import DATABASE
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where an application runs: in containers of an image, or as local processes with an environment of its own.
+
+    `ports` are those on this machine, by service; `programs` is the folder of the application's own programs, `state`
+    the project's, below which local services keep their data. `database` is the one that it works on, `test_database`
+    the one for its tests.
+    """
+
+    ports: Mapping[str, int]
+    image: str = ""
+    programs: str = ""
+    state: str = ""
+    database: str = DATABASE
+    test_database: str = ""
+
+    @property
+    def in_containers(self) -> bool:
+        return bool(self.image)
