@@ -216,4 +216,4 @@ def course(folder: Path) -> None:
     make_environment(folder)
 
 
-FOLDERS: Mapping[str, Callable[[Path], None]] = {"course": course}
+FOLDERS: Mapping[str, Callable[[Path], None]] = {"course": course, "environment": make_environment}

@@ -27,6 +27,7 @@ NAV: tuple[str | tuple[str, tuple[str, ...]], ...] = (
         "how-to",
         (
             "own-application",
+            "services",
             "backups",
             "upgrades",
             "tests",
