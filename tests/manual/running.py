@@ -1,7 +1,7 @@
 """Runs the blocks of a page in their order, in one shell, as a reader would type them, and compares what it shows.
 
 `sh`       commands; the first that fails ends the page
-`console`  commands behind `$ ` and what they print: what is shown is compared. A command that shows an `Error:` fails,
+`console`  commands after `$ ` and what they print: what is shown is compared. A command that shows an `Error:` fails,
            every other one succeeds. `…` stands for any text, alone on a line for any number of lines
 `python`   a program, or a file where the block has a title, as any other block with a title
 

@@ -1,4 +1,4 @@
-"""The manual as readers have it: built without a link that leads nowhere, and asking nobody on the internet."""
+"""The manual as readers have it: built without a link that leads nowhere, and without any request to the internet."""
 
 import re
 import shutil
