@@ -53,7 +53,7 @@ def fastzero(run: Run, version: Version = False) -> None:
 
 
 def main() -> int:
-    """Run the command line. Returns the exit code of the table in the README."""
+    """Run the command line. Returns the exit code: see the manual's page of exit codes."""
     render.prepare()
     try:
         code = root.app(prog_name="fastzero", standalone_mode=False)

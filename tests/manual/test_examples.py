@@ -11,7 +11,6 @@ import pytest
 
 from fastzero_core import load_settings
 from fastzero_core.application.reading import parse
-
 from tests.stack.conftest import any_free_port
 
 from .examples import FOLDERS
@@ -72,9 +71,19 @@ def test_the_description_of_an_application_is_understood(folder: Path) -> None:
     assert [process.name for process in application.processes] == ["web", "worker"]
 
 
+def test_the_descriptions_of_services_are_understood(folder: Path) -> None:
+    found = [parse(f"[application]\n{text}", folder) for text in _tomls("how-to/services")[:2]]
+    services = [(each.name, each.ports) for application in found if application for each in application.services]
+    assert services == [("redis", (6379,)), ("mailpit", (8025, 1025))]
+
+
 def _toml(name: str) -> str:
+    return _tomls(name)[0]
+
+
+def _tomls(name: str) -> list[str]:
     [page] = [page for page in ENGLISH if page.name == name]
-    return next(block.text for block in page.blocks if block.language == "toml")
+    return [block.text for block in page.blocks if block.language == "toml"]
 
 
 @pytest.mark.parametrize(
