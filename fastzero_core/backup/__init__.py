@@ -7,7 +7,7 @@ scratch       the new database, and the role that fills it
 fill          run pg_restore into it, and compare the result
 extensions    the extensions that only a superuser can create in it
 rehearsal     run pending revisions on a copy
-shelf         the backups in a folder
+repository    the backups in a folder
 stats         the size, the cache hits, the bloat and the index use of a database
 psql          an interactive session
 

@@ -10,10 +10,10 @@ from .. import parameters
 from ..errors import DatabaseError, InvalidInputError
 from ..events import Listener, Notice, ignore
 from . import content, properties, roles
-from .server import Server, at_server
+from .server import Server, open_server
 
 # These settings name files in the old data directory, which is not copied. Without the files a server does not start.
-_NEEDS_A_FILE = re.compile(r"ssl|.*(file|_dir)")
+_FILE_SETTING = re.compile(r"ssl|.*(file|_dir)")
 _SYSTEM_SETTINGS = text(
     "SELECT lower(name), setting FROM pg_file_settings WHERE sourcefile ~ 'postgresql[.]auto[.]conf$' ORDER BY seqno"
 )
@@ -25,7 +25,7 @@ def carry_roles(source: str, to: str, on_event: Listener = ignore) -> None:
     A membership keeps its options, and also its grantor if the new server allows it; a Notice reports each that does
     not. Requires a superuser on both servers.
     """
-    with at_server(source, exclusive=False) as old, at_server(to, exclusive=False) as new:
+    with open_server(source, exclusive=False) as old, open_server(to, exclusive=False) as new:
         for statement in roles.creations(old.session, roles.names(new.session)):
             content.execute(new.session, statement)
         for membership in _memberships(old, new):
@@ -39,7 +39,7 @@ def carry_roles(source: str, to: str, on_event: Listener = ignore) -> None:
 
 def carry_properties(source: str, to: str) -> None:
     """Copy the connection limit, comment, grants and settings of a database to one of the same name elsewhere."""
-    with at_server(source, exclusive=False) as old, at_server(to, exclusive=False) as new:
+    with open_server(source, exclusive=False) as old, open_server(to, exclusive=False) as new:
         for statement in properties.statements(old.session, old.name):
             content.execute(new.session, statement)
 
@@ -50,10 +50,10 @@ def carry_system_settings(source: str, to: str, on_event: Listener = ignore) -> 
     Skips, with a Notice, settings that the new server does not know, libraries that it cannot load, and settings that
     need a file of the old data directory. Skips without a Notice what the stack sets. Requires a superuser.
     """
-    with at_server(source, exclusive=False) as old, at_server(to, exclusive=False) as new:
+    with open_server(source, exclusive=False) as old, open_server(to, exclusive=False) as new:
         for name, value in _system_settings(old.session).items():
             what = f"ALTER SYSTEM setting {name}"
-            if reason := _reason_to_leave(new.session, name, value):
+            if reason := _reason_to_skip(new.session, name, value):
                 on_event(Notice(f"skipped {what}: {reason}"))
             else:
                 _apply(new.session, f"ALTER SYSTEM {properties.assignment(name, value)}", what, on_event)
@@ -84,8 +84,8 @@ def _system_settings(session: Connection) -> dict[str, str]:
     return {name: value for name, value in rows if name not in parameters.DECIDED}
 
 
-def _reason_to_leave(session: Connection, name: str, value: str) -> str:
-    if _NEEDS_A_FILE.fullmatch(name):
+def _reason_to_skip(session: Connection, name: str, value: str) -> str:
+    if _FILE_SETTING.fullmatch(name):
         return "the file that it needs stays in the old data directory"
     if not name.endswith("_preload_libraries"):
         return ""

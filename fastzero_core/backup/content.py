@@ -48,7 +48,7 @@ _ROW_HASHES = {"text": "hashtextextended(ROW(t.*)::text, 0)", "values": "hash_re
 BY_COPY = "copy"
 _EXACT_TYPES = ("bool", "int2", "int4", "int8", "text", "varchar", "uuid", "bytea", "date", "timestamp", "timestamptz")
 
-_OURS = """
+_IS_USER_TABLE = """
     n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relpersistence <> 't' AND NOT EXISTS (
         SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 """
@@ -66,13 +66,13 @@ _TABLES = f"""
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     LEFT JOIN pg_type y ON y.oid = a.atttypid LEFT JOIN pg_collation l ON l.oid = a.attcollation
-    WHERE c.relkind = 'r' AND {_OURS} GROUP BY n.nspname, n.nspowner, c.relname, c.relowner
+    WHERE c.relkind = 'r' AND {_IS_USER_TABLE} GROUP BY n.nspname, n.nspowner, c.relname, c.relowner
     ORDER BY n.nspname, c.relname
 """  # noqa: S608
 _SEQUENCES = f"""
     SELECT format('%I.%I', n.nspname, c.relname), coalesce(pg_sequence_last_value(c.oid), 0)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence s ON s.seqrelid = c.oid
-    WHERE s.seqincrement > 0 AND NOT s.seqcycle AND {_OURS} ORDER BY 1
+    WHERE s.seqincrement > 0 AND NOT s.seqcycle AND {_IS_USER_TABLE} ORDER BY 1
 """  # noqa: S608
 # pg_shdepend does not record the bootstrap superuser, so the owners are read from the catalogs of the objects.
 _OWNERS = """
@@ -119,7 +119,7 @@ class Hold:
     def check(self) -> None:
         """Raise ConnectionLostError if the session no longer holds its locks."""
         if self._connection.closed:
-            raise lost_hold()
+            raise lock_lost_error()
         self._connection.execute(text("SELECT 1"))
 
     __call__ = check
@@ -136,7 +136,7 @@ class Hold:
             self._connection.close()
 
 
-def lost_hold() -> ConnectionLostError:
+def lock_lost_error() -> ConnectionLostError:
     """Return the error for a lost write lock."""
     return ConnectionLostError("the write lock was lost", hint="Try again: the data may have changed since")
 
@@ -212,8 +212,8 @@ def compare(connection: Connection, manifest: Manifest) -> None:
         for name, last in manifest.sequences.items()
         if values.get(name, -1) < last
     ]
-    if told := [each for each in different if each]:
-        raise BackupMismatchError(f"the restored data differs from the backup: {'; '.join(told)}")
+    if differences := [each for each in different if each]:
+        raise BackupMismatchError(f"the restored data differs from the backup: {'; '.join(differences)}")
 
 
 def refuse_views(connection: Connection) -> None:

@@ -20,7 +20,7 @@ from ..events import Listener, Progress, ignore
 from ..files import new_file, remove_file
 from ..postgres import database
 from ..schema import revisions
-from . import content, shelf
+from . import content, repository
 from .manifest import Content, Manifest, manifest_path, with_archive
 from .target import Target
 from .watch import copied_rows
@@ -41,16 +41,16 @@ class Snapshot:
 
 def take(
     target: Target, *, file: Path | None = None, name: str | None = None, on_event: Listener = ignore
-) -> shelf.Backup:
+) -> repository.Backup:
     """Write a backup to `file`, or to the target's folder as `name`; by default named after the database and the time.
 
     Two backups that start in the same second, in any process, get different names. Raises the errors of `backup`.
     """
-    paths = [file] if file else shelf.new_paths(target.folder, target.database, name)
+    paths = [file] if file else repository.new_paths(target.folder, target.database, name)
     with ExitStack() as stack:
-        path, archive = _claimed(paths, stack)
+        path, archive = _create_first_free(paths, stack)
         _write_both(target, path, archive, on_event)
-    return shelf.described(path)
+    return repository.read_backup(path)
 
 
 def backup(target: Target, archive: Path, *, on_event: Listener = ignore) -> Manifest:
@@ -63,7 +63,7 @@ def backup(target: Target, archive: Path, *, on_event: Listener = ignore) -> Man
         return _write_both(target, archive, file, on_event)
 
 
-def _claimed(paths: Sequence[Path], stack: ExitStack) -> tuple[Path, BinaryIO]:
+def _create_first_free(paths: Sequence[Path], stack: ExitStack) -> tuple[Path, BinaryIO]:
     """Create the first of these files that does not exist and that no other process writes. Raises ConflictError."""
     *others, last = paths
     for path in others:
@@ -93,7 +93,7 @@ def write_backup(target: Target, file: BinaryIO, *, on_event: Listener = ignore)
         while rest:  # an unbuffered stream may write a part only
             rest = rest[file.write(rest) :]
 
-    with _snapshot(target) as (connection, snapshot), _counting(connection) as counted:
+    with _snapshot(target) as (connection, snapshot), _counted_in_thread(connection) as counted:
         programs = target.programs(snapshot.major)
         arguments = (
             "--format=custom",
@@ -137,7 +137,7 @@ def _snapshot(target: Target) -> Iterator[tuple[Connection, Snapshot]]:
 
 
 @contextmanager
-def _counting(connection: Connection) -> "Iterator[Future[dict[str, Content]]]":
+def _counted_in_thread(connection: Connection) -> "Iterator[Future[dict[str, Content]]]":
     """Count and hash every table in the connection's snapshot, in a thread, while the block runs."""
     with ThreadPoolExecutor(1, thread_name_prefix="fastzero-counting") as pool:
         counted = pool.submit(content.table_contents, connection)

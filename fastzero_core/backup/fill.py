@@ -16,8 +16,8 @@ from .server import Server
 from .target import Target
 from .watch import copied_rows
 
-FOR_TRIAL = ("--no-owner", "--no-privileges")  # the role that restores owns everything
-TRUST = "If you trust the backup, restore it with the privileges of your own role: --trusted"
+WITHOUT_OWNERS = ("--no-owner", "--no-privileges")  # the role that restores owns everything
+TRUST_HINT = "If you trust the backup, restore it with the privileges of your own role: --trusted"
 JOBS = 2  # parallel sessions of pg_restore
 TIMEOUTS_SINCE = 17  # from this version on, pg_restore sets transaction_timeout, which older servers do not know
 
@@ -29,7 +29,7 @@ def fill(
     archive: Path,
     manifest: Manifest,
     *,
-    options: Sequence[str] = FOR_TRIAL,
+    options: Sequence[str] = WITHOUT_OWNERS,
     on_event: Listener = ignore,
 ) -> None:
     """Restore an archive into a database and compare the result with its manifest. Raises BackupMismatchError."""
@@ -38,13 +38,13 @@ def fill(
     arguments = ["--exit-on-error", "--no-password", *jobs, *options]
     with ExitStack() as stack:
         if new.password is not None:
-            stack.enter_context(_rights_explained())
+            stack.enter_context(_missing_privileges_explained())
             programs = programs.as_role(new.name, new.password)
-        there = stack.enter_context(programs.reachable(archive, "archive"))
+        path_for_programs = stack.enter_context(programs.reachable(archive, "archive"))
         if new.has_role:
-            arguments.append(f"--use-list={stack.enter_context(_entries(programs, new, there))}")
+            arguments.append(f"--use-list={stack.enter_context(_entries(programs, new, path_for_programs))}")
         with copied_rows(new.url, "restore", manifest.rows, on_event):
-            programs.run("pg_restore", [*arguments, there], new.name)
+            programs.run("pg_restore", [*arguments, path_for_programs], new.name)
     on_event(Progress("compare"))
     engine = database.create_engine(new.url, settings=content.SESSION)
     with engine.connect() as connection:
@@ -64,12 +64,12 @@ def _entries(programs: Programs, new: Scratch, archive: str) -> Iterator[str]:
 
 
 @contextmanager
-def _rights_explained() -> Iterator[None]:
+def _missing_privileges_explained() -> Iterator[None]:
     """Explain in the hint of a privilege error that the restoring role has no privileges."""
     try:
         yield
     except (DatabasePrivilegeError, DatabaseLoginError) as error:
-        hint = f"A backup is restored by a temporary role without privileges. {TRUST}"
+        hint = f"A backup is restored by a temporary role without privileges. {TRUST_HINT}"
         raise type(error)(f"the backup cannot be restored: {error.message}", hint=hint) from error
 
 

@@ -132,13 +132,13 @@ def _manifest(body: Mapping[str, Any]) -> Manifest:
     known = {each.name for each in fields(Manifest)}
     if body.keys() != known:
         raise ValueError(f"unexpected: {', '.join(sorted(body.keys() ^ known))}")
-    if unlike := [name for name, fits in _shapes(body) if not fits]:
-        raise ValueError(f"unexpected: {', '.join(unlike)}")
+    if invalid := [name for name, is_valid in _validity(body) if not is_valid]:
+        raise ValueError(f"unexpected: {', '.join(invalid)}")
     tables = {name: Content(**content) for name, content in body["tables"].items()}
     return Manifest(**{**body, "tables": tables})
 
 
-def _shapes(body: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+def _validity(body: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
     """Yield each field and whether its value is valid: a manifest may come from an untrusted source."""
     datetime.fromisoformat(body["taken_at"])
     yield "server_version", bool(re.match(r"\d{1,3}(\D|$)", body["server_version"]))

@@ -31,7 +31,7 @@ def attributes(session: Connection, name: str) -> str:
         ),
         {"name": name},
     ).scalar_one_or_none()
-    return "" if row is None else " ".join(f"{word} {value}" for word, value in _words(row))
+    return "" if row is None else " ".join(f"{word} {value}" for word, value in _options(row))
 
 
 def statements(session: Connection, name: str) -> Iterator[str]:
@@ -72,8 +72,8 @@ def settings(session: Connection, name: str, new: str) -> Iterator[str]:
         " JOIN pg_database d ON d.oid = setdatabase LEFT JOIN pg_roles r ON r.oid = setrole WHERE datname = :name"
     )
     for role, written in session.execute(made, {"name": name}):
-        place = f"ROLE {role} IN DATABASE" if role else "DATABASE"
-        yield f"ALTER {place} {quote(new)} {assignment(*written.split('=', 1))}"
+        scope = f"ROLE {role} IN DATABASE" if role else "DATABASE"
+        yield f"ALTER {scope} {quote(new)} {assignment(*written.split('=', 1))}"
 
 
 def default_privileges(connection: Connection, schemas: Collection[str]) -> Iterator[str]:
@@ -84,10 +84,10 @@ def default_privileges(connection: Connection, schemas: Collection[str]) -> Iter
             yield f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(role)} REVOKE ALL ON {_KINDS[kind]} FROM PUBLIC"
     for role, schema, kind, grantee, privilege, grantable in rows:
         if schema is None or schema in schemas:
-            place = "" if schema is None else f" IN SCHEMA {quote(schema)}"
+            scope = "" if schema is None else f" IN SCHEMA {quote(schema)}"
             option = " WITH GRANT OPTION" if grantable and grantee != role else ""
             granted = f"GRANT {privilege} ON {_KINDS[kind]} TO {'PUBLIC' if grantee is None else quote(grantee)}"
-            yield f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(role)}{place} {granted}{option}"
+            yield f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(role)}{scope} {granted}{option}"
 
 
 def schemas(connection: Connection) -> list[str]:
@@ -102,7 +102,7 @@ def comment(session: Connection, name: str) -> str | None:
     return found
 
 
-def _words(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _options(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     providers = {"b": "builtin", "c": "libc", "i": "icu"}
     provider = providers[row["datlocprovider"]]
     locale = row.get("datlocale") or row.get("daticulocale")

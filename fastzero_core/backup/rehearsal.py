@@ -9,7 +9,7 @@ from ..schema import migrate
 from . import dump, restore
 from .fill import fill
 from .scratch import scratch
-from .server import at_server
+from .server import open_server
 from .target import Target
 
 
@@ -32,7 +32,7 @@ def rehearse(
 
         # The migrations of the user's own application run as the owner of the database.
         trusted = target.schema is not None
-        with at_server(target.server_url) as server, scratch(server, target, trusted=trusted) as new:
+        with open_server(target.server_url) as server, scratch(server, target, trusted=trusted) as new:
             fill(target, server, new, archive, manifest, on_event=on_event)
             on_event(Progress("rehearse"))
             try:

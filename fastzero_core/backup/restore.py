@@ -19,13 +19,13 @@ from ..schema import migrate, revisions
 from ..schema.interface import Schema
 from . import content
 from .content import Hold
-from .fill import FOR_TRIAL, fill, programs_for
+from .fill import WITHOUT_OWNERS, fill, programs_for
 from .manifest import Manifest, check_archive
-from .scratch import Scratch, hand_over, scratch
-from .server import KeptDatabase, Server, at_server
+from .scratch import Scratch, reassign_to_owner, scratch
+from .server import KeptDatabase, Server, open_server
 from .target import Target
 
-OTHERWISE = ". Or restore into an empty one: --into-empty"
+INTO_EMPTY_HINT = ". Or restore into an empty one: --into-empty"
 _SCHEMAS = text(SCHEMAS.replace("%s", "current_user"))
 
 
@@ -89,7 +89,7 @@ def verify(target: Target, archive: Path, *, trusted: bool = False, on_event: Li
     before it changes anything, BackupMismatchError, DatabasePrivilegeError, DatabaseFullError.
     """
     manifest = check_archive(archive, on_event)
-    with at_server(target.server_url) as server:
+    with open_server(target.server_url) as server:
         server.refuse_unless_able()
         with scratch(server, target, trusted=trusted) as new:
             fill(target, server, new, archive, manifest, on_event=on_event)
@@ -116,11 +116,11 @@ def plan_restore(
     identity = _identity(archive)
     manifest = check_archive(archive, on_event)
     upgrade = manifest.revision is not None and _schema(target).is_behind(manifest.revision)
-    with at_server(target.server_url, exclusive=False) as server:
+    with open_server(target.server_url, exclusive=False) as server:
         if into_empty:
             _refuse_unless_empty(target.url)
         else:
-            server.refuse_unless_able(OTHERWISE)
+            server.refuse_unless_able(INTO_EMPTY_HINT)
         programs_for(target, server, manifest)
     return RestorePlan(
         archive=archive,
@@ -141,7 +141,7 @@ def plan_restore(
 
 def refuse_unless_able(target: Target) -> None:
     """Raise DatabasePrivilegeError if the role lacks the privileges for a reset."""
-    with at_server(target.server_url, exclusive=False) as server:
+    with open_server(target.server_url, exclusive=False) as server:
         server.refuse_unless_able()
 
 
@@ -163,11 +163,11 @@ def restore(
     if isinstance(backup, RestorePlan):
         plan = backup
     else:
-        plan = _agreed(target, backup, upgrade, trusted=trusted, on_event=on_event)
+        plan = _plan_for_file(target, backup, upgrade, trusted=trusted, on_event=on_event)
     if plan.into_empty:
         return _restore_into_empty(target, plan, on_event)
-    with at_server(target.server_url) as server:
-        server.refuse_unless_able(OTHERWISE)
+    with open_server(target.server_url) as server:
+        server.refuse_unless_able(INTO_EMPTY_HINT)
         kept = _replace(target, server, plan, hold, on_event)
         _close_to_app(target, server, kept)
     return Restored(server.name, _revision_after(target, plan), plan.rows, kept)
@@ -179,7 +179,7 @@ def _replace(target: Target, server: Server, plan: RestorePlan, hold: Hold | Non
         options = _ownership(server, new, plan.manifest, on_event)
         _fill(target, server, new, plan, options, on_event)
         _finish(new.url, plan, on_event)
-        hand_over(server, target, new)
+        reassign_to_owner(server, target, new)
         _admit_app(target, new.name)
         on_event(Progress("swap"))
         return server.swap(new.name, hold)
@@ -193,7 +193,7 @@ def restore_into_empty(
     Runs in one transaction. If a role for the code in the backup can be created, that role fills a new database, which
     replaces the empty one. Raises DatabaseNotEmptyError, and the errors of `restore`.
     """
-    plan = _agreed(target, archive, upgrade, into_empty=True, trusted=trusted, on_event=on_event)
+    plan = _plan_for_file(target, archive, upgrade, into_empty=True, trusted=trusted, on_event=on_event)
     return _restore_into_empty(target, plan, on_event)
 
 
@@ -201,7 +201,7 @@ def _restore_into_empty(target: Target, plan: RestorePlan, on_event: Listener) -
     _refuse_unless_empty(target.url)
     if not plan.trusted and _can_create_roles(target):
         return _replace_empty(target, plan, on_event)
-    with at_server(target.server_url, exclusive=False) as server:
+    with open_server(target.server_url, exclusive=False) as server:
         itself = Scratch(server.name, target.url, server.role, None)
         options = [*_ownership(server, itself, plan.manifest, on_event), "--single-transaction"]
         _fill(target, server, itself, plan, options, on_event)
@@ -211,7 +211,7 @@ def _restore_into_empty(target: Target, plan: RestorePlan, on_event: Listener) -
 
 def _replace_empty(target: Target, plan: RestorePlan, on_event: Listener) -> Restored:
     """Replace the database, and drop the old one unless tables were created in it since the check."""
-    with at_server(target.server_url) as server:
+    with open_server(target.server_url) as server:
         server.refuse_unless_able()
         kept = _replace(target, server, plan, None, on_event)
         if kept is not None and _is_still_empty(target, server, kept):
@@ -221,7 +221,7 @@ def _replace_empty(target: Target, plan: RestorePlan, on_event: Listener) -> Res
 
 
 def _can_create_roles(target: Target) -> bool:
-    with at_server(target.server_url, exclusive=False) as server:
+    with open_server(target.server_url, exclusive=False) as server:
         return server.can_create_roles
 
 
@@ -229,7 +229,7 @@ def _is_still_empty(target: Target, server: Server, kept: str) -> bool:
     return not _tables(database.url_of(target.server_url, kept))
 
 
-def _agreed(
+def _plan_for_file(
     target: Target,
     archive: Path,
     upgrade: bool,
@@ -253,12 +253,12 @@ def undo(target: Target, *, hold: Hold | None = None) -> Restored:
 
     `hold`, a write lock, is released by the swap. Raises BackupNotFoundError if none is kept.
     """
-    with at_server(target.server_url) as server:
+    with open_server(target.server_url) as server:
         server.refuse_unless_able()
-        back = server.last_kept()
-        server.allow_connections(back.database, True)
-        _admit_app(target, back.database)  # it may be older than the app's role
-        kept = server.swap(back.database, hold)
+        previous = server.last_kept()
+        server.allow_connections(previous.database, True)
+        _admit_app(target, previous.database)  # it may be older than the app's role
+        kept = server.swap(previous.database, hold)
         _close_to_app(target, server, kept)
     engine = database.create_engine(target.url, settings=content.SESSION)
     with engine.connect() as connection:
@@ -268,19 +268,19 @@ def undo(target: Target, *, hold: Hold | None = None) -> Restored:
 
 def last_kept(target: Target) -> KeptDatabase:
     """Return the database that `undo` would restore. Raises BackupNotFoundError."""
-    with at_server(target.server_url, exclusive=False) as server:
+    with open_server(target.server_url, exclusive=False) as server:
         return server.last_kept()
 
 
 def kept_databases(target: Target) -> list[KeptDatabase]:
     """Return the databases that restores have replaced and kept, oldest first."""
-    with at_server(target.server_url, exclusive=False) as server:
+    with open_server(target.server_url, exclusive=False) as server:
         return server.kept()
 
 
 def drop_kept(target: Target) -> list[KeptDatabase]:
     """Drop the databases that restores have replaced and kept. Returns them."""
-    with at_server(target.server_url) as server:
+    with open_server(target.server_url) as server:
         kept = server.kept()
         for each in kept:
             server.drop(each.database)
@@ -292,7 +292,7 @@ def reset(target: Target, *, hold: Hold | None = None, on_event: Listener = igno
 
     If the caller takes a backup while it has the write lock `hold`, the backup contains everything that is dropped.
     """
-    with at_server(target.server_url) as server:
+    with open_server(target.server_url) as server:
         server.refuse_unless_able()
         with scratch(server, target, trusted=True) as new:
             on_event(Progress("migrate"))
@@ -327,12 +327,12 @@ def _ownership(server: Server, new: Scratch, manifest: Manifest, on_event: Liste
     if missing:
         roles = ", ".join(sorted(set(missing)))
         on_event(Notice(f"owners and grants are not restored: this role cannot use {roles}"))
-        return FOR_TRIAL
+        return WITHOUT_OWNERS
     if not new.has_role:
         return ()
     if others := sorted({*manifest.owners} - {new.owner}):
-        told = f"objects owned by {', '.join(others)} in the backup are now owned by {new.owner}"
-        on_event(Notice(f"{told}. To restore the owners as well: --trusted"))
+        notice = f"objects owned by {', '.join(others)} in the backup are now owned by {new.owner}"
+        on_event(Notice(f"{notice}. To restore the owners as well: --trusted"))
     return ("--no-owner",)
 
 

@@ -28,8 +28,8 @@ from .target import Target
 class Scratch:
     """A database to fill.
 
-    `url` is for the role that fills it; `owner` is the owner after `hand_over`. `password` is that of the temporary
-    role, None without such a role. `installed` are the extensions that a superuser created in it.
+    `url` is for the role that fills it; `owner` is the owner after `reassign_to_owner`. `password` is that of the
+    temporary role, None without such a role. `installed` are the extensions that a superuser created in it.
     """
 
     name: str
@@ -54,9 +54,9 @@ def scratch(server: Server, target: Target, *, trusted: bool = False) -> Iterato
     name = restoring_name(server.name)
     try:
         if trusted or not server.can_create_roles:
-            yield _made(server, target, name)
+            yield _create_for_own_role(server, target, name)
         else:
-            yield _made_with_role(server, target, name)
+            yield _create_with_role(server, target, name)
     except BaseException:
         with suppress(FastZeroError):  # the first error is the one to report; the next command cleans up
             server.discard(name)
@@ -64,25 +64,25 @@ def scratch(server: Server, target: Target, *, trusted: bool = False) -> Iterato
     server.discard(name)
 
 
-def hand_over(server: Server, target: Target, filled: Scratch) -> None:
+def reassign_to_owner(server: Server, target: Target, new: Scratch) -> None:
     """Reassign a filled database to its owner, copy the live database's grants, and drop the temporary role."""
-    if not filled.has_role:
+    if not new.has_role:
         return
-    role, owner = quote(filled.name), quote(filled.owner)
+    role, owner = quote(new.name), quote(new.owner)
     server.execute(f"ALTER ROLE {role} NOLOGIN")
-    server.end_sessions_of(filled.name)
-    engine = database.create_engine(url_of(target.server_url, filled.name), settings=SETTINGS)
+    server.end_sessions_of(new.name)
+    engine = database.create_engine(url_of(target.server_url, new.name), settings=SETTINGS)
     with engine.begin() as connection:
         content.execute(connection, f"REASSIGN OWNED BY {role} TO {owner}")
         content.execute(connection, f"DROP OWNED BY {role}")  # revokes its grants: it does not own objects any more
         for statement in _default_privileges(server, target, connection):
             content.execute(connection, statement)
-    for statement in _grants(server, filled.name):
+    for statement in _grants(server, new.name):
         server.execute(statement)
     server.execute(f"DROP ROLE {role}")
 
 
-def _made(server: Server, target: Target, name: str) -> Scratch:
+def _create_for_own_role(server: Server, target: Target, name: str) -> Scratch:
     owner = _owner(server, target)
     _create(server, name, owner)
     for statement in properties.grants(server.session, server.name, name):
@@ -90,7 +90,7 @@ def _made(server: Server, target: Target, name: str) -> Scratch:
     return Scratch(name, url_of(target.url, name), owner, None)
 
 
-def _made_with_role(server: Server, target: Target, name: str) -> Scratch:
+def _create_with_role(server: Server, target: Target, name: str) -> Scratch:
     password = secrets.token_urlsafe(32)
     _create_role(server, name, password)
     _create(server, name, name)

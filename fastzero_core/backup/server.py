@@ -42,21 +42,22 @@ SETTINGS = {**database.CATALOG_PATH, "lock_timeout": "10s", "TimeZone": "UTC"}
 
 
 # True if the owner of the live database, this role or a superuser owns the database.
-_OURS = """
+_HAS_TRUSTED_OWNER = """
     (datdba = (SELECT datdba FROM pg_database WHERE datname = :name)
     OR EXISTS (SELECT FROM pg_roles r WHERE r.oid = datdba AND (rolsuper OR rolname = current_user)))
 """
-_LEFT_DATABASES = text(
-    f"SELECT datname FROM pg_database WHERE datname ~ :pattern AND ({_OURS} OR pg_get_userbyid(datdba) = datname)"  # noqa: S608
+_LEFTOVER_DATABASES = text(
+    "SELECT datname FROM pg_database WHERE datname ~ :pattern"  # noqa: S608
+    f" AND ({_HAS_TRUSTED_OWNER} OR pg_get_userbyid(datdba) = datname)"
 )
-_LEFT_ROLES = text(
+_LEFTOVER_ROLES = text(
     "SELECT rolname FROM pg_roles r WHERE rolname ~ :pattern AND NOT (rolsuper OR rolinherit OR rolcreaterole"
     " OR rolcreatedb OR rolreplication OR rolbypassrls) AND pg_has_role(current_user, oid, 'USAGE WITH ADMIN OPTION')"
     " AND NOT EXISTS (SELECT FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass AND refobjid = r.oid)"
 )
 _KEPT = text(
     "SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database"  # noqa: S608
-    f" WHERE datname ~ :pattern AND {_OURS} ORDER BY datname"
+    f" WHERE datname ~ :pattern AND {_HAS_TRUSTED_OWNER} ORDER BY datname"
 )
 _SIZE = text("SELECT pg_database_size(oid) FROM pg_database WHERE datname = :name")
 
@@ -80,7 +81,7 @@ class _Mark:
 
 
 class Server:
-    """The server of one database, with a session in a maintenance database. Created by `at_server`.
+    """The server of one database, with a session in a maintenance database. Created by `open_server`.
 
     `session` is in autocommit mode.
     """
@@ -97,14 +98,14 @@ class Server:
     def exists(self, name: str) -> bool:
         return bool(self._scalar("SELECT count(*) FROM pg_database WHERE datname = :name", name=name))
 
-    def refuse_unless_able(self, otherwise: str = "") -> None:
-        """Raise DatabasePrivilegeError if the role lacks the privileges for a swap. `otherwise` ends its hint."""
+    def refuse_unless_able(self, hint_suffix: str = "") -> None:
+        """Raise DatabasePrivilegeError if the role lacks the privileges for a swap. `hint_suffix` ends its hint."""
         able = self._scalar("SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user")
         if not able:
             role = self._scalar("SELECT current_user")
             raise DatabasePrivilegeError(
                 f"role {role} is not allowed to create databases, which this requires",
-                hint=f"Run as a superuser: ALTER ROLE {quote(role)} CREATEDB{otherwise}",
+                hint=f"Run as a superuser: ALTER ROLE {quote(role)} CREATEDB{hint_suffix}",
             )
         if self.exists(self.name) and not self._scalar(
             "SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = :name", name=self.name
@@ -155,13 +156,13 @@ class Server:
         now = datetime.now(UTC)
         kept, comment = self._free_name(now), properties.comment(self.session, self.name)
         mark = json.dumps({"fastzero": "kept", "of": self.name, "at": now.isoformat(), "comment": comment})
-        back = _marks(self.session, self.name).get(new)
-        returning = back.comment if back else comment
+        mark_of_new = _marks(self.session, self.name).get(new)
+        new_comment = mark_of_new.comment if mark_of_new else comment
         statements = (
             f"ALTER DATABASE {quote(self.name)} RENAME TO {quote(kept)}",
             f"ALTER DATABASE {quote(new)} RENAME TO {quote(self.name)}",
             f"COMMENT ON DATABASE {quote(kept)} IS {literal(mark)}",
-            f"COMMENT ON DATABASE {quote(self.name)} IS {literal(returning)}",
+            f"COMMENT ON DATABASE {quote(self.name)} IS {literal(new_comment)}",
         )
         swap.rename(self._engine, self.session, statements, (self.name, new), hold)
         return kept
@@ -183,7 +184,7 @@ class Server:
             )
         return found[-1]
 
-    def sweep(self) -> list[str]:
+    def drop_leftovers(self) -> list[str]:
         """Drop the scratch databases and roles that killed commands left. Returns the databases. Requires the lock.
 
         Such a database has the name of a scratch database, and is owned by its temporary role, the owner of the live
@@ -191,10 +192,10 @@ class Server:
         objects.
         """
         pattern = {"pattern": f"^{re.escape(_shortened(self.name, _RESTORING, 8))}{_RESTORING}[0-9a-f]{{8}}$"}
-        leftovers = list(self.session.execute(_LEFT_DATABASES, {**pattern, "name": self.name}).scalars())
+        leftovers = list(self.session.execute(_LEFTOVER_DATABASES, {**pattern, "name": self.name}).scalars())
         for leftover in leftovers:
             self.drop(leftover)
-        for role in self.session.execute(_LEFT_ROLES, pattern).scalars().all():
+        for role in self.session.execute(_LEFTOVER_ROLES, pattern).scalars().all():
             self.execute(f"DROP ROLE IF EXISTS {quote(role)}")
         return leftovers
 
@@ -221,7 +222,7 @@ class Server:
 
 
 @contextmanager
-def at_server(url: str, *, exclusive: bool = True) -> Iterator[Server]:
+def open_server(url: str, *, exclusive: bool = True) -> Iterator[Server]:
     """Connect to the server of a database for one block, in which no other command can replace that database.
 
     Drops what killed commands left first. Without `exclusive` neither locks nor drops: for reading only.
@@ -237,7 +238,7 @@ def at_server(url: str, *, exclusive: bool = True) -> Iterator[Server]:
             key = {"key": f"fastzero replaces {name}"}
             if not session.execute(text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))"), key).scalar_one():
                 raise LockedError(f"another fastzero command is working on database {name}")
-            server.sweep()
+            server.drop_leftovers()
         yield server
         if exclusive:  # the server may notice the end of the session only after the next command has started
             session.execute(text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))"), key)

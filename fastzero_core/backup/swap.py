@@ -12,19 +12,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import Connection, Engine, text
 
-from .content import ENDABLE, Hold, execute, lost_hold
+from .content import ENDABLE, Hold, execute, lock_lost_error
 
-EVERY = 0.02  # seconds
-ALONE_WITHIN = 4  # seconds until the session with the write lock must be the last; the rename gives up after 5
+POLL_INTERVAL = 0.02  # seconds
+RELEASE_DEADLINE = 4  # seconds until the session with the write lock must be the last; the rename gives up after 5
 
 _HAS_LOCK = text(
     "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = objid WHERE locktype = 'object' AND granted"
     " AND classid = 'pg_database'::regclass AND mode = 'AccessExclusiveLock' AND pid = :pid AND datname = :name"
 )
 _EVICT = text(
-    f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY(:names) AND pid <> :but AND {ENDABLE}"  # noqa: S608
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"  # noqa: S608
+    f" WHERE datname = ANY(:names) AND pid <> :excluded AND {ENDABLE}"
 )
-_LEFT = text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name AND pid <> :but")
+_LEFT = text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name AND pid <> :excluded")
 
 
 def rename(
@@ -43,17 +44,17 @@ def rename(
             for statement in statements:
                 execute(transaction, statement)
         finally:
-            eviction.over.set()
+            eviction.finished.set()
         evicting.result()
         if not eviction.released:  # the rename succeeded because the session with the write lock was lost
-            raise lost_hold()
+            raise lock_lost_error()
 
 
 class _Eviction:
     """Ends the sessions of databases while another session, of process `pid`, renames them."""
 
     def __init__(self, watcher: Connection, pid: int, names: Sequence[str], hold: Hold | None) -> None:
-        self.over = threading.Event()
+        self.finished = threading.Event()
         self.released = hold is None
         self._watcher = watcher
         self._pid = pid
@@ -62,25 +63,25 @@ class _Eviction:
         self._locked_at: float | None = None
 
     def run(self) -> None:
-        while not self.over.is_set():
-            self._look_for_lock()  # before sessions are counted: once the lock is taken, no new ones appear
+        while not self.finished.is_set():
+            self._detect_lock()  # before sessions are counted: once the lock is taken, no new ones appear
             left = self._end_sessions()
             if not left and self._hold and not self.released and self._in_time():
                 self._hold.check()
                 self._hold.release()
                 self.released = True
-            self.over.wait(EVERY)
+            self.finished.wait(POLL_INTERVAL)
 
-    def _look_for_lock(self) -> None:
-        sought = {"pid": self._pid, "name": self._names[0]}
-        if self._locked_at is None and self._watcher.execute(_HAS_LOCK, sought).scalar_one():
+    def _detect_lock(self) -> None:
+        parameters = {"pid": self._pid, "name": self._names[0]}
+        if self._locked_at is None and self._watcher.execute(_HAS_LOCK, parameters).scalar_one():
             self._locked_at = time.monotonic()
 
     def _in_time(self) -> bool:
-        return self._locked_at is not None and time.monotonic() - self._locked_at < ALONE_WITHIN
+        return self._locked_at is not None and time.monotonic() - self._locked_at < RELEASE_DEADLINE
 
     def _end_sessions(self) -> int:
         """End the sessions. Returns how many are left, without the one that holds the write lock."""
-        but = self._hold.pid if self._hold else 0
-        self._watcher.execute(_EVICT, {"names": self._names, "but": but}).all()
-        return int(self._watcher.execute(_LEFT, {"name": self._names[0], "but": but}).scalar_one())
+        excluded = self._hold.pid if self._hold else 0
+        self._watcher.execute(_EVICT, {"names": self._names, "excluded": excluded}).all()
+        return int(self._watcher.execute(_LEFT, {"name": self._names[0], "excluded": excluded}).scalar_one())

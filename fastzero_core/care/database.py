@@ -14,9 +14,9 @@ from ..settings import Settings
 if TYPE_CHECKING:
     from ..backup.content import Hold
     from ..backup.manifest import Manifest
+    from ..backup.repository import Backup
     from ..backup.restore import Restored, RestorePlan, Verified
     from ..backup.server import KeptDatabase
-    from ..backup.shelf import Backup
     from ..backup.target import Target
     from ..schema.migrate import SchemaStatus
     from ..todo_app.models import User
@@ -56,14 +56,14 @@ class DatabaseCare(ABC):
         """Return a sentence with the command that undoes an operation on this database."""
 
     @abstractmethod
-    def _served(self, cause: str, *, alone: bool = False) -> AbstractContextManager[None]:
+    def _locked(self, cause: str, *, stop_processes: bool = False) -> AbstractContextManager[None]:
         """Lock the database against other commands, and make sure that it runs, for one block.
 
-        With `alone` the project's processes are stopped during the block.
+        With `stop_processes` the project's processes are stopped during the block.
         """
 
     @abstractmethod
-    def _others(self) -> list[str]:
+    def _other_databases(self) -> list[str]:
         """Return the project's other databases, which a backup of this one does not contain."""
 
     @property
@@ -78,9 +78,9 @@ class DatabaseCare(ABC):
 
     def backups(self) -> "list[Backup]":
         """Return the backups of the database, oldest first."""
-        from ..backup import shelf
+        from ..backup import repository
 
-        return shelf.backups(self.folder)
+        return repository.backups(self.folder)
 
     def backup(self, file: Path | None = None, *, name: str | None = None) -> "Backup":
         """Write a backup to `file`, or to the folder of backups as `name`; by default named after the time. Returns it.
@@ -90,8 +90,8 @@ class DatabaseCare(ABC):
         """
         from ..backup import dump
 
-        with self._served("it is backed up"):
-            if others := self._others():
+        with self._locked("it is backed up"):
+            if others := self._other_databases():
                 self._on_event(Notice(f"only database {self.target.database} is backed up, not {', '.join(others)}"))
             return dump.take(self.target, file=file and file.absolute(), name=name, on_event=self._on_event)
 
@@ -99,7 +99,7 @@ class DatabaseCare(ABC):
         """Write a backup to an open file, for example a pipe. Returns its manifest, which is not written."""
         from ..backup import dump
 
-        with self._served("it is backed up"):
+        with self._locked("it is backed up"):
             return dump.write_backup(self.target, stream, on_event=self._on_event)
 
     def verify(self, backup: str | Path, *, trusted: bool = False) -> "Verified":
@@ -111,7 +111,7 @@ class DatabaseCare(ABC):
         from ..backup import restore
 
         archive = self._find(backup)
-        with self._served("a backup is verified"):
+        with self._locked("a backup is verified"):
             return restore.verify(self.target, archive, trusted=trusted, on_event=self._on_event)
 
     def plan_restore(self, backup: str | Path, *, into_empty: bool = False, trusted: bool = False) -> "RestorePlan":
@@ -122,7 +122,7 @@ class DatabaseCare(ABC):
         from ..backup import restore
 
         archive = self._find(backup)
-        with self._served("a restore is prepared"):
+        with self._locked("a restore is prepared"):
             return restore.plan_restore(
                 self.target, archive, into_empty=into_empty, trusted=trusted, on_event=self._on_event
             )
@@ -139,60 +139,62 @@ class DatabaseCare(ABC):
         from ..backup import restore
         from ..backup.restore import RestorePlan
 
-        with self._served("a backup is restored"), ExitStack() as held:
-            plan = backup if isinstance(backup, RestorePlan) else self._agreed(backup, upgrade)
+        with self._locked("a backup is restored"), ExitStack() as held:
+            plan = backup if isinstance(backup, RestorePlan) else self._accepted_plan(backup, upgrade)
             if plan.into_empty:
                 return restore.restore(self.target, plan, on_event=self._on_event)
             plan.refuse_if_changed()
-            hold = None if no_backup else held.enter_context(self._backed_up())
+            hold = None if no_backup else held.enter_context(self._backed_up_and_write_locked())
             restored = restore.restore(self.target, plan, hold=hold, on_event=self._on_event)
-        self._tell_of_kept(restored)
+        self._report_kept(restored)
         return restored
 
     def last_kept(self) -> "KeptDatabase":
         """Return the database that `undo` would restore. Raises BackupNotFoundError."""
         from ..backup import restore
 
-        with self._served("it is inspected"):
+        with self._locked("it is inspected"):
             return restore.last_kept(self.target)
 
     def undo(self) -> "Restored":
         """Swap the live database with the one that the last restore replaced. Raises BackupNotFoundError."""
         from ..backup import restore
 
-        with self._served("a restore is undone"):
+        with self._locked("a restore is undone"):
             restored = restore.undo(self.target)
-        self._tell_of_kept(restored)
+        self._report_kept(restored)
         return restored
 
     def reset(self, *, no_backup: bool = False) -> "Restored":
         """Replace the database by an empty one at head, after a backup of it, and drop it."""
         from ..backup import restore
 
-        with self._served("it is reset"), ExitStack() as held:
+        with self._locked("it is reset"), ExitStack() as held:
             restore.refuse_unless_able(self.target)
-            hold = None if no_backup else held.enter_context(self._backed_up())
+            hold = None if no_backup else held.enter_context(self._backed_up_and_write_locked())
             return restore.reset(self.target, hold=hold, on_event=self._on_event)
 
     def surplus(self, keep: int) -> Surplus:
         """Return what `prune` would delete."""
-        from ..backup import restore, shelf
+        from ..backup import repository, restore
 
-        with self._served("it is inspected"):
-            return Surplus(shelf.surplus(self.folder, keep, self.target.database), restore.kept_databases(self.target))
+        with self._locked("it is inspected"):
+            return Surplus(
+                repository.surplus(self.folder, keep, self.target.database), restore.kept_databases(self.target)
+            )
 
     def prune(self, keep: int) -> Surplus:
         """Delete all but the newest `keep` backups, and drop the databases kept from before a restore. Returns them."""
-        from ..backup import restore, shelf
+        from ..backup import repository, restore
 
-        with self._served("it is pruned"):
-            return Surplus(shelf.prune(self.folder, keep, self.target.database), restore.drop_kept(self.target))
+        with self._locked("it is pruned"):
+            return Surplus(repository.prune(self.folder, keep, self.target.database), restore.drop_kept(self.target))
 
     def rehearse(self, revision: str = "head", *, timeout: float | None = None) -> list[RevisionApplied]:
         """Run the revisions up to `revision` on a copy. Returns each with its duration in seconds and its locks."""
         from ..backup.rehearsal import rehearse
 
-        with self._served("a migration is rehearsed"):
+        with self._locked("a migration is rehearsed"):
             return rehearse(self.target, revision, timeout=timeout or self.settings.timeout, on_event=self._on_event)
 
     def migrate_down(self, revision: str, *, no_backup: bool = False, timeout: float | None = None) -> "SchemaStatus":
@@ -204,7 +206,7 @@ class DatabaseCare(ABC):
         from ..schema import migrate
 
         limit = timeout or self.settings.timeout
-        with self._served("the schema is downgraded", alone=True):
+        with self._locked("the schema is downgraded", stop_processes=True):
             if not no_backup:
                 self._back_up_first()
             target = self.target
@@ -222,7 +224,7 @@ class DatabaseCare(ABC):
         from ..todo_app.users import Users
 
         engine = database.create_engine(self.target.url, settings=content.WAITING)
-        with self._served("a user is removed"), engine.begin() as connection:
+        with self._locked("a user is removed"), engine.begin() as connection:
             users = Users(connection)
             user = users.get(key)
             if not no_backup:
@@ -240,20 +242,20 @@ class DatabaseCare(ABC):
         """Take a backup before data is destroyed, and report the command that restores it."""
         from ..backup import dump
 
-        with _backup_can_be_skipped():
+        with _skipping_explained():
             backup = dump.take(self.target, on_event=self._on_event)
         self._on_event(Notice(way_back(backup) if way_back else self.way_back(f"db restore {backup.name}")))
 
     def _find(self, backup: str | Path) -> Path:
         """Return the path of a backup, given by name or path; report a file of the same name that is not used."""
-        from ..backup import shelf
+        from ..backup import repository
 
-        found = shelf.find(self.folder, backup)
-        if shelf.lies_here(backup):
+        found = repository.find(self.folder, backup)
+        if repository.is_in_current_folder(backup):
             self._on_event(Notice(f"using {found}, not the file {str(backup)!r} in the current folder"))
         return found
 
-    def _agreed(self, backup: str | Path, upgrade: bool) -> "RestorePlan":
+    def _accepted_plan(self, backup: str | Path, upgrade: bool) -> "RestorePlan":
         from ..backup import restore
 
         plan = restore.plan_restore(self.target, self._find(backup), on_event=self._on_event)
@@ -265,24 +267,24 @@ class DatabaseCare(ABC):
         return plan
 
     @contextmanager
-    def _backed_up(self, way_back: "Callable[[Backup], str] | None" = None) -> "Iterator[Hold]":
+    def _backed_up_and_write_locked(self, way_back: "Callable[[Backup], str] | None" = None) -> "Iterator[Hold]":
         """Take a write lock, then a backup that contains every acknowledged write; hold the lock for the block."""
         from ..backup import content
 
         with ExitStack() as held:
-            with _backup_can_be_skipped():
+            with _skipping_explained():
                 hold = held.enter_context(content.writes_held(self.target.url))
             self._back_up_first(way_back)
             hold.check()
             yield hold
 
-    def _tell_of_kept(self, restored: "Restored") -> None:
+    def _report_kept(self, restored: "Restored") -> None:
         way_back = self.way_back("db restore --undo")
         self._on_event(Notice(f"The previous database is kept as {restored.kept}. {way_back}"))
 
 
 @contextmanager
-def _backup_can_be_skipped() -> Iterator[None]:
+def _skipping_explained() -> Iterator[None]:
     """Add to the hint of an error in the block how to skip the backup."""
     try:
         yield

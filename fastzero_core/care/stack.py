@@ -22,7 +22,7 @@ from .database import DatabaseCare
 
 if TYPE_CHECKING:
     from ..application.description import Application
-    from ..backup.shelf import Backup
+    from ..backup.repository import Backup
     from ..backup.target import Target
 
 DEFAULT_PROJECT = "fastzero"
@@ -42,7 +42,7 @@ class Stack(DatabaseCare, MovableStack):
         record = session.known
         target = target_of(self.project, record.runtime, DATABASE_SERVICE, self.database_url, self.superuser_url)
         target = replace(target, app_is_admitted=APP in record.roles)
-        return replace(target, **_of_application(session, session.application)) if session.application else target
+        return replace(target, **_application_fields(session, session.application)) if session.application else target
 
     @property
     def superuser_target(self) -> "Target":
@@ -87,18 +87,18 @@ class Stack(DatabaseCare, MovableStack):
                 return self._back_up_and_destroy(session)
             except BaseException:
                 with suppress(FastZeroError):  # the first error is the one to report
-                    _start_again(session, stops)
+                    _restart(session, stops)
                 raise
 
     def _back_up_and_destroy(self, session: Session) -> list[Action]:
         with ExitStack() as held:
             with session.database_running("it is backed up"):
-                hold = held.enter_context(self._backed_up(self._way_back_from_nothing))
+                hold = held.enter_context(self._backed_up_and_write_locked(self._undo_hint))
                 hold.evict_others()
             # By now the block has stopped a database that was stopped before; the lock prevents that it is started.
             return commands.down(session, volumes=True)
 
-    def _way_back_from_nothing(self, backup: "Backup") -> str:
+    def _undo_hint(self, backup: "Backup") -> str:
         session = self.look()
         record, application = session.known, session.application
         processes = service_names(application) if application else (APP_SERVICE,)
@@ -106,8 +106,8 @@ class Stack(DatabaseCare, MovableStack):
         own = record.image in ("", self.settings.postgres_image)
         image = "" if own else f"FASTZERO_POSTGRES_IMAGE={record.image} "
         project = f"-p {self.project.name}"
-        served = {name: option for name, option in options.items() if name in record.ports}
-        ports = "".join(f" {option} {record.ports[name]}" for name, option in served.items())
+        port_options = {name: option for name, option in options.items() if name in record.ports}
+        ports = "".join(f" {option} {record.ports[name]}" for name, option in port_options.items())
         no_app = "" if set(processes) & set(record.processes) else " --no-app"
         return (
             f"To undo: {image}fastzero up {project} --runtime {record.runtime}{ports}{no_app}"
@@ -115,15 +115,15 @@ class Stack(DatabaseCare, MovableStack):
         )
 
     @contextmanager
-    def _served(self, cause: str, *, alone: bool = False) -> Iterator[None]:
+    def _locked(self, cause: str, *, stop_processes: bool = False) -> Iterator[None]:
         with self.session() as session, session.database_running(cause):
-            stops = _stop_processes(session, cause) if alone else []
+            stops = _stop_processes(session, cause) if stop_processes else []
             try:
                 yield
             finally:
-                _start_again(session, stops)
+                _restart(session, stops)
 
-    def _others(self) -> list[str]:
+    def _other_databases(self) -> list[str]:
         from ..backup import restore
         from ..backup.server import other_databases
 
@@ -138,11 +138,11 @@ def _stop_processes(session: Session, cause: str) -> list[Action]:
     return session.run(plan.plan_stop(spec, session.observe_quickly(spec, session.known), names, cause))
 
 
-def _start_again(session: Session, stops: list[Action]) -> None:
+def _restart(session: Session, stops: list[Action]) -> None:
     session.run(start for stop in reversed(stops) if (start := inverse(stop)))
 
 
-def _of_application(session: Session, application: "Application") -> dict[str, Any]:
+def _application_fields(session: Session, application: "Application") -> dict[str, Any]:
     """Return the fields of Target that differ for the user's own application."""
     from ..stack.own_schema import ApplicationSchema
 

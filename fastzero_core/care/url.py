@@ -44,11 +44,11 @@ class UrlDatabase(DatabaseCare):
         from ..postgres.url import url_of
 
         shown = url_of(self._url, password=False)
-        put_in = "" if shown == url_of(self._url) else " (with the password in its URL)"
-        return f"To undo{put_in}: fastzero {command} --database-url {shlex.quote(shown)}"
+        note = "" if shown == url_of(self._url) else " (with the password in its URL)"
+        return f"To undo{note}: fastzero {command} --database-url {shlex.quote(shown)}"
 
-    def _served(self, cause: str, *, alone: bool = False) -> AbstractContextManager[None]:
+    def _locked(self, cause: str, *, stop_processes: bool = False) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def _others(self) -> list[str]:
+    def _other_databases(self) -> list[str]:
         return []

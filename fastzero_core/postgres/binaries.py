@@ -52,10 +52,10 @@ class Binaries:
     def extensions(self) -> frozenset[str] | None:
         """Return the extensions that its servers can create, None if that cannot be determined."""
         try:
-            told = subprocess.run([self.program("pg_config"), "--sharedir"], capture_output=True, text=True)
+            result = subprocess.run([self.program("pg_config"), "--sharedir"], capture_output=True, text=True)
         except OSError:
             return None
-        controls = Path(told.stdout.strip(), "extension").glob("*.control") if told.returncode == 0 else ()
+        controls = Path(result.stdout.strip(), "extension").glob("*.control") if result.returncode == 0 else ()
         return frozenset(path.stem for path in controls) or None
 
 
@@ -64,18 +64,18 @@ def find_binaries(major: int | None = None) -> Binaries:
 
     Raises BinariesNotFoundError if no server is found, VersionMismatchError if only other versions are found.
     """
-    passed_over = []
+    other_majors = []
     for found in _candidates():
         if found.major < OLDEST_MAJOR or not found.has(*SERVER):
             continue
         if major in (None, found.major):
             return found
-        passed_over.append(found.major)
-    if not passed_over:
+        other_majors.append(found.major)
+    if not other_majors:
         raise BinariesNotFoundError(f"PostgreSQL {OLDEST_MAJOR} or newer was not found on this machine")
-    here = ", ".join(map(str, sorted(set(passed_over))))
+    available = ", ".join(map(str, sorted(set(other_majors))))
     raise VersionMismatchError(
-        f"the data was created by PostgreSQL {major}, but this machine has {here}",
+        f"the data was created by PostgreSQL {major}, but this machine has {available}",
         hint=f"Nothing was changed. Install PostgreSQL {major} as well, or start another project: -p NAME",
     )
 
@@ -168,10 +168,10 @@ def _inspect(folder: Path) -> Binaries | None:
     if program is None:
         return None
     try:
-        said = subprocess.run(
+        output = subprocess.run(
             [folder / program, "--version"], capture_output=True, encoding="utf-8", errors="replace"
         ).stdout
     except OSError:  # for example built for another platform
         return None
-    match = re.search(r"\) (\d+(?:\.\d+)?)", said)
+    match = re.search(r"\) (\d+(?:\.\d+)?)", output)
     return Binaries(folder, match[1]) if match else None

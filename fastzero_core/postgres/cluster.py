@@ -20,7 +20,7 @@ from .sql import literal, quote
 
 STAGING = "a data directory that is being made\n"  # the mark of a data directory until it is complete
 _IN_STAGING = {"cluster", "password"}
-INITDB_ENDS = 10  # seconds until the initdb of a killed command notices that its parent process has ended
+INITDB_EXIT_TIMEOUT = 10  # seconds until the initdb of a killed command notices that its parent process has ended
 _VERSION_MAX = 100  # bytes
 # A statement may contain a password, which must not be logged.
 _SINGLE_USER = {"exit_on_error": "on", "log_statement": "none", "log_min_error_statement": "panic"}
@@ -69,7 +69,7 @@ def unfinished(data: Path) -> list[Path]:
 
 def remove_unfinished(path: Path) -> None:
     """Remove such a folder. Retries for up to 10 seconds, since its initdb may still be running and writing."""
-    wait_until(partial(_is_removed, path), INITDB_ENDS)
+    wait_until(partial(_is_removed, path), INITDB_EXIT_TIMEOUT)
 
 
 def major_of(data: Path) -> int | None:
@@ -81,15 +81,15 @@ def major_of(data: Path) -> int | None:
     with reading(path):
         try:
             with folders.file_of_owner(data, path.name) as file:
-                said = file.read(_VERSION_MAX).strip()
+                version = file.read(_VERSION_MAX).strip()
         except (FileNotFoundError, NotADirectoryError):
             return None
-    if not said.isdigit():
+    if not version.isdigit():
         raise VersionMismatchError(
             f"{path} does not contain a PostgreSQL version",
             hint="Nothing was changed. Restore a backup: fastzero db restore",
         )
-    return int(said)
+    return int(version)
 
 
 def set_passwords(data: Path, binaries: Binaries, user: ServiceUser | None, passwords: Mapping[str, str]) -> None:
@@ -138,14 +138,14 @@ def _run(command: Sequence[str], user: ServiceUser | None, text: str | None = No
     )
     with process:
         try:
-            said, _ = process.communicate(text)
+            output, _ = process.communicate(text)
         except BaseException:
             # initdb starts servers, so end the whole process group, which may have ended already.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGTERM)
             raise
     if process.returncode != 0:
-        raise UnhealthyError(f"{Path(command[0]).name} failed", evidence=said.strip(), hint="See its output above")
+        raise UnhealthyError(f"{Path(command[0]).name} failed", evidence=output.strip(), hint="See its output above")
 
 
 def _is_removed(folder: Path) -> bool:

@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 
 from .. import errors
 from .driver_errors import translate
-from .url import POSTGRES_DRIVERS, session_options, unusable
+from .url import POSTGRES_DRIVERS, invalid_url, session_options
 from .url import url_of as url_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 5  # seconds; libpq by default waits until the kernel gives up
 DRIVER = "postgresql+psycopg"
 REFUSED_PASSWORD = "password authentication failed"  # noqa: S105 - part of the server's message
-ROTATION_WAITS = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds to wait before a rotated password is read again
+ROTATION_DELAYS = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds to wait before a rotated password is read again
 
 _POOL = {"pool_pre_ping": True, "pool_use_lifo": True, "pool_timeout": CONNECT_TIMEOUT, "max_overflow": 0}
 
@@ -57,11 +57,11 @@ def parse_url(url: str | URL) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        raise unusable("the database URL cannot be read") from None
+        raise invalid_url("the database URL cannot be read") from None
     if any("\0" in str(part) for part in parsed):
-        raise unusable("the database URL must not contain a NUL character")
+        raise invalid_url("the database URL must not contain a NUL character")
     if parsed.drivername not in POSTGRES_DRIVERS:
-        raise unusable(f"the database URL begins with {parsed.drivername!r}; fastzero needs PostgreSQL")
+        raise invalid_url(f"the database URL begins with {parsed.drivername!r}; fastzero needs PostgreSQL")
     return parsed.set(drivername=DRIVER)
 
 
@@ -82,8 +82,8 @@ def create_engine(
     pool: dict[str, Any] = _POOL if pooled else {"poolclass": NullPool}
     arguments = _connect_arguments(parsed, settings, connect_timeout)
     engine = sqlalchemy.create_engine(parsed, connect_args=arguments, use_native_hstore=False, **pool)
-    _ask_for_catalogs_alone(engine)
-    _watch(engine)
+    _qualify_first_query(engine)
+    _install_error_handlers(engine)
     return engine
 
 
@@ -117,15 +117,15 @@ def create_async_engine(
         use_native_hstore=False,
         **options,
     )
-    _ask_for_catalogs_alone(engine.sync_engine)
-    _watch(engine.sync_engine)
-    event.listen(engine.sync_engine, "checkout", _replace_if_ended)
+    _qualify_first_query(engine.sync_engine)
+    _install_error_handlers(engine.sync_engine)
+    event.listen(engine.sync_engine, "checkout", _replace_if_closed)
     if read_password:
         event.listen(engine.sync_engine, "do_connect", partial(_log_in, read_password))
     return engine
 
 
-def _ask_for_catalogs_alone(engine: Engine) -> None:
+def _qualify_first_query(engine: Engine) -> None:
     """Qualify the query that SQLAlchemy runs in each database when it first connects.
 
     A database's owner may have put a schema before pg_catalog in the search path. `use_native_hstore` is off for the
@@ -142,7 +142,7 @@ def _log_in(read_password: Callable[[], str], dialect: Any, record: object, posi
     """Connect with the current password. If the server refuses it, read it again a few times: it may be rotated."""
     from sqlalchemy.util import await_only
 
-    for wait in ROTATION_WAITS:
+    for wait in ROTATION_DELAYS:
         try:
             return dialect.connect(*positional, **{**named, "password": read_password()})
         except dialect.loaded_dbapi.OperationalError as error:
@@ -152,7 +152,7 @@ def _log_in(read_password: Callable[[], str], dialect: Any, record: object, posi
     return dialect.connect(*positional, **{**named, "password": read_password()})
 
 
-def _replace_if_ended(connection: Any, *_: object) -> None:
+def _replace_if_closed(connection: Any, *_: object) -> None:
     """Make the pool replace a connection that the server has closed. Needs no round trip, unlike a ping.
 
     An idle connection is readable only if the server sent its last message or the network connection was closed.
@@ -173,7 +173,7 @@ def _connect_arguments(parsed: URL, settings: dict[str, str] | None, connect_tim
     return {**{name: value for name, value in arguments.items() if name not in parsed.query}, "options": options}
 
 
-def _watch(engine: Engine) -> None:
+def _install_error_handlers(engine: Engine) -> None:
     event.listen(engine, "handle_error", _translate_in_engine)
     event.listen(engine, "before_execute", lambda connection, *_: refuse_if_lost(connection))
 

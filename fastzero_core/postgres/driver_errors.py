@@ -70,7 +70,7 @@ _BY_CONNECT_MESSAGE: tuple[tuple[str, type[errors.FastZeroError]], ...] = (
 )
 
 # Messages for a server that does not prove by SCRAM that it knows the password.
-_BY_ANOTHER_SERVER = ("authentication method requirement", "incorrect server signature")
+_BY_WRONG_SERVER = ("authentication method requirement", "incorrect server signature")
 
 # psycopg raises these before it connects.
 _UNUSABLE_OPTIONS = ("invalid connection option", "bad value for")
@@ -119,7 +119,7 @@ def _is_connection_failure(error: BaseException, original: BaseException) -> boo
 
 def connect_error(detail: str, *, lost: bool = False) -> errors.FastZeroError:
     """Return the error for a failed connection, from libpq's message. With `lost` it had been open before."""
-    if any(fragment in detail for fragment in _BY_ANOTHER_SERVER):
+    if any(fragment in detail for fragment in _BY_WRONG_SERVER):
         return errors.WrongServerError(f"the server did not prove that it knows the password: {detail}")
     for fragment, error_class in _BY_CONNECT_MESSAGE:
         if fragment in detail:

@@ -12,7 +12,7 @@ from .sql import assignment, quote
 if TYPE_CHECKING:
     import psycopg
 
-FIRST_OWN = 16_384  # the first oid of objects that initdb did not create
+FIRST_USER_OID = 16_384  # the first oid of objects that initdb did not create
 
 SCHEMAS = """
     SELECT nspname FROM pg_namespace
@@ -25,7 +25,7 @@ def _owned(catalog: str, owner: str, statement: str, *, joined: str = "", where:
     """Return the query for the statements that reassign the objects of a catalog; its alias is `o`."""
     return f"""
         SELECT format({statement}, %(to)s::text) FROM {catalog} o {joined}
-        WHERE o.{owner} = (SELECT oid FROM pg_authid WHERE rolname = %(of)s) AND o.oid >= {FIRST_OWN} AND {where}
+        WHERE o.{owner} = (SELECT oid FROM pg_authid WHERE rolname = %(of)s) AND o.oid >= {FIRST_USER_OID} AND {where}
             AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = '{catalog}'::regclass AND e.objid = o.oid
                 AND e.deptype = 'e')
         ORDER BY o.oid
@@ -161,7 +161,7 @@ _SETTINGS = """
 """
 
 
-def hand_over(session: "psycopg.Connection", of: str, to: str) -> None:
+def reassign_objects(session: "psycopg.Connection", of: str, to: str) -> None:
     """Reassign a role's objects in the session's database. Requires a superuser and an open transaction."""
     for query in _IN_DATABASE:
         _run(session, query, of, to)
@@ -169,7 +169,7 @@ def hand_over(session: "psycopg.Connection", of: str, to: str) -> None:
     session.execute(_LARGE_OBJECTS.format(of=of, to=to).encode())
 
 
-def hand_over_server(session: "psycopg.Connection", of: str, to: str) -> None:
+def reassign_server_objects(session: "psycopg.Connection", of: str, to: str) -> None:
     """Reassign a role's databases, settings and memberships. Requires a superuser and an open transaction."""
     for query in _OF_SERVER:
         _run(session, query, of, to)

@@ -35,7 +35,7 @@ EVIDENCE_LINES = 20
 # disk. Twice the default memory makes index builds faster.
 SESSION_OPTIONS = {"pg_restore": "-c synchronous_commit=off -c maintenance_work_mem=128MB"}
 
-_MEANINGS: tuple[tuple[str, type[FastZeroError], str], ...] = (
+_ERRORS_BY_MESSAGE: tuple[tuple[str, type[FastZeroError], str], ...] = (
     ("server version mismatch", VersionMismatchError, "the program is older than the server"),
     ("SSL support is not compiled in", BinariesNotFoundError, "these programs cannot use TLS, which the URL requires"),
     ("No space left on device", DatabaseFullError, "the database's disk is full"),
@@ -82,13 +82,13 @@ class LocalPrograms:
 
     def run(self, program: str, arguments: Sequence[str], database: str, *, write: Write | None = None) -> None:
         command = self.command(program, arguments, database)
-        with tempfile.TemporaryFile() as said:
+        with tempfile.TemporaryFile() as output:
             # In its own session: Ctrl-C is handled here, and must not make the program report an error.
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if write else subprocess.DEVNULL,
-                stderr=said,
+                stderr=output,
                 env=self._environment(program),
                 start_new_session=True,
                 bufsize=0,
@@ -103,8 +103,8 @@ class LocalPrograms:
                 except BaseException:
                     process.terminate()
                     raise
-            said.seek(0)
-            raise_if_failed(program, process.returncode, said.read().decode("utf-8", "replace"))
+            output.seek(0)
+            raise_if_failed(program, process.returncode, output.read().decode("utf-8", "replace"))
 
     def reachable(self, file: Path, name: str) -> AbstractContextManager[str]:
         return nullcontext(str(file))
@@ -130,9 +130,9 @@ class LocalPrograms:
 
     def _environment(self, program: str) -> dict[str, str]:
         # Programs before 16 do not know require_auth: they reject it in a URL, but ignore PGREQUIREAUTH.
-        by_environment = {"password": "PGPASSWORD", "require_auth": "PGREQUIREAUTH"}
-        said = parse(self.url)
-        given = {variable: said[name] for name, variable in by_environment.items() if name in said}
+        variable_names = {"password": "PGPASSWORD", "require_auth": "PGREQUIREAUTH"}
+        options = parse(self.url)
+        given = {variable: options[name] for name, variable in variable_names.items() if name in options}
         return {**os.environ, **given, **variables(program)}
 
 
@@ -151,16 +151,16 @@ def variables(program: str) -> dict[str, str]:
     return {"LC_ALL": "C.UTF-8", "PGAPPNAME": "fastzero", **options}
 
 
-def raise_if_failed(program: str, code: int, said: str) -> None:
+def raise_if_failed(program: str, code: int, output: str) -> None:
     """Raise the error that fits a program's messages, if its exit code is not 0."""
     if code == 0:
         return
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    telling = next((line for line in lines if "error" in line.lower()), lines[0] if lines else f"exit code {code}")
-    detail = re.sub(r"^pg_\w+: (error: )?", "", telling)
-    if "connection to server" in said:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    message = next((line for line in lines if "error" in line.lower()), lines[0] if lines else f"exit code {code}")
+    detail = re.sub(r"^pg_\w+: (error: )?", "", message)
+    if "connection to server" in output:
         raise connect_error(detail)
-    for words, error_class, meaning in _MEANINGS:
-        if words in said:
+    for fragment, error_class, meaning in _ERRORS_BY_MESSAGE:
+        if fragment in output:
             raise error_class(f"{meaning}: {detail}")
     raise ProgramFailedError(f"{program} failed: {detail}", evidence="\n".join(lines[-EVIDENCE_LINES:]))

@@ -61,7 +61,7 @@ def creation(password: str, database: str) -> list[str]:
 
 def set_password(open_session: Open, superuser: str, role: str, password: str) -> None:
     """Change the password of a role. Does not end open sessions."""
-    with _opened(open_session, superuser, MAINTENANCE) as session:
+    with _connected(open_session, superuser, MAINTENANCE) as session:
         _execute(session, f"ALTER ROLE {quote(role)} PASSWORD {literal(password)}")
 
 
@@ -70,7 +70,7 @@ def set_password(open_session: Open, superuser: str, role: str, password: str) -
 
 def admit_app(open_session: Open, database: str, password: str) -> None:
     """Create the app's role, or reset its privileges: it can use the rows of one database, and nothing else."""
-    with _opened(open_session, SUPERUSER, database) as session, session.transaction():
+    with _connected(open_session, SUPERUSER, database) as session, session.transaction():
         verb = "CREATE" if _oid(session, APP) is None else "ALTER"
         _execute(session, f"{verb} ROLE {APP} {APP_ATTRIBUTES} PASSWORD {literal(password)}")
         # The owner must be able to end the app's sessions in a restore or a reset.
@@ -100,10 +100,10 @@ def row_privileges(schemas: list[str]) -> Iterator[str]:
 def dismiss_app(open_session: Open) -> None:
     """Drop the app's role and all its privileges."""
     for database in _databases(open_session, SUPERUSER):
-        with _allowed(open_session, database), _opened(open_session, SUPERUSER, database) as session:
+        with _connections_allowed(open_session, database), _connected(open_session, SUPERUSER, database) as session:
             if _oid(session, APP) is not None:
                 _execute(session, f"DROP OWNED BY {APP}")
-    with _opened(open_session, SUPERUSER, MAINTENANCE) as session:
+    with _connected(open_session, SUPERUSER, MAINTENANCE) as session:
         _end_sessions(session, APP)
         _execute(session, f"DROP ROLE IF EXISTS {APP}")
 
@@ -119,18 +119,18 @@ def separate(open_session: Open, database: str, passwords: Mapping[str, str]) ->
     Raises ConflictError if another role has the superuser's new name, DatabaseLoginError.
     """
     if is_separated(open_session, database):  # by a killed command, or before the server was taken over
-        with _opened(open_session, SUPERUSER, database) as session, session.transaction():
-            _give_all_to_owner(session)
+        with _connected(open_session, SUPERUSER, database) as session, session.transaction():
+            _reassign_to_owner(session)
     else:
-        with _opened(open_session, OWNER, database) as session:
+        with _connected(open_session, OWNER, database) as session:
             _refuse_taken_name(session)
             _make_temporary(session, passwords)
-        with _opened(open_session, TEMPORARY, database) as session, session.transaction():
+        with _connected(open_session, TEMPORARY, database) as session, session.transaction():
             _execute(session, f"ALTER ROLE {OWNER} RENAME TO {SUPERUSER}")
             _execute(session, f"ALTER ROLE {SUPERUSER} PASSWORD {literal(passwords[SUPERUSER])}")
             _execute(session, f"CREATE ROLE {OWNER} PASSWORD {literal(passwords[OWNER])}")
-            _give_all_to_owner(session)
-    with _opened(open_session, SUPERUSER, MAINTENANCE) as session:
+            _reassign_to_owner(session)
+    with _connected(open_session, SUPERUSER, MAINTENANCE) as session:
         _execute(session, f"DROP ROLE IF EXISTS {TEMPORARY}")
         _end_sessions(session, SUPERUSER)  # sessions of the old role would continue as a superuser
 
@@ -138,11 +138,15 @@ def separate(open_session: Open, database: str, passwords: Mapping[str, str]) ->
 def hand_over_others(open_session: Open, database: str) -> None:
     """Reassign the superuser's objects in the owner's other databases to the owner, in one transaction each."""
     owned = "SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) = %s AND datname <> %s ORDER BY 1"
-    with _opened(open_session, SUPERUSER, MAINTENANCE) as session:
+    with _connected(open_session, SUPERUSER, MAINTENANCE) as session:
         others = _names(session, owned, OWNER, database)
     for other in others:
-        with _allowed(open_session, other), _opened(open_session, SUPERUSER, other) as session, session.transaction():
-            ownership.hand_over(session, SUPERUSER, OWNER)
+        with (
+            _connections_allowed(open_session, other),
+            _connected(open_session, SUPERUSER, other) as session,
+            session.transaction(),
+        ):
+            ownership.reassign_objects(session, SUPERUSER, OWNER)
 
 
 def unite(open_session: Open, database: str, passwords: Mapping[str, str]) -> None:
@@ -150,24 +154,28 @@ def unite(open_session: Open, database: str, passwords: Mapping[str, str]) -> No
     if not is_separated(open_session, database):
         return
     for each in _databases(open_session, SUPERUSER):
-        with _allowed(open_session, each), _opened(open_session, SUPERUSER, each) as session, session.transaction():
-            ownership.hand_over(session, OWNER, SUPERUSER)
+        with (
+            _connections_allowed(open_session, each),
+            _connected(open_session, SUPERUSER, each) as session,
+            session.transaction(),
+        ):
+            ownership.reassign_objects(session, OWNER, SUPERUSER)
             _execute(session, f"DROP OWNED BY {OWNER}")  # revokes its privileges
-    with _opened(open_session, SUPERUSER, database) as session:
+    with _connected(open_session, SUPERUSER, database) as session:
         _make_temporary(session, passwords)
-    with _opened(open_session, TEMPORARY, database) as session, session.transaction():
-        ownership.hand_over_server(session, OWNER, SUPERUSER)
+    with _connected(open_session, TEMPORARY, database) as session, session.transaction():
+        ownership.reassign_server_objects(session, OWNER, SUPERUSER)
         _execute(session, f"DROP ROLE {OWNER}")
         _execute(session, f"ALTER ROLE {SUPERUSER} RENAME TO {OWNER}")
         _execute(session, f"ALTER ROLE {OWNER} PASSWORD {literal(passwords[OWNER])}")
         _end_sessions(session, OWNER)
-    with _opened(open_session, OWNER, MAINTENANCE) as session:
+    with _connected(open_session, OWNER, MAINTENANCE) as session:
         _execute(session, f"DROP ROLE {TEMPORARY}")
 
 
 def is_separated(open_session: Open, database: str) -> bool:
     """Return whether the superuser and the owner are separate roles. Raises DatabaseLoginError."""
-    with _opened(open_session, OWNER, database) as session:
+    with _connected(open_session, OWNER, database) as session:
         return _oid(session, OWNER) != BOOTSTRAP
 
 
@@ -176,10 +184,10 @@ def _make_temporary(session: "psycopg.Connection", passwords: Mapping[str, str])
     _execute(session, f"{verb} ROLE {TEMPORARY} LOGIN SUPERUSER PASSWORD {literal(passwords[SUPERUSER])}")
 
 
-def _give_all_to_owner(session: "psycopg.Connection") -> None:
+def _reassign_to_owner(session: "psycopg.Connection") -> None:
     _execute(session, f"ALTER ROLE {OWNER} {OWNER_ATTRIBUTES}")
-    ownership.hand_over_server(session, SUPERUSER, OWNER)
-    ownership.hand_over(session, SUPERUSER, OWNER)
+    ownership.reassign_server_objects(session, SUPERUSER, OWNER)
+    ownership.reassign_objects(session, SUPERUSER, OWNER)
 
 
 def _refuse_taken_name(session: "psycopg.Connection") -> None:
@@ -199,7 +207,7 @@ def _end_sessions(session: "psycopg.Connection", role: str) -> None:
 
 
 @contextmanager
-def _opened(open_session: Open, role: str, database: str) -> "Iterator[psycopg.Connection[tuple[object, ...]]]":
+def _connected(open_session: Open, role: str, database: str) -> "Iterator[psycopg.Connection[tuple[object, ...]]]":
     """Open a session that logs no statements and runs no event triggers. Raises FastZeroError."""
     import psycopg
 
@@ -213,9 +221,9 @@ def _opened(open_session: Open, role: str, database: str) -> "Iterator[psycopg.C
 
 
 @contextmanager
-def _allowed(open_session: Open, database: str) -> Iterator[None]:
+def _connections_allowed(open_session: Open, database: str) -> Iterator[None]:
     """Allow connections to a database for one block, if they are forbidden."""
-    with _opened(open_session, SUPERUSER, MAINTENANCE) as session:
+    with _connected(open_session, SUPERUSER, MAINTENANCE) as session:
         closed = not _names(session, "SELECT datname FROM pg_database WHERE datname = %s AND datallowconn", database)
         if closed:
             _execute(session, f"ALTER DATABASE {quote(database)} ALLOW_CONNECTIONS true")
@@ -228,7 +236,7 @@ def _allowed(open_session: Open, database: str) -> Iterator[None]:
 
 def _databases(open_session: Open, role: str) -> list[str]:
     """Return all databases except template0, which cannot contain objects of users."""
-    with _opened(open_session, role, MAINTENANCE) as session:
+    with _connected(open_session, role, MAINTENANCE) as session:
         return _names(session, "SELECT datname FROM pg_database WHERE datname <> 'template0' ORDER BY 1")
 
 

@@ -65,8 +65,8 @@ def is_ready(data: Path, pid: int) -> bool:
 
 def postmaster(data: Path) -> int | None:
     """Return the pid of the server that runs on a data directory, None without one. Any process may have started it."""
-    said = pid_file(data)[:1]
-    return next((each.pid for each in processes_on(data) if [str(each.pid)] == said), None)
+    first_line = pid_file(data)[:1]
+    return next((each.pid for each in processes_on(data) if [str(each.pid)] == first_line), None)
 
 
 def processes_on(data: Path) -> "list[psutil.Process]":
@@ -94,10 +94,10 @@ def disown_reused_pids(data: Path) -> None:
     owners = {str(process.pid) for process in processes_on(data)} if names else set()
     for name in names:
         with suppress(FileNotFoundError, PermissionError), file_of_owner(data, name, os.O_RDWR) as file:
-            _disown(file, owners)
+            _replace_pid(file, owners)
 
 
-def _disown(file: BinaryIO, owners: set[str]) -> None:
+def _replace_pid(file: BinaryIO, owners: set[str]) -> None:
     pid, _, rest = _text(file).partition("\n")
     if pid not in owners and (pid or not owners):
         file.seek(0)

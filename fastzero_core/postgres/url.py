@@ -105,30 +105,30 @@ def parse(url: str) -> dict[str, str]:
     """Return the options in a URL by their libpq names. Raises InvalidInputError if it is not a PostgreSQL URL."""
     match = _URL.fullmatch(url)
     if match is None:
-        raise unusable("the database URL cannot be read")
+        raise invalid_url("the database URL cannot be read")
     parts = match.groupdict()
     if parts["driver"] not in POSTGRES_DRIVERS:
-        raise unusable(f"the database URL begins with {parts['driver']!r}; fastzero needs PostgreSQL")
+        raise invalid_url(f"the database URL begins with {parts['driver']!r}; fastzero needs PostgreSQL")
     quoted = {name: parts[name] for name in ("user", "password", "dbname")}
-    said = {
+    options = {
         **{name: unquote(value) for name, value in quoted.items() if value is not None},
         "host": parts["ipv6"] or parts["host"],
         "port": parts["port"],
         **dict(parse_qsl(parts["query"] or "", keep_blank_values=True)),
     }
-    given = {name: value for name, value in said.items() if value}
-    _refuse_unless_text("".join(given.values()))
+    given = {name: value for name, value in options.items() if value}
+    _refuse_unencodable("".join(given.values()))
     return given
 
 
-def _refuse_unless_text(said: str) -> None:
-    if "\0" in said:
-        raise unusable("the database URL must not contain a NUL character")
-    if any(0xD800 <= ord(character) <= 0xDFFF for character in said):
-        raise unusable("the database URL is not UTF-8 text")
+def _refuse_unencodable(text: str) -> None:
+    if "\0" in text:
+        raise invalid_url("the database URL must not contain a NUL character")
+    if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
+        raise invalid_url("the database URL is not UTF-8 text")
 
 
-def unusable(message: str) -> InvalidInputError:
+def invalid_url(message: str) -> InvalidInputError:
     return InvalidInputError(message, field="database_url", hint=URL_HINT)
 
 

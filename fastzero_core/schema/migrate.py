@@ -100,13 +100,13 @@ def status(url: str, *, drift: bool = True) -> SchemaStatus:
 def history(url: str | None = None) -> list[Revision]:
     """Return every revision, oldest first; with a URL, each with its state in that database."""
     current = status(url, drift=False).current if url else None
-    ahead = {step.revision for step in pending(current)} if url else set()
+    pending_revisions = {step.revision for step in pending(current)} if url else set()
     return [
         Revision(
             script.revision,
             _single(script.down_revision),
             script.doc,
-            "" if not url else _state_of(script.revision, current, ahead),
+            "" if not url else _state_of(script.revision, current, pending_revisions),
         )
         for script in reversed(list(environment.scripts().walk_revisions()))
     ]
@@ -213,7 +213,7 @@ def _run(verb: str, url: str, revision: str, timeout: float, on_event: Listener)
         pending(revision_of(url))  # raises if the database is newer than the code
         config = environment.config()
         config.attributes.update(connection=engine, on_version_apply=RevisionWatch(engine, on_event).applied)
-        _until(deadline, lambda: _alembic(verb, engine, config, revision))
+        _retry_until(deadline, lambda: _alembic(verb, engine, config, revision))
     found = status(url, drift=False)
     if verb == "upgrade" and revision in ("head", "heads") and not found.up_to_date:
         raise DatabaseError(f"the upgrade finished, but the database is at {found.current or 'base'}, not {found.head}")
@@ -266,7 +266,7 @@ def _only_runner(engine: "Engine", deadline: float) -> Iterator[None]:
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOCK_KEY})
 
 
-def _until(deadline: float, attempt: Callable[[], None]) -> None:
+def _retry_until(deadline: float, attempt: Callable[[], None]) -> None:
     """Retry while a table is locked. Applied revisions are kept, since each has its own transaction."""
     for pause in _pauses():
         try:

@@ -24,7 +24,7 @@ _IDENTIFIERS = ("revision", "down_revision")
 
 VERSION_TABLE = "alembic_version"
 CONNECT_TIMEOUT = 5  # seconds
-MOST_HEADS = 100
+HEADS_MAX = 100
 _LIMITS = {"lock_timeout": "5s", "statement_timeout": "60s"}
 
 # Finds the table with the revision. Names and operators are qualified, since the database's owner sets its search path
@@ -95,9 +95,9 @@ def located(url: str, table: str = VERSION_TABLE, *, timeout: int = CONNECT_TIME
 def read(connection: "Connection[Any]", schema: str, table: str) -> list[str]:
     """Return the sorted revisions in that table."""
     with connection.cursor() as cursor, cursor.copy(_copy(schema, table)) as copy:
-        found = sorted(row[0] for row in islice(copy.rows(), MOST_HEADS + 1))
-        if len(found) > MOST_HEADS:
-            raise _several(found)  # inside the block, so that the driver cancels the rest of the COPY
+        found = sorted(row[0] for row in islice(copy.rows(), HEADS_MAX + 1))
+        if len(found) > HEADS_MAX:
+            raise _multiple_revisions_error(found)  # inside the block, so that the driver cancels the rest of the COPY
         return found
 
 
@@ -153,11 +153,11 @@ def _checked(found: tuple[str, str, bool] | None) -> tuple[str, str] | None:
 
 def _single(found: list[str]) -> str | None:
     if len(found) > 1:
-        raise _several(found)
+        raise _multiple_revisions_error(found)
     return found[0] if found else None
 
 
-def _several(found: list[str]) -> SchemaDriftError:
+def _multiple_revisions_error(found: list[str]) -> SchemaDriftError:
     return SchemaDriftError(
         f"the database is at several revisions: {', '.join(sorted(found)[:5])}",
         hint="Keep one of them in the table alembic_version: fastzero migrate stamp REVISION",

@@ -14,8 +14,8 @@ class RevisionWatch:
 
     def __init__(self, engine: "Engine", on_event: Listener) -> None:
         self._on_event = on_event
-        self._began = time.monotonic()
-        self._held: set[str] = set()
+        self._started_at = time.monotonic()
+        self._locked_tables: set[str] = set()
         self._is_applied = False
         if on_event is not ignore:
             from sqlalchemy import event
@@ -23,20 +23,20 @@ class RevisionWatch:
             event.listen(engine, "commit", self._committing)
 
     def applied(self, *, ctx: Any, step: Any, **_: Any) -> None:
-        seconds = time.monotonic() - self._began
+        seconds = time.monotonic() - self._started_at
         if not step.is_stamp:
             script = step.up_revision
             direction = "up" if step.is_upgrade else "down"
-            locked = sorted({*self._held, *_locked(ctx.connection)})
+            locked = sorted({*self._locked_tables, *_locked(ctx.connection)})
             self._on_event(RevisionApplied(script.revision, script.doc, direction, seconds, locked))
-        self._held.clear()
+        self._locked_tables.clear()
         self._is_applied = True
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
 
     def _committing(self, connection: "Connection") -> None:
         # An autocommit block in a revision commits the statements before it, which releases their locks.
         if not self._is_applied:
-            self._held.update(_locked(connection))
+            self._locked_tables.update(_locked(connection))
         self._is_applied = False
 
 

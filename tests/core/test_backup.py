@@ -16,9 +16,9 @@ import psycopg
 import pytest
 
 from fastzero_core import FastZero, errors
-from fastzero_core.backup import dump, restore, shelf
+from fastzero_core.backup import dump, repository, restore
 from fastzero_core.backup.manifest import Content, Manifest, manifest_path
-from fastzero_core.backup.server import at_server
+from fastzero_core.backup.server import open_server
 from fastzero_core.backup.stats import stats
 from fastzero_core.backup.target import Target
 from fastzero_core.events import Event, Notice, Progress
@@ -513,7 +513,7 @@ def test_owners_that_are_not_here_are_left_out_with_a_word(filled: Target, archi
 
 def test_two_restores_of_a_database_do_not_meet(filled: Target, archive: Path) -> None:
     dump.backup(filled, archive)
-    with at_server(filled.url), pytest.raises(errors.LockedError):
+    with open_server(filled.url), pytest.raises(errors.LockedError):
         restore.restore(filled, archive)
 
 
@@ -597,7 +597,7 @@ def test_a_database_of_any_name_is_backed_up_verified_restored_and_emptied(
         execute(theirs.url, "CREATE TABLE theirs (x int)", "INSERT INTO theirs VALUES (7)")
         taken = dump.take(theirs)
         assert (taken.database, restore.verify(theirs, Path(taken.file)).rows) == (name, 1)
-        assert shelf.surplus(folder, 0, theirs.database) == [taken]
+        assert repository.surplus(folder, 0, theirs.database) == [taken]
         restore.restore(theirs, Path(taken.file))
         restore.undo(theirs)
         assert stats(theirs.url).database == name

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fastzero_core import errors
-from fastzero_core.backup import dump, restore, shelf
+from fastzero_core.backup import dump, repository, restore
 from fastzero_core.backup.manifest import check_archive, manifest_path, read_manifest
 from fastzero_core.backup.target import Target
 from fastzero_core.files import new_file
@@ -148,30 +148,30 @@ def test_what_a_killed_command_left_is_removed_by_the_next(folder: Path) -> None
     assert sorted(path.name for path in folder.iterdir()) == ["three.dump", "two.dump"]
 
 
-# -- the shelf -------------------------------------------------------------------------------------------------
+# -- the folder of backups ----------------------------------------------------------------------------------------
 
 
 def test_backups_are_listed_oldest_first_and_found_by_name(target: Target, archive: Path) -> None:
-    second = shelf.new_path(target.folder, target.database)
+    second = repository.new_path(target.folder, target.database)
     dump.backup(target, second)
-    assert [each.rows for each in shelf.backups(target.folder)] == [2, 2]
-    assert shelf.find(target.folder, "one") == shelf.find(target.folder, "one.dump") == archive
-    assert shelf.find(target.folder, str(second)) == second
+    assert [each.rows for each in repository.backups(target.folder)] == [2, 2]
+    assert repository.find(target.folder, "one") == repository.find(target.folder, "one.dump") == archive
+    assert repository.find(target.folder, str(second)) == second
 
 
 def test_a_damaged_backup_is_listed_with_its_problem(target: Target, archive: Path) -> None:
     manifest_path(archive).unlink()
-    (listed,) = shelf.backups(target.folder)
+    (listed,) = repository.backups(target.folder)
     assert (listed.name, "manifest" in listed.problem) == ("one", True)
 
 
 def test_prune_keeps_the_newest(target: Target) -> None:
-    paths = [shelf.new_path(target.folder, target.database) for _ in range(1)]
+    paths = [repository.new_path(target.folder, target.database) for _ in range(1)]
     dump.backup(target, paths[0])
     for _ in range(2):
-        paths.append(shelf.new_path(target.folder, target.database))
+        paths.append(repository.new_path(target.folder, target.database))
         dump.backup(target, paths[-1])
-    gone = shelf.prune(target.folder, 2)
+    gone = repository.prune(target.folder, 2)
     assert [Path(each.file) for each in gone] == paths[:1]
     assert sorted(path.name for path in target.folder.iterdir()) == sorted(
         name for path in paths[1:] for name in (path.name, manifest_path(path).name)
@@ -181,12 +181,12 @@ def test_prune_keeps_the_newest(target: Target) -> None:
 @pytest.mark.parametrize("name", ["", "a/b", "../x", ".hidden", "a b", "é", "x" * 101])
 def test_a_name_that_is_none_is_refused(name: str, folder: Path) -> None:
     with pytest.raises(errors.InvalidInputError):
-        shelf.new_path(folder, "fastzero", name)
+        repository.new_path(folder, "fastzero", name)
 
 
 def test_a_backup_that_is_not_there_is_not_found(folder: Path) -> None:
     with pytest.raises(errors.BackupNotFoundError):
-        shelf.find(folder, "nothing")
+        repository.find(folder, "nothing")
 
 
 def test_a_bare_name_never_means_a_file_of_the_current_folder(
@@ -194,11 +194,11 @@ def test_a_bare_name_never_means_a_file_of_the_current_folder(
 ) -> None:
     Path("one").write_text("of a stranger")
     Path("other.dump").write_text("of a stranger")
-    assert shelf.find(target.folder, "one") == archive
-    assert shelf.find(target.folder, "./other.dump") == Path("other.dump").absolute()
-    assert shelf.find(target.folder, Path("other.dump")) == Path("other.dump").absolute()
+    assert repository.find(target.folder, "one") == archive
+    assert repository.find(target.folder, "./other.dump") == Path("other.dump").absolute()
+    assert repository.find(target.folder, Path("other.dump")) == Path("other.dump").absolute()
     with pytest.raises(errors.BackupNotFoundError) as missing:
-        shelf.find(target.folder, "other.dump")
+        repository.find(target.folder, "other.dump")
     assert missing.value.hint == "To use the file in the current folder: ./other.dump"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fastzero_core import errors
-from fastzero_core.backup import dump, restore, shelf
+from fastzero_core.backup import dump, repository, restore
 from fastzero_core.backup.manifest import check_archive, manifest_path, read_manifest
 from fastzero_core.backup.target import Target
 
@@ -66,13 +66,13 @@ def test_backups_of_one_second_get_names_of_their_own(target: Target, python: Py
     processes = [python(TAKE, target.url, str(target.folder)) for _ in range(3)]
     printed = [process.communicate()[0].strip() for process in processes]
     assert len(set(printed)) == 3
-    assert sorted(each.file for each in shelf.backups(target.folder)) == sorted(printed)
+    assert sorted(each.file for each in repository.backups(target.folder)) == sorted(printed)
     for path in printed:
         check_archive(Path(path))
 
 
 def test_a_name_that_is_taken_at_that_second_is_counted_on(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shelf, "new_paths", lambda *_: [target.folder / name for name in ("a.dump", "a-2.dump")])
+    monkeypatch.setattr(repository, "new_paths", lambda *_: [target.folder / name for name in ("a.dump", "a-2.dump")])
     assert [dump.take(target).name for _ in range(2)] == ["a", "a-2"]
     with pytest.raises(errors.ConflictError):
         dump.take(target)
@@ -82,11 +82,11 @@ def test_a_prune_in_the_last_moment_of_a_backup_leaves_its_manifest(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, fsync = target.folder / "one.dump", os.fsync
-    pruned: list[list[shelf.Backup]] = []
+    pruned: list[list[repository.Backup]] = []
 
     def prune_first(descriptor: int) -> None:
         if manifest_path(path).exists() and not pruned:
-            pruned.append(shelf.prune(target.folder, 0))
+            pruned.append(repository.prune(target.folder, 0))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", prune_first)
@@ -97,7 +97,7 @@ def test_a_prune_in_the_last_moment_of_a_backup_leaves_its_manifest(
 
 def test_a_manifest_without_a_backup_is_pruned(target: Target, archive: Path) -> None:
     archive.unlink()
-    assert shelf.prune(target.folder, 5) == []
+    assert repository.prune(target.folder, 5) == []
     assert list(target.folder.iterdir()) == []
 
 
@@ -109,9 +109,9 @@ def test_what_is_not_a_regular_file_is_listed_with_its_problem_and_never_pruned(
     kind: str, target: Target, archive: Path
 ) -> None:
     special = make_special(kind, target.folder / "special.dump")
-    problem, one = shelf.backups(target.folder)
+    problem, one = repository.backups(target.folder)
     assert (problem.name, "is not a regular file" in problem.problem, one.name) == ("special", True, "one")
-    assert [each.name for each in shelf.prune(target.folder, 0)] == ["one"]
+    assert [each.name for each in repository.prune(target.folder, 0)] == ["one"]
     assert os.path.lexists(special)
 
 
@@ -119,23 +119,23 @@ def test_what_is_not_a_regular_file_is_listed_with_its_problem_and_never_pruned(
 def test_what_is_not_a_regular_file_is_no_manifest(kind: str, target: Target, archive: Path) -> None:
     manifest_path(archive).unlink()
     make_special(kind, manifest_path(archive))
-    (listed,) = shelf.backups(target.folder)
+    (listed,) = repository.backups(target.folder)
     assert "cannot read the manifest" in listed.problem
-    assert shelf.prune(target.folder, 0) == []
+    assert repository.prune(target.folder, 0) == []
 
 
 @pytest.mark.parametrize("to", ["nowhere", "link.dump"])
 def test_a_link_to_nothing_is_no_backup(to: str, target: Target, archive: Path) -> None:
     (target.folder / "link.dump").symlink_to(to)
-    assert [each.name for each in shelf.backups(target.folder)] == ["one"]
-    assert [each.name for each in shelf.prune(target.folder, 0)] == ["one"]
+    assert [each.name for each in repository.backups(target.folder)] == ["one"]
+    assert [each.name for each in repository.prune(target.folder, 0)] == ["one"]
     with pytest.raises(errors.BackupNotFoundError):
-        shelf.find(target.folder, "link")
+        repository.find(target.folder, "link")
 
 
 def test_a_directory_called_like_a_manifest_does_not_stop_a_prune(target: Target, archive: Path) -> None:
     (target.folder / "other.dump.manifest.json").mkdir()
-    assert [each.name for each in shelf.prune(target.folder, 0)] == ["one"]
+    assert [each.name for each in repository.prune(target.folder, 0)] == ["one"]
 
 
 @pytest.mark.parametrize("kind", SPECIAL)
@@ -145,17 +145,17 @@ def test_what_is_not_a_regular_file_cannot_be_restored(kind: str, target: Target
         with pytest.raises(errors.InvalidInputError, match="is not a regular file"):
             operation(target, special)
     with pytest.raises(errors.InvalidInputError, match="is not a regular file"):
-        shelf.find(target.folder, str(special))
+        repository.find(target.folder, str(special))
 
 
 def test_a_backup_is_found_by_its_name_beside_a_directory_of_that_name(target: Target, archive: Path) -> None:
     Path("one").mkdir()
-    assert shelf.find(target.folder, "one") == archive
+    assert repository.find(target.folder, "one") == archive
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
 def test_a_name_that_no_file_can_have_is_invalid_input(name: str, target: Target) -> None:
-    for operation in (shelf.find, lambda folder, name: shelf.new_path(folder, "fastzero", name)):
+    for operation in (repository.find, lambda folder, name: repository.new_path(folder, "fastzero", name)):
         with pytest.raises(errors.InvalidInputError):
             operation(target.folder, name)
     with pytest.raises(errors.InvalidInputError):
@@ -163,7 +163,7 @@ def test_a_name_that_no_file_can_have_is_invalid_input(name: str, target: Target
 
 
 def test_a_database_of_a_long_name_has_names_for_its_backups(folder: Path) -> None:
-    assert len(shelf.new_path(folder, "x" * 300).name) < 100
+    assert len(repository.new_path(folder, "x" * 300).name) < 100
 
 
 # -- of several databases --------------------------------------------------------------------------------------
@@ -174,6 +174,6 @@ def test_prune_counts_the_backups_of_one_database_alone(target: Target, archive:
     other.write_bytes(archive.read_bytes())
     foreign = replace(read_manifest(archive), database="other")
     manifest_path(other).write_text(foreign.as_text(), encoding="utf-8")
-    assert shelf.surplus(target.folder, 1, target.database) == []
-    assert [each.name for each in shelf.prune(target.folder, 0, target.database)] == ["one"]
-    assert [each.name for each in shelf.backups(target.folder)] == ["other"]
+    assert repository.surplus(target.folder, 1, target.database) == []
+    assert [each.name for each in repository.prune(target.folder, 0, target.database)] == ["one"]
+    assert [each.name for each in repository.backups(target.folder)] == ["other"]

@@ -14,7 +14,7 @@ from fastzero_core.backup import content, dump, restore
 from fastzero_core.backup.fill import fill
 from fastzero_core.backup.manifest import Manifest
 from fastzero_core.backup.scratch import scratch
-from fastzero_core.backup.server import at_server
+from fastzero_core.backup.server import open_server
 from fastzero_core.backup.target import Target
 from fastzero_core.polling import wait_until
 from fastzero_core.postgres import database
@@ -81,7 +81,7 @@ def _ids(url: str) -> set[int]:
 
 
 def _ids_in_backup(target: Target, archive: Path, manifest: Manifest) -> set[int]:
-    with at_server(target.url) as server, scratch(server, target) as new:
+    with open_server(target.url) as server, scratch(server, target) as new:
         fill(target, server, new, archive, manifest)
         return _ids(new.url)
 
@@ -238,7 +238,7 @@ def test_a_hold_outlives_a_swap_that_a_session_is_in_the_way_of(
     execute(written.url, f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
     humble = Target.of_url(as_role(written.url, role), written.folder)
     with content.writes_held(humble.url) as hold:
-        with at_server(humble.url) as server, scratch(server, humble) as new, pytest.raises(errors.DatabaseBusyError):
+        with open_server(humble.url) as server, scratch(server, humble) as new, pytest.raises(errors.DatabaseBusyError):
             server.swap(new.name, hold)
         hold.check()
         with pytest.raises(LockNotAvailable):

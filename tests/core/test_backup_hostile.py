@@ -12,7 +12,7 @@ import pytest
 from fastzero_core import errors
 from fastzero_core.backup import dump, restore
 from fastzero_core.backup.scratch import scratch
-from fastzero_core.backup.server import at_server
+from fastzero_core.backup.server import open_server
 from fastzero_core.backup.stats import stats
 from fastzero_core.backup.target import Target
 from fastzero_core.events import Event, Notice
@@ -269,7 +269,7 @@ def test_the_role_and_the_database_of_a_killed_command_are_dropped_by_the_next(t
     assert wait_until(lambda: roles_for_restores(target) != [] and len(list_databases(target)) == 2, 60)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    with at_server(target.url):
+    with open_server(target.url):
         pass
     assert (roles_for_restores(target), list_databases(target)) == ([], [target.database])
 
@@ -280,7 +280,7 @@ def test_a_database_or_role_of_another_with_such_a_name_stays(target: Target, ro
     with psycopg.connect(url_of(target.url, "postgres"), autocommit=True) as session:
         session.execute(f"CREATE DATABASE {name} OWNER {role}".encode())
         try:
-            with at_server(target.url):
+            with open_server(target.url):
                 pass
             assert roles_for_restores(target) == [name]
             assert name in list_databases(target)
@@ -290,7 +290,7 @@ def test_a_database_or_role_of_another_with_such_a_name_stays(target: Target, ro
 
 
 def test_a_scratch_database_is_of_a_role_without_rights_and_nobody_else_enters_it(target: Target, role: str) -> None:
-    with at_server(target.url) as server, scratch(server, target) as new:
+    with open_server(target.url) as server, scratch(server, target) as new:
         with psycopg.connect(new.url) as session:
             rights = session.execute(
                 "SELECT rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls, rolcanlogin,"

@@ -64,18 +64,19 @@ def find(folder: Path, wanted: str | Path) -> Path:
     Raises BackupNotFoundError, DamagedBackupError if it is not a regular file.
     """
     is_path = isinstance(wanted, Path) or os.sep in wanted
-    places = [Path(wanted)] if is_path else [folder / wanted, folder / f"{wanted}{ENDING}"]
-    there = {path: found for path in places if (found := status(path)) is not None}
-    for path, each in there.items():
+    candidates = [Path(wanted)] if is_path else [folder / wanted, folder / f"{wanted}{ENDING}"]
+    existing = {path: found for path in candidates if (found := status(path)) is not None}
+    for path, each in existing.items():
         if stat.S_ISREG(each.st_mode):
             return path.absolute()
-    if there:
-        raise DamagedBackupError(f"{next(iter(there))} is not a regular file")
-    hint = None if is_path or not lies_here(wanted) else f"To use the file in the current folder: {os.curdir}/{wanted}"
+    if existing:
+        raise DamagedBackupError(f"{next(iter(existing))} is not a regular file")
+    in_current_folder = not is_path and is_in_current_folder(wanted)
+    hint = f"To use the file in the current folder: {os.curdir}/{wanted}" if in_current_folder else None
     raise BackupNotFoundError(f"backup {str(wanted)!r} does not exist", hint=hint)
 
 
-def lies_here(wanted: str | Path) -> bool:
+def is_in_current_folder(wanted: str | Path) -> bool:
     """Return whether a file in the current folder has the same name as a backup."""
     return isinstance(wanted, str) and os.sep not in wanted and status(Path(wanted)) is not None
 
@@ -85,7 +86,7 @@ def backups(folder: Path) -> list[Backup]:
     found = []
     for path in _entries(folder, ENDING):
         with suppress(BackupNotFoundError):  # just removed by another command, or a broken link
-            found.append(described(path))
+            found.append(read_backup(path))
     return sorted(found, key=lambda each: (each.taken_at, len(each.name), each.name))
 
 
@@ -100,16 +101,16 @@ def prune(folder: Path, keep: int, database: str | None = None) -> list[Backup]:
 
     Also deletes manifests without a backup, but not that of a backup that is being written.
     """
-    gone = surplus(folder, keep, database)
-    for each in gone:
+    deleted = surplus(folder, keep, database)
+    for each in deleted:
         remove_file(Path(each.file))
     for orphan in filter(_is_file, _entries(folder, SUFFIX)):
         with suppress(ConflictError, InvalidInputError), claim(orphan.with_name(orphan.name.removesuffix(SUFFIX))):
             remove_file(orphan)
-    return gone
+    return deleted
 
 
-def described(path: Path) -> Backup:
+def read_backup(path: Path) -> Backup:
     """Return a backup as its manifest describes it. Raises BackupNotFoundError."""
     name, size = path.name.removesuffix(ENDING), 0
     try:
