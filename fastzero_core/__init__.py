@@ -1,4 +1,4 @@
-"""fastzero as a library: the operations (`FastZero`), the stack (`Stack`), the records and the errors.
+"""The public API of fastzero: `FastZero` (operations), `Stack`, the data classes and the errors.
 
     from fastzero_core import FastZero, Stack
 
@@ -7,7 +7,7 @@
             ana = fz.users.add("ana", email="ana@example.com", password="correct horse")
             todo = fz.todos(ana).add("Write the report", state="doing")
 
-Names load when they are first used (PEP 562): importing this package costs nothing.
+Each name is imported on first use (PEP 562), so importing this package is cheap.
 """
 
 from importlib import import_module
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_MODULES = {
     "AsyncFastZero": "todo_app.fastzero",
     "FastZero": "todo_app.fastzero",
     "Stack": "care",
@@ -80,8 +80,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
     globals()[name] = value
     return value

@@ -1,7 +1,7 @@
-"""The two files of a folder that fastzero reads: `.env` and `fastzero.toml`.
+"""Read the two configuration files of a folder: `.env` and `fastzero.toml`.
 
-The folder may have been cloned from anywhere. So each file is read once, never waits, and has limits on size and
-nesting: what is checked, shown, trusted and used are the same bytes.
+The folder may have been cloned from an untrusted source. So each file is read only once, reading never blocks, and size
+and nesting are limited: the bytes that are checked, shown, trusted and used are the same.
 """
 
 import os
@@ -22,17 +22,17 @@ from .toml_lines import MAX_DEPTH, has_long_key, line_numbers
 PREFIX = "FASTZERO_"
 DOTENV = ".env"
 PROJECT_FILE = "fastzero.toml"
-LIMIT = 128 * 1024  # bytes of a file
-SUBSTITUTED = 8 * LIMIT  # characters of all variables of a `.env`
-# As python-dotenv has it, which takes quadratic time: names and defaults have no limit there.
+LIMIT = 128 * 1024  # bytes per file
+SUBSTITUTED = 8 * LIMIT  # characters of all values of a `.env`, after substitution
+# The pattern of python-dotenv, with limits on names and defaults: without them it takes quadratic time.
 _REFERENCE = re.compile(r"\$\{([^}:]{0,100})(?::-([^}]{0,500}))?\}")
-SHOWN = 80  # characters of a line in an error
+SHOWN = 80  # characters of a line quoted in an error
 _LINE_END = re.compile(r"\r\n|\r|\n")
-_LONG_BLANK = re.compile(r"[^\S\r\n]{1000}")  # python-dotenv takes quadratic time for it
+_LONG_BLANK = re.compile(r"[^\S\r\n]{1000}")  # takes python-dotenv quadratic time
 
 
 class Variable(NamedTuple):
-    """A variable of a `.env`, and its line."""
+    """The value of a variable in a `.env`, and its line."""
 
     value: str
     line: int
@@ -40,7 +40,7 @@ class Variable(NamedTuple):
 
 @dataclass(frozen=True)
 class Folder:
-    """What the files say. `variables` are those of `.env` that begin with FASTZERO_, by their names in lower case."""
+    """The contents of the files. `variables` are the FASTZERO_ variables of `.env`, keyed by lower-case name."""
 
     path: Path
     variables: Mapping[str, Variable] = field(default_factory=dict)
@@ -49,15 +49,15 @@ class Folder:
 
     @cached_property
     def toml_lines(self) -> dict[tuple[str, ...], int]:
-        """The line of each table and key of `fastzero.toml`."""
+        """The line number of each table and key in `fastzero.toml`."""
         return line_numbers(self.toml_text)
 
 
 def read_folder(path: Path) -> Folder:
-    """Return what the files of a folder say; a file that does not exist says nothing.
+    """Read the files of a folder; a file that does not exist counts as empty.
 
-    Raises InvalidInputError for a file that is too large, not regular, not UTF-8 or not valid; NotAllowedError,
-    UnavailableError.
+    Raises InvalidInputError for a file that is too large, not regular, not UTF-8 or not valid; NotAllowedError or
+    UnavailableError for a file that cannot be read.
     """
     toml_text = read_bounded(path / PROJECT_FILE)
     return Folder(
@@ -66,8 +66,8 @@ def read_folder(path: Path) -> Folder:
 
 
 def read_bounded(path: Path) -> str:
-    """Return the text of a file of at most LIMIT bytes, "" if it does not exist or is a folder."""
-    if path.is_dir():  # some call their virtual environment .env
+    """Return the text of a file of at most LIMIT bytes; "" if it does not exist or is a folder."""
+    if path.is_dir():  # some virtual environments are called .env
         return ""
     try:
         with reading(path, absent=True), open_regular(path) as file:
@@ -75,7 +75,7 @@ def read_bounded(path: Path) -> str:
     except FileNotFoundError:
         return ""
     if len(content) > LIMIT:
-        raise InvalidInputError(f"{path} has more than {LIMIT:,} bytes", hint="Make it smaller, or remove it")
+        raise InvalidInputError(f"{path} is larger than {LIMIT:,} bytes", hint="Make it smaller, or remove it")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -83,7 +83,7 @@ def read_bounded(path: Path) -> str:
 
 
 def parse_toml(text: str, path: Path) -> dict[str, Any]:
-    """Return what a TOML text says. Raises InvalidInputError, which names `path`."""
+    """Parse TOML. Raises InvalidInputError, which names `path`."""
     try:
         if has_long_key(text):
             raise RecursionError
@@ -91,7 +91,7 @@ def parse_toml(text: str, path: Path) -> dict[str, Any]:
         if _is_deeper(parsed, MAX_DEPTH):
             raise RecursionError
     except RecursionError:
-        raise InvalidInputError(f"{path} is nested more than {MAX_DEPTH} levels deep", hint="Make it flatter") from None
+        raise InvalidInputError(f"{path} is nested more than {MAX_DEPTH} levels deep", hint="Reduce nesting") from None
     except ValueError as error:
         raise InvalidInputError(f"{path} is not valid TOML: {error}", hint="Correct that line") from None
     return parsed
@@ -115,12 +115,12 @@ def _children(value: Any) -> Iterator[Any]:
 
 
 def _variables(path: Path) -> dict[str, Variable]:
-    """The variables that are fastzero's own. The others are an application's, and may be substituted in them."""
+    """Return the FASTZERO_ variables. Other variables belong to an application, but can be referenced."""
     text = read_bounded(path)
     if PREFIX not in text.upper():
         return {}
     if _LONG_BLANK.search(text):
-        raise InvalidInputError(f"{path} has a thousand blanks in a row", hint="Remove them")
+        raise InvalidInputError(f"{path} contains 1,000 consecutive blanks", hint="Remove them")
     return {
         name.lower(): variable
         for name, variable in _substituted(_bindings(text, path), path).items()
@@ -144,18 +144,18 @@ def _bindings(text: str, path: Path) -> Iterator[tuple[str, Variable]]:
 
 
 def _substituted(bindings: Iterable[tuple[str, Variable]], path: Path) -> dict[str, Variable]:
-    """The variables with each `${NAME}` and `${NAME:-default}` replaced, by an earlier one or by the environment's."""
+    """Replace each `${NAME}` and `${NAME:-default}` by an earlier variable or by one of the environment."""
     values: dict[str, str] = {}
     found: dict[str, Variable] = {}
     known = ChainMap(values, os.environ)
-    room = SUBSTITUTED
+    remaining = SUBSTITUTED
 
     def replacement(reference: re.Match[str]) -> str:
         return known.get(reference[1], reference[2] or "")
 
     for name, (text, line) in bindings:
-        room -= len(text) + sum(len(replacement(each)) for each in _REFERENCE.finditer(text))
-        if room < 0:
+        remaining -= len(text) + sum(len(replacement(each)) for each in _REFERENCE.finditer(text))
+        if remaining < 0:
             raise InvalidInputError(
                 f"{path}:{line}: the values have more than {SUBSTITUTED:,} characters", hint="Shorten them"
             )

@@ -1,4 +1,4 @@
-"""What the app logs in to its database with, which may be rotated while it runs."""
+"""The credentials with which the app connects to its database. They can be rotated while the app runs."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -15,14 +15,14 @@ ReadPassword = Callable[[], str]
 
 
 def app_url(settings: "Settings") -> str:
-    """Return the URL of the app while it serves: it has a role of its own where the roles are split."""
+    """Return the database URL for serving: with split roles, the one of the app's own role."""
     if settings.database_url is not None or not settings.split_roles:
         return database_url(settings)
     return project_of(settings).app_url()
 
 
 def app_password(settings: "Settings") -> ReadPassword | None:
-    """Return what reads the password that the app logs in with; None where no file of fastzero's has it."""
+    """Return a function that reads the app's current password; None if the password is not in a file of fastzero."""
     if settings.database_url is None:
         project, name = project_of(settings), PASSWORDS[APP if settings.split_roles else OWNER]
         return lambda: project.secret(name)

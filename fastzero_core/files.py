@@ -1,7 +1,7 @@
-"""Files: written whole or not at all, read only if regular, with errors that say what to do. Standard library only.
+"""Write files atomically, read regular files only, and raise errors that say what to do. Standard library only.
 
-A file is written under another name beside its own, brought to the disk, and gets its own name last. Its writer locks
-it; the lock ends with the writer, so that the next one can remove what a killed one left.
+A file is written under a temporary name in its own folder, flushed to the disk, and then renamed. Its writer holds a
+lock on it, which ends with the process, so that the next writer can remove the temporary file of a killed one.
 """
 
 import errno
@@ -30,16 +30,18 @@ _PARTIAL = re.compile(r"\..+\.partial-[0-9a-f]{8}")
 
 @dataclass(frozen=True)
 class Hints:
-    """What to do where the system refuses a file: for want of permission, of space, or for another reason."""
+    """Hints for an OSError: permission denied, disk full, and any other."""
 
     denied: str
     full: str
     other: str
 
 
-CHOSEN = Hints("Choose a place that is yours", "Make room there, or choose another place", "Choose another place")
+CHOSEN = Hints(
+    "Choose a folder that you can write to", "Free some space, or choose another folder", "Choose another folder"
+)
 HOME = Hints(
-    "Set FASTZERO_HOME to a folder of yours",
+    "Set FASTZERO_HOME to a folder that you own",
     "Free some space, or set FASTZERO_HOME to another folder",
     "Free some space, or set FASTZERO_HOME to another folder",
 )
@@ -49,11 +51,11 @@ HOME = Hints(
 
 
 def read_text(path: Path, *, denied: str = CHOSEN.denied, limit: int = TEXT_MAX, own: bool = False) -> str:
-    """Return the text of a UTF-8 file of at most `limit` bytes. `denied` is the hint where this user may not read it.
+    """Return the text of a UTF-8 file of at most `limit` bytes. `denied` is the hint if permission is denied.
 
-    `own` says that only this user, and root, should be able to change its folder: root is refused where others can.
-    Raises FileNotFoundError as it is, since the caller knows what absence means; InvalidInputError for what is not a
-    regular file, too large or not UTF-8; NotAllowedError, UnavailableError.
+    With `own`, root is refused if another user can change the file's folder. Raises FileNotFoundError, since only the
+    caller knows what absence means; InvalidInputError for a file that is not regular, too large or not UTF-8;
+    NotAllowedError, UnavailableError.
     """
     with reading(path, Hints(denied, CHOSEN.full, CHOSEN.other), absent=True), open_regular(path, own=own) as file:
         content = file.read(limit + 1)
@@ -66,20 +68,20 @@ def read_text(path: Path, *, denied: str = CHOSEN.denied, limit: int = TEXT_MAX,
 
 
 def read_chunks(path: Path) -> Iterator[bytes]:
-    """Yield a file's bytes, a mebibyte at a time. Raises as `read_text` does."""
+    """Yield a file's bytes in chunks of 1 MiB. Raises the errors of `read_text`."""
     with reading(path), open_regular(path) as file:
         while chunk := file.read(CHUNK):
             yield chunk
 
 
 def open_regular(path: Path, *, own: bool = False) -> BinaryIO:
-    """Open a regular file for reading. Raises OSError, NotAllowedError, and InvalidInputError for anything else.
+    """Open a regular file for reading, without blocking, as opening a FIFO would. `own` is as for `read_text`.
 
-    It never waits: opening a FIFO would, until somebody writes to it. `own` is as for `read_text`.
+    Raises InvalidInputError if it is not a regular file; NotAllowedError, OSError.
     """
     root = os.geteuid() == 0
     with folders.parent_of(path, own=own, follow=True) as (folder, name):
-        # An ordinary user's link is followed here; root's was, if root may follow it.
+        # For an ordinary user, `os.open` follows a link. For root, `parent_of` has followed it if that is safe.
         descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | (os.O_NOFOLLOW if root else 0), dir_fd=folder)
         may_be_planted = root and folders.others_can_add(folder)
     try:
@@ -87,7 +89,7 @@ def open_regular(path: Path, *, own: bool = False) -> BinaryIO:
         if not stat.S_ISREG(found.st_mode):
             raise InvalidInputError(f"{path} is not a regular file", hint="Choose a file")
         if may_be_planted and found.st_uid == 0 and found.st_nlink > 1:
-            raise NotAllowedError(f"{path} is a second name of a file of root's", hint="Name another file, or copy it")
+            raise NotAllowedError(f"{path} is a hard link to a file of root", hint="Use another file, or a copy of it")
         return os.fdopen(descriptor, "rb", buffering=0)
     except BaseException:
         os.close(descriptor)
@@ -95,7 +97,7 @@ def open_regular(path: Path, *, own: bool = False) -> BinaryIO:
 
 
 def open_append(path: Path, mode: int = 0o600) -> BinaryIO:
-    """Open a file of fastzero's own to append to, and create it if needed. A link is not followed. Raises OSError."""
+    """Open a file of fastzero for appending; create it if needed. Links are not followed. Raises OSError."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
     with folders.parent_of(path, own=True) as (folder, name):
         descriptor = os.open(name, flags, mode, dir_fd=folder)
@@ -103,7 +105,7 @@ def open_append(path: Path, mode: int = 0o600) -> BinaryIO:
 
 
 def status(path: Path) -> os.stat_result | None:
-    """Return what the system knows of a file, links followed; None if there is none. Raises InvalidInputError."""
+    """Return the status of a file, following links; None if it does not exist. Raises InvalidInputError."""
     _refuse_nul(path)
     with reading(path):
         try:
@@ -115,12 +117,12 @@ def status(path: Path) -> os.stat_result | None:
 
 
 def path_as_text(path: str) -> str:
-    """Return a path as a UTF-8 file has it, whichever encoding file names have in this process's locale."""
+    """Return a path as text that can be written to a UTF-8 file, whatever the locale's encoding of file names."""
     return os.fsencode(path).decode("utf-8", "surrogateescape")
 
 
 def path_from_text(text: str) -> str:
-    """Return the path that `path_as_text` wrote, as this process's locale has it."""
+    """Return the path for a result of `path_as_text`, in the locale's encoding of file names."""
     return os.fsdecode(text.encode("utf-8", "surrogateescape"))
 
 
@@ -129,49 +131,49 @@ def path_from_text(text: str) -> str:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
-    """Write a 0600 file that is at `path` once the block ends well, and else nowhere.
+    """Write a new file with mode 0600, which is created at `path` only if the block succeeds.
 
-    From the beginning of the block the name is claimed: of two writers one gets ConflictError, as anybody does for a
-    name that exists. Raises NotAllowedError, UnavailableError.
+    The name is claimed when the block begins. Raises ConflictError if the name exists or another writer has claimed it;
+    NotAllowedError, UnavailableError.
     """
     with writing(path), _claimed(path) as (folder, partial, file):
         yield file
-        _bring_to_disk(file)
-        _give_name(folder, partial, path)
+        _flush_to_disk(file)
+        _publish(folder, partial, path)
         os.fsync(folder)
 
 
 @contextmanager
 def claim(path: Path) -> Iterator[None]:
-    """Keep others from making a file of this name for one block.
+    """Prevent others from creating a file with this name during the block.
 
-    Raises ConflictError if the name exists, or if another command has claimed it.
+    Raises ConflictError if the name exists or another command has claimed it.
     """
     with writing(path), _claimed(path):
         yield
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a 0600 file of fastzero's own that has either its old content or the new, also after a crash."""
+    """Replace a file of fastzero, with mode 0600. After a crash it has either the old content or the new."""
     make_folder(path.parent, 0o711)
     with writing(path, HOME), folders.opened(path.parent, own=True) as folder:
         _remove_abandoned(folder)
         with _partial_file(folder, path, secrets.token_hex(4)) as (partial, file):
             file.write(text.encode("utf-8"))
-            _bring_to_disk(file)
+            _flush_to_disk(file)
             os.replace(partial, path.name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def remove_file(path: Path) -> None:
-    """Delete a file if it is there; of a link the link itself. Raises NotAllowedError, UnavailableError."""
+    """Delete a file if it exists; a link is not followed. Raises NotAllowedError, UnavailableError."""
     with writing(path), suppress(FileNotFoundError), folders.parent_of(path) as (folder, name):
         os.unlink(name, dir_fd=folder)
 
 
 def make_folder(path: Path, mode: int, hints: Hints = HOME) -> None:
-    """Create a folder and its parents. Anybody may enter the parents, since PostgreSQL may run as another user.
+    """Create a folder and its parents, these with mode 0711, since PostgreSQL may run as another user.
 
-    One of fastzero's own is refused to root where another user can change it. Raises NotAllowedError.
+    With the hints for FASTZERO_HOME, root is refused if another user can change the folder. Raises NotAllowedError.
     """
     own = hints is HOME
     with writing(path, hints):
@@ -184,22 +186,22 @@ def make_folder(path: Path, mode: int, hints: Hints = HOME) -> None:
 
 @contextmanager
 def _claimed(path: Path) -> Iterator[tuple[int, str, BinaryIO]]:
-    """Claim a name. Yields the folder's descriptor, and the file in it that is the claim with its name."""
+    """Claim a name. Yields the folder's descriptor, the name of the temporary file, and that file, open."""
     _refuse_nul(path)
     make_folder(path.parent, 0o700, CHOSEN)
     with folders.opened(path.parent) as folder:
         _remove_abandoned(folder)
-        # The same for every claim of a name, so that there can be one alone.
+        # The same for every claim of this name, so that only one can exist.
         mark = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]
         with _partial_file(folder, path, mark) as (partial, file):
             if _status(path.name, folder):
-                raise ConflictError(f"{path} is there already", hint="Choose another name, or remove that one first")
+                raise ConflictError(f"{path} already exists", hint="Choose another name, or delete that file first")
             yield folder, partial, file
 
 
 @contextmanager
 def _partial_file(folder: int, path: Path, mark: str) -> Iterator[tuple[str, BinaryIO]]:
-    """A locked new file beside `path`, which the block may rename; else it is removed. Raises ConflictError."""
+    """Create a locked temporary file beside `path`. Delete it unless the block renames it. Raises ConflictError."""
     partial = f".{path.name}.partial-{mark}"
     with _locked(folder, path, partial) as file:
         try:
@@ -221,11 +223,11 @@ def _locked(folder: int, path: Path, partial: str) -> BinaryIO:
         fcntl.flock(file, fcntl.LOCK_EX)
         if _is_at(file, partial, folder):
             return file
-        file.close()  # another command took it for abandoned, since it was not locked yet
+        file.close()  # another command removed it as abandoned before it was locked
 
 
 def _remove_abandoned(folder: int) -> None:
-    """Remove what killed commands were writing."""
+    """Remove the temporary files of killed commands."""
     for name in filter(_PARTIAL.fullmatch, os.listdir(folder)):
         with suppress(FileNotFoundError, BlockingIOError):
             descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
@@ -236,9 +238,9 @@ def _remove_abandoned(folder: int) -> None:
 
 
 def _is_at(file: BinaryIO, name: str, folder: int) -> bool:
-    """Whether this open file has that name."""
-    there = _status(name, folder)
-    return there is not None and os.path.samestat(os.fstat(file.fileno()), there)
+    """Return whether this open file has that name."""
+    found = _status(name, folder)
+    return found is not None and os.path.samestat(os.fstat(file.fileno()), found)
 
 
 def _status(name: str, folder: int) -> os.stat_result | None:
@@ -248,20 +250,20 @@ def _status(name: str, folder: int) -> os.stat_result | None:
         return None
 
 
-def _give_name(folder: int, partial: str, path: Path) -> None:
-    """Name a whole file, never in place of another."""
+def _publish(folder: int, partial: str, path: Path) -> None:
+    """Give a complete file its final name. Never replaces another file."""
     try:
         os.link(partial, path.name, src_dir_fd=folder, dst_dir_fd=folder)
     except FileExistsError:
-        raise ConflictError(f"{path} is there already", hint="Choose another name, or remove that one first") from None
+        raise ConflictError(f"{path} already exists", hint="Choose another name, or delete that file first") from None
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
-        # Some file systems know no links; among our own commands the claim is enough.
+        # Some file systems do not support links; between fastzero commands the claim is enough.
         os.rename(partial, path.name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
-def _bring_to_disk(file: BinaryIO) -> None:
+def _flush_to_disk(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
 
@@ -271,7 +273,7 @@ def _bring_to_disk(file: BinaryIO) -> None:
 
 @contextmanager
 def writing(path: Path, hints: Hints = CHOSEN) -> Iterator[None]:
-    """Raise UnavailableError, NotAllowedError or InvalidInputError where the block meets an OSError."""
+    """Turn an OSError of a block that writes into UnavailableError, NotAllowedError or InvalidInputError."""
     try:
         yield
     except BrokenPipeError:
@@ -282,7 +284,7 @@ def writing(path: Path, hints: Hints = CHOSEN) -> Iterator[None]:
 
 @contextmanager
 def reading(path: Path, hints: Hints = CHOSEN, *, absent: bool = False) -> Iterator[None]:
-    """Raise the same for a block that reads; with `absent`, FileNotFoundError as it is."""
+    """Do the same for a block that reads. With `absent`, a FileNotFoundError is passed on unchanged."""
     try:
         yield
     except OSError as error:

@@ -1,11 +1,11 @@
-"""Folders: who can change one, how one is opened, marked as made by fastzero, and deleted. Standard library only.
+"""Open, mark and delete folders safely, and find out who can change one. Standard library only.
 
-In a folder that another user can change, any name can become a link to anywhere at any moment. As root, a path is
-therefore walked one name at a time, each opened below the one before and never by its path again; links are followed
-only where nobody but root can have made them. An ordinary user's paths are opened as the system opens them.
+In a folder that another user can change, a name can be replaced by a link at any moment. As root, a path is therefore
+opened one name at a time, each relative to the folder before it and never again by its full path; a link is followed
+only if no other user can have created it. For an ordinary user, the system resolves paths.
 
-Who can change a folder: its owner, if that is neither root nor this process's user; and without the sticky bit every
-user or the members of its group, where the mode lets them write. A group that has no other member is no one else.
+Another user can change a folder if the owner is neither root nor this process's user; or if it has no sticky bit and
+every user, or a group with another member, can write to it.
 """
 
 import os
@@ -26,42 +26,42 @@ if TYPE_CHECKING:
 
 MARK = ".fastzero"
 MARK_MAX = 1000  # characters
-LINKS_MAX = 40  # as many as Linux follows
-# Without `O_PATH`, as on macOS, a folder must be readable to be walked through.
+LINKS_MAX = 40  # the limit of Linux
+# Without `O_PATH`, as on macOS, a folder can be opened only if it is readable.
 _THROUGH = os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
-_NO_FILE = (ELOOP, EISDIR, ENXIO)  # what opening a link, a folder or a socket gives
+_NO_FILE = (ELOOP, EISDIR, ENXIO)  # the errors for opening a link, a folder or a socket
 _ACL = "system.posix_acl_access"
 
 
 @dataclass(frozen=True)
 class Weakness:
-    """A folder that another user can change; `who` as in "user ana", "group staff" or "every user"."""
+    """A folder that another user can change; `who` is, for example, "user ana", "group staff" or "every user"."""
 
     folder: Path
     who: str
 
 
 def weakness(path: Path) -> Weakness | None:
-    """Return the first folder on the way to `path`, itself included, that another user can change; None without one.
+    """Return the first folder in `path`, itself included, that another user can change; None if there is none.
 
-    What does not exist yet is left out.
+    Folders that do not exist yet are skipped.
     """
     named, real = path.absolute(), path.resolve()
     for folder in (*reversed((named, *named.parents)), *reversed((real, *real.parents))):
-        if folder.is_dir() and (found := _judged(folder, folder)):
+        if folder.is_dir() and (found := _weakness_of(folder, folder)):
             return found
     return None
 
 
 def others_can_add(folder: int) -> bool:
-    """Return whether another user can make files in an open folder, also where those of others are safe from him."""
-    return bool(_judged(folder, Path()) or os.fstat(folder).st_mode & stat.S_IWOTH)
+    """Return whether another user can create files in an open folder; true also for one with the sticky bit."""
+    return bool(_weakness_of(folder, Path()) or os.fstat(folder).st_mode & stat.S_IWOTH)
 
 
 def refuse_weak(path: Path) -> None:
-    """Raises NotAllowedError for root, where another user can change a folder or one on the way to it.
+    """Raise NotAllowedError if this is root and another user can change a folder or one of its parents.
 
-    Of what does not exist yet, the part that does is looked at.
+    If the folder does not exist yet, its nearest existing parent is checked.
     """
     for folder in (path, *path.parents) if os.geteuid() == 0 else ():
         with suppress(FileNotFoundError, NotADirectoryError), opened(folder, own=True):
@@ -69,7 +69,7 @@ def refuse_weak(path: Path) -> None:
 
 
 def refusal(weak: Weakness) -> NotAllowedError:
-    """Return what root is told of a folder that somebody else can change."""
+    """Return the error that root gets for a folder that another user can change."""
     return NotAllowedError(
         f"{weak.folder} can be changed by {weak.who}: as root, fastzero does not work below it",
         hint="Set FASTZERO_HOME to a folder that only root can change, or run fastzero as an ordinary user",
@@ -78,10 +78,10 @@ def refusal(weak: Weakness) -> NotAllowedError:
 
 @contextmanager
 def parent_of(path: Path, *, own: bool = False, follow: bool = False) -> Iterator[tuple[int, str]]:
-    """Open the folder that a path lies in. Yields its descriptor, for `dir_fd`, and the name of the path in it.
+    """Open the parent folder of a path. Yields its descriptor, for `dir_fd`, and the last name of the path.
 
-    With `own`, root is refused where another user can change that folder or one on the way. With `follow` the name is
-    what a link of that name leads to, where root may follow it. Raises NotAllowedError, OSError.
+    With `own`, root is refused if another user can change the parent or a folder above it. With `follow`, if the last
+    name is a link, its target is opened instead, where root may follow it. Raises NotAllowedError, OSError.
     """
     if os.geteuid() != 0:
         descriptor, name = os.open(path.parent, _THROUGH), path.name or "."
@@ -95,13 +95,13 @@ def parent_of(path: Path, *, own: bool = False, follow: bool = False) -> Iterato
 
 @contextmanager
 def opened(path: Path, *, own: bool = False) -> Iterator[int]:
-    """Open a folder. Yields its descriptor. With `own`, root is refused as by `parent_of`, for the folder as well."""
+    """Open a folder. Yields its descriptor. `own` is as for `parent_of`, and covers the folder itself too."""
     root = os.geteuid() == 0
     with parent_of(path, own=own, follow=True) as (parent, name):
-        where = os.O_NOFOLLOW if root else 0
-        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | where, dir_fd=parent)
+        no_follow = os.O_NOFOLLOW if root else 0
+        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | no_follow, dir_fd=parent)
     try:
-        if root and own and (weak := _judged(descriptor, path)):
+        if root and own and (weak := _weakness_of(descriptor, path)):
             raise refusal(weak)
         yield descriptor
     finally:
@@ -109,7 +109,7 @@ def opened(path: Path, *, own: bool = False) -> Iterator[int]:
 
 
 def make(path: Path, mode: int, *, own: bool = False) -> None:
-    """Create a folder in one that exists, unless it is there. Raises as `opened` does."""
+    """Create a folder in an existing one, unless it exists. Raises the errors of `opened`."""
     with parent_of(path, own=own) as (parent, name):
         try:
             os.mkdir(name, 0o700, dir_fd=parent)
@@ -124,47 +124,47 @@ def make(path: Path, mode: int, *, own: bool = False) -> None:
 
 @contextmanager
 def file_of_owner(folder: Path, name: str, flags: int = os.O_RDONLY) -> Iterator[BinaryIO]:
-    """Open a file of a folder that may be another account's, as a data directory is.
+    """Open a file in a folder that may belong to another account, as a data directory may.
 
-    Raises PermissionError for all but a regular file of the folder's owner, a link for example; NotAllowedError where
-    the way to the folder is another user's to change; OSError.
+    Raises PermissionError unless it is a regular file of the folder's owner, and so for a link; NotAllowedError if
+    another user can change a parent of the folder; OSError.
     """
-    with _inside(folder) as inside:
+    with _foreign_folder(folder) as opened_folder:
         try:
-            descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=inside)
+            descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=opened_folder)
         except OSError as error:
-            raise _not_the_owners(folder / name) if error.errno in _NO_FILE else error from None
+            raise _not_of_owner(folder / name) if error.errno in _NO_FILE else error from None
         found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.fstat(inside).st_uid:
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.fstat(opened_folder).st_uid:
             os.close(descriptor)
-            raise _not_the_owners(folder / name)
+            raise _not_of_owner(folder / name)
     with os.fdopen(descriptor, "rb" if flags == os.O_RDONLY else "r+b", buffering=0) as file:
         yield file
 
 
 def names_in(folder: Path) -> list[str]:
-    """Return the names in a folder that may be another account's; none where there is no folder."""
+    """Return the names in a folder that may belong to another account; none if the folder does not exist."""
     try:
-        with _inside(folder) as inside:
-            return sorted(os.listdir(inside))  # noqa: PTH208 - by its descriptor
+        with _foreign_folder(folder) as descriptor:
+            return sorted(os.listdir(descriptor))  # noqa: PTH208 - by its descriptor
     except (FileNotFoundError, NotADirectoryError):
         return []
 
 
 def write_mark(folder: Path, text: str) -> None:
-    """Mark a folder as made by fastzero, in a file of the folder's owner. It is whole, or not there."""
-    with _inside(folder) as inside:
-        owner, partial = os.fstat(inside), f"{MARK}-{secrets.token_hex(4)}"
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=inside)
+    """Mark a folder as created by fastzero: atomically write a file that belongs to the folder's owner."""
+    with _foreign_folder(folder) as opened_folder:
+        owner, partial = os.fstat(opened_folder), f"{MARK}-{secrets.token_hex(4)}"
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=opened_folder)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             if owner.st_uid != os.geteuid():
                 os.fchown(descriptor, owner.st_uid, owner.st_gid)
             file.write(text)
-        os.replace(partial, MARK, src_dir_fd=inside, dst_dir_fd=inside)
+        os.replace(partial, MARK, src_dir_fd=opened_folder, dst_dir_fd=opened_folder)
 
 
 def mark_of(folder: Path) -> str | None:
-    """Return what a folder's mark says, None for a folder without one, or with one that cannot be read."""
+    """Return the text of a folder's mark; None if it has none, or one that cannot be read."""
     try:
         with file_of_owner(folder, MARK) as file:
             return file.read(MARK_MAX).decode("utf-8", "replace")
@@ -173,14 +173,14 @@ def mark_of(folder: Path) -> str | None:
 
 
 def remove(path: Path) -> None:
-    """Delete a folder with all that is in it, following no link. Raises NotAllowedError, OSError."""
+    """Delete a folder with its contents, without following links. Raises NotAllowedError, OSError."""
     with parent_of(path, own=True) as (parent, name):
         shutil.rmtree(name, dir_fd=parent)
 
 
 @contextmanager
-def _inside(folder: Path) -> Iterator[int]:
-    """Open a folder that may be another account's, in one that only root can change."""
+def _foreign_folder(folder: Path) -> Iterator[int]:
+    """Open a folder that may belong to another account. As root, its parents must be safe from other users."""
     with parent_of(folder, own=True, follow=True) as (parent, name):
         descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=parent)
     try:
@@ -190,12 +190,12 @@ def _inside(folder: Path) -> Iterator[int]:
 
 
 def _walked(path: Path, *, own: bool, follow: bool) -> tuple[int, str]:
-    """Open the folder that a path lies in, one name after another, and return the last name with it."""
+    """Open the parent folder of a path, one name at a time. Return its descriptor and the last name."""
     rest = list(reversed((path if path.is_absolute() else Path.cwd() / path).parts))
     descriptor, here, weak, links = os.open("/", _THROUGH), Path("/"), None, 0
     try:
         while True:
-            weak = weak or _judged(descriptor, here)
+            weak = weak or _weakness_of(descriptor, here)
             if weak and own:
                 raise refusal(weak)
             name = rest.pop()
@@ -216,7 +216,7 @@ def _walked(path: Path, *, own: bool, follow: bool) -> tuple[int, str]:
 
 
 def _link(folder: int, name: str, here: Path, weak: Weakness | None) -> str | None:
-    """Return where a link leads to, None for what is none. Raises NotAllowedError if another user may have made it."""
+    """Return the target of a link; None if it is not a link. Raises NotAllowedError if another user may own it."""
     try:
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -227,31 +227,31 @@ def _link(folder: int, name: str, here: Path, weak: Weakness | None) -> str | No
         who = weak.who if weak else f"user {_user_name(found.st_uid)}"
         raise NotAllowedError(
             f"{here / name} is a link that {who} can change: as root, fastzero does not follow it",
-            hint="Name what it leads to",
+            hint="Use the path that it leads to",
         )
     return os.readlink(name, dir_fd=folder)
 
 
-def _judged(folder: int | Path, path: Path) -> Weakness | None:
-    """Return who else can change one folder, its parents aside."""
+def _weakness_of(folder: int | Path, path: Path) -> Weakness | None:
+    """Return which other user can change one folder. Its parents are not checked."""
     found = os.stat(folder)  # noqa: PTH116 - it may be a descriptor
     if found.st_uid not in _trusted():
         return Weakness(path, f"user {_user_name(found.st_uid)}")
     if found.st_mode & stat.S_ISVTX:
-        return None  # there, others cannot replace what is not theirs
+        return None  # users can replace only their own files there
     if found.st_mode & stat.S_IWOTH:
         return Weakness(path, "every user")
     if found.st_mode & stat.S_IWGRP:
-        return _judged_group(folder, path, found)
+        return _group_weakness(folder, path, found)
     return None
 
 
-def _judged_group(folder: int | Path, path: Path, found: os.stat_result) -> Weakness | None:
-    """The same of a folder that a group may write, or those whom its access control list names."""
+def _group_weakness(folder: int | Path, path: Path, found: os.stat_result) -> Weakness | None:
+    """Do the same for a folder that is writable for its group, or for the users of its access control list."""
     import grp
 
     if _has_acl(folder):
-        return Weakness(path, "those whom its access control list names")
+        return Weakness(path, "the users in its access control list")
     try:
         group = grp.getgrgid(found.st_gid)
     except KeyError:
@@ -260,7 +260,7 @@ def _judged_group(folder: int | Path, path: Path, found: os.stat_result) -> Weak
 
 
 def _others_in(group: "grp.struct_group", owner: int) -> bool:
-    """Whether anybody else is in the group of a folder: its owner may be alone, as in a group of the user's own."""
+    """Return whether the group has a member other than root, this user and the owner, as a private group has not."""
     import pwd
 
     accounts = pwd.getpwall()
@@ -272,7 +272,7 @@ def _has_acl(folder: int | Path) -> bool:
     path = folder if isinstance(folder, Path) else Path(f"/proc/self/fd/{folder}")
     try:
         return bool(os.getxattr(path, _ACL))
-    except (AttributeError, OSError):  # not Linux, or no list
+    except (AttributeError, OSError):  # not Linux, or without a list
         return False
 
 
@@ -289,5 +289,5 @@ def _user_name(uid: int) -> str:
         return str(uid)
 
 
-def _not_the_owners(path: Path) -> PermissionError:
-    return PermissionError(EPERM, "it is not a regular file of the folder's owner", str(path))
+def _not_of_owner(path: Path) -> PermissionError:
+    return PermissionError(EPERM, "not a regular file of the folder's owner", str(path))

@@ -1,4 +1,4 @@
-"""Records as text for programs: JSON, NDJSON, CSV, TSV and ids, line by line, so that memory stays flat."""
+"""Format records as JSON, NDJSON, CSV, TSV or ids, line by line, so that memory use stays constant."""
 
 import csv
 import json
@@ -11,17 +11,17 @@ from io import StringIO
 from typing import Any
 
 Record = Mapping[str, Any]
-"""One record as JSON types, as `as_dict` makes it."""
+"""One record as JSON types, as `as_dict` returns it."""
 
-# As in PostgreSQL's COPY text format: a field never breaks its line or its column.
+# As in PostgreSQL's COPY text format, so that a field cannot end its line or column.
 _TSV_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
-# What JSON leaves as it is: C1, DEL, and the marks that turn the direction of text or end its line.
-_STEERING = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# Characters that json.dumps does not escape: DEL, C1, and those that change the direction of text or end its line.
+_CONTROL = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def as_dict(record: Any) -> dict[str, Any]:
-    """The fields that a dataclass shows, as JSON types: times as RFC 3339, enums as values, dataclasses as dicts."""
+    """Return the repr fields of a dataclass as JSON types: times as RFC 3339, enums by value, dataclasses as dicts."""
     return {field.name: _plain(getattr(record, field.name)) for field in fields(record) if field.repr}
 
 
@@ -40,7 +40,7 @@ def _plain(value: Any) -> Any:
 
 
 def json_lines(records: Iterable[Record]) -> Iterator[str]:
-    """One JSON array, a record a line."""
+    """Yield a JSON array with one record per line."""
     separator = "["
     for record in records:
         yield f"{separator}\n  {_json(record)}"
@@ -49,13 +49,13 @@ def json_lines(records: Iterable[Record]) -> Iterator[str]:
 
 
 def ndjson_lines(records: Iterable[Record]) -> Iterator[str]:
-    """One JSON object a line."""
+    """Yield one JSON object per line."""
     for record in records:
         yield _json(record) + "\n"
 
 
 def csv_lines(records: Iterable[Record]) -> Iterator[str]:
-    """RFC 4180 with a header, lines ended by `\\n`."""
+    """Yield RFC 4180 CSV with a header; lines end with `\\n`."""
     buffer = StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     header_written = False
@@ -70,13 +70,13 @@ def csv_lines(records: Iterable[Record]) -> Iterator[str]:
 
 
 def tsv_lines(records: Iterable[Record]) -> Iterator[str]:
-    """Tab-separated without a header; tabs, line ends and backslashes in a field are escaped."""
+    """Yield tab-separated values without a header; tabs, line ends and backslashes in a field are escaped."""
     for record in records:
         yield "\t".join(_field(value).translate(_TSV_ESCAPES) for value in record.values()) + "\n"
 
 
 def id_lines(records: Iterable[Record]) -> Iterator[str]:
-    """The first field of each record: what other commands take."""
+    """Yield the first field of each record, its id, as other commands accept it."""
     for record in records:
         yield f"{next(iter(record.values()))}\n"
 
@@ -85,14 +85,14 @@ LINES = {"json": json_lines, "ndjson": ndjson_lines, "csv": csv_lines, "tsv": ts
 
 
 def json_object(record: Record) -> str:
-    """One JSON object on lines of its own."""
+    """Return one indented JSON object."""
     return _json(record, indent=2) + "\n"
 
 
 def _json(value: Any, indent: int | None = None) -> str:
     """JSON in UTF-8, with escapes for what would steer a terminal: it stays the same text for whoever parses it."""
     written = json.dumps(value, ensure_ascii=False, indent=indent)
-    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
 
 
 def _field(value: Any) -> str:

@@ -1,9 +1,9 @@
-"""Names of PostgreSQL's settings, compared as PostgreSQL does. Standard library only."""
+"""Names of PostgreSQL settings, compared as PostgreSQL compares them. Standard library only."""
 
 import re
 from collections.abc import Mapping
 
-# What fastzero decides itself, or what would make the server read another configuration than its own.
+# Settings that fastzero itself sets, or that would make the server read another configuration.
 DECIDED = {
     "config_file",
     "data_directory",
@@ -14,7 +14,7 @@ DECIDED = {
     "port",
     "unix_socket_directories",
 }
-# What PostgreSQL runs, or loads into its processes.
+# Settings that name commands which PostgreSQL runs, or libraries which it loads.
 RUNS_CODE = {
     "archive_cleanup_command",
     "archive_command",
@@ -34,9 +34,9 @@ _NAME = re.compile(r"[a-z_][\w$-]*(\.[a-z_][\w$-]*)*", re.ASCII | re.IGNORECASE)
 
 
 def canonical(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings by the names that PostgreSQL knows: in lower case, with underscores in place of dashes.
+    """Return the settings by their canonical names: in lower case, with underscores in place of dashes.
 
-    Raises ValueError for what cannot be a name, for two spellings of one, and for what fastzero decides.
+    Raises ValueError for an invalid name, for two spellings of one name, and for a setting that fastzero itself sets.
     """
     found: dict[str, str] = {}
     for name, value in settings.items():
@@ -44,7 +44,7 @@ def canonical(settings: Mapping[str, str]) -> dict[str, str]:
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not the name of a PostgreSQL setting")
         if known in DECIDED:
-            raise ValueError(f"{name} is decided by fastzero itself")
+            raise ValueError(f"{name} is set by fastzero and cannot be changed")
         if known in found:
             raise ValueError(f"{known} is given twice, in two spellings")
         found[known] = value
@@ -52,12 +52,12 @@ def canonical(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def canonical_name(name: str) -> str:
-    """Return a name as PostgreSQL has it, whatever its spelling."""
+    """Return the canonical spelling of a setting's name."""
     return name.lower().replace("-", "_")
 
 
 def risk(name: str) -> str:
-    """Return what a folder could do with a setting."""
+    """Describe what a folder could do with a setting."""
     if canonical_name(name) in RUNS_CODE:
-        return "PostgreSQL runs or loads what it names"
-    return "PostgreSQL works with it"
+        return "PostgreSQL runs the command or loads the library that it names"
+    return "It changes how PostgreSQL works"

@@ -1,4 +1,4 @@
-"""The one loop that waits for something to become true. Standard library only."""
+"""Poll a condition until it is true or a timeout expires. Standard library only."""
 
 import time
 from collections.abc import Callable
@@ -6,19 +6,19 @@ from typing import TypeVar
 
 EVERY = 0.02  # seconds
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-def poll(question: Callable[[], Answer], timeout: float, *, every: float = EVERY) -> Answer:
-    """Return the first answer that is true, else the last within `timeout` seconds. It asks at least once."""
+def poll(function: Callable[[], Result], timeout: float, *, every: float = EVERY) -> Result:
+    """Call `function` until its result is true, for up to `timeout` seconds, at least once. Return the last result."""
     deadline = time.monotonic() + timeout
-    while not (answer := question()):
+    while not (result := function()):
         if time.monotonic() > deadline:
             break
         time.sleep(every)
-    return answer
+    return result
 
 
 def wait_until(condition: Callable[[], object], timeout: float, *, every: float = EVERY) -> bool:
-    """Return whether `condition()` came true within `timeout` seconds; it is asked at least once."""
+    """Return whether `condition()` became true within `timeout` seconds. It is called at least once."""
     return bool(poll(condition, timeout, every=every))

@@ -1,12 +1,12 @@
-"""A project's state folder: its record, its secrets, its lock. What it holds is written whole or not at all.
+"""The state folder of a project: its record, secrets and lock. Its files are written atomically.
 
 <home>/locks/<project>.lock
-<home>/projects/<project>/project.json    runtime, ports, where the data is
-                          secrets/        0600 files in a folder only the owner may enter
-                          logs/           one file a service and stream
-                          processes/      one record a local process
-                          data/           the embedded database, unless it has to lie elsewhere
-                          .fastzero       the mark: what bears none was not made here, and is not deleted
+<home>/projects/<project>/project.json    runtime, ports, location of the data
+                          secrets/        files with mode 0600, in a folder that only the owner may enter
+                          logs/           one file per service and stream
+                          processes/      one record per local process
+                          data/           the embedded database, unless it has to be elsewhere
+                          .fastzero       the mark: a folder without one is never deleted
 """
 
 import secrets
@@ -49,18 +49,18 @@ if TYPE_CHECKING:
 
 RECORD = "project.json"
 OF_ANOTHER_USER = "It belongs to the user who ran `fastzero up` first"
-DATABASE_PORT = 5432  # inside a network of its own
+DATABASE_PORT = 5432  # in the project's own network
 HOST = "127.0.0.1"
 ROLE = OWNER
 DATABASE = "fastzero"
-AUTHENTICATION = "scram-sha-256"  # by it a server proves that it knows the password too
+AUTHENTICATION = "scram-sha-256"  # with it the server, too, proves that it knows the password
 PASSWORDS = {SUPERUSER: "superuser_password", OWNER: "database_password", APP: "app_password"}
 SECRETS = (*PASSWORDS.values(), "secret_key")
-LOCK_NOTICE = 0.5  # seconds of waiting before it is worth a word
+LOCK_NOTICE = 0.5  # seconds of waiting before the user is told
 
 
 class Project:
-    """One project's folder under `home`. Making one touches nothing."""
+    """The folder of one project under `home`. Creating the object does not access the disk."""
 
     def __init__(self, name: str, home: Path) -> None:
         self.name = name
@@ -69,33 +69,33 @@ class Project:
 
     @property
     def record(self) -> ProjectRecord | None:
-        """What was decided, read from the file; None before the first `up`. Raises RecordError."""
+        """The record, read from its file; None before the first `up`. Raises RecordError."""
         path = self.folder / RECORD
         text = self._text(path)
         return None if text is None else parse_record(text, path, owner=self._text(self.folder / "volume-owner") or "")
 
     @property
     def archive(self) -> Path:
-        """The folder of the dump that a move copies the database through."""
+        """The folder for the dump that a move makes of the database."""
         return self.folder / "moving"
 
     def new_archive(self) -> Path:
-        """Make that folder."""
+        """Create that folder."""
         make_folder(self.archive, 0o700)
         folders.write_mark(self.archive, "a dump that a move makes\n")
         return self.archive
 
     def remove_archive(self) -> None:
-        """Remove it, if it is marked as one."""
+        """Delete that folder if it has a mark."""
         with writing(self.archive, HOME):
             if folders.mark_of(self.archive):
                 folders.remove(self.archive)
 
     def save(self, record: ProjectRecord) -> None:
-        """Write the record. It is whole, or as it was. Raises ConflictError where its folder is of something else."""
+        """Write the record atomically. Raises ConflictError if fastzero did not create the folder."""
         with writing(self.folder, HOME):
             if not (self.folder / RECORD).exists():
-                marks.refuse_strangers(self.folder)
+                marks.refuse_foreign_files(self.folder)
         self._write(self.folder / RECORD, record.as_text())
 
     def _write(self, path: Path, text: str) -> None:
@@ -106,12 +106,12 @@ class Project:
         write_atomically(path, text)
 
     def forget(self) -> None:
-        """Remove the record and the mark: no `up` has been."""
+        """Delete the record and the mark, as if `up` had never run."""
         for name in (RECORD, folders.MARK):
             (self.folder / name).unlink(missing_ok=True)
 
     def _text(self, path: Path) -> str | None:
-        """What a file of the folder says, None if it is not there. Raises RecordError for what is no text."""
+        """Return the text of a file; None if it does not exist. Raises RecordError if it cannot be read as text."""
         try:
             return read_text(path, denied=OF_ANOTHER_USER, own=True)
         except FileNotFoundError:
@@ -123,7 +123,7 @@ class Project:
         return self.secret_file(name).exists()
 
     def secret(self, name: str) -> str:
-        """A secret of this project. Raises ProjectNotFoundError if it is not there."""
+        """Return a secret of this project. Raises ProjectNotFoundError if it does not exist."""
         path = self.secret_file(name)
         secret = self._text(path)
         if secret is None:
@@ -131,19 +131,19 @@ class Project:
         return secret
 
     def ensure_secret(self, name: str) -> None:
-        """Generate the secret unless it is there."""
+        """Generate the secret unless it exists."""
         path = self.secret_file(name)
         if not path.exists():
             make_folder(path.parent, 0o700)
             self._write(path, secrets.token_urlsafe(32))
 
     def replace_secret(self, name: str, value: str) -> None:
-        """Give a secret another value. The file is whole, or as it was."""
+        """Change the value of a secret, atomically."""
         self._write(self.secret_file(name), value)
 
     @property
     def current_user(self) -> str | None:
-        """Whom `fastzero user use` chose."""
+        """The default user, as set by `fastzero user use`."""
         return (self._text(self.folder / "user") or "").strip() or None
 
     @current_user.setter
@@ -151,7 +151,7 @@ class Project:
         self._write(self.folder / "user", f"{username or ''}\n")
 
     def remove(self) -> bool:
-        """Delete the folder with all that is in it if it has a mark, else the record alone. Returns whether it did."""
+        """Delete the folder if it has a mark, otherwise only the record. Return whether the folder is gone."""
         with writing(self.folder, HOME):
             if folders.mark_of(self.folder):
                 folders.remove(self.folder)
@@ -160,7 +160,7 @@ class Project:
         return not self.folder.exists()
 
     def file_for_compose(self, name: str, content: str) -> Path:
-        """A file for Docker Compose: its reader is another user, so the folder guards it, not its mode."""
+        """Write a file for Docker Compose. A container's user reads it, so the folder protects it, not its mode."""
         path = self.folder / "container-secrets" / name
         make_folder(path.parent, 0o700)
         if self._text(path) != content:
@@ -169,18 +169,18 @@ class Project:
         return path
 
     def secret_inside(self, name: str, role: str) -> str:
-        """A secret as a container has it; `database_url` is the URL for `role` inside the project's network."""
+        """Return a secret for a container; `database_url` is the URL for `role` in the project's network."""
         if name == "database_url":
             return self.url(role, DATABASE_PORT, host="database")
         return self.secret(name)
 
     def secret_file(self, name: str) -> Path:
-        """Where a secret of this project is kept."""
+        """Return the path of a secret."""
         return self.folder / "secrets" / name
 
     @contextmanager
     def lock(self, timeout: float, on_event: Listener = ignore) -> Iterator[None]:
-        """Hold the project for one command; the lock dies with its holder. Raises LockedError after `timeout` s."""
+        """Lock the project for one command. The lock ends with its process. Raises LockedError after `timeout` s."""
         from filelock import FileLock, Timeout
 
         path = self.home / "locks" / f"{self.name}.lock"
@@ -191,11 +191,11 @@ class Project:
         try:
             lock.acquire(timeout=min(LOCK_NOTICE, timeout))
         except Timeout:
-            on_event(Notice(f"another fastzero command is at work on project {self.name}; waiting for it to end"))
+            on_event(Notice(f"another fastzero command is running on project {self.name}; waiting for it to end"))
             try:
                 lock.acquire(timeout=timeout)
             except Timeout:
-                raise LockedError(f"another fastzero command is at work on project {self.name}") from None
+                raise LockedError(f"another fastzero command is running on project {self.name}") from None
         try:
             yield
         finally:
@@ -204,20 +204,24 @@ class Project:
     def url(self, role: str, port: int, *, host: str = HOST) -> str:
         """Return the URL of the database for one of the stack's roles.
 
-        No other program on that port is told the password. Raises ProjectNotFoundError without the role's secret.
+        It requires SCRAM, so another program on that port does not get the password. Raises ProjectNotFoundError if the
+        role has no secret.
         """
         return make_url(role, self.secret(PASSWORDS[role]), host, port, DATABASE, require_auth=AUTHENTICATION)
 
     def passwords(self) -> dict[str, str]:
-        """Return the password of each role that the stack may have."""
+        """Return the password of each role of the stack."""
         return {role: self.secret(name) for role, name in PASSWORDS.items()}
 
     def database_url(self) -> str:
-        """The URL of this project's database, password included. Raises ProjectNotFoundError before the first `up`."""
+        """Return the URL of the database for its owner, with password.
+
+        Raises ProjectNotFoundError before the first `up`.
+        """
         return self.url(OWNER, self._port())
 
     def superuser_url(self) -> str:
-        """Return the same for the server's superuser, for what no owner of a database may do.
+        """Return the URL for the server's superuser, for what the owner of a database may not do.
 
         Raises ProjectNotFoundError before the first `up`.
         """
@@ -225,7 +229,7 @@ class Project:
         return self.url(record.roles[0] if record else SUPERUSER, self._port())
 
     def app_url(self) -> str:
-        """Return the same for the app where the roles are split. Raises ProjectNotFoundError before the first `up`."""
+        """Return the URL for the app's role, for split roles. Raises ProjectNotFoundError before the first `up`."""
         return self.url(APP, self._port())
 
     def _port(self) -> int:
@@ -240,7 +244,7 @@ def project_of(settings: "Settings") -> Project:
 
 
 def refuse_another_application(settings: "Settings") -> None:
-    """Raise InvalidInputError where users and todos are asked for and the project runs another application."""
+    """Raise InvalidInputError if the project runs the user's own application, which has no users and todos."""
     if settings.database_url is not None:
         return
     record = project_of(settings).record
@@ -248,40 +252,40 @@ def refuse_another_application(settings: "Settings") -> None:
         raise InvalidInputError(
             f"project {settings.project} runs your own application: users and todos belong to the built-in one",
             field="project",
-            hint="Work in that application: fastzero run -- COMMAND. Or choose a project of the built-in one: -p NAME",
+            hint="Use that application: fastzero run -- COMMAND. Or a project with the built-in one: -p NAME",
         )
 
 
 def database_url(settings: "Settings") -> str:
-    """The database that the settings name: DATABASE_URL, else that of the project's stack."""
+    """Return the URL of the database: DATABASE_URL, else that of the project's stack."""
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
     return project_of(settings).database_url()
 
 
 def secret_key(settings: "Settings") -> str:
-    """The key that tokens are signed with: SECRET_KEY, else the project's. Raises InvalidInputError without one."""
+    """Return the key for signing tokens: SECRET_KEY, else the project's. Raises InvalidInputError without one."""
     if settings.secret_key is not None:
         return settings.secret_key.get_secret_value()
     project = project_of(settings)
     if project.record is None:
         raise InvalidInputError(
-            "there is no SECRET_KEY to sign tokens with",
+            "SECRET_KEY is not set: it is required to sign tokens",
             field="secret_key",
-            hint="Set SECRET_KEY to 32 random bytes or more, or start the project, which makes one: fastzero up",
+            hint="Set SECRET_KEY to 32 random bytes or more, or start the project, which creates one: fastzero up",
         )
     return project.secret("secret_key")
 
 
 def secret_key_file(settings: "Settings") -> Path | None:
-    """The file that `secret_key` is read from; None where the environment or a flag gives it."""
+    """Return the file that contains the secret key; None if it comes from the environment or a flag."""
     if settings.secret_key is None:
         return project_of(settings).secret_file("secret_key")
     return mounted_secret("secret_key", settings.secret_key.get_secret_value())
 
 
 def mounted_secret(name: str, value: str) -> Path | None:
-    """Return the file of a container that has this secret, None where it has another or none."""
+    """Return the secret file in this container if it has this value, else None."""
     from .settings import SECRETS_FOLDER
 
     mounted = SECRETS_FOLDER / name
@@ -291,16 +295,16 @@ def mounted_secret(name: str, value: str) -> Path | None:
 
 
 def projects(home: Path) -> list[Project]:
-    """Every project under `home` that has had an `up`, by name, also where its record cannot be read."""
+    """Return every project under `home` that has a record, even one that cannot be read, sorted by name."""
     folder = home / "projects"
     folders.refuse_weak(home)
     with reading(folder, Hints(OF_ANOTHER_USER, HOME.full, HOME.other)):
-        there = sorted(folder.iterdir()) if folder.is_dir() else []
-        return [Project(path.name, home) for path in there if (path / RECORD).exists()]
+        paths = sorted(folder.iterdir()) if folder.is_dir() else []
+        return [Project(path.name, home) for path in paths if (path / RECORD).exists()]
 
 
 def ports_of_others(project: Project) -> frozenset[int]:
-    """The ports that the other projects of the same home keep. One that cannot be read keeps none."""
+    """Return the ports in the records of the home's other projects. Records that cannot be read are skipped."""
     taken: set[int] = set()
     for other in projects(project.home):
         with suppress(FastZeroError):

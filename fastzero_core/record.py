@@ -1,4 +1,4 @@
-"""What a project has decided, and the file that says so. Its format tells which versions understand it."""
+"""The record of a project: what its first `up` decided, and its file format."""
 
 import json
 from dataclasses import asdict, dataclass, field, replace
@@ -11,18 +11,18 @@ from .files import path_as_text, path_from_text
 from .postgres.roles import OWNER, SUPERUSER
 
 FORMAT = 3  # of the record
-FORMAT_OF_ONE_ROLE = 2  # of a record whose databases have the roles that older versions know
+FORMAT_OF_ONE_ROLE = 2  # of a record whose databases all have the single role of older versions
 RUNTIMES = ("embedded", "docker")
 ROLES = (SUPERUSER, OWNER)
-ROLES_OF_BEFORE = (OWNER,)  # the superuser is the owner
+ROLES_OF_BEFORE = (OWNER,)  # of older versions: the superuser is the owner
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a database is: a volume and the image that serves it, or the data directory of a local process.
+    """The location of a database: a volume and the image that serves it, or the data directory of a local process.
 
-    `roles` are those of the stack on that server, the superuser first, so far as it is known. `others` are databases
-    of the user's own that stayed there when fastzero's moved away.
+    `roles` are the known roles of the stack on that server, the superuser first. `others` are the user's own databases,
+    which stayed there when fastzero's was moved.
     """
 
     runtime: str
@@ -34,7 +34,7 @@ class Place:
 
     @property
     def name(self) -> str:
-        """What it is called in commands: the volume, or the last part of the data directory."""
+        """The name for commands: the volume, or the last part of the data directory."""
         return self.volume or Path(self.data).name
 
     def __str__(self) -> str:
@@ -44,13 +44,13 @@ class Place:
 
 @dataclass(frozen=True)
 class ProjectRecord:
-    """What the first `up` decided, and later ones keep; which processes run, each decides anew.
+    """What the first `up` decided. Later ones keep it, except `processes`, which each `up` sets again.
 
-    `application` is the folder whose `fastzero.toml` describes the application, "" for the built-in one.
-    `data`, `image` and `volume` are the place of the database; `image` is what served it last. `filling` is where a
-    move is taking it, and what is there belongs to nobody yet; `leaving` is where it was moved from and what served it
-    there may not be taken away yet. `kept` are the places that it was moved from, the latest last: their data is as it
-    was. `owner` is what everything of this project on an engine is labelled with.
+    `application` is the folder whose `fastzero.toml` describes the application; "" for the built-in one.
+    `data`, `image` and `volume` are the location of the database; `image` is the one that served it last. `filling` is
+    the target of a move that is not complete: its data is not in service. `leaving` is the source of the last move if
+    what served the database there may still have to be removed. `kept` are the locations before earlier moves, the
+    latest last, with their data unchanged. `owner` is the label of all objects of this project on an engine.
     """
 
     runtime: str
@@ -69,29 +69,29 @@ class ProjectRecord:
 
     @property
     def place(self) -> Place:
-        """Where the database is."""
+        """The location of the database."""
         return Place(self.runtime, image=self.image, volume=self.volume, data=self.data, roles=self.roles)
 
     def at(self, place: Place) -> Self:
-        """The same with the database at another place."""
+        """Return a copy with the database at another location."""
         return replace(
             self, runtime=place.runtime, image=place.image, volume=place.volume, data=place.data, roles=place.roles
         )
 
     def moved(self, before: Place, after: Place, kept: tuple[Place, ...]) -> Self:
-        """The same with the database at another place, and the one before kept."""
+        """Return a copy with the database at `after`, and `before` added to the kept locations."""
         leaving = before if before.runtime != after.runtime else None
         return replace(self.at(after), filling=None, leaving=leaving, kept=(*kept, before))
 
     def as_text(self) -> str:
-        """The file's text."""
+        """Return the text of the record's file."""
         written = {"format": FORMAT, "written_by": __version__, **asdict(self)}
         places = _places(written)
         for each in places:
             each["data"] = path_as_text(each["data"])
         written["application"] = path_as_text(self.application)
         if all(each["roles"] == ROLES_OF_BEFORE for each in places):
-            del written["application"]  # older versions know the built-in one alone
+            del written["application"]  # older versions know only the built-in one
             written["format"] = FORMAT_OF_ONE_ROLE
             for each in places:
                 del each["roles"]
@@ -99,9 +99,9 @@ class ProjectRecord:
 
 
 def parse_record(text: str, path: Path, *, owner: str = "") -> ProjectRecord:
-    """A record from its file's text; `owner` is for one that was written before records had any.
+    """Parse a record. `owner` is for records of format 1, which have none.
 
-    Raises RecordError for one that is damaged, or of a format that this version does not know.
+    Raises RecordError if it is damaged or has a newer format.
     """
     try:
         written = json.loads(text)
@@ -109,7 +109,7 @@ def parse_record(text: str, path: Path, *, owner: str = "") -> ProjectRecord:
         version = written.pop("format", 1)
         if version > FORMAT:
             raise RecordError(
-                f"{path} was written by fastzero {made_by}, which this version does not understand",
+                f"{path} was written by fastzero {made_by}; this version cannot read it",
                 hint=f"Use fastzero {made_by} or newer for this project",
             )
         return _record(_upgraded(written, version, owner))
@@ -118,7 +118,7 @@ def parse_record(text: str, path: Path, *, owner: str = "") -> ProjectRecord:
 
 
 def _upgraded(written: dict[str, Any], version: int, owner: str) -> dict[str, Any]:
-    """A record of format 1 knew of one process and had no owner; one of format 2 knew of one role."""
+    """Convert a record of format 1, with one process and no owner, or of format 2, with one role."""
     if version <= FORMAT_OF_ONE_ROLE:
         for each in _places(written):
             each["roles"] = ROLES_OF_BEFORE
@@ -129,7 +129,7 @@ def _upgraded(written: dict[str, Any], version: int, owner: str) -> dict[str, An
 
 
 def _places(written: dict[str, Any]) -> list[dict[str, Any]]:
-    """Whatever of a written record has a data directory: itself and its other places."""
+    """Return the parts of a written record that describe a location: the record itself and its other places."""
     others = [written.get("filling"), written.get("leaving"), *written.get("kept", ())]
     return [each for each in (written, *others) if each]
 

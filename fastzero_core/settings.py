@@ -1,9 +1,8 @@
-"""Settings, read at the edges and passed in: flag > environment > .env > /run/secrets > fastzero.toml > user > default.
+"""The settings. Precedence: flag, environment, .env, /run/secrets, fastzero.toml, user configuration, default.
 
-Names begin with FASTZERO_ in the environment, but for those that every container image uses: DATABASE_URL, SECRET_KEY,
-SECRET_KEY_PREVIOUS, ALGORITHM and ACCESS_TOKEN_EXPIRE_MINUTES. Of a `.env` only FASTZERO_ names count: the others are
-an application's.
-A project that a flag names beats a DATABASE_URL that no flag names.
+Environment variables begin with FASTZERO_, except those that are customary in container images: DATABASE_URL,
+SECRET_KEY, SECRET_KEY_PREVIOUS, ALGORITHM and ACCESS_TOKEN_EXPIRE_MINUTES. Only FASTZERO_ names are read from a `.env`:
+the others belong to an application. A project given by a flag overrides a DATABASE_URL that is not given by a flag.
 """
 
 import json
@@ -36,7 +35,7 @@ SECRETS_FOLDER = Path("/run/secrets")
 PROJECT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
 
-# What the app goes by, wherever the stack runs it: handed on through its environment. Secrets are not among them.
+# The app's settings, which the stack passes to it through the environment. Secrets are passed in files.
 APP_SETTINGS = (
     "algorithm",
     "access_token_expire_minutes",
@@ -55,21 +54,21 @@ APP_SETTINGS = (
     "argon2_parallelism",
 )
 
-# Connections of each worker for what takes longer than a page: they are not the ones that pages wait for.
-PATIENT_CONNECTIONS = 2
+# Connections per worker for slow requests, so that fast ones do not have to wait for these.
+SLOW_CONNECTIONS = 2
 
 Output = Literal["table", "json", "ndjson", "csv", "tsv", "ids"]
 Color = Literal["auto", "always", "never"]
 
 
-_FORGES = Risk("Whoever knows the key can make valid tokens")
-_POSTGRES = Risk("PostgreSQL can run programs by its settings", of_key=parameters.risk)
+_FORGES = Risk("Anyone who knows the key can create valid tokens")
+_POSTGRES = Risk("PostgreSQL settings can run programs", of_key=parameters.risk)
 
 
 class Settings(BaseSettings):
-    """What fastzero goes by. Immutable; make one with `load_settings`.
+    """The settings of fastzero. Immutable; create them with `load_settings`.
 
-    The file of any folder may set what is `Free`. Everything else needs the user's trust: see `trust`.
+    The files of any folder may set a `Free` setting. All others require the user's trust: see `trust`.
     """
 
     model_config = SettingsConfigDict(
@@ -80,114 +79,114 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
     )
 
-    project: Free[str] = Field("fastzero", description="the stack to work on")
-    database_url: Annotated[SecretStr | None, Risk("Commands and the app then work on that database")] = Field(
-        None, validation_alias=AliasChoices("DATABASE_URL"), description="a database to use instead of the stack's own"
+    project: Free[str] = Field("fastzero", description="name of the project")
+    database_url: Annotated[SecretStr | None, Risk("Commands and the app then use that database")] = Field(
+        None, validation_alias=AliasChoices("DATABASE_URL"), description="database to use instead of the project's own"
     )
     secret_key: Annotated[SecretStr | None, _FORGES] = Field(
         None,
         validation_alias=AliasChoices("SECRET_KEY"),
-        description="what tokens are signed with, instead of the stack's own",
+        description="key for signing tokens, instead of the project's own",
     )
     secret_key_previous: Annotated[SecretStr | None, _FORGES] = Field(
         None,
         validation_alias=AliasChoices("SECRET_KEY_PREVIOUS"),
-        description="a key whose tokens are accepted as well, while SECRET_KEY is being changed",
+        description="previous key, whose tokens are still accepted while SECRET_KEY is being changed",
     )
     algorithm: Free[Literal["HS256", "HS384", "HS512"]] = Field(
-        "HS256", validation_alias=AliasChoices("ALGORITHM"), description="how tokens are signed"
+        "HS256", validation_alias=AliasChoices("ALGORITHM"), description="algorithm for signing tokens"
     )
     access_token_expire_minutes: Free[int] = Field(
         30,
         ge=1,
         le=1440,
         validation_alias=AliasChoices("ACCESS_TOKEN_EXPIRE_MINUTES"),
-        description="how long a token holds",
+        description="lifetime of an access token, in minutes",
     )
-    session_hours: Free[float] = Field(24, gt=0, le=8760, description="how long a login can be refreshed")
-    user: Free[str | None] = Field(None, description="whose todos")
-    runtime: Free[Literal["embedded", "docker"] | None] = Field(None, description="where a new project's services run")
-    database_port: Free[int | None] = Field(None, ge=1, le=65535, description="the database's port on 127.0.0.1")
-    app: Free[bool] = Field(True, description="whether the stack has the app, besides the database")
-    app_port: Free[int | None] = Field(None, ge=1, le=65535, description="the app's port on 127.0.0.1")
-    workers: Free[int] = Field(1, ge=1, le=64, description="processes that serve the app")
-    pool_size: Free[int] = Field(10, ge=1, le=1000, description="connections to the database of each worker")
+    session_hours: Free[float] = Field(
+        24, gt=0, le=8760, description="how long tokens can be refreshed after a login, in hours"
+    )
+    user: Free[str | None] = Field(None, description="default user for the todo commands")
+    runtime: Free[Literal["embedded", "docker"] | None] = Field(None, description="runtime of a new project")
+    database_port: Free[int | None] = Field(None, ge=1, le=65535, description="port of the database on 127.0.0.1")
+    app: Free[bool] = Field(True, description="run the app as well as the database")
+    app_port: Free[int | None] = Field(None, ge=1, le=65535, description="port of the app on 127.0.0.1")
+    workers: Free[int] = Field(1, ge=1, le=64, description="number of processes that serve the app")
+    pool_size: Free[int] = Field(10, ge=1, le=1000, description="database connections per worker")
     signup: Annotated[Literal["open", "closed", "invite"], Risk("It decides who may create an account")] = Field(
         "open", description="who may create an account over HTTP"
     )
     split_roles: Annotated[bool, Risk("Without it the app may change the schema")] = Field(
-        False, description="whether the app uses a role that can only read and write rows"
+        False, description="connect the app with a role that can only read and write rows"
     )
     docs: Free[bool | None] = Field(
         None,
-        description="whether the app has /docs, /redoc and /openapi.json; by default behind a proxy only with a token",
+        description="serve /docs, /redoc and /openapi.json; by default off behind a proxy unless a token protects them",
     )
     metrics: Free[bool | None] = Field(
-        None, description="whether the app has /metrics; by default behind a proxy only with a token"
+        None, description="serve /metrics; by default off behind a proxy unless a token protects it"
     )
-    operator_token_sha256: Annotated[str | None, Risk("Whoever knows the token sees the metrics")] = Field(
+    operator_token_sha256: Annotated[str | None, Risk("Anyone who knows the token can read the metrics")] = Field(
         None,
         pattern="^[0-9a-f]{64}$",
-        description="SHA-256, in hex, of a token that /metrics, /docs, /redoc and /openapi.json then need",
+        description="SHA-256, in hex, of the token required for /metrics, /docs, /redoc and /openapi.json",
     )
-    forwarded_allow_ips: Annotated[list[str], NoDecode, Risk("Clients there can pretend any address")] = Field(
+    forwarded_allow_ips: Annotated[list[str], NoDecode, Risk("Clients there can forge their address")] = Field(
         [], description="addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted"
     )
-    cors_origins: Annotated[list[str], NoDecode, Risk("Pages from there may call the app")] = Field(
+    cors_origins: Annotated[list[str], NoDecode, Risk("Pages from these origins may call the app")] = Field(
         [], description="origins whose pages may call the app"
     )
-    log: Free[Literal["json", "plain"]] = Field("plain", description="the format of the app's log")
-    argon2_time: Free[int] = Field(3, ge=2, le=100, description="passes of a password's hash")
-    argon2_memory: Free[int] = Field(65_536, ge=19_456, le=4_194_304, description="KiB of memory of a password's hash")
-    argon2_parallelism: Free[int] = Field(4, ge=1, le=64, description="lanes of a password's hash")
-    postgres_image: Annotated[str, Risk("Its code runs, and has the data and the secrets of the database")] = Field(
-        "postgres:18", description="the database's image, for the docker runtime"
+    log: Free[Literal["json", "plain"]] = Field("plain", description="format of the app's log")
+    argon2_time: Free[int] = Field(3, ge=2, le=100, description="passes of a password hash")
+    argon2_memory: Free[int] = Field(65_536, ge=19_456, le=4_194_304, description="memory of a password hash, in KiB")
+    argon2_parallelism: Free[int] = Field(4, ge=1, le=64, description="lanes of a password hash")
+    postgres_image: Annotated[str, Risk("Its code runs, and can read the database's data and secrets")] = Field(
+        "postgres:18", description="image of the database, for the docker runtime"
     )
-    python_image: Annotated[str, Risk("Its code runs, and has the secrets of the app")] = Field(
-        "python:3.13-slim", description="what the app's image is built from"
+    python_image: Annotated[str, Risk("Its code runs, and can read the app's secrets")] = Field(
+        "python:3.13-slim", description="base image of the app's image"
     )
     database_memory: Free[int] = Field(
-        4096, ge=0, description="MiB that the database's container may use; 0 is no limit"
+        4096, ge=0, description="memory limit of the database's container, in MiB; 0 for no limit"
     )
-    database_cpus: Free[int] = Field(
-        0, ge=0, description="processors that the database's container may use; 0 is no limit"
-    )
+    database_cpus: Free[int] = Field(0, ge=0, description="CPU limit of the database's container; 0 for no limit")
     postgres_settings: Annotated[dict[str, str], NoDecode, _POSTGRES] = Field(
-        {}, description="PostgreSQL settings of the stack's database"
+        {}, description="PostgreSQL settings of the project's database"
     )
     timeout: Free[float] = Field(60, gt=0, le=86_400, description="how long commands wait, in seconds")
-    output: Free[Output | None] = Field(None, description="the format of results")
-    color: Free[Color] = Field("auto", description="whether to colour")
-    no_input: Free[bool] = Field(False, description="never ask")
-    home: Annotated[Path, Risk("Data and secrets of projects are kept, looked for and deleted there")] = Field(
-        user_data_path("fastzero"), description="where projects keep their state and data"
+    output: Free[Output | None] = Field(None, description="output format")
+    color: Free[Color] = Field("auto", description="when to use colour")
+    no_input: Free[bool] = Field(False, description="never prompt")
+    home: Annotated[Path, Risk("Data and secrets of projects are stored, read and deleted there")] = Field(
+        user_data_path("fastzero"), description="folder for the state and data of projects"
     )
 
     _flags: frozenset[str] = PrivateAttr(frozenset())
-    _of_folder: tuple[str, ...] = PrivateAttr(())  # those that the folder's files give
+    _of_folder: tuple[str, ...] = PrivateAttr(())  # set by the folder's files
     _trust: FolderTrust | None = PrivateAttr(None)
 
     def trusted(self) -> Self:
-        """Return these settings. Raises UntrustedFolderError if one is of a folder that has to be trusted first."""
+        """Return these settings. Raises UntrustedFolderError if one of them requires trust that was not given."""
         if self._trust is not None:
             self._trust.require(*self._of_folder)
         return self
 
     def is_flag(self, name: str) -> bool:
-        """Return whether a flag gave this setting, and no environment, file or default."""
+        """Return whether a flag set this setting, as opposed to the environment, a file or the default."""
         return name in self._flags
 
     def names(self, name: str) -> bool:
-        """Return whether a flag, the environment or a file gave this setting, and not its default alone."""
+        """Return whether a flag, the environment or a file set this setting, as opposed to the default."""
         return name in self.model_fields_set
 
     @property
     def connections(self) -> int:
-        """How many connections to the database a worker may have."""
-        return self.pool_size + PATIENT_CONNECTIONS
+        """The maximum number of database connections per worker."""
+        return self.pool_size + SLOW_CONNECTIONS
 
     def app_variables(self) -> dict[str, str]:
-        """The app's settings that are not the default, as its environment has them."""
+        """Return the app's settings that differ from the default, as environment variables."""
         changed = {name: getattr(self, name) for name in APP_SETTINGS}
         fields = type(self).model_fields
         return {
@@ -221,7 +220,7 @@ class Settings(BaseSettings):
     @classmethod
     def _networks(cls, value: list[str]) -> list[str]:
         for each in value:
-            ip_network(each)  # its error says what is wrong
+            ip_network(each)  # raises ValueError with a clear message
         return value
 
     @field_validator("project")
@@ -245,12 +244,12 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)  # the winners of all sources: see `sources`
+        return (init_settings,)  # the values already merged from all sources: see `sources`
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """One setting: its value, secrets hidden, where it comes from, and whether that is trusted if it has to be."""
+    """The value of one setting, with secrets hidden, and its source. `trusted` is None if it requires no trust."""
 
     name: str
     value: Any
@@ -259,21 +258,21 @@ class Origin:
 
 
 def load_settings(**flags: Any) -> Settings:
-    """The settings; `flags` that are None count as not given.
+    """Return the settings; `flags` that are None count as not given.
 
-    Raises InvalidInputError that names the setting; UntrustedFolderError for those of a folder that has to be trusted
-    first, unless another source overrides them.
+    Raises InvalidInputError, which names the setting; UntrustedFolderError if a folder's files set one that requires
+    trust, unless the user trusts the folder or another source overrides the setting.
     """
     return read_settings(**flags).trusted()
 
 
 def read_settings(**flags: Any) -> Settings:
-    """The same, trusted or not: to show them, or to go by those that are `Free`."""
+    """Return the settings without checking trust: for showing them, or for using only those that are `Free`."""
     return _settings(_layers(flags), flags)
 
 
 def origins(**flags: Any) -> list[Origin]:
-    """Every setting with its value and the source that won. Raises InvalidInputError as `load_settings` does."""
+    """Return every setting with its value and its source. Raises InvalidInputError as `load_settings` does."""
     layers = _layers(flags)
     settings = _settings(layers, flags)
     return [
@@ -283,7 +282,10 @@ def origins(**flags: Any) -> list[Origin]:
 
 
 def folder_trust(path: Path = Path()) -> FolderTrust:
-    """What of a folder's files needs trust, and whether the user trusts it. Raises as `read_folder` does."""
+    """Return the settings in a folder's files that require trust, and whether the user trusts them.
+
+    Raises the errors of `read_folder`.
+    """
     folder = read_folder(path)
     return FolderTrust(folder, risky_settings(folder, Settings.model_fields))
 
@@ -294,7 +296,7 @@ def folder_trust(path: Path = Path()) -> FolderTrust:
 def _layers(flags: Mapping[str, Any]) -> Layers:
     trust = folder_trust()
     sources = {
-        "flag": _in_force(flags),
+        "flag": _overriding(flags),
         "environment": EnvSettingsSource(Settings)(),
         DOTENV: of_dotenv(trust.folder),
         str(SECRETS_FOLDER): _mounted_secrets(),
@@ -344,8 +346,8 @@ def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in flags.items() if value is not None}
 
 
-def _in_force(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags given. One that names a project puts the DATABASE_URL of every other source out of force."""
+def _overriding(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the flags given. A flag for the project overrides the DATABASE_URL of all other sources."""
     given = _given(flags)
     return {"database_url": None, **given} if "project" in given else given
 

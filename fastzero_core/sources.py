@@ -1,6 +1,6 @@
-"""What each source of settings says, which of them wins, and what of a folder's files needs the user's trust.
+"""Merge settings from their sources by precedence, and find those in a folder's files that require trust.
 
-Works on any table of fields; which settings there are, `settings` says.
+The functions work on any mapping of fields; `settings` declares the actual ones.
 """
 
 import json
@@ -20,7 +20,7 @@ from .trust import FolderTrust, Risk, RiskySetting, digest, risk_of
 Fields = Mapping[str, FieldInfo]
 
 HIDDEN = "**********"
-# Tables of fastzero.toml that are not settings: no setting may have one of these names.
+# Tables of fastzero.toml that are not settings. No setting may have one of these names.
 TABLES = {
     "application": Risk("Runs the application's commands with your rights"),
     "services": Risk("Runs its image or program"),
@@ -30,55 +30,55 @@ _BARE_KEY = re.compile(r"[\w-]+", re.ASCII)
 
 @dataclass(frozen=True)
 class Layers:
-    """What each source says, highest precedence first, by the settings' names."""
+    """The values of each source by setting, highest precedence first."""
 
     fields: Fields
     values: Mapping[str, Mapping[str, Any]]
     trust: FolderTrust
 
     def merged(self) -> dict[str, Any]:
-        """Return each setting that a source gives."""
-        return {name: self._joined(name, givers) for name, givers in self._givers.items() if givers}
+        """Return the value of each setting that a source sets."""
+        return {name: self._joined(name, sources) for name, sources in self._sources.items() if sources}
 
     def source(self, name: str) -> str:
-        """Return the source that wins."""
-        return next(iter(self._givers[name]), "default")
+        """Return the source with the highest precedence for a setting."""
+        return next(iter(self._sources[name]), "default")
 
     @cached_property
     def of_folder(self) -> tuple[str, ...]:
-        """The settings that a file of the folder gives."""
-        return tuple(name for name, givers in self._givers.items() if {DOTENV, PROJECT_FILE} & {*givers})
+        """The settings whose value comes from a file of the folder."""
+        return tuple(name for name, sources in self._sources.items() if {DOTENV, PROJECT_FILE} & {*sources})
 
     def trusts(self, name: str) -> bool | None:
-        """Return whether a setting of the folder is trusted; None for one that needs no trust."""
+        """Return whether a setting of the folder is trusted; None if it requires no trust."""
         needs_trust = name in self.of_folder and risk_of(self.fields[name].metadata)
         return self.trust.is_given if needs_trust else None
 
     @cached_property
-    def _givers(self) -> dict[str, list[str]]:
-        """The sources that give each setting: one, or several that have a table each, whose keys are joined."""
-        return {name: self._givers_of(name) for name in self.fields}
+    def _sources(self) -> dict[str, list[str]]:
+        """The sources of each setting: one, or several with a table each, whose keys are merged."""
+        return {name: self._sources_of(name) for name in self.fields}
 
-    def _givers_of(self, name: str) -> list[str]:
+    def _sources_of(self, name: str) -> list[str]:
         naming = [label for label, values in self.values.items() if name in values]
         tables = list(takewhile(lambda label: isinstance(self.values[label][name], dict), naming))
         return tables or naming[:1]
 
-    def _joined(self, name: str, givers: list[str]) -> Any:
-        first, *others = (self.values[label][name] for label in givers)
+    def _joined(self, name: str, sources: list[str]) -> Any:
+        first, *others = (self.values[label][name] for label in sources)
         for table in others:
             first = {**table, **first}
         return first
 
 
 def by_name(values: Mapping[str, Any], fields: Fields) -> dict[str, Any]:
-    """Return the values that are settings, by the names of their fields."""
+    """Return the values that are settings, keyed by field name; aliases are resolved."""
     names = {key: name for name, field in fields.items() for key in (name, *_aliases(field))}
     return {names[key]: value for key, value in values.items() if key in names}
 
 
 def of_dotenv(folder: Folder) -> dict[str, str]:
-    """Return what a folder's `.env` says."""
+    """Return the values in a folder's `.env`, keyed by lower-case name without the prefix."""
     return {name.removeprefix(PREFIX.lower()): variable.value for name, variable in folder.variables.items()}
 
 
@@ -96,7 +96,7 @@ def _aliases(field: FieldInfo) -> list[str]:
 
 
 def risky_settings(folder: Folder, fields: Fields) -> Iterator[RiskySetting]:
-    """Yield what of a folder's files no folder may set freely, key by key where it is a table."""
+    """Yield the settings in a folder's files that require trust; a table yields one per key."""
     for name, variable in folder.variables.items():
         field = name.removeprefix(PREFIX.lower())
         if field in fields and (risk := risk_of(fields[field].metadata)):
@@ -122,12 +122,12 @@ def _risky_setting(name: str, value: Any, file: str, line: int, risk: str) -> Ri
 
 
 def _quoted(key: str) -> str:
-    """A key as TOML has it, and without what would steer a terminal."""
+    """Return a key in TOML syntax, with control characters escaped."""
     return key if _BARE_KEY.fullmatch(key) else json.dumps(key)
 
 
 def _shown(name: str, value: Any) -> Any:
-    """A value as JSON types, without secrets. Of a database URL the rest is shown: who trusts it must see the host."""
+    """Return a value as JSON types without secrets. A database URL keeps its host, which the user has to check."""
     if name.startswith("secret_key"):
         return HIDDEN
     if name != "database_url":

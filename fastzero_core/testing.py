@@ -1,13 +1,17 @@
-"""A pytest plugin: a migrated PostgreSQL database of its own for each test, in milliseconds. Installed with fastzero.
+"""A pytest plugin, installed with fastzero: gives each test its own migrated PostgreSQL database, in milliseconds.
 
-- `fastzero_database_url`: a database at head, cloned from a template and dropped behind the test.
-- `fz`: a FastZero on it whose operations commit by themselves, so that an app under test sees them.
-- `fastzero_server_url`: the maintenance database of the session's server, whose role may do everything.
+- `fastzero_database_url`: a database at head, cloned from a template and dropped after the test.
+- `fz`: a FastZero on that database whose operations commit immediately, so that an app under test sees them.
+- `fastzero_server_url`: the maintenance database of the session's server, with a superuser.
 
-The server is one for the whole session, shared by xdist's workers: the first test that asks for a database starts it,
-and the process that began the session stops it. It is a container where a Docker Engine answers and testcontainers is
-installed, else a local process; FASTZERO_TEST_SERVER=docker|embedded decides instead. It keeps its data in memory and
-takes no care of it. Nothing but the standard library is loaded until a test asks for a database.
+If the folder that the tests run in, or one above it up to pytest's root, describes your own application, its own
+migrations make the template, and `fz` cannot be used.
+
+One server serves the whole session, shared by xdist's workers. The first test that uses a database starts it, and the
+process that began the session stops it. It is a container if a Docker Engine answers and testcontainers is installed,
+else a local process; FASTZERO_TEST_SERVER=docker|embedded overrides this. For your own application it is a local
+process. It keeps its data in memory, without durability. Only the standard library is imported until a test uses a
+database.
 """
 
 import json
@@ -17,7 +21,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import chdir, closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,9 +38,9 @@ IMAGE = "postgres:18"
 ROLE = TEMPLATE = "fastzero"
 CHOICE = "FASTZERO_TEST_SERVER"
 SERVERS = ("docker", "embedded")
-IN_MEMORY = Path("/dev/shm")  # noqa: S108 - of names that nobody can guess, in folders of their own
-PLACE = "_FASTZERO_TEST_SESSION"  # the session's folder, handed to workers through the environment
-PATIENCE = 60  # seconds for a container to answer
+IN_MEMORY = Path("/dev/shm")  # noqa: S108 - the names are random, and each folder is private
+SESSION = "_FASTZERO_TEST_SESSION"  # the session's folder, passed to workers through the environment
+START_TIMEOUT = 60  # seconds for a container to answer
 _OUTER = pytest.StashKey[str | None]()
 _CHOSEN = pytest.StashKey[str]()
 
@@ -45,48 +49,48 @@ _CHOSEN = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_CHOSEN] = os.environ.get(CHOICE, "")  # before a test changes it
-    if not hasattr(config, "workerinput"):  # which xdist gives to its workers
-        config.stash[_OUTER] = os.environ.get(PLACE)
-        os.environ[PLACE] = str(_memory() / f"fastzero-tests-{secrets.token_hex(8)}")
+    config.stash[_CHOSEN] = os.environ.get(CHOICE, "")  # before a test can change it
+    if not hasattr(config, "workerinput"):  # which only xdist's workers have
+        config.stash[_OUTER] = os.environ.get(SESSION)
+        os.environ[SESSION] = str(_memory() / f"fastzero-tests-{secrets.token_hex(8)}")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if _OUTER not in config.stash:
         return
-    place = Path(os.environ[PLACE])
-    if place.exists():
-        _stop_server(place)
-    for folder in (place, _open_beside(place)):
+    private = Path(os.environ[SESSION])
+    if private.exists():
+        _stop_server(private)
+    for folder in (private, _shared(private)):
         shutil.rmtree(folder, ignore_errors=True)
-    del os.environ[PLACE]
+    del os.environ[SESSION]
     if config.stash[_OUTER] is not None:
-        os.environ[PLACE] = str(config.stash[_OUTER])
+        os.environ[SESSION] = str(config.stash[_OUTER])
 
 
 def session_folder() -> Path:
-    """A folder of the session that any user may enter but not list, PostgreSQL's too; it is gone in the end."""
-    return _made(_open_beside(Path(os.environ[PLACE])), 0o711)
+    """Return a folder that is deleted with the session. All users, such as PostgreSQL's, may enter but not list it."""
+    return _created(_shared(Path(os.environ[SESSION])), 0o711)
 
 
 def _private_folder() -> Path:
-    """A folder of the session for this user alone: it holds the URL of the server, whose role may do everything."""
-    return _made(Path(os.environ[PLACE]), 0o700)
+    """Return a folder of the session for this user only: it contains the URL of the server's superuser."""
+    return _created(Path(os.environ[SESSION]), 0o700)
 
 
-def _open_beside(place: Path) -> Path:
-    return place.with_name(f"{place.name}-open")
+def _shared(private: Path) -> Path:
+    return private.with_name(f"{private.name}-open")
 
 
-def _made(folder: Path, mode: int) -> Path:
-    """A folder of this user's that exists by now. One that somebody else has made is not used."""
+def _created(folder: Path, mode: int) -> Path:
+    """Create a folder unless it exists. Fail if another user has created it or can write to it."""
     try:
         folder.mkdir(0o700)
         folder.chmod(mode)
     except FileExistsError:
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-            pytest.fail(f"{folder} was not made by this user's tests")
+            pytest.fail(f"{folder} was not created by this user's tests")
     return folder
 
 
@@ -100,34 +104,34 @@ def _memory() -> Path:
 
 @pytest.fixture(scope="session")
 def fastzero_server_url(pytestconfig: pytest.Config) -> str:
-    """The maintenance database of the session's server, whose role may do everything."""
+    """The URL of the maintenance database of the session's server, with a superuser."""
     from filelock import FileLock
 
-    place = _private_folder()
-    record = place / "server.json"
-    with FileLock(place / "server.lock", mode=0o600):
+    folder = _private_folder()
+    record = folder / "server.json"
+    with FileLock(folder / "server.lock", mode=0o600):
         if not record.exists():
-            _start_server(place, pytestconfig.stash[_CHOSEN])
+            _start_server(folder, pytestconfig.stash[_CHOSEN], _application_folder(pytestconfig))
         return str(json.loads(record.read_text(encoding="utf-8"))["url"])
 
 
 @pytest.fixture(scope="session")
 def fastzero_databases(fastzero_server_url: str) -> "Iterator[Databases]":
-    """Makes the session's databases, and drops them."""
+    """Creates and drops the session's databases."""
     with closing(Databases(fastzero_server_url)) as databases:
         yield databases
 
 
 @pytest.fixture
 def fastzero_database_url(fastzero_databases: "Databases") -> Iterator[str]:
-    """A database at head for one test alone."""
-    with fastzero_databases.throw_away() as url:
+    """The URL of a database at head, for this test only."""
+    with fastzero_databases.temporary() as url:
         yield url
 
 
 @pytest.fixture
 def fz(fastzero_database_url: str) -> "Iterator[FastZero]":
-    """The operations on the test's database, each committed by itself."""
+    """A FastZero on the test's database; each operation commits immediately."""
     from .todo_app.fastzero import FastZero
 
     with FastZero(fastzero_database_url, autocommit=True) as fz:
@@ -138,50 +142,51 @@ def fz(fastzero_database_url: str) -> "Iterator[FastZero]":
 
 
 class Databases:
-    """Makes throw-away databases on one server: each while the test before it runs, and drops it while the next does.
+    """Creates temporary databases on one server.
 
-    Making and dropping are sessions of their own, each in a thread, so that one does not wait for the other.
+    Each is created while the test before it runs, and dropped while the next one runs. Creating and dropping use a
+    session and a thread each, so that they do not wait for each other.
     """
 
     def __init__(self, server_url: str) -> None:
         self._server_url = server_url
-        self._making, self._dropping = _Session(server_url), _Session(server_url)
-        self._ahead: dict[str, tuple[str, Future[object]]] = {}  # one of each template, for the next test
+        self._creating, self._dropping = _Session(server_url), _Session(server_url)
+        self._next: dict[str, tuple[str, Future[object]]] = {}  # by template: the database for the next test
         self._drops: list[Future[object]] = []
 
     @contextmanager
-    def throw_away(self, template: str = TEMPLATE) -> Iterator[str]:
-        """The URL of a database for one block, made from another which nobody uses or changes."""
+    def temporary(self, template: str = TEMPLATE) -> Iterator[str]:
+        """Yield the URL of a database for the block, cloned from a template that no session uses or changes."""
         from .postgres.database import url_of
 
-        name, made = self._ahead.pop(template) if template in self._ahead else self._make(template)
-        self._ahead[template] = self._make(template)
-        made.result()
+        name, created = self._next.pop(template) if template in self._next else self._create(template)
+        self._next[template] = self._create(template)
+        created.result()
         try:
             yield url_of(self._server_url, name)
         finally:
             self._drop(name)
 
     def close(self) -> None:
-        """Wait until all are dropped. Raises what went wrong there."""
-        self._making.close()
-        for name, _ in self._ahead.values():
+        """Drop all databases and wait until that is done. Raises any error of it."""
+        self._creating.close()
+        for name, _ in self._next.values():
             self._drop(name)
         self._dropping.close()
         for drop in self._drops:
             drop.result()
 
-    def _make(self, template: str) -> "tuple[str, Future[object]]":
+    def _create(self, template: str) -> "tuple[str, Future[object]]":
         name = f"test_{secrets.token_hex(8)}"
-        # Without fsync, copying files takes half of what writing them to the log as well takes.
-        return name, self._making.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        # Without fsync, copying files takes half the time of the WAL_LOG strategy.
+        return name, self._creating.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
 
     def _drop(self, name: str) -> None:
         self._drops.append(self._dropping.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
 
 
 class _Session:
-    """A session of the server with a thread of its own: one statement behind another, while the caller goes on."""
+    """A database session with its own thread, which runs statements one after another in the background."""
 
     def __init__(self, url: str) -> None:
         from concurrent.futures import ThreadPoolExecutor
@@ -202,24 +207,48 @@ class _Session:
 # -- the server ------------------------------------------------------------------------------------------------
 
 
-def _start_server(place: Path, chosen: str) -> None:
+def _application_folder(config: pytest.Config) -> Path | None:
+    """The folder that describes an application of the user's own, None for none."""
+    from .stack.session import described_in
+
+    here = config.invocation_params.dir
+    above = [folder for folder in here.parents if folder.is_relative_to(config.rootpath)]
+    return next((folder for folder in (here, *above) if described_in(folder)), None)
+
+
+def _start_server(folder: Path, chosen: str, application: Path | None) -> None:
     from .files import write_atomically
     from .postgres.url import url_of
 
     container = None
-    if _wants_container(chosen):
+    if application:
+        url = _of_application(application, chosen)
+    elif _wants_container(chosen):
         url, container = _start_container()
     else:
-        url = _embedded().up(port=_free_port()).superuser_url
-        _take_over(url)
+        url = _started()
     _make_logins_cheap(url)
-    # Not every driver knows every option of libpq's.
+    # Not every driver supports every libpq option.
     plain = url_of(url, "postgres", require_auth=False)
-    write_atomically(place / "server.json", json.dumps({"url": plain, "container": container}))
+    write_atomically(folder / "server.json", json.dumps({"url": plain, "container": container}))
+
+
+def _of_application(folder: Path, chosen: str) -> str:
+    """Start a server with what the migrations of an application make. Returns its URL."""
+    if chosen == "docker":
+        pytest.fail(f"the migrations of your own application run beside a local server: unset {CHOICE}")
+    with chdir(folder):
+        return _started()
+
+
+def _started() -> str:
+    url = _embedded().up(port=_free_port(), after_migrate=False).superuser_url
+    _take_over(url)
+    return url
 
 
 def _take_over(url: str) -> None:
-    """Have the template belong to the role that tests use, as everything does that they make."""
+    """Make the tests' role the owner of the template, as it is of everything that tests create."""
     import psycopg
 
     with psycopg.connect(url, autocommit=True) as connection:
@@ -227,7 +256,7 @@ def _take_over(url: str) -> None:
 
 
 def _make_logins_cheap(url: str) -> None:
-    """Hash the role's password once instead of 4096 times: every connection computes the same again."""
+    """Use 1 SCRAM iteration instead of 4096 for the role's password, since every connection repeats them."""
     import psycopg
     from psycopg import sql
 
@@ -235,7 +264,7 @@ def _make_logins_cheap(url: str) -> None:
 
     parsed = parse_url(url)
     with psycopg.connect(url, autocommit=True) as connection:
-        if connection.info.server_version >= 160_000:  # the first that has the setting
+        if connection.info.server_version >= 160_000:  # older versions do not have the setting
             connection.execute("SET scram_iterations = 1")
             role, password = sql.Identifier(parsed.username or ""), sql.Literal(parsed.password or "")
             connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, password))
@@ -243,23 +272,23 @@ def _make_logins_cheap(url: str) -> None:
 
 def _wants_container(chosen: str) -> bool:
     if chosen not in ("", *SERVERS):
-        pytest.fail(f"{CHOICE} is {' or '.join(SERVERS)}, not {chosen!r}")
+        pytest.fail(f"invalid {CHOICE} {chosen!r}: use {' or '.join(SERVERS)}")
     if chosen == "docker" and not docker_answers():
-        pytest.fail("the tests' server must be a container, and no Docker Engine answers")
+        pytest.fail(f"{CHOICE}=docker requires a Docker Engine, and none answers")
     if chosen == "docker" and not _has_testcontainers():
-        pytest.fail("the tests' server must be a container, and testcontainers is not here: pip install testcontainers")
+        pytest.fail(f"{CHOICE}=docker requires testcontainers: pip install testcontainers")
     return chosen == "docker" or (not chosen and docker_answers() and _has_testcontainers() and _has_image())
 
 
 @cache
 def docker_answers() -> bool:
-    """Whether a Docker Engine is there for us."""
+    """Return whether a Docker Engine answers and accepts this user."""
     import gc
     import warnings
 
     from .stack.docker.engine import answers
 
-    # A client that is refused leaves its socket to the garbage collector, which would blame some test for it.
+    # A refused client leaves its socket to the garbage collector, whose warning would fail an unrelated test.
     with warnings.catch_warnings(action="ignore", category=ResourceWarning):
         answer = answers()
         gc.collect()
@@ -273,7 +302,7 @@ def _has_testcontainers() -> bool:
 
 
 def _has_image() -> bool:
-    """An engine without the image is as good as none: to pull it takes longer than to do without."""
+    """Return whether the engine has the image. Pulling it would take longer than using a local process."""
     from .stack.docker.engine import connect
 
     client = connect()
@@ -284,7 +313,7 @@ def _has_image() -> bool:
 
 
 def _start_container() -> tuple[str, str]:
-    # The reaper would end the server together with the worker that started it.
+    # The reaper would stop the server when the worker that started it ends.
     os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
     from testcontainers.core.container import DockerContainer
 
@@ -309,9 +338,9 @@ def _start_container() -> tuple[str, str]:
     try:
         host, port = container.get_container_host_ip(), container.get_exposed_port(5432)
         url = database_url(ROLE, password, host, int(port), TEMPLATE, require_auth="scram-sha-256")
-        # The server of the initialisation does not listen on TCP: who answers is the final one.
-        if not wait_until(lambda: _answers(url), PATIENCE):
-            pytest.fail(f"the tests' server does not answer: {container.get_logs()}")
+        # During initialisation the server does not listen on TCP, so only the final one answers.
+        if not wait_until(lambda: _answers(url), START_TIMEOUT):
+            pytest.fail(f"the PostgreSQL server for tests does not answer: {container.get_logs()}")
         migrate.up(url)
     except BaseException:
         container.stop()
@@ -319,8 +348,8 @@ def _start_container() -> tuple[str, str]:
     return url, str(container.get_wrapped_container().id)
 
 
-def _stop_server(place: Path) -> None:
-    record = place / "server.json"
+def _stop_server(folder: Path) -> None:
+    record = folder / "server.json"
     container = json.loads(record.read_text(encoding="utf-8"))["container"] if record.exists() else None
     if container:
         from .stack.docker.engine import connect
@@ -333,7 +362,7 @@ def _stop_server(place: Path) -> None:
 
 
 def _home() -> Path:
-    """Where the embedded server is. Root's runs as another user, who must get at its data."""
+    """Return the home of the embedded server. For root it runs as another user, who must be able to read it."""
     return (session_folder() if os.geteuid() == 0 else _private_folder()) / "home"
 
 
@@ -356,7 +385,7 @@ def _answers(url: str) -> bool:
 
 
 def _free_port() -> int:
-    # Not the default port: tests of a stack want to find that one free.
+    # Not the default port, which tests of a stack need.
     import socket
 
     with socket.socket() as probe:

@@ -1,4 +1,4 @@
-"""The line of each key of a TOML text, which tomllib does not tell. Standard library only."""
+"""Find the line of each key in a TOML text, which tomllib does not report. Standard library only."""
 
 import re
 import tomllib
@@ -9,7 +9,7 @@ MAX_DEPTH = 32
 
 Key = tuple[str, ...]
 
-# Each also matches what is not closed: the search then never starts again within it, and takes linear time.
+# Each pattern also matches an unclosed string, so that the search never restarts inside one and takes linear time.
 _OPAQUE = "|".join(
     (
         r'"""(?:\\.|[^\\])*?(?:"{3,5}|\\?\Z)',
@@ -25,9 +25,9 @@ _LONG_KEY = re.compile(rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{MAX_DEPTH}}}")
 
 
 def line_numbers(text: str) -> dict[Key, int]:
-    """Return the line, from 1, of every table and key. A table has its header's, an array or inline table its key's.
+    """Return the line, from 1, of every table and key: that of the header, or of the key of an array or inline table.
 
-    The text is valid TOML: parse it first.
+    The text must be valid TOML: parse it first.
     """
     lines: dict[Key, int] = {}
     table: Key = ()
@@ -42,7 +42,7 @@ def line_numbers(text: str) -> dict[Key, int]:
 
 
 def has_long_key(text: str) -> bool:
-    """Return whether a key has more than MAX_DEPTH parts, for which tomllib takes quadratic time."""
+    """Return whether a key has more than MAX_DEPTH parts. tomllib takes quadratic time for such keys."""
     return _LONG_KEY.search(_STRING_OR_COMMENT.sub("s", text)) is not None
 
 

@@ -1,7 +1,8 @@
-"""Whether the user trusts a folder: the settings in its files that could run programs, or move or show data.
+"""Record the user's trust in a folder: in the settings in its files that could run programs, or move or expose data.
 
-Consent is for what was read and shown: one SHA-256 over the folder's real path and every such setting with its value.
-It is kept in the user's state folder, where no folder's file can move it. Any change of them asks again.
+Trust covers exactly what was read and shown: one SHA-256 of the folder's real path and of each such setting with its
+value. Any change requires trust again. The record is in the user's state folder, whose location the folder's files
+cannot change.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ from .config_files import Folder
 from .errors import InvalidInputError, UntrustedFolderError
 from .files import make_folder, open_regular, path_as_text, write_atomically, writing
 
-VARIABLE = "FASTZERO_TRUST"  # counts in the environment alone
+VARIABLE = "FASTZERO_TRUST"  # read only from the environment
 FORMAT = 1
 
 State = Literal["trusted", "untrusted", "changed"]
@@ -29,7 +30,7 @@ T = TypeVar("T")
 
 
 class _Free:
-    """Marks a setting that the file of any folder may set."""
+    """Marks a setting that the files of any folder may set."""
 
 
 Free = Annotated[T, _Free()]
@@ -37,7 +38,7 @@ Free = Annotated[T, _Free()]
 
 @dataclass(frozen=True)
 class Risk:
-    """Says what a folder could do with a setting, or with one key of a setting that is a table."""
+    """Describes what a folder could do with a setting, or with one key of a setting that is a table."""
 
     text: str
     of_key: Callable[[str], str] | None = None
@@ -47,7 +48,7 @@ UNKNOWN_RISK = Risk("It changes what fastzero does")
 
 
 def risk_of(metadata: Iterable[object]) -> Risk | None:
-    """Return what a folder could do with a setting that is declared with these; None if it is free to set."""
+    """Return the risk of a setting with this metadata; None if any folder may set it."""
     marks = list(metadata)
     if any(isinstance(mark, _Free) for mark in marks):
         return None
@@ -56,7 +57,7 @@ def risk_of(metadata: Iterable[object]) -> Risk | None:
 
 @dataclass(frozen=True, slots=True)
 class RiskySetting:
-    """A setting of a folder's file that needs trust. `value` is as a person may see it: passwords are hidden."""
+    """A setting in a folder's file that requires trust. Passwords in `value` are hidden."""
 
     name: str
     value: Any
@@ -64,7 +65,7 @@ class RiskySetting:
     line: int
     risk: str
     change: Change = ""  # since the user trusted the folder
-    before: list[Any] = field(default_factory=list)  # the values that were trusted, where it has changed
+    before: list[Any] = field(default_factory=list)  # if it has changed, the values that were trusted
     sha256: str = field(default="", repr=False)
 
     @property
@@ -79,13 +80,13 @@ class RiskySetting:
 
 
 def digest(*parts: Any) -> str:
-    """Return the SHA-256, in hex, of JSON types and of what TOML has beside them."""
+    """Return the SHA-256, in hex, of values of JSON and TOML types."""
     text = json.dumps(parts, sort_keys=True, default=repr)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class FolderTrust:
-    """What of a folder needs trust, as it was read, and whether the user trusts it."""
+    """The settings of a folder that require trust, as they were read, and whether the user trusts them."""
 
     def __init__(self, folder: Folder, settings: Iterable[RiskySetting]) -> None:
         self.folder = folder
@@ -93,40 +94,40 @@ class FolderTrust:
 
     @cached_property
     def real_path(self) -> str:
-        """The folder's path, all links followed."""
+        """The folder's path with all links resolved."""
         return os.path.realpath(self.folder.path)
 
     @property
     def is_given(self) -> bool:
-        """Whether all of it may be used: there is nothing, the user trusts it, or the environment says so."""
+        """Whether all settings may be used: none requires trust, the user trusts them, or FASTZERO_TRUST is set."""
         return not self._found or _trusts_all() or self.state == "trusted"
 
     @property
     def state(self) -> State:
-        """What the user has consented to: exactly this, nothing, or something else."""
+        """Whether the user trusts exactly these settings, none, or different ones."""
         if self._record is None:
             return "untrusted"
         return "trusted" if self._record.sha256 == self._sha256 else "changed"
 
     @cached_property
     def settings(self) -> tuple[RiskySetting, ...]:
-        """Every setting that needs trust, in the order of the files."""
+        """Every setting that requires trust, in the order of the files."""
         return tuple(self._compared(each) for each in self._found)
 
     @property
     def removed(self) -> tuple[str, ...]:
-        """The names of settings that were trusted, and that the files do not have any more."""
+        """The names of settings that were trusted and are no longer in the files."""
         before = self._record.settings if self._record else {}
         return tuple(sorted(before.keys() - {each.name for each in self._found}))
 
     def require(self, *names: str) -> None:
-        """Raise UntrustedFolderError, which names each, unless these settings or tables may be used."""
+        """Raise UntrustedFolderError unless these settings or tables may be used. The error names each of them."""
         wanted = [each for each in self._found if each.top in names]
         if wanted and not self.is_given:
             raise UntrustedFolderError(self._refusal(wanted))
 
     def give(self) -> None:
-        """Record that the user trusts this folder with exactly these settings."""
+        """Record that the user trusts the folder with exactly these settings."""
         settings: dict[str, dict[str, Any]] = {}
         for each in self._found:
             settings.setdefault(each.name, {})[each.sha256] = each.value
@@ -144,7 +145,7 @@ class FolderTrust:
         return _read_record(self.real_path)
 
     def _compared(self, setting: RiskySetting) -> RiskySetting:
-        """The setting with what has become of it since the user trusted the folder."""
+        """Return the setting with its change since the user trusted the folder."""
         before = self._record.settings.get(setting.name, {}) if self._record else {setting.sha256: None}
         if setting.sha256 in before:
             return setting
@@ -159,7 +160,7 @@ class FolderTrust:
 
 
 def revoke(folder: Path) -> bool:
-    """Trust a folder no longer. Return whether there was a record of it."""
+    """Delete the record of trust in a folder. Return whether it existed."""
     path = _record_file(os.path.realpath(folder))
     existed = path.exists()
     with writing(path):
@@ -176,7 +177,7 @@ def _trusts_all() -> bool:
 
 @dataclass(frozen=True)
 class _Record:
-    """One consent: the folder, the digest of all, and for each name its values by their digests."""
+    """A record of trust: the folder, the digest of all settings, and each setting's values by digest."""
 
     folder: str
     sha256: str
@@ -192,7 +193,7 @@ def _record_file(real_path: str) -> Path:
 
 
 def _read_record(real_path: str) -> _Record | None:
-    """The consent to a folder. A file that is damaged, or that somebody else could have written, is none."""
+    """Return the record for a folder; None if its file is missing or damaged, or another user could have written it."""
     try:
         with open_regular(_record_file(real_path)) as file:
             written = json.loads(file.read()) if _is_ours(os.fstat(file.fileno())) else {}

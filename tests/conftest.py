@@ -81,7 +81,7 @@ def database_url(fastzero_database_url: str) -> str:
 
 @pytest.fixture
 def empty_database_url(fastzero_databases: testing.Databases) -> Iterator[str]:
-    with fastzero_databases.throw_away("template1") as url:
+    with fastzero_databases.temporary("template1") as url:
         yield url
 
 

@@ -198,7 +198,9 @@ class ApplicationTable(Table):
     migrate: Annotated[Command | None, FALSE] = _key(
         "The command that migrates; by default `alembic upgrade head` where Alembic is configured. false: none."
     )
-    after_migrate: Command | None = _key("A command to run after migrations, such as one that fills in first data.")
+    after_migrate: Command | None = _key(
+        "A command to run after migrations, such as one that fills in first data; `fastzero test` does not run it."
+    )
     test: Command = _key("What `fastzero test` runs.", "pytest")
     environment: dict[Variable, Template] = _key("Variables of every process; they may hold placeholders.", dict)
     env_from: list[PathBelow] = _key("Files of variables that count where nothing else sets them.", list)
@@ -213,7 +215,9 @@ class ApplicationTable(Table):
     image: Image | None = _key("The image that fastzero's Dockerfile starts from, such as python:3.13-slim.")
     container: ContainerTable = _key("How the application's containers are confined.", ContainerTable)
     database: DatabaseTable = _key("What the application needs in its database.", DatabaseTable)
-    watch: list[PathBelow] = _key("What `up --reload` watches; by default the directory.", list)
+    watch: list[PathBelow] = _key(
+        "What `up --reload` watches, all files below; by default the sources in the directory.", list
+    )
 
 
 class ServiceContainerTable(Table):

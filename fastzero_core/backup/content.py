@@ -22,16 +22,16 @@ from ..postgres.driver_errors import translate
 from .manifest import Content, Manifest
 
 # For a session that stays idle while a backup runs.
-WAITING = {
+IDLE_SETTINGS = {
     "TimeZone": "UTC",
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "lock_timeout": "10s",
 }
 # The text form of values must not depend on the role or the database.
-SESSION = {
+SESSION_SETTINGS = {
     **database.CATALOG_PATH,
-    **WAITING,
+    **IDLE_SETTINGS,
     "client_encoding": "UTF8",
     "DateStyle": "ISO",
     "IntervalStyle": "postgres",
@@ -48,7 +48,7 @@ _ROW_HASHES = {"text": "hashtextextended(ROW(t.*)::text, 0)", "values": "hash_re
 BY_COPY = "copy"
 _EXACT_TYPES = ("bool", "int2", "int4", "int8", "text", "varchar", "uuid", "bytea", "date", "timestamp", "timestamptz")
 
-_IS_USER_TABLE = """
+_IS_USER_RELATION = """
     n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relpersistence <> 't' AND NOT EXISTS (
         SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 """
@@ -66,13 +66,13 @@ _TABLES = f"""
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     LEFT JOIN pg_type y ON y.oid = a.atttypid LEFT JOIN pg_collation l ON l.oid = a.attcollation
-    WHERE c.relkind = 'r' AND {_IS_USER_TABLE} GROUP BY n.nspname, n.nspowner, c.relname, c.relowner
+    WHERE c.relkind = 'r' AND {_IS_USER_RELATION} GROUP BY n.nspname, n.nspowner, c.relname, c.relowner
     ORDER BY n.nspname, c.relname
 """  # noqa: S608
 _SEQUENCES = f"""
     SELECT format('%I.%I', n.nspname, c.relname), coalesce(pg_sequence_last_value(c.oid), 0)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence s ON s.seqrelid = c.oid
-    WHERE s.seqincrement > 0 AND NOT s.seqcycle AND {_IS_USER_TABLE} ORDER BY 1
+    WHERE s.seqincrement > 0 AND NOT s.seqcycle AND {_IS_USER_RELATION} ORDER BY 1
 """  # noqa: S608
 # pg_shdepend does not record the bootstrap superuser, so the owners are read from the catalogs of the objects.
 _OWNERS = """
@@ -81,6 +81,7 @@ _OWNERS = """
         UNION SELECT nspowner FROM pg_namespace WHERE oid >= 16384
         UNION SELECT proowner FROM pg_proc p WHERE oid >= 16384 AND NOT EXISTS (
             SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+        UNION SELECT extowner FROM pg_extension WHERE oid >= 16384
         UNION SELECT refobjid FROM pg_shdepend WHERE deptype = 'o'
             AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
     ) AS owners (oid) JOIN pg_roles USING (oid) ORDER BY 1
@@ -99,13 +100,13 @@ _REFUSE_VIEWS = text(
 WRITE_LOCK = "SHARE ROW EXCLUSIVE"
 
 # The sessions that this role is allowed to end.
-ENDABLE = """
+CAN_TERMINATE = """
     pg_has_role(usesysid, 'MEMBER')
     AND NOT EXISTS (SELECT FROM pg_roles WHERE oid = usesysid AND rolsuper AND current_setting('is_superuser') = 'off')
 """
 _EVICT = f"""
     SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND {ENDABLE}
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND {CAN_TERMINATE}
 """  # noqa: S608
 
 
@@ -148,7 +149,7 @@ def writes_held(url: str) -> Iterator[Hold]:
     Locks the tables that exist at the start: not tables that are created during the block, nor large objects or
     sequences. The lock ends with this process or the server. Raises DatabaseBusyError.
     """
-    engine = database.create_engine(url, settings=SESSION)
+    engine = database.create_engine(url, settings=SESSION_SETTINGS)
     connection = engine.connect()
     try:
         write_lock(connection)

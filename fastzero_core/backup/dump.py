@@ -113,7 +113,7 @@ def write_backup(target: Target, file: BinaryIO, *, on_event: Listener = ignore)
 def _snapshot(target: Target) -> Iterator[tuple[Connection, Snapshot]]:
     """Open a transaction and export its snapshot, which other sessions can use until the block ends."""
     located = revisions.located(target.url, target.version_table)
-    engine = database.create_engine(target.url, settings=content.SESSION)
+    engine = database.create_engine(target.url, settings=content.SESSION_SETTINGS)
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         # Sequences are not part of a snapshot. Read before the dump, so that the dump's values are the same or higher.
         sequences = content.sequence_values(connection)

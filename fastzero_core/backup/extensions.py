@@ -33,10 +33,10 @@ class Extension:
     version: str
 
 
-def install(server: Server, server_url: str, to: str) -> tuple[Extension, ...]:
+def install(server: Server, server_url: str, to: str, owner: str) -> tuple[Extension, ...]:
     """Create the live database's untrusted extensions in the empty database `to`. Returns them.
 
-    Their schemas are owned by the role that has the same name as the new database.
+    Their schemas are owned by `owner`, the role that owns the new database.
     """
     if not (server.is_superuser and server.exists(server.name)):
         return ()
@@ -44,17 +44,18 @@ def install(server: Server, server_url: str, to: str) -> tuple[Extension, ...]:
         found = tuple(Extension(**row) for row in service.execute(_UNTRUSTED).mappings())
     if found:
         with database.create_engine(url_of(server_url, to), settings=SETTINGS).begin() as connection:
-            for statement in _creations(found, to):
+            for statement in _creations(found, owner):
                 content.execute(connection, statement)
     return found
 
 
-def entries_to_restore(listing: str, installed: Sequence[Extension]) -> str:
-    """Return the entries of an archive's table of contents that a role without privileges can restore.
+def entries_to_restore(listing: str, installed: Sequence[Extension], *, default_privileges: bool) -> str:
+    """Return the entries of an archive's table of contents that a role can restore.
 
-    Leaves out default privileges, and the extensions in `installed` with their schemas, which already exist.
+    Leaves out the extensions in `installed` with their schemas, which already exist, and default privileges unless the
+    role can set `default_privileges`.
     """
-    left_out = ["DEFAULT ACL "]
+    left_out = [] if default_privileges else ["DEFAULT ACL "]
     for each in installed:
         left_out += [f"EXTENSION - {each.name} ", f"SCHEMA - {each.schema} "]
         left_out += [f"COMMENT - EXTENSION {name} " for name in (each.name, quote(each.name))]

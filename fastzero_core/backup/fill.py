@@ -41,23 +41,25 @@ def fill(
             stack.enter_context(_missing_privileges_explained())
             programs = programs.as_role(new.name, new.password)
         path_for_programs = stack.enter_context(programs.reachable(archive, "archive"))
-        if new.has_role:
+        if new.has_role or new.installed:
             arguments.append(f"--use-list={stack.enter_context(_entries(programs, new, path_for_programs))}")
         with copied_rows(new.url, "restore", manifest.rows, on_event):
             programs.run("pg_restore", [*arguments, path_for_programs], new.name)
     on_event(Progress("compare"))
-    engine = database.create_engine(new.url, settings=content.SESSION)
+    engine = database.create_engine(new.url, settings=content.SESSION_SETTINGS)
     with engine.connect() as connection:
         content.compare(connection, manifest)
 
 
 @contextmanager
 def _entries(programs: Programs, new: Scratch, archive: str) -> Iterator[str]:
-    """Write the archive entries that a role without privileges can restore to a temporary file. Yields its path."""
+    """Write the archive entries that the role can restore to a temporary file. Yields its path."""
     listing = bytearray()
     programs.run("pg_restore", ["--list", archive], new.name, write=listing.extend)
     with NamedTemporaryFile(prefix="fastzero-") as file:
-        file.write(extensions.entries_to_restore(listing.decode("utf-8", "replace"), new.installed).encode())
+        text = listing.decode("utf-8", "replace")
+        entries = extensions.entries_to_restore(text, new.installed, default_privileges=not new.has_role)
+        file.write(entries.encode())
         file.flush()
         with programs.reachable(Path(file.name), "list") as path:
             yield path

@@ -260,7 +260,7 @@ def undo(target: Target, *, hold: Hold | None = None) -> Restored:
         _admit_app(target, previous.database)  # it may be older than the app's role
         kept = server.swap(previous.database, hold)
         _close_to_app(target, server, kept)
-    engine = database.create_engine(target.url, settings=content.SESSION)
+    engine = database.create_engine(target.url, settings=content.SESSION_SETTINGS)
     with engine.connect() as connection:
         found = ",".join(revisions.revisions_of(target.url, target.version_table)) or None
         return Restored(server.name, found, _rows(connection), kept)
@@ -294,7 +294,7 @@ def reset(target: Target, *, hold: Hold | None = None, on_event: Listener = igno
     """
     with open_server(target.server_url) as server:
         server.refuse_unless_able()
-        with scratch(server, target, trusted=True) as new:
+        with scratch(server, target, trusted=True, empty=True) as new:
             on_event(Progress("migrate"))
             _schema(target).up(new.url)
             _admit_app(target, new.name)
@@ -356,7 +356,7 @@ def _admit_app(target: Target, name: str) -> None:
     """Grant the app's role access to the rows of a database, if the app has its own role."""
     if not target.app_is_admitted:
         return
-    engine = database.create_engine(database.url_of(target.url, name), settings=content.SESSION)
+    engine = database.create_engine(database.url_of(target.url, name), settings=content.SESSION_SETTINGS)
     with engine.begin() as connection:
         for statement in roles.row_privileges(list(connection.execute(_SCHEMAS).scalars())):
             content.execute(connection, statement)
@@ -370,7 +370,7 @@ def _close_to_app(target: Target, server: Server, kept: str | None) -> None:
 
 def _analyze(url: str) -> None:
     """Collect the planner's statistics, which pg_restore does not restore."""
-    engine = database.create_engine(url, settings=content.SESSION)
+    engine = database.create_engine(url, settings=content.SESSION_SETTINGS)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("ANALYZE"))
 
@@ -381,7 +381,7 @@ def _refuse_unless_empty(url: str) -> None:
 
 
 def _tables(url: str) -> list[str]:
-    engine = database.create_engine(url, settings=content.SESSION)
+    engine = database.create_engine(url, settings=content.SESSION_SETTINGS)
     with engine.connect() as connection:
         return content.table_names(connection)
 

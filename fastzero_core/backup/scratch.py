@@ -45,16 +45,17 @@ class Scratch:
 
 
 @contextmanager
-def scratch(server: Server, target: Target, *, trusted: bool = False) -> Iterator[Scratch]:
+def scratch(server: Server, target: Target, *, trusted: bool = False, empty: bool = False) -> Iterator[Scratch]:
     """Create an empty database with the locale, limits and settings of the live one; drop it after the block.
 
-    With `trusted` the target's own role fills it. A database that the block swaps with the live one has another name
-    by then, so it is not dropped. Raises DatabasePrivilegeError.
+    With `trusted` the target's own role fills it. It has the untrusted extensions of the live one, unless it is to be
+    `empty`. A database that the block swaps with the live one has another name by then, so it is not dropped. Raises
+    DatabasePrivilegeError.
     """
     name = restoring_name(server.name)
     try:
         if trusted or not server.can_create_roles:
-            yield _create_for_own_role(server, target, name)
+            yield _create_for_own_role(server, target, name, empty=empty)
         else:
             yield _create_with_role(server, target, name)
     except BaseException:
@@ -82,12 +83,13 @@ def reassign_to_owner(server: Server, target: Target, new: Scratch) -> None:
     server.execute(f"DROP ROLE {role}")
 
 
-def _create_for_own_role(server: Server, target: Target, name: str) -> Scratch:
+def _create_for_own_role(server: Server, target: Target, name: str, *, empty: bool) -> Scratch:
     owner = _owner(server, target)
     _create(server, name, owner)
     for statement in properties.grants(server.session, server.name, name):
         server.execute(statement)
-    return Scratch(name, url_of(target.url, name), owner, None)
+    installed = () if empty else extensions.install(server, target.server_url, name, owner)
+    return Scratch(name, url_of(target.url, name), owner, None, installed)
 
 
 def _create_with_role(server: Server, target: Target, name: str) -> Scratch:
@@ -95,7 +97,7 @@ def _create_with_role(server: Server, target: Target, name: str) -> Scratch:
     _create_role(server, name, password)
     _create(server, name, name)
     server.execute(f"REVOKE ALL ON DATABASE {quote(name)} FROM PUBLIC")
-    installed = extensions.install(server, target.server_url, name)
+    installed = extensions.install(server, target.server_url, name, name)
     url = as_role(url_of(target.url, name), name, password)
     return Scratch(name, url, _owner(server, target), password, installed)
 

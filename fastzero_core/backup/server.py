@@ -225,7 +225,7 @@ class Server:
 def open_server(url: str, *, exclusive: bool = True) -> Iterator[Server]:
     """Connect to the server of a database for one block, in which no other command can replace that database.
 
-    Drops what killed commands left first. Without `exclusive` neither locks nor drops: for reading only.
+    First drops what killed commands left. Without `exclusive` it neither locks nor drops: use that only for reading.
     Raises LockedError.
     """
     parsed = database.parse_url(url)
@@ -307,7 +307,7 @@ def _marks(connection: Connection, name: str) -> dict[str, _Mark]:
 
 
 def _mark(comment: str | None, name: str) -> _Mark | None:
-    """Parse the comment on a database, None if fastzero did not write it."""
+    """Parse the comment on a database. Returns None if fastzero did not write it."""
     try:
         mark = json.loads(comment or "")
         if mark["fastzero"] != "kept" or mark["of"] != name or not isinstance(mark["comment"], str | None):

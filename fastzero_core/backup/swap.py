@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import Connection, Engine, text
 
-from .content import ENDABLE, Hold, execute, lock_lost_error
+from .content import CAN_TERMINATE, Hold, execute, lock_lost_error
 
 POLL_INTERVAL = 0.02  # seconds
 RELEASE_DEADLINE = 4  # seconds until the session with the write lock must be the last; the rename gives up after 5
@@ -23,7 +23,7 @@ _HAS_LOCK = text(
 )
 _EVICT = text(
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"  # noqa: S608
-    f" WHERE datname = ANY(:names) AND pid <> :excluded AND {ENDABLE}"
+    f" WHERE datname = ANY(:names) AND pid <> :excluded AND {CAN_TERMINATE}"
 )
 _LEFT = text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name AND pid <> :excluded")
 
@@ -51,7 +51,7 @@ def rename(
 
 
 class _Eviction:
-    """Ends the sessions of databases while another session, of process `pid`, renames them."""
+    """End the sessions of databases while another session, of process `pid`, renames them."""
 
     def __init__(self, watcher: Connection, pid: int, names: Sequence[str], hold: Hold | None) -> None:
         self.finished = threading.Event()

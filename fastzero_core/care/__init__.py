@@ -42,10 +42,10 @@ def database_of(settings: Settings, *, on_event: Listener = ignore) -> DatabaseC
 
 
 def database_to_destroy(settings: Settings, *, on_event: Listener = ignore) -> DatabaseCare:
-    """Return the same database for an operation that destroys data. Raises InvalidInputError if it is ambiguous.
+    """Return the database in the settings for an operation that destroys data. Raises InvalidInputError if ambiguous.
 
-    It is ambiguous if DATABASE_URL names another database than the project's, unless a flag names that URL. A
-    DATABASE_URL that `-p` overrides counts too.
+    It is ambiguous if DATABASE_URL names a database other than the project's, unless the flag --database-url is given.
+    A DATABASE_URL that `-p` overrides counts too.
     """
     if not settings.is_flag("database_url"):
         refuse_two_databases(settings, overruled=True)

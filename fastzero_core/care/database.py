@@ -49,7 +49,7 @@ class DatabaseCare(ABC):
     @property
     @abstractmethod
     def owner(self) -> str:
-        """The owner of the database, as a suffix to its name in messages; empty without one."""
+        """The project that owns the database, as a suffix to its name in messages; empty without one."""
 
     @abstractmethod
     def way_back(self, command: str) -> str:
@@ -115,9 +115,10 @@ class DatabaseCare(ABC):
             return restore.verify(self.target, archive, trusted=trusted, on_event=self._on_event)
 
     def plan_restore(self, backup: str | Path, *, into_empty: bool = False, trusted: bool = False) -> "RestorePlan":
-        """Check a backup and return the plan of its restore. Raises the errors that the restore would raise at first.
+        """Check a backup and return the plan of its restore.
 
-        With `trusted` the code in the backup runs as the database's own role, not as a temporary one.
+        Raises the errors that a restore raises before it changes anything. With `trusted` the code in the backup runs
+        as the database's own role, not as a temporary one.
         """
         from ..backup import restore
 
@@ -200,8 +201,8 @@ class DatabaseCare(ABC):
     def migrate_down(self, revision: str, *, no_backup: bool = False, timeout: float | None = None) -> "SchemaStatus":
         """Downgrade the schema to `revision`, after a backup, with the project's processes stopped.
 
-        A write lock cannot be held during a migration: writes by other clients after the backup are not in it.
-        Raises the errors of `migrate.down`.
+        A write lock cannot be held during a migration: the backup does not contain writes of other clients between
+        the backup and the migration. Raises the errors of `migrate.down`.
         """
         from ..schema import migrate
 
@@ -223,7 +224,7 @@ class DatabaseCare(ABC):
         from ..todo_app.todos import Todos
         from ..todo_app.users import Users
 
-        engine = database.create_engine(self.target.url, settings=content.WAITING)
+        engine = database.create_engine(self.target.url, settings=content.IDLE_SETTINGS)
         with self._locked("a user is removed"), engine.begin() as connection:
             users = Users(connection)
             user = users.get(key)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..application.description import WEB
 from ..errors import FastZeroError
@@ -13,7 +13,7 @@ from ..postgres.roles import APP
 from ..postgres.url import same_database
 from ..stack import commands, plan
 from ..stack.actions import Action, inverse
-from ..stack.application import service_names, version_table
+from ..stack.application import service_names
 from ..stack.places import MovableStack
 from ..stack.session import Session
 from ..stack.spec import APP_SERVICE, DATABASE_SERVICE
@@ -21,7 +21,6 @@ from ..stack.targets import target_of
 from .database import DatabaseCare
 
 if TYPE_CHECKING:
-    from ..application.description import Application
     from ..backup.repository import Backup
     from ..backup.target import Target
 
@@ -38,11 +37,12 @@ class Stack(DatabaseCare, MovableStack):
 
     @property
     def target(self) -> "Target":
+        from ..stack.own_schema import with_schema
+
         session = self.look()
         record = session.known
         target = target_of(self.project, record.runtime, DATABASE_SERVICE, self.database_url, self.superuser_url)
-        target = replace(target, app_is_admitted=APP in record.roles)
-        return replace(target, **_application_fields(session, session.application)) if session.application else target
+        return with_schema(replace(target, app_is_admitted=APP in record.roles), session)
 
     @property
     def superuser_target(self) -> "Target":
@@ -106,8 +106,8 @@ class Stack(DatabaseCare, MovableStack):
         own = record.image in ("", self.settings.postgres_image)
         image = "" if own else f"FASTZERO_POSTGRES_IMAGE={record.image} "
         project = f"-p {self.project.name}"
-        port_options = {name: option for name, option in options.items() if name in record.ports}
-        ports = "".join(f" {option} {record.ports[name]}" for name, option in port_options.items())
+        served = [name for name in (DATABASE_SERVICE, *record.processes) if name in record.ports and name in options]
+        ports = "".join(f" {options[name]} {record.ports[name]}" for name in served)
         no_app = "" if set(processes) & set(record.processes) else " --no-app"
         return (
             f"To undo: {image}fastzero up {project} --runtime {record.runtime}{ports}{no_app}"
@@ -140,10 +140,3 @@ def _stop_processes(session: Session, cause: str) -> list[Action]:
 
 def _restart(session: Session, stops: list[Action]) -> None:
     session.run(start for stop in reversed(stops) if (start := inverse(stop)))
-
-
-def _application_fields(session: Session, application: "Application") -> dict[str, Any]:
-    """Return the fields of Target that differ for the user's own application."""
-    from ..stack.own_schema import ApplicationSchema
-
-    return {"schema": ApplicationSchema(session, application), "version_table": version_table(application)}

@@ -61,8 +61,8 @@ def creation(password: str, database: str) -> list[str]:
 
 def set_password(open_session: Open, superuser: str, role: str, password: str) -> None:
     """Change the password of a role. Does not end open sessions."""
-    with _connected(open_session, superuser, MAINTENANCE) as session:
-        _execute(session, f"ALTER ROLE {quote(role)} PASSWORD {literal(password)}")
+    with connected(open_session, superuser, MAINTENANCE) as session:
+        execute(session, f"ALTER ROLE {quote(role)} PASSWORD {literal(password)}")
 
 
 # -- the app's role --------------------------------------------------------------------------------------------
@@ -70,19 +70,19 @@ def set_password(open_session: Open, superuser: str, role: str, password: str) -
 
 def admit_app(open_session: Open, database: str, password: str) -> None:
     """Create the app's role, or reset its privileges: it can use the rows of one database, and nothing else."""
-    with _connected(open_session, SUPERUSER, database) as session, session.transaction():
+    with connected(open_session, SUPERUSER, database) as session, session.transaction():
         verb = "CREATE" if _oid(session, APP) is None else "ALTER"
-        _execute(session, f"{verb} ROLE {APP} {APP_ATTRIBUTES} PASSWORD {literal(password)}")
+        execute(session, f"{verb} ROLE {APP} {APP_ATTRIBUTES} PASSWORD {literal(password)}")
         # The owner must be able to end the app's sessions in a restore or a reset.
-        _execute(session, f"GRANT {APP} TO {OWNER}")
-        others = _names(session, "SELECT datname FROM pg_database WHERE datname <> %s", database)
+        execute(session, f"GRANT {APP} TO {OWNER}")
+        others = names(session, "SELECT datname FROM pg_database WHERE datname <> %s", database)
         for other in others:
-            _execute(session, f"REVOKE ALL ON DATABASE {quote(other)} FROM PUBLIC")
-        _execute(session, f"GRANT CONNECT ON DATABASE {MAINTENANCE} TO {OWNER}")
-        _execute(session, f"REVOKE TEMPORARY ON DATABASE {quote(database)} FROM PUBLIC")
-        _execute(session, f"GRANT CONNECT ON DATABASE {quote(database)} TO {APP}")
-        for statement in row_privileges(_names(session, ownership.SCHEMAS, OWNER)):
-            _execute(session, statement)
+            execute(session, f"REVOKE ALL ON DATABASE {quote(other)} FROM PUBLIC")
+        execute(session, f"GRANT CONNECT ON DATABASE {MAINTENANCE} TO {OWNER}")
+        execute(session, f"REVOKE TEMPORARY ON DATABASE {quote(database)} FROM PUBLIC")
+        execute(session, f"GRANT CONNECT ON DATABASE {quote(database)} TO {APP}")
+        for statement in row_privileges(names(session, ownership.SCHEMAS, OWNER)):
+            execute(session, statement)
 
 
 def row_privileges(schemas: list[str]) -> Iterator[str]:
@@ -100,12 +100,12 @@ def row_privileges(schemas: list[str]) -> Iterator[str]:
 def dismiss_app(open_session: Open) -> None:
     """Drop the app's role and all its privileges."""
     for database in _databases(open_session, SUPERUSER):
-        with _connections_allowed(open_session, database), _connected(open_session, SUPERUSER, database) as session:
+        with _connections_allowed(open_session, database), connected(open_session, SUPERUSER, database) as session:
             if _oid(session, APP) is not None:
-                _execute(session, f"DROP OWNED BY {APP}")
-    with _connected(open_session, SUPERUSER, MAINTENANCE) as session:
+                execute(session, f"DROP OWNED BY {APP}")
+    with connected(open_session, SUPERUSER, MAINTENANCE) as session:
         _end_sessions(session, APP)
-        _execute(session, f"DROP ROLE IF EXISTS {APP}")
+        execute(session, f"DROP ROLE IF EXISTS {APP}")
 
 
 # -- split one role into two, and merge them -------------------------------------------------------------------
@@ -119,31 +119,31 @@ def separate(open_session: Open, database: str, passwords: Mapping[str, str]) ->
     Raises ConflictError if another role has the superuser's new name, DatabaseLoginError.
     """
     if is_separated(open_session, database):  # by a killed command, or before the server was taken over
-        with _connected(open_session, SUPERUSER, database) as session, session.transaction():
+        with connected(open_session, SUPERUSER, database) as session, session.transaction():
             _reassign_to_owner(session)
     else:
-        with _connected(open_session, OWNER, database) as session:
+        with connected(open_session, OWNER, database) as session:
             _refuse_taken_name(session)
             _make_temporary(session, passwords)
-        with _connected(open_session, TEMPORARY, database) as session, session.transaction():
-            _execute(session, f"ALTER ROLE {OWNER} RENAME TO {SUPERUSER}")
-            _execute(session, f"ALTER ROLE {SUPERUSER} PASSWORD {literal(passwords[SUPERUSER])}")
-            _execute(session, f"CREATE ROLE {OWNER} PASSWORD {literal(passwords[OWNER])}")
+        with connected(open_session, TEMPORARY, database) as session, session.transaction():
+            execute(session, f"ALTER ROLE {OWNER} RENAME TO {SUPERUSER}")
+            execute(session, f"ALTER ROLE {SUPERUSER} PASSWORD {literal(passwords[SUPERUSER])}")
+            execute(session, f"CREATE ROLE {OWNER} PASSWORD {literal(passwords[OWNER])}")
             _reassign_to_owner(session)
-    with _connected(open_session, SUPERUSER, MAINTENANCE) as session:
-        _execute(session, f"DROP ROLE IF EXISTS {TEMPORARY}")
+    with connected(open_session, SUPERUSER, MAINTENANCE) as session:
+        execute(session, f"DROP ROLE IF EXISTS {TEMPORARY}")
         _end_sessions(session, SUPERUSER)  # sessions of the old role would continue as a superuser
 
 
 def hand_over_others(open_session: Open, database: str) -> None:
     """Reassign the superuser's objects in the owner's other databases to the owner, in one transaction each."""
     owned = "SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) = %s AND datname <> %s ORDER BY 1"
-    with _connected(open_session, SUPERUSER, MAINTENANCE) as session:
-        others = _names(session, owned, OWNER, database)
+    with connected(open_session, SUPERUSER, MAINTENANCE) as session:
+        others = names(session, owned, OWNER, database)
     for other in others:
         with (
             _connections_allowed(open_session, other),
-            _connected(open_session, SUPERUSER, other) as session,
+            connected(open_session, SUPERUSER, other) as session,
             session.transaction(),
         ):
             ownership.reassign_objects(session, SUPERUSER, OWNER)
@@ -156,36 +156,36 @@ def unite(open_session: Open, database: str, passwords: Mapping[str, str]) -> No
     for each in _databases(open_session, SUPERUSER):
         with (
             _connections_allowed(open_session, each),
-            _connected(open_session, SUPERUSER, each) as session,
+            connected(open_session, SUPERUSER, each) as session,
             session.transaction(),
         ):
             ownership.reassign_objects(session, OWNER, SUPERUSER)
-            _execute(session, f"DROP OWNED BY {OWNER}")  # revokes its privileges
-    with _connected(open_session, SUPERUSER, database) as session:
+            execute(session, f"DROP OWNED BY {OWNER}")  # revokes its privileges
+    with connected(open_session, SUPERUSER, database) as session:
         _make_temporary(session, passwords)
-    with _connected(open_session, TEMPORARY, database) as session, session.transaction():
+    with connected(open_session, TEMPORARY, database) as session, session.transaction():
         ownership.reassign_server_objects(session, OWNER, SUPERUSER)
-        _execute(session, f"DROP ROLE {OWNER}")
-        _execute(session, f"ALTER ROLE {SUPERUSER} RENAME TO {OWNER}")
-        _execute(session, f"ALTER ROLE {OWNER} PASSWORD {literal(passwords[OWNER])}")
+        execute(session, f"DROP ROLE {OWNER}")
+        execute(session, f"ALTER ROLE {SUPERUSER} RENAME TO {OWNER}")
+        execute(session, f"ALTER ROLE {OWNER} PASSWORD {literal(passwords[OWNER])}")
         _end_sessions(session, OWNER)
-    with _connected(open_session, OWNER, MAINTENANCE) as session:
-        _execute(session, f"DROP ROLE {TEMPORARY}")
+    with connected(open_session, OWNER, MAINTENANCE) as session:
+        execute(session, f"DROP ROLE {TEMPORARY}")
 
 
 def is_separated(open_session: Open, database: str) -> bool:
     """Return whether the superuser and the owner are separate roles. Raises DatabaseLoginError."""
-    with _connected(open_session, OWNER, database) as session:
+    with connected(open_session, OWNER, database) as session:
         return _oid(session, OWNER) != BOOTSTRAP
 
 
 def _make_temporary(session: "psycopg.Connection", passwords: Mapping[str, str]) -> None:
     verb = "CREATE" if _oid(session, TEMPORARY) is None else "ALTER"
-    _execute(session, f"{verb} ROLE {TEMPORARY} LOGIN SUPERUSER PASSWORD {literal(passwords[SUPERUSER])}")
+    execute(session, f"{verb} ROLE {TEMPORARY} LOGIN SUPERUSER PASSWORD {literal(passwords[SUPERUSER])}")
 
 
 def _reassign_to_owner(session: "psycopg.Connection") -> None:
-    _execute(session, f"ALTER ROLE {OWNER} {OWNER_ATTRIBUTES}")
+    execute(session, f"ALTER ROLE {OWNER} {OWNER_ATTRIBUTES}")
     ownership.reassign_server_objects(session, SUPERUSER, OWNER)
     ownership.reassign_objects(session, SUPERUSER, OWNER)
 
@@ -207,7 +207,7 @@ def _end_sessions(session: "psycopg.Connection", role: str) -> None:
 
 
 @contextmanager
-def _connected(open_session: Open, role: str, database: str) -> "Iterator[psycopg.Connection[tuple[object, ...]]]":
+def connected(open_session: Open, role: str, database: str) -> "Iterator[psycopg.Connection[tuple[object, ...]]]":
     """Open a session that logs no statements and runs no event triggers. Raises FastZeroError."""
     import psycopg
 
@@ -223,21 +223,21 @@ def _connected(open_session: Open, role: str, database: str) -> "Iterator[psycop
 @contextmanager
 def _connections_allowed(open_session: Open, database: str) -> Iterator[None]:
     """Allow connections to a database for one block, if they are forbidden."""
-    with _connected(open_session, SUPERUSER, MAINTENANCE) as session:
-        closed = not _names(session, "SELECT datname FROM pg_database WHERE datname = %s AND datallowconn", database)
+    with connected(open_session, SUPERUSER, MAINTENANCE) as session:
+        closed = not names(session, "SELECT datname FROM pg_database WHERE datname = %s AND datallowconn", database)
         if closed:
-            _execute(session, f"ALTER DATABASE {quote(database)} ALLOW_CONNECTIONS true")
+            execute(session, f"ALTER DATABASE {quote(database)} ALLOW_CONNECTIONS true")
         try:
             yield
         finally:
             if closed:
-                _execute(session, f"ALTER DATABASE {quote(database)} ALLOW_CONNECTIONS false")
+                execute(session, f"ALTER DATABASE {quote(database)} ALLOW_CONNECTIONS false")
 
 
 def _databases(open_session: Open, role: str) -> list[str]:
     """Return all databases except template0, which cannot contain objects of users."""
-    with _connected(open_session, role, MAINTENANCE) as session:
-        return _names(session, "SELECT datname FROM pg_database WHERE datname <> 'template0' ORDER BY 1")
+    with connected(open_session, role, MAINTENANCE) as session:
+        return names(session, "SELECT datname FROM pg_database WHERE datname <> 'template0' ORDER BY 1")
 
 
 def _oid(session: "psycopg.Connection", role: str) -> object:
@@ -245,9 +245,9 @@ def _oid(session: "psycopg.Connection", role: str) -> object:
     return row and row[0]
 
 
-def _names(session: "psycopg.Connection", query: str, *parameters: str) -> list[str]:
+def names(session: "psycopg.Connection", query: str, *parameters: str) -> list[str]:
     return [str(row[0]) for row in session.execute(query.encode(), parameters)]
 
 
-def _execute(session: "psycopg.Connection", statement: str) -> None:
+def execute(session: "psycopg.Connection", statement: str) -> None:
     session.execute(statement.encode())

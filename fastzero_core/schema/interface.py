@@ -37,7 +37,7 @@ class Schema(Protocol):
         """Return every revision, oldest first."""
 
     def lint(self, url: str) -> "list[LintFinding]":
-        """Return the statements in pending revisions that block other sessions or delete data."""
+        """Return the risky statements in the pending revisions of a database."""
 
     def stamp(self, url: str, revision: str, *, timeout: float = 60) -> "SchemaStatus":
         """Record that a database is at a revision, without running it."""

@@ -1,5 +1,6 @@
-"""Find statements of an upgrade that block other sessions or delete data. Uses the SQL text and the standard library.
+"""Find risky statements of an upgrade: they block other sessions, delete data, or break running code.
 
+Reads the SQL text only, with the standard library.
 Statements on a table that the same upgrade creates are ignored: the table is empty and no session uses it yet.
 """
 
@@ -22,7 +23,7 @@ _DOLLAR_QUOTED = re.compile(r"(\$\w*\$).*?\1", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class LintFinding:
-    """A statement of a revision that blocks other sessions or deletes data, with the reason and a remedy."""
+    """A risky statement of a revision, with the reason and a remedy."""
 
     revision: str
     rule: str
@@ -33,7 +34,7 @@ class LintFinding:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A pattern of statements that block other sessions or delete data; `unless` is a pattern of exceptions."""
+    """A pattern of risky statements; `unless` is a pattern of exceptions."""
 
     name: str
     pattern: str

@@ -44,6 +44,8 @@ class Kind(StrEnum):
     PASSWORD = "password"  # noqa: S105 - of the database's role
     ROLE = "role"
     OWNER = "owner"  # of what is in the databases
+    PRIVILEGE = "privilege"  # of the role that owns the database
+    EXTENSION = "extension"  # of PostgreSQL
     RECORD = "record"
     PROJECT = "project"  # its folder
     MARK = "mark"  # of a folder that fastzero made: what bears none is not deleted
@@ -86,7 +88,8 @@ _OPPOSITES = {
     Verb.STOP: Verb.START,
     Verb.HOLD: Verb.RELEASE,
 }
-_STAYS = (Kind.SECRET, Kind.MARK)  # made once, and of use to the next `up`
+PROVISIONS = (Kind.SCHEMA, Kind.EXTENSION, Kind.PRIVILEGE)
+_STAYS = (Kind.SECRET, Kind.MARK, *PROVISIONS)  # made once, and of use to the next `up`
 
 
 def inverse(action: Action) -> Action | None:

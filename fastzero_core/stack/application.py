@@ -14,10 +14,11 @@ from ..application.migrations import alembic_project
 from ..errors import DependenciesMissingError
 from ..postgres.sql import quote
 from ..project import AUTHENTICATION, DATABASE_PORT, HOST, ROLE
-from ..settings import Settings
+from ..settings import SECRETS_FOLDER, Settings
 from . import extras
 from .spec import (
     APP_SERVICE,
+    CREDENTIALS,
     DATABASE_SERVICE,
     DEFAULT_PORTS,
     PORT_OPTIONS,
@@ -97,7 +98,8 @@ def with_application(
         if name in names
     ]
     table = version_table(application)
-    services = [replace(each, version_table=table) if each.is_database else each for each in spec.services]
+    needs = application.database
+    services = [replace(each, version_table=table, needs=needs) if each.is_database else each for each in spec.services]
     return replace(spec, services=(*services, *others, *processes), release=release_of(application, where))
 
 
@@ -234,7 +236,7 @@ def surrounded(application: Application, where: Surroundings, process: Process |
         port=0,
         image=where.image,
         build=build_of(application),
-        variables={**given.plain, **required},
+        variables={**given.plain, **required, CREDENTIALS: str(SECRETS_FOLDER)},
         secret_variables=secret,
         roles=(ROLE,),
         depends_on=(DATABASE_SERVICE,),

@@ -4,11 +4,18 @@ import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from ..errors import ConflictError, DatabaseLoginError, PortTakenError, ProjectNotFoundError, UnavailableError
+from ..errors import (
+    ConflictError,
+    DatabaseLoginError,
+    FastZeroError,
+    PortTakenError,
+    ProjectNotFoundError,
+    UnavailableError,
+)
 from ..events import Notice
 from ..project import PASSWORDS, ROLES_OF_BEFORE, ProjectRecord
 from . import decide, plan, probe, steps
-from .actions import Action, Kind
+from .actions import Action, Kind, Verb
 from .application import process_names
 from .decide import Decision, Flags
 from .observe import head_of
@@ -18,6 +25,7 @@ from .plan import RecordChange
 from .runtime import Finding
 from .session import PORT_RACES, Session
 
+RELOAD_STOPS = 1.0  # seconds for requests in flight, where a change is to be seen at once
 SIGNING_KEY = "secret_key"  # what tokens are signed with
 
 
@@ -99,16 +107,44 @@ def restart(session: Session, service: str | None) -> None:
 
 
 def reload(session: Session) -> None:
-    """Stop and start the processes, and leave the database as it is."""
+    """Stop and start the processes, and leave the database as it is. What cannot be ready is stopped, and the rest.
+
+    Nobody waits long for requests to end, nor for processes without a port to prove themselves, nor are services asked.
+    """
     decision = session.as_recorded()
-    _restart(session, decision, tuple(process.name for process in decision.spec.processes))
+    names = tuple(process.name for process in decision.spec.processes)
+    observed = session.observe_quickly(decision.spec, decision.record)
+    actions = _restarting(session, decision, names, observed, decision.change)
+    actions = [_quick(each) for each in actions if not _is_grace(each)]
+    try:
+        session.run(actions, keep=True)
+    except FastZeroError:
+        stop(session, names)
+        raise
+
+
+def _is_grace(action: Action) -> bool:
+    return action.verb is Verb.WAIT and bool(action.subject.grace)
+
+
+def _quick(action: Action) -> Action:
+    if action.verb is not Verb.STOP or action.subject is None:
+        return action
+    limit = min(action.subject.stop_timeout, RELOAD_STOPS)
+    return replace(action, subject=replace(action.subject, stop_timeout=limit))
 
 
 def _restart(session: Session, decision: Decision, names: tuple[str, ...]) -> None:
     observed, change = session.looked_at(decision, patience=None)
+    session.run(_restarting(session, decision, names, observed, change))
+
+
+def _restarting(
+    session: Session, decision: Decision, names: tuple[str, ...], observed: Observed, change: RecordChange
+) -> list[Action]:
     if observed.data is DataState.ABSENT and not decision.record.initialised:
         raise ProjectNotFoundError(f"project {session.project.name} has no database yet")
-    session.run(plan.plan_restart(decision.spec, observed, names, head_of(decision.spec), change))
+    return plan.plan_restart(decision.spec, observed, names, head_of(decision.spec), change)
 
 
 def stop(session: Session, names: Iterable[str]) -> None:

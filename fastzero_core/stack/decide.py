@@ -29,7 +29,8 @@ from .surroundings import Surroundings
 class Flags:
     """What a command was given, None for what was not; `ports` are those that flags or settings ask for, by service.
 
-    `without` are extra services that are not to run.
+    Without `after_migrate` the command that fills in first data is left out. `without` are extra services that are not
+    to run.
     """
 
     runtime: str | None = None
@@ -38,6 +39,7 @@ class Flags:
     start_over: bool = False
     adopt: bool = False
     install: bool = False
+    after_migrate: bool = True
     without: tuple[str, ...] = ()
 
 

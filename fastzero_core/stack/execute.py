@@ -7,7 +7,7 @@ from importlib import import_module
 
 from ..errors import FastZeroError
 from ..events import ActionDone, ActionStarted, Listener, Notice
-from .actions import Action, Kind, inverse
+from .actions import Action, Kind, Verb, inverse
 
 Perform = Callable[[Action], None]
 
@@ -15,7 +15,7 @@ Perform = Callable[[Action], None]
 def execute(plan: Iterable[Action], perform: Perform, on_event: Listener, *, keep: bool = False) -> list[Action]:
     """Run the actions in their order. If one fails, undo what was done, latest first, unless `keep`. Returns them."""
     actions = list(plan)
-    if any(action.kind is Kind.SCHEMA for action in actions):
+    if any(action.verb is Verb.MIGRATE for action in actions):
         # It takes as long to import as a server to start.
         threading.Thread(target=import_module, args=("alembic.command",), daemon=True).start()
     begun: list[Action] = []

@@ -4,11 +4,13 @@ import threading
 from dataclasses import replace
 from importlib import import_module
 
-from ..project import ROLE, Project, ProjectRecord
+from ..postgres.provisions import provisions
+from ..project import DATABASE, ROLE, Project, ProjectRecord
 from ..schema.revisions import head_revision
 from . import wait
 from .observed import WITHOUT_DATA, Observed, ObservedService, ServiceState
 from .plan import data_is_gone
+from .roles import sessions
 from .runtime import Runtime
 from .spec import ServiceSpec, StackSpec
 from .wait import ask, poll
@@ -60,7 +62,8 @@ def _ask_database(spec: StackSpec, observed: Observed, runtime: Runtime, project
     is_alive = lambda: runtime.is_alive(service.name)  # noqa: E731
     answer = poll(lambda: ask(service, url, runtime), is_alive, patience, min(patience, wait.PATIENCE))
     if answer.is_ready:
-        return replace(observed, revision=answer.revision)
+        there = provisions(sessions(project, service.port), DATABASE) if spec.release else None
+        return replace(observed, revision=answer.revision, provisions=there)
     state = ServiceState.STOPPED if answer.ended else ServiceState.UNHEALTHY
     return observed.having(replace(found, state=state, detail=answer.reason))
 

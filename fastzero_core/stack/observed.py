@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
+from ..postgres.provisions import Provisions
 from ..project import Place
 from .actions import Kind
 
@@ -89,16 +90,18 @@ class Observed:
     """A stack as it is. `revision` is the schema's, None while the database does not answer or has none.
 
     `images` are those at hand, None where services need none; `network` whether there is one, None where none is
-    needed. `data` is that of the database's place, `volumes` are those of extra services. `orphans` are of services
-    that the specification does not have, `foreign` is what has the project's name and belongs to another home. `taken`
-    are the names, as `container NAME`, that something has which is no project's. `claims` say whose the project is,
-    where it was taken over.
+    needed. `provisions` are what the database has of what an application can need, None where nobody could look. `data`
+    is that of the database's place, `volumes` are those of extra services. `orphans` are of services that the
+    specification does not have, `foreign` is what has the project's name and belongs to another home. `taken` are the
+    names, as `container NAME`, that something has which is no project's. `claims` say whose the project is, where it
+    was taken over.
     """
 
     services: Mapping[str, ObservedService] = field(default_factory=dict)
     revision: str | None = None
     images: frozenset[str] | None = None
     network: bool | None = None
+    provisions: Provisions | None = None
     data: DataState = DataState.ABSENT
     volumes: frozenset[str] = frozenset()
     missing_secrets: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..application.description import Application
 from ..application.migrations import AlembicProject, alembic_project
@@ -27,10 +28,13 @@ from ..postgres.url import parse
 from ..schema.lint import LintFinding, lint_script
 from ..schema.migrate import Revision, SchemaStatus, only_runner
 from . import application as applications
-from . import probe
+from . import probe, provisions
 from .perform import EVIDENCE_LINES
 from .session import Session
 from .spec import Release, ServiceSpec
+
+if TYPE_CHECKING:
+    from ..backup.target import Target
 
 _WRITTEN = re.compile(r"Generating (?P<path>.+?\.py)\s")  # what `alembic revision` says
 
@@ -53,6 +57,7 @@ class ApplicationSchema:
 
     def up(self, url: str, revision: str = "head", *, timeout: float = 60, on_event: Listener = ignore) -> SchemaStatus:
         """Upgrade to `revision`; to head as fastzero.toml says. Raises RevisionFailedError, LockedError."""
+        provisions.provide(self._session.project, parse(url)["dbname"], self._application.database)
         if revision in ("head", "heads"):
             commands = self._release(url).commands
         else:
@@ -192,6 +197,15 @@ class ApplicationSchema:
             )
         applied = set(_with_ancestors(at, by_name))
         return [each for each in files if each.revision not in applied]
+
+
+def with_schema(target: "Target", session: Session) -> "Target":
+    """Return a database with the schema of the project's application, where it is the user's own."""
+    application = session.application
+    if application is None:
+        return target
+    table = applications.version_table(application)
+    return replace(target, schema=ApplicationSchema(session, application), version_table=table)
 
 
 def _with_ancestors(names: list[str], by_name: dict[str, File]) -> Iterator[str]:

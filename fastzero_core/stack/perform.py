@@ -1,6 +1,7 @@
 """Performs an action where it belongs: the record and the schema here, all else in its runtime."""
 
 import shlex
+import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from ..errors import RevisionFailedError
 from ..events import Listener, Notice
 from ..project import ROLE, Project, ProjectRecord
 from ..settings import Settings
-from . import roles, wait
+from . import provisions, roles, wait
 from .actions import IN_CONTAINERS, LOCAL, Action, Kind, Verb
 from .observe import head_of
 from .runtime import MOVING, Runtime
@@ -28,6 +29,7 @@ class Performer:
         self._on_event = on_event
         self._timeout = timeout
         self._runtimes: dict[str, Runtime] = {}
+        self._started: dict[str, float] = {}  # when each service was started here
         self._ready: dict[str, str | None] = {}  # the schema's revision in a database that was waited for
 
     @cached_property
@@ -67,10 +69,14 @@ class Performer:
                 self.wait(action.subject)
             case Kind.ROLE | Kind.OWNER:
                 roles.perform(self._project, action)
-            case Kind.SCHEMA:
+            case Kind.SCHEMA if action.verb is Verb.MIGRATE:
                 self._migrate(action.subject)
+            case Kind.SCHEMA | Kind.EXTENSION | Kind.PRIVILEGE:
+                provisions.perform(self._project, action)
             case _:
                 runtime = self.runtime(self._runtime_name(action))
+                if action.verb is Verb.START:
+                    self._started[action.service] = time.monotonic()
                 runtime.perform(action, timeout=self._timeout, on_event=self._on_event)
 
     def wait(self, service: ServiceSpec) -> None:
@@ -79,7 +85,8 @@ class Performer:
         hint = "The data stays where it was" if service.name == MOVING else whole_log
         url = self._project.url(ROLE, service.port) if service.is_database else ""
         witness = self.runtime("docker" if service.image else "embedded")
-        answer = wait.until_ready(service, witness, url, self._timeout, hint)
+        ran = time.monotonic() - self._started.get(service.name, time.monotonic())
+        answer = wait.until_ready(service, witness, url, self._timeout, hint, ran=ran)
         self._ready[service.name] = answer.revision
 
     def _mark(self, folder: Path) -> None:
@@ -116,14 +123,19 @@ class Performer:
 
     def _release(self, release: Release) -> None:
         """Run what an application of the user's own brings its schema to head with. Raises RevisionFailedError."""
+        from ..application.causes import probable_cause
+
         runtime = self.runtime("docker" if release.service.image else "embedded")
         for command in release.commands:
             code, said = runtime.run_once(release.service, command)
             if code != 0:
+                evidence = "\n".join(said.splitlines()[-EVIDENCE_LINES:])
+                cause = probable_cause(evidence)
+                left = "The application's processes were left as they were. Mend the migration, then: fastzero up"
                 raise RevisionFailedError(
                     f"`{shlex.join(command)}` failed with exit code {code}",
-                    hint="The application's processes were left as they were. Mend the migration, then: fastzero up",
-                    evidence="\n".join(said.splitlines()[-EVIDENCE_LINES:]),
+                    hint=f"Probably {cause}. {left}" if cause else left,
+                    evidence=evidence,
                 )
 
     def _runtime_name(self, action: Action) -> str:

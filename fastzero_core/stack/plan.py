@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from ..errors import ConflictError, DataGoneError, ForeignStackError
 from ..project import PASSWORDS, ProjectRecord
 from . import steps
-from .actions import Action, Kind, Verb
+from .actions import PROVISIONS, Action, Kind, Verb
 from .observed import DataState, Observed, ServiceState, Thing
 from .spec import ServiceSpec, StackSpec, changed
 
@@ -87,7 +87,7 @@ def plan_restart(
     database = replace(spec.database, roles=change.after.roles)
     as_they_are = replace(spec, services=(database, *spec.extras, *spec.processes))
     ready = _until_ready(as_they_are, observed, head, work, change.after)
-    ready = [each for each in ready if each.verb is not Verb.MIGRATE]
+    ready = [each for each in ready if each.kind not in PROVISIONS]
     return _possible([*cleared, *write(change), *_network(spec, observed, work), *ready], observed)
 
 
@@ -357,6 +357,7 @@ def _until_ready(
     surplus = steps.surplus_roles(database, record.roles)
     ready = replace(record, initialised=True, image=database.image, roles=(*database.roles, *surplus))
     actions += write(RecordChange(record, ready, "its database has been ready"))
+    actions += steps.provide(database, None if database.name in touched else observed.provisions)
     actions += [steps.wait(extra) for extra in spec.extras if extra.name in touched]
     schema = _schema(spec, observed, head, touched) if spec.release is None or spec.release.commands else []
     actions += [*schema, *later]

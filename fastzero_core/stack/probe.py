@@ -79,13 +79,16 @@ def _is_closed(connection: socket.socket) -> bool:
         return True
 
 
-def not_ready(host: str, port: int, path: str = "/readyz") -> str:
-    """Why the process there is not ready, in its own words; empty if it is. Without a path any answer will do."""
+def not_ready(host: str, port: int, path: str = "/readyz", *, below: int = HTTPStatus.BAD_REQUEST) -> str:
+    """Why the process there is not ready, in its own words; empty if its path answers with a status `below` that.
+
+    Without a path any answer will do.
+    """
     connection = HTTPConnection(host, port, timeout=APP_TIMEOUT)
     try:
         connection.request("GET", path or "/")
         response = connection.getresponse()
-        if not path or response.status < HTTPStatus.BAD_REQUEST:
+        if not path or response.status < below:
             return ""
         return _reason(response.read()) or f"{path} answers {response.status} {response.reason}"
     except (OSError, HTTPException) as error:

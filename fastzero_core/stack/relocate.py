@@ -194,19 +194,20 @@ class Relocation:
     def _copy(self, moving: ServiceSpec) -> None:
         from ..backup import dump, restore
         from ..backup.carry import carry_properties, carry_roles, carry_system_settings
+        from .own_schema import with_schema
 
         session, project = self._session, self._session.project
         # Looked at as the superuser, since what is moved may be anybody's.
         source, to = project.superuser_url(), project.url(SUPERUSER, moving.port)
         archive = project.new_archive() / "database.dump"
         database = session.spec().database.name
-        old = target_of(project, session.known.runtime, database, source, source)
+        old = with_schema(target_of(project, session.known.runtime, database, source, source), session)
         manifest = dump.backup(old, archive, on_event=session.on_event)
         carry_roles(source, to, session.on_event)
         # Its code runs as whoever restores it: as its owner, unless others own something of it too.
         is_owners_alone = {*manifest.owners} <= {OWNER}
         filler = project.url(OWNER, moving.port) if is_owners_alone else to
-        target = target_of(project, self._runtime.name, moving.name, filler, to)
+        target = with_schema(target_of(project, self._runtime.name, moving.name, filler, to), session)
         restore.restore_into_empty(target, archive, trusted=True, on_event=session.on_event)
         carry_properties(source, to)
         carry_system_settings(source, to, session.on_event)

@@ -117,6 +117,9 @@ class Runtime(Protocol):
     def extra_data(self) -> list[Thing]:
         """What extra services have their data in, outside of the project's folder. Raises ForeignStackError."""
 
+    def extensions(self) -> frozenset[str] | None:
+        """The extensions that its database can create, None where only the server knows."""
+
     def estate(self) -> Estate:
         """What bears the project's name here, whichever home it belongs to. Changes nothing."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .. import marks
 from ..application.description import Application, Process
-from ..errors import ForeignStackError, InvalidInputError, ProjectNotFoundError, UnavailableError
+from ..errors import ExtensionMissingError, ForeignStackError, InvalidInputError, ProjectNotFoundError, UnavailableError
 from ..events import Listener, Notice
 from ..folders import mark_of
 from ..project import Place, Project, ProjectRecord, ports_of_others
@@ -221,7 +221,7 @@ class Session:
             return []
         if not any(place.data for place in (self.record.place, *self.record.kept)):
             return own
-        from .embedded.runtime import unmarked_data
+        from .embedded.data import unmarked_data
 
         return [*own, *unmarked_data(self.project, self.record)]
 
@@ -238,6 +238,8 @@ class Session:
     def decide(self, flags: Flags) -> Decision:
         """What `up` is to bring about."""
         self.application = self._application_to_run()
+        if self.application and not flags.after_migrate:
+            self.application = replace(self.application, after_migrate=None)
         decision = decide.decide(self.record, self.settings, flags, self.machine)
         return replace(decision, spec=self.runtime_of(decision.record).completed(decision.spec))
 
@@ -254,6 +256,7 @@ class Session:
         Raises ForeignStackError, DataGoneError, and ConflictError for a name that something else has.
         """
         look = self._looked_at_to_adopt if flags.adopt else self.looked_at
+        self._refuse_lacking_extensions(decision)
         first = self._installs(decision, flags)
         observed, change = look(decision, self.timeout)
         first += plan.plan_images(decision.spec, observed, build=build, pull=pull)
@@ -265,6 +268,19 @@ class Session:
         """What is there, whichever home it belongs to. Its services are not asked: they have other secrets."""
         observed = self.runtime_of(decision.record).observe(decision.spec, decision.record)
         return replace(observed, missing_secrets=missing_secrets(decision.spec, self.project)), decision.change
+
+    def _refuse_lacking_extensions(self, decision: Decision) -> None:
+        """Raise ExtensionMissingError for an extension that the application needs and the runtime does not have."""
+        wanted = decision.spec.database.needs.extensions
+        available = self.runtime_of(decision.record).extensions() if wanted else None
+        lacking = sorted(set(wanted) - (available or set(wanted)))
+        if lacking:
+            use = "fastzero db move --to docker" if decision.record.initialised else "fastzero up --runtime docker"
+            raise ExtensionMissingError(
+                f"the embedded PostgreSQL does not have the extension {', '.join(lacking)},"
+                " which [application.database] needs",
+                hint=f"Use containers: {use}",
+            )
 
     def _installs(self, decision: Decision, flags: Flags) -> list[Action]:
         """What installs the dependencies of an application that runs as local processes, where that was asked for.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from ..application.description import DatabaseNeeds
 from ..errors import InvalidInputError, VersionMismatchError
 from ..postgres.configuration import arguments
 from ..project import DATABASE_PORT, HOST, ROLES, SECRETS
@@ -21,6 +22,7 @@ APP_PORT = 8000
 DEFAULT_PORTS = {DATABASE_SERVICE: DATABASE_PORT, APP_SERVICE: APP_PORT}
 PORT_OPTIONS = {DATABASE_SERVICE: "fastzero up --port {}", APP_SERVICE: "fastzero up --app-port {}"}
 READINESS = "/readyz"
+CREDENTIALS = "CREDENTIALS_DIRECTORY"  # the variable, systemd's, that names the folder of a process's secrets
 TMPFS = {"/tmp": "size=64m,mode=1777"}  # noqa: S108 - inside the container, whose root is read-only
 RETRIES = 5
 STOP_TIMEOUT = 60  # seconds for a database; less can cut its last checkpoint short
@@ -53,13 +55,13 @@ class ServiceSpec:
     `interpreter` before its command, and finds programs in `programs` first. `variables` are its environment,
     `secret_variables` what of it nobody else may see, with marks (`secret_mark`) in place of the project's secrets.
     `configuration` are a database server's own settings, `version_table` is where the revision of its schema is
-    written. `readiness` is the path that answers 200 once a process is ready: any answer will do where it is empty, an
-    open port where it is None, and one without a port has to run for `grace` seconds. `migrates` are arguments that let
-    it bring the schema to head itself. `roles` are those that a database should have, or that a process logs in as;
-    `first_start` is a script that the database's image runs once, when it has made the data. `scratch` is a folder on
-    the disk that goes with the container, which is read-only besides. `memory` is in bytes; 0 limits nothing.
-    `port_choice` is what chooses the port, which takes the place of its braces. `document` is what a runtime makes the
-    service from, once `Runtime.completed` has filled it in.
+    written, `needs` what its application needs in it. `readiness` is the path that answers once a process is ready: any
+    answer will do where it is empty, an open port where it is None, and one without a port has to run for `grace`
+    seconds. `migrates` are arguments that let it bring the schema to head itself. `roles` are those that a database
+    should have, or that a process logs in as; `first_start` is a script that the database's image runs once, when it
+    has made the data. `scratch` is a folder on the disk that goes with the container, which is read-only besides.
+    `memory` is in bytes; 0 limits nothing. `port_choice` is what chooses the port, which takes the place of its braces.
+    `document` is what a runtime makes the service from, once `Runtime.completed` has filled it in.
     """
 
     name: str
@@ -84,6 +86,7 @@ class ServiceSpec:
     secret_variables: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     version_table: str = ""
+    needs: DatabaseNeeds = field(default_factory=DatabaseNeeds)
     readiness: str | None = ""
     grace: float = 0
     migrates: tuple[str, ...] = ()

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -99,6 +98,7 @@ class Stack:
         adopt: bool = False,
         start_over: bool = False,
         install: bool = False,
+        after_migrate: bool = True,
         without: Sequence[str] = (),
         timeout: float | None = None,
     ) -> Self:
@@ -108,13 +108,13 @@ class Stack:
         the application does not run. `build` and `pull` renew the images. After a failure what this run made is undone,
         unless `keep`. `adopt` takes over containers and data of a home that is lost, `start_over` begins with an empty
         database where the data is gone. `install` first installs what an application of the user's own depends on,
-        where it runs as local processes. Extra services in `without` are not run. `timeout` is in seconds and bounds
-        each wait.
+        where it runs as local processes; without `after_migrate` it gets no first data. Extra services in `without` are
+        not run. `timeout` is in seconds and bounds each wait.
         Raises LockedError, PortTakenError, VersionMismatchError, SchemaNewerError, DatabaseLoginError, ImageError,
         UnhealthyError, ForeignStackError, DataGoneError.
         """
         asked = asked_ports(self.settings, port=port, app_port=app_port)
-        flags = Flags(runtime, asked, app, start_over, adopt, install, tuple(without))
+        flags = Flags(runtime, asked, app, start_over, adopt, install, after_migrate, tuple(without))
         with self.session(timeout) as session:
             decision, observed, started = commands.up(session, flags, build=build, pull=pull, keep=keep)
             self._started |= started
@@ -158,17 +158,16 @@ class Stack:
     def reload_on_change(self, stop: "threading.Event") -> None:
         """Restart the processes whenever a file changes that the application watches, until `stop` is set.
 
-        The database goes on. What keeps a process from running is told, and the next change tries again. Raises
+        The database goes on. What keeps a process from running is told, and the next change tries again. Unless the
+        description says what to watch, only sources count: an application may write files beside them. Raises
         InvalidInputError for an application in containers, whose image has its files.
         """
         application, record = self.look().application, self.project.record
         if application is None or record is None or record.runtime != "embedded":
             raise InvalidInputError("only an application that runs as local processes is reloaded", field="reload")
-        import watchfiles
+        from .watch import changes
 
-        folders = [application.folder / path for path in application.watch]
-        for changes in watchfiles.watch(*folders, stop_event=stop, raise_interrupt=False):
-            changed = sorted(str(Path(path).relative_to(application.folder)) for _, path in changes)
+        for changed in changes(application, stop):
             self._on_event(Notice(f"changed: {', '.join(changed[:SHOWN])}{' …' if len(changed) > SHOWN else ''}"))
             try:
                 with self.session() as session:

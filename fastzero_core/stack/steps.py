@@ -4,6 +4,7 @@ import dataclasses
 import shlex
 from collections.abc import Iterator, Sequence
 
+from ..postgres.provisions import Provisions
 from ..postgres.roles import APP, OWNER, SUPERUSER
 from ..project import ROLES_OF_BEFORE, ProjectRecord
 from .actions import Action, Kind, Verb
@@ -135,6 +136,27 @@ def change_roles(database: ServiceSpec, roles: Sequence[str]) -> Iterator[Action
         yield Action(Verb.CREATE, Kind.ROLE, APP, cause, database.name, subject=database)
 
 
+def provide(database: ServiceSpec, there: Provisions | None) -> Iterator[Action]:
+    """Make what an application needs in its database and does not find there; None: nobody could look yet.
+
+    A superuser's rights are taken away again once they are seen and not asked for.
+    """
+    needs, name = database.needs, database.name
+    cause = "the application needs it" if there else "the application needs it; nothing is done if it is there"
+    is_there = there or Provisions()
+    for schema in needs.schemas:
+        if schema not in is_there.schemas:
+            yield Action(Verb.CREATE, Kind.SCHEMA, schema, cause, name, subject=database)
+    for extension in needs.extensions:
+        if extension not in is_there.extensions:
+            yield Action(Verb.CREATE, Kind.EXTENSION, extension, cause, name, subject=database)
+    if needs.superuser and not is_there.superuser:
+        yield Action(Verb.SET, Kind.PRIVILEGE, "superuser", cause, name, subject=database)
+    if is_there.superuser and not needs.superuser:
+        cause = "the application does not ask for it any more"
+        yield Action(Verb.REMOVE, Kind.PRIVILEGE, "superuser", cause, name, subject=database)
+
+
 def unite_roles(database: ServiceSpec, roles: Sequence[str], cause: str) -> Iterator[Action]:
     """Make one role of those that a running database has."""
     if APP in roles:
@@ -180,4 +202,8 @@ def _readiness(service: ServiceSpec) -> str:
         return f"`{shown(service.health_command)}` succeeds"
     if not service.port:
         return f"it has run for {service.grace:g} s"
-    return f"{service.readiness} answers 200" if service.readiness else f"port {service.port} answers"
+    if service.readiness is None:
+        return f"port {service.port} is open"
+    if not service.readiness:
+        return f"port {service.port} answers"
+    return f"{service.readiness} answers{' 200' if service.interpreter else ''}"

@@ -56,7 +56,10 @@ def run_suite(settings: Settings, command: Sequence[str], *, on_event: Listener)
 
 @contextmanager
 def _server(settings: Settings, application: Application, on_event: Listener) -> Iterator[Stack]:
-    """A stack with the migrated database, in memory, for one block; and with the services that have a program here."""
+    """A stack with the migrated database, in memory, for one block: tests make the rows that they need.
+
+    The services that have a program on this machine run beside it.
+    """
     memory = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
     home = Path(tempfile.mkdtemp(prefix="fastzero-suite-", dir=memory))
     home.chmod(0o711)  # PostgreSQL's own user has to pass
@@ -66,7 +69,7 @@ def _server(settings: Settings, application: Application, on_event: Listener) ->
     for name in missing:
         on_event(Notice(f"the tests run without {name}: no program on this machine runs it without Docker"))
     try:
-        yield stack.up(port=free_port(), without=missing)
+        yield stack.up(port=free_port(), after_migrate=False, without=missing)
     finally:
         stack.down(volumes=True)
         shutil.rmtree(home, ignore_errors=True)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Protocol
 
 from ..errors import DatabaseLoginError, UnavailableError, UnhealthyError
@@ -12,6 +13,7 @@ from .spec import ServiceSpec
 
 POLL = 0.05  # seconds between two probes
 PATIENCE = 10  # seconds for a process that runs and does not answer, before it is restarted
+UNREACHED = ("Connection", "RemoteDisconnected", "port ")  # in the reason where nobody answers at all
 RECOVERING = ("starting up", "not yet accepting", "recovery")  # it works on its data: it gets all the time there is
 
 
@@ -61,7 +63,9 @@ def _not_ready(service: ServiceSpec, witness: Witness) -> str:
         return ""
     if service.readiness is None:
         return probe.not_listening(service.host, service.port, is_proxied=bool(service.image))
-    return probe.not_ready(service.host, service.port, service.readiness)
+    # One of the user's own may ask for a login, or refuse to answer under the name of this machine.
+    below = HTTPStatus.BAD_REQUEST if service.interpreter else HTTPStatus.INTERNAL_SERVER_ERROR
+    return probe.not_ready(service.host, service.port, service.readiness, below=below)
 
 
 def poll(question: Callable[[], Answer], is_alive: Callable[[], bool], timeout: float, patience: float) -> Answer:
@@ -82,20 +86,37 @@ def poll(question: Callable[[], Answer], is_alive: Callable[[], bool], timeout: 
         time.sleep(POLL)
 
 
-def until_ready(service: ServiceSpec, witness: Witness, url: str, timeout: float, hint: str) -> Answer:
-    """The answer of a service that is ready. Raises UnhealthyError with its evidence, DatabaseLoginError."""
+def until_ready(
+    service: ServiceSpec, witness: Witness, url: str, timeout: float, hint: str, *, ran: float = 0
+) -> Answer:
+    """The answer of a service that is ready, and has run for `ran` seconds.
+
+    Raises UnhealthyError with its evidence, DatabaseLoginError.
+    """
     is_alive = lambda: witness.is_alive(service.name)  # noqa: E731
     answer = poll(lambda: ask(service, url, witness), is_alive, timeout, timeout)
     if service.grace:
-        answer = _still_runs(is_alive, service.grace)
+        answer = _still_runs(is_alive, service.grace, ran)
     if answer.is_ready:
         return answer
     words = ("answered", "does not answer") if service.is_database else ("was ready", "is not ready")
     what = f"ended before it {words[0]}" if answer.ended else f"{words[1]}: {answer.reason}"
-    raise UnhealthyError(f"{service.name} {what}", hint=hint, evidence=witness.evidence(service.name))
+    evidence = witness.evidence(service.name)
+    cause = "" if service.is_database or service.interpreter else _cause(service, answer, evidence)
+    raise UnhealthyError(f"{service.name} {what}", hint=f"{cause}{hint}", evidence=evidence)
 
 
-def _still_runs(is_alive: Callable[[], bool], grace: float) -> Answer:
+def _cause(service: ServiceSpec, answer: Answer, evidence: str) -> str:
+    """What most probably keeps a process of the user's own from being ready, as the beginning of a hint."""
+    from ..application.causes import probable_cause
+
+    is_unreached = not answer.ended and any(word in answer.reason for word in UNREACHED)
+    port = (service.container_port or service.port) if is_unreached else 0
+    cause = probable_cause(evidence, port, in_container=bool(service.image))
+    return f"Probably {cause}. " if cause else ""
+
+
+def _still_runs(is_alive: Callable[[], bool], grace: float, ran: float) -> Answer:
     """What there is to say of a process that nothing can ask: it has run for a while, or it has not."""
-    ended = wait_until(lambda: not is_alive(), grace)
+    ended = wait_until(lambda: not is_alive(), max(0, grace - ran))
     return Answer(f"it had run for {grace:g} s", ended=True) if ended else Answer()

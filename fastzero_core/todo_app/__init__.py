@@ -1,1 +1,1 @@
-"""The built-in application: users and todos, written once for the shell, Python and HTTP."""
+"""The built-in application: users and todos, implemented once for the shell, Python and HTTP."""

@@ -1,4 +1,4 @@
-"""FastZero: the operations over one database, one block one transaction; AsyncFastZero: the same ones under asyncio."""
+"""FastZero, the operations on one database in one transaction per block; and AsyncFastZero, the same for asyncio."""
 
 import asyncio
 import socket
@@ -27,15 +27,15 @@ T = TypeVar("T")
 
 
 class FastZero:
-    """One transaction over one database: `with FastZero(url) as fz:` commits at the end, or undoes all on an error.
+    """One transaction on one database: `with FastZero(url) as fz:` commits at the end, or rolls back on an error.
 
-    `database` is a PostgreSQL URL, or an Engine made by `postgres.database.create_engine`, which stays open and
-    may be shared between threads while a FastZero may not. Without it the settings decide: DATABASE_URL, else the
-    database of `project`, by default the one the settings name.
+    `database` is a PostgreSQL URL, or an Engine from `postgres.database.create_engine`, which is not closed. Threads
+    may share an Engine, but not a FastZero. The default is DATABASE_URL, else the database of `project`, which defaults
+    to the project in the settings.
 
-    With `autocommit` every statement commits by itself: for reading that may pause for long, since no transaction
-    stays open. `hash_cost` is what the hash of a new password takes; give the app's, so that the time of a login does
-    not tell who has an account. Raises ProjectNotFoundError, DatabaseUnreachableError, DatabaseLoginError.
+    With `autocommit` each statement commits by itself, so that no transaction stays open while a reader pauses.
+    `hash_cost` is the cost of hashing a new password. Use the app's cost, so that the duration of a login does not
+    reveal which accounts exist. Raises ProjectNotFoundError, DatabaseUnreachableError, DatabaseLoginError.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class FastZero:
 
     def __enter__(self) -> Self:
         if self._connection is not None:
-            raise RuntimeError("this FastZero is in a block already; one block is one transaction")
+            raise RuntimeError("this FastZero is already in a `with` block; one block is one transaction")
         self._connection = database.connect(self._engine)
         if self._autocommit:
             self._connection = self._connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -67,7 +67,7 @@ class FastZero:
     ) -> None:
         connection, self._connection = self._bound, None
         if kind is not None or self._commits_by_itself:
-            # The error of the block is what matters, also where the connection is lost and cannot roll back.
+            # Keep the error of the block, even if the connection is lost and cannot roll back.
             with suppress(FastZeroError):
                 connection.close()
             return
@@ -80,9 +80,9 @@ class FastZero:
         return Users(self._bound, hash_cost=self._hash_cost)
 
     def users_for(self, bearer: Identity) -> Users:
-        """The users as the bearer of a token may see and change them.
+        """Return the operations on users that the bearer of a token is allowed to perform.
 
-        The operations raise InvalidTokenError once the token no longer holds.
+        They raise InvalidTokenError if the token has been revoked.
         """
         return Users(self._bound, bearer, hash_cost=self._hash_cost)
 
@@ -95,10 +95,10 @@ class FastZero:
         return Invitations(self._bound)
 
     def todos(self, owner: User | Identity | int | str | None = None) -> Todos:
-        """The todos of one user: a User, an id, a name to look up first, or None for the only user there is.
+        """Return the operations on the todos of one user: a User, an id, a username, or None for the only user.
 
-        For the Identity of a token the operations raise InvalidTokenError once it no longer holds.
-        Raises UserNotFoundError, or InvalidInputError if there are several.
+        With the Identity of a token, the operations raise InvalidTokenError if the token has been revoked.
+        Raises UserNotFoundError; InvalidInputError for None if there are several users.
         """
         if owner is None:
             owner = self.users.only()
@@ -108,22 +108,22 @@ class FastZero:
 
     @property
     def driver_connection(self) -> Any:
-        """psycopg's own connection, for what only the driver can tell."""
+        """The psycopg connection, for information that only the driver has."""
         return self._bound.connection.driver_connection
 
     @property
     def _bound(self) -> Connection:
         if self._connection is None:
-            raise RuntimeError("no transaction: use `with FastZero(…) as fz:` and call the operations inside")
+            raise RuntimeError("no transaction: use `with FastZero(…) as fz:` and call the operations in the block")
         return self._connection
 
 
 class AsyncFastZero:
     """FastZero under asyncio: `await AsyncFastZero(url).run(lambda fz: fz.todos(ana).list())`.
 
-    Each `run` is one block of the synchronous FastZero, and so one transaction, in a greenlet: whenever the database is
-    at work, the event loop goes on. `database` is a URL, or an engine of `postgres.database.create_async_engine`;
-    leaving `async with` closes an engine made here. What takes more than `limit` seconds is an UnavailableError.
+    Each `run` is one block of the synchronous FastZero, and so one transaction, in a greenlet. It does not block the
+    event loop while it waits for the database. `database` is a URL, whose engine `async with` closes, or an engine from
+    `postgres.database.create_async_engine`. Operations that take more than `limit` seconds raise UnavailableError.
     """
 
     def __init__(self, database: "str | AsyncEngine", *, limit: float = 60) -> None:
@@ -139,7 +139,7 @@ class AsyncFastZero:
             await self._engine.dispose()
 
     async def run(self, operations: Callable[[FastZero], T], *, limit: float | None = None) -> T:
-        """What `operations` return, run in a block of their own; `limit` is for this one. Raises what they raise."""
+        """Run `operations` in one block and return their result. `limit` overrides the default. Raises their errors."""
         deadline = _Deadline(self._limit if limit is None else limit)
 
         def block() -> T:
@@ -152,9 +152,9 @@ class AsyncFastZero:
 
 
 class _Deadline:
-    """Ends the task's waiting for a connection by cancelling it, and a statement by cutting its connection.
+    """After a time limit, cancels the task if it waits for a connection; during a statement, shuts its socket down.
 
-    A driver that is cancelled asks the server to cancel the statement, and waits: for ever, where the server is gone.
+    Cancelling a statement would not work: the driver asks the server to cancel it, and waits without a timeout.
     """
 
     def __init__(self, limit: float) -> None:
@@ -167,7 +167,7 @@ class _Deadline:
         self._timer = asyncio.get_running_loop().call_later(self._limit, self._end)
 
     def watch(self, fz: FastZero) -> None:
-        """From here on it is about a statement on this connection."""
+        """Set the connection to shut down from now on."""
         self._connection = fz.driver_connection
 
     def _end(self) -> None:
@@ -181,8 +181,8 @@ class _Deadline:
         self._timer.cancel()
         if not self._cancelled or self._task is None:
             return
-        is_ours_alone = self._task.uncancel() == 0
-        if kind is asyncio.CancelledError and is_ours_alone:
+        is_only_ours = self._task.uncancel() == 0
+        if kind is asyncio.CancelledError and is_only_ours:
             raise DatabaseUnreachableError(f"the database does not answer within {self._limit:g} seconds")
 
 
@@ -195,11 +195,11 @@ def _shut_down(file: int) -> None:
 
 
 def _refuse_if_failed(connection: Connection) -> None:
-    """PostgreSQL answers a COMMIT behind a failed statement by undoing everything, without an error."""
+    """Raise ConflictError if a statement failed: PostgreSQL would turn COMMIT into ROLLBACK without an error."""
     database.refuse_if_lost(connection)
     driver_connection = connection.connection.driver_connection
     if driver_connection is not None and driver_connection.info.transaction_status.name == "INERROR":
-        raise ConflictError("an earlier statement of this block failed, so that nothing of it was saved")
+        raise ConflictError("an earlier statement in this block failed; nothing was saved")
 
 
 def _async_engine(url: str) -> "AsyncEngine":

@@ -1,4 +1,4 @@
-"""Invitations: codes with which one user each may sign up where sign-up is not open to everybody."""
+"""Operations on invitations: codes that each allow one user to sign up when sign-up is not open."""
 
 import hashlib
 import secrets
@@ -16,32 +16,34 @@ _CODE_BYTES = 24
 
 
 class Invitations:
-    """The invitations of one database, on one connection: part of its transaction."""
+    """The operations on invitations, in the transaction of one connection."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def add(self, lifetime: timedelta = LIFETIME) -> Invitation:
-        """Create an invitation. Its code is told this once; the database keeps the hash alone.
+        """Create an invitation. Only this call returns its code; the database stores the hash.
 
-        Raises InvalidInputError for a lifetime that is not positive or above 365 days.
+        Raises InvalidInputError for a lifetime that is not positive or longer than 365 days.
         """
         if not timedelta() < lifetime <= LIFETIME_MAX:
-            raise InvalidInputError("an invitation lasts up to 365 days", field="expires")
+            raise InvalidInputError(
+                "the lifetime of an invitation must be positive and up to 365 days", field="expires"
+            )
         code = secrets.token_urlsafe(_CODE_BYTES)
         values = {"code_hash": _hash(code), "expires_at": func.now() + lifetime}
-        over = delete(invitations).where(invitations.c.expires_at <= func.now()).cte("over")
-        statement = insert(invitations).values(values).returning(invitations.c.expires_at).add_cte(over)
+        expired = delete(invitations).where(invitations.c.expires_at <= func.now()).cte("expired")
+        statement = insert(invitations).values(values).returning(invitations.c.expires_at).add_cte(expired)
         return Invitation(code, self._connection.execute(statement).scalar_one())
 
     def check(self, code: str) -> None:
-        """Raises InvitationError for a code that is unknown, used or expired."""
+        """Raise InvitationError if the code is unknown, used or expired."""
         if self._connection.execute(select(invitations.c.code_hash).where(*_is_valid(code))).one_or_none() is None:
             raise InvitationError("The invitation is unknown, used or expired")
 
 
 def used(code: str) -> CTE:
-    """The use of a code, as part of a statement: one row, or none for a code that is not valid."""
+    """Return a CTE that uses up a code: it yields one row, or none if the code is not valid."""
     return delete(invitations).where(*_is_valid(code)).returning(invitations.c.code_hash).cte("used")
 
 
@@ -50,5 +52,5 @@ def _is_valid(code: str) -> tuple[ColumnElement[bool], ...]:
 
 
 def _hash(code: str) -> str:
-    # Of 24 random bytes nobody guesses one, so that a fast hash is enough.
+    # A code of 24 random bytes cannot be guessed, so a fast hash is enough.
     return hashlib.sha256(code.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,4 +1,4 @@
-"""What every operation takes and returns: frozen dataclasses and plain enums. Standard library only."""
+"""The arguments and results of the operations: frozen dataclasses and enums. Standard library only."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,7 @@ class TodoState(StrEnum):
 
 
 class TodoSort(StrEnum):
-    """What a list of todos is ordered by; ties are broken by id."""
+    """The sort key of a list of todos. Equal keys are ordered by id."""
 
     ID = "id"
     CREATED = "created"
@@ -24,7 +24,7 @@ class TodoSort(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """One account. The password's hash never leaves the database through it."""
+    """An account, without its password hash."""
 
     id: int
     username: str
@@ -35,7 +35,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom a token is of. It holds for as long as the user exists and has this token version."""
+    """The user a token was issued to. The token is valid while the user exists and has this token version."""
 
     user_id: int
     token_version: int
@@ -43,7 +43,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """A code with which one user may sign up before `expires_at`."""
+    """A code that allows one user to sign up before `expires_at`."""
 
     code: str
     expires_at: datetime
@@ -51,7 +51,7 @@ class Invitation:
 
 @dataclass(frozen=True, slots=True)
 class NewTodo:
-    """A todo to be: what `add_many` takes."""
+    """The fields of a todo to create with `add_many`."""
 
     title: str
     description: str = ""

@@ -1,6 +1,6 @@
-"""Passwords: which ones are refused, and their hashes.
+"""Check, hash and verify passwords.
 
-Hashes are argon2id through argon2-cffi, by default with the parameters of RFC 9106's low-memory profile.
+Hashes are argon2id from argon2-cffi, by default with the parameters of the low-memory profile of RFC 9106.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class HashCost:
-    """What one hash takes: passes, KiB of memory, and lanes that are computed in parallel."""
+    """The cost of a hash: passes, memory in KiB, and lanes that are computed in parallel."""
 
     time: int = 3
     memory: int = 65_536
@@ -26,22 +26,22 @@ class HashCost:
 
 @dataclass(frozen=True, slots=True)
 class PasswordHash:
-    """A password that was hashed already, for operations that would hash it themselves otherwise."""
+    """The hash of a password that was already checked, for operations that would otherwise hash it."""
 
     value: str
 
 
 DEFAULT_COST = HashCost()
-DIFFERENT_MIN = 4  # characters of a password that differ from each other
-NAME_MIN = 3  # characters of a name that a password must not contain; shorter ones are part of many words
+DIFFERENT_MIN = 4  # distinct characters in a password
+NAME_MIN = 3  # a password must not contain names of at least this length; shorter ones are part of many words
 COMMON = Path(__file__).with_name("common_passwords.txt")
 
 
 def check_new_password(password: str, *, username: str, email: str) -> str:
-    """Return a password that is hard to guess for this user. Raises InvalidInputError, which says why it is not.
+    """Return the password. Raises InvalidInputError with the reason if it is easy to guess for this user.
 
-    Refused are passwords of under 8 or over 128 characters, the most common ones, those of under 4 different
-    characters, and those that contain the username, the e-mail address before the `@`, or "fastzero". Case is ignored.
+    A password must have 8 to 128 characters, at least 4 of them distinct. It must not be one of the most common
+    passwords, nor contain the username, the part of the e-mail address before the `@`, or "fastzero". Case is ignored.
     """
     guess = validate.password(password).lower()
     if guess in _common_passwords():
@@ -60,15 +60,15 @@ def check_new_password(password: str, *, username: str, email: str) -> str:
 
 
 def hash_password(password: str, cost: HashCost = DEFAULT_COST) -> str:
-    """The argon2id hash of a password of 8–128 characters, salt and parameters included.
+    """Return the argon2id hash of a password of 8–128 characters, including salt and parameters.
 
-    Takes tens of milliseconds and 64 MiB on purpose, unless `cost` says otherwise. Raises InvalidInputError.
+    With the default cost it intentionally takes tens of milliseconds and 64 MiB. Raises InvalidInputError.
     """
     return _hasher(cost).hash(validate.password(password))
 
 
 def verify_password(password: str, password_hash: str) -> bool:
-    """Whether `password` is the one that was hashed; False too for a hash that cannot be read."""
+    """Return whether the password matches the hash; False for a hash that cannot be read."""
     from argon2.exceptions import InvalidHashError, VerificationError
 
     try:
@@ -78,26 +78,26 @@ def verify_password(password: str, password_hash: str) -> bool:
 
 
 def is_outdated(password_hash: str, cost: HashCost = DEFAULT_COST) -> bool:
-    """Whether a hash that verifies was made at another cost."""
+    """Return whether a hash was computed at another cost."""
     return _hasher(cost).check_needs_rehash(password_hash)
 
 
 @cache
-def hash_of_nobody(cost: HashCost = DEFAULT_COST) -> str:
-    """A hash to verify against where there is no user, so that it takes as long as where there is one."""
-    return _hasher(cost).hash("the password of nobody")
+def dummy_hash(cost: HashCost = DEFAULT_COST) -> str:
+    """Return a hash to verify against if the user does not exist, so that this takes as long as if it did."""
+    return _hasher(cost).hash("the password of a user that does not exist")
 
 
 @cache
 def _common_passwords() -> frozenset[str]:
-    # Read when the first password is chosen: most commands choose none.
+    # Read only when a password is set: most commands do not need it.
     lines = COMMON.read_text(encoding="utf-8").splitlines()
     return frozenset(line for line in lines if not line.startswith("# "))
 
 
 def _weak(reason: str) -> InvalidInputError:
     return InvalidInputError(
-        f"password {reason}", field="password", hint="Choose a longer one, for example three or four random words"
+        f"password {reason}", field="password", hint="Use a longer one, for example three or four random words"
     )
 
 

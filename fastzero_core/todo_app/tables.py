@@ -1,7 +1,7 @@
-"""The schema as SQLAlchemy Tables: what the operations select from and what Alembic compares with.
+"""The schema as SQLAlchemy tables, for the operations and for comparison by Alembic.
 
-Indexes are there for the lists: each state pages by `(user_id, state, column, id)` in each sort order, and text by
-trigrams, so that a page costs the same in a list of a hundred and of a million.
+The indexes are for the lists: one on `(user_id, state, column, id)` for each sort order, and trigrams for text, so that
+reading a page takes as long in a list of a million todos as in one of a hundred.
 """
 
 from sqlalchemy import (
@@ -54,9 +54,9 @@ users = Table(
 Index("uq_users_username", func.lower(users.c.username), unique=True)
 Index("uq_users_email", func.lower(users.c.email), unique=True)
 
-# Logins that failed in a row, of accounts and of names that nobody has: what they get tells nobody which is which.
-# `account` is one of these alone, or with a network behind a space: see `logins`. Rows of which nothing follows any
-# more go as others come: there are never many more than twice the failures in an hour.
+# Consecutive failed logins to accounts, and to names without an account, so that the responses do not reveal which
+# accounts exist. `account` is the account alone, or followed by a space and a network: see `logins`. Each new failure
+# deletes some expired rows, so there are never many more than twice the failures in an hour.
 login_failures = Table(
     "login_failures",
     metadata,
@@ -69,7 +69,7 @@ login_failures = Table(
     Index("ix_login_failures_failed_at", "failed_at"),
 )
 
-# The networks from which a user has logged in lately; a few for each user.
+# The networks from which a user has logged in recently; a few per user.
 login_networks = Table(
     "login_networks",
     metadata,
@@ -79,7 +79,7 @@ login_networks = Table(
     PrimaryKeyConstraint("user_id", "network"),
 )
 
-# Codes with which one user each may sign up. What is kept is their hash.
+# The hashes of codes that each allow one user to sign up.
 invitations = Table(
     "invitations",
     metadata,

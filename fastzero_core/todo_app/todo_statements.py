@@ -1,7 +1,7 @@
-"""The statements about todos, each built once for its shape: building one costs as much as running it.
+"""The SQL statements for todos. Each is built once per shape, since building takes as long as running it.
 
-What differs between two runs are named parameters: `owner_id` of all of them, and `token_version` of those that hold
-only as long as a token does. Pure: no connection, no values.
+Values are named parameters: `owner_id` in all statements, and `token_version` in those that also check a token. The
+module is pure: it uses no connection and no values.
 """
 
 from dataclasses import dataclass
@@ -53,10 +53,10 @@ NEW_FIELDS = ("title", "description", "state")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The shape of a list: what it is ordered by and which conditions it has, whatever their values.
+    """The shape of a list: its order and its conditions, without their values.
 
-    Its parameters: `states`, `text`, `title_part` and `description_part` as patterns, `last` and `last_id` for what
-    it begins behind, `page_size`, `skipped`, and `reach`, the sum of these two.
+    The parameters are `states`; the patterns `text`, `title_part` and `description_part`; `last` and `last_id`, the
+    sort key and id of the todo after which the page starts; `page_size`, `skipped`, and `reach`, the sum of these two.
     """
 
     with_token: bool
@@ -66,31 +66,31 @@ class Page:
     text: bool = False
     title: bool = False
     description: bool = False
-    behind: bool = False
-    skips: bool = False
+    after: bool = False
+    offset: bool = False
 
 
 def owned(with_token: bool) -> list[ColumnElement[bool]]:
-    """The conditions of every statement: the owner's rows, and the owner's token if there is one."""
+    """Return the conditions of every statement: the owner's rows, and with a token, that it is valid."""
     owner_id = _number("owner_id")
     mine = todos.c.user_id == owner_id
-    return [mine, _token_holds()] if with_token else [mine]
+    return [mine, _token_is_valid()] if with_token else [mine]
 
 
 def among(with_token: bool) -> list[ColumnElement[bool]]:
-    """The conditions for those of the owner's todos whose ids are in `ids`."""
+    """Return the conditions for the owner's todos whose ids are in `ids`."""
     return [*owned(with_token), todos.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger)))]
 
 
 @cache
 def insertion(with_token: bool) -> ReturningInsert[Any]:
-    """Any number of todos at once: their fields come as arrays."""
+    """Return a statement that inserts any number of todos. Their fields are passed as arrays."""
     arrays = [bindparam(f"{name}s", type_=ARRAY(Text)) for name in NEW_FIELDS]
     columns = [column(name, Text) for name in NEW_FIELDS]
     given = func.unnest(*arrays).table_valued(*columns, with_ordinality="position", name="given").render_derived()
     rows = select(_number("owner_id"), *(given.c[name] for name in NEW_FIELDS)).order_by(given.c.position)
     if with_token:
-        rows = rows.where(_token_holds())
+        rows = rows.where(_token_is_valid())
     return insert(todos).from_select(["user_id", *NEW_FIELDS], rows).returning(*FIELDS)
 
 
@@ -112,7 +112,7 @@ def page(shape: Page) -> Select[Any]:
     else:
         rows = rows.order_by(*_ordering(todos.c, shape))
     rows = rows.limit(_count("page_size"))
-    return rows.offset(_count("skipped")) if shape.skips else rows
+    return rows.offset(_count("skipped")) if shape.offset else rows
 
 
 def contains(column: Column[Any], parameter: str) -> ColumnElement[bool]:
@@ -127,12 +127,12 @@ def _filters(shape: Page) -> list[ColumnElement[bool]]:
         filters.append(contains(todos.c.title, "title_part"))
     if shape.description:
         filters.append(contains(todos.c.description, "description_part"))
-    if shape.behind:
-        filters.append(_behind(shape))
+    if shape.after:
+        filters.append(_is_after(shape))
     return filters
 
 
-def _behind(shape: Page) -> ColumnElement[bool]:
+def _is_after(shape: Page) -> ColumnElement[bool]:
     if shape.order is TodoSort.ID:
         last_id = _number("last_id")
         return todos.c.id < last_id if shape.descending else todos.c.id > last_id
@@ -142,10 +142,10 @@ def _behind(shape: Page) -> ColumnElement[bool]:
 
 
 def _in_states(rows: Select[Any], shape: Page) -> Select[Any]:
-    """The page over some states: at most `reach` rows of each state by a short index scan, then merged.
+    """Limit the rows to some states: read at most `reach` rows of each state by a short index scan, then merge them.
 
-    A plain `state IN (…)` walks the owner's whole list when the wanted states are rare at its beginning. Each state
-    has an index for each order, and none spans the states: sorting without a filter is a page over all of them.
+    A plain `state IN (…)` would scan the owner's whole list if the states are rare at its beginning. The indexes start
+    with the owner and the state, so sorting without a filter also reads each state separately.
     """
     names = bindparam("states", type_=ARRAY(Text))
     wanted = func.unnest(names).table_valued(column("state", Text), name="wanted").render_derived()
@@ -163,7 +163,7 @@ def _ordering(columns: Any, shape: Page) -> list[ColumnElement[Any]]:
     return [key.desc() if shape.descending else key.asc() for key in keys]
 
 
-def _token_holds() -> ColumnElement[bool]:
+def _token_is_valid() -> ColumnElement[bool]:
     of_owner = users.c.id == _number("owner_id")
     return exists().where(of_owner, users.c.token_version == _number("token_version"))
 
@@ -173,8 +173,8 @@ def _number(name: str) -> BindParameter[int]:
 
 
 def _count(name: str) -> BindParameter[int]:
-    """How many rows, written into the statement: where PostgreSQL does not know, it reckons with a tenth of them all.
+    """Return a number of rows as a literal. For a parameter PostgreSQL assumes a tenth of all rows.
 
-    In a large table it would then plan anew for each run, which takes longer than to run.
+    With that estimate it would plan each run on a large table again, which takes longer than running it.
     """
     return bindparam(name, type_=BigInteger, literal_execute=True)

@@ -1,8 +1,8 @@
-"""The operations on todos, each written once, on a Core connection.
+"""The operations on todos, on a SQLAlchemy Core connection.
 
-`Todos` is bound to its owner: every statement carries `user_id`, so nobody reaches another's rows by accident. Where
-the owner is the Identity of a token, a statement also finds nothing unless the token holds: so an authenticated request
-takes one, and only where that found nothing does a second one tell whether it was the token's fault.
+`Todos` is bound to its owner: every statement filters by `user_id`, so that it cannot reach the rows of other users. If
+the owner is the Identity of a token, each statement also checks that the token is valid. So a request takes one
+statement; only if it finds no rows, a second one determines whether the token is the reason.
 """
 
 import re
@@ -19,20 +19,20 @@ from .tables import todos
 from .todo_statements import FIELDS, SORT_COLUMNS, Page, among, contains, deletion, insertion, owned, page, selection
 from .users import confirm
 
-# Every row of a list needs one: a look-up costs a tenth of TodoState(…).
+# Used for every row of a list: a lookup takes a tenth of the time of TodoState(…).
 _STATES = {state.value: state for state in TodoState}
 _PAGE = 1000
 _BATCH = 10_000
 
 TodoRow = Row[*tuple[Any, ...]]
 
-# Inside Todos, whose method it is, `list` means something else.
+# In the class, `list` is a method.
 TodoList = list[Todo]
 IdList = list[int]
 
 
 class Todos:
-    """The todos of one owner, on one connection: part of its transaction."""
+    """The operations on the todos of one owner, in the transaction of one connection."""
 
     def __init__(self, connection: Connection, owner: Identity | int) -> None:
         self._connection = connection
@@ -43,22 +43,22 @@ class Todos:
             self._scope["token_version"] = self._bearer.token_version
 
     def add(self, title: str, *, description: str = "", state: TodoState | str = TodoState.TODO) -> Todo:
-        """Create a todo. Raises InvalidInputError, or UserNotFoundError if the owner is gone."""
+        """Create a todo. Raises InvalidInputError; UserNotFoundError if the owner does not exist."""
         return self._insert([_checked(NewTodo(title, description, state))])[0]
 
     def add_many(self, new: Iterable[NewTodo]) -> TodoList:
-        """Create todos in the order given, all or none. Raises InvalidInputError that names the index of a bad one."""
+        """Create todos in the order given, all or none. Raises InvalidInputError with the index of an invalid one."""
         checked = list(_each_checked(new))
         if not checked:
             self._confirm()
         return [todo for batch in _batches(checked) for todo in self._insert(batch)]
 
     def get(self, id: int) -> Todo:
-        """One todo. Raises TodoNotFoundError."""
+        """Return a todo. Raises TodoNotFoundError."""
         return self.get_many([id])[0]
 
     def get_many(self, ids: Iterable[int]) -> TodoList:
-        """The todos of these ids, in this order. Raises TodoNotFoundError that names the missing."""
+        """Return the todos with these ids, in this order. Raises TodoNotFoundError with the missing ids."""
         wanted = validate.record_ids(ids)
         return self._in_order(wanted, self._execute(selection(self._with_token), ids=wanted).all())
 
@@ -75,12 +75,11 @@ class Todos:
         offset: int = 0,
         limit: int = 50,
     ) -> TodoList:
-        """Up to `limit` todos that are in one of `states` and have `text` in title or description.
+        """Return up to `limit` todos in one of `states` with `text` in title or description, by `sort`, then by id.
 
-        Text is matched anywhere, literally and without regard to case; `title` and `description` in theirs alone.
-        `after` is the last todo of the page before, or its id; the page begins behind it, and behind `offset` more.
-        Sorted by `sort`, then by id.
-        Raises InvalidInputError, or TodoNotFoundError if `after` is the id of no todo and sorting needs more than it.
+        Text is matched literally, anywhere, ignoring case. `title` and `description` are matched in that field only.
+        `after` is the last todo of the previous page, or its id. The page starts after it and `offset` more todos.
+        Raises InvalidInputError; TodoNotFoundError if `after` is an id that does not exist and `sort` is not the id.
         """
         order = _sort(sort)
         limit, offset = validate.limit(limit), validate.offset(offset)
@@ -106,8 +105,8 @@ class Todos:
             text=text is not None,
             title=title is not None,
             description=description is not None,
-            behind=after is not None,
-            skips=offset > 0,
+            after=after is not None,
+            offset=offset > 0,
         )
         rows = self._execute(page(shape), **values).all()
         if not rows:
@@ -123,7 +122,7 @@ class Todos:
         descending: bool = False,
         after: Todo | int | None = None,
     ) -> Iterator[Todo]:
-        """What `list` gives, without a limit: read page by page, so that memory stays flat."""
+        """Yield the todos of `list` without a limit. They are read in pages, so that memory use stays constant."""
         filters: dict[str, Any] = {
             "states": None if states is None else list(states),
             "text": text,
@@ -144,7 +143,7 @@ class Todos:
         description: str | None = None,
         state: TodoState | str | None = None,
     ) -> Todo:
-        """Change what is given. Raises InvalidInputError or TodoNotFoundError."""
+        """Change the given fields of a todo. Raises InvalidInputError, TodoNotFoundError."""
         changes: dict[str, Any] = {}
         if title is not None:
             changes["title"] = validate.title(title)
@@ -157,9 +156,9 @@ class Todos:
         return self._update([id], changes)[0]
 
     def move(self, *ids: int, to: TodoState | str) -> TodoList:
-        """Bring todos into a state, all or none; those already there stay as they are.
+        """Set the state of todos, all or none. Those already in that state are not changed.
 
-        Raises InvalidInputError, or TodoNotFoundError that names the missing.
+        Raises InvalidInputError; TodoNotFoundError with the missing ids.
         """
         return self._update(ids, {"state": validate.state(to).value})
 
@@ -168,19 +167,19 @@ class Todos:
         return self.move(*ids, to=TodoState.TRASH)
 
     def restore(self, *ids: int, to: TodoState | str = TodoState.TODO) -> TodoList:
-        """Take todos out of the trash, all or none; those not in it stay as they are. Raises TodoNotFoundError."""
+        """Move todos out of the trash, all or none. Others are not changed. Raises TodoNotFoundError."""
         state = case((todos.c.state == TodoState.TRASH.value, validate.state(to).value), else_=todos.c.state)
         return self._update(ids, {"state": state})
 
     def remove(self, id: int) -> Todo:
-        """Permanently delete a todo, in the trash or not. Raises TodoNotFoundError."""
+        """Permanently delete a todo, in any state. Raises TodoNotFoundError."""
         wanted = validate.record_ids([id])
         return self._in_order(wanted, self._execute(deletion(self._with_token), ids=wanted).all())[0]
 
     def purge(self, *ids: int) -> int:
-        """Permanently delete todos in the trash, all or none; without ids all that are there. Returns how many.
+        """Permanently delete todos in the trash, all or none; without ids, the whole trash. Return how many.
 
-        Raises TodoNotFoundError, or TodoNotTrashedError if one of them is not in the trash.
+        Raises TodoNotFoundError; TodoNotTrashedError if one of them is not in the trash.
         """
         trashed = todos.c.state == TodoState.TRASH.value
         if not ids:
@@ -195,7 +194,7 @@ class Todos:
         return purged
 
     def count(self, states: Iterable[TodoState | str] | None = None, *, text: str | None = None) -> int:
-        """How many todos there are, in these states or in all, and with `text` as `list` matches it."""
+        """Return the number of todos, optionally only in `states` and with `text`, matched as by `list`."""
         statement = select(func.count()).select_from(todos).where(*owned(self._with_token))
         values = {}
         if states is not None:
@@ -206,7 +205,7 @@ class Todos:
         return int(self._execute(statement, **values).scalar_one())
 
     def _insert(self, new: Sequence[NewTodo]) -> TodoList:
-        """One statement, however many there are: columns go as arrays."""
+        """Insert todos with one statement; columns are passed as arrays."""
         values = {
             "titles": [todo.title for todo in new],
             "descriptions": [todo.description for todo in new],
@@ -215,11 +214,11 @@ class Todos:
         added = [_todo(row) for row in self._execute(insertion(self._with_token), **values)]
         if not added:
             self._confirm()
-        # Ids are given in the order of the rows; in which order these come back is nowhere promised.
+        # Ids are assigned in the order of the input, but the order of RETURNING is not guaranteed.
         return sorted(added, key=lambda todo: todo.id)
 
     def _confirm(self) -> None:
-        """Raises InvalidTokenError if that is why nothing was found."""
+        """Raise InvalidTokenError if an invalid token is the reason that nothing was found."""
         if self._bearer is not None:
             confirm(self._connection, self._bearer)
 
@@ -243,7 +242,7 @@ class Todos:
             .returning(*FIELDS)
         )
         rows = self._execute(statement, ids=wanted).all()
-        # With none of several changed, the read names those that are missing.
+        # If several ids were given and no row changed, the query raises an error with the missing ids.
         return self._in_order(wanted, rows) if rows or len(wanted) == 1 else self.get_many(wanted)
 
     def _in_order(self, ids: IdList, rows: Iterable[TodoRow]) -> TodoList:
@@ -254,7 +253,7 @@ class Todos:
         return [found[id] for id in ids]
 
     def _last(self, after: Todo | int, order: TodoSort) -> dict[str, Any]:
-        """What a page begins behind, as parameters."""
+        """Return the parameters of the todo after which a page starts."""
         if order is TodoSort.ID:
             return {"last_id": after.id if isinstance(after, Todo) else validate.record_id(after, "after")}
         last = after if isinstance(after, Todo) else self.get(validate.record_id(after, "after"))
@@ -262,7 +261,7 @@ class Todos:
 
 
 def _all_there(conditions: list[ColumnElement[bool]], count: int) -> ColumnElement[bool]:
-    """Whether so many rows fulfil the conditions; it locks them, so that a bulk change is all or nothing."""
+    """Return a condition that `count` rows match. It locks them, so that a bulk change is all or none."""
     locked = select(todos.c.id).where(*conditions).with_for_update().cte("locked")
     return select(func.count()).select_from(locked).scalar_subquery() == count
 
@@ -275,7 +274,7 @@ def _sort(value: TodoSort | str) -> TodoSort:
 
 
 def _pattern(text: str, field: str) -> str:
-    """What ILIKE is given to find a text anywhere, literally."""
+    """Return the ILIKE pattern that matches a text literally, anywhere."""
     return "%" + re.sub(r"([\\%_])", r"\\\1", validate.text(text, field)) + "%"
 
 

@@ -1,4 +1,4 @@
-"""The operations on users, each written once, on a Core connection."""
+"""The operations on users, on a SQLAlchemy Core connection."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,30 +18,30 @@ _NEXT_VERSION = users.c.token_version + 1
 _PAGE = 1000
 
 UserKey = int | str
-"""What names a user: its id, its username or its e-mail address, the last two without regard to case."""
+"""A user's id, username or e-mail address. Case is ignored."""
 
-# Inside Users, whose method it is, `list` means something else.
+# In the class, `list` is a method.
 UserList = list[User]
 ColumnElements = list[ColumnElement[bool]]
 
 
 class Users:
-    """All users of one database, on one connection: part of its transaction.
+    """The operations on the users of one database, in the transaction of one connection.
 
-    With `seen_by`, whom a token is of, every statement holds only as long as the token does: otherwise the operation
-    raises InvalidTokenError. Nobody else's account is changed then: AccountError. Passwords are hashed at `hash_cost`.
+    With `bearer`, the identity of a token, the operations raise InvalidTokenError if the token has been revoked, and
+    AccountError for a change of another user's account. Passwords are hashed at `hash_cost`.
     """
 
     def __init__(
-        self, connection: Connection, seen_by: Identity | None = None, *, hash_cost: HashCost = DEFAULT_COST
+        self, connection: Connection, bearer: Identity | None = None, *, hash_cost: HashCost = DEFAULT_COST
     ) -> None:
         self._connection = connection
-        self._seen_by = seen_by
+        self._bearer = bearer
         self._hash_cost = hash_cost
-        self._holds = true() if seen_by is None else holds(seen_by)
+        self._token_is_valid = true() if bearer is None else token_is_valid(bearer)
 
     def add(self, username: str, *, email: str, password: str | PasswordHash, invitation: str | None = None) -> User:
-        """Create a user; `invitation` is a code to use up for it.
+        """Create a user. `invitation` is a code, which is used up.
 
         Raises InvalidInputError, UsernameTakenError, EmailTakenError, InvitationError.
         """
@@ -52,7 +52,7 @@ class Users:
         return _user(self._connection.execute(insert(users).values(values).returning(*_FIELDS)).one())
 
     def _add_invited(self, values: dict[str, str], invitation: str) -> User:
-        """Create the user and use the code in one statement: where one of them fails, so does the other."""
+        """Create the user and use up the code in one statement, so that either both succeed or neither."""
         invited = select(*map(literal, values.values())).select_from(used(invitation))
         statement = insert(users).from_select(list(values), invited).returning(*_FIELDS)
         row = self._connection.execute(statement).one_or_none()
@@ -61,30 +61,33 @@ class Users:
         return _user(row)
 
     def get(self, key: UserKey) -> User:
-        """The user of this id, username or e-mail address. Raises UserNotFoundError."""
-        return _user(self._one(key, select(*_FIELDS).where(_named(key), self._holds)))
+        """Return the user with this id, username or e-mail address. Raises UserNotFoundError."""
+        return _user(self._one(key, select(*_FIELDS).where(_named(key), self._token_is_valid)))
 
     def with_password_hash(self, key: UserKey) -> tuple[User, str]:
-        """A user whom a change of the password is about, and its present hash. Raises UserNotFoundError."""
+        """Return a user and its current password hash, for a change of the password. Raises UserNotFoundError."""
         *fields, password_hash = self._one(key, select(*_FIELDS, users.c.password_hash).where(*self._own(key)))
         return _user(fields), password_hash
 
     def only(self) -> User:
-        """The user of a database that has exactly one. Raises UserNotFoundError or InvalidInputError."""
+        """Return the only user of the database.
+
+        Raises UserNotFoundError if there is none, InvalidInputError if there are several.
+        """
         rows = self._connection.execute(select(*_FIELDS).order_by(users.c.id).limit(2)).all()
         if not rows:
-            raise UserNotFoundError("there is no user yet", hint="Add one: fastzero user add NAME --email ADDRESS")
+            raise UserNotFoundError("no users exist yet", hint="Create one: fastzero user add NAME --email ADDRESS")
         if len(rows) > 1:
             raise InvalidInputError(
-                "there are several users: whose todos?",
+                "several users exist, and none was chosen",
                 field="user",
-                hint="Name the user: --user NAME, FASTZERO_USER=NAME, or once and for all: fastzero user use NAME",
+                hint="Choose one: --user NAME or FASTZERO_USER=NAME. Or set the default: fastzero user use NAME",
             )
         return _user(rows[0])
 
     def list(self, *, after: int | None = None, offset: int = 0, limit: int = 100) -> UserList:
-        """Up to `limit` users in the order of their ids, behind the id `after` and then behind `offset` of them."""
-        statement = select(*_FIELDS).where(self._holds).order_by(users.c.id).limit(validate.limit(limit))
+        """Return up to `limit` users by id, starting after the id `after` and skipping `offset` users."""
+        statement = select(*_FIELDS).where(self._token_is_valid).order_by(users.c.id).limit(validate.limit(limit))
         if after is not None:
             statement = statement.where(users.c.id > validate.record_id(after, "after"))
         if offset:
@@ -95,7 +98,7 @@ class Users:
         return [_user(row) for row in rows]
 
     def stream(self, *, after: int | None = None) -> Iterator[User]:
-        """Every user behind the id `after`, read page by page, so that memory stays flat."""
+        """Yield all users after the id `after`. They are read in pages, so that memory use stays constant."""
         page = self.list(after=after, limit=_PAGE)
         while page:
             yield from page
@@ -109,7 +112,7 @@ class Users:
         email: str | None = None,
         password: str | PasswordHash | None = None,
     ) -> User:
-        """Change what is given; another password voids the user's tokens.
+        """Change the given fields of a user. A new password revokes the user's tokens.
 
         Raises InvalidInputError, UserNotFoundError, UsernameTakenError or EmailTakenError.
         """
@@ -125,21 +128,21 @@ class Users:
         return self._update(key, {**changes, "updated_at": func.now()})
 
     def set_password(self, key: UserKey, password: str | PasswordHash) -> User:
-        """Give the user another password and void its tokens. Raises InvalidInputError, UserNotFoundError."""
+        """Set the user's password and revoke its tokens. Raises InvalidInputError, UserNotFoundError."""
         return self.edit(key, password=password)
 
     def void_tokens(self, key: UserKey) -> User:
-        """Log the user out everywhere. Raises UserNotFoundError."""
+        """Revoke all tokens of the user. Raises UserNotFoundError."""
         return self._update(key, {"token_version": _NEXT_VERSION})
 
     def remove(self, key: UserKey) -> User:
-        """Delete the user with all of its todos. Raises UserNotFoundError."""
+        """Delete the user with all its todos. Raises UserNotFoundError."""
         return _user(self._one(key, delete(users).where(*self._own(key)).returning(*_FIELDS)))
 
     def confirm(self) -> None:
-        """Raises InvalidTokenError unless the token of whom this is seen by holds."""
-        if self._seen_by is not None:
-            confirm(self._connection, self._seen_by)
+        """Raise InvalidTokenError if the bearer's token has been revoked."""
+        if self._bearer is not None:
+            confirm(self._connection, self._bearer)
 
     def _new_hash(self, key: UserKey, changes: dict[str, Any], password: str | PasswordHash) -> str:
         if isinstance(password, PasswordHash):
@@ -148,7 +151,7 @@ class Users:
         return self._hash(password, changes.get("username", user.username), changes.get("email", user.email))
 
     def _hash(self, password: str | PasswordHash, username: str, email: str) -> str:
-        """The hash of a new password. One that was hashed beforehand was checked beforehand."""
+        """Check and hash a new password. A PasswordHash is of a password that was already checked."""
         if isinstance(password, PasswordHash):
             return password.value
         return hash_password(check_new_password(password, username=username, email=email), self._hash_cost)
@@ -157,40 +160,43 @@ class Users:
         return _user(self._one(key, update(users).where(*self._own(key)).values(**changes).returning(*_FIELDS)))
 
     def _own(self, key: UserKey) -> ColumnElements:
-        """The conditions for a change: of the row itself, which is looked at again where another change was first."""
-        if self._seen_by is None:
+        """Return the conditions for a change.
+
+        They are on the row itself, so that PostgreSQL checks them again after a concurrent change.
+        """
+        if self._bearer is None:
             return [_named(key)]
-        if key != self._seen_by.user_id:
+        if key != self._bearer.user_id:
             self.confirm()
             raise AccountError("Not enough permissions")
-        return [_named(key), users.c.token_version == self._seen_by.token_version]
+        return [_named(key), users.c.token_version == self._bearer.token_version]
 
     def _one(self, key: UserKey, statement: Any) -> Any:
-        """The row that a statement about one user gives; where it gives none, the token is looked at first."""
+        """Return the single row of a statement. If it returns none, the token is checked before UserNotFoundError."""
         row = self._connection.execute(statement).one_or_none()
         if row is None:
             self.confirm()
-            raise UserNotFoundError(f"no user {key!r}")
+            raise UserNotFoundError(f"user {key!r} does not exist")
         return row
 
 
-def holds(identity: Identity) -> ColumnElement[bool]:
-    """Whether a token of this identity is one of today's, as a condition of any statement."""
+def token_is_valid(identity: Identity) -> ColumnElement[bool]:
+    """Return the condition that a token of this identity has not been revoked."""
     bearer = users.alias("bearer")
     return exists().where(bearer.c.id == identity.user_id, bearer.c.token_version == identity.token_version)
 
 
 def confirm(connection: Connection, identity: Identity) -> None:
-    """Raises InvalidTokenError unless a token of this identity is one of today's."""
-    of_today = select(users.c.id.label("user_id")).where(
+    """Raise InvalidTokenError if a token of this identity has been revoked."""
+    valid = select(users.c.id.label("user_id")).where(
         users.c.id == identity.user_id, users.c.token_version == identity.token_version
     )
-    if connection.execute(of_today).one_or_none() is None:
+    if connection.execute(valid).one_or_none() is None:
         raise InvalidTokenError("Could not validate credentials")
 
 
 def _named(key: UserKey) -> ColumnElement[bool]:
-    # The rules for usernames keep the three apart: they hold no '@' and are never digits alone.
+    # A username contains no '@' and never consists of digits only, so the three cannot be confused.
     if isinstance(key, int):
         return users.c.id == validate.record_id(key, "user")
     validate.text(key, "user")

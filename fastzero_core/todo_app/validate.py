@@ -1,7 +1,7 @@
-"""The limits on what people write, checked before the database with a message that names field and limit.
+"""Validate input before it reaches the database, with messages that name the field and the limit.
 
-Each function returns the value it was given, or raises InvalidInputError. The same limits are constraints
-in the database (see `tables`), so that no other client can break them either.
+Each function returns its argument or raises InvalidInputError. The same limits are constraints in the database (see
+`tables`), so that they also apply to other clients.
 """
 
 import re
@@ -49,22 +49,25 @@ def state(value: TodoState | str) -> TodoState:
 
 
 def username(value: str) -> str:
-    """1–50 letters, digits, `.`, `_`, `+` or `-`, not digits alone: never mistaken for an e-mail address or an id."""
+    """Check a username: 1–50 letters, digits, `.`, `_`, `+` or `-`.
+
+    It must not consist of digits only, so that it cannot be confused with an id.
+    """
     text(value, "username")
     if not 1 <= len(value) <= USERNAME_MAX:
         raise InvalidInputError(f"username must have 1 to {USERNAME_MAX} characters", field="username")
     if not _USERNAME.fullmatch(value):
-        raise InvalidInputError("username may have letters, digits, '.', '_', '+' and '-' only", field="username")
+        raise InvalidInputError("username may contain only letters, digits, '.', '_', '+' and '-'", field="username")
     if value.isdecimal():
-        raise InvalidInputError("username must not be digits alone", field="username")
+        raise InvalidInputError("username must not consist of digits only", field="username")
     return value
 
 
 def email(value: str) -> str:
     text(value, "email")
-    if len(value) > EMAIL_MAX:  # first: what is longer takes the library long
+    if len(value) > EMAIL_MAX:  # checked first, since the library is slow for long values
         raise InvalidInputError(f"email has {len(value)} characters; at most {EMAIL_MAX} are allowed", field="email")
-    # email_validator costs as much to import as the rest of an operation: only where an address is written.
+    # Imported only when an address is set, since the import takes as long as the rest of an operation.
     from email_validator import EmailNotValidError, validate_email
 
     try:
@@ -75,7 +78,7 @@ def email(value: str) -> str:
 
 
 def password(value: str) -> str:
-    """8–128 characters, any of them. The message never repeats the password."""
+    """Check a password: 8–128 characters of any kind. The message never contains the password."""
     _encodable(value, "password")
     if not PASSWORD_MIN <= len(value) <= PASSWORD_MAX:
         raise InvalidInputError(
@@ -85,36 +88,38 @@ def password(value: str) -> str:
 
 
 def record_id(value: int, field: str = "id") -> int:
-    """A positive bigint, as identity columns give them."""
+    """Check an id: a positive bigint."""
     if not 1 <= value <= BIGINT_MAX:
         raise InvalidInputError(f"{field} must be between 1 and {BIGINT_MAX}", field=field)
     return value
 
 
 def record_ids(values: Iterable[int], field: str = "id") -> list[int]:
-    """Positive bigints without repetition, in the order given, at most 10,000 of them."""
+    """Return the ids without duplicates, in the order given. At most 10,000 are allowed."""
     ids = list(dict.fromkeys(record_id(value, field) for value in values))
     if len(ids) > BULK_MAX:
-        raise InvalidInputError(f"{len(ids)} ids at once; at most {BULK_MAX} are allowed", field=field)
+        raise InvalidInputError(f"{len(ids)} ids given; at most {BULK_MAX} are allowed", field=field)
     return ids
 
 
 def limit(value: int) -> int:
     if not 1 <= value <= BIGINT_MAX:
-        raise InvalidInputError("limit must be a whole number from 1", field="limit")
+        raise InvalidInputError(f"limit must be between 1 and {BIGINT_MAX}", field="limit")
     return value
 
 
 def offset(value: int) -> int:
     if not 0 <= value <= OFFSET_MAX:
         raise InvalidInputError(
-            f"offset must be between 0 and {OFFSET_MAX}", field="offset", hint="Further on, page by the last id: after"
+            f"offset must be between 0 and {OFFSET_MAX}",
+            field="offset",
+            hint="Use `after` with the last id to go further",
         )
     return value
 
 
 def is_text(value: str) -> bool:
-    """Whether PostgreSQL can store it."""
+    """Return whether PostgreSQL can store the value as text."""
     try:
         text(value, "")
     except InvalidInputError:
@@ -123,7 +128,7 @@ def is_text(value: str) -> bool:
 
 
 def text(value: str, field: str) -> str:
-    """Anything PostgreSQL can store as text: no NUL character, no unpaired surrogate."""
+    """Check that PostgreSQL can store a text: it has no NUL character and no unpaired surrogate."""
     if "\0" in value:
         raise InvalidInputError(f"{field} must not contain a NUL character", field=field)
     return _encodable(value, field)

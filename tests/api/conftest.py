@@ -37,7 +37,7 @@ CHEAP_HASHES = {"FASTZERO_ARGON2_TIME": "2", "FASTZERO_ARGON2_MEMORY": "19456", 
 
 @pytest.fixture(scope="session")
 def api(fastzero_databases: Databases) -> Iterator[Client]:
-    with fastzero_databases.throw_away() as url, served(url) as client:
+    with fastzero_databases.temporary() as url, served(url) as client:
         yield client
 
 

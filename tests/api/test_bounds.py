@@ -287,7 +287,7 @@ def test_a_body_that_comes_slowly_has_more_time_the_more_there_is_of_it(
     wire: Callable[[], Wire], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bodies, "SECONDS", SHORT)
-    monkeypatch.setattr(bodies, "BYTES_A_SECOND", 1)
+    monkeypatch.setattr(bodies, "BYTES_PER_SECOND", 1)
     client = wire()
     client.ask(f"POST /users/ HTTP/1.1\nHost: x\nContent-Type: {JSON}\nContent-Length: 200", b" " * 100)
     until = time.monotonic() + 5 * SHORT
@@ -300,12 +300,12 @@ def test_a_body_that_comes_slowly_has_more_time_the_more_there_is_of_it(
 def test_what_a_body_takes_to_come_is_not_taken_from_the_answer(
     ana: Account, wire: Callable[[], Wire], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deps, "LAST_STEP", 0)
+    monkeypatch.setattr(deps, "DATABASE_TIMEOUT_MIN", 0)
     client = wire()
     client.ask(
         f"POST /todos/ HTTP/1.1\nHost: x\nAuthorization: Bearer {ana.token}\nContent-Type: {JSON}\nContent-Length: 18"
     )
-    until = time.monotonic() + deps.ANSWER_WITHIN + SHORT
+    until = time.monotonic() + deps.DATABASE_TIMEOUT + SHORT
     assert wait_until(lambda: time.monotonic() > until, PATIENCE)
     client.send(b'{"title": "Write"}')
     assert client.status() == 201
@@ -398,7 +398,7 @@ def test_connections_beyond_the_limit_are_refused(wire: Callable[[], Wire], monk
 def test_a_client_that_does_not_take_its_answer_is_given_up(
     long_list: str, api: Client, wire: Callable[[], Wire], deadline: Callable[[str], None]
 ) -> None:
-    deadline("TAKE_SECONDS")
+    deadline("SEND_SECONDS")
     client = wire()
     for _ in range(connection.PIPELINE_MAX):
         client.ask(long_list)

@@ -371,7 +371,7 @@ def test_without_a_key_and_without_a_project_it_says_what_to_do(
     monkeypatch.setenv("SECRET_KEY", "")
     served = fastzero_serve(url=database_url)
     assert served.process.wait(PATIENCE) == 2
-    assert "there is no SECRET_KEY to sign tokens with" in served.log
+    assert "SECRET_KEY is not set: it is required to sign tokens" in served.log
     assert "fastzero up" in served.log
 
 
@@ -390,4 +390,4 @@ def test_pools_are_announced_and_too_many_connections_are_warned_of(
     monkeypatch.setenv("FASTZERO_POOL_SIZE", "1000")
     served = fastzero_serve("--workers", "2", url=database_url)
     assert wait_until(lambda: "WARNING" in served.log, PATIENCE)
-    assert re.search(r"pools of 2 × 1002 connections .* allows \d+: set FASTZERO_POOL_SIZE", served.log)
+    assert re.search(r"pools of up to 2 × 1002 .* allows \d+: reduce FASTZERO_POOL_SIZE", served.log)

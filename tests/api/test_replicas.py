@@ -17,7 +17,7 @@ def replicas(fastzero_databases: Databases) -> Iterator[list[Client]]:
     """Three processes for all tests here: each has a user of its own."""
     folder = session_folder()
     variables = {"HOME": str(folder), "FASTZERO_HOME": str(folder / "nothing")}
-    with fastzero_databases.throw_away() as url:
+    with fastzero_databases.temporary() as url:
         started = [Served(folder, free_port(), url=url, **variables) for _ in range(3)]
         yield [Client(each.until_it_answers().port) for each in started]
         for each in started:

@@ -36,7 +36,7 @@ BUDGET: list[tuple[str, str, Any, int]] = [
 @pytest.fixture
 def statements(api: Client) -> Iterator[list[str]]:
     """Every statement that the app sends, as it grows."""
-    engines = [each.sync_engine for each in (api.app.state.engine, api.app.state.patient_engine)]
+    engines = [each.sync_engine for each in (api.app.state.engine, api.app.state.slow_engine)]
     sent: list[str] = []
 
     def remember(_: object, __: object, statement: str, *rest: object) -> None:

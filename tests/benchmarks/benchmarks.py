@@ -12,7 +12,7 @@ from sqlalchemy import insert, select
 from fastzero_core import FastZero, TodoSort, TodoState
 from fastzero_core.postgres.account import service_user
 from fastzero_core.postgres.binaries import find_binaries, reachable_by
-from fastzero_core.stack.embedded.runtime import SHARED_HOME
+from fastzero_core.stack.embedded.data import SHARED_HOME
 from fastzero_core.todo_app.tables import todos
 from fastzero_core.todo_app.todos import Todos
 

@@ -68,7 +68,7 @@ def _backup(ground: Ground, target: Target, side: Side, runs: int) -> Comparison
 
 def _hashing(target: Target, side: Side, runs: int) -> Comparison:
     """Against the dump as `db backup` takes it, which is quicker than the one by hand."""
-    engine = create_engine(target.url, settings=content.SESSION)
+    engine = create_engine(target.url, settings=content.SESSION_SETTINGS)
 
     def hashing() -> None:
         with engine.connect() as connection:
@@ -173,7 +173,7 @@ def _test_databases(ground: Ground, runs: int) -> Comparison:
     def databases() -> None:
         with closing(testing.Databases(server)) as databases:
             for _ in range(IN_A_ROW):
-                with databases.throw_away():
+                with databases.temporary():
                     pass
 
     against = "their tables, migrated up and down"

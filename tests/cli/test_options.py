@@ -123,7 +123,7 @@ def test_quiet_silences_messages_and_leaves_results(ana: User, fastzero: Run) ->
 
 
 def test_quiet_leaves_errors(ana: User, fastzero: Run) -> None:
-    assert fastzero("-q", "todo", "show", "9").err.startswith("Error: no todo 9")
+    assert fastzero("-q", "todo", "show", "9").err.startswith("Error: todo 9 does not exist")
 
 
 def test_no_input_from_the_environment_counts(ana: User, fastzero: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ class Twins:
 @pytest.fixture
 def twins(fastzero: Run, fastzero_databases: Databases) -> Iterator[Twins]:
     with ExitStack() as stack:
-        twins = Twins(fastzero, *(stack.enter_context(fastzero_databases.throw_away()) for _ in range(2)))
+        twins = Twins(fastzero, *(stack.enter_context(fastzero_databases.temporary()) for _ in range(2)))
         for url in (twins.shells, twins.library):
             with FastZero(url) as fz:
                 ana = fz.users.add("ana", email="ana@example.com", password=PASSWORD)

@@ -184,7 +184,7 @@ def test_a_verb_does_all_or_nothing_and_names_the_missing(verb: list[str], todos
     before = _states(fastzero)
     result = fastzero("todo", *verb, "4", "11-12", "99")
     assert (result.code, result.out) == (3, "")
-    assert result.err.startswith("Error: no todos 11, 12, 99")
+    assert result.err.startswith("Error: todos 11, 12, 99 do not exist")
     assert _states(fastzero) == before
 
 

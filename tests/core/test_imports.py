@@ -14,6 +14,7 @@ CORE = Path(fastzero_core.__file__).parent
 MODULES = sorted(CORE.rglob("*.py"))
 HEAVY = {"sqlalchemy", "psycopg", "alembic", "pydantic", "pydantic_settings", "typer", "docker", "rich", "psutil"}
 STANDARD_LIBRARY_ONLY = {
+    "application.causes",
     "application.commands",
     "application.description",
     "application.migrations",
@@ -35,6 +36,7 @@ STANDARD_LIBRARY_ONLY = {
     "postgres.driver_errors",
     "postgres.ownership",
     "postgres.programs",
+    "postgres.provisions",
     "postgres.roles",
     "postgres.sql",
     "postgres.url",

@@ -13,9 +13,9 @@ from fastzero_core.postgres import database
 from fastzero_core.todo_app.logins import (
     FREE_FAILURES,
     FREE_FAILURES_ALL,
-    LONGEST_WAIT,
+    LOCAL,
     NETWORKS_MAX,
-    NOWHERE,
+    WAIT_MAX,
     network_of,
 )
 from fastzero_core.todo_app.passwords import PasswordHash
@@ -30,7 +30,7 @@ def engine(database_url: str) -> Engine:
     return database.create_engine(database_url)
 
 
-def fail(engine: Engine, name: str, network: str = NOWHERE) -> int:
+def fail(engine: Engine, name: str, network: str = LOCAL) -> int:
     """A login with a wrong password; returns the seconds it has to wait, 0 where it was looked at."""
     try:
         with FastZero(engine) as fz:
@@ -74,7 +74,7 @@ def test_waits_double_behind_five_failures_up_to_five_minutes(
         skip_time(other, waits[-1])
         assert fail(engine, name) == 0
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
-    assert max(waits) == LONGEST_WAIT
+    assert max(waits) == WAIT_MAX
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -270,9 +270,9 @@ def test_a_user_goes_with_its_networks(engine: Engine, other: psycopg.Connection
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("::ffff:203.0.113.77", "203.0.113.0/24"),
         ("fe80::1%eth0", "fe80::/64"),
-        ("testclient", NOWHERE),
-        ("", NOWHERE),
-        (None, NOWHERE),
+        ("testclient", LOCAL),
+        ("", LOCAL),
+        (None, LOCAL),
     ],
 )
 def test_what_is_counted_is_the_network_of_an_address(address: str | None, network: str) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from fastzero_core import FastZero, FastZeroError, InvalidInputError, errors
 from fastzero_core.polling import wait_until
 from fastzero_core.schema import migrate, revisions
-from fastzero_core.testing import PATIENCE
+from fastzero_core.testing import START_TIMEOUT
 
 Python = Callable[..., "subprocess.Popen[str]"]
 HEAD = "0004"
@@ -263,7 +263,7 @@ def test_a_runner_that_is_killed_leaves_the_revision_before(
     monkeypatch.setenv("PAUSE_IN", revision)
     monkeypatch.setenv("REACHED", str(reached))
     runner = python(RUN_COPY, empty_database_url, str(migrations_copy))
-    assert wait_until(reached.exists, PATIENCE)
+    assert wait_until(reached.exists, START_TIMEOUT)
     runner.send_signal(signal.SIGKILL)
     runner.wait()
 

@@ -16,7 +16,7 @@ def test_case_and_dashes_make_no_other_setting(name: str) -> None:
 @pytest.mark.parametrize("spell", [str, str.upper, str.title, lambda name: name.replace("_", "-")])
 @pytest.mark.parametrize("name", sorted(DECIDED))
 def test_what_fastzero_decides_is_refused_in_every_spelling(name: str, spell: type[str]) -> None:
-    with pytest.raises(InvalidInputError, match="decided by fastzero"):
+    with pytest.raises(InvalidInputError, match="set by fastzero"):
         load_settings(postgres_settings={spell(name): "x"})
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from fastzero_core import FastZero, InvalidInputError, NewTodo, Todo, TodoState, User
 from fastzero_core.errors import TodoNotFoundError, TodoNotTrashedError, UserNotFoundError
 from fastzero_core.polling import wait_until
-from fastzero_core.testing import PATIENCE
+from fastzero_core.testing import START_TIMEOUT
 from fastzero_core.todo_app.todos import Todos
 
 STORABLE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=200)
@@ -312,7 +312,7 @@ def test_a_bulk_verb_is_all_or_nothing_while_another_session_deletes(
     with ThreadPoolExecutor(1) as pool, psycopg.connect(database_url) as deleting:
         deleting.execute("DELETE FROM todos WHERE id = %s", [ids[1]])
         changing = pool.submit(change)
-        assert wait_until(lambda: _waits_for_a_lock(other), PATIENCE)
+        assert wait_until(lambda: _waits_for_a_lock(other), START_TIMEOUT)
         deleting.commit()
         assert changing.result() == [ids[1]]
     with FastZero(database_url) as fz:
@@ -332,7 +332,7 @@ def test_two_sessions_that_move_the_same_todos_both_succeed(database_url: str, o
         with FastZero(database_url) as fz:
             fz.todos(ana).move(*reversed(ids), to="doing")
             moving = pool.submit(move)
-            assert wait_until(lambda: _waits_for_a_lock(other), PATIENCE)
+            assert wait_until(lambda: _waits_for_a_lock(other), START_TIMEOUT)
         assert [todo.state for todo in moving.result()] == [TodoState.DONE] * 3
 
 

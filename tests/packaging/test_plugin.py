@@ -8,6 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.stack.own_app import add_revision, describe, make_environment, write_application
+
 pytestmark = pytest.mark.slow
 
 THEIR_TESTS = """
@@ -76,6 +78,20 @@ def test_nothing_heavy_is_loaded():
     assert heavy & {name.partition(".")[0] for name in sys.modules} == set()
 """
 
+OF_AN_APPLICATION = """
+import psycopg
+import pytest
+
+@pytest.mark.parametrize("number", range(3))
+def test_each_test_has_a_copy_of_what_its_migrations_made(fastzero_database_url, number):
+    with psycopg.connect(fastzero_database_url) as connection:
+        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname IN ('public', 'shop')").fetchall()
+        assert {name for (name,) in tables} == {"notes", "alembic_version", "items"}
+        assert connection.execute("SELECT count(*) FROM notes").fetchone() == (0,)
+        connection.execute("INSERT INTO notes VALUES ('a note')")
+        connection.execute("INSERT INTO shop.items VALUES ('an item')")
+"""
+
 
 @pytest.fixture
 def project(folder: Path) -> Path:
@@ -110,7 +126,7 @@ def test_nobody_else_can_read_the_url_of_the_server(project: Path) -> None:
 def test_a_folder_that_somebody_else_has_prepared_is_not_used(project: Path) -> None:
     (project / "test_theirs.py").write_text(PREPARED)
     done = _pytest(project, FASTZERO_TEST_SERVER="embedded")
-    assert "was not made by this user's tests" in done.stdout, done.stdout + done.stderr
+    assert "was not created by this user's tests" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.docker
@@ -130,7 +146,10 @@ def test_a_project_that_asks_for_no_database_pays_for_none(project: Path) -> Non
 
 def test_a_server_that_is_none_is_told(project: Path) -> None:
     (project / "test_theirs.py").write_text("def test_it(fz): pass")
-    assert "is docker or embedded, not 'nowhere'" in _pytest(project, FASTZERO_TEST_SERVER="nowhere").stdout
+    assert (
+        "invalid FASTZERO_TEST_SERVER 'nowhere': use docker or embedded"
+        in _pytest(project, FASTZERO_TEST_SERVER="nowhere").stdout
+    )
 
 
 @pytest.mark.docker
@@ -138,3 +157,30 @@ def test_a_container_without_what_starts_it_is_told(project: Path) -> None:
     (project / "conftest.py").write_text("import sys\nsys.modules['testcontainers'] = None\n")
     (project / "test_theirs.py").write_text("def test_it(fz): pass")
     assert "pip install testcontainers" in _pytest(project, FASTZERO_TEST_SERVER="docker").stdout
+
+
+@pytest.fixture
+def application(project: Path) -> Path:
+    """A project with an application of its own, whose tests lie in a folder of it."""
+    write_application(project, 8000)
+    make_environment(project)
+    describe(project, '\n[application.database]\nextensions = ["citext"]\nschemas = ["shop"]\n')
+    add_revision(project, "0002", "0001", up="CREATE TABLE shop.items (name citext)")
+    (project / "tests").mkdir()
+    (project / "tests" / "test_theirs.py").write_text(OF_AN_APPLICATION)
+    return project
+
+
+def test_an_application_of_ones_own_has_its_own_schema(application: Path) -> None:
+    done = _pytest(application / "tests", "-n", "2", FASTZERO_TRUST="1")
+    assert "3 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_an_application_of_ones_own_is_not_run_before_it_is_trusted(application: Path) -> None:
+    done = _pytest(application, FASTZERO_TRUST="")
+    assert "this folder is not trusted" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_container_for_an_application_of_ones_own_is_refused(application: Path) -> None:
+    done = _pytest(application, FASTZERO_TRUST="1", FASTZERO_TEST_SERVER="docker")
+    assert "unset FASTZERO_TEST_SERVER" in done.stdout, done.stdout + done.stderr

@@ -38,6 +38,8 @@ from fastzero_core.stack.spec import DEFAULT_PORTS
 from fastzero_core.testing import session_folder
 from tests import forked
 
+from .own_app import make_environment, write_application
+
 SOON = 60  # seconds in which a condition must come true, on a slow machine too
 
 RunPython = Callable[..., subprocess.Popen[str]]
@@ -68,6 +70,22 @@ def home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("FASTZERO_HOME", str(home))
     yield home
     end_all(home)
+
+
+@pytest.fixture
+def folder_of_app(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the application, where the test works."""
+    made = write_application(folder / "application", any_free_port())
+    monkeypatch.chdir(made)
+    monkeypatch.setenv("FASTZERO_APP", "true")
+    return made
+
+
+@pytest.fixture
+def application(folder_of_app: Path) -> Path:
+    """The same, with its dependencies installed."""
+    make_environment(folder_of_app)
+    return folder_of_app
 
 
 @pytest.fixture

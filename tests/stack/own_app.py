@@ -1,10 +1,18 @@
 """A small application of a user's own: an ASGI app, a worker and Alembic revisions, in an environment of its own."""
 
+import json
 import os
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import psutil
+
+from fastzero_core import Stack
+from fastzero_core.stack.observed import ServiceState
 
 APP = """
 import json, os, sys
@@ -118,3 +126,34 @@ def make_environment(folder: Path) -> None:
     (packages / "uvicorn").mkdir(exist_ok=True)
     (packages / "uvicorn").rmdir()
     (packages / "uvicorn.dist-info").mkdir()
+
+
+def describe(folder: Path, text: str) -> None:
+    """Add to the description of the application."""
+    with (folder / "fastzero.toml").open("a") as file:
+        file.write(text)
+
+
+def answer(stack: Stack) -> Any:
+    """What the application says."""
+    [web] = [each for each in stack.status() if each.service == "web"]
+    with urlopen(f"http://{web.address}/", timeout=60) as response:
+        return json.load(response)
+
+
+def states(stack: Stack) -> dict[str, ServiceState]:
+    return {each.service: each.state for each in stack.status()}
+
+
+def started_by(stack: Stack) -> list[psutil.Process]:
+    """The processes that bear the mark of a record of the project's, without those that PostgreSQL starts."""
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        try:
+            mark = process.environ().get("FASTZERO_PROCESS", "")
+        except psutil.Error:
+            continue
+        is_server = process.name().startswith("postgres") and process.ppid() in [each.pid for each in found]
+        if str(stack.project.folder) in mark and not is_server and process.status() != psutil.STATUS_ZOMBIE:
+            found.append(process)
+    return found

@@ -183,7 +183,7 @@ def test_of_two_ups_at_once_the_second_waits_and_finds_nothing_to_do(
 
     assert (first.returncode, second.returncode) == (0, 0)
     assert [line.split()[0] for line in said.splitlines()] == ["notice"]
-    assert "another fastzero command is at work" in said
+    assert "another fastzero command is running" in said
 
 
 # -- failed ----------------------------------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import docker
 import pytest
+import requests
 
 from fastzero_core import Stack
 from fastzero_core.errors import ConflictError
@@ -11,7 +13,7 @@ from fastzero_core.events import ActionStarted, Event
 from fastzero_core.polling import wait_until
 from fastzero_core.schema.revisions import head_revision
 from fastzero_core.stack.actions import Action, Kind, Verb
-from fastzero_core.stack.docker import image
+from fastzero_core.stack.docker import image, networks
 from fastzero_core.stack.observed import ServiceState
 from fastzero_core.stack.probe import not_ready
 
@@ -283,6 +285,33 @@ def test_an_orphan_of_the_project_is_reported_and_stays(contained: Contained, en
 
     assert any("cache" in text and "stays" in text for text in texts(said))
     assert orphan in contained.all_containers()
+
+
+def test_a_network_has_a_range_of_its_own_where_the_engine_has_none_left(
+    contained: Contained, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, free = networks.RANGES[:2]
+    monkeypatch.setattr(networks, "sample", lambda ranges, _: ranges[:2])
+    create = docker.APIClient.create_network
+
+    def exhausted(api: docker.APIClient, name: str, *, ipam: Any = None, **options: Any) -> Any:
+        if ipam is None:  # 30 networks would leave none for the tests beside this one
+            response = requests.Response()
+            response.status_code = 404
+            said = "could not find an available, non-overlapping IPv4 address pool among the defaults"
+            raise docker.errors.NotFound("404", response, explanation=said)
+        return create(api, name, ipam=ipam, **options)
+
+    pool = docker.types.IPAMConfig(pool_configs=[docker.types.IPAMPool(subnet=str(taken))])
+    other = engine.networks.create(f"fastzero-{contained.project}-other", ipam=pool)
+    try:
+        monkeypatch.setattr(docker.APIClient, "create_network", exhausted)
+        contained.stack().up()
+
+        network = engine.networks.get(f"fastzero-{contained.project}")
+        assert [each["Subnet"] for each in network.attrs["IPAM"]["Config"]] == [str(free)]
+    finally:
+        other.remove()
 
 
 # -- what belongs to others ------------------------------------------------------------------------------------

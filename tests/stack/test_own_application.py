@@ -1,12 +1,8 @@
 """An application of the user's own as local processes: its environment, its migrations, its processes, its failures."""
 
-import json
 import os
 import signal
-import threading
 from pathlib import Path
-from typing import Any
-from urllib.request import urlopen
 
 import psycopg
 import pytest
@@ -21,45 +17,21 @@ from fastzero_core.errors import (
 )
 from fastzero_core.polling import wait_until
 from fastzero_core.stack import doctor
+from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.observed import ServiceState
 
 from .conftest import SOON, any_free_port
-from .own_app import add_revision, make_environment, write_application
+from .own_app import add_revision, answer, make_environment, states, write_application
+
+ONE_SCREEN = 24  # lines
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("trusted_folder")]
-
-
-@pytest.fixture
-def folder_of_app(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the application, where the test works."""
-    made = write_application(folder / "application", any_free_port())
-    monkeypatch.chdir(made)
-    monkeypatch.setenv("FASTZERO_APP", "true")
-    return made
-
-
-@pytest.fixture
-def application(folder_of_app: Path) -> Path:
-    """The same, with its dependencies installed."""
-    make_environment(folder_of_app)
-    return folder_of_app
 
 
 @pytest.fixture
 def stack(home: Path, application: Path) -> Stack:
     """The application's stack, up."""
     return Stack().up(runtime="embedded", port=any_free_port())
-
-
-def answer(stack: Stack) -> Any:
-    """What the application says."""
-    [web] = [each for each in stack.status() if each.service == "web"]
-    with urlopen(f"http://{web.address}/", timeout=SOON) as response:
-        return json.load(response)
-
-
-def states(stack: Stack) -> dict[str, ServiceState]:
-    return {each.service: each.state for each in stack.status()}
 
 
 def test_it_runs_in_its_own_environment_on_its_own_schema(stack: Stack, application: Path) -> None:
@@ -95,6 +67,17 @@ def test_no_secret_stands_in_the_records_of_its_processes(stack: Stack) -> None:
         assert password not in record.read_text()
 
 
+def test_its_secrets_are_files_too_that_only_this_user_reads(stack: Stack, capfd: pytest.CaptureFixture[str]) -> None:
+    assert stack.run(["printenv", "CREDENTIALS_DIRECTORY", "APP_SECRET", "DATABASE_URL"]) == 0
+
+    folder, secret, url = capfd.readouterr().out.split()
+    assert (Path(folder) / "APP_SECRET").read_text() == secret == answer(stack)["secret"]
+    assert (Path(folder) / "DATABASE_URL").read_text() == url
+    of_web = stack.project.folder / "credentials" / "web"
+    assert {path.stat().st_mode & 0o777 for path in of_web.iterdir()} == {0o600}
+    assert of_web.parent.stat().st_mode & 0o777 == 0o700
+
+
 def test_new_revisions_are_applied_before_its_processes_are_touched(stack: Stack, application: Path) -> None:
     add_revision(application, "0002", "0001", up="INSERT INTO notes VALUES ('hello')")
 
@@ -117,12 +100,12 @@ def test_a_migration_that_fails_leaves_the_processes_as_they_are(stack: Stack, a
     assert {each.service: each.pid for each in stack.status()} == before
 
 
-def test_a_process_that_was_killed_is_started_again_alone(stack: Stack) -> None:
+def test_a_process_that_is_gone_is_started_again_alone(stack: Stack) -> None:
     before = {each.service: each.pid for each in stack.status()}
-    web = before["web"]
-    assert web is not None
-    os.kill(web, signal.SIGKILL)
-    wait_until(lambda: states(stack)["web"] is not ServiceState.RUNNING, SOON)
+    supervisor = Processes(stack.project.folder).recorded("web")
+    assert supervisor is not None
+    os.kill(supervisor.pid, signal.SIGKILL)
+    assert wait_until(lambda: states(stack)["web"] is ServiceState.STOPPED, SOON)
 
     after = {each.service: each.pid for each in Stack().up().status()}
 
@@ -131,16 +114,21 @@ def test_a_process_that_was_killed_is_started_again_alone(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "text", "evidence"),
+    ("file", "text", "evidence", "cause"),
     [
-        ("app.py", "def app(:", "SyntaxError"),
-        ("app.py", "import os; os.environ['NO_SUCH_VARIABLE']", "KeyError: 'NO_SUCH_VARIABLE'"),
-        ("worker.py", "raise SystemExit('no broker')", "no broker"),
+        ("app.py", "def app(:", "SyntaxError", "Probably SyntaxError in"),
+        (
+            "app.py",
+            "import os; os.environ['NO_SUCH_VARIABLE']",
+            "KeyError: 'NO_SUCH_VARIABLE'",
+            "Probably the variable NO_SUCH_VARIABLE is missing",
+        ),
+        ("worker.py", "raise SystemExit('no broker')", "no broker", "fastzero logs worker"),
     ],
     ids=["syntax", "variable", "worker"],
 )
 def test_one_that_ends_at_once_is_told_with_its_last_words(
-    home: Path, application: Path, file: str, text: str, evidence: str
+    home: Path, application: Path, file: str, text: str, evidence: str, cause: str
 ) -> None:
     (application / file).write_text(text)
 
@@ -149,14 +137,19 @@ def test_one_that_ends_at_once_is_told_with_its_last_words(
 
     assert failed.value.exit_code == 8
     assert evidence in failed.value.evidence
+    assert cause in failed.value.hint
+    assert len(failed.value.evidence.splitlines()) <= ONE_SCREEN
 
 
 def test_one_that_never_opens_its_port_is_told(home: Path, application: Path) -> None:
     description = application / "fastzero.toml"
     description.write_text(description.read_text().replace('asgi = "app:app"', 'command = "python worker.py"'))
 
-    with pytest.raises(UnhealthyError, match="web is not ready"):
-        Stack().up(runtime="embedded", port=any_free_port(), timeout=2)
+    with pytest.raises(UnhealthyError, match="web is not ready") as failed:
+        Stack().up(runtime="embedded", port=any_free_port(), timeout=20)
+
+    assert "Probably nothing says that it listens: let its command use {app_host} and {app_port}" in failed.value.hint
+    assert "working" in failed.value.evidence
 
 
 def test_a_command_finds_what_the_application_finds(stack: Stack, capfd: pytest.CaptureFixture[str]) -> None:
@@ -210,32 +203,6 @@ def test_it_is_looked_at_and_stopped_where_its_description_is_gone(stack: Stack,
         gone.up()
     gone.down()
     assert states(gone)["database"] is ServiceState.STOPPED
-
-
-def test_a_changed_file_is_served_after_a_reload(stack: Stack, application: Path) -> None:
-    stop = threading.Event()
-    database = stack.status()[0].pid
-    watcher = threading.Thread(target=stack.reload_on_change, args=(stop,))
-    watcher.start()
-    try:
-        # The watch begins at some moment: the file is changed until that is seen.
-        def changed() -> bool:
-            path = application / "app.py"
-            path.write_text(path.read_text() + "\nVERSION = 2\n")
-            return wait_until(lambda: served_version(stack) == 2, 5)
-
-        assert wait_until(changed, SOON)
-    finally:
-        stop.set()
-        watcher.join()
-    assert stack.status()[0].pid == database
-
-
-def served_version(stack: Stack) -> int | None:
-    try:
-        return int(answer(stack)["version"])
-    except OSError:
-        return None
 
 
 # -- care of its database --------------------------------------------------------------------------------------

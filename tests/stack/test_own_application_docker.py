@@ -4,17 +4,17 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 import yaml
 
 from fastzero_core import Stack, load_settings
-from fastzero_core.errors import ImageError, RevisionFailedError
+from fastzero_core.errors import ImageError, RevisionFailedError, UnhealthyError
+from fastzero_core.polling import wait_until
 from fastzero_core.stack.observed import ServiceState
 
 from .conftest import SOON, Contained, any_free_port, new_project
-from .own_app import DOCKERFILE, add_revision, write_application
+from .own_app import DOCKERFILE, add_revision, answer, write_application
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.usefixtures("trusted_folder")]
 
@@ -45,11 +45,12 @@ def stack(project: Contained, application: Path) -> Iterator[Stack]:
     stack.down(volumes=True)
 
 
-def answer(stack: Stack) -> Any:
-    """What the application says."""
-    [web] = [each for each in stack.status() if each.service == "web"]
-    with urlopen(f"http://{web.address}/", timeout=SOON) as response:
-        return json.load(response)
+def answers(stack: Stack) -> Any:
+    """What the application says, None while it does not answer: what was stopped is being started again."""
+    try:
+        return answer(stack)
+    except OSError:
+        return None
 
 
 def test_it_answers_from_its_own_image_on_its_own_schema(stack: Stack) -> None:
@@ -67,6 +68,12 @@ def test_no_secret_can_be_inspected(stack: Stack, project: Contained) -> None:
     secrets = [answer(stack)["secret"], stack.project.secret("database_password")]
     for container in project.all_containers():
         assert not [secret for secret in secrets if secret in json.dumps(container.attrs)]
+
+
+def test_its_secrets_are_files_too(stack: Stack, capfd: pytest.CaptureFixture[str]) -> None:
+    assert stack.run(["sh", "-c", "printenv APP_SECRET; cat $CREDENTIALS_DIRECTORY/APP_SECRET"]) == 0
+    secret, same = capfd.readouterr().out.split()
+    assert secret == same == answer(stack)["secret"]
 
 
 def test_it_is_confined(stack: Stack, project: Contained) -> None:
@@ -117,6 +124,44 @@ def test_a_build_that_fails_leaves_the_version_before(stack: Stack, application:
 
     assert "it is broken" in failed.value.evidence
     assert answer(stack) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "cause"),
+    [
+        ("def app(:", "SyntaxError", "Probably SyntaxError in"),
+        ("import os; os.environ['NO_SUCH_VARIABLE']", "KeyError", "Probably the variable NO_SUCH_VARIABLE is missing"),
+    ],
+    ids=["syntax", "variable"],
+)
+def test_a_version_that_cannot_run_leaves_the_one_before(
+    stack: Stack, application: Path, text: str, said: str, cause: str
+) -> None:
+    before, code = answer(stack), (application / "app.py").read_text()
+    (application / "app.py").write_text(text)
+    try:
+        with pytest.raises(UnhealthyError) as failed:
+            stack.up()
+    finally:
+        (application / "app.py").write_text(code)
+
+    assert (failed.value.exit_code, said in failed.value.evidence) == (8, True)
+    assert cause in failed.value.hint
+    assert wait_until(lambda: answers(stack) == before, SOON)
+
+
+def test_one_that_listens_elsewhere_is_told(stack: Stack, application: Path) -> None:
+    before, description = answer(stack), (application / "fastzero.toml").read_text()
+    command = 'command = "python -m uvicorn app:app --port 9000"'
+    (application / "fastzero.toml").write_text(description.replace('asgi = "app:app"', command))
+    try:
+        with pytest.raises(UnhealthyError, match="web is not ready") as failed:
+            stack.up(timeout=20)
+    finally:
+        (application / "fastzero.toml").write_text(description)
+
+    assert "it listens on port 9000" in failed.value.hint
+    assert wait_until(lambda: answers(stack) == before, SOON)
 
 
 def test_without_a_dockerfile_fastzero_makes_one(stack: Stack, application: Path) -> None:

@@ -254,7 +254,7 @@ def test_a_second_command_says_that_it_waits_and_proceeds_once_the_first_has_end
     with project.lock(10, on_event):
         releaser.join()
 
-    assert told == [Notice("another fastzero command is at work on project demo; waiting for it to end")]
+    assert told == [Notice("another fastzero command is running on project demo; waiting for it to end")]
 
 
 def test_a_lock_that_is_free_is_not_worth_a_word(project: Project) -> None:
@@ -314,7 +314,7 @@ KNOWN = ProjectRecord("docker", {"database": 5432}, initialised=True, volume="v"
         (b"\xff\xfe", "is not UTF-8"),
         (b'{"format": 2, "runtime": "embedded", "surprise": 1}', "is damaged: .*surprise"),
         (b'{"format": 2, "runtime": "podman"}', "runtime 'podman' is not one of embedded, docker"),
-        (b'{"format": 99, "written_by": "7.5.0"}', "was written by fastzero 7.5.0, which this version does not"),
+        (b'{"format": 99, "written_by": "7.5.0"}', "was written by fastzero 7.5.0; this version cannot read it"),
     ],
 )
 def test_a_record_that_cannot_be_read_is_an_error_that_says_why(content: bytes, message: str, project: Project) -> None:

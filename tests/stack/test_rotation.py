@@ -11,7 +11,7 @@ import pytest
 from fastzero_core import FastZero, Stack, load_settings
 from fastzero_core.errors import ProjectNotFoundError
 from fastzero_core.polling import wait_until
-from fastzero_core.todo_app.tokens import LOOK_AGAIN, parse_keys
+from fastzero_core.todo_app.tokens import RELOAD_INTERVAL, parse_keys
 from tests.api.client import PATIENCE, Client
 
 from .conftest import Contained, Template, any_free_port
@@ -101,9 +101,9 @@ def test_a_rotation_that_revokes_ends_every_token(stack: Stack) -> None:
     name = new_user(stack)
     before = api.token(name)
     assert stack.rotate_signing_key(revoke=True) is None
-    assert wait_until(lambda: api.get("/todos/", before).status == 401, PATIENCE + LOOK_AGAIN)
+    assert wait_until(lambda: api.get("/todos/", before).status == 401, PATIENCE + RELOAD_INTERVAL)
     # Another worker may sign with the revoked key until it looks at the file again.
-    assert wait_until(lambda: api.get("/todos/", api.token(name)).status == 200, LOOK_AGAIN + PATIENCE)
+    assert wait_until(lambda: api.get("/todos/", api.token(name)).status == 200, RELOAD_INTERVAL + PATIENCE)
 
 
 def test_a_rotated_key_stays_after_a_restart(stack: Stack) -> None:

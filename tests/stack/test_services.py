@@ -74,11 +74,11 @@ def states(stack: Stack) -> dict[str, ServiceState]:
 
 
 def kill(stack: Stack, service: str) -> None:
-    """Kill a service, and return once that is seen."""
+    """Kill a service, and return once that is seen; it may have been started again by then."""
     pid = pids(stack)[service]
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    assert wait_until(lambda: Processes(stack.project.folder).find(service) is None, SOON)
+    assert wait_until(lambda: pids(stack)[service] != pid, SOON)
 
 
 def count(stack: Stack) -> int:
@@ -119,7 +119,6 @@ def test_a_restart_touches_it_alone_and_keeps_its_data(served: Stack) -> None:
 def test_one_that_was_killed_is_started_again_alone(served: Stack) -> None:
     told, before = count(served), pids(served)
     kill(served, "cache")
-    assert states(served)["cache"] is ServiceState.STOPPED
     assert changed(before, pids(served.up())) == {"cache"}
     assert count(served) == told + 1
 

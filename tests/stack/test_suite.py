@@ -73,6 +73,17 @@ def test_it_runs_on_a_database_of_its_own_that_its_migrations_made(application: 
     assert database.startswith("suite_")
 
 
+def test_first_data_is_not_filled_in(application: Path) -> None:
+    description = application / "fastzero.toml"
+    text = description.read_text()
+    description.write_text(text.replace("[application]", '[application]\nafter_migrate = "touch filled"', 1))
+    (application / "test_it.py").write_text(TESTS)
+
+    assert run() == 0
+
+    assert not (application / "filled").exists()
+
+
 def test_each_worker_has_a_database_of_its_own(application: Path) -> None:
     (application / "test_it.py").write_text(TESTS)
 

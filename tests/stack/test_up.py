@@ -22,7 +22,7 @@ from fastzero_core.project import Place, Project, ProjectRecord
 from fastzero_core.schema.revisions import head_revision
 from fastzero_core.stack import ports
 from fastzero_core.stack.actions import Action, Verb
-from fastzero_core.stack.embedded import runtime as embedded
+from fastzero_core.stack.embedded import data as embedded
 from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.observed import ServiceState
 from fastzero_core.stack.spec import DEFAULT_PORTS

@@ -20,7 +20,7 @@ from ..plan import taken_error
 from ..runtime import RELEASE
 from ..spec import ServiceSpec, other_major
 from ..steps import container_name, network_name
-from . import containers, files, images, observe
+from . import containers, files, images, networks, observe
 from .engine import GONE, is_port_conflict
 
 EVIDENCE_LINES = 20
@@ -92,7 +92,7 @@ class Operations:
     def _create_network(self, name: str) -> None:
         labels = containers.owned(self._project.name, self._owner)
         try:
-            self._client.api.create_network(name, driver="bridge", labels=labels, check_duplicate=True)
+            networks.create(self._client.api, name, labels)
         except docker.errors.APIError as error:
             if error.status_code != HTTPStatus.CONFLICT:
                 raise

@@ -70,6 +70,9 @@ class DockerRuntime:
             found = observe.find(self._client, spec.project, spec.database.volume, record.owner, is_known=is_known)
             return observe.observed(self._client, found, spec, record)
 
+    def extensions(self) -> frozenset[str] | None:
+        return None
+
     def estate(self) -> Estate:
         with engine_errors():
             return observe.estate(self._client, self._project.name)

@@ -164,3 +164,15 @@ def _cut(block: bytes, tail: int) -> int | None:
     if times:
         return times[-1].start()
     return len(head) + 1 if len(block) >= SEARCHED else None
+
+
+def size_of(log: Path) -> int:
+    """Return the size of a log in bytes, 0 without one."""
+    return log.stat().st_size if log.exists() else 0
+
+
+def written_since(log: Path, offset: int) -> str:
+    """Return what a log has got since it was `offset` bytes long, or set aside for having been too long."""
+    with reading(log), open_regular(log, own=True) as file:
+        text = file.read()
+    return text[offset if offset <= len(text) else 0 :].decode("utf-8", "replace")

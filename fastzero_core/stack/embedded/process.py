@@ -24,8 +24,10 @@ from ...project import OF_ANOTHER_USER
 from ..lines import STREAMS, LogLine
 from . import logs
 from .identity import Seen, created_of, look_at
+from .supervision import Supervised, read_state
 
 LOG_MAX = 10 * 2**20  # bytes; a longer log is set aside when its service starts
+ENDS_WITHIN = 10  # seconds for what was killed
 SAME_MOMENT = 2.0  # seconds; some start times are known by the clock alone, which may be set
 
 MARK = "FASTZERO_PROCESS"  # in a process's environment: its record file, and what it was started from
@@ -141,11 +143,27 @@ class Processes:
             return None
         return min(_marked(str(self._record_file(name))), key=lambda record: record.created, default=None)
 
+    def orphans(self, name: str) -> list[int]:
+        """Return the pids of what the process under this name has started, where it is gone and they are not."""
+        record = self.recorded(name)
+        if record is None or record == NOBODY or is_alive(record):
+            return []
+        return [pid for pid, _ in _bearing_mark(str(self._record_file(name))) if _session_of(pid) == record.pid]
+
+    def end_orphans(self, name: str) -> None:
+        """Kill them: they cannot be told apart, so that none of them can be asked."""
+        for pid in self.orphans(name):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not self.orphans(name), ENDS_WITHIN)
+
     def stop(self, name: str, *, stop_signal: int = signal.SIGTERM, timeout: float = 10) -> bool:
         """Ask the process to end, and after `timeout` seconds kill its group. Returns whether it ended by itself."""
         record = self.find(name) or self.find_lost(name)
         ended = True
-        if record:
+        if record is None:
+            self.end_orphans(name)
+        else:
             with suppress(ProcessLookupError):
                 os.kill(record.pid, stop_signal)
                 os.killpg(record.pid, signal.SIGCONT)  # one that is suspended would not hear of it
@@ -160,6 +178,7 @@ class Processes:
     def forget(self, name: str) -> None:
         path = self._record_file(name)
         with writing(path, HOME):
+            self.state_file(name).unlink(missing_ok=True)
             if path.is_dir():  # it is no record, but it is in the place of one
                 path.rmdir()
             else:
@@ -179,6 +198,14 @@ class Processes:
         """Return the lines of these processes' logs, as `logs.read` does: the last `tail` of each process."""
         files = {name: {stream: self.log_file(name, stream) for stream in STREAMS} for name in names}
         return logs.read(files, tail=tail, follow=follow, since=since)
+
+    def state_file(self, name: str) -> Path:
+        """Where its supervisor says how the process is, where it has one."""
+        return self._records / f"{name}.state"
+
+    def supervised(self, name: str) -> Supervised | None:
+        """Return what its supervisor says of a process, None where it has none."""
+        return read_state(self.state_file(name))
 
     def _record_file(self, name: str) -> Path:
         return self._records / f"{name}.json"
@@ -216,14 +243,29 @@ def _is_of(record: ProcessRecord, seen: Seen) -> bool:
 
 def _marked(file: str) -> Iterator[ProcessRecord]:
     """Yield the processes that say that this is their record file: those that we started, without their children."""
+    for pid, mark in _bearing_mark(file):
+        seen = look_at(pid)
+        if seen and _session_of(pid) == pid:
+            yield ProcessRecord(pid, seen.created, mark["config_hash"], mark["document"], seen.start)
+
+
+def _bearing_mark(file: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield the processes that say that this is their record file, with their marks; their children say so too."""
     import psutil
 
     for process in psutil.process_iter():
         with suppress(psutil.Error, ProcessLookupError, ValueError):
             mark = json.loads(process.environ().get(MARK, "{}"))
             seen = look_at(process.pid)
-            if seen and not seen.has_ended and mark.get("record") == file and os.getsid(process.pid) == process.pid:
-                yield ProcessRecord(process.pid, seen.created, mark["config_hash"], mark["document"], seen.start)
+            if seen and not seen.has_ended and mark.get("record") == file:
+                yield process.pid, mark
+
+
+def _session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
 
 
 def _record_of(pid: int, config_hash: str, document: Mapping[str, Any]) -> ProcessRecord:

@@ -1,7 +1,6 @@
 """The embedded runtime: services as local processes. Each action starts, stops, makes or removes one thing."""
 
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -17,7 +16,7 @@ from pathlib import Path
 from ... import __version__, folders, marks
 from ...errors import FastZeroError, ProjectNotFoundError, UnhealthyError
 from ...events import Listener
-from ...files import HOME, make_folder, open_regular, reading, writing
+from ...files import HOME, make_folder, writing
 from ...polling import wait_until
 from ...postgres import account, cluster, roles, server
 from ...postgres.account import ServiceUser, service_user
@@ -30,15 +29,15 @@ from ..lines import STREAMS, LogLine
 from ..observed import WITHOUT_DATA, DataState, Estate, Observed, ObservedService, ServiceState, Thing
 from ..ports import is_free, taken_error
 from ..runtime import MOVING, RELEASE, Finding, cannot_run, weak_finding
-from ..spec import STOP_TIMEOUT, ServiceSpec, StackSpec, with_secrets
+from ..spec import STOP_TIMEOUT, ServiceSpec, StackSpec
+from . import logs
+from .credentials import handed_over, secret_values
+from .data import CLUSTERS, LAST_GASP, SHARED_HOME, begun, end_backends
 from .install import install
 from .process import NOBODY, Processes, ProcessRecord
+from .supervision import is_supervised, observed_by, supervised
 
-# As root, what PostgreSQL's own user must reach and the project's folder does not let it.
-SHARED_HOME = Path("/var/lib/fastzero")
-CLUSTERS = "clusters"
 EVIDENCE_LINES = 20
-LAST_GASP = 10  # seconds for the workers of a killed process to let go of its port
 PORT_IN_USE = "could not bind"
 KILLED_BY = 128  # a shell's exit code is this and the signal's number
 NOT_THE_STACKS = (
@@ -57,6 +56,7 @@ class EmbeddedRuntime:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._processes = Processes(project.folder)
+        self._restarts: dict[str, int] = {}  # of each supervised process, when it was first looked at
 
     # -- what should be, and what is ---------------------------------------------------------------------------
 
@@ -71,7 +71,7 @@ class EmbeddedRuntime:
         return Observed(
             services,
             data=DataState.ABSENT if major is None else DataState.THERE,
-            leftovers=tuple(self._leftovers(data, spec.database)),
+            leftovers=tuple(self._leftovers(data, spec)),
             orphans=tuple(self._orphans(spec)),
         )
 
@@ -80,11 +80,14 @@ class EmbeddedRuntime:
         data = Path(place.data)
         moving = [Thing(Kind.PROCESS, MOVING, service=MOVING)] if self._processes.recorded(MOVING) else []
         there = [Thing(Kind.DATA, place.data, "the database is not in it")] if data.exists() else []
-        return [*moving, *_begun(data), *there]
+        return [*moving, *begun(data), *there]
 
     def serving(self) -> list[Thing]:
         """Nothing: a process that is stopped leaves nothing."""
         return []
+
+    def extensions(self) -> frozenset[str] | None:
+        return find_binaries(cluster.major_of(self._data) if self._data else None).extensions()
 
     def estate(self) -> Estate:
         """Nothing: what a home has here lies in it."""
@@ -107,7 +110,7 @@ class EmbeddedRuntime:
         version = f"PostgreSQL {data_major}" if service.is_database else ours
         record = self._find(service)
         if record:
-            return ObservedService(
+            running = ObservedService(
                 service.name,
                 ServiceState.RUNNING,
                 settings=record.document.get("settings", {}),
@@ -118,10 +121,12 @@ class EmbeddedRuntime:
                 thing=service.name,
                 document=record.document,
             )
+            return observed_by(self._processes.supervised(service.name), running)
         crashed = self._processes.recorded(service.name) is not None
         if not crashed and not (service.is_database and data_major is not None):
             return ObservedService(service.name, ServiceState.ABSENT)
-        detail = "its process is gone without having been stopped" if crashed else "it is stopped"
+        gone = "its process is gone without having been stopped"
+        detail = (self._said(service.name) or gone) if crashed else "it is stopped"
         return ObservedService(service.name, ServiceState.STOPPED, detail, version=version)
 
     def _find(self, service: ServiceSpec) -> ProcessRecord | None:
@@ -137,14 +142,23 @@ class EmbeddedRuntime:
             if name not in (*spec.names, MOVING, RELEASE) and self._processes.find(name):
                 yield Thing(Kind.PROCESS, name, "it is not part of this stack", name)
 
-    def _leftovers(self, data: Path | None, database: ServiceSpec) -> Iterator[Thing]:
-        """What an initialisation left that was killed, and what works on the data without being in any record."""
+    def _said(self, name: str) -> str:
+        """What a supervisor said of a process when it gave up; empty where it has none, or was killed itself."""
+        last = self._processes.supervised(name)
+        return last.detail if last and not last.pid else ""
+
+    def _leftovers(self, data: Path | None, spec: StackSpec) -> Iterator[Thing]:
+        """What an initialisation left that was killed, and what works on without being in any record."""
+        for service in spec.services:
+            if is_supervised(service) and self._processes.orphans(service.name):
+                yield Thing(Kind.PROCESS, service.name, "what supervised it was killed", service.name)
+        database = spec.database
         for name in (MOVING, RELEASE):
             if self._processes.recorded(name):
                 yield Thing(Kind.PROCESS, name, service=name)
         if data is None:
             return
-        yield from _begun(data)
+        yield from begun(data)
         # A server that was shut down leaves no such file: then nothing is looked for.
         is_unknown = self._find(database) is None and server.has_pid_file(data)
         if is_unknown and server.processes_on(data):
@@ -161,7 +175,7 @@ class EmbeddedRuntime:
             case Verb.REMOVE, Kind.STAGING:
                 cluster.remove_unfinished(Path(action.name))
             case Verb.STOP, Kind.BACKENDS:
-                _end_backends(Path(action.name))
+                end_backends(Path(action.name))
             case Verb.START, Kind.PROCESS:
                 self._start(action.subject, timeout)
             case Verb.STOP, Kind.PROCESS:
@@ -203,7 +217,13 @@ class EmbeddedRuntime:
         else:
             if service.is_extra:
                 make_folder(Path(service.directory), 0o700)
-            self._launch(service, [*service.interpreter, *service.command], None)
+            self._start_process(service)
+
+    def _start_process(self, service: ServiceSpec) -> None:
+        command, state = [*service.interpreter, *service.command], self._processes.state_file(service.name)
+        state.unlink(missing_ok=True)
+        self._restarts[service.name] = 0
+        self._launch(service, supervised(service, command, state) if is_supervised(service) else command, None)
 
     def _start_database(self, service: ServiceSpec, data: Path, timeout: float) -> None:
         """Start a server, and return once it takes connections, or works on its data for longer than `timeout`."""
@@ -212,13 +232,13 @@ class EmbeddedRuntime:
         binaries = self._binaries_for(data)
         server.disown_reused_pids(data)
         log = self._processes.log_file(service.name, "stderr")
-        written = _size(log)
+        written = logs.size_of(log)
         command = server.command(binaries, data, service.host, service.port, service.configuration)
         started = self._launch(service, command, service_user())
         wait_until(lambda: server.is_ready(data, started.pid) or not self.is_alive(service.name), timeout)
         if not self.is_alive(service.name):
             self._processes.forget(service.name)
-            raise self._start_failure(service, _written_since(log, written))
+            raise self._start_failure(service, logs.written_since(log, written))
 
     def _start_failure(self, service: ServiceSpec, said: str) -> FastZeroError:
         if PORT_IN_USE in said:
@@ -235,7 +255,7 @@ class EmbeddedRuntime:
             command,
             config_hash=service.config_hash,
             document=dict(service.document),
-            environment=self.environment_of(service),
+            environment={**self.environment_of(service), **handed_over(self._project, service)},
             user=user,
             directory=service.directory,
         )
@@ -244,14 +264,16 @@ class EmbeddedRuntime:
         """What a process finds in its environment; the programs of the application's own come first."""
         inherited = account.environment() if service.is_database else self._environment()
         path = os.pathsep.join([*service.programs, inherited.get("PATH", os.defpath)])
-        secret = {name: with_secrets(text, self._project.secret) for name, text in service.secret_variables.items()}
+        secret = secret_values(self._project, service)
         return {**inherited, **service.variables, **secret, **({"PATH": path} if service.programs else {})}
 
     def run_once(self, service: ServiceSpec, command: Sequence[str]) -> tuple[int, str]:
-        written = {stream: _size(self._processes.log_file(RELEASE, stream)) for stream in STREAMS}
+        written = {stream: logs.size_of(self._processes.log_file(RELEASE, stream)) for stream in STREAMS}
         self._launch(replace(service, name=RELEASE), [*service.interpreter, *command], None)
         code = self._processes.wait(RELEASE)
-        said = [_written_since(self._processes.log_file(RELEASE, stream), start) for stream, start in written.items()]
+        said = [
+            logs.written_since(self._processes.log_file(RELEASE, stream), start) for stream, start in written.items()
+        ]
         return code, "".join(said)
 
     def _stop(self, name: str, service: ServiceSpec | None) -> None:
@@ -268,6 +290,12 @@ class EmbeddedRuntime:
     # -- questions ---------------------------------------------------------------------------------------------
 
     def is_alive(self, service: str) -> bool:
+        """A process that ended while it was waited for is not waited for again, whatever its supervisor does."""
+        found = self._processes.supervised(service)
+        restarts = found.restarts if found else 0
+        return self._runs(service) and restarts <= self._restarts.setdefault(service, restarts)
+
+    def _runs(self, service: str) -> bool:
         return (self._processes.find(service) or self._processes.find_lost(service)) is not None
 
     def failed_check(self, service: ServiceSpec) -> str:
@@ -284,7 +312,7 @@ class EmbeddedRuntime:
 
     def execute(self, service: ServiceSpec, command: Sequence[str], *, interactive: bool) -> int:
         """Run a command beside the service, with the stack's database and the programs of both at hand."""
-        if not self.is_alive(service.name):
+        if not self._runs(service.name):
             raise UnhealthyError(f"{service.name} is not running", hint="Start it: fastzero up")
         return self._run(service, command, interactive)
 
@@ -296,7 +324,7 @@ class EmbeddedRuntime:
     def _run(self, service: ServiceSpec, command: Sequence[str], interactive: bool) -> int:
         """Run a command with what a service finds in its environment, and with this process's streams."""
         if service.secret_variables or service.is_extra:
-            environment = self.environment_of(service)
+            environment = {**self.environment_of(service), **handed_over(self._project, service)}
         else:
             environment = {**self._environment(), **variables(self._project.database_url())}
         programs = [*service.programs, str(Path(sys.executable).parent), str(self._binaries_for(self._data).folder)]
@@ -327,9 +355,9 @@ class EmbeddedRuntime:
         if record.initialised and major is None:
             gone = f"data directory {record.data}, which holds the database, is gone"
             yield Finding("data", "failed", gone, WITHOUT_DATA)
-        for begun in _begun(data) if data else ():
-            left = f"an initialisation did not end, and left {begun.name}"
-            yield Finding("initialisation", "warning", left, "Nothing to do: `up` removes it")
+        for left in begun(data) if data else ():
+            told = f"an initialisation did not end, and left {left.name}"
+            yield Finding("initialisation", "warning", told, "Nothing to do: `up` removes it")
 
     # -- how ---------------------------------------------------------------------------------------------------
 
@@ -350,69 +378,19 @@ class EmbeddedRuntime:
         return {**inherited, "FASTZERO_PROJECT": self._project.name, "FASTZERO_HOME": str(self._project.home)}
 
 
-def unmarked_data(project: Project, record: ProjectRecord) -> list[Thing]:
-    """Return the project's data from before folders were marked, where fastzero puts it."""
-    cause = "fastzero made it before it marked what it makes"
-    usual = [Path(place.data) for place in (record.place, *record.kept) if _is_usual(project, place.data)]
-    unmarked = [data for data in usual if not folders.mark_of(data) and cluster.major_of(data)]
-    return [Thing(Kind.MARK, str(data), cause) for data in unmarked]
-
-
-def _is_usual(project: Project, data: str) -> bool:
-    """Whether this is where fastzero itself would put a project's data."""
-    own = rf"{re.escape(str(project.folder))}/data(-[0-9a-f]{{8}})?"
-    shared = rf"{re.escape(str(SHARED_HOME / CLUSTERS / project.name))}-[0-9a-f]{{8}}"
-    return re.fullmatch(f"{own}|{shared}", data) is not None
-
-
 def _document(service: ServiceSpec) -> dict[str, object]:
     """What a local process is started from."""
     if service.is_database:
         return {"settings": service.settings(), "interpreter": []}
-    has_own = service.programs or service.is_extra
-    own = {"directory": service.directory, "programs": list(service.programs)} if has_own else {}
+    own = {}
+    if service.programs or service.is_extra:
+        own = {"directory": service.directory, "programs": list(service.programs), "restart": service.restart}
     return {"settings": service.settings(), "interpreter": list(service.interpreter), **own}
 
 
 def _found(command: Sequence[str], environment: Mapping[str, str]) -> list[str]:
     """The command with its program as the PATH that it is given has it, not the one of this process."""
     return [shutil.which(command[0], path=environment["PATH"]) or command[0], *command[1:]]
-
-
-def _begun(data: Path) -> list[Thing]:
-    return [
-        Thing(Kind.STAGING, str(path), "an initialisation that did not end left it")
-        for path in cluster.unfinished(data)
-    ]
-
-
-def _end_backends(data: Path) -> None:
-    """End whatever works on the data: a server in good order, and what a killed one left the hard way.
-
-    Its backends notice its end when they next wait, which may be never.
-    """
-    import psutil
-
-    postmaster = server.postmaster(data)
-    if postmaster is not None:
-        with suppress(ProcessLookupError):
-            os.kill(postmaster, signal.SIGINT)
-        wait_until(lambda: not psutil.pid_exists(postmaster), STOP_TIMEOUT)
-    for process in server.processes_on(data):
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    wait_until(lambda: not server.processes_on(data), LAST_GASP)
-
-
-def _size(log: Path) -> int:
-    return log.stat().st_size if log.exists() else 0
-
-
-def _written_since(log: Path, offset: int) -> str:
-    """What a log has got since it was `offset` bytes long, or set aside for having been too long."""
-    with reading(log), open_regular(log, own=True) as file:
-        text = file.read()
-    return text[offset if offset <= len(text) else 0 :].decode("utf-8", "replace")
 
 
 def _existing(path: Path) -> Path:

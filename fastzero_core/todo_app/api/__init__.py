@@ -1,1 +1,1 @@
-"""The web app: FastAPI over the same operations as the command line. `app` makes it, `server` serves it."""
+"""The web app: FastAPI on the same operations as the command line. `app` creates it, `server` serves it."""

@@ -1,4 +1,4 @@
-"""The web app, as one function of its settings."""
+"""Create the web app from its settings."""
 
 import multiprocessing
 import os
@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-import email_validator  # noqa: F401 - here, so that the first who signs up need not wait for it
+import email_validator  # noqa: F401 - so that the first sign-up does not wait for the import
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -20,7 +20,7 @@ from ...credentials import app_password, app_url
 from ...errors import FastZeroError
 from ...postgres import database
 from ...project import secret_key, secret_key_file
-from ...settings import PATIENT_CONNECTIONS, Settings, load_settings
+from ...settings import SLOW_CONNECTIONS, Settings, load_settings
 from ..fastzero import AsyncFastZero
 from ..passwords import HashCost
 from ..tokens import Tokens
@@ -28,12 +28,12 @@ from . import auth, health, metrics, problems, todos, users
 from .bodies import SMALL
 from .deps import Services
 from .hashing import Hashing
-from .middleware import ForOperators, Limited, Observed, OnePath
+from .middleware import Observability, OperatorToken, RequestLimits, TrailingSlash
 
 BODY_MAX = 1024 * 1024  # bytes
-# What needs no token has to be read without one: no account and no login is larger.
+# Bodies that are read without a token are limited to what an account or a login needs.
 BODIES_MAX = {todos.BULK_PATH: todos.BULK_BODY_MAX, "/users/": SMALL, "/auth/": SMALL}
-PATIENCE = 30  # seconds for an account to go with as many todos as it may have
+SLOW_TIMEOUT = 30  # seconds to delete an account with as many todos as it may have
 SESSION = {
     "TimeZone": "UTC",
     "statement_timeout": "3s",
@@ -41,51 +41,51 @@ SESSION = {
     "idle_in_transaction_session_timeout": "10s",
 }
 PAGES = ("/docs", "/redoc", "/static-offline-docs")
-FOR_OPERATORS = (*PAGES, "/openapi.json", "/metrics")
+OPERATOR_PATHS = (*PAGES, "/openapi.json", "/metrics")
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The app over the database that the settings name. Connects when it is first asked to; `/docs` needs no CDN.
+    """Create the app for the database in the settings. It connects when it starts to serve; `/docs` needs no CDN.
 
-    Raises InvalidInputError for a SECRET_KEY that is missing or under 32 bytes.
+    Raises InvalidInputError for a SECRET_KEY that is missing or shorter than 32 bytes.
     """
     settings = settings or load_settings()
     engine = _engine(settings, settings.pool_size, SESSION)
-    patient = _engine(settings, PATIENT_CONNECTIONS, {**SESSION, "statement_timeout": f"{PATIENCE - 1}s"})
-    metrics.observe_pools([engine, patient], settings.connections)
-    services = _services(settings, AsyncFastZero(engine), AsyncFastZero(patient, limit=PATIENCE))
+    slow_engine = _engine(settings, SLOW_CONNECTIONS, {**SESSION, "statement_timeout": f"{SLOW_TIMEOUT - 1}s"})
+    metrics.observe_pools([engine, slow_engine], settings.connections)
+    services = _services(settings, AsyncFastZero(engine), AsyncFastZero(slow_engine, limit=SLOW_TIMEOUT))
 
     app = (FastAPIOffline if _is_shown(settings, settings.docs) else FastAPI)(
         title="fastzero",
         version=__version__,
         description="Users and todos in PostgreSQL.",
-        lifespan=_lifespan(services.hashing, engine, patient),
+        lifespan=_lifespan(services.hashing, engine, slow_engine),
         redirect_slashes=False,
-        **_no_pages(settings),
+        **_hidden_pages(settings),
     )
-    app.state.engine, app.state.patient_engine = engine, patient
+    app.state.engine, app.state.slow_engine = engine, slow_engine
     app.state.services = services
     routers = [todos.router, users.router, auth.router, health.router, *_optional_routers(settings)]
     routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
-    # Flat, and in front of the pages: each included router would be searched anew by every request.
+    # Added without their routers, which every request would have to search, and before the pages.
     app.router.routes[:0] = routes
     problems.install(app, routes)
-    _surround(app, settings, routes)
+    _add_middleware(app, settings, routes)
     return app
 
 
-def _lifespan(hashing: Hashing, engine: AsyncEngine, patient: AsyncEngine) -> Lifespan[FastAPI]:
+def _lifespan(hashing: Hashing, engine: AsyncEngine, slow_engine: AsyncEngine) -> Lifespan[FastAPI]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         threading.Thread(target=_end_with_parent, daemon=True).start()
         hashing.start()
-        with suppress(FastZeroError):  # what a driver asks on its first connection is no part of a request
+        with suppress(FastZeroError):  # the driver's first connection takes extra queries: not during a request
             async with database.connect_async(engine):
                 pass
         yield
         hashing.end()
         await engine.dispose()
-        await patient.dispose()
+        await slow_engine.dispose()
 
     return lifespan
 
@@ -102,7 +102,7 @@ def _engine(settings: Settings, size: int, session: dict[str, str]) -> AsyncEngi
     )
 
 
-def _services(settings: Settings, fastzero: AsyncFastZero, patient: AsyncFastZero) -> Services:
+def _services(settings: Settings, fast: AsyncFastZero, slow: AsyncFastZero) -> Services:
     previous = settings.secret_key_previous
     tokens = Tokens(
         secret_key(settings),
@@ -113,31 +113,31 @@ def _services(settings: Settings, fastzero: AsyncFastZero, patient: AsyncFastZer
         session=int(settings.session_hours * 3600),
     )
     cost = HashCost(settings.argon2_time, settings.argon2_memory, settings.argon2_parallelism)
-    return Services(fastzero, patient, tokens, Hashing(cost), settings.signup)
+    return Services(fast, slow, tokens, Hashing(cost), settings.signup)
 
 
 def _optional_routers(settings: Settings) -> list[APIRouter]:
     return [health.metrics_router] if _is_shown(settings, settings.metrics) else []
 
 
-def _no_pages(settings: Settings) -> dict[str, Any]:
+def _hidden_pages(settings: Settings) -> dict[str, Any]:
     is_shown = _is_shown(settings, settings.docs)
     return {} if is_shown else {"docs_url": None, "redoc_url": None, "openapi_url": None}
 
 
 def _is_shown(settings: Settings, chosen: bool | None) -> bool:
-    """Return whether there is what is for operators: behind a proxy only if that was chosen, or if it needs a token."""
+    """Return whether to serve a page for operators. By default not behind a proxy, unless it requires a token."""
     if chosen is not None:
         return chosen
     return not settings.forwarded_allow_ips or settings.operator_token_sha256 is not None
 
 
-def _surround(app: FastAPI, settings: Settings, routes: list[Route]) -> None:
-    """The last one added is the first to see a request."""
+def _add_middleware(app: FastAPI, settings: Settings, routes: list[Route]) -> None:
+    # The last one added is the first to see a request.
     if settings.operator_token_sha256:
-        app.add_middleware(ForOperators, paths=FOR_OPERATORS, token_sha256=settings.operator_token_sha256)
-    app.add_middleware(Limited, limit=BODY_MAX, limits=BODIES_MAX)
-    app.add_middleware(OnePath, with_slash=frozenset(route.path for route in routes if route.path.endswith("/")))
+        app.add_middleware(OperatorToken, paths=OPERATOR_PATHS, token_sha256=settings.operator_token_sha256)
+    app.add_middleware(RequestLimits, limit=BODY_MAX, limits=BODIES_MAX)
+    app.add_middleware(TrailingSlash, with_slash=frozenset(route.path for route in routes if route.path.endswith("/")))
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -146,11 +146,11 @@ def _surround(app: FastAPI, settings: Settings, routes: list[Route]) -> None:
             allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
             expose_headers=["X-Request-ID", "Retry-After"],
         )
-    app.add_middleware(Observed, pages=PAGES)
+    app.add_middleware(Observability, pages=PAGES)
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed must not keep the port for ever."""
+    """Exit when the parent process was killed, so that this worker does not keep the port."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""Logging in and out."""
+"""Routes for logging in and out."""
 
 from typing import Annotated
 
@@ -17,29 +17,29 @@ router = APIRouter(prefix="/auth", tags=["auth"], route_class=OrderedRoute, resp
 
 @router.post("/token", responses=documented(401, 429))
 async def log_in(login: Annotated[schemas.Login, Form()], visitor: Anyone) -> schemas.Token:
-    """A token for an e-mail address or username and its password."""
+    """Log in with an e-mail address or username and a password. Returns an access token."""
     attempt = await visitor.run(lambda fz: fz.logins.begin(login.username, visitor.network))
     visitor.scope[ACCOUNT] = attempt.identity and attempt.identity.user_id
-    if not await is_right(visitor, attempt, login.password) or attempt.identity is None:
+    if not await verify_login(visitor, attempt, login.password) or attempt.identity is None:
         raise LoginRefusedError("Incorrect email or password")
     security_event(visitor.scope, SecurityEvent.LOGIN)
     return schemas.Token(access_token=visitor.tokens.issue(attempt.identity))
 
 
-async def is_right(visitor: Visitor, attempt: Attempt, password: str) -> bool:
-    """Verify a password and count the outcome. Raises LoginThrottledError if the account waits by now."""
-    matches = await visitor.hashing.verify(password, attempt.password_hash, since=visitor.began)
+async def verify_login(visitor: Visitor, attempt: Attempt, password: str) -> bool:
+    """Verify a password and count a failure. Raises LoginThrottledError if the account is now throttled."""
+    matches = await visitor.hashing.verify(password, attempt.password_hash, since=visitor.started)
     if not matches or attempt.password_hash is None:
         await visitor.run(lambda fz: fz.logins.fail(attempt))
         return False
-    upgraded = await visitor.hashing.upgrade(password, attempt.password_hash, since=visitor.began)
+    upgraded = await visitor.hashing.upgrade(password, attempt.password_hash, since=visitor.started)
     await visitor.run(lambda fz: fz.logins.succeed(attempt, upgraded))
     return True
 
 
 @router.post("/refresh_token", responses=documented(401))
 async def refresh_token(caller: WithToken) -> schemas.Token:
-    """A token that begins now, of the same login, as long as its session lasts."""
+    """Return a new access token for the same login, until its session ends."""
     await caller.run(lambda fz: fz.users_for(caller.identity).confirm())
     token = caller.tokens.issue(caller.identity, logged_in_at=caller.claims.logged_in_at)
     return schemas.Token(access_token=token)
@@ -47,7 +47,7 @@ async def refresh_token(caller: WithToken) -> schemas.Token:
 
 @router.post("/logout", responses=documented(401))
 async def log_out(caller: WithToken) -> schemas.Message:
-    """Void every token there is of this user."""
+    """Log out everywhere: revoke all tokens of the user."""
     me = caller.identity
     await caller.run(lambda fz: fz.users_for(me).void_tokens(me.user_id))
     security_event(caller.scope, SecurityEvent.LOGOUT)

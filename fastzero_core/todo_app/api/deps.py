@@ -1,4 +1,4 @@
-"""What routes ask for: who calls, and the database. Each is one dependency, since every one costs every request."""
+"""Dependencies of routes: the caller and the database. One per route, since each costs time on every request."""
 
 import asyncio
 import time
@@ -18,8 +18,8 @@ from .hashing import Hashing
 from .middleware import DATABASE_SECONDS
 from .security import ACCOUNT
 
-ANSWER_WITHIN = 4  # seconds of a request for the database: whoever asks has an answer within five
-LAST_STEP = 0.5  # seconds for the database in any case, also after a hash that took long
+DATABASE_TIMEOUT = 4  # seconds from the start of a request, so that it is answered within five
+DATABASE_TIMEOUT_MIN = 0.5  # seconds for the database after slow work before it, such as hashing
 
 _CALLER = "fastzero.caller"  # in the scope
 
@@ -28,27 +28,27 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Services:
-    """What every request needs, made once with the app. `patient` is for what may take longer than a page."""
+    """Objects that all requests share, created with the app. `slow_database` is for requests that may take long."""
 
     database: AsyncFastZero
-    patient: AsyncFastZero
+    slow_database: AsyncFastZero
     tokens: Tokens
     hashing: Hashing
     signup: str
 
 
 class Visitor:
-    """Anybody, and what the app does for them."""
+    """A client with or without a token, and the services for its request."""
 
     def __init__(self, request: Request) -> None:
         services: Services = request.app.state.services
         self.scope = request.scope
         self._database = services.database
-        self._patient = services.patient
+        self._slow_database = services.slow_database
         self.tokens = services.tokens
         self.hashing = services.hashing
         self.signup = services.signup
-        self.began = asyncio.get_running_loop().time()
+        self.started = asyncio.get_running_loop().time()
 
     @property
     def network(self) -> str:
@@ -56,23 +56,23 @@ class Visitor:
         client = self.scope.get("client")
         return network_of(client[0] if client else None)
 
-    async def run(self, operations: Callable[[FastZero], T], *, patiently: bool = False) -> T:
-        """What `operations` return, run in one block; `patiently` where there may be much to do."""
-        began = time.perf_counter()
+    async def run(self, operations: Callable[[FastZero], T], *, slow: bool = False) -> T:
+        """Run `operations` in one block and return their result; with `slow`, on the connections for slow requests."""
+        started = time.perf_counter()
         try:
-            if patiently:
-                return await self._patient.run(operations)
-            return await self._database.run(operations, limit=self._left())
+            if slow:
+                return await self._slow_database.run(operations)
+            return await self._database.run(operations, limit=self._seconds_left())
         finally:
-            self.scope[DATABASE_SECONDS] += time.perf_counter() - began
+            self.scope[DATABASE_SECONDS] += time.perf_counter() - started
 
-    def _left(self) -> float:
-        spent = asyncio.get_running_loop().time() - self.began
-        return max(ANSWER_WITHIN - spent, LAST_STEP)
+    def _seconds_left(self) -> float:
+        elapsed = asyncio.get_running_loop().time() - self.started
+        return max(DATABASE_TIMEOUT - elapsed, DATABASE_TIMEOUT_MIN)
 
 
 class Caller(Visitor):
-    """Whoever a token is of that is signed and in time. Whether it still holds, each operation looks at itself."""
+    """A client with a token that is signed and not expired. Each operation checks whether it has been revoked."""
 
     def __init__(self, request: Request, claims: Claims) -> None:
         super().__init__(request)
@@ -85,19 +85,22 @@ class Caller(Visitor):
 
 
 class Bearer(OAuth2PasswordBearer):
-    """What a route depends on that needs a token."""
+    """The dependency of a route that requires a token."""
 
     async def __call__(self, request: Request) -> Caller:  # type: ignore[override]
         caller = caller_of(request)
-        caller.began = asyncio.get_running_loop().time()  # again: the body has come since, at its sender's pace
+        caller.started = asyncio.get_running_loop().time()  # reset: receiving the body may have taken long
         return caller
 
 
 def caller_of(request: Request) -> Caller:
-    """Return who sends the request, read once. Raises InvalidTokenError without a token that is signed and in time."""
-    known: Caller | None = request.scope.get(_CALLER)
-    if known is not None:
-        return known
+    """Return the caller; the token is read once per request.
+
+    Raises InvalidTokenError without a token that is signed and not expired.
+    """
+    cached: Caller | None = request.scope.get(_CALLER)
+    if cached is not None:
+        return cached
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         raise InvalidTokenError("Could not validate credentials")
@@ -108,7 +111,7 @@ def caller_of(request: Request) -> Caller:
 
 
 async def _refuse_repeated(request: Request) -> None:
-    """Of a parameter with one value that is given twice only the last would be looked at."""
+    """Refuse a parameter that is given twice. Otherwise only its last value would be used."""
     seen = set()
     for name, _ in request.query_params.multi_items():
         if name in seen and name != "state":
@@ -120,7 +123,7 @@ async def _visitor(request: Request) -> Visitor:
     return Visitor(request)
 
 
-# Relative: where the app lies below a path, so does this.
+# A relative URL, so that it also works if the app is served below a path.
 WithToken = Annotated[Caller, Security(Bearer(tokenUrl="auth/token", scheme_name="login", auto_error=False))]
 GivenOnce = Depends(_refuse_repeated)
 Anyone = Annotated[Visitor, Depends(_visitor)]

@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can do its work."""
+"""Routes for liveness, readiness and metrics."""
 
 import asyncio
 
@@ -21,7 +21,7 @@ metrics_router = APIRouter(tags=["health"])
 
 
 class Health(BaseModel):
-    """`reason` says what is missing, and is empty where nothing is."""
+    """The health of the service. `reason` says why it is not ready, and is empty if it is."""
 
     status: str
     revision: str | None = None
@@ -30,29 +30,29 @@ class Health(BaseModel):
 
 @router.get("/")
 async def root() -> Message:
-    """A greeting."""
+    """Return a greeting."""
     return Message(message="Olá Mundo!")
 
 
 @router.get("/healthz")
 async def healthz() -> Health:
-    """The process is alive."""
+    """Report that the process is alive."""
     return Health(status="ok")
 
 
-@router.get("/readyz", responses={503: {"model": Health, "description": "Not ready, and why"}})
+@router.get("/readyz", responses={503: {"model": Health, "description": "Not ready; `reason` says why"}})
 async def readyz(request: Request, response: Response) -> Health:
-    """The database answers, and its schema is at head."""
-    asked = asyncio.create_task(_revision(request.app.state.engine))
-    # Not `wait_for`, which waits for the end of what it cancels: a driver that cancels asks the server, and that hangs.
-    await asyncio.wait({asked}, timeout=LIMIT)
-    if not asked.done():
-        asked.cancel()
+    """Report whether the database answers and its schema is at head."""
+    query = asyncio.create_task(_revision(request.app.state.engine))
+    # Not `wait_for`, which waits until the task has ended: to cancel, the driver contacts the server, which may hang.
+    await asyncio.wait({query}, timeout=LIMIT)
+    if not query.done():
+        query.cancel()
         return _unavailable(response, f"the database does not answer within {LIMIT} seconds")
     try:
-        revision = asked.result()
+        revision = query.result()
     except FastZeroError as error:
-        # Whom it concerns reads the log: the message names the host, the port and the role.
+        # Only for operators: the message contains the host, the port and the role.
         logs.SERVER.warning("not ready: %s", error.message)
         return _unavailable(response, _reason(error))
     if revision != head_revision():
@@ -61,10 +61,10 @@ async def readyz(request: Request, response: Response) -> Health:
 
 
 @metrics_router.get(
-    "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}, "description": "Numbers"}}
+    "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}, "description": "Metrics"}}
 )
 async def read_metrics() -> Response:
-    """What happened so far, in Prometheus's text format."""
+    """Return the metrics in the Prometheus text format."""
     return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)
 
 

@@ -1,4 +1,4 @@
-"""The app's log: one line an event on stderr, for people or as JSON; no secret, no body and no query in it."""
+"""The app's log on stderr: one line per event, plain or JSON. It contains no secrets, request bodies or queries."""
 
 import json
 import logging
@@ -12,13 +12,13 @@ ACCESS = logging.getLogger("fastzero.access")
 ERRORS = logging.getLogger("fastzero.error")
 SECURITY = logging.getLogger("fastzero.security")
 
-# What moves a terminal's cursor, or turns the direction of its text: C0, C1 and Unicode's own controls.
+# Characters that move a terminal's cursor or change the direction of text: C0, C1 and Unicode's format controls.
 _CONTROLS = (*range(0x20), *range(0x7F, 0xA0), *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070))
 _VISIBLE = {code: ascii(chr(code))[1:-1] for code in (*_CONTROLS, 0x61C, 0xFEFF) if code != ord("\n")}
 
 
 def log_config(format: str) -> dict[str, Any]:
-    """What `logging.config.dictConfig` takes. `format` is json or plain."""
+    """Return the configuration for `logging.config.dictConfig`. `format` is "json" or "plain"."""
     formatter = {"()": JsonFormatter} if format == "json" else {"()": PlainFormatter}
     loggers = {name: {"handlers": ["stderr"], "level": "INFO", "propagate": False} for name in ("uvicorn", "fastzero")}
     return {
@@ -31,7 +31,7 @@ def log_config(format: str) -> dict[str, Any]:
 
 
 class PlainFormatter(logging.Formatter):
-    """A time with its zone in front, as PostgreSQL has it in its log."""
+    """Formats a line that starts with the time and its zone, as in PostgreSQL's log."""
 
     converter = staticmethod(time.gmtime)
     default_msec_format = "%s.%03d UTC"
@@ -40,12 +40,12 @@ class PlainFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        # Indented, so that no line of a message or a traceback looks like a line of the log.
+        # Indented, so that a line of a message or traceback cannot look like a log line.
         return super().format(record).translate(_VISIBLE).replace("\n", "\n  ")
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level and message, and what the event has besides."""
+    """Formats one JSON object per line: time, level and message, and the fields of the event."""
 
     converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
@@ -60,7 +60,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def access(scope: Scope, path: str, status: int, seconds: float, request_id: str, user_id: int | None) -> None:
-    """Log one request that was answered; `user_id` is of the account that its token or login names, if any."""
+    """Log a completed request. `user_id` is the account of its token or login, if any."""
     if ACCESS.isEnabledFor(logging.INFO):
         client, method, milliseconds = client_of(scope), scope["method"], round(seconds * 1000, 2)
         ACCESS.info(
@@ -81,7 +81,7 @@ def access(scope: Scope, path: str, status: int, seconds: float, request_id: str
 
 
 def failure(method: str, path: str, request_id: str) -> None:
-    """A bug: the exception that is being handled, with its traceback."""
+    """Log a bug: the exception that is being handled, with its traceback."""
     ERRORS.exception(
         "%s %s failed, request %s",
         *(method, path, request_id),
@@ -90,7 +90,7 @@ def failure(method: str, path: str, request_id: str) -> None:
 
 
 def unavailable(method: str, path: str, reason: str, request_id: str) -> None:
-    """Log why a request was answered with 503, which its client is not told."""
+    """Log the reason for a 503 response, which the client does not get."""
     SERVER.warning(
         "%s %s: %s, request %s",
         *(method, path, reason, request_id),
@@ -99,7 +99,7 @@ def unavailable(method: str, path: str, reason: str, request_id: str) -> None:
 
 
 def security(level: int, event: str, user_id: int | None, client: str, request_id: str) -> None:
-    """Log what happened to an account; `user_id` is None where no account is known."""
+    """Log a security event of an account. `user_id` is None if the account is unknown."""
     account = f"user {user_id}" if user_id is not None else "no known user"
     SECURITY.log(
         level,
@@ -110,6 +110,6 @@ def security(level: int, event: str, user_id: int | None, client: str, request_i
 
 
 def client_of(scope: Scope) -> str:
-    """Return the address of whoever sent the request."""
+    """Return the address of the client; "-" if it has none."""
     client: tuple[str, int] | None = scope.get("client")
     return client[0] if client else "-"

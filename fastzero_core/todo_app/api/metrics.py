@@ -1,7 +1,7 @@
-"""Prometheus metrics: requests and their time, the time of that in the database, and the pool; by route template.
+"""Prometheus metrics by route template: requests, their duration and their time in the database; and the pools.
 
-With several workers, each writes its numbers into a file of its own in the folder that PROMETHEUS_MULTIPROC_DIR names,
-and whichever is asked adds them up. The library reads that name when it is imported: `server` sets it before.
+With several workers, each writes its numbers to its own file in the folder PROMETHEUS_MULTIPROC_DIR, and the worker
+that serves `/metrics` adds them up. The library reads the variable at import, so `server` sets it earlier.
 """
 
 import os
@@ -30,20 +30,22 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
-_REQUESTS = Counter("fastzero_http_requests", "Requests that were answered.", ["method", "route", "status"])
+_REQUESTS = Counter("fastzero_http_requests", "Completed requests.", ["method", "route", "status"])
 _SECONDS = Histogram(
-    "fastzero_http_request_duration_seconds", "Time until the answer.", ["method", "route"], buckets=BUCKETS
+    "fastzero_http_request_duration_seconds", "Duration of requests.", ["method", "route"], buckets=BUCKETS
 )
 _DATABASE = Counter(
-    "fastzero_database_seconds", "Time spent waiting for the database, for a connection too.", ["method", "route"]
+    "fastzero_database_seconds",
+    "Time spent waiting for the database, including for a connection.",
+    ["method", "route"],
 )
-_POOL_SIZE = Gauge("fastzero_pool_connections_max", "Connections that the pools may have.", multiprocess_mode="livesum")
-_POOL_IN_USE = Gauge("fastzero_pool_connections_in_use", "Connections in use now.", multiprocess_mode="livesum")
+_POOL_SIZE = Gauge("fastzero_pool_connections_max", "Maximum size of the pools.", multiprocess_mode="livesum")
+_POOL_IN_USE = Gauge("fastzero_pool_connections_in_use", "Connections in use.", multiprocess_mode="livesum")
 _in_use: WeakSet[ConnectionPoolEntry] = WeakSet()
 
 
 def observe(method: str, route: str, status: int, seconds: float, database_seconds: float) -> None:
-    """One request that was answered."""
+    """Record a completed request."""
     method = method if method in METHODS else "other"
     _REQUESTS.labels(method, route, status).inc()
     _SECONDS.labels(method, route).observe(seconds)
@@ -52,10 +54,10 @@ def observe(method: str, route: str, status: int, seconds: float, database_secon
 
 
 def observe_pools(engines: Iterable[AsyncEngine], size: int) -> None:
-    """Count the connections of these engines' pools, `size` at most, as they go out and come back.
+    """Track how many connections of these engines' pools, `size` at most, are in use.
 
-    They are kept by identity, not counted up and down: a connection that could not be made is checked in although it
-    was never checked out.
+    They are kept in a set, not in a counter: a connection that could not be established is checked in although it was
+    never checked out.
     """
 
     def checked_out(_connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
@@ -73,20 +75,20 @@ def observe_pools(engines: Iterable[AsyncEngine], size: int) -> None:
 
 
 def exposition() -> bytes:
-    """Everything in Prometheus's text format, of all workers."""
+    """Return the metrics of all workers in the Prometheus text format."""
     folder = os.environ.get(FOLDER)
     if not folder:
         return generate_latest(REGISTRY)
-    _forget_the_dead(Path(folder))
+    _remove_dead_workers(Path(folder))
     registry = CollectorRegistry()
     MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
 
 
-def _forget_the_dead(folder: Path) -> None:
-    """A worker that is gone has no connections any more; what it counted stays counted."""
+def _remove_dead_workers(folder: Path) -> None:
+    """Remove the gauges of workers that have ended. Their counters are kept."""
     for file in folder.glob("gauge_live*.db"):
         pid = int(file.stem.rpartition("_")[2])
         if not psutil.pid_exists(pid):
-            with suppress(FileNotFoundError):  # another worker was asked at the same time
+            with suppress(FileNotFoundError):  # another worker did the same at the same time
                 mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]

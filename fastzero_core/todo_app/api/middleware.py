@@ -1,4 +1,4 @@
-"""What surrounds every request, as plain ASGI: one path for a resource, safe headers, a log line and numbers."""
+"""ASGI middleware for every request: trailing slashes, limits, the operators' token, headers, log and metrics."""
 
 import base64
 import hashlib
@@ -16,27 +16,27 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from . import logs, metrics, problems, security
 from .bodies import TOO_LARGE
 
-DATABASE_SECONDS = "fastzero.database_seconds"  # in the scope: what the request has waited for the database
+DATABASE_SECONDS = "fastzero.database_seconds"  # in the scope: how long the request has waited for the database
 REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
-BODY_LIMIT = "fastzero.body_limit"  # in the scope: bytes that the request's body may have
+BODY_LIMIT = "fastzero.body_limit"  # in the scope: the maximum size of the request's body, in bytes
 ADDRESS_MAX = 8 * 1024  # bytes of the path and the query
 PARAMETERS_MAX = 100
-REQUESTS_MAX = 1500  # under way at once: more than the bodies and answers that slow clients can hold
-UNMATCHED = "unmatched"  # every path that is none, so that nobody fills the metrics with names
+REQUESTS_MAX = 1500  # at once: more than slow clients can occupy with their bodies and responses
+UNMATCHED = "unmatched"  # stands for every unknown path, so that clients cannot fill the metrics with names
 
 SAFE_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 ]
-# Where a trusted proxy ends TLS.
+# If a trusted proxy terminates TLS.
 TLS_HEADERS = [(b"strict-transport-security", b"max-age=31536000; includeSubDomains")]
-# An answer is nobody's but the asker's, and no page.
+# Responses are private to the client, and are not pages.
 API_HEADERS = [
     (b"content-security-policy", b"default-src 'none'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 ]
-# The pages work without internet, and a browser is to ask nobody else either: ReDoc would load its logo from a CDN.
+# The pages work offline, and a browser must not contact other hosts: ReDoc would load its logo from a CDN.
 PAGE_HEADERS = [
     (
         b"content-security-policy",
@@ -46,8 +46,8 @@ PAGE_HEADERS = [
 ]
 
 
-class OnePath:
-    """A path with a slash behind it and one without are the same resource, without a redirect."""
+class TrailingSlash:
+    """Serves a path with and without a trailing slash as the same resource, without a redirect."""
 
     def __init__(self, app: ASGIApp, with_slash: frozenset[str]) -> None:
         self._app = app
@@ -60,36 +60,35 @@ class OnePath:
         await self._app(scope, receive, send)
 
 
-class Limited:
-    """Refuses what is too large by what is known before any work: the address, parameters, the body's length.
+class RequestLimits:
+    """Refuses requests whose URL, number of parameters or declared body length is too large.
 
-    And what is too much: where so many requests are worked on already that their memory would not be enough.
-
-    A body has up to `limit` bytes, or what `limits` say for paths that begin so: the first that fits.
+    Also refuses a request when so many others are in progress that memory could run out. A body may have up to `limit`
+    bytes, or the value in `limits` of the first prefix that its path starts with.
     """
 
     def __init__(self, app: ASGIApp, limit: int, limits: Mapping[str, int]) -> None:
         self._app = app
         self._limit = limit
         self._limits = limits
-        self._under_way = 0
+        self._in_progress = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         path = scope["path"]
-        fitting = (limit for begins, limit in self._limits.items() if path.startswith(begins))
-        scope[BODY_LIMIT] = limit = next(fitting, self._limit)
+        matching = (limit for prefix, limit in self._limits.items() if path.startswith(prefix))
+        scope[BODY_LIMIT] = limit = next(matching, self._limit)
         refusal = _too_large(scope, limit) or self._too_many()
-        self._under_way += 1
+        self._in_progress += 1
         try:
             await (refusal or self._app)(scope, receive, send)
         finally:
-            self._under_way -= 1
+            self._in_progress -= 1
 
     def _too_many(self) -> Response | None:
-        if self._under_way < REQUESTS_MAX:
+        if self._in_progress < REQUESTS_MAX:
             return None
         return problems.answer(503, "The service is busy; try again in a moment", {"Retry-After": problems.RETRY_AFTER})
 
@@ -97,9 +96,9 @@ class Limited:
 def _too_large(scope: Scope, limit: int) -> Response | None:
     query = scope["query_string"]
     if len(scope["path"]) + len(query) > ADDRESS_MAX:
-        return problems.answer(414, f"The address has more than {ADDRESS_MAX} bytes")
+        return problems.answer(414, f"The URL is longer than {ADDRESS_MAX} bytes")
     if query.count(b"&") >= PARAMETERS_MAX:
-        message = f"there are more than {PARAMETERS_MAX} parameters"
+        message = f"more than {PARAMETERS_MAX} parameters"
         return problems.answer(422, [{"type": "invalid_input", "loc": ["query"], "msg": message}])
     length = Headers(scope=scope).get("content-length")
     if length is not None and int(length) > limit:
@@ -107,8 +106,8 @@ def _too_large(scope: Scope, limit: int) -> Response | None:
     return None
 
 
-class ForOperators:
-    """Asks for a token, as a bearer's or as the password of any user, before paths that begin as `paths` do."""
+class OperatorToken:
+    """Requires a token for paths that start with one of `paths`: as bearer token, or as password of any user."""
 
     def __init__(self, app: ASGIApp, paths: tuple[str, ...], token_sha256: str) -> None:
         self._app = app
@@ -120,8 +119,8 @@ class ForOperators:
             await self._app(scope, receive, send)
             return
         security.security_event(scope, security.SecurityEvent.TOKEN_REFUSED, level=logging.WARNING)
-        asked = {"WWW-Authenticate": 'Basic realm="operators", charset="UTF-8"'}
-        await problems.answer(401, "This needs the operators' token", asked)(scope, receive, send)
+        challenge = {"WWW-Authenticate": 'Basic realm="operators", charset="UTF-8"'}
+        await problems.answer(401, "The operators' token is required", challenge)(scope, receive, send)
 
     def _holds(self, scope: Scope) -> bool:
         scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
@@ -136,8 +135,8 @@ def _password(credentials: str) -> bytes:
         return b""
 
 
-class Observed:
-    """Gives each answer a request id and safe headers, and each request a log line and a place in the metrics."""
+class Observability:
+    """Adds a request id and security headers to each response; writes a log line and metrics for each request."""
 
     def __init__(self, app: ASGIApp, pages: tuple[str, ...]) -> None:
         self._app = app
@@ -147,7 +146,7 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began = time.perf_counter()
+        started = time.perf_counter()
         request_id = _request_id(scope)
         headers = self._headers(scope, request_id)
         scope[DATABASE_SECONDS] = 0.0
@@ -168,7 +167,7 @@ class Observed:
             if not status:
                 await problems.answer(500, "Internal Server Error")(scope, receive, send_observed)
         finally:
-            seconds = time.perf_counter() - began
+            seconds = time.perf_counter() - started
             metrics.observe(scope["method"], _route(scope), status, seconds, scope[DATABASE_SECONDS])
             logs.access(scope, _path(scope), status, seconds, request_id, scope.get(security.ACCOUNT))
 
@@ -179,7 +178,7 @@ class Observed:
 
 
 def _request_id(scope: Scope) -> str:
-    """The one that came with the request, unless it is none that a log should hold."""
+    """Return the id in the request if it is safe to log, else a new one."""
     given = Headers(scope=scope).get("x-request-id", "")
     return given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
@@ -189,5 +188,5 @@ def _route(scope: Scope) -> str:
 
 
 def _path(scope: Scope) -> str:
-    """As it was sent, without the query: nothing in it ends a line."""
+    """Return the path as it was sent, without the query. It contains no line ends."""
     return str(scope.get("raw_path", b"").partition(b"?")[0].decode("ascii", "backslashreplace"))

@@ -1,4 +1,4 @@
-"""Errors as answers: `{"detail": …}` with the messages of the contract, and FastAPI's own shape for what is invalid."""
+"""Turn errors into responses: `{"detail": …}` with the documented messages, and FastAPI's shape for invalid input."""
 
 import json
 from collections.abc import Sequence
@@ -18,23 +18,23 @@ from .security import REQUEST_ID, log_refusal
 RETRY_AFTER = "1"  # seconds
 SHOWN_DEPTH = 16
 
-# The contract's words; whatever is not here says its own.
+# Messages that are part of the API's contract. Other errors use their own message.
 _DETAILS: dict[type[FastZeroError], str] = {
     errors.UsernameTakenError: "Username already exists",
     errors.EmailTakenError: "Email already exists",
     errors.UserNotFoundError: "User not found",
     errors.TodoNotFoundError: "Task not found.",
-    # What is known of a database that is away names hosts, ports and roles.
+    # Their own messages contain hosts, ports and roles.
     errors.UnavailableError: "The database is not available; try again in a moment",
     errors.BusyError: "The service is busy; try again in a moment",
-    errors.SchemaError: "The database's schema is not the one of this version",
+    errors.SchemaError: "The database's schema does not match this version",
     errors.DatabaseLoginError: "The database is not available; try again in a moment",
     errors.DatabasePrivilegeError: "The database is not available; try again in a moment",
 }
 
 
 def install(app: FastAPI, routes: Sequence[Route]) -> None:
-    """Have the app answer every error. `routes` are those that there are, for the methods that a path allows."""
+    """Add handlers for all errors to the app. `routes` are all its routes, for the methods that a path allows."""
     app.state.routes = routes
     app.add_exception_handler(FastZeroError, _answer_own)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
@@ -42,29 +42,29 @@ def install(app: FastAPI, routes: Sequence[Route]) -> None:
 
 
 def documented(*codes: int) -> dict[int | str, dict[str, Any]]:
-    """The errors that a route answers with, for the OpenAPI document."""
+    """Return the error responses of a route for the OpenAPI document."""
     return {code: {"model": schemas.Problem, "description": _DESCRIPTIONS[code]} for code in codes}
 
 
-# What any request may be answered with.
+# Errors that any request can get.
 BOUNDS = (408, 413, 414, 431, 503)
 
 _DESCRIPTIONS = {
-    401: "No token, or one that does not hold; no such login",
-    403: "Not allowed: another's account, a wrong current password, or sign-up is closed",
-    404: "Not there, or another's",
-    408: "The body did not come in time",
-    409: "Taken",
+    401: "The token is missing or invalid, or the login failed",
+    403: "Not allowed: the account belongs to another user, the current password is wrong, or sign-up is closed",
+    404: "It does not exist, or belongs to another user",
+    408: "The body was not received in time",
+    409: "The username or e-mail address is taken",
     413: "The body is too large",
-    414: "The address is too long",
-    429: "Too many failed logins: wait",
-    431: "Too many headers",
-    503: "The database is not available: try again",
+    414: "The URL is too long",
+    429: "Too many failed logins. Wait, then try again",
+    431: "The headers are too many or too large",
+    503: "The service is not available. Try again",
 }
 
 
 def answer(code: int, detail: Any, headers: dict[str, str] | None = None) -> Response:
-    """An error as the client gets it. Escaped to ASCII: what clients send back at them may not even be Unicode."""
+    """Return an error response. It is escaped to ASCII, since input that it quotes may not be valid Unicode."""
     return Response(json.dumps({"detail": detail}), code, headers, "application/json")
 
 
@@ -97,15 +97,15 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
     try:
         return answer(status.HTTP_422_UNPROCESSABLE_CONTENT, [_shown(each) for each in error.errors()])
     except Exception as failure:
-        raise failure from None  # what is invalid holds what was sent, which no log may show
+        raise failure from None  # the original error contains the input, which must not be logged
 
 
 def _shown(error: dict[str, Any]) -> dict[str, Any]:
-    """An error in FastAPI's shape; what was sent, and why it is wrong, only where that is JSON without a password."""
+    """Return an error in FastAPI's shape. The input and the reason are included only if they contain no password."""
     shown = {name: error[name] for name in ("type", "loc", "msg")}
-    if "password" in error["loc"] or error["loc"] == ("body",):  # a whole body may hold a password under no name
+    if "password" in error["loc"] or error["loc"] == ("body",):  # the body may contain a password under any name
         return shown
-    # The reason of a core's error is its message.
+    # For errors of the core, the message is the reason.
     more = ("input",) if error["type"] == "invalid_input" else ("input", "ctx")
     return shown | {name: error[name] for name in more if name in error and _may_be_shown(error[name])}
 
@@ -113,20 +113,20 @@ def _shown(error: dict[str, Any]) -> dict[str, Any]:
 def _may_be_shown(sent: Any, depth: int = 0) -> bool:
     match sent:
         case dict() | list() if depth == SHOWN_DEPTH:
-            return False  # Python itself can neither walk nor write what is nested hundreds of times
+            return False  # Python cannot serialize data that is nested hundreds of levels deep
         case dict():
             return "password" not in sent and all(_may_be_shown(each, depth + 1) for each in sent.values())
         case list():
             return all(_may_be_shown(each, depth + 1) for each in sent)
         case float():
-            return sent - sent == 0  # JSON has no infinity, and knows no NaN
+            return sent - sent == 0  # false for infinity and NaN, which JSON does not have
     return isinstance(sent, str | int | bool | None)
 
 
 async def _answer_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
     if error.status_code == status.HTTP_400_BAD_REQUEST:
-        # FastAPI's for a body that is not even malformed JSON, or no form: invalid as any other.
+        # FastAPI answers 400 if a body cannot be decoded as JSON or form; 422 is used for all invalid input.
         invalid = {"type": "body_invalid", "loc": ["body"], "msg": error.detail}
         return answer(status.HTTP_422_UNPROCESSABLE_CONTENT, [invalid])
     headers = dict(error.headers or {})
@@ -136,7 +136,7 @@ async def _answer_http(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> Sequence[str]:
-    """The methods of every route of this path: Starlette names those of the first alone."""
+    """Return the methods of all routes with this path. Starlette returns only those of the first."""
     routes: Sequence[Route] = request.app.state.routes
     fitting = [route for route in routes if route.path_regex.match(request.scope["path"]) and route.include_in_schema]
     same_path = [route.methods or () for route in fitting if route.path == fitting[0].path]

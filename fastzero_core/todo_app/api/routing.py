@@ -1,4 +1,4 @@
-"""The order of work in a request: cheap bounds (`middleware`), token, body, validation, statements."""
+"""The order of work in a request: cheap checks (`middleware`), token, body, validation, statements."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -10,14 +10,14 @@ from .bodies import Body, Budget
 from .deps import Bearer, caller_of
 from .middleware import BODY_LIMIT
 
-# Nobody takes of it without a token: those bodies are small, which count for nothing.
+# Only requests with a token use it: bodies that need none are too small to be counted.
 BUDGET = Budget(64 * 1024 * 1024)  # bytes
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class OrderedRoute(APIRoute):
-    """Checks the token before it reads a body: a request without one costs neither memory nor time."""
+    """Checks the token before it reads the body, so that requests without a token use little memory and time."""
 
     def get_route_handler(self) -> Handler:
         handle = super().get_route_handler()

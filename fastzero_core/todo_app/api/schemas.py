@@ -1,4 +1,4 @@
-"""What clients send and get, as the OpenAPI document describes it; the limits and their messages are the core's."""
+"""Request and response models, as in the OpenAPI document. The limits and their messages come from `validate`."""
 
 import re
 from collections.abc import Callable
@@ -16,11 +16,11 @@ T = TypeVar("T")
 
 BULK_MAX = 1000
 NO_NUL = r"^[^\x00]*$"
-# What Python strips, one by one: what \s means is another thing in other dialects of regular expressions.
+# The characters that str.strip removes, listed because \s differs between dialects of regular expressions.
 _BLANK = r"\t-\r\x1c- \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 NOT_BLANK = rf"^[^\x00]*[^{_BLANK}\x00][^\x00]*$"
 USERNAME = r"^[\w.+-]*([.+-]|[^\W\d])[\w.+-]*$"
-# Every address that fits is one; the few others that are, are taken as well.
+# Matches only valid addresses, but not all of them. The app accepts the others as well.
 _ATOM = "[A-Za-z0-9_!#$%&'*+/=?^`{|}~-]"
 EMAIL = (
     rf"^{_ATOM}{{1,24}}(\.{_ATOM}{{1,18}}){{0,2}}"
@@ -29,7 +29,7 @@ EMAIL = (
 
 
 def checked(check: Callable[[T], T]) -> AfterValidator:
-    """A core's check as pydantic's, with the same message."""
+    """Use a function of `validate` as a pydantic validator, with the same message."""
     return AfterValidator(_checking(check))
 
 
@@ -64,7 +64,7 @@ State = Annotated[TodoState, BeforeValidator(_checking(_state))]
 
 
 def _digits(value: Any) -> Any:
-    """Pydantic alone would take `1_0` and `5.0` of an address too, which are other names of the same thing."""
+    """Refuse spellings such as `1_0` and `5.0`, which pydantic accepts: each id must have only one URL."""
     if isinstance(value, str) and not re.fullmatch("-?[0-9]+", value):
         raise PydanticCustomError("int_parsing", "Input should be a valid integer")
     return value
@@ -78,7 +78,7 @@ class Message(BaseModel):
 
 
 class Problem(BaseModel):
-    """What went wrong, in a sentence."""
+    """An error, described in one sentence."""
 
     detail: str
 
@@ -91,12 +91,13 @@ class UserIn(BaseModel):
 
 class SignUp(UserIn):
     invitation: Annotated[
-        str, Field("", max_length=200, description="a code from the operator, where sign-up needs one", repr=False)
+        str,
+        Field("", max_length=200, description="Invitation code from the operator, if sign-up requires one", repr=False),
     ]
 
 
 class UserChanges(UserIn):
-    """`password` is the current one, or the new one beside `current_password`."""
+    """Changes of an account. `password` is the new password if `current_password` is given, else the current one."""
 
     current_password: Annotated[
         str | None,
@@ -111,11 +112,11 @@ class UserOut(BaseModel):
 
 
 class UserSeen(BaseModel):
-    """A user as another sees it; `email` is there in one's own entry alone."""
+    """A user as other users see it. Only your own entry has `email`."""
 
     id: int
     username: str
-    email: str | None = Field(None, json_schema_extra={"description": "only in your own entry"})
+    email: str | None = Field(None, json_schema_extra={"description": "Only in your own entry"})
 
 
 class UserList(BaseModel):
@@ -123,7 +124,7 @@ class UserList(BaseModel):
 
 
 class Login(BaseModel):
-    """As OAuth2 has it; `username` is an e-mail address or a username."""
+    """The OAuth2 password form. `username` is a username or an e-mail address."""
 
     username: Annotated[str, Field(min_length=1)]
     password: Annotated[str, Field(min_length=1)]
@@ -131,7 +132,7 @@ class Login(BaseModel):
 
 class Token(BaseModel):
     access_token: str
-    token_type: str = "bearer"  # noqa: S105 - what it is, and no secret
+    token_type: str = "bearer"  # noqa: S105 - a type, not a secret
 
 
 class TodoIn(BaseModel):
@@ -144,13 +145,13 @@ class TodoIn(BaseModel):
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
-    """What is not given has no value at all, and so none to describe."""
+    """Remove the defaults: a field that is not given is left unchanged, not set to its default."""
     for described in schema["properties"].values():
         described.pop("default", None)
 
 
 class TodoChanges(BaseModel):
-    """What is not given stays as it is; nothing can be null."""
+    """Changes of a todo. Fields that are not given are left unchanged; null is not allowed."""
 
     model_config = ConfigDict(json_schema_extra=_without_defaults)
 
@@ -176,7 +177,7 @@ class TodoList(BaseModel):
 
 
 class Bulk(BaseModel):
-    """Up to 1,000 todos, in an object or as the list alone."""
+    """Up to 1,000 todos, in an object or as a list."""
 
     todos: Annotated[list[TodoIn], Field(max_length=BULK_MAX)]
 

@@ -1,4 +1,4 @@
-"""Security events: who did what to an account, from where. One line each, never with a password, token or address."""
+"""Log security events: who did what to an account, and from where. They never contain passwords, tokens or e-mails."""
 
 import logging
 from enum import StrEnum
@@ -14,7 +14,7 @@ ACCOUNT = "fastzero.account"  # in the scope: the id of the account that the req
 
 
 class SecurityEvent(StrEnum):
-    """What is logged; the names are a contract with whoever reads the log."""
+    """The events. Programs that read the log rely on their names."""
 
     SIGN_UP = "sign_up"
     LOGIN = "login"
@@ -41,13 +41,13 @@ _OF_ERRORS: list[tuple[type[FastZeroError], SecurityEvent]] = [
 def security_event(
     scope: Scope, event: SecurityEvent, *, user_id: int | None = None, level: int = logging.INFO
 ) -> None:
-    """Log one event with its request's id and client. Without `user_id` the account is the one the request names."""
+    """Log an event with the request's id and client. `user_id` defaults to the account of the request."""
     account = scope.get(ACCOUNT) if user_id is None else user_id
     logs.security(level, str(event), account, logs.client_of(scope), scope.get(REQUEST_ID, "-"))
 
 
 def log_refusal(scope: Scope, error: FastZeroError) -> None:
-    """Log the security event that an error is, if it is one."""
+    """Log the security event of an error, if it has one."""
     for kind, event in _OF_ERRORS:
         if isinstance(error, kind):
             security_event(scope, event, level=logging.WARNING)

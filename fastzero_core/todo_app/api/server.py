@@ -1,4 +1,4 @@
-"""Serving the app: uvicorn, told where to listen, how to start and how to end."""
+"""Serve the app with uvicorn."""
 
 import errno
 import gc
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 
-DRAIN = 3  # seconds for requests in flight when asked to end; with what else there is to end, no more than 5
+DRAIN = 3  # seconds for requests in flight at shutdown; a complete shutdown takes at most 5
 KEEP_ALIVE = 75  # seconds that a connection may be idle
-ASK_AGAIN = 1  # seconds, until the database is there
-HUNG = (
-    30  # seconds until a worker that does not answer is replaced: on a busy machine importing alone takes uvicorn's 5
-)
+RETRY = 1  # seconds between attempts to connect to the database
+# Seconds until a worker that does not answer is replaced. uvicorn's default of 5 is too short on a busy machine, where
+# importing alone takes that long.
+HEALTHCHECK_TIMEOUT = 30
 BACKLOG = 2048  # connections that may wait to be accepted
-COLLECT_AFTER = 50_000  # new objects: a collection of more than these would be felt by those who wait
+COLLECT_AFTER = 50_000  # new objects: collecting more at once would noticeably delay requests
 APP = "fastzero_core.todo_app.api.server:app_of_process"
 
 
@@ -54,15 +54,15 @@ def serve(
     migrate: bool = False,
     on_event: Listener = ignore,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, and finish the requests in flight; with `migrate` bring the schema to head first.
+    """Serve until SIGTERM or SIGINT, then finish the requests in flight. With `migrate`, first migrate to head.
 
-    Raises PortTakenError, ProjectNotFoundError where no database is named, InvalidInputError where there is no
-    SECRET_KEY or a short one, and what `migrate.up` raises.
+    Raises PortTakenError; ProjectNotFoundError if neither DATABASE_URL nor a project gives a database;
+    InvalidInputError if SECRET_KEY is missing or too short; and the errors of `migrate.up`.
     """
-    # As PID 1 of a container it would never hear of it otherwise. uvicorn, when it has drained, hands the signal on:
-    # by default that would end the process as killed.
-    signal.signal(signal.SIGTERM, _end)
-    # Here, where it is an error that somebody sees, and not in each worker.
+    # PID 1 of a container ignores SIGTERM without a handler. And uvicorn raises the signal again after draining, whose
+    # default action would end the process as killed.
+    signal.signal(signal.SIGTERM, _exit)
+    # Checked here, where the user sees an error, and not in each worker.
     url = app_url(settings)
     database.parse_url(url)
     if warning := clear_password(url):
@@ -73,13 +73,13 @@ def serve(
         from ...schema import migrate as migrations
 
         migrations.up(database_url(settings), timeout=settings.timeout, on_event=on_event)
-    _hand_on(settings)
+    _export_settings(settings)
     config = _config(settings, workers)
     _allow_many_connections()
-    threading.Thread(target=_announce_pools, args=(url, settings.connections, workers), daemon=True).start()
+    threading.Thread(target=_log_pools, args=(url, settings.connections, workers), daemon=True).start()
     with _listening(host, port) as listener, suppress(KeyboardInterrupt):
         if workers > 1:
-            with _shared_numbers():
+            with _metrics_folder():
                 _Workers(config, [listener]).run()
         else:
             uvicorn.Server(config).run([listener])
@@ -95,12 +95,12 @@ def _config(settings: Settings, workers: int) -> uvicorn.Config:
         workers=workers,
         timeout_graceful_shutdown=DRAIN,
         timeout_keep_alive=KEEP_ALIVE,
-        timeout_worker_healthcheck=HUNG,
-        # psycopg cannot work on the loop that Windows has by default.
+        timeout_worker_healthcheck=HEALTHCHECK_TIMEOUT,
+        # psycopg does not support the default loop of Windows.
         loop="asyncio:SelectorEventLoop" if sys.platform == "win32" else "auto",
         log_config=logs.log_config(settings.log),
         access_log=False,
-        # Whoever is not a configured proxy may write whatever it likes there; uvicorn itself trusts all of loopback.
+        # Only the configured proxies may set these headers. By default uvicorn trusts every client on loopback.
         proxy_headers=bool(settings.forwarded_allow_ips),
         forwarded_allow_ips=settings.forwarded_allow_ips,
         server_header=False,
@@ -108,7 +108,7 @@ def _config(settings: Settings, workers: int) -> uvicorn.Config:
 
 
 class _Workers(Multiprocess):
-    """Lets go of the port before its workers end: who connects from then on is refused, and not kept waiting."""
+    """Closes the port before the workers end, so that new clients are refused immediately and do not have to wait."""
 
     def terminate_all(self) -> None:
         for listener in self.sockets:
@@ -117,7 +117,7 @@ class _Workers(Multiprocess):
 
 
 def app_of_process() -> "FastAPI":
-    """The app of a process that serves nothing else: what it is made of is not looked through for garbage again."""
+    """Create the app for a process of its own. Its objects are excluded from garbage collection."""
     from .app import create_app
 
     app = create_app()
@@ -127,58 +127,58 @@ def app_of_process() -> "FastAPI":
     return app
 
 
-def _hand_on(settings: Settings) -> None:
-    """Let workers, which are processes of their own, find the database where this one does."""
+def _export_settings(settings: Settings) -> None:
+    """Set environment variables, so that workers, which are separate processes, use the same database."""
     os.environ["FASTZERO_PROJECT"] = settings.project
     os.environ["FASTZERO_HOME"] = str(settings.home)
-    # They read the same files and the same environment; what was a flag here is all they cannot know.
+    # Workers read the same files and environment, but not the flags of this process.
     if settings.database_url is not None and settings.is_flag("database_url"):
         os.environ["DATABASE_URL"] = settings.database_url.get_secret_value()
 
 
 @contextmanager
-def _shared_numbers() -> Iterator[None]:
-    """A folder in which workers keep the numbers of their metrics, so that any of them can add all up."""
+def _metrics_folder() -> Iterator[None]:
+    """Create the folder for the workers' metrics, so that any worker can add up all of them."""
     with tempfile.TemporaryDirectory(prefix="fastzero-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         yield
 
 
 def _allow_many_connections() -> None:
-    """Each takes a file descriptor, of which a process has 1,024 by default and may have more."""
+    """Raise the limit of file descriptors, since each connection takes one and the default is often 1,024."""
     if sys.platform == "win32":
         return
     import resource
 
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # where the system says no, it stays as it is
+    with suppress(ValueError, OSError):  # the system may refuse to raise it
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _announce_pools(url: str, connections: int, workers: int) -> None:
-    """Say how many connections the pools may take of those that the server has; beyond, requests would fail."""
+def _log_pools(url: str, connections: int, workers: int) -> None:
+    """Log the size of the pools and the server's limit. Requests fail if the pools need more connections than that."""
     wanted = connections * workers
-    pools = f"{workers} × {connections} connections to the database"
-    most = None
-    while most is None:
+    pools = f"{workers} × {connections} database connections"
+    allowed = None
+    while allowed is None:
         try:
             with database.connect(database.create_engine(url)) as connection:
-                most = database.connections_allowed(connection)
+                allowed = database.connections_allowed(connection)
         except FastZeroError:
-            time.sleep(ASK_AGAIN)  # the database of a first `up` comes a moment later
-    if wanted > most:
-        logs.SERVER.warning("pools of %s, of which the server allows %d: set FASTZERO_POOL_SIZE lower", pools, most)
+            time.sleep(RETRY)  # the database of a first `up` starts a moment later
+    if wanted > allowed:
+        logs.SERVER.warning("pools of up to %s; the server allows %d: reduce FASTZERO_POOL_SIZE", pools, allowed)
     else:
-        logs.SERVER.info("pools of %s, of which the server allows %d", pools, most)
+        logs.SERVER.info("pools of up to %s; the server allows %d", pools, allowed)
 
 
 def _listening(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError):
-        raise InvalidInputError(f"{host!r} is no address to listen on", field="host") from None
+        raise InvalidInputError(f"cannot listen on {host!r}: unknown host", field="host") from None
     listener = socket.socket(family, kind, protocol)
-    if sys.platform != "win32":  # where it would let two programs have the port
+    if sys.platform != "win32":  # there, the option would let two programs use the port
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)
@@ -188,11 +188,11 @@ def _listening(host: str, port: int) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             raise taken_error(APP_SERVICE, host, port, "fastzero serve --port {}") from error
         raise UnavailableError(
-            f"cannot listen on {host}:{port}: {error.strerror}", hint="Choose another address: --host, --port"
+            f"cannot listen on {host}:{port}: {error.strerror}", hint="Use another address: --host, --port"
         ) from error
     listener.set_inheritable(True)
     return listener
 
 
-def _end(number: int, frame: FrameType | None) -> NoReturn:
+def _exit(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(0)

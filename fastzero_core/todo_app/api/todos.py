@@ -1,4 +1,4 @@
-"""One's todos."""
+"""Routes for the caller's todos."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from .routing import OrderedRoute
 from .users import After, BigInt, Limit, Offset
 
 BULK_PATH = "/todos/bulk"
-BULK_BODY_MAX = 512 * 1024  # bytes: the index of their words takes most of the time, a second for so much of any text
+BULK_BODY_MAX = 512 * 1024  # bytes: indexing that much text takes about a second, most of the request's time
 
 router = APIRouter(prefix="/todos", tags=["todos"], route_class=OrderedRoute, responses=documented(401, *BOUNDS))
 
@@ -36,14 +36,14 @@ TodoId = Annotated[int, Depends(_todo_id)]
 
 
 class Json(Response):
-    """Rendered already: what comes from the database need not be validated anew."""
+    """JSON that is already serialized: data from the database is not validated again."""
 
     media_type = "application/json"
 
 
 @router.post("/", status_code=status.HTTP_201_CREATED, response_model=schemas.TodoOut)
 async def create_todo(caller: WithToken, new: schemas.TodoIn) -> Response:
-    """Add a todo."""
+    """Create a todo."""
     added = await caller.run(
         lambda fz: fz.todos(caller.identity).add(new.title, description=new.description, state=new.state)
     )
@@ -60,7 +60,7 @@ async def list_todos(
     offset: Offset = 0,
     limit: Limit = 100,
 ) -> Response:
-    """Todos in the order of their ids, of any of these states, whose title and description have these words."""
+    """List your todos by id. `state` may be repeated; `title` and `description` match text in these fields."""
     todos = await caller.run(
         lambda fz: fz.todos(caller.identity).list(
             states=state or None,
@@ -76,26 +76,26 @@ async def list_todos(
 
 @router.post("/bulk", response_model=schemas.TodoList)
 async def create_todos(caller: WithToken, bulk: schemas.Bulk) -> Response:
-    """Add up to 1,000 todos in up to 512 KiB, all or none."""
+    """Create up to 1,000 todos, all or none. The body may have up to 512 KiB."""
     new = [todo.new() for todo in bulk.todos]
     return _many(await caller.run(lambda fz: fz.todos(caller.identity).add_many(new)))
 
 
 @router.api_route("/bulk", methods=["GET", "PUT", "PATCH", "DELETE"], include_in_schema=False)
 async def refuse_other_methods() -> None:
-    """`bulk` is no id."""
+    """Answer 405 instead of treating `bulk` as an id."""
     raise HTTPException(status.HTTP_405_METHOD_NOT_ALLOWED)
 
 
 @router.get("/{id}", response_model=schemas.TodoOut, responses=documented(404))
 async def read_todo(caller: WithToken, id: TodoId) -> Response:
-    """One todo."""
+    """Return a todo."""
     return _one(await caller.run(lambda fz: fz.todos(caller.identity).get(id)))
 
 
 @router.patch("/{id}", response_model=schemas.TodoOut, responses=documented(404))
 async def change_todo(caller: WithToken, id: TodoId, changes: schemas.TodoChanges) -> Response:
-    """Change what is given."""
+    """Change the given fields of a todo."""
     given = changes.given()
     if not given:
         return await read_todo(caller, id)

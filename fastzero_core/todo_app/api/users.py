@@ -1,4 +1,4 @@
-"""Users: signing up, looking around, and one's own account."""
+"""Routes for users: sign-up, the list of users, and the caller's own account."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from .. import validate
 from ..models import Identity, User
 from ..passwords import check_new_password
 from . import schemas
-from .auth import is_right
+from .auth import verify_login
 from .deps import Anyone, Caller, GivenOnce, WithToken
 from .problems import BOUNDS, documented
 from .routing import OrderedRoute
@@ -19,16 +19,14 @@ from .security import SecurityEvent, security_event
 router = APIRouter(prefix="/users", tags=["users"], route_class=OrderedRoute, responses=documented(*BOUNDS))
 
 BigInt = Annotated[int, Path(ge=-validate.BIGINT_MAX - 1, le=validate.BIGINT_MAX), schemas.DIGITS]
-After = Annotated[
-    int, Query(ge=0, le=validate.BIGINT_MAX, description="the last id of the page before"), schemas.DIGITS
-]
+After = Annotated[int, Query(ge=0, le=validate.BIGINT_MAX, description="Last id of the previous page"), schemas.DIGITS]
 Offset = Annotated[int, Query(ge=0, le=validate.OFFSET_MAX), schemas.DIGITS]
 Limit = Annotated[int, Query(ge=1, le=100), schemas.DIGITS]
 
 
 async def _user_id(id: BigInt) -> int:
     if id < 1:
-        raise UserNotFoundError(f"no user {id}")
+        raise UserNotFoundError(f"user {id} does not exist")
     return id
 
 
@@ -42,9 +40,9 @@ async def sign_up(new: schemas.SignUp, visitor: Anyone) -> schemas.UserOut:
         raise SignUpClosedError("Sign-up is closed")
     invitation = new.invitation if visitor.signup == "invite" else None
     check_new_password(new.password, username=new.username, email=new.email)
-    if invitation is not None:  # before the hash, which costs more than a stranger may have
+    if invitation is not None:  # before hashing, which is too expensive for clients without an invitation
         await visitor.run(lambda fz: fz.invitations.check(invitation))
-    password = await visitor.hashing.hash(new.password, since=visitor.began, signs_up=True)
+    password = await visitor.hashing.hash(new.password, since=visitor.started, signs_up=True)
     user = await visitor.run(
         lambda fz: fz.users.add(new.username, email=new.email, password=password, invitation=invitation)
     )
@@ -54,7 +52,7 @@ async def sign_up(new: schemas.SignUp, visitor: Anyone) -> schemas.UserOut:
 
 @router.get("/", response_model_exclude_none=True, dependencies=[GivenOnce], responses=documented(401))
 async def list_users(caller: WithToken, after: After = 0, offset: Offset = 0, limit: Limit = 100) -> schemas.UserList:
-    """Users in the order of their ids."""
+    """List users by id."""
     me = caller.identity
     users = await caller.run(lambda fz: fz.users_for(me).list(after=after or None, offset=offset, limit=limit))
     return schemas.UserList(users=[_seen(user, me) for user in users])
@@ -62,15 +60,16 @@ async def list_users(caller: WithToken, after: After = 0, offset: Offset = 0, li
 
 @router.get("/{id}", response_model_exclude_none=True, responses=documented(401, 404))
 async def read_user(caller: WithToken, id: UserId) -> schemas.UserSeen:
-    """One user."""
+    """Return a user."""
     return _seen(await caller.run(lambda fz: fz.users_for(caller.identity).get(id)), caller.identity)
 
 
 @router.put("/{id}", responses=documented(401, 403, 409, 429))
 async def replace_user(caller: WithToken, id: BigInt, new: schemas.UserChanges) -> schemas.UserOut:
-    """Change your account; needs its current password and a login of the last ten minutes.
+    """Change your account. Requires the current password and a login within the last ten minutes.
 
-    `password` is the current password, or a new one if `current_password` is given. A new password voids every token.
+    `password` is the new password if `current_password` is given, else the current one. A new password revokes all
+    tokens.
     """
     user, _ = await caller.run(lambda fz: fz.users_for(caller.identity).with_password_hash(id))
     caller.claims.require_fresh_login()
@@ -79,7 +78,7 @@ async def replace_user(caller: WithToken, id: BigInt, new: schemas.UserChanges) 
     if changes is not None:
         check_new_password(changes, username=new.username, email=new.email)
     await _require_password(caller, user, current)
-    password = None if changes is None else await caller.hashing.hash(changes, since=caller.began)
+    password = None if changes is None else await caller.hashing.hash(changes, since=caller.started)
     try:
         user = await caller.run(
             lambda fz: fz.users_for(caller.identity).edit(id, username=new.username, email=new.email, password=password)
@@ -91,19 +90,19 @@ async def replace_user(caller: WithToken, id: BigInt, new: schemas.UserChanges) 
 
 
 async def _require_password(caller: Caller, user: User, password: str) -> None:
-    """Raises CurrentPasswordError for another password, which counts as a failed login; LoginThrottledError."""
+    """Raise CurrentPasswordError if the password is wrong, which counts as a failed login; or LoginThrottledError."""
     attempt = await caller.run(lambda fz: fz.logins.begin(user.username, caller.network))
-    if not await is_right(caller, attempt, password):
+    if not await verify_login(caller, attempt, password):
         raise CurrentPasswordError("The current password is missing or wrong: give it as current_password")
 
 
 @router.delete("/{id}", responses=documented(401, 403))
 async def delete_user(caller: WithToken, id: BigInt) -> schemas.Message:
-    """Delete your account with all of its todos; needs a login of the last ten minutes."""
+    """Delete your account with all its todos. Requires a login within the last ten minutes."""
     me = caller.identity
     await caller.run(lambda fz: fz.users_for(me).with_password_hash(id))
     caller.claims.require_fresh_login()
-    await caller.run(lambda fz: fz.users_for(me).remove(id), patiently=True)
+    await caller.run(lambda fz: fz.users_for(me).remove(id), slow=True)
     security_event(caller.scope, SecurityEvent.ACCOUNT_DELETED)
     return schemas.Message(message="User deleted")
 

@@ -1,0 +1,98 @@
+"""What most probably keeps an application from running, by its last words. Standard library only."""
+
+import re
+from collections.abc import Callable
+
+Match = re.Match[str]
+
+ENVIRONMENT = "[application.environment] of fastzero.toml"
+PYTHON_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]+")
+
+
+def probable_cause(said: str, port: int = 0, *, in_container: bool = False) -> str:
+    """Return what most probably is wrong and what to do, as one line; empty if nothing tells.
+
+    `said` are the last lines of a process; `port` is the one on which it is to listen, if nobody reached it there.
+    """
+    for pattern, told in _CAUSES:
+        if (match := pattern.search(said)) and (cause := told(match)):
+            return cause
+    return _elsewhere(said, port, in_container) if port else ""
+
+
+def _elsewhere(said: str, port: int, in_container: bool) -> str:
+    """What there is to say of one that runs, and that listens on another port than it was given."""
+    found = [(match["host"], int(match["port"])) for match in _LISTENING.finditer(said)]
+    if not found:
+        return "nothing says that it listens: let its command use {app_host} and {app_port}"
+    host, number = found[-1]
+    if number != port:
+        return f"it listens on port {number}, not on {port}: let its command use {{app_port}}"
+    is_alone = in_container and host in _LOOPBACK
+    return f"it listens on {host} alone: let its command use {{app_host}}" if is_alone else ""
+
+
+def _variable(match: Match) -> str:
+    name = match["name"]
+    return f"the variable {name} is missing: set it in {ENVIRONMENT}" if PYTHON_VARIABLE.fullmatch(name) else ""
+
+
+def _field(match: Match) -> str:
+    name = match["name"].upper()
+    return f"the variable {name} is missing or invalid: set it in {ENVIRONMENT}"
+
+
+def _module(match: Match) -> str:
+    name = match["name"]
+    return f"the module {name} is not installed, or `directory` of fastzero.toml is not where it lies"
+
+
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_LISTENING = re.compile(
+    r"(?i)(?:running on|listening at:?|listening on) https?://(?P<host>[\w.:\[\]-]+?):(?P<port>\d+)"
+)
+# The first that fits: what was raised comes before what it led to.
+_CAUSES: tuple[tuple[re.Pattern[str], Callable[[Match], str]], ...] = (
+    (
+        re.compile(
+            r'File "(?P<file>[^"]+)", line (?P<line>\d+)\n(?:.*\n){1,3}?'
+            r"(?P<kind>SyntaxError|IndentationError|TabError): (?P<text>.*)"
+        ),
+        lambda match: f"{match['kind']} in {match['file']}, line {match['line']}: {match['text']}",
+    ),
+    (re.compile(r"KeyError: '(?P<name>[^']+)'\s*$", re.MULTILINE), _variable),
+    (re.compile(r"(?i)^(?P<name>\w+)\n\s+Field required \[type=missing", re.MULTILINE), _field),
+    (re.compile(r"ModuleNotFoundError: No module named '(?P<name>[^']+)'"), _module),
+    (
+        re.compile(r'(?:Attribute|attribute) "(?P<name>[^"]+)" not found in module "(?P<module>[^"]+)"'),
+        lambda match: f"module {match['module']} has no {match['name']}: correct `asgi` of fastzero.toml",
+    ),
+    (
+        re.compile(r'Could not import module "(?P<name>[^"]+)"'),
+        lambda match: f"module {match['name']} is not there: correct `asgi` or `directory` of fastzero.toml",
+    ),
+    (
+        re.compile(r"(?i)address already in use"),
+        lambda _: "another program has its port: let its command use {app_port}",
+    ),
+    (
+        re.compile(r"(?i)password authentication failed|role \"[^\"]+\" does not exist"),
+        lambda _: f"it logs in to another database: hand it the URL in {ENVIRONMENT}",
+    ),
+    (
+        re.compile(r"(?i)read-only file system: '(?P<path>[^']+)'"),
+        lambda match: f"it writes to {match['path']}: add the folder to `writable` of [application.container]",
+    ),
+    (
+        re.compile(r"(?i)cannot be run: no such file|command not found|executable file not found"),
+        lambda _: "its program is not installed: install the dependencies with fastzero up --install",
+    ),
+    (
+        re.compile(r"(?i)(?:connection refused|Connect call failed)\D*(?P<address>[\w.]+'?[:,]\s*\d+)?"),
+        lambda match: f"something that it needs does not answer{_at(match['address'])}",
+    ),
+)
+
+
+def _at(address: str | None) -> str:
+    return f" at {address}" if address else ""

@@ -1,0 +1,26 @@
+"""The secrets of a local process: in its environment, and as files that only this user can read."""
+
+from ...files import make_folder, read_text, write_atomically
+from ...project import Project
+from ..spec import CREDENTIALS, ServiceSpec, with_secrets
+
+FOLDER = "credentials"  # in the project's
+
+
+def secret_values(project: Project, service: ServiceSpec) -> dict[str, str]:
+    """Return the variables of a process that nobody else may see, by name."""
+    return {name: with_secrets(text, project.secret) for name, text in service.secret_variables.items()}
+
+
+def handed_over(project: Project, service: ServiceSpec) -> dict[str, str]:
+    """Write a file for each of these variables. Returns the variable that names their folder, nothing without any."""
+    values = secret_values(project, service)
+    if not values:
+        return {}
+    folder = project.folder / FOLDER / (service.name or "command")
+    make_folder(folder.parent, 0o700)
+    for name, value in values.items():
+        path = folder / name
+        if not path.exists() or read_text(path, own=True) != value:
+            write_atomically(path, value)
+    return {CREDENTIALS: str(folder)}

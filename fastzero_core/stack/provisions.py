@@ -1,0 +1,29 @@
+"""What an application of the user's own needs in its database, as a plan makes it and as another database gets it."""
+
+from ..application.description import DatabaseNeeds
+from ..postgres import provisions
+from ..postgres.url import parse
+from ..project import DATABASE, Project
+from .actions import Action, Kind, Verb
+from .roles import sessions
+
+
+def perform(project: Project, action: Action) -> None:
+    """Make one thing in the database that an action is about, which answers. Raises ExtensionMissingError."""
+    open_session = sessions(project, action.subject.port)
+    match action.kind:
+        case Kind.SCHEMA:
+            provisions.create_schema(open_session, DATABASE, action.name)
+        case Kind.EXTENSION:
+            provisions.create_extension(open_session, DATABASE, action.name)
+        case _:
+            provisions.set_superuser(open_session, action.verb is Verb.SET)
+
+
+def provide(project: Project, database: str, needs: DatabaseNeeds) -> None:
+    """Make schemas and extensions in a database of the project's server. Raises ExtensionMissingError."""
+    open_session = sessions(project, int(parse(project.database_url())["port"]))
+    for name in needs.schemas:
+        provisions.create_schema(open_session, database, name)
+    for name in needs.extensions:
+        provisions.create_extension(open_session, database, name)
