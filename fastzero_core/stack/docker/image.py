@@ -53,7 +53,7 @@ def sources() -> dict[str, Path]:
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """Yield the files below a folder that an image needs. `rglob` takes five times as long, and every `up` runs this."""
+    """Yield the files in a folder that an image needs. Every `up` runs this, and `rglob` takes five times as long."""
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(set(folders) - OMITTED)
         inside = Path(parent).relative_to(folder).as_posix()
