@@ -134,7 +134,7 @@ class ApplicationSchema:
             raise RevisionFailedError("alembic does not say which file it wrote", evidence=said)
         return Path(re.sub(r"\s+", "", written["path"]))
 
-    # -- how -----------------------------------------------------------------------------------------------------
+    # -- internals -----------------------------------------------------------------------------------------------
 
     def _changed(self, url: str, commands: tuple[tuple[str, ...], ...], timeout: float) -> SchemaStatus:
         with only_runner(url, timeout):

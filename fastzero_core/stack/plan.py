@@ -207,7 +207,7 @@ def plan_adopt(spec: StackSpec, observed: Observed, head: str, change: RecordCha
 def _take_over(
     project: str, service: ServiceSpec, observed: Observed, leftovers: list[Thing], cause: str
 ) -> Iterator[Action]:
-    """Recreate a service. Once the data is checked, remove what a command of the previous home left."""
+    """Yield the actions that recreate a service and, once the data is checked, remove the previous home's leftovers."""
     make = steps.replace if observed.service(service.name).thing else steps.create
     for action in make(project, service, observed, cause):
         yield action
@@ -217,7 +217,7 @@ def _take_over(
 
 
 def _claim(spec: StackSpec, database: ServiceSpec, record: ProjectRecord, cause: str) -> list[Action]:
-    """Set a database password that the previous home does not know, and record the project's new owner."""
+    """Return the actions that set a password unknown to the previous home, and record the project's new owner."""
     claim = f"{steps.network_name(spec.project)}-owner-{record.owner}"
     return [
         Action(Verb.SET, Kind.PASSWORD, database.name, cause, database.name, subject=database),

@@ -69,7 +69,7 @@ def plan_move(
 
 
 def _end(project: str, moving: ServiceSpec) -> Iterator[Action]:
-    """Restart the new server, to check that it starts with the copied settings, and stop it. Its data is kept."""
+    """Yield the actions that restart the new server, to check that it starts with the copied settings, and stop it."""
     kind, name = Kind.PROCESS, moving.name
     if moving.image:
         kind, name = Kind.CONTAINER, steps.container_name(project, moving.name)

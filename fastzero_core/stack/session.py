@@ -60,7 +60,7 @@ class Session:
         """The current place of the database."""
         return decide.place_of(self.settings, self.known)
 
-    # -- what should be ----------------------------------------------------------------------------------------
+    # -- specification -----------------------------------------------------------------------------------------
 
     @cached_property
     def machine(self) -> Machine:
@@ -141,7 +141,7 @@ class Session:
         record = record or self.known
         return self.spec(replace(record, processes=process_names(self.settings, self.application, True)))
 
-    # -- what is -----------------------------------------------------------------------------------------------
+    # -- observation -------------------------------------------------------------------------------------------
 
     def observe(self, spec: StackSpec, record: ProjectRecord, patience: float | None = None) -> Observed:
         return observe(
@@ -229,7 +229,7 @@ class Session:
         """Return what the project still has in a runtime that it does not run in."""
         return [] if place.runtime == record.runtime else self.performer.runtime(place.runtime).serving()
 
-    # -- what is done ------------------------------------------------------------------------------------------
+    # -- operations --------------------------------------------------------------------------------------------
 
     def run(self, actions: Iterable[Action], *, keep: bool = False) -> list[Action]:
         """Execute a plan. Returns its actions. If one fails, undo what was done, unless `keep` is set."""

@@ -88,7 +88,7 @@ class Stack:
         without: Sequence[str] = (),
         timeout: float | None = None,
     ) -> Self:
-        """Start what does not run yet, until the database answers, its schema is at head, and the app is ready.
+        """Start or update the stack, until its database answers, its schema is at head, and its app is ready.
 
         The first `up` chooses the runtime and the ports, later ones keep them; `port` is the database's. `app` says
         whether the application runs, by default as in the settings. `build` and `pull` update the images. After a
@@ -244,7 +244,7 @@ class Stack:
         with self.session(timeout) as session:
             commands.unite_roles(session)
 
-    # -- questions ---------------------------------------------------------------------------------------------
+    # -- queries -----------------------------------------------------------------------------------------------
 
     def status(self, *, fresh: bool = True) -> list[ServiceStatus]:
         """Return the status of every service now or, if not `fresh`, as found by an `up` with nothing to do."""

@@ -24,7 +24,7 @@ def network_name(project: str) -> str:
 
 
 def create(project: str, service: ServiceSpec, observed: Observed, cause: str) -> Iterator[Action]:
-    """Create a service, and its data if it has none, and start it."""
+    """Yield the actions that create a service, and its data if it has none, and start it."""
     if service.is_database and observed.data is not DataState.THERE:
         yield make_data(service, cause)
     if not service.image:
@@ -42,7 +42,7 @@ def make_data(service: ServiceSpec, cause: str) -> Action:
 
 
 def make_container(service: ServiceSpec, name: str, observed: Observed, cause: str) -> Iterator[Action]:
-    """Create a container and everything that it needs to start. Check that it can read existing data of a database."""
+    """Yield the actions that create a container ready to start, and check that a database can read existing data."""
     if service.is_extra and service.volume and service.volume not in observed.volumes:
         yield make_data(service, "it has none yet")
     yield Action(Verb.CREATE, Kind.CONTAINER, name, cause, service.name, subject=service)
@@ -54,7 +54,7 @@ def make_container(service: ServiceSpec, name: str, observed: Observed, cause: s
 
 
 def start(project: str, service: ServiceSpec, observed: Observed, cause: str) -> Iterator[Action]:
-    """Start a stopped service, in its container if that can still be used, else in a new one."""
+    """Yield the actions that start a stopped service, in its container if that can still be used, else in a new one."""
     found = observed.service(service.name)
     if not service.image or (found.thing and found.resumable):
         kind, name = (Kind.CONTAINER, found.thing) if service.image else (Kind.PROCESS, service.name)
@@ -66,7 +66,7 @@ def start(project: str, service: ServiceSpec, observed: Observed, cause: str) ->
 
 
 def replace(project: str, service: ServiceSpec, observed: Observed, cause: str) -> Iterator[Action]:
-    """Replace a service. The old container is stopped, and kept until the new one is ready."""
+    """Yield the actions that replace a service. The old container is stopped, and kept until the new one is ready."""
     found = observed.service(service.name)
     if not service.image:
         yield from stop(service, found, cause)
@@ -84,7 +84,7 @@ def replace(project: str, service: ServiceSpec, observed: Observed, cause: str) 
 
 
 def stop(service: ServiceSpec, found: ObservedService, cause: str) -> Iterator[Action]:
-    """Stop a service if it runs. Its current settings may differ from its specification."""
+    """Yield the action that stops a service if it runs. Its current settings may differ from its specification."""
     if not found.runs:
         return
     if service.image:
@@ -94,14 +94,14 @@ def stop(service: ServiceSpec, found: ObservedService, cause: str) -> Iterator[A
 
 
 def take_away(service: ServiceSpec, found: ObservedService, cause: str) -> Iterator[Action]:
-    """Stop a service and remove its container."""
+    """Yield the actions that stop a service and remove its container."""
     yield from stop(service, found, cause)
     if service.image and found.thing:
         yield Action(Verb.REMOVE, Kind.CONTAINER, found.thing, cause, service.name)
 
 
 def take_away_orphan(thing: Thing) -> Iterator[Action]:
-    """Stop a process or container of a service that is no longer described, and remove the container."""
+    """Yield the actions that stop a service that is no longer described, and remove its container."""
     yield Action(Verb.STOP, thing.kind, thing.name, thing.cause, thing.service, subject=ServiceSpec(thing.service, 0))
     if thing.kind is Kind.CONTAINER:
         yield Action(Verb.REMOVE, Kind.CONTAINER, thing.name, thing.cause, thing.service)
@@ -113,9 +113,9 @@ def remove_data(service: ServiceSpec, cause: str) -> Action:
 
 
 def without_processes(spec: StackSpec, observed: Observed, record: ProjectRecord) -> tuple[list[Action], Observed]:
-    """Stop processes that log in as the superuser, before it is split into two roles.
+    """Return the actions that stop processes which log in as the superuser, before it is split into two roles.
 
-    Returns the actions and the state of the stack after them.
+    Also returns the state of the stack after them.
     """
     if record.roles != ROLES_OF_BEFORE:
         return [], observed
@@ -129,7 +129,7 @@ def without_processes(spec: StackSpec, observed: Observed, record: ProjectRecord
 
 
 def change_roles(database: ServiceSpec, roles: Sequence[str]) -> Iterator[Action]:
-    """Change the `roles` that a running database has into those that it should have."""
+    """Yield the actions that change the `roles` of a running database into those that it should have."""
     if tuple(roles) == ROLES_OF_BEFORE:
         yield Action(Verb.RENAME, Kind.ROLE, OWNER, ONE_ROLE, database.name, SUPERUSER, subject=database)
         cause = "what the owner has in other databases must stay its own"
@@ -140,9 +140,10 @@ def change_roles(database: ServiceSpec, roles: Sequence[str]) -> Iterator[Action
 
 
 def provide(database: ServiceSpec, there: Provisions | None) -> Iterator[Action]:
-    """Create what an application needs and its database does not have. `there` is None if it is not known yet.
+    """Yield the actions that create what an application needs and its database does not have.
 
-    The superuser privilege is revoked if it is known to be granted and the application does not need it.
+    `there` is what the database has, None if it is not known yet. The superuser privilege is revoked if it is known to
+    be granted and the application does not need it.
     """
     needs, name = database.needs, database.name
     cause = "the application needs it" if there else "the application needs it; nothing is done if it is there"
@@ -161,7 +162,7 @@ def provide(database: ServiceSpec, there: Provisions | None) -> Iterator[Action]
 
 
 def unite_roles(database: ServiceSpec, roles: Sequence[str], cause: str) -> Iterator[Action]:
-    """Merge the roles of a running database into one."""
+    """Yield the actions that merge the roles of a running database into one."""
     if APP in roles:
         yield Action(Verb.REMOVE, Kind.ROLE, APP, cause, database.name, subject=database)
     yield Action(Verb.RENAME, Kind.ROLE, SUPERUSER, cause, database.name, OWNER, subject=database)
@@ -173,7 +174,7 @@ def surplus_roles(database: ServiceSpec, roles: Sequence[str]) -> tuple[str, ...
 
 
 def remove_roles(database: ServiceSpec, roles: Sequence[str]) -> Iterator[Action]:
-    """Remove roles that processes no longer use."""
+    """Yield the actions that remove roles which processes no longer use."""
     for role in roles:
         yield Action(Verb.REMOVE, Kind.ROLE, role, "no process uses it now", database.name, subject=database)
 

@@ -54,7 +54,7 @@ class Operations:
         self._owner = owner
 
     def perform(self, action: Action, on_event: Listener) -> None:
-        """Do one action."""
+        """Perform one action."""
         match action.verb, action.kind:
             case Verb.PULL, _:
                 images.pull(self._client, action.name, on_event, described_at=action.subject.described_at)

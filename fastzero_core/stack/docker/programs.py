@@ -13,7 +13,7 @@ from ...project import Project
 from .runtime import DockerRuntime
 
 # A prefix for few fixed names, so that the next command overwrites what a killed one left.
-COPY = "/tmp/fastzero"  # noqa: S108 - in the container, where there are no other users
+COPY = "/tmp/fastzero"  # noqa: S108 - the container has no other users
 
 
 @dataclass(frozen=True)

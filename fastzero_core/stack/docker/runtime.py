@@ -50,7 +50,7 @@ class DockerRuntime:
     def _client(self) -> docker.DockerClient:
         return connect()
 
-    # -- what should be, and what is ---------------------------------------------------------------------------
+    # -- specification and observation -------------------------------------------------------------------------
 
     def completed(self, spec: StackSpec) -> StackSpec:
         # Ask the engine only if a limit could be more than it has.
@@ -112,7 +112,7 @@ class DockerRuntime:
         with engine_errors():
             Operations(self._client, self._project, self._owner()).perform(action, on_event)
 
-    # -- questions ---------------------------------------------------------------------------------------------
+    # -- queries -----------------------------------------------------------------------------------------------
 
     def is_alive(self, service: str) -> bool:
         with engine_errors():

@@ -58,7 +58,7 @@ class EmbeddedRuntime:
         self._processes = Processes(project.folder)
         self._restarts: dict[str, int] = {}  # of each supervised process, when it was first checked
 
-    # -- what should be, and what is ---------------------------------------------------------------------------
+    # -- specification and observation -------------------------------------------------------------------------
 
     def completed(self, spec: StackSpec) -> StackSpec:
         services = [replace(service, document=_document(service)) for service in spec.services]
@@ -287,7 +287,7 @@ class EmbeddedRuntime:
         passwords = {role: self._project.secret(PASSWORDS[role]) for role in (record.roles if record else ())}
         cluster.set_passwords(data, self._binaries_for(data), service_user(), passwords)
 
-    # -- questions ---------------------------------------------------------------------------------------------
+    # -- queries -----------------------------------------------------------------------------------------------
 
     def is_alive(self, service: str) -> bool:
         """Return whether a process runs. One that ended while a command waits for it has failed, even if restarted."""
@@ -359,7 +359,7 @@ class EmbeddedRuntime:
             told = f"an initialisation did not end, and left {left.name}"
             yield Finding("initialisation", "warning", told, "Nothing to do: `up` removes it")
 
-    # -- how ---------------------------------------------------------------------------------------------------
+    # -- internals ---------------------------------------------------------------------------------------------
 
     def _binaries_for(self, data: Path | None) -> Binaries:
         """Return the PostgreSQL version that the data needs, in a folder that its user can reach."""
