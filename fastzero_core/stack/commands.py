@@ -59,7 +59,10 @@ def up(
 
 
 def decided(session: Session, flags: Flags) -> Decision:
-    """Return what `up` should reach. Raises ConflictError to start over while the database still exists."""
+    """Return the record and the stack that `up` should produce.
+
+    Raises ConflictError if it should start over with an empty database, but the database still exists.
+    """
     record = session.record
     if flags.start_over and record and not session.data_is_gone:
         raise ConflictError(

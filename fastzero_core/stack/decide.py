@@ -77,7 +77,7 @@ class Decision:
 
 
 def decide(record: ProjectRecord | None, settings: Settings, flags: Flags, machine: Machine) -> Decision:
-    """Return what `up` should reach.
+    """Return the record and the stack that `up` should produce.
 
     Raises InvalidInputError, ConflictError, VersionMismatchError, PortTakenError.
     """

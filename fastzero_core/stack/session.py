@@ -97,7 +97,7 @@ class Session:
     def _application_to_run(self) -> Application | None:
         """Return the application that `up` should run: that of the current folder, unless a flag names the project.
 
-        Raises InvalidInputError if its description does not exist any more.
+        Raises InvalidInputError if the recorded application is no longer described.
         """
         record = self.record
         is_chosen = record is not None and self.settings.is_flag("project")
@@ -137,7 +137,7 @@ class Session:
         return decide.surroundings(self.known, self.machine)
 
     def whole_spec(self, record: ProjectRecord | None = None) -> StackSpec:
-        """Return the specification with all services that may run, wanted or not."""
+        """Return the specification with all services, also those that the record does not include."""
         record = record or self.known
         return self.spec(replace(record, processes=process_names(self.settings, self.application, True)))
 
@@ -154,7 +154,10 @@ class Session:
         )
 
     def observe_quickly(self, spec: StackSpec, record: ProjectRecord) -> Observed:
-        """Return what the runtime finds, without querying the services. Raises ForeignStackError."""
+        """Return what the runtime finds, without querying the services.
+
+        Raises ForeignStackError if something belongs to another home: none of it may be changed.
+        """
         observed = self.runtime_of(record).observe(spec, record)
         plan.refuse_foreign(spec.project, observed.foreign)
         return observed
@@ -187,7 +190,7 @@ class Session:
         return self.performer.runtime(place.runtime).remains(place)
 
     def own_remains(self, place: Place) -> list[Thing]:
-        """Return `removable`, with a notice and [] if it belongs to another home by now. Raises UnavailableError."""
+        """Return what `removable` does, or [] with a notice if it belongs to another home. Raises UnavailableError."""
         try:
             return self.removable(place)
         except ForeignStackError as error:
@@ -195,7 +198,7 @@ class Session:
             return []
 
     def own_extra_data(self, runtime: str) -> list[Thing]:
-        """Return what extra services keep their data in, with a notice and [] if it belongs to another home by now."""
+        """Return what extra services keep their data in, or [] with a notice if it belongs to another home."""
         try:
             return self.performer.runtime(runtime).extra_data()
         except ForeignStackError as error:
@@ -203,7 +206,7 @@ class Session:
             return []
 
     def removable(self, place: Place) -> list[Thing]:
-        """Return `remains`. Raises ForeignStackError for data without the project's mark, not created by fastzero."""
+        """Return what `remains` does. Raises ForeignStackError for data without the mark of folders of the project."""
         things, unmarked = self.remains(place), {thing.name for thing in self.unmarked()}
         for thing in things:
             if thing.kind is Kind.DATA and thing.name not in unmarked:
@@ -236,7 +239,7 @@ class Session:
         return execute(actions, self.performer.perform, self.on_event, keep=keep)
 
     def decide(self, flags: Flags) -> Decision:
-        """Return what `up` should reach. Raises as `decide.decide` does."""
+        """Return the record and the stack that `up` should produce. Raises as `decide.decide` does."""
         self.application = self._application_to_run()
         if self.application and not flags.after_migrate:
             self.application = replace(self.application, after_migrate=None)
@@ -251,7 +254,7 @@ class Session:
     def planned(
         self, decision: Decision, flags: Flags, *, build: bool = False, pull: bool = False
     ) -> tuple[Observed, list[Action], list[Action]]:
-        """Return the current stack, the actions that get images and dependencies, and those that then reach a decision.
+        """Return the current stack, the actions for images and dependencies, and those that then carry out a decision.
 
         Raises ForeignStackError, DataGoneError, and ConflictError for a name that something else has.
         """

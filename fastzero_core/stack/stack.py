@@ -90,12 +90,12 @@ class Stack:
     ) -> Self:
         """Start or update the stack, until its database answers, its schema is at head, and its app is ready.
 
-        The first `up` chooses the runtime and the ports, later ones keep them; `port` is the database's. `app` says
-        whether the application runs, by default as in the settings. `build` and `pull` update the images. After a
-        failure, what this run did is undone, unless `keep` is set. `adopt` takes over containers and data of a lost
-        home; `start_over` creates an empty database if the data is gone. `install` first installs the dependencies of
-        a user's application that runs as local processes; without `after_migrate`, its initial data is not added. Extra
-        services in `without` are not run. `timeout`, in seconds, limits each wait.
+        Changes only what differs. The first `up` chooses the runtime and the ports, later ones keep them; `port` is the
+        database's. `app` says whether the application runs, by default as in the settings. `build` and `pull` update
+        the images. After a failure, what this run did is undone, unless `keep` is set. `adopt` takes over containers
+        and data of a lost home; `start_over` creates an empty database if the data is gone. `install` first installs
+        the dependencies of a user's application that runs as local processes; without `after_migrate`, its initial data
+        is not added. Extra services in `without` are not run. `timeout`, in seconds, limits each wait.
         Raises LockedError, PortTakenError, VersionMismatchError, SchemaNewerError, DatabaseLoginError, ImageError,
         UnhealthyError, ForeignStackError, DataGoneError.
         """
