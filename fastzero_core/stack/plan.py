@@ -92,7 +92,7 @@ def plan_restart(
 
 
 def plan_down(spec: StackSpec, observed: Observed, names: Iterable[str] | None = None) -> list[Action]:
-    """Return the actions that stop services, dependents first, and remove containers; without `names`, all of them."""
+    """Return the actions that stop services, dependents first, and remove containers; default: all, with orphans."""
     refuse_foreign(spec.project, observed.foreign)
     wanted = set(spec.names if names is None else names)
     orphans = observed.orphans if names is None else ()
@@ -345,7 +345,7 @@ def _until_ready(
 ) -> list[Action]:
     """Return the work, then waits for the affected services, the migration, and the removal of replaced containers.
 
-    The built-in application starts during its migration, and waits for it itself. A user's application may not do so:
+    The built-in application starts during its migration, and waits for it itself. A user's application may not wait, so
     its processes are started only once the services that they and the migrations may use are ready, and the schema is
     at the revision that their code needs.
     """
