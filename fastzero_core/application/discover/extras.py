@@ -35,7 +35,7 @@ def services(sources: Sources, usages: Mapping[str, Usage]) -> Iterator[Finding]
 
 
 def notes(sources: Sources) -> Iterator[Note]:
-    """Yield a note, with a remedy, for each service that fastzero does not run, or cannot run on this machine."""
+    """Yield a note, with a remedy, for each service that fastzero does not run, or runs here only with Docker."""
     told: set[str] = set()
     for path in _files(sources):
         for service in services_of(sources, path):
