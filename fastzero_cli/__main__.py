@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import suppress
 
+INTERRUPTED = 130
 COLLECT_AFTER = 200_000  # new objects; imports alone make half of them, and none of those is garbage
 
 
@@ -14,9 +15,12 @@ def run() -> int:
     gc.set_threshold(COLLECT_AFTER)
     codes: list[int] = []
     atexit.register(_end, codes)  # the first to be registered is the last to run
-    from .main import main
+    try:
+        from .main import main
 
-    codes.append(main())
+        codes.append(main())
+    except KeyboardInterrupt:  # while the modules were loaded
+        codes.append(INTERRUPTED)
     return codes[0]
 
 

@@ -58,7 +58,7 @@ def init(
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 def run_(run: Run, command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The command.")]) -> None:
-    """Run a command with what your application finds in its environment.
+    """Run a command with your application's environment.
 
     In its directory, with its programs and its variables; the exit code is passed on.
     """

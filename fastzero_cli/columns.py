@@ -9,43 +9,45 @@ class Column:
 
     field: str
     header: str = ""
-    kind: str = "text"  # text, state, age, number, bytes, share
+    kind: str = "text"
+    """text, state, age, duration, until, number, count, bytes or share; a note stands below its row, whole."""
     flexible: bool = False
+    spare: bool = False  # left out first where there is no room for all
 
     @property
     def title(self) -> str:
-        return self.header or self.field.replace("_", " ")
+        return self.header or self.field.removesuffix("_at").replace("_", " ")
 
 
 TODO = (
     Column("id", kind="number"),
     Column("state", kind="state"),
     Column("title", flexible=True),
-    Column("updated_at", "updated", kind="age"),
+    Column("updated_at", kind="age"),
 )
 USER = (
     Column("id", kind="number"),
     Column("username"),
     Column("email", flexible=True),
-    Column("created_at", "created", kind="age"),
+    Column("created_at", kind="age", spare=True),
 )
-INVITATION = (Column("code", flexible=True), Column("expires_at", "expires"))
+INVITATION = (Column("code", flexible=True), Column("expires_at", kind="until"))
 SERVICE = (
     Column("service"),
     Column("state", kind="state"),
     Column("address"),
-    Column("version"),
-    Column("revision"),
-    Column("pid", kind="number"),
-    Column("started_at", "up for", kind="age"),
-    Column("detail", flexible=True),
+    Column("version", spare=True),
+    Column("revision", spare=True),
+    Column("pid", kind="number", spare=True),
+    Column("started_at", "up for", kind="duration"),
+    Column("detail", kind="note"),
 )
 PROJECT = (
     Column("project"),
-    Column("runtime"),
+    Column("runtime", spare=True),
     Column("state", kind="state"),
     Column("address"),
-    Column("folder", flexible=True),
+    Column("folder", flexible=True, spare=True),
 )
 ACTION = (Column("verb"), Column("kind", "what"), Column("name"), Column("cause", flexible=True))
 REVISION = (
@@ -66,14 +68,15 @@ RISKY = (
 )
 BACKUP = (
     Column("name"),
-    Column("taken_at", "taken", kind="age"),
-    Column("database"),
-    Column("revision"),
-    Column("rows", kind="number"),
+    Column("taken_at", kind="age"),
+    Column("database", spare=True),
+    Column("revision", spare=True),
+    Column("tables", kind="count", spare=True),
+    Column("rows", kind="count"),
     Column("size", kind="bytes"),
-    Column("problem", flexible=True),
+    Column("problem", kind="note"),
 )
-KEPT = (Column("database"), Column("kept_at", "kept", kind="age"), Column("size", kind="bytes"))
+KEPT = (Column("database"), Column("kept_at", kind="age"), Column("size", kind="bytes"))
 PLACE = (
     Column("name", flexible=True),
     Column("current", "in service"),
@@ -81,7 +84,7 @@ PLACE = (
     Column("image"),
     Column("others"),
 )
-RESTORED = (Column("database"), Column("revision"), Column("rows", kind="number"), Column("kept", flexible=True))
+RESTORED = (Column("database"), Column("revision"), Column("rows", kind="count"), Column("kept", flexible=True))
 STATS = (
     Column("size", kind="bytes"),
     Column("oldest_transaction", "oldest transaction"),
@@ -91,11 +94,16 @@ STATS = (
 )
 TABLE = (
     Column("table"),
-    Column("rows", kind="number"),
+    Column("rows", kind="count"),
     Column("size", kind="bytes"),
     Column("bloat", kind="bytes"),
-    Column("index_use", "by index", kind="share"),
+    Column("index_use", "index use", kind="share"),
 )
-INDEX = (Column("index"), Column("table"), Column("size", kind="bytes"), Column("scans", kind="number"))
-LINT = (Column("revision"), Column("rule"), Column("statement", flexible=True), Column("remedy"))
-FINDING = (Column("code"), Column("result", kind="state"), Column("found", flexible=True), Column("remedy"))
+INDEX = (Column("index"), Column("table"), Column("size", kind="bytes"), Column("scans", kind="count"))
+LINT = (Column("revision"), Column("rule"), Column("statement", flexible=True), Column("remedy", kind="note"))
+FINDING = (
+    Column("code"),
+    Column("result", kind="state"),
+    Column("found", flexible=True),
+    Column("remedy", kind="note"),
+)

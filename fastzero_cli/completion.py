@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 import typer
 
-from fastzero_core.todo_app.models import TodoSort, TodoState
-from fastzero_core.todo_app.validate import BIGINT_MAX
-
 from .layout import printable
 
 if TYPE_CHECKING:
@@ -52,10 +49,14 @@ def _give_up(*_: object) -> NoReturn:
 
 
 def states(incomplete: str) -> list[str]:
+    from fastzero_core.todo_app.models import TodoState
+
     return [state for state in TodoState if state.startswith(incomplete)]
 
 
 def sorts(incomplete: str) -> list[str]:
+    from fastzero_core.todo_app.models import TodoSort
+
     return [sort for sort in TodoSort if sort.startswith(incomplete)]
 
 
@@ -84,6 +85,32 @@ def backups(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 @_quietly
+def services(ctx: typer.Context, incomplete: str) -> list[str]:
+    from fastzero_core.project import project_of
+    from fastzero_core.stack.spec import APP_SERVICE, DATABASE_SERVICE
+
+    record = project_of(_given(ctx)["settings"]).record
+    processes = record.processes if record else (APP_SERVICE,)
+    return [name for name in (DATABASE_SERVICE, *processes) if _is_offered(name, incomplete)]
+
+
+@_quietly
+def revisions(incomplete: str) -> list[str]:
+    from fastzero_core.schema.revisions import names
+
+    return [name for name in ("head", "base", *reversed(names())) if _is_offered(name, incomplete)]
+
+
+@_quietly
+def places(ctx: typer.Context, incomplete: str) -> list[str]:
+    from fastzero_core.project import project_of
+
+    record = project_of(_given(ctx)["settings"]).record
+    kept = record.kept if record else ()
+    return [place.name for place in kept if _is_offered(place.name, incomplete)]
+
+
+@_quietly
 def todo_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     given = _given(ctx)
     with _database(given) as fz:
@@ -94,6 +121,8 @@ def todo_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
 
 def _beginning_with(todos: "Todos", digits: str) -> "Iterator[Todo]":
     """The todos whose ids begin with these digits, newest first: 42, 420–429, 4200–4299 …, each range from its end."""
+    from fastzero_core.todo_app.validate import BIGINT_MAX
+
     for more in range(len(str(BIGINT_MAX)) - len(digits), -1, -1):
         first, beyond = int(digits) * 10**more, (int(digits) + 1) * 10**more
         page = todos.list(descending=True, after=beyond, limit=MOST) if beyond <= BIGINT_MAX else []

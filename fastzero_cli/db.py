@@ -11,23 +11,24 @@ from fastzero_core.errors import InvalidInputError, NotFoundError
 from . import completion
 from .columns import BACKUP, INDEX, KEPT, PLACE, RESTORED, SERVICE, STATS, TABLE
 from .layout import size
-from .options import NoBackup, Run, Timeout, Yes
+from .options import RUNTIMES, NoBackup, Run, Timeout, Yes, complete_from
+from .style import counted
 from .tree import Group
 
 if TYPE_CHECKING:
-    from fastzero_core.backup.restore import RestorePlan
+    from fastzero_core.backup.restore import Restored, RestorePlan
     from fastzero_core.care import DatabaseCare, Stack
     from fastzero_core.project import Place
     from fastzero_core.stack.relocate import PlaceStatus
 
 group = Group(
     "db",
-    "Back the database up, bring it back, look after it.",
+    "Back up, restore, inspect and move the database.",
     example="fastzero db backup\nfastzero db backup list\nfastzero db restore before-holidays",
 )
 backups = Group(
     "backup",
-    "Take a backup, or look after those there are. Alone: take one.",
+    "Take and manage backups. Alone: take one.",
     default="take",
     example="fastzero db backup\nfastzero db backup list",
 )
@@ -61,7 +62,9 @@ def take(
             run.database.write_to(stream)
         run.render.message("A stream has no manifest: pg_restore reads it, fastzero db restore does not.")
         return
-    run.render.changed([run.database.backup(Path(file) if file else None, name=name)], BACKUP)
+    backup = run.database.backup(Path(file) if file else None, name=name)
+    where = backup.file if file else backup.name
+    run.render.outcome([backup], BACKUP, f"Backup taken: {where}", counted(backup.rows, "row"), size(backup.size))
 
 
 @backups.command("list", example="fastzero db backup list -o json")
@@ -86,19 +89,26 @@ def prune(
     if names:
         run.confirm(lambda: f"Of {database.description}, these will be permanently deleted: {', '.join(names)}.", yes)
     pruned = database.prune(keep)
-    run.render.many(pruned.backups, BACKUP, header=False, none="No backup to delete.")
     for kept in pruned.databases:
         run.render.message(f"Dropped database {kept.database} ({size(kept.size)}).")
+    freed = sum(each.size for each in pruned.backups) + sum(each.size for each in pruned.databases)
+    gone = [counted(len(pruned.backups), "backup"), counted(len(pruned.databases), "database")]
+    text = f"Deleted {' and '.join(gone)}" if names else "No backup to delete"
+    run.render.outcome(pruned.backups, BACKUP, text, size(freed) if names else "")
 
 
 @group.command(example="fastzero db verify before-holidays")
 def verify(run: Run, archive: Archive, trusted: Trusted = False) -> None:
-    """Prove that a backup can be restored.
+    """Verify that a backup can be restored.
 
     Its hash is checked; it is restored into a scratch database, compared with its manifest, and dropped again. Code in
     the backup runs as a role made for it, if the database's role may create one.
     """
-    run.render.one(run.database.verify(archive, trusted=trusted), BACKUP)
+    found = run.database.verify(archive, trusted=trusted)
+    proved = f"{counted(found.tables, 'table')}, {counted(found.rows, 'row')}"
+    run.render.proof(
+        found, BACKUP, f"Backup verified: {proved}", size(found.size), f"PostgreSQL {found.server_version}"
+    )
 
 
 @group.command(example="fastzero db restore before-holidays\nfastzero db restore --undo")
@@ -116,7 +126,7 @@ def restore(
     no_backup: NoBackup = False,
     yes: Yes = False,
 ) -> None:
-    """Bring a backup back.
+    """Restore a backup.
 
     It is restored beside the database, compared with its manifest, and swapped in within a moment. The database
     before it is kept until `db restore --undo` or `db backup prune`. A name is looked up among the backups of the
@@ -131,7 +141,7 @@ def restore(
     database = run.doomed
     plan = database.plan_restore(archive, into_empty=into_empty, trusted=trusted)
     run.confirm(lambda: _planned(database, plan), yes)
-    run.render.one(database.restore(plan, no_backup=no_backup), RESTORED)
+    _tell_of(run, database.restore(plan, no_backup=no_backup), f"Restored {plan.archive.stem}")
 
 
 @group.command(example="fastzero db reset --yes")
@@ -142,7 +152,7 @@ def reset(run: Run, no_backup: NoBackup = False, yes: Yes = False) -> None:
     """
     database = run.doomed
     run.confirm(lambda: f"All that is in {database.description} will be gone.", yes)
-    run.render.one(database.reset(no_backup=no_backup), RESTORED)
+    _tell_of(run, database.reset(no_backup=no_backup), "Database emptied")
 
 
 @group.command(
@@ -181,7 +191,7 @@ def url(
 
 @group.command(example="fastzero db stats\nfastzero db stats -o json")
 def stats(run: Run) -> None:
-    """Show the database at a glance.
+    """Show size, rows and health of the database.
 
     Size, rows, how much goes by indexes and the cache, connections, the oldest transaction, bloat, revision. Rows and
     bloat are estimates.
@@ -193,9 +203,10 @@ def stats(run: Run) -> None:
         run.render.one(found, STATS)
         return
     run.render.one(found.overview(), STATS)
-    run.render.many(found.tables, TABLE, none="No tables.")
-    run.render.many(found.indexes, INDEX, none="")
-    run.render.many(found.kept, KEPT, none="")
+    for records, columns in ((found.tables, TABLE), (found.indexes, INDEX), (found.kept, KEPT)):
+        if records:
+            run.render.text("\n")
+            run.render.many(records, columns)
 
 
 @group.command(example="fastzero db upgrade --to 18\nfastzero db upgrade --rollback")
@@ -206,7 +217,7 @@ def upgrade(
     yes: Yes = False,
     timeout: Timeout = None,
 ) -> None:
-    """Bring the database to another major version of PostgreSQL.
+    """Upgrade the database to another major version of PostgreSQL.
 
     In containers. Its content is dumped, restored in a new volume and compared; meanwhile it can be read, not written.
     The volume before is kept.
@@ -219,37 +230,43 @@ def upgrade(
         run.confirm(f"The database will be as it was in {last}; what was written since stays where it is.", yes)
         left = stack.roll_back_upgrade(timeout=timeout)
         run.render.message(_kept(stack, left))
-    else:
-        before = stack.upgrade(to or 0, timeout=timeout)
-        kept = f"Kept: {before}. {stack.way_back('db upgrade --rollback')}"
-        run.render.message(kept if before else f"Nothing to do: the database is of PostgreSQL {to}.")
-    run.render.many(stack.status(), SERVICE)
+        run.render.outcome(stack.status(), SERVICE, "The database is as it was before the upgrade")
+        return
+    before = stack.upgrade(to or 0, timeout=timeout)
+    kept = f"Kept: {before}. {stack.way_back('db upgrade --rollback')}"
+    run.render.message(kept if before else f"Nothing to do: the database is of PostgreSQL {to}.")
+    run.render.outcome(stack.status(), SERVICE, f"The database runs PostgreSQL {to}")
 
 
 @group.command(example="fastzero db move --to docker")
 def move(
     run: Run,
-    to: Annotated[str, typer.Option("--to", metavar="RUNTIME", help="embedded | docker")],
+    to: Annotated[
+        str, typer.Option("--to", metavar="RUNTIME", help="embedded | docker", autocompletion=complete_from(*RUNTIMES))
+    ],
     timeout: Timeout = None,
 ) -> None:
-    """Bring the project to the other runtime, with its data.
+    """Move the project to the other runtime, with its data.
 
     As `db upgrade` does; the place before is kept.
     """
     stack = run.own_stack
     left = stack.move(to, timeout=timeout)
     run.render.message(_kept(stack, left) if left else f"Nothing to do: project {stack.project.name} runs {to}.")
-    run.render.many(stack.status(), SERVICE)
+    run.render.outcome(stack.status(), SERVICE, f"Project {stack.project.name} runs {to}")
 
 
 places = Group(
     "place",
-    "Look after the places that an upgrade or a move left. Alone: list them.",
+    "Manage the places that an upgrade or a move left. Alone: list them.",
     default="list",
     example="fastzero db place\nfastzero db place use fastzero-demo-database\nfastzero db place rm NAME --yes",
 )
 group.add_group(places)
-PlaceName = Annotated[str, typer.Argument(metavar="NAME", help="A place, as `fastzero db place` names it.")]
+PlaceName = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="A place, as `fastzero db place` names it.", autocompletion=completion.places),
+]
 
 
 @places.command("list", example="fastzero db place list -o json")
@@ -274,7 +291,7 @@ def use(run: Run, name: PlaceName, yes: Yes = False) -> None:
         yes,
     )
     run.render.message(_kept(stack, stack.use_place(name)))
-    run.render.many(stack.status(), SERVICE)
+    run.render.outcome(stack.status(), SERVICE, f"{_title(to)[0].upper()}{_title(to)[1:]} is in service")
 
 
 @places.command(example="fastzero db place rm fastzero-demo-database --yes")
@@ -284,7 +301,7 @@ def rm(run: Run, name: PlaceName, yes: Yes = False) -> None:
     place = _kept_place(stack, name)
     others = f", with database {', '.join(place.others)}" if place.others else ""
     run.confirm(f"{_title(place)} of project {stack.project.name}{others} will be permanently deleted.", yes)
-    run.render.message(f"Destroyed: {stack.discard_place(name)}.")
+    run.render.verdict(f"Deleted: {stack.discard_place(name)}")
 
 
 def _kept(stack: "Stack", left: "Place") -> str:
@@ -320,12 +337,19 @@ def _undo(run: Run, archive: str | None, yes: bool) -> None:
     last = database.last_kept()
     back = f"Database {last.database}, kept {last.kept_at}, will be in service again"
     run.confirm(lambda: f"{back} in place of {database.description}, which is kept.", yes)
-    run.render.one(database.undo(), RESTORED)
+    _tell_of(run, database.undo(), "Restore undone")
+
+
+def _tell_of(run: Run, restored: "Restored", text: str) -> None:
+    revision = f"revision {restored.revision}" if restored.revision else ""
+    run.render.proof(restored, RESTORED, f"{text}: {counted(restored.rows, 'row')}", revision)
 
 
 def _stdout() -> Any:
     if sys.stdout.isatty():
         raise InvalidInputError(
-            "a backup is nothing for a terminal", field="file", hint="Redirect it: fastzero db backup - > FILE"
+            "refusing to write a binary backup to a terminal",
+            field="file",
+            hint="Redirect it: fastzero db backup - > FILE",
         )
     return open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)

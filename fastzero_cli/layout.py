@@ -1,6 +1,7 @@
 """How records become text on a terminal: cells, columns that fit, ages and sizes. Prints nothing."""
 
 import re
+import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,7 +11,6 @@ from fastzero_core.formats import Record
 
 from .columns import Column
 
-PREFIX_STYLES = ("cyan", "magenta", "yellow", "green", "blue", "bright_black")  # of the services in a log of several
 STATE_STYLES = {
     "draft": "dim",
     "todo": "cyan",
@@ -28,9 +28,11 @@ STATE_STYLES = {
     "warning": "yellow",
     "failed": "red",
 }
+NUMBERS = ("number", "count", "bytes", "share")
 GAP = 2  # cells after each column
 MIN_FLEXIBLE = 8  # cells below which a title says nothing
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+JUST_NOW = 5  # seconds
 AGES = ((31_536_000, "y"), (2_592_000, "mo"), (604_800, "w"), (86_400, "d"), (3_600, "h"), (60, "min"))
 
 
@@ -45,7 +47,7 @@ def table_of(rows: Sequence[Record], columns: Sequence[Column], widths: dict[str
             width=widths[column.field],
             no_wrap=True,
             overflow="ellipsis",
-            justify="right" if column.kind in ("number", "bytes", "share") else "left",
+            justify="right" if column.kind in NUMBERS else "left",
         )
     for row in rows:
         cells = [(column, cell(row, column)) for column in columns]
@@ -53,6 +55,19 @@ def table_of(rows: Sequence[Record], columns: Sequence[Column], widths: dict[str
             *(Text(cell, style=STATE_STYLES.get(cell, "") if column.kind == "state" else "") for column, cell in cells)
         )
     return table
+
+
+def fitting(
+    rows: Sequence[Record], columns: Sequence[Column], header: bool, room: int
+) -> tuple[list[Column], dict[str, int] | None]:
+    """The columns that fit, without spare ones if they do not, and their widths; None if no table can be read."""
+    shown = list(columns)
+    while (widths := widths_of(rows, shown, header, room)) is None:
+        spare = [column for column in shown if column.spare]
+        if not spare:
+            return list(columns), None
+        shown.remove(spare[-1])
+    return shown, widths
 
 
 def widths_of(
@@ -81,8 +96,10 @@ def widths_of(
 def cell(row: Record, column: Column) -> str:
     value = row.get(column.field)
     match column.kind:
-        case "age":
-            return age(value) if value else ""
+        case "age" | "duration" | "until":
+            return when(value, column.kind) if value else ""
+        case "count" if value is not None:
+            return f"{value:,}"
         case "bytes" if value is not None:
             return size(value)
         case "share" if value is not None:
@@ -93,6 +110,10 @@ def cell(row: Record, column: Column) -> str:
 def plain_text(value: Any, *, multiline: bool = False) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        value = [f"{key}={each}" for key, each in value.items()]
     if isinstance(value, list):
         value = ", ".join(map(str, value))
     return printable(str(value), keep="\n" if multiline else "")
@@ -129,9 +150,29 @@ def escaped(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
 
 
-def age(moment: str) -> str:
-    seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+def when(moment: str, kind: str = "age") -> str:
+    """A time as people say it: `5 min ago`; as a duration `5 min`; of a time to come `in 5 min`."""
+    elapsed = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    if kind == "until":
+        return f"in {_length(-elapsed)}" if elapsed < 0 else f"{_length(elapsed)} ago"
+    if elapsed < JUST_NOW:
+        return "now" if kind == "age" else f"{max(0, int(elapsed))} s"
+    return f"{_length(elapsed)} ago" if kind == "age" else _length(elapsed)
+
+
+def _length(seconds: float) -> str:
     for length, unit in AGES:
         if seconds >= length:
             return f"{int(seconds // length)} {unit}"
-    return "now" if seconds < 5 else f"{int(seconds)} s"
+    return f"{int(seconds)} s"
+
+
+def wrapped(text: str, columns: int, indent: str = "  ") -> list[str]:
+    """A text of any origin in lines that fit, each indented."""
+    lines = printable(text, keep="\n").splitlines()
+    width = max(MIN_FLEXIBLE, columns - 1)
+    return [
+        part
+        for line in lines
+        for part in textwrap.wrap(line, width, initial_indent=indent, subsequent_indent=indent) or [""]
+    ]

@@ -11,23 +11,34 @@ from typing import Annotated
 import typer
 
 from fastzero_core import __version__
-from fastzero_core.errors import FastZeroError, InvalidInputError
+from fastzero_core.errors import FastZeroError
 
-from . import application, render, stack, trust
+from . import application, docs, messages, stack, streams, surroundings, trust
 from .options import Run
+from .progress import LIVE
 from .tree import Group
 
 INTERRUPTED = 130
+COMPLETES = "_FASTZERO_COMPLETE"  # set by the scripts of shells
 
 root = Group(
     "fastzero",
-    "A whole stack behind one command: PostgreSQL, its schema, and users and todos in it.",
+    "Run PostgreSQL, its schema and a web app with one command, with or without Docker.",
     add_completion=True,
+    sections={
+        "Start here": ("init", "up", "doctor", "docs"),
+        "Stack": ("down", "status", "logs", "restart", "exec", "run", "serve", "test", "ls", "export", "secret"),
+        "Database": ("db", "migrate"),
+        "Todos": ("todo", "user"),
+        "Tools": ("env", "config", "trust", "version"),
+    },
 )
 root.include(stack.group)
 root.include(application.group)
-root.add_group(stack.export)
+root.include(surroundings.group)
+root.add_group(surroundings.export)
 root.include(trust.group)
+root.include(docs.group)
 root.add("migrate", "migrate")
 root.add("db", "db")
 root.add("user", "user")
@@ -37,7 +48,7 @@ root.add("secret", "secret")
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        render.plain(f"fastzero {__version__}")
+        messages.plain(f"fastzero {__version__}")
         raise typer.Exit
 
 
@@ -52,8 +63,8 @@ def fastzero(run: Run, version: Version = False) -> None:
 
 
 def main() -> int:
-    """Run the command line. Returns the exit code of the table in the README."""
-    render.prepare()
+    """Run the command line. Returns the exit code: see the manual's page of exit codes."""
+    streams.prepare()
     try:
         code = root.app(prog_name="fastzero", standalone_mode=False)
         sys.stdout.flush()
@@ -66,10 +77,10 @@ def main() -> int:
     except KeyboardInterrupt:
         return _interrupted()
     except BrokenPipeError:
-        render.close_output()
+        streams.close_output()
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in render.DISK_FULL:
-            return _failed(render.unwritable(error))
+        if isinstance(error, OSError) and error.errno in streams.DISK_FULL:
+            return _failed(streams.unwritable(error))
         return _failed(_bug(error))
     return _interrupted() if code == INTERRUPTED else code or 0
 
@@ -81,35 +92,34 @@ def _bug(error: Exception) -> FastZeroError:
 
 
 def _failed(error: FastZeroError) -> int:
+    LIVE.clear()
     if error.exit_code == 1:
-        render.bug(error.__cause__ or error)
-    render.error(error, _wanted_output())
+        messages.bug(error.__cause__ or error)
+    from .mistakes import with_database
+
+    messages.error(with_database(error, sys.argv[1:]), _wanted_output(), sys.argv[1:])
     return error.exit_code
 
 
 def _misused(error: typer.TyperException) -> int:
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context else "fastzero"
     message = error.format_message()
     if type(error).__name__ == "NoArgsIsHelpError":
-        render.plain(message)
+        messages.plain(message)
         return 0
-    render.error(InvalidInputError(message, hint=f"See: {path} --help"), _wanted_output())
+    from .mistakes import error_of
+
+    LIVE.clear()
+    messages.error(error_of(message, getattr(error, "ctx", None)), _wanted_output(), sys.argv[1:])
     return 2
 
 
 def _interrupted() -> int:
-    render.interrupted()
+    LIVE.clear()
+    if COMPLETES not in os.environ:  # or the shell's prompt would have it in its line
+        messages.interrupted()
     return INTERRUPTED
 
 
 def _wanted_output() -> str | None:
     """The format asked for, also where the command line could not be understood."""
-    words = sys.argv[1:]
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        if word in ("-o", "--output"):
-            return following
-        for prefix in ("--output=", "-o"):
-            if word.startswith(prefix):
-                return word.removeprefix(prefix)
-    return os.environ.get("FASTZERO_OUTPUT")
+    return messages.option(sys.argv[1:], "-o", "--output") or os.environ.get("FASTZERO_OUTPUT")

@@ -1,17 +1,28 @@
 """fastzero migrate: the schema, forwards and back."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import completion
 from .columns import APPLIED, LINT, REVISION
+from .messages import revision_line
 from .options import NoBackup, Run, Timeout, Yes
-from .render import revision_line
 from .tree import Group
+
+if TYPE_CHECKING:
+    from fastzero_core.schema.migrate import SchemaStatus
 
 group = Group("migrate", "Bring the database's schema to head, and back. Alone: to head.", alone_is_help=False)
 
-Revision = Annotated[str, typer.Argument(metavar="REV", help="A revision, `head`, `base`, or steps as +1 and -1.")]
+Revision = Annotated[
+    str,
+    typer.Argument(
+        metavar="REV",
+        help="A revision, `head`, `base`, or steps as +1 and -1.",
+        autocompletion=completion.revisions,
+    ),
+]
 STEPS = {"ignore_unknown_options": True}  # or -1 would be taken for an option
 
 
@@ -53,7 +64,7 @@ def down(run: Run, revision: Revision, no_backup: NoBackup = False, yes: Yes = F
     current = run.schema.status(run.database_url, drift=False).current
     lost = f"From {current or 'base'} down to {revision}: what the revisions taken back hold will be gone."
     run.confirm(lambda: f"In {database.description}: {lost}", yes)
-    run.render.one(database.migrate_down(revision, no_backup=no_backup, timeout=timeout), APPLIED)
+    _tell(run, database.migrate_down(revision, no_backup=no_backup, timeout=timeout))
 
 
 @group.command(example="fastzero migrate status -o json")
@@ -92,7 +103,8 @@ def check(run: Run) -> None:
     """
     if findings := run.schema.lint(run.database_url):
         run.render.many(findings, LINT)
-    run.render.one(run.schema.check(run.database_url), APPLIED)
+    found = run.schema.check(run.database_url)
+    run.render.proof(found, APPLIED, f"The schema is at head: {found.current}", "it matches the models")
 
 
 @group.command(example="fastzero migrate sql > upgrade.sql\nfastzero migrate sql 0001:head")
@@ -106,8 +118,9 @@ def sql(
 
 @group.command(example="fastzero migrate stamp head")
 def stamp(run: Run, revision: Revision, timeout: Timeout = None) -> None:
-    """Write down a revision without running it."""
-    run.render.one(run.schema.stamp(run.database_url, revision, timeout=timeout or run.settings.timeout), APPLIED)
+    """Record a revision without running it."""
+    stamped = run.schema.stamp(run.database_url, revision, timeout=timeout or run.settings.timeout)
+    run.render.proof(stamped, APPLIED, f"Recorded revision {stamped.current or 'base'}", "nothing was run")
 
 
 def to_head(run: Run, revision: str = "head", timeout: float | None = None) -> None:
@@ -115,4 +128,9 @@ def to_head(run: Run, revision: str = "head", timeout: float | None = None) -> N
     status = run.schema.up(
         run.database_url, revision, timeout=timeout or run.settings.timeout, on_event=run.render.event
     )
-    run.render.one(status, APPLIED)
+    _tell(run, status)
+
+
+def _tell(run: Run, status: "SchemaStatus") -> None:
+    at = f"at head: {status.current}" if not status.pending else f"at {status.current or 'base'}; head is {status.head}"
+    run.render.proof(status, APPLIED, f"The schema is {at}")

@@ -12,6 +12,7 @@ import typer
 
 from fastzero_core.errors import InvalidInputError
 
+from . import messages
 from .render import Renderer
 
 if TYPE_CHECKING:
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
     from fastzero_core.schema.interface import Schema
 
 OUTPUTS = ("table", "json", "ndjson", "csv", "tsv", "ids")
+RUNTIMES = ("embedded", "docker")
+LEVELS = ("debug", "info", "warning", "error", "critical")  # of a log
 COLORS = ("auto", "always", "never")
-DECLINED = 130  # the exit code of a "no", as of Ctrl-C
+ATTEMPTS = 3  # to type a password
+DECLINED = 1  # the exit code of a "no"
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 
@@ -31,7 +35,7 @@ def _complete_project(incomplete: str) -> list[str]:
     return project_names(incomplete)
 
 
-def _complete_from(*choices: str) -> Callable[[str], list[str]]:
+def complete_from(*choices: str) -> Callable[[str], list[str]]:
     def complete(incomplete: str) -> list[str]:
         return [choice for choice in choices if choice.startswith(incomplete)]
 
@@ -41,7 +45,9 @@ def _complete_from(*choices: str) -> Callable[[str], list[str]]:
 GLOBAL_OPTIONS: dict[str, Any] = {
     "project": Annotated[
         str | None,
-        typer.Option("-p", "--project", metavar="NAME", help="The stack to work on.", autocompletion=_complete_project),
+        typer.Option(
+            "-p", "--project", metavar="NAME", help="The project to work on.", autocompletion=_complete_project
+        ),
     ],
     "database_url": Annotated[
         str | None,
@@ -50,14 +56,23 @@ GLOBAL_OPTIONS: dict[str, Any] = {
     "output": Annotated[
         str | None,
         typer.Option(
-            "-o", "--output", metavar="FORMAT", help=" | ".join(OUTPUTS), autocompletion=_complete_from(*OUTPUTS)
+            "-o",
+            "--output",
+            metavar="FORMAT",
+            help="Output format: " + " | ".join(OUTPUTS),
+            autocompletion=complete_from(*OUTPUTS),
         ),
     ],
-    "quiet": Annotated[bool, typer.Option("-q", "--quiet", help="No messages, results only.")],
-    "no_input": Annotated[bool, typer.Option("--no-input", help="Never ask.")],
+    "quiet": Annotated[bool, typer.Option("-q", "--quiet", help="Print results only, no messages.")],
+    "no_input": Annotated[bool, typer.Option("--no-input", help="Never prompt.")],
     "color": Annotated[
         str | None,
-        typer.Option("--color", metavar="WHEN", help=" | ".join(COLORS), autocompletion=_complete_from(*COLORS)),
+        typer.Option(
+            "--color",
+            metavar="WHEN",
+            help="When to use colour: " + " | ".join(COLORS),
+            autocompletion=complete_from(*COLORS),
+        ),
     ],
 }
 
@@ -91,6 +106,13 @@ class Run:
     def flags(self) -> dict[str, Any]:
         """What was given on the command line, as settings."""
         return self._flags
+
+    def command(self, words: str) -> str:
+        """A command of fastzero as a person types it to work on the same project."""
+        from shlex import quote
+
+        flag = f"-p {quote(self._settings.project)} " if self._settings.is_flag("project") else ""
+        return f"fastzero {flag}{words}"
 
     @cached_property
     def render(self) -> Renderer:
@@ -173,7 +195,7 @@ class Run:
 
         self._has_warned = True
         if warning := clear_password(self.settings.database_url.get_secret_value()):
-            self.render.message(f"Warning: {warning}")
+            self.render.warning(warning)
 
     def confirm(self, what: str | Callable[[], str], yes: bool) -> None:
         """Go on only if the person agrees, now or by `--yes`. Raises InvalidInputError where nobody can be asked."""
@@ -186,8 +208,11 @@ class Run:
             self.render.message("Nothing was changed.")
             raise SystemExit(DECLINED)
 
-    def password(self, from_stdin: bool, file: str | None) -> str:
-        """A password from stdin, from a file, or typed twice without being shown."""
+    def password(self, from_stdin: bool, file: str | None, *, of: tuple[str, str]) -> str:
+        """A password from stdin, from a file, or typed twice without being shown.
+
+        `of` are the user's names: one that is typed and breaks a rule is asked for again. Raises InvalidInputError.
+        """
         if from_stdin:
             return sys.stdin.readline().rstrip("\r\n")
         if file is not None:
@@ -196,8 +221,20 @@ class Run:
             raise InvalidInputError(
                 "no password given", field="password", hint="Hand one over: --password-stdin or --password-file FILE"
             )
-        typed: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-        return typed
+        from fastzero_core.todo_app.passwords import PASSWORD_RULE, check_new_password
+
+        self.render.review(PASSWORD_RULE)
+        for _ in range(ATTEMPTS):
+            typed: str = typer.prompt("Password", hide_input=True, err=True)
+            try:
+                check_new_password(typed, username=of[0], email=of[1])
+            except InvalidInputError as error:
+                messages.error(error, None, [])
+                continue
+            if typed == typer.prompt("Repeat for confirmation", hide_input=True, err=True):
+                return typed
+            self.render.review("The two passwords do not match.")
+        raise InvalidInputError("no password was accepted", field="password", hint=PASSWORD_RULE)
 
 
 def _first_line(file: str) -> str:

@@ -31,11 +31,11 @@ def rotate(
         raise InvalidInputError("--revoke is about tokens, not about the database", field="revoke")
     if database:
         run.own_stack.rotate_database_passwords(timeout=timeout)
-        run.render.message("The database's roles have new passwords. See the URL: fastzero db url --password")
+        run.render.verdict("The database's roles have new passwords", run.command("db url --password"))
         return
     until = run.stack.rotate_signing_key(revoke=revoke, timeout=timeout)
     if until is None:
-        run.render.message("Tokens are signed with a new key. Those of the old key are refused from now on.")
+        run.render.verdict("Tokens are signed with a new key", "tokens of the old key are refused")
     else:
         at = until.isoformat(timespec="seconds").replace("+00:00", "Z")
-        run.render.message(f"Tokens are signed with a new key. Those of the old key are accepted until {at}.")
+        run.render.verdict("Tokens are signed with a new key", f"tokens of the old key are accepted until {at}")

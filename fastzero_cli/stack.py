@@ -1,36 +1,41 @@
-"""The stack commands, at the top level: up, down, status, logs, restart, ls, env, config, doctor, version."""
+"""The stack commands, at the top level: up, serve, exec, down, status, logs, restart, ls."""
 
 import re
-import shlex
 import sys
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fastzero_core.errors import FastZeroError, InvalidInputError, UnhealthyError
 
-from .columns import ACTION, FINDING, ORIGIN, PROJECT, SERVICE
-from .options import NoBackup, Run, Timeout, Yes, words_of
+from . import completion
+from .columns import ACTION, PROJECT, SERVICE
+from .ending import tell_of_running
+from .options import LEVELS, RUNTIMES, NoBackup, Run, Timeout, Yes, complete_from, words_of
 from .tree import Group
 
 if TYPE_CHECKING:
     from fastzero_core import Stack
+    from fastzero_core.stack.stack import ServiceStatus
 
 group = Group("stack", "")
 ADOPTION = (
     "What this engine has of project {} will be taken over, with its rows and new passwords. A FASTZERO_HOME that still"
     " has it can neither use nor change it any more, unless it takes it over again."
 )
+NO_SERVICES = "Project {} has no services yet. Start it: fastzero up"
 NOTHING_TO_STOP = "Nothing to do: project {} is not running."
-export = Group("export", "Hand the stack over to other tools.", example="fastzero export compose > compose.yaml")
 
-Port = Annotated[int | None, typer.Option("--port", metavar="PORT", min=1, max=65535, help="The database's port.")]
-Service = Annotated[str | None, typer.Argument(metavar="[SERVICE]", help="One service; all without it.")]
-
-ENV_FORMATS = ("shell", "dotenv", "json")
+Port = Annotated[
+    int | None,
+    typer.Option("--database-port", "--port", metavar="PORT", min=1, max=65535, help="The database's port."),
+]
+Service = Annotated[
+    str | None,
+    typer.Argument(metavar="[SERVICE]", help="One service; all without it.", autocompletion=completion.services),
+]
 
 
 @group.command(example="fastzero up\nfastzero up -p demo --runtime docker --dry-run")
@@ -39,7 +44,12 @@ def up(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and why, and do nothing.")] = False,
     runtime: Annotated[
         str | None,
-        typer.Option("--runtime", metavar="RUNTIME", help="embedded | docker; a project keeps its first."),
+        typer.Option(
+            "--runtime",
+            metavar="RUNTIME",
+            help="embedded | docker; a project keeps its first.",
+            autocompletion=complete_from(*RUNTIMES),
+        ),
     ] = None,
     port: Port = None,
     app_port: Annotated[
@@ -86,11 +96,12 @@ def up(
         return
     if adopt:
         run.confirm(ADOPTION.format(run.settings.project), yes)
+    is_new, began = not stack.has_data, time.monotonic()
     stack.up(**wanted, keep=keep, timeout=timeout)
+    tell_of_running(run, stack, is_new=is_new, took=time.monotonic() - began)
     named = run.settings.database_url
     if named and not stack.serves(named.get_secret_value()):
-        run.render.message("DATABASE_URL is set: user, todo and migrate use that database, not this stack's.")
-    run.render.many(stack.status(fresh=False), SERVICE)
+        run.render.warning("DATABASE_URL is set: user, todo and migrate use that database, not this stack's.")
     if attach or reload:
         _attend(run, stack, reload)
 
@@ -103,9 +114,9 @@ def _attend(run: Run, stack: "Stack", reload: bool) -> None:
     if reload:
         threading.Thread(target=stack.reload_on_change, args=(stop,), daemon=True).start()
     try:
-        run.render.attached(stack.logs(tail=0, follow=True))
+        run.render.logs(stack.logs(tail=0, follow=True), stack.service_names)
     except KeyboardInterrupt:
-        run.render.message("stopping …")
+        run.render.message("Stopping …")
     finally:
         stop.set()
         stack.down()
@@ -140,7 +151,12 @@ def serve(
 )
 def exec_(
     run: Run,
-    service: Annotated[str, typer.Argument(metavar="SERVICE", help="Where to run it, as database or app.")],
+    service: Annotated[
+        str,
+        typer.Argument(
+            metavar="SERVICE", help="Where to run it, as database or app.", autocompletion=completion.services
+        ),
+    ],
     command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The command and its arguments.")],
 ) -> None:
     """Run a command where a service runs.
@@ -179,35 +195,61 @@ def down(
     for stack in stacks:
         try:
             done = stack.destroy(no_backup=no_backup, timeout=timeout) if volumes else stack.down(timeout=timeout)
-            if not done:
-                run.render.message(NOTHING_TO_STOP.format(stack.project.name))
+            _tell_of_down(run, stack, volumes=volumes, done=bool(done))
             statuses += stack.status()
         except FastZeroError as error:
             if len(stacks) == 1:
                 raise
             run.render.message(f"{stack.project.name} could not be stopped: {error.message}")
             failure = error  # the others can be stopped all the same
-    run.render.many(statuses, SERVICE, none="")
+    if run.render.output != "table":
+        run.render.many(statuses, SERVICE)
     if failure:
         raise failure
+
+
+def _tell_of_down(run: Run, stack: "Stack", *, volumes: bool, done: bool) -> None:
+    name = stack.project.name
+    if not done:
+        run.render.message(NOTHING_TO_STOP.format(name))
+    elif volumes:
+        run.render.verdict(f"Project {name} deleted", "its backups stay")
+    else:
+        run.render.verdict(f"Project {name} stopped", "its data stays")
 
 
 @group.command(example="fastzero status\nfastzero status -o json")
 def status(
     run: Run,
     watch: Annotated[bool, typer.Option("-w", "--watch", help="Refresh every second, until Ctrl-C.")] = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with 8 unless every service runs and is healthy.")
+    ] = False,
 ) -> None:
-    """Show the services and how they are.
+    """Show the services and their state.
 
-    Each with its state, address, version, schema revision and since when it runs.
+    Address, version, schema revision and time since the start of each. The reason of an unhealthy service stands below
+    it.
     """
-    run.render.many(run.stack.status(), SERVICE)
+    services = _services(run)
+    run.render.many(services, SERVICE, none=NO_SERVICES.format(run.settings.project))
     while watch:
         time.sleep(1)
         run.render.again(run.stack.status(), SERVICE)
+    if exit_code and not (services and all(service.state == "running" for service in services)):
+        raise typer.Exit(UnhealthyError.exit_code)
 
 
-@group.command(example="fastzero logs -f\nfastzero logs database --tail 20")
+def _services(run: Run) -> "list[ServiceStatus]":
+    """The services of the project. Raises ProjectNotFoundError for one that a flag names and that does not exist."""
+    from fastzero_core.project import refuse_unknown
+
+    if run.settings.is_flag("project"):
+        refuse_unknown(run.settings)
+    return run.stack.status()
+
+
+@group.command(example="fastzero logs -f\nfastzero logs database --tail 20\nfastzero logs --level error --since 1h")
 def logs(
     run: Run,
     service: Service = None,
@@ -217,117 +259,54 @@ def logs(
         str | None,
         typer.Option("--since", metavar="TIME", help="A time as RFC 3339, or how long ago: 90s, 10m, 2h, 1d."),
     ] = None,
+    grep: Annotated[
+        str | None, typer.Option("-g", "--grep", metavar="PATTERN", help="Only lines that match a regular expression.")
+    ] = None,
+    level: Annotated[
+        str | None,
+        typer.Option(
+            "-l",
+            "--level",
+            metavar="LEVEL",
+            help=" | ".join(LEVELS) + "; this level and above.",
+            autocompletion=complete_from(*LEVELS),
+        ),
+    ] = None,
+    all: Annotated[bool, typer.Option("-a", "--all", help="Include health checks.")] = False,
 ) -> None:
-    """Print the services' logs.
+    """Print the services' logs, in the order of time.
 
-    Each line goes to the stream it was written to: PostgreSQL's to standard error.
+    Each line follows the name of its service. Health checks that were answered well are left out.
     """
-    run.render.logs(run.stack.logs(service, tail=tail, follow=follow, since=_moment(since)))
+    from .logs import last_of_each, selection
+
+    began, stack = _moment(since), run.stack
+    wanted = selection(() if all else stack.health_paths, grep, level)
+    services = [service] if service else stack.service_names
+    if tail is None or follow or wanted.is_all:
+        run.render.logs(wanted.of(stack.logs(service, tail=tail, follow=follow, since=began)), services)
+    else:
+        run.render.logs(last_of_each(wanted.of(stack.logs(service, since=began)), tail), services)
 
 
 @group.command(example="fastzero restart database")
 def restart(run: Run, service: Service = None, timeout: Timeout = None) -> None:
     """Stop and start one service, or all."""
     stack = run.stack.restart(service, timeout=timeout)
-    run.render.many(stack.status(), SERVICE)
+    what = f"Service {service}" if service else f"Project {stack.project.name}"
+    run.render.outcome(stack.status(), SERVICE, f"{what} restarted")
 
 
 @group.command(example="fastzero ls\nfastzero ls --all")
 def ls(run: Run, all: Annotated[bool, typer.Option("-a", "--all", help="Also those that do not run.")] = False) -> None:
     """List the projects of this machine."""
-    from fastzero_core.stack.stack import list_projects
+    from fastzero_core.stack.listing import RESTING, list_projects
 
-    run.render.many(list_projects(run.settings, all=all), PROJECT)
-
-
-@group.command(example='eval "$(fastzero env)"\nfastzero env --format dotenv > .env')
-def env(
-    run: Run,
-    format: Annotated[
-        str | None, typer.Option("--format", metavar="FORMAT", help=" | ".join(ENV_FORMATS) + "; shell without it.")
-    ] = None,
-) -> None:
-    """Print the environment for other programs.
-
-    What they need to use the database, the password included.
-    """
-    variables = run.stack.environment()
-    match format or ("json" if run.settings.output == "json" else "shell"):
-        case "shell":
-            run.render.text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()))
-        case "dotenv":
-            run.render.text("".join(f"{name}={value}\n" for name, value in variables.items()))
-        case "json":
-            run.render.object(variables)
-        case _:
-            raise InvalidInputError(f"format {format!r} is not one of {', '.join(ENV_FORMATS)}", field="format")
-
-
-@group.command(example="fastzero config\nfastzero config -o json\nfastzero config --schema > fastzero.schema.json")
-def config(
-    run: Run,
-    schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON schema of fastzero.toml for editors.")
-    ] = False,
-) -> None:
-    """Show the settings and where each comes from.
-
-    Secrets are hidden. Those of the application in this folder come last.
-    """
-    if schema:
-        run.render.text(_schema())
-        return
-    from fastzero_core.application.explain import application_origins
-    from fastzero_core.settings import origins
-
-    run.render.many([*origins(**run.flags), *application_origins(Path())], ORIGIN)
-
-
-@group.command(example="fastzero doctor\nfastzero doctor --fix")
-def doctor(
-    run: Run, fix: Annotated[bool, typer.Option("--fix", help="Repair what can be repaired without a loss.")] = False
-) -> None:
-    """Look for what keeps the stack from working.
-
-    Each finding says what to do about it. Exit 8 if something keeps it from working.
-    """
-    from fastzero_core.stack.doctor import examine
-
-    findings = examine(run.settings, fix=fix)
-    run.render.many(findings, FINDING)
-    failed = [finding.code for finding in findings if finding.result == "failed"]
-    if failed:
-        raise UnhealthyError(f"found: {', '.join(failed)}", hint="Each finding above says what to do")
-
-
-@group.command(example="fastzero version -o json")
-def version(run: Run) -> None:
-    """Show the versions of everything involved."""
-    run.render.one(_versions(), ())
-
-
-@export.command(example="fastzero export dockerfile > Dockerfile")
-def dockerfile(run: Run) -> None:
-    """Print the Dockerfile that fastzero makes for your application.
-
-    It is the one that is used as long as the application has none of its own.
-    """
-    run.render.text(run.stack.dockerfile())
-
-
-@export.command(example="fastzero export compose > compose.yaml")
-def compose(run: Run) -> None:
-    """Print the stack as a compose.yaml.
-
-    For Docker Compose: the same services, images, secrets and volume.
-    """
-    run.render.text(run.stack.compose())
-
-
-def _schema() -> str:
-    from importlib.resources import files
-
-    return (files("fastzero_core.application") / "schema.json").read_text("utf-8")
+    projects = list_projects(run.settings)
+    shown = projects if all else [each for each in projects if each.state not in RESTING]
+    run.render.many(shown, PROJECT, none="No project is running." if projects else "No projects yet: fastzero up")
+    if run.render.output == "table" and len(shown) < len(projects):
+        run.render.message(f"{len(projects) - len(shown)} more that do not run: fastzero ls -a")
 
 
 def _chosen(run: Run, all: bool, *, destroy: bool) -> "list[Stack]":
@@ -339,11 +318,11 @@ def _chosen(run: Run, all: bool, *, destroy: bool) -> "list[Stack]":
 def _databases(stacks: "list[Stack]") -> list[str]:
     """What is lost of each, where it ever held something."""
     databases = [f"With {stack.description}." for stack in stacks if stack.has_data]
-    services = [f"With the data of {', '.join(names)}, which no backup has." for names in _services(stacks)]
+    services = [f"With the data of {', '.join(names)}, which no backup has." for names in _with_data(stacks)]
     return [*databases, *services]
 
 
-def _services(stacks: "list[Stack]") -> "list[tuple[str, ...]]":
+def _with_data(stacks: "list[Stack]") -> "list[tuple[str, ...]]":
     return [names for stack in stacks if (names := stack.services_with_data)]
 
 
@@ -363,25 +342,5 @@ def _moment(text: str | None) -> datetime | None:
         return datetime.fromisoformat(text).astimezone(UTC)
     except ValueError:
         raise InvalidInputError(
-            f"{text!r} is no time", field="since", hint="As 2026-01-31T12:00:00Z, or as 90s, 10m, 2h, 1d ago"
+            f"invalid time {text!r}", field="since", hint="Use 2026-01-31T12:00:00Z, or 90s, 10m, 2h, 1d ago"
         ) from None
-
-
-def _versions() -> dict[str, Any]:
-    import platform
-
-    from fastzero_core import __version__
-    from fastzero_core.errors import FastZeroError
-    from fastzero_core.postgres.binaries import find_binaries
-    from fastzero_core.schema.revisions import head_revision
-
-    try:
-        postgresql: str | None = find_binaries().version
-    except FastZeroError:
-        postgresql = None
-    return {
-        "fastzero": __version__,
-        "python": platform.python_version(),
-        "postgresql": postgresql,
-        "head": head_revision(),
-    }

@@ -3,7 +3,8 @@
 Typer builds every command of an app before it runs one, which takes as long as importing Typer itself.
 """
 
-from collections.abc import Callable, Iterator, MutableMapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from importlib import import_module
 from typing import Any
 
@@ -11,16 +12,20 @@ import typer
 import typer.core
 import typer.main
 
-from .options import HELP_OPTIONS, Run, example_epilog, with_global_options
+from .options import GLOBAL_OPTIONS, HELP_OPTIONS, Run, example_epilog, with_global_options
+from .style import paint
 
 Function = Callable[..., None]
 Builder = Callable[[], Any]
+EVERYWHERE = (*GLOBAL_OPTIONS, "help")
+Sections = Mapping[str, tuple[str, ...]]
 
 
 class Group:
     """A group of commands that are registered by decorators, as in Typer, and built on demand.
 
-    `default` is the command that is meant where none is named.
+    `default` is the command that is meant where none is named. `sections` are the headings under which the help lists
+    the commands; those that none names come last.
     """
 
     def __init__(
@@ -32,13 +37,14 @@ class Group:
         alone_is_help: bool = True,
         add_completion: bool = False,
         default: str | None = None,
+        sections: Sections | None = None,
     ) -> None:
         self.builders: dict[str, Builder] = {}
         self.app = typer.Typer(
             name=name,
             help=help or None,
             epilog=example_epilog(example),
-            cls=_lazy(self.builders, default),
+            cls=_lazy(self.builders, default, sections or {}),
             rich_markup_mode=None,
             pretty_exceptions_enable=False,
             no_args_is_help=alone_is_help and default is None,
@@ -104,7 +110,38 @@ class _Commands(MutableMapping[str, Any]):
         return len(self._builders)
 
 
-def _lazy(builders: dict[str, Builder], default: str | None) -> type[typer.core.TyperGroup]:
+class _Command(typer.core.TyperCommand):
+    """A command whose help has its headings in bold."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        _embolden(formatter)
+        super().format_help(ctx, formatter)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        _format_parameters(self, ctx, formatter)
+
+
+def _format_parameters(command: Any, ctx: Any, formatter: Any) -> None:
+    """Write the command's own parameters, and after them the options that every command takes."""
+    records: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": [], "Global options": []}
+    for parameter in command.get_params(ctx):
+        if record := parameter.get_help_record(ctx):
+            is_argument = parameter.param_type_name == "argument"
+            own = "Arguments" if is_argument else "Options"
+            records["Global options" if parameter.name in EVERYWHERE else own].append(record)
+    for heading, found in records.items():
+        if found:
+            with formatter.section(heading):
+                formatter.write_dl(found)
+
+
+def _embolden(formatter: Any) -> None:
+    """Have a help formatter write its headings in bold."""
+    plain = formatter.write_heading
+    formatter.write_heading = lambda heading: plain(paint(heading, "strong", sys.stdout))
+
+
+def _lazy(builders: dict[str, Builder], default: str | None, sections: Sections) -> type[typer.core.TyperGroup]:
     class LazyGroup(typer.core.TyperGroup):
         def __init__(self, **settings: Any) -> None:
             super().__init__(**settings)
@@ -114,6 +151,23 @@ def _lazy(builders: dict[str, Builder], default: str | None) -> type[typer.core.
             if default and not {*HELP_OPTIONS["help_option_names"]} & {*args} and self._names_none(args):
                 args = [default, *args]
             return super().parse_args(ctx, args)
+
+        def format_help(self, ctx: Any, formatter: Any) -> None:
+            _embolden(formatter)
+            super().format_help(ctx, formatter)
+
+        def format_options(self, ctx: Any, formatter: Any) -> None:
+            """The commands first: options are the same everywhere."""
+            self._format_sections(formatter)
+            _format_parameters(self, ctx, formatter)
+
+        def _format_sections(self, formatter: Any) -> None:
+            width = max(map(len, self.commands))
+            room = formatter.width - 6 - width
+            for heading, names in _sections(self.commands, sections).items():
+                with formatter.section(heading):
+                    helps = [(name.ljust(width), self.commands[name].get_short_help_str(room)) for name in names]
+                    formatter.write_dl(helps)
 
         def _names_none(self, args: list[str]) -> bool:
             """Whether the first word that is neither an option nor an option's value is no command."""
@@ -129,10 +183,17 @@ def _lazy(builders: dict[str, Builder], default: str | None) -> type[typer.core.
     return LazyGroup
 
 
+def _sections(commands: Mapping[str, Any], sections: Sections) -> dict[str, list[str]]:
+    """The commands that there are under their headings."""
+    named = {heading: [name for name in names if name in commands] for heading, names in sections.items()}
+    others = [name for name in commands if not any(name in names for names in named.values())]
+    return {heading: names for heading, names in {**named, "Commands": others}.items() if names}
+
+
 def _command(function: Function, name: str | None, example: str, settings: dict[str, Any]) -> Any:
     app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
     context = {**HELP_OPTIONS, **settings.get("context_settings", {})}
-    app.command(name, epilog=example_epilog(example), **{**settings, "context_settings": context})(
+    app.command(name, cls=_Command, epilog=example_epilog(example), **{**settings, "context_settings": context})(
         with_global_options(function)
     )
     return typer.main.get_command(app)

@@ -7,6 +7,7 @@ import typer
 from . import completion
 from .columns import INVITATION, USER
 from .options import NoBackup, PasswordFile, PasswordStdin, Run, Yes
+from .style import counted
 from .tree import Group
 
 group = Group(
@@ -30,17 +31,17 @@ def add(
     password_file: PasswordFile = None,
 ) -> None:
     """Add a user. The password is asked for twice, unless it is handed over."""
-    password = run.password(password_stdin, password_file)
+    password = run.password(password_stdin, password_file, of=(username, email))
     with run.fastzero() as fz:
         user = fz.users.add(username, email=email, password=password)
-    run.render.changed([user], USER)
+    run.render.changed([user], USER, f"User {user.username} added", user.email)
 
 
 @group.command("list", example="fastzero user list -o json")
 def list_(
     run: Run,
-    after: Annotated[int | None, typer.Option("--after", metavar="ID", help="Begin behind this user.")] = None,
-    limit: Annotated[int | None, typer.Option("-n", "--limit", metavar="N", help="At most so many.")] = None,
+    after: Annotated[int | None, typer.Option("--after", metavar="ID", help="Start after this user.")] = None,
+    limit: Annotated[int | None, typer.Option("-n", "--limit", metavar="N", help="Maximum number to show.")] = None,
 ) -> None:
     """List the users."""
     with run.fastzero(autocommit=True) as fz:
@@ -68,7 +69,7 @@ def edit(
         after = fz.users.edit(before.id, username=username, email=email)
     if _chosen(run) == before.username:
         _choose(run, after.username)
-    run.render.changed([after], USER)
+    run.render.changed([after], USER, f"User {after.username} changed", after.email)
 
 
 @group.command(example="fastzero user passwd ana")
@@ -77,10 +78,10 @@ def passwd(run: Run, user: Name, password_stdin: PasswordStdin = False, password
 
     The current password is not needed: whoever runs this command owns the database.
     """
-    password = run.password(password_stdin, password_file)
+    password = run.password(password_stdin, password_file, of=(user, user))
     with run.fastzero() as fz:
         changed = fz.users.set_password(user, password)
-    run.render.changed([changed], USER)
+    run.render.changed([changed], USER, f"Password of {changed.username} changed", "all sessions ended")
 
 
 @group.command(example="fastzero user logout ana")
@@ -88,7 +89,7 @@ def logout(run: Run, user: Name) -> None:
     """End all sessions of a user: no token that was issued before is accepted."""
     with run.fastzero() as fz:
         changed = fz.users.void_tokens(user)
-    run.render.changed([changed], USER)
+    run.render.changed([changed], USER, f"All sessions of {changed.username} ended")
 
 
 @group.command(example="fastzero user invite --expires 24")
@@ -111,12 +112,12 @@ def invite(
 
 @group.command(example="fastzero user use ana")
 def use(run: Run, user: Name) -> None:
-    """Choose whose todos the todo commands of this project are about."""
+    """Set the default user for todo commands."""
     with run.fastzero(autocommit=True) as fz:
         chosen = fz.users.get(user)
     _choose(run, chosen.username)
-    run.render.message(f"Todo commands in project {run.settings.project} are now about {chosen.username}.")
-    run.render.changed([chosen], USER)
+    used = f"Todo commands of project {run.settings.project} now use {chosen.username}"
+    run.render.outcome([chosen], USER, used)
 
 
 @group.command(example="fastzero user rm ana")
@@ -134,7 +135,7 @@ def rm(run: Run, user: Name, no_backup: NoBackup = False, yes: Yes = False) -> N
     removed = database.remove_user(found.id, todos=None if yes else count, no_backup=no_backup)
     if _chosen(run) == removed.username:
         _choose(run, None)
-    run.render.changed([removed], USER)
+    run.render.changed([removed], USER, f"User {removed.username} deleted", counted(count, "todo"))
 
 
 def _chosen(run: Run) -> str | None:

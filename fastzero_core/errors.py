@@ -73,7 +73,7 @@ class RevisionNotFoundError(NotFoundError):
 
 class ProjectNotFoundError(NotFoundError):
     code = "project_not_found"
-    default_hint = "List the projects: fastzero ls. Create this one: fastzero up"
+    default_hint = "List the projects: fastzero ls -a. Create this one: fastzero up"
 
 
 class BackupNotFoundError(NotFoundError):

@@ -235,8 +235,30 @@ class Project:
     def _port(self) -> int:
         record = self.record
         if record is None or "database" not in record.ports:
-            raise ProjectNotFoundError(f"project {self.name} has no stack yet")
+            error = not_there(self)
+            error.hint += ". Or use another database: DATABASE_URL"
+            raise error
         return record.ports["database"]
+
+
+def not_there(project: Project) -> ProjectNotFoundError:
+    """The error of a project that has had no `up`, or was destroyed: its hint names the nearest that there is."""
+    from difflib import get_close_matches
+
+    try:
+        names = [other.name for other in projects(project.home)]
+    except FastZeroError:  # of the home, which is not what was asked for
+        names = []
+    error = ProjectNotFoundError(f"project {project.name} has no stack yet")
+    for name in get_close_matches(project.name, names, 1):
+        error.hint = f"Did you mean -p {name}? {error.hint}"
+    return error
+
+
+def refuse_unknown(settings: "Settings") -> None:
+    """Raise ProjectNotFoundError unless the project has had an `up`."""
+    if project_of(settings).record is None:
+        raise not_there(project_of(settings))
 
 
 def project_of(settings: "Settings") -> Project:

@@ -28,7 +28,7 @@ from pydantic_settings import (
 from . import parameters
 from .config_files import DOTENV, PREFIX, PROJECT_FILE, parse_toml, read_bounded, read_folder
 from .errors import InvalidInputError
-from .sources import HIDDEN, Layers, by_name, of_dotenv, risky_settings, variable_of
+from .sources import HIDDEN, Layers, by_name, of_dotenv, refuse_unknown, risky_settings, variable_of
 from .trust import FolderTrust, Free, Risk
 
 SECRETS_FOLDER = Path("/run/secrets")
@@ -294,16 +294,20 @@ def folder_trust(path: Path = Path()) -> FolderTrust:
 
 
 def _layers(flags: Mapping[str, Any]) -> Layers:
-    trust = folder_trust()
+    trust, user_file = folder_trust(), _user_file()
+    fields = Settings.model_fields
+    of_user = parse_toml(read_bounded(user_file), user_file)
+    lines = trust.folder.toml_lines
+    refuse_unknown(trust.folder.toml, lambda key: f"{PROJECT_FILE}:{lines.get((key,), 1)}", fields)
+    refuse_unknown(of_user, lambda key: str(user_file), fields)
     sources = {
         "flag": _overriding(flags),
         "environment": EnvSettingsSource(Settings)(),
         DOTENV: of_dotenv(trust.folder),
         str(SECRETS_FOLDER): _mounted_secrets(),
         PROJECT_FILE: trust.folder.toml,
-        "user configuration": parse_toml(read_bounded(_user_file()), _user_file()),
+        "user configuration": of_user,
     }
-    fields = Settings.model_fields
     return Layers(fields, {label: by_name(values, fields) for label, values in sources.items()}, trust)
 
 
@@ -320,18 +324,25 @@ def _settings(layers: Layers, flags: Mapping[str, Any]) -> Settings:
     try:
         settings = Settings(**layers.merged())
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]).lower()
-        reason = first["msg"].removeprefix("Value error, ")
-        raise InvalidInputError(
-            f"setting {name}: {reason}",
-            field=name,
-            hint="It comes from a flag, the environment, .env or a fastzero.toml",
-        ) from None
+        raise _invalid(error, layers) from None
     settings._flags = frozenset(_given(flags))
     settings._of_folder = layers.of_folder
     settings._trust = layers.trust
     return settings
+
+
+def _invalid(error: ValidationError, layers: Layers) -> InvalidInputError:
+    """The error of a value that is refused, with the place where it is written."""
+    first = error.errors()[0]
+    path = [str(part).lower() for part in first["loc"]]
+    field, where = ".".join(path), layers.where(path[0]) if path[0] in Settings.model_fields else path[0]
+    if first["type"] == "literal_error":
+        choices = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
+        return InvalidInputError(f"invalid {where}: {first['input']!r}", field=field, hint=f"Use one of: {choices}")
+    reason = (
+        first["msg"].removeprefix("Value error, ").replace("Input should be", "it must be").partition(", unable")[0]
+    )
+    return InvalidInputError(f"invalid {where}: {reason}", field=field, hint="Correct it, or remove it")
 
 
 def _text(value: Any) -> str:

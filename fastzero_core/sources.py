@@ -5,8 +5,9 @@ The functions work on any mapping of fields; `settings` declares the actual ones
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from itertools import takewhile
 from typing import Any
@@ -15,6 +16,7 @@ from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
 from .config_files import DOTENV, PREFIX, PROJECT_FILE, Folder
+from .errors import InvalidInputError
 from .trust import FolderTrust, Risk, RiskySetting, digest, risk_of
 
 Fields = Mapping[str, FieldInfo]
@@ -49,6 +51,19 @@ class Layers:
         """The settings whose value comes from a file of the folder."""
         return tuple(name for name, sources in self._sources.items() if {DOTENV, PROJECT_FILE} & {*sources})
 
+    def where(self, name: str) -> str:
+        """Return the place where the winner is written, as a person looks for it: a flag, a variable or a line."""
+        source, folder = self.source(name), self.trust.folder
+        if source == "flag":
+            return f"--{name.replace('_', '-')}"
+        if source == "environment":
+            return variable_of(name, self.fields[name])
+        if source == DOTENV and (variable := folder.variables.get(f"{PREFIX}{name}".lower())):
+            return f"{DOTENV}:{variable.line}: {PREFIX}{name.upper()}"
+        if source == PROJECT_FILE:
+            return f"{PROJECT_FILE}:{folder.toml_lines.get((name,), 1)}: {name}"
+        return f"{source}: {name}"
+
     def trusts(self, name: str) -> bool | None:
         """Return whether a setting of the folder is trusted; None if it requires no trust."""
         needs_trust = name in self.of_folder and risk_of(self.fields[name].metadata)
@@ -75,6 +90,16 @@ def by_name(values: Mapping[str, Any], fields: Fields) -> dict[str, Any]:
     """Return the values that are settings, keyed by field name; aliases are resolved."""
     names = {key: name for name, field in fields.items() for key in (name, *_aliases(field))}
     return {names[key]: value for key, value in values.items() if key in names}
+
+
+def refuse_unknown(values: Mapping[str, Any], where: Callable[[str], str], fields: Fields) -> None:
+    """Raise InvalidInputError for a key that is neither a setting nor a table; it names the nearest that is."""
+    known = [*TABLES, *(key for name, field in fields.items() for key in (name, *_aliases(field)))]
+    for key in values:
+        if key not in known:
+            nearest = get_close_matches(key, known, 1)
+            hint = f"Did you mean {nearest[0]}?" if nearest else "See the settings: fastzero config"
+            raise InvalidInputError(f"{where(key)}: unknown key {key!r}", field=key, hint=hint)
 
 
 def of_dotenv(folder: Folder) -> dict[str, str]:

@@ -208,6 +208,8 @@ class DatabaseCare(ABC):
 
         limit = timeout or self.settings.timeout
         with self._locked("the schema is downgraded", stop_processes=True):
+            if self.target.schema is None:
+                migrate.refuse_unknown(self.target.url, revision)
             if not no_backup:
                 self._back_up_first()
             target = self.target

@@ -90,6 +90,22 @@ def down(url: str, revision: str, *, timeout: float = 60, on_event: Listener = i
     return _run("downgrade", url, revision, timeout, on_event)
 
 
+def refuse_unknown(url: str, revision: str) -> None:
+    """Raise what `down` would for a revision that does not exist, or for more steps back than there are."""
+    _check_spelling(revision)
+    steps = re.fullmatch(r"-(\d+)", revision)
+    if steps is None and not re.search("[+-]", revision) and revision not in ("base", "head", "heads"):
+        with environment.alembic_errors():
+            environment.scripts().get_revision(revision)
+    applied = len(history()) - len(pending(revision_of(url)))
+    if steps and int(steps[1]) > applied:
+        raise InvalidInputError(
+            f"{revision} goes back further than the first revision: {applied} are applied",
+            field="revision",
+            hint="Go back to the beginning: fastzero migrate down base",
+        )
+
+
 def status(url: str, *, drift: bool = True) -> SchemaStatus:
     """Return the schema status. With `drift`, compare the live schema with the models. Raises SchemaNewerError."""
     current = revision_of(url)

@@ -64,6 +64,12 @@ def head_revision() -> str:
     return str(heads[0])
 
 
+def names() -> list[str]:
+    """Return the revisions of the built-in application, in the order of their files. Nothing is imported for it."""
+    files = sorted((folder() / "versions").glob("*.py"))
+    return [str(found["revision"]) for found in map(_identifiers, files) if "revision" in found]
+
+
 def revision_of(url: str, *, timeout: int = CONNECT_TIMEOUT) -> str | None:
     """Return the revision of the database at `url`, None before the first. `timeout`, in seconds, is for connecting.
 

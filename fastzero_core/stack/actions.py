@@ -57,6 +57,7 @@ class Kind(StrEnum):
     DATABASE = "database"
 
 
+MIGRATES = "alembic.command"  # the module that a migration needs
 IN_CONTAINERS = (Kind.IMAGE, Kind.NETWORK, Kind.VOLUME, Kind.CLAIM, Kind.CONTAINER, Kind.SECRETS)
 LOCAL = (Kind.DATA, Kind.STAGING, Kind.BACKENDS, Kind.PROCESS, Kind.DEPENDENCIES)
 

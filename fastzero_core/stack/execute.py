@@ -7,7 +7,7 @@ from importlib import import_module
 
 from ..errors import FastZeroError
 from ..events import ActionDone, ActionStarted, Listener, Notice
-from .actions import Action, Kind, Verb, inverse
+from .actions import MIGRATES, Action, Kind, Verb, inverse
 
 Perform = Callable[[Action], None]
 
@@ -17,7 +17,7 @@ def execute(plan: Iterable[Action], perform: Perform, on_event: Listener, *, kee
     actions = list(plan)
     if any(action.verb is Verb.MIGRATE for action in actions):
         # It takes as long to import as a server to start.
-        threading.Thread(target=import_module, args=("alembic.command",), daemon=True).start()
+        threading.Thread(target=import_module, args=(MIGRATES,), daemon=True).start()
     begun: list[Action] = []
     try:
         for action in actions:

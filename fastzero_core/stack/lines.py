@@ -1,6 +1,6 @@
 """A line of a service's log, whichever runtime it comes from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 STREAMS = ("stdout", "stderr")
@@ -8,9 +8,12 @@ STREAMS = ("stdout", "stderr")
 
 @dataclass(frozen=True)
 class LogLine:
+    """One line, and when it was written: by its own text, or by the engine."""
+
     service: str
     stream: str
     text: str
+    time: datetime | None = field(default=None, compare=False)
 
 
 def moment_of(text: str | None) -> datetime | None:

@@ -4,6 +4,7 @@ import shlex
 import time
 from collections.abc import Callable
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 
 from .. import folders, marks
@@ -12,7 +13,7 @@ from ..events import Listener, Notice
 from ..project import ROLE, Project, ProjectRecord
 from ..settings import Settings
 from . import provisions, roles, wait
-from .actions import IN_CONTAINERS, LOCAL, Action, Kind, Verb
+from .actions import IN_CONTAINERS, LOCAL, MIGRATES, Action, Kind, Verb
 from .observe import head_of
 from .runtime import MOVING, Runtime
 from .spec import Release, ServiceSpec, StackSpec
@@ -112,6 +113,7 @@ class Performer:
         head = head_of(spec)
         if head and self._ready.get(spec.database.name) == head:
             return  # as the cause says: only if it is not at head
+        import_module(MIGRATES)  # first, as `execute` does: two threads that begin elsewhere see half a package
         from ..schema import migrate
 
         url = self._project.database_url()

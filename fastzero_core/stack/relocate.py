@@ -135,16 +135,23 @@ class Relocation:
         return left
 
     def _refuse_older(self) -> None:
+        """Refuse to move data to an older PostgreSQL, and tell of a newer one."""
         from ..backup.server import server_major
 
-        if self._runtime.name != "docker":
-            return
         major = server_major(self._session.project.database_url())
-        if major_of(self._image) < major:
+        target = major_of(self._image) if self._runtime.name == "docker" else self._embedded_major()
+        if target > major:
+            self._session.on_event(Notice(f"the move also upgrades the database: PostgreSQL {major} to {target}"))
+        if self._runtime.name == "docker" and target < major:
             raise VersionMismatchError(
                 f"the database is of PostgreSQL {major}, too new for image {self._image}",
                 hint=f"Nothing was changed. Set FASTZERO_POSTGRES_IMAGE=postgres:{major}",
             )
+
+    def _embedded_major(self) -> int:
+        from ..postgres.binaries import find_binaries
+
+        return find_binaries().major
 
     def _move(self, before: ProjectRecord, after: ProjectRecord, spec: StackSpec) -> None:
         """Execute the plan, on another port where one is lost meanwhile."""

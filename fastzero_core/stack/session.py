@@ -9,12 +9,12 @@ from pathlib import Path
 
 from .. import marks
 from ..application.description import Application, Process
-from ..errors import ExtensionMissingError, ForeignStackError, InvalidInputError, ProjectNotFoundError, UnavailableError
+from ..errors import ExtensionMissingError, ForeignStackError, InvalidInputError, UnavailableError
 from ..events import Listener, Notice
 from ..folders import mark_of
-from ..project import Place, Project, ProjectRecord, ports_of_others
+from ..project import Place, Project, ProjectRecord, not_there, ports_of_others
 from ..settings import Settings, folder_trust
-from . import decide, extras, plan
+from . import decide, extras, plan, steps
 from .actions import Action, Kind, Verb
 from .application import build_of, install_script, process_names, programs_of, refuse_missing
 from .decide import Decision, Flags, Machine
@@ -52,7 +52,7 @@ class Session:
     def known(self) -> ProjectRecord:
         """The record of a project that has a stack. Raises ProjectNotFoundError."""
         if self.record is None or not self.record.ports:
-            raise ProjectNotFoundError(f"project {self.project.name} has no stack yet")
+            raise not_there(self.project)
         return self.record
 
     @property
@@ -335,22 +335,27 @@ class Session:
     @contextmanager
     def database_running(self, cause: str) -> Iterator[None]:
         """Have the database run for one block, and rest again if it did before."""
-        with self.database_started(cause) as spec:
-            self.performer.wait(spec.database)
+        with self.database_started(cause, ready=True):
             yield
 
     @contextmanager
-    def database_started(self, cause: str) -> Iterator[StackSpec]:
-        """Have the database started for one block, and stopped again if it was. Yields the database alone."""
+    def database_started(self, cause: str, *, ready: bool = False) -> Iterator[StackSpec]:
+        """Have the database started for one block, and stopped again if it was. Yields the database alone.
+
+        With `ready` the block begins once the database answers.
+        """
         record = replace(self.known, processes=())
         spec = self.spec(record)
         observed = self.observe_quickly(spec, record)
         plan.refuse_if_data_is_gone(spec, observed, record)
         found = observed.service(spec.database.name)
         if found.state is ServiceState.ABSENT:
-            raise ProjectNotFoundError(f"project {self.project.name} has no stack yet")
-        self.run(plan.plan_start_database(spec, observed, cause))
+            raise not_there(self.project)
+        start = plan.plan_start_database(spec, observed, cause)
+        self.run([*start, steps.wait(spec.database)] if start and ready else start)
         try:
+            if ready and not start:
+                self.performer.wait(spec.database)
             yield spec
         finally:
             if not found.runs:

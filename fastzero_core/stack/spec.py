@@ -20,8 +20,9 @@ DATABASE_SERVICE = "database"
 APP_SERVICE = "app"
 APP_PORT = 8000
 DEFAULT_PORTS = {DATABASE_SERVICE: DATABASE_PORT, APP_SERVICE: APP_PORT}
-PORT_OPTIONS = {DATABASE_SERVICE: "fastzero up --port {}", APP_SERVICE: "fastzero up --app-port {}"}
+PORT_OPTIONS = {DATABASE_SERVICE: "fastzero up --database-port {}", APP_SERVICE: "fastzero up --app-port {}"}
 READINESS = "/readyz"
+HEALTH = "/healthz"
 CREDENTIALS = "CREDENTIALS_DIRECTORY"  # the variable, systemd's, that names the folder of a process's secrets
 TMPFS = {"/tmp": "size=64m,mode=1777"}  # noqa: S108 - inside the container, whose root is read-only
 RETRIES = 5

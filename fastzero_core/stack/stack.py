@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING, Self
 from ..errors import (
     FastZeroError,
     InvalidInputError,
-    NotAllowedError,
-    RecordError,
-    UnavailableError,
 )
 from ..events import Listener, Notice, ignore
 from ..postgres.url import url_of, variables
-from ..project import HOST, project_of, projects
+from ..project import project_of, projects
 from ..settings import Settings, load_settings
 from . import commands
 from .actions import Action
@@ -26,7 +23,7 @@ from .lines import LogLine
 from .observed import Observed, ObservedService, ServiceState
 from .runtime import Finding
 from .session import Session
-from .spec import DATABASE_SERVICE, StackSpec, asked_ports
+from .spec import HEALTH, READINESS, StackSpec, asked_ports
 
 if TYPE_CHECKING:
     import threading
@@ -48,17 +45,6 @@ class ServiceStatus:
     pid: int | None
     started_at: datetime | None
     detail: str
-
-
-@dataclass(frozen=True)
-class ProjectSummary:
-    """One project of this machine."""
-
-    project: str
-    runtime: str
-    state: ServiceState
-    address: str
-    folder: str
 
 
 class Stack:
@@ -268,6 +254,11 @@ class Stack:
         spec = session.spec()
         return _statuses(spec, session.observe(spec, session.known))
 
+    @property
+    def found_all_well(self) -> bool:
+        """Whether this object's last `up` had nothing to do."""
+        return self._seen is not None
+
     def running(self) -> set[str]:
         """The services that have a process or a running container, whether or not it answers."""
         session = self.look()
@@ -284,9 +275,19 @@ class Stack:
         follow: bool = False,
         since: datetime | None = None,
     ) -> Iterator[LogLine]:
-        """The services' log lines, with `follow` also those to come. Raises InvalidInputError."""
+        """The services' log lines in the order of time, with `follow` also those to come. Raises InvalidInputError."""
         session = self.look()
         return session.runtime.logs(session.spec().named(service), tail=tail, follow=follow, since=since)
+
+    @property
+    def service_names(self) -> list[str]:
+        """The names of its services, each after those that it depends on. Raises ProjectNotFoundError."""
+        return list(self.look().spec().names)
+
+    @property
+    def health_paths(self) -> frozenset[str]:
+        """The paths that health checks of its processes ask for."""
+        return frozenset({HEALTH, READINESS, *(each.readiness or "" for each in self.look().spec().processes)} - {""})
 
     def examine(self) -> Iterator[Finding]:
         """What there is to know of the project's runtime, or of the one that a first `up` would choose.
@@ -358,27 +359,6 @@ class Stack:
     def look(self, timeout: float | None = None) -> Session:
         """Look at the project as it is now, without keeping others from it."""
         return Session(self.project, self.settings, self._on_event, timeout or self.settings.timeout)
-
-
-def list_projects(settings: Settings, *, all: bool = True) -> list[ProjectSummary]:
-    """The projects of this machine with the state of their database; without `all` only those that run."""
-    summaries = [_summary(stack) for stack in Stack.all(settings)]
-    return [summary for summary in summaries if all or summary.state not in RESTING]
-
-
-def _summary(stack: Stack) -> ProjectSummary:
-    """One project; neither an engine that is away nor a record that cannot be read hides the others."""
-    runtime, address, state = "", "", ServiceState.UNKNOWN
-    try:
-        record = stack.project.record
-        if record is not None:
-            runtime, port = record.runtime, record.ports.get(DATABASE_SERVICE)
-            address = f"{HOST}:{port}" if port else ""
-        database = next(iter(stack.status()), None)
-        state = database.state if database else ServiceState.ABSENT
-    except (UnavailableError, NotAllowedError, RecordError):
-        pass
-    return ProjectSummary(stack.project.name, runtime, state, address, str(stack.project.folder))
 
 
 def _statuses(spec: StackSpec, observed: Observed) -> list[ServiceStatus]:

@@ -11,7 +11,9 @@ from ..polling import wait_until
 from . import probe
 from .spec import ServiceSpec
 
-POLL = 0.05  # seconds between two probes
+POLL = 0.05  # seconds between two probes that a service did not hear
+SLOWER, SLOWEST = 1.6, 1.0  # by how much, and to how many seconds, grows the time between those that it logs
+UNHEARD = ("ConnectionRefusedError", "ConnectionResetError", "RemoteDisconnected", "connection refused")
 PATIENCE = 10  # seconds for a process that runs and does not answer, before it is restarted
 UNREACHED = ("Connection", "RemoteDisconnected", "port ")  # in the reason where nobody answers at all
 RECOVERING = ("starting up", "not yet accepting", "recovery")  # it works on its data: it gets all the time there is
@@ -28,6 +30,11 @@ class Answer:
     @property
     def is_ready(self) -> bool:
         return not self.reason
+
+    @property
+    def is_unheard(self) -> bool:
+        """Whether the service knows nothing of the question, and so writes nothing of it into its log."""
+        return any(word in self.reason for word in UNHEARD)
 
     @property
     def is_recovering(self) -> bool:
@@ -73,7 +80,7 @@ def poll(question: Callable[[], Answer], is_alive: Callable[[], bool], timeout: 
 
     One that works on its data gets `timeout` seconds, any other `patience`.
     """
-    began = time.monotonic()
+    began, pause = time.monotonic(), POLL
     while True:
         answer = question()
         if answer.is_ready:
@@ -83,7 +90,9 @@ def poll(question: Callable[[], Answer], is_alive: Callable[[], bool], timeout: 
         waited = time.monotonic() - began
         if waited > timeout or (waited > patience and not answer.is_recovering):
             return answer
-        time.sleep(POLL)
+        if not answer.is_unheard:
+            pause = min(SLOWEST, pause * SLOWER)
+        time.sleep(pause)
 
 
 def until_ready(

@@ -32,6 +32,9 @@ class PasswordHash:
 
 
 DEFAULT_COST = HashCost()
+PASSWORD_RULE = (
+    f"Use {validate.PASSWORD_MIN} to {validate.PASSWORD_MAX} characters, no common password, and not the user's name."
+)
 DIFFERENT_MIN = 4  # distinct characters in a password
 NAME_MIN = 3  # a password must not contain names of at least this length; shorter ones are part of many words
 COMMON = Path(__file__).with_name("common_passwords.txt")

@@ -189,9 +189,14 @@ class Todos:
         statement = delete(todos).where(*among_these, _all_there(among_these, len(wanted))).returning(todos.c.id)
         purged = len(self._execute(statement, ids=wanted).all())
         if purged != len(wanted):
-            kept = [todo.id for todo in self.get_many(wanted) if todo.state is not TodoState.TRASH]
-            raise TodoNotTrashedError(f"not in the trash: {', '.join(map(str, kept))}")
+            self.require_trashed(*wanted)
         return purged
+
+    def require_trashed(self, *ids: int) -> None:
+        """Raise TodoNotTrashedError for todos that are not in the trash, TodoNotFoundError for missing ones."""
+        kept = [todo.id for todo in self.get_many(ids) if todo.state is not TodoState.TRASH]
+        if kept:
+            raise TodoNotTrashedError(f"not in the trash: {', '.join(map(str, kept))}")
 
     def count(self, states: Iterable[TodoState | str] | None = None, *, text: str | None = None) -> int:
         """Return the number of todos, optionally only in `states` and with `text`, matched as by `list`."""

@@ -18,6 +18,13 @@ from .conftest import ServeApp
 
 CHECKOUT = Path(__file__).parents[2]
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
+LISTS = {
+    "TodoList",
+    "UserList",
+    "Bulk",
+    "HTTPValidationError",
+    "ValidationError",
+}  # of what has examples, or FastAPI's own
 EXAMPLES = os.environ.get("FASTZERO_EXAMPLES", "10")
 
 
@@ -72,6 +79,19 @@ def test_every_path_of_the_contract_is_described_once(api: Client) -> None:
         "GET /readyz",
         "GET /metrics",
     }
+
+
+def test_every_field_has_an_example(api: Client) -> None:
+    described = api.get("/openapi.json").json["components"]["schemas"]
+    ours = {name: each for name, each in described.items() if name not in (*LISTS, "Health") and "properties" in each}
+    assert {"TodoIn", "TodoOut", "TodoChanges", "SignUp", "UserOut", "Token"} <= ours.keys()
+    lacking = [
+        f"{name}.{field}"
+        for name, schema in ours.items()
+        for field, values in schema["properties"].items()
+        if not {"examples", "default", "enum", "$ref", "const", "anyOf"} & values.keys()
+    ]
+    assert lacking == []
 
 
 def test_what_needs_a_token_says_so(api: Client, ana: Account) -> None:

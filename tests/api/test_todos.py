@@ -68,6 +68,12 @@ def test_todos_are_paged_by_id_and_by_offset(api: Client, ana: Account) -> None:
     assert titles(api, ana, "offset=10000") == []
 
 
+@pytest.mark.parametrize("query", ["x=1", "titel=report", "limit=2&page=3"])
+def test_an_unknown_parameter_is_refused_and_not_ignored(query: str, api: Client, ana: Account) -> None:
+    answer = api.get(f"/todos/?{query}", ana.token)
+    assert (answer.status, "unknown parameter" in str(answer.json)) == (422, True)
+
+
 def test_todos_are_filtered_by_states(api: Client, ana: Account) -> None:
     for state in ("draft", "todo", "doing", "done", "trash"):
         add(api, ana, state, state=state)

@@ -1,5 +1,6 @@
 """What a press of Tab offers, through the very protocols that the shells' scripts speak."""
 
+import os
 import re
 import shutil
 import socket
@@ -12,6 +13,7 @@ from typing import Protocol
 import pytest
 
 from fastzero_core import FastZero, NewTodo, User
+from fastzero_core.project import Project, ProjectRecord
 
 from .conftest import Run
 from .shell import SCRIPT, Result, Terminal, script, search_path, shell
@@ -19,7 +21,7 @@ from .tree import COMMANDS
 
 pytestmark = pytest.mark.slow
 
-SHELLS = ["bash", "zsh", "fish"]
+SHELLS = ["bash", "zsh", "fish", "powershell"]
 
 
 class Complete(Protocol):
@@ -45,13 +47,16 @@ def _request(line: str, shell: str) -> dict[str, str]:
     request = {"_FASTZERO_COMPLETE": f"complete_{shell}"}
     if shell == "bash":
         return {**request, "COMP_WORDS": line, "COMP_CWORD": str(len(re.split(r"\s+", line)) - 1)}
+    if shell == "powershell":
+        return {**request, "_TYPER_COMPLETE_ARGS": line, "_TYPER_COMPLETE_WORD_TO_COMPLETE": line.rpartition(" ")[2]}
     return {**request, "_TYPER_COMPLETE_ARGS": line, "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
 
 
 def _offers(out: str, shell: str) -> dict[str, str]:
     if shell == "zsh":
         return {match[1]: match[2] or "" for match in re.finditer(r'"([^"]*)"(?::"([^"]*)")?(?=\n|\))', out)}
-    return {(parts := [*line.split("\t"), ""])[0]: parts[1] for line in out.splitlines() if line}
+    separator = ":::" if shell == "powershell" else "\t"
+    return {(parts := [*line.split(separator), ""])[0]: parts[1].strip() for line in out.splitlines() if line}
 
 
 @pytest.fixture
@@ -71,12 +76,41 @@ OFFERED = [
     ("fastzero user show a", {"ana"}),
     ("fastzero todo list --user ", {"ana"}),
     ("fastzero todo done 13", {"13", "130"}),
+    ("fastzero logs ", {"database", "app"}),
+    ("fastzero exec d", {"database"}),
+    ("fastzero logs --level w", {"warning"}),
+    ("fastzero up --runtime ", {"embedded", "docker"}),
+    ("fastzero env --format d", {"dotenv"}),
+    ("fastzero migrate down ", {"head", "base", "0001", "0002", "0003", "0004"}),
+    ("fastzero migrate stamp 000", {"0001", "0002", "0003", "0004"}),
 ]
 
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_every_shell_is_offered_what_fits(shell: str, todos: None, complete: Complete) -> None:
     assert [set(complete(line, shell)) for line, _ in OFFERED] == [offered for _, offered in OFFERED]
+
+
+def test_services_are_those_of_the_project_and_names_of_what_it_has(complete: Complete) -> None:
+    record = ProjectRecord("embedded", {"database": 5432}, processes=("web", "worker", "$(touch evil)"))
+    Project("shop", Path(os.environ["FASTZERO_HOME"])).save(record)
+    assert set(complete("fastzero -p shop restart ")) == {"database", "web", "worker"}
+    assert set(complete("fastzero -p sh")) == {"shop"}
+    assert complete("fastzero -p shop db place use ") == {}
+
+
+def test_backups_are_those_of_the_database(ana: User, fastzero: Run, complete: Complete) -> None:
+    fastzero("db", "backup", "--name", "before-holidays")
+    assert set(complete("fastzero db restore be")) == {"before-holidays"}
+    assert set(complete("fastzero db verify ")) == {"before-holidays"}
+
+
+def test_users_are_completed_however_many_there_are(
+    add_user: Callable[[str], User], database: str, complete: Complete
+) -> None:
+    for name in ("ana", "bob", "bea"):
+        add_user(name)
+    assert set(complete("fastzero todo list -u b")) == {"bob", "bea"}
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

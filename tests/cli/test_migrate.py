@@ -10,7 +10,7 @@ import pytest
 from .conftest import Run, records
 from .shell import Terminal
 
-PROGRESS = re.compile(r"[↑↓] (0001 users|0002 todos|0003 login failures|0004 accounts) \(\d+\.\d\d s\)")
+PROGRESS = re.compile(r"[↑↓] (0001 users|0002 todos|0003 login failures|0004 accounts) · \d+\.\d\d s")
 
 
 @pytest.fixture
@@ -32,7 +32,8 @@ def test_alone_and_up_bring_the_schema_to_head(words: list[str], empty: str, fas
 
 
 def test_progress_is_a_line_a_revision_on_stderr(empty: str, fastzero: Run) -> None:
-    lines = fastzero("migrate").err.splitlines()
+    *lines, verdict = fastzero("migrate").err.splitlines()
+    assert verdict == "✓ The schema is at head: 0004"
     assert len(lines) == 4
     assert all(PROGRESS.fullmatch(line) for line in lines)
 
@@ -43,7 +44,7 @@ def test_quiet_leaves_progress_out(empty: str, fastzero: Run) -> None:
 
 def test_at_head_there_is_nothing_to_do(database: str, fastzero: Run) -> None:
     result = fastzero("migrate", "-o", "ids")
-    assert result == (0, "0004\n", "")
+    assert result == (0, "0004\n", "✓ The schema is at head: 0004\n")
 
 
 def test_up_goes_to_a_revision(empty: str, fastzero: Run) -> None:
@@ -69,7 +70,8 @@ def test_down_asks(database: str, fastzero: Run) -> None:
 def test_down_to_base_and_up_again(database: str, fastzero: Run) -> None:
     down = fastzero("migrate", "down", "base", "--yes", "-o", "json")
     assert records(down)["current"] is None
-    way_back, *steps = down.err.splitlines()
+    way_back, *steps, verdict = down.err.splitlines()
+    assert verdict == "✓ The schema is at base; head is 0004"
     assert way_back.startswith("To undo: fastzero db restore ")
     assert [line.split()[1] for line in steps] == ["0004", "0003", "0002", "0001"]
     assert records(fastzero("migrate", "-o", "json"))["current"] == "0004"

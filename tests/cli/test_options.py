@@ -104,16 +104,16 @@ def test_config_says_where_the_database_comes_from(source: str, fastzero: Run, m
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["-p", "Not A Name"], "project"),
-        (["-o", "xml"], "output"),
-        (["--color", "sometimes"], "color"),
+        (["-p", "Not A Name"], "--project"),
+        (["-o", "xml"], "--output: 'xml'"),
+        (["--color", "sometimes"], "--color: 'sometimes'"),
     ],
 )
 def test_a_bad_value_names_its_setting(words: list[str], named: str, fastzero: Run) -> None:
     result = fastzero(*words, "ls")
     assert result.code == 2
     assert result.out == ""
-    assert f"Error: setting {named}" in result.err
+    assert f"Error: invalid {named}" in result.err
 
 
 def test_quiet_silences_messages_and_leaves_results(ana: User, fastzero: Run) -> None:

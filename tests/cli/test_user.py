@@ -193,7 +193,7 @@ def test_a_no_changes_nothing(ana: User, fastzero: Run) -> None:
         terminal.wait_for("[y/N]: ")
         terminal.type("n\n")
         result = terminal.end()
-    assert result.code == 130
+    assert result.code == 1
     assert "Nothing was changed." in result.out
     assert "Interrupted" not in result.out
     assert len(records(fastzero("user", "list", "-o", "json"))) == 1

@@ -156,9 +156,9 @@ def test_a_value_that_cannot_be_is_refused_by_the_settings_name(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(f"FASTZERO_{name.upper()}", value)
-    with pytest.raises(InvalidInputError, match=name) as refused:
+    with pytest.raises(InvalidInputError, match=f"invalid FASTZERO_{name.upper()}") as refused:
         load_settings()
-    assert refused.value.exit_code == 2
+    assert (refused.value.exit_code, refused.value.field) == (2, name)
 
 
 def test_settings_that_are_no_json_are_refused_with_their_variable_the_reason_and_an_example(
@@ -215,10 +215,20 @@ def test_home_is_an_absolute_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings(home=Path("here")).home == Path.cwd() / "here"
 
 
-def test_what_others_write_into_the_files_is_ignored() -> None:
+def test_what_others_write_into_a_dotenv_is_ignored() -> None:
     Path(".env").write_text("SOMETHING_ELSE=1\nFASTZERO_UNHEARD_OF=1\n")
-    Path("fastzero.toml").write_text("FASTZERO_PROJECT = 'x'\nPROJECT = 'x'\n[another]\nkey = 1\n")
     assert load_settings().project == "fastzero"
+
+
+@pytest.mark.parametrize("text", ["\nFASTZERO_PROJECT = 'x'\n", "\nPROJECT = 'x'\n", "\n[another]\nkey = 1\n"])
+def test_an_unknown_key_of_a_file_of_fastzero_s_own_is_refused_with_its_line(text: str, user_file: Path) -> None:
+    Path("fastzero.toml").write_text(text)
+    with pytest.raises(InvalidInputError, match=r"^fastzero\.toml:2: unknown key"):
+        load_settings()
+    Path("fastzero.toml").unlink()
+    user_file.write_text(text)
+    with pytest.raises(InvalidInputError, match="unknown key"):
+        load_settings()
 
 
 def test_settings_cannot_be_changed() -> None:

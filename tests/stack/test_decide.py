@@ -108,7 +108,7 @@ def test_a_port_that_is_asked_for_and_taken_is_refused_before_anything_is_stoppe
     with pytest.raises(PortTakenError, match="port 5433") as taken:
         decided(LOCAL, Flags(ports={"database": 5433}))
 
-    assert "fastzero up --port 5434" in taken.value.hint
+    assert "fastzero up --database-port 5434" in taken.value.hint
 
 
 def test_the_port_that_a_service_has_is_not_taken_by_itself(free_ports: Callable[[int], None]) -> None:

@@ -29,9 +29,9 @@ from fastzero_core.project import Project, ProjectRecord
 from fastzero_core.stack import ports
 from fastzero_core.stack.docker import engine as docker
 from fastzero_core.stack.docker import image
+from fastzero_core.stack.listing import list_projects
 from fastzero_core.stack.observed import ServiceState
 from fastzero_core.stack.spec import DEFAULT_PORTS
-from fastzero_core.stack.stack import list_projects
 
 from .conftest import Contained, Proxy, RunPython, add_user, any_free_port, users_of
 
@@ -263,7 +263,7 @@ def test_a_port_that_was_asked_for_and_is_taken_names_its_owner(contained: Conta
         contained.stack().up()
 
     assert str(os.getpid()) in taken.value.message
-    assert f"--port {port + 1}" in taken.value.hint
+    assert f"--database-port {port + 1}" in taken.value.hint
     assert (contained.services(), contained.has_volume()) == (set(), False)
 
 

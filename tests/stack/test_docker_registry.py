@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from fastzero_core.errors import ImageError
-from fastzero_core.events import Event, ignore
+from fastzero_core.events import Event, Progress, ignore
 from fastzero_core.polling import wait_until
 from fastzero_core.stack.actions import Action, Kind, Verb
 from fastzero_core.stack.built_in import stack_spec
@@ -106,13 +106,18 @@ def layer() -> bytes:
 
 
 def pull(contained: Contained, name: str) -> list[str]:
-    """Pull as `up` does; what it said of its progress."""
+    """Pull as `up` does; what it said to the person."""
+    return texts(events_of_pull(contained, name))
+
+
+def events_of_pull(contained: Contained, name: str) -> list[Event]:
+    """Pull as `up` does; all that it told."""
     stack = contained.stack(postgres_image=name)
     said: list[Event] = []
     spec = stack_spec(stack.settings, {"database": 1}, app_image="none")
     action = Action(Verb.PULL, Kind.IMAGE, name, "", subject=spec.database)
     DockerRuntime(stack.project).perform(action, timeout=60, on_event=said.append)
-    return texts(said)
+    return said
 
 
 @pytest.fixture
@@ -145,11 +150,12 @@ def test_a_missing_image_is_pulled_before_anything_else(contained: Contained, re
 
 
 def test_an_image_is_pulled_with_progress(contained: Contained, registry: Registry, engine: Any) -> None:
-    said = pull(contained, registry.image)
+    told = events_of_pull(contained, registry.image)
 
     assert engine.images.get(registry.image)
-    assert any("Pull complete" in text for text in said)
-    assert any("Downloaded newer image" in text for text in said)
+    progress = [event for event in told if isinstance(event, Progress)]
+    assert {event.step for event in progress} == {f"Pulling {registry.image}"}
+    assert all(event.done <= (event.total or 0) for event in progress)
 
 
 def test_an_image_that_is_here_is_pulled_only_when_asked_for(contained: Contained, registry: Registry) -> None:

@@ -17,8 +17,8 @@ from fastzero_core.errors import LockedError, ProjectNotFoundError, RecordError
 from fastzero_core.events import Event, Notice
 from fastzero_core.files import make_folder, write_atomically
 from fastzero_core.project import Place, Project, ProjectRecord, database_url, ports_of_others, projects
+from fastzero_core.stack.listing import list_projects
 from fastzero_core.stack.observed import ServiceState
-from fastzero_core.stack.stack import list_projects
 
 from .conftest import SOON, RunPython
 

@@ -24,9 +24,9 @@ from fastzero_core.stack import ports
 from fastzero_core.stack.actions import Action, Verb
 from fastzero_core.stack.embedded import data as embedded
 from fastzero_core.stack.embedded.process import Processes
+from fastzero_core.stack.listing import list_projects
 from fastzero_core.stack.observed import ServiceState
 from fastzero_core.stack.spec import DEFAULT_PORTS
-from fastzero_core.stack.stack import list_projects
 
 from .conftest import RunPython, Template, WorkingOn, any_free_port, done, new_home, steps, texts
 

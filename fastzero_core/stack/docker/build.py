@@ -19,7 +19,7 @@ from docker.utils.build import create_archive, exclude_paths
 
 from ...config_files import PROJECT_FILE
 from ...errors import ImageError, InvalidInputError
-from ...events import Listener, Notice
+from ...events import Listener, Progress
 from ..spec import Build, ServiceSpec
 from .image import remembered
 
@@ -57,7 +57,7 @@ def build_image(client: docker.DockerClient, service: ServiceSpec, on_event: Lis
             for line in lines:
                 said.append(line)
                 if line.startswith(("Step ", "#")):
-                    on_event(Notice(line))
+                    on_event(Progress(line))
         except _Failed as error:
             hint = _needs_buildkit(said) if not _has_buildkit() else "The build's own words above say why"
             evidence = "\n".join(said[-LAST_LINES:])

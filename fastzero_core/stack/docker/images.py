@@ -1,19 +1,20 @@
 """Images: pulled, built, and whether they are here."""
 
 import os
+from typing import Any
 
 import docker
 
 from ... import __version__
 from ...errors import ImageError
-from ...events import Listener, Notice
+from ...events import Listener, Notice, Progress
 from ..spec import ServiceSpec
 from . import image
 from .containers import VERSION
 from .engine import GONE, UNREACHABLE
 
 LAST_LINES = 20  # of a build that failed
-ENDS = ("Pull complete", "Downloaded", "Status")
+ENDS = ("Download complete", "Pull complete")
 
 
 def image_id(client: docker.DockerClient, name: str) -> str | None:
@@ -29,18 +30,29 @@ def pull(client: docker.DockerClient, name: str, on_event: Listener, *, describe
 
     Raises ImageError, with the file and line that the image is `described_at`.
     """
+    layers: dict[str, tuple[int, int]] = {}
     try:
         for event in client.api.pull(name, stream=True, decode=True):
             if "error" in event:
                 raise ImageError(f"{name} cannot be pulled: {event['error']}")
-            if event.get("status", "").startswith(ENDS):
-                on_event(Notice(f"{name}: {event['status']}"))
+            on_event(_pulled(name, event, layers))
     except (*UNREACHABLE, ImageError) as error:
         reason = getattr(error, "explanation", None) or str(error)
         if not image_id(client, name):
             place = f"{described_at}: " if described_at else ""
             raise ImageError(f"{place}{name} cannot be pulled: {reason}") from error
         on_event(Notice(f"{name} cannot be pulled ({reason}); the one that is here is used"))
+
+
+def _pulled(name: str, event: dict[str, Any], layers: dict[str, tuple[int, int]]) -> Progress:
+    """How far a pull is, by what the engine says of one layer at a time: `layers` are the bytes of each, and all."""
+    detail = event.get("progressDetail") or {}
+    if event.get("status") == "Downloading" and "total" in detail:
+        layers[event["id"]] = (detail["current"], detail["total"])
+    elif event.get("status", "").startswith(ENDS) and event.get("id") in layers:
+        layers[event["id"]] = (layers[event["id"]][1],) * 2
+    done, total = (sum(bytes) for bytes in zip(*layers.values(), strict=True)) if layers else (0, 0)
+    return Progress(f"Pulling {name}", done, total or None, "bytes")
 
 
 def build(client: docker.DockerClient, service: ServiceSpec, on_event: Listener) -> None:
@@ -70,7 +82,7 @@ def build(client: docker.DockerClient, service: ServiceSpec, on_event: Listener)
         if line:
             said.append(line)
         if line.startswith("Step "):
-            on_event(Notice(line))
+            on_event(Progress(line))
     if not image_id(client, service.image):
         raise _failed(f"{service.image} was not built to the end", said)
 

@@ -1,7 +1,7 @@
 """The logs of containers: each line whole, with its stream, in the order of time."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from queue import SimpleQueue
@@ -22,12 +22,17 @@ def lines_of(
     """What a container has logged, its two streams merged by the time of each line."""
     started = since.timestamp() if since else None
     lines = [
-        (moment, LogLine(name, stream, text))
+        LogLine(name, stream, text, moment_of(moment))
         for stream in STREAMS
         for moment, text in _decoded(_stream(container, stream, tail=tail, since=started, until=until))
     ]
-    ordered = [line for _, line in sorted(lines, key=lambda each: moment_of(each[0]) or BEFORE_ALL)]
+    ordered = in_order(lines)
     return ordered if tail is None else ordered[max(0, len(ordered) - tail) :]
+
+
+def in_order(lines: Iterable[LogLine]) -> list[LogLine]:
+    """Lines in the order of time."""
+    return sorted(lines, key=lambda line: line.time or BEFORE_ALL)
 
 
 def follow(chosen: Sequence[tuple[str, Container]], since: float) -> Iterator[LogLine]:
@@ -58,8 +63,8 @@ def follow(chosen: Sequence[tuple[str, Container]], since: float) -> Iterator[Lo
 
 
 def _feed(queue: "SimpleQueue[LogLine | None]", name: str, stream: str, chunks: "CancellableStream[bytes]") -> None:
-    for _, text in _decoded(chunks):
-        queue.put(LogLine(name, stream, text))
+    for moment, text in _decoded(chunks):
+        queue.put(LogLine(name, stream, text, moment_of(moment)))
     queue.put(None)
 
 

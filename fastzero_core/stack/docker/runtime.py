@@ -132,8 +132,9 @@ class DockerRuntime:
             found = {name: self._find(name) for name in services}
             chosen = [(name, container) for name, container in found.items() if container is not None]
             asked = time.time()
-            for name, container in chosen:
-                yield from logs.lines_of(name, container, tail, since, asked)
+            yield from logs.in_order(
+                line for name, container in chosen for line in logs.lines_of(name, container, tail, since, asked)
+            )
             if follow:
                 yield from logs.follow(chosen, asked)
 

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import dropwhile
 from pathlib import Path
@@ -39,26 +40,32 @@ _Timed = tuple[datetime, LogLine]
 def read(
     logs: Mapping[str, Files], *, tail: int | None = None, follow: bool = False, since: datetime | None = None
 ) -> Iterator[LogLine]:
-    """Return the lines of these processes' logs, one process after another; with `follow` also new ones, without end.
+    """Return the lines of these processes' logs in the order of time; with `follow` also new ones, without end.
 
     `tail` is how many lines of each process, of both its streams together: the last ones by time. Lines from before
     `since` are left out, those without any time too.
     """
     streams = {name: [_Stream(name, each, path) for each, path in files.items()] for name, files in logs.items()}
+    logs_of_processes = []
     for each in streams.values():
         lines = _merged([stream.lines(tail, since, to_the_end=not follow) for stream in each])
-        yield from lines if tail is None else lines[max(0, len(lines) - tail) :]
+        logs_of_processes.append(lines if tail is None else lines[max(0, len(lines) - tail) :])
+    yield from _lines(_merged(logs_of_processes))
     while follow:
         yield from poll(lambda: _new_lines(streams.values()), math.inf, every=EVERY)
 
 
 def _new_lines(streams: "Iterable[Sequence[_Stream]]") -> list[LogLine]:
-    return [line for each in streams for line in _merged([stream.new_lines() for stream in each])]
+    return _lines(_merged([stream.new_lines() for each in streams for stream in each]))
 
 
-def _merged(streams: Sequence[Sequence[_Timed]]) -> list[LogLine]:
+def _merged(streams: Sequence[Sequence[_Timed]]) -> list[_Timed]:
     """Each stream keeps its own order, also where a clock was set back."""
-    return [line for _, line in heapq.merge(*streams, key=lambda timed: timed[0])]
+    return list(heapq.merge(*streams, key=lambda timed: timed[0]))
+
+
+def _lines(timed: Iterable[_Timed]) -> list[LogLine]:
+    return [replace(line, time=moment) for moment, line in timed]
 
 
 class _Stream:

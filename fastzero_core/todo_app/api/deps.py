@@ -110,10 +110,14 @@ def caller_of(request: Request) -> Caller:
     return caller
 
 
-async def _refuse_repeated(request: Request) -> None:
-    """Refuse a parameter that is given twice. Otherwise only its last value would be used."""
+async def _refuse_unclear(request: Request) -> None:
+    """Refuse parameters that would be ignored: unknown ones, and those that are given twice."""
     seen = set()
+    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
     for name, _ in request.query_params.multi_items():
+        if name not in known:
+            hint = f"Use {', '.join(sorted(known))}"
+            raise InvalidInputError(f"unknown parameter {name!r}", field=name, hint=hint)
         if name in seen and name != "state":
             raise InvalidInputError(f"{name} is given more than once", field=name)
         seen.add(name)
@@ -125,5 +129,5 @@ async def _visitor(request: Request) -> Visitor:
 
 # A relative URL, so that it also works if the app is served below a path.
 WithToken = Annotated[Caller, Security(Bearer(tokenUrl="auth/token", scheme_name="login", auto_error=False))]
-GivenOnce = Depends(_refuse_repeated)
+GivenOnce = Depends(_refuse_unclear)
 Anyone = Annotated[Visitor, Depends(_visitor)]

@@ -47,16 +47,21 @@ def _state(value: Any) -> Any:
     return validate.state(value) if isinstance(value, str) else value
 
 
-def _text(minimum: int, maximum: int, **more: Any) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "minLength": minimum, "maxLength": maximum, **more})
+def _text(minimum: int, maximum: int, example: str, **more: Any) -> WithJsonSchema:
+    limits = {"minLength": minimum, "maxLength": maximum}
+    return WithJsonSchema({"type": "string", **limits, "examples": [example], **more})
 
 
-Title = Annotated[str, checked(validate.title), _text(1, validate.TITLE_MAX, pattern=NOT_BLANK)]
-Description = Annotated[str, checked(validate.description), _text(0, validate.DESCRIPTION_MAX, pattern=NO_NUL)]
-Username = Annotated[str, checked(validate.username), _text(1, validate.USERNAME_MAX, pattern=USERNAME)]
-Email = Annotated[str, checked(validate.email), _text(5, validate.EMAIL_MAX, pattern=EMAIL)]
+Title = Annotated[str, checked(validate.title), _text(1, validate.TITLE_MAX, "Write the report", pattern=NOT_BLANK)]
+Description = Annotated[
+    str, checked(validate.description), _text(0, validate.DESCRIPTION_MAX, "For Friday", pattern=NO_NUL)
+]
+Username = Annotated[str, checked(validate.username), _text(1, validate.USERNAME_MAX, "ana", pattern=USERNAME)]
+Email = Annotated[str, checked(validate.email), _text(5, validate.EMAIL_MAX, "ana@example.com", pattern=EMAIL)]
 Password = Annotated[
-    str, checked(validate.password), _text(validate.PASSWORD_MIN, validate.PASSWORD_MAX, writeOnly=True)
+    str,
+    checked(validate.password),
+    _text(validate.PASSWORD_MIN, validate.PASSWORD_MAX, "correct horse", writeOnly=True),
 ]
 
 
@@ -74,13 +79,13 @@ DIGITS = BeforeValidator(_digits)
 
 
 class Message(BaseModel):
-    message: str
+    message: Annotated[str, Field(examples=["Task has been deleted successfully."])]
 
 
 class Problem(BaseModel):
     """An error, described in one sentence."""
 
-    detail: str
+    detail: Annotated[str, Field(examples=["title must not be empty"])]
 
 
 class UserIn(BaseModel):
@@ -106,17 +111,17 @@ class UserChanges(UserIn):
 
 
 class UserOut(BaseModel):
-    id: int
-    username: str
-    email: str
+    id: Annotated[int, Field(examples=[1])]
+    username: Annotated[str, Field(examples=["ana"])]
+    email: Annotated[str, Field(examples=["ana@example.com"])]
 
 
 class UserSeen(BaseModel):
     """A user as other users see it. Only your own entry has `email`."""
 
-    id: int
-    username: str
-    email: str | None = Field(None, json_schema_extra={"description": "Only in your own entry"})
+    id: Annotated[int, Field(examples=[1])]
+    username: Annotated[str, Field(examples=["ana"])]
+    email: str | None = Field(None, description="Only in your own entry", examples=["ana@example.com"])
 
 
 class UserList(BaseModel):
@@ -126,12 +131,12 @@ class UserList(BaseModel):
 class Login(BaseModel):
     """The OAuth2 password form. `username` is a username or an e-mail address."""
 
-    username: Annotated[str, Field(min_length=1)]
-    password: Annotated[str, Field(min_length=1)]
+    username: Annotated[str, Field(min_length=1, examples=["ana@example.com"])]
+    password: Annotated[str, Field(min_length=1, examples=["correct horse"])]
 
 
 class Token(BaseModel):
-    access_token: str
+    access_token: Annotated[str, Field(examples=["eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"])]
     token_type: str = "bearer"  # noqa: S105 - a type, not a secret
 
 
@@ -164,12 +169,12 @@ class TodoChanges(BaseModel):
 
 
 class TodoOut(BaseModel):
-    id: int
-    title: str
-    description: str
-    state: TodoState
-    created_at: datetime
-    updated_at: datetime
+    id: Annotated[int, Field(examples=[1])]
+    title: Annotated[str, Field(examples=["Write the report"])]
+    description: Annotated[str, Field(examples=["For Friday"])]
+    state: Annotated[TodoState, Field(examples=["todo"])]
+    created_at: Annotated[datetime, Field(examples=["2026-01-31T12:00:00Z"])]
+    updated_at: Annotated[datetime, Field(examples=["2026-01-31T12:00:00Z"])]
 
 
 class TodoList(BaseModel):

@@ -78,6 +78,7 @@ def serve(
     _allow_many_connections()
     threading.Thread(target=_log_pools, args=(url, settings.connections, workers), daemon=True).start()
     with _listening(host, port) as listener, suppress(KeyboardInterrupt):
+        logs.SERVER.info("Serving on http://%s:%d", f"[{host}]" if ":" in host else host, listener.getsockname()[1])
         if workers > 1:
             with _metrics_folder():
                 _Workers(config, [listener]).run()

@@ -104,7 +104,10 @@ async def change_todo(caller: WithToken, id: TodoId, changes: schemas.TodoChange
 
 @router.delete("/{id}", responses=documented(404))
 async def delete_todo(caller: WithToken, id: TodoId) -> schemas.Message:
-    """Permanently delete a todo."""
+    """Permanently delete a todo.
+
+    To move it to the trash instead, from which it can be restored, change its state: PATCH with `{"state": "trash"}`.
+    """
     await caller.run(lambda fz: fz.todos(caller.identity).remove(id))
     return schemas.Message(message="Task has been deleted successfully.")
 

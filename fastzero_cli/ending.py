@@ -1,0 +1,58 @@
+"""How `up` ends: where everything is, how to connect to it, and the command that most people type next."""
+
+from typing import TYPE_CHECKING
+
+from .columns import SERVICE
+from .style import seconds
+
+if TYPE_CHECKING:
+    from fastzero_core import Stack
+    from fastzero_core.stack.stack import ServiceStatus
+
+    from .options import Run
+
+APP = "app"  # the process of the built-in application
+
+
+def tell_of_running(run: "Run", stack: "Stack", *, is_new: bool, took: float) -> None:
+    """Tell of a stack that is up: on a terminal with addresses and the next command."""
+    services = stack.status(fresh=False)
+    name, record = stack.project.name, stack.project.record
+    runtime = record.runtime if record else ""
+    details = (runtime, "nothing to do" if stack.found_all_well else seconds(took))
+    run.render.outcome(services, SERVICE, f"Project {name} is running", *details)
+    if run.render.output != "table":
+        return
+    is_own = bool(record and record.application)
+    run.render.pairs(
+        [*_places(run, services, record.processes if record else (), is_own), ("Next", _next(run, is_own, is_new))]
+    )
+
+
+def _places(
+    run: "Run", services: "list[ServiceStatus]", processes: tuple[str, ...], is_own: bool
+) -> "list[tuple[str, str]]":
+    places = []
+    for service in services:
+        if service.revision is not None or service.version.startswith("PostgreSQL"):
+            places += [("Database", _database(run)), ("psql", run.command("db shell"))]
+        elif service.address and service.service not in processes:
+            places.append((service.service, service.address))
+        elif service.address:
+            name = "App" if service.service == APP else service.service
+            places.append((name, f"http://{service.address}"))
+            if not is_own:
+                places.append(("API docs", f"http://{service.address}/docs"))
+    return sorted(places, key=lambda place: place[0] in ("Database", "psql"))
+
+
+def _database(run: "Run") -> str:
+    from fastzero_core.postgres.url import url_of
+
+    return url_of(run.stack.database_url, require_auth=False, password=False)
+
+
+def _next(run: "Run", is_own: bool, is_new: bool) -> str:
+    if is_own:
+        return run.command("logs -f")
+    return run.command("user add NAME --email ADDRESS" if is_new else "todo list")

@@ -1,0 +1,84 @@
+"""A pager for lists that are longer than the screen, as git uses one: `$PAGER`, else less, and none in a pipe."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from io import UnsupportedOperation
+from types import TracebackType
+from typing import Self
+
+NONE = ("", "cat")
+LESS = "FRX"  # end at once what fits on a screen, keep colours, and leave the text on the terminal
+PROMPT = 2  # lines that a shell needs below the text
+
+
+class Pager:
+    """Takes text, and starts the pager once there is more of it than a screen. `has_ended` when its reader quits."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._without = write  # where there is no pager, or too little for one
+        self._command = _command()
+        self._room = shutil.get_terminal_size().lines - PROMPT
+        self._held: list[str] = []
+        self._process: subprocess.Popen[str] | None = None
+        self.has_ended = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._held and error is None:
+            self._without("".join(self._held))
+        if self._process is not None:
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()  # type: ignore[union-attr]
+            _wait(self._process)
+
+    def write(self, text: str) -> None:
+        """Show a text of whole lines."""
+        if not self._command:
+            self._without(text)
+            return
+        self._room -= text.count("\n")
+        if self._process is None and self._room >= 0:
+            self._held.append(text)
+            return
+        if self._process is None:
+            self._process = self._start()
+        with suppress(BrokenPipeError):
+            self._process.stdin.write("".join(self._held) + text)  # type: ignore[union-attr]
+            self._process.stdin.flush()  # type: ignore[union-attr]
+            self._held.clear()
+            return
+        self._held.clear()
+        self.has_ended = True
+
+    def _start(self) -> "subprocess.Popen[str]":
+        sys.stdout.flush()
+        environment = {"LESS": LESS, "LV": "-c", **os.environ}
+        return subprocess.Popen(self._command, stdin=subprocess.PIPE, env=environment, encoding="utf-8")
+
+
+def _command() -> list[str]:
+    """The pager's words; none where there is no terminal to use it on."""
+    try:
+        is_terminal = sys.stdout.isatty() and os.isatty(sys.stdout.fileno())
+    except (UnsupportedOperation, ValueError):
+        is_terminal = False
+    if not is_terminal or os.environ.get("TERM") == "dumb":
+        return []
+    words = shlex.split(os.environ.get("PAGER", "less"))
+    return words if words and words[0] not in NONE and shutil.which(words[0]) else []
+
+
+def _wait(process: "subprocess.Popen[str]") -> None:
+    """Wait until the reader has quit: Ctrl-C is the pager's own."""
+    while process.poll() is None:
+        with suppress(KeyboardInterrupt):
+            process.wait()

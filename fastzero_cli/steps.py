@@ -1,0 +1,110 @@
+"""What an action of a plan, or a phase of a copy, is to a person: what is being done, and what was done. Pure.
+
+An action is one operation; several make one step. Starting a service and waiting until it is ready is one, making its
+container is part of it, and what is written into the project's folder is not told at all. `up --dry-run` prints every
+action with its cause.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastzero_core.events import Progress
+
+PHASES = {
+    "dump": ("Copying the rows", "Rows copied"),
+    "restore": ("Restoring the rows", "Rows restored"),
+    "count": ("Counting the rows", "Rows counted"),
+    "compare": ("Comparing the rows", "Rows compared"),
+    "check": ("Checking the backup", "Backup checked"),
+    "migrate": ("Migrating the schema", "Schema migrated"),
+    "swap": ("Putting the database into service", "Database put into service"),
+    "analyze": ("Collecting statistics", "Statistics collected"),
+    "rehearse": ("Rehearsing on a copy", "Rehearsed on a copy"),
+}
+STARTS = ("process", "container")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a person sees of actions that have the same `key`: `done` is empty until the last of them."""
+
+    key: str
+    doing: str
+    done: str = ""
+    details: tuple[str, ...] = ()
+    slow: bool = False  # where there is no terminal, its beginning is told as well
+
+
+def step_of(action: Any) -> Step | None:
+    """Return the step that an action belongs to; None for one that is not told."""
+    match (str(action.verb), str(action.kind)):
+        case ("start", kind) if kind in STARTS:
+            return Step(_service(action), f"Starting {_name(action)}")
+        case ("wait for", _):
+            name = _name(action)
+            return Step(_service(action), f"Waiting for {name}", f"{_title(name)} started", _served(action.subject))
+        case ("stop", kind) if kind in STARTS:
+            name = _name(action)
+            return Step(f"stop {action.service}", f"Stopping {name}", f"{_title(name)} stopped")
+        case ("pull", _):
+            return _whole(action, "Pulling", "Image pulled", action.name, slow=True)
+        case ("build", _):
+            return _whole(action, "Building image", "Image built", action.name, slow=True)
+        case ("install", _):
+            return _whole(action, "Installing", "Dependencies installed", action.to or action.name, slow=True)
+        case ("create", "data"):
+            return Step(str(action), "Creating the database", "Database created", (action.name,))
+        case ("create", "volume"):
+            return Step(str(action), f"Creating volume {action.name}", "Volume created", (action.name,))
+        case ("remove", "data" | "volume"):
+            return _whole(action, f"Deleting {action.kind}", f"{_title(str(action.kind))} deleted", action.name)
+        case ("migrate", _):
+            return Step(str(action), "Migrating the schema", "Schema migrated")
+        case ("copy", "database"):
+            return Step(str(action), "Copying the database", "Database copied", slow=True)
+        case ("hold", _):
+            return Step(str(action), "Holding writes", "Writes held")
+        case ("set", "password" | "role"):
+            return Step(str(action), "Changing a password", "Password changed", (action.name,))
+    return None
+
+
+def phase_of(progress: Progress) -> Step:
+    """Return the step of a phase; one that PHASES does not name is what a program said, and is shown while it lasts."""
+    doing, done = PHASES.get(progress.step, (progress.step, ""))
+    return Step(progress.step, doing, done)
+
+
+def _whole(action: Any, doing: str, done: str, name: str, *, slow: bool = False) -> Step:
+    return Step(str(action), f"{doing} {name}", done, (name,), slow)
+
+
+def _service(action: Any) -> str:
+    return f"service {action.service}"
+
+
+def _name(action: Any) -> str:
+    return "the new database" if action.service == "moving" else str(action.service or action.name)
+
+
+def _title(name: str) -> str:
+    return name[:1].upper() + name[1:]
+
+
+def _served(service: Any) -> tuple[str, ...]:
+    """What a service serves, and where."""
+    address = f"{service.host}:{service.port}" if service.port else ""
+    if service.is_database:
+        return (f"PostgreSQL {_major(service)}", address)
+    return (address if service.is_extra else f"http://{address}",) if address else ()
+
+
+def _major(service: Any) -> str:
+    """The major version of a database, as its image or its data says."""
+    if service.image:
+        return str(service.major)
+    try:
+        return (Path(service.data) / "PG_VERSION").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""

@@ -1,0 +1,42 @@
+"""The projects of this machine, each with the state of its database."""
+
+from dataclasses import dataclass
+
+from ..errors import NotAllowedError, RecordError, UnavailableError
+from ..project import HOST
+from ..settings import Settings
+from .observed import ServiceState
+from .spec import DATABASE_SERVICE
+from .stack import RESTING as RESTING
+from .stack import Stack
+
+
+@dataclass(frozen=True)
+class ProjectSummary:
+    """One project of this machine."""
+
+    project: str
+    runtime: str
+    state: ServiceState
+    address: str
+    folder: str
+
+
+def list_projects(settings: Settings) -> list[ProjectSummary]:
+    """The projects of this machine with the state of their database."""
+    return [_summary(stack) for stack in Stack.all(settings)]
+
+
+def _summary(stack: Stack) -> ProjectSummary:
+    """One project; neither an engine that is away nor a record that cannot be read hides the others."""
+    runtime, address, state = "", "", ServiceState.UNKNOWN
+    try:
+        record = stack.project.record
+        if record is not None:
+            runtime, port = record.runtime, record.ports.get(DATABASE_SERVICE)
+            address = f"{HOST}:{port}" if port else ""
+        database = next(iter(stack.status()), None)
+        state = database.state if database else ServiceState.ABSENT
+    except (UnavailableError, NotAllowedError, RecordError):
+        pass
+    return ProjectSummary(stack.project.name, runtime, state, address, str(stack.project.folder))
