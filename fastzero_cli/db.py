@@ -146,7 +146,7 @@ def restore(
 
 @group.command(example="fastzero db reset --yes")
 def reset(run: Run, no_backup: NoBackup = False, yes: Yes = False) -> None:
-    """Empty the database and bring its schema to head.
+    """Empty the database and migrate its schema to head.
 
     It is backed up first; until it is empty, it can be read but not written.
     """
@@ -219,7 +219,7 @@ def upgrade(
 ) -> None:
     """Upgrade the database to another major version of PostgreSQL.
 
-    In containers. Its content is dumped, restored in a new volume and compared; meanwhile it can be read, not written.
+    In containers. Its content is dumped, restored in a new volume and compared; until then you can read, but not write.
     The volume before is kept.
     """
     stack = run.own_stack

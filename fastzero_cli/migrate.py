@@ -13,7 +13,7 @@ from .tree import Group
 if TYPE_CHECKING:
     from fastzero_core.schema.migrate import SchemaStatus
 
-group = Group("migrate", "Bring the database's schema to head, and back. Alone: to head.", alone_is_help=False)
+group = Group("migrate", "Migrate the database's schema, up or down. Without a command: to head.", alone_is_help=False)
 
 Revision = Annotated[
     str,
@@ -28,7 +28,7 @@ STEPS = {"ignore_unknown_options": True}  # otherwise -1 would be read as an opt
 
 @group.callback(invoke_without_command=True, example="fastzero migrate")
 def migrate(run: Run, timeout: Timeout = None) -> None:
-    """Bring the database's schema to head, and back. Alone: to head."""
+    """Migrate the database's schema, up or down. Without a command: to head."""
     if run.subcommand is None:
         to_head(run, "head", timeout)
 

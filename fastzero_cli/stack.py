@@ -130,7 +130,7 @@ def serve(
     workers: Annotated[
         int | None, typer.Option("--workers", metavar="N", min=1, max=64, help="Processes that serve.")
     ] = None,
-    migrate: Annotated[bool, typer.Option("--migrate", help="Bring the schema to head first.")] = False,
+    migrate: Annotated[bool, typer.Option("--migrate", help="Migrate the schema to head first.")] = False,
 ) -> None:
     """Serve the web app in the foreground.
 
@@ -184,9 +184,7 @@ def down(
     stacks = [stack for stack in _chosen(run, all, destroy=volumes) if stack.exists]
     names = ", ".join(stack.project.name for stack in stacks)
     if not stacks:
-        run.render.message(
-            "Nothing to do: there is no project." if all else NOTHING_TO_STOP.format(run.settings.project)
-        )
+        run.render.message("Nothing to do: no projects exist." if all else NOTHING_TO_STOP.format(run.settings.project))
     if volumes and stacks:
         gone = f"{_projects(len(stacks))} {names} will be permanently deleted: database, passwords and logs."
         run.confirm(lambda: " ".join([gone, *_databases(stacks)]), yes)

@@ -210,7 +210,7 @@ def reopen(run: Run, ids: Ids, user: User = None) -> None:
 def trash(run: Run, ids: Ids, user: User = None) -> None:
     """Move todos to the trash.
 
-    `restore` brings them back.
+    `restore` takes them out again.
     """
     _move(run, ids, user, TodoState.TRASH)
 

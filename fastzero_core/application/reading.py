@@ -182,7 +182,7 @@ def _contradictions(file: File, document: Mapping[str, Any], folder: Path) -> It
     """Yield the mistakes that the check of a single key cannot find."""
     table = file.application
     if table is None:
-        yield Mistake(("services",), "there is no [application]", "Services belong to an application: fastzero init")
+        yield Mistake(("services",), "[application] is missing", "Services belong to an application: fastzero init")
         return
     yield from _two_webs(table)
     for name, process in table.processes.items():

@@ -216,7 +216,7 @@ def _first_place(settings: Settings, runtime: str, machine: Machine) -> Place:
 def _at_another_place(settings: Settings, record: ProjectRecord, flags: Flags, machine: Machine) -> ProjectRecord:
     """Return the record with the place that the flags request: a new empty one, or one taken over from another home."""
     if flags.adopt and flags.start_over:
-        raise InvalidInputError("what is taken over is not begun anew", field="adopt")
+        raise InvalidInputError("--adopt and --start-over exclude each other", field="adopt")
     if flags.start_over:
         # Use a new name: a kept place may have an old one, and its data must not be taken for the new database.
         place = replace(machine.new_place(record.runtime), image=record.image)

@@ -144,13 +144,13 @@ def _schema(revision: str | None, head: str) -> Iterator[Finding]:
         yield Finding("schema", "ok", f"at head ({revision})")
     elif head:
         found = f"at {revision or 'base'}; head is {head}"
-        yield Finding("schema", "failed", found, "Bring it to head: fastzero migrate")
+        yield Finding("schema", "failed", found, "Migrate it: fastzero migrate")
 
 
 def _clock(skew: float) -> Finding:
     if abs(skew) <= MAX_SKEW:
         return Finding("clock", "ok", "the database's clock is this machine's")
-    found = f"the database's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this machine's"
+    found = f"the database's clock is {abs(skew):.0f} s {'later' if skew > 0 else 'earlier'} than this machine's"
     return Finding("clock", "warning", found, "Set both clocks by the network; Docker Desktop: restart it")
 
 

@@ -45,7 +45,7 @@ def observe(
         if (
             found.state is ServiceState.RUNNING
             and (service.port or service.health_command)
-            and (patience is None or _has_no_excuse(service, spec, observed))
+            and (patience is None or _should_be_ready(service, spec, observed))
         ):
             observed = observed.having(_ask_process(service, found, runtime, min(patience or 0, wait.PATIENCE)))
     return observed
@@ -89,10 +89,10 @@ def head_of(spec: StackSpec) -> str:
     return spec.release.head if spec.release else head_revision()
 
 
-def _has_no_excuse(process: ServiceSpec, spec: StackSpec, observed: Observed) -> bool:
+def _should_be_ready(process: ServiceSpec, spec: StackSpec, observed: Observed) -> bool:
     """Return whether a process should be ready: it has all that it needs, and will not be recreated."""
-    settled = observed.service(process.name).config_hash == process.config_hash
+    is_current = observed.service(process.name).config_hash == process.config_hash
     if process.is_extra:
-        return settled
+        return is_current
     needed = all(observed.service(name).state is ServiceState.RUNNING for name in process.depends_on)
-    return settled and needed and observed.revision == head_of(spec)
+    return is_current and needed and observed.revision == head_of(spec)

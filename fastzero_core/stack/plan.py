@@ -262,7 +262,7 @@ def refuse_if_data_is_gone(spec: StackSpec, observed: Observed, record: ProjectR
         back = f" Or go back: fastzero db place use {record.kept[-1].name}." if record.kept else ""
         raise DataGoneError(
             f"{_described(spec.database)}, which holds the database, is gone",
-            hint=f"Nothing was changed. Bring it back.{back} See the backups: fastzero db backup list. Or begin with"
+            hint=f"Nothing was changed. Restore it.{back} See the backups: fastzero db backup list. Or begin with"
             " an empty database: fastzero up --start-over",
         )
 

@@ -52,7 +52,7 @@ def plan_move(
     `moving` is the server at the new place, `there` the current state of its runtime.
     """
     filling = replace(before, filling=after.place, owner=after.owner)
-    yield _write(before, filling, f"what is in {after.place} belongs to nobody yet")
+    yield _write(before, filling, f"{after.place} is not in service until it is filled")
     cause = f"the database moves to {after.place}"
     made = list(steps.create(old.project, moving, there, cause))
     if moving.image and not there.network:
@@ -63,7 +63,7 @@ def plan_move(
     yield Action(Verb.COPY, Kind.DATABASE, DATABASE, cause, moving.name, subject=moving)
     yield from _end(old.project, moving)
     yield Action(Verb.CHECK, Kind.WRITES, old.database.name, "they must have been held until now")
-    yield Action(Verb.STOP, Kind.SESSIONS, old.database.name, "nobody may write once they are held no more")
+    yield Action(Verb.STOP, Kind.SESSIONS, old.database.name, "sessions may not write once the hold ends")
     yield from plan.plan_stop(old, observed, old.names, "its place changes")
     yield _write(filling, after, "the database is there, whole and compared")
 
@@ -270,7 +270,7 @@ def before_upgrade(session: Session) -> Place:
     for last in session.known.kept[-1:]:
         if now.runtime == last.runtime == "docker" and major_of(last.image) < major_of(now.image):
             return last
-    raise InvalidInputError("there is no upgrade to go back from", field="rollback")
+    raise InvalidInputError("no upgrade to roll back", field="rollback")
 
 
 def refuse_gone(session: Session, place: Place) -> None:

@@ -106,7 +106,7 @@ class Session:
         if record and record.application and not described_in(Path(record.application), to_run=True):
             raise InvalidInputError(
                 f"the application of project {self.project.name} is not described in {record.application} any more",
-                hint="Bring its fastzero.toml back, or go where the application is now, and start it there",
+                hint="Restore its fastzero.toml, or change to the application's folder and run up there",
             )
         return self.application
 

@@ -273,7 +273,7 @@ def with_major(image: str, major: int) -> str:
 def other_major(volume: str, major: int, image: str) -> VersionMismatchError:
     """Return the error for data that was created by another major version than the image's."""
     ours = major_of(image)
-    upgrade = f", or bring it to {ours}: fastzero db upgrade --to {ours}" if ours > major else ""
+    upgrade = f", or upgrade it to {ours}: fastzero db upgrade --to {ours}" if ours > major else ""
     return VersionMismatchError(
         f"the data in volume {volume} was made by PostgreSQL {major}; {image} is {ours}",
         hint=f"Nothing was changed. Set FASTZERO_POSTGRES_IMAGE=postgres:{major}{upgrade}",

@@ -2,20 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-
-# Rooms whose text still has such words. Remove a room once its text is rewritten; never add one.
-NOT_YET_REWRITTEN = (
-    "fastzero_cli",
-    "fastzero_core/application",
-    "fastzero_core/stack",
-    "CHANGELOG.md",
-)
 
 # A word, as a regular expression without groups, and what to write instead. Parts of names between underscores count.
 PLAINER = {
@@ -59,14 +50,6 @@ def _files() -> Iterator[Path]:
         yield from (path for path in paths if path.is_file() and path.suffix in SUFFIXES and BUILT not in path.parents)
 
 
-def _room(path: Path) -> str:
-    """Return the room of a file: a document, a package, or a package of fastzero_core."""
-    parts = path.relative_to(ROOT).parts
-    if parts[0] == "fastzero_core":
-        return "/".join(parts[:2] if len(parts) > 2 else parts[:1])
-    return parts[0]
-
-
 def _found(path: Path) -> Iterator[str]:
     text = path.read_text(encoding="utf-8")
     for match in WORD.finditer(text):
@@ -74,23 +57,10 @@ def _found(path: Path) -> Iterator[str]:
         yield f"{path.relative_to(ROOT)}:{number}: {match[0]!r}; plainer: {ADVICE[match.lastindex or 0]}"
 
 
-@cache
-def _rooms() -> dict[str, list[str]]:
-    rooms: dict[str, list[str]] = {}
-    for path in sorted(_files()):
-        rooms.setdefault(_room(path), []).extend(_found(path))
-    return rooms
-
-
-def test_rewritten_rooms_use_plain_words() -> None:
-    found = [line for room, lines in _rooms().items() if room not in NOT_YET_REWRITTEN for line in lines]
+def test_the_project_uses_plain_words() -> None:
+    found = [line for path in sorted(_files()) for line in _found(path)]
 
     assert not found, "\n".join(["", *found])
-
-
-@pytest.mark.parametrize("room", NOT_YET_REWRITTEN)
-def test_a_room_that_uses_plain_words_is_not_excepted(room: str) -> None:
-    assert _rooms()[room], f"{room} is rewritten: remove it from NOT_YET_REWRITTEN"
 
 
 @pytest.mark.parametrize(

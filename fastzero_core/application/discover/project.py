@@ -190,11 +190,11 @@ class _Project:
 
     def _group(self, name: str) -> str | None:
         """Return the group that installs a package, "" for the project itself, None if no dependency does."""
-        bringing = {
+        providers = {
             "uvicorn": ("uvicorn", "fastapi[standard]", "fastapi[all]", "litestar[standard]", "fastapi-cli"),
             "granian": ("granian", "litestar-granian", "litestar-granian[uvloop]"),
         }
-        groups = [self.dependencies[each] for each in bringing.get(name, (name,)) if each in self.dependencies]
+        groups = [self.dependencies[each] for each in providers.get(name, (name,)) if each in self.dependencies]
         return min(groups, key=bool) if groups else None
 
     # -- where it runs -----------------------------------------------------------------------------------------

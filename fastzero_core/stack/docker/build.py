@@ -125,7 +125,7 @@ def _paths(build: Build) -> set[str]:
     """Return the files and folders of the context, relative to its folder. Raises InvalidInputError if it is gone."""
     folder = Path(build.folder)
     if not folder.is_dir():
-        raise InvalidInputError(f"the folder of the application, {folder}, is not there", hint="Bring it back")
+        raise InvalidInputError(f"the application's folder {folder} does not exist", hint="Restore it")
     ignore = folder / IGNORE
     said = ignore.read_text(encoding="utf-8").splitlines() if ignore.is_file() else list(LEFT_OUT)
     patterns = [line.strip() for line in said if line.strip() and not line.startswith("#")]

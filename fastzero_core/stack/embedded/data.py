@@ -17,7 +17,7 @@ from ..spec import STOP_TIMEOUT
 # As root: for what PostgreSQL's own user must reach if it cannot enter the project's folder.
 SHARED_HOME = Path("/var/lib/fastzero")
 CLUSTERS = "clusters"
-LAST_GASP = 10  # seconds for the workers of a killed process to end and free its port
+EXIT_GRACE = 10  # seconds for the workers of a killed process to end and free its port
 
 
 def begun(data: Path) -> list[Thing]:
@@ -42,7 +42,7 @@ def end_backends(data: Path) -> None:
     for process in server.processes_on(data):
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    wait_until(lambda: not server.processes_on(data), LAST_GASP)
+    wait_until(lambda: not server.processes_on(data), EXIT_GRACE)
 
 
 def unmarked_data(project: Project, record: ProjectRecord) -> list[Thing]:

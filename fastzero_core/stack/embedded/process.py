@@ -59,8 +59,8 @@ class ProcessRecord:
         return datetime.fromtimestamp(now, UTC)
 
 
-NOBODY = ProcessRecord(0, 0)
-"""What a record that cannot be read is taken for: something was started, and it cannot be found again."""
+UNKNOWN = ProcessRecord(0, 0)
+"""Stands for a record that cannot be read: a process was started, and cannot be found."""
 
 
 class Processes:
@@ -117,7 +117,7 @@ class Processes:
     def recorded(self, name: str) -> ProcessRecord | None:
         """Return the record of the process that was started under this name, whether or not it still runs.
 
-        Returns None if none was started, or if it was stopped by fastzero, and NOBODY for a record that cannot be read.
+        Returns None if none was started, or if fastzero stopped it, and UNKNOWN for a record that cannot be read.
         Raises NotAllowedError for a record of another user.
         """
         try:
@@ -125,7 +125,7 @@ class Processes:
         except FileNotFoundError:
             return None
         except InvalidInputError:
-            return NOBODY
+            return UNKNOWN
         return _parsed(text)
 
     def names(self) -> list[str]:
@@ -140,14 +140,14 @@ class Processes:
 
     def find_lost(self, name: str) -> ProcessRecord | None:
         """Return the running process of this name whose record is damaged or missing, or None."""
-        if self.recorded(name) not in (None, NOBODY):
+        if self.recorded(name) not in (None, UNKNOWN):
             return None
         return min(_marked(str(self._record_file(name))), key=lambda record: record.created, default=None)
 
     def orphans(self, name: str) -> list[int]:
         """Return the pids of the running processes that a process started, if the process itself has ended."""
         record = self.recorded(name)
-        if record is None or record == NOBODY or is_alive(record):
+        if record is None or record == UNKNOWN or is_alive(record):
             return []
         return [pid for pid, _ in _bearing_mark(str(self._record_file(name))) if _session_of(pid) == record.pid]
 
@@ -281,7 +281,7 @@ def _record_of(pid: int, config_hash: str, document: Mapping[str, Any]) -> Proce
 def _parsed(text: str) -> ProcessRecord:
     """Return a record written by this version, an older one, or a newer one, whose unknown fields are ignored.
 
-    Returns NOBODY if it cannot be read.
+    Returns UNKNOWN if it cannot be read.
     """
     try:
         written = json.loads(text)
@@ -295,4 +295,4 @@ def _parsed(text: str) -> ProcessRecord:
             str(written.get("start", "")),
         )
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
-        return NOBODY
+        return UNKNOWN

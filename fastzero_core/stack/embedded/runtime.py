@@ -32,9 +32,9 @@ from ..runtime import MOVING, RELEASE, Finding, cannot_run, weak_finding
 from ..spec import STOP_TIMEOUT, ServiceSpec, StackSpec
 from . import logs
 from .credentials import handed_over, secret_values
-from .data import CLUSTERS, LAST_GASP, SHARED_HOME, begun, end_backends
+from .data import CLUSTERS, EXIT_GRACE, SHARED_HOME, begun, end_backends
 from .install import install
-from .process import NOBODY, Processes, ProcessRecord
+from .process import UNKNOWN, Processes, ProcessRecord
 from .supervision import is_supervised, observed_by, supervised
 
 EVIDENCE_LINES = 20
@@ -133,7 +133,7 @@ class EmbeddedRuntime:
         """Return the process of a service. Searches all processes if its record is damaged, or its port is taken."""
         recorded = self._processes.recorded(service.name)
         is_lost = recorded is None and service.port and not is_free(service.host, service.port)
-        if recorded == NOBODY or is_lost:
+        if recorded == UNKNOWN or is_lost:
             return self._processes.find_lost(service.name)
         return self._processes.find(service.name)
 
@@ -209,7 +209,7 @@ class EmbeddedRuntime:
     def _start(self, service: ServiceSpec, timeout: float) -> None:
         # The workers of a killed process end a moment after it, and only then free its port.
         crashed = self._processes.recorded(service.name) is not None
-        patience = LAST_GASP if crashed else 0
+        patience = EXIT_GRACE if crashed else 0
         if service.port and not wait_until(lambda: is_free(service.host, service.port), patience):
             raise taken_error(service.name, service.host, service.port, service.port_choice)
         if service.is_database:
