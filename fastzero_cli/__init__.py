@@ -1,1 +1,1 @@
-"""The command line: parses, calls the core once, renders."""
+"""The command line: parses the arguments, calls the core once, prints the result."""

@@ -1,4 +1,4 @@
-"""The commands for an application of your own: init, run, test."""
+"""Commands for your own application: init, run, test."""
 
 import sys
 from pathlib import Path
@@ -89,7 +89,7 @@ def suite(
 
 
 def _trust(run: Run, place: Path) -> None:
-    """Trust the application that was just described and shown, and nothing that was in the folder before."""
+    """Trust the application that was just described and shown, unless the folder has other settings that need trust."""
     from fastzero_core.application.reading import TABLES
     from fastzero_core.settings import folder_trust
 
@@ -106,12 +106,12 @@ def _embedded_extensions() -> frozenset[str] | None:
 
     try:
         return find_binaries().extensions()
-    except FastZeroError:  # there is no PostgreSQL here: containers will have one
+    except FastZeroError:  # PostgreSQL is not installed here, but containers have it
         return None
 
 
 def _asked(run: Run, discovery: "Discovery") -> "Discovery":
-    """Ask for what is not known, if there is somebody to ask; an empty answer leaves it open."""
+    """Ask for unknown values if stdin is a terminal. An empty answer leaves a value unknown."""
     if run.settings.no_input or not sys.stdin.isatty():
         return discovery
     for finding in discovery.questions:
@@ -124,7 +124,7 @@ def _asked(run: Run, discovery: "Discovery") -> "Discovery":
 
 
 def _show(run: Run, discovery: "Discovery", new: "Draft") -> None:
-    """Show the whole file: what it runs is trusted from then on."""
+    """Show the whole file, since what it runs is trusted afterwards."""
     if run.render.output == "json":
         run.render.object(_record(discovery, new))
     elif new.is_new:

@@ -1,18 +1,18 @@
-"""Which fields of each kind of record a terminal shows, and how."""
+"""Define the fields of each kind of record that a terminal shows, and their form."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Column:
-    """How a field is shown on a terminal; the widest one gives way when there is no room."""
+    """How a terminal shows a field. A flexible column gets narrower if the table does not fit."""
 
     field: str
     header: str = ""
     kind: str = "text"
     """text, state, age, duration, until, number, count, bytes or share; a note stands below its row, whole."""
     flexible: bool = False
-    spare: bool = False  # left out first where there is no room for all
+    spare: bool = False  # left out first if the table does not fit
 
     @property
     def title(self) -> str:

@@ -1,4 +1,4 @@
-"""What the shell may complete. Silent and quick: whatever fails, there is simply nothing to suggest."""
+"""Suggest values for the completion of shells. Silent and fast: on any error, suggests nothing."""
 
 import functools
 import os
@@ -24,15 +24,15 @@ T = TypeVar("T")
 PATIENCE = 1  # seconds
 MOST = 50
 
-# What names and ids are made of. A hostile database or folder has others, which a shell would run.
+# The characters of valid names and ids. A hostile database or folder may contain others, which a shell would run.
 _NAME = re.compile(r"[\w.+][\w.+-]{0,99}")
 _ID = re.compile(r"[0-9]{1,19}")
-# Shells evaluate what Typer's scripts hand them, and Rich reads brackets as markup. Fullwidth forms mean nothing there.
+# Shells evaluate the output of Typer's scripts, and Rich reads brackets as markup. Fullwidth forms are safe in both.
 _HARMLESS = {ord(character): ord(character) + 0xFEE0 for character in "\\`$\"'[]"}
 
 
 def _quietly(complete: Callable[P, list[T]]) -> Callable[P, list[T]]:
-    """Completion runs at every press of a key: it may not print, and there is nobody to tell of an error."""
+    """Make a completion return an empty list on any error. It runs at every press of a key, and must not print."""
 
     @functools.wraps(complete)
     def attempt(*arguments: P.args, **options: P.kwargs) -> list[T]:
@@ -120,7 +120,7 @@ def todo_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
 
 
 def _beginning_with(todos: "Todos", digits: str) -> "Iterator[Todo]":
-    """The todos whose ids begin with these digits, newest first: 42, 420–429, 4200–4299 …, each range from its end."""
+    """Yield the todos whose ids begin with these digits, newest first: 4200–4299, 420–429, 42, each from its end."""
     from fastzero_core.todo_app.validate import BIGINT_MAX
 
     for more in range(len(str(BIGINT_MAX)) - len(digits), -1, -1):
@@ -130,18 +130,18 @@ def _beginning_with(todos: "Todos", digits: str) -> "Iterator[Todo]":
 
 
 def _is_offered(name: str, incomplete: str) -> bool:
-    """Whether a name begins so, and has nothing that a shell would evaluate or a command take for an option."""
+    """Return whether a name begins with `incomplete`, and is not evaluated by a shell or read as an option."""
     return name.startswith(incomplete) and _NAME.fullmatch(name) is not None
 
 
 def _help(text: str) -> str:
-    # Typer lays help texts out with Rich, which would break long ones into lines: shells take each for a suggestion.
+    # Typer formats help texts with Rich, which would wrap long ones: shells read each line as a suggestion.
     os.environ.setdefault("TERMINAL_WIDTH", "1000")
     return printable(text).translate(_HARMLESS)
 
 
 def _given(ctx: typer.Context) -> dict[str, Any]:
-    """The options typed so far, on every level, and what the settings make of them."""
+    """Return the options typed so far, on every level, with the settings and the chosen user that result from them."""
     from fastzero_core.project import project_of
     from fastzero_core.settings import load_settings
 
@@ -159,7 +159,7 @@ def _database(given: dict[str, Any]) -> "Iterator[FastZero]":
     from fastzero_core.project import database_url
     from fastzero_core.todo_app.fastzero import FastZero
 
-    # Not every wait has a limit of its own: a server may accept a connection and never say a word.
+    # Not every wait has its own timeout: a server may accept a connection and never answer.
     signal.signal(signal.SIGALRM, _give_up)
     signal.setitimer(signal.ITIMER_REAL, PATIENCE)
     try:

@@ -1,4 +1,4 @@
-"""fastzero db: take care of the database, wherever it runs."""
+"""fastzero db: manage the database, wherever it runs."""
 
 import sys
 from pathlib import Path
@@ -309,7 +309,7 @@ def _kept(stack: "Stack", left: "Place") -> str:
 
 
 def _kept_place(stack: "Stack", name: str) -> "PlaceStatus":
-    """A kept place by its name. Raises NotFoundError."""
+    """Return a kept place by its name. Raises NotFoundError."""
     for place in stack.places():
         if place.name == name and not place.current:
             return place
@@ -321,7 +321,7 @@ def _title(place: "PlaceStatus") -> str:
 
 
 def _planned(database: "DatabaseCare", plan: "RestorePlan") -> str:
-    """What a restore does, as a question says it."""
+    """Return the text of the question before a restore."""
     origin = f" It is a backup of database {plan.origin}." if plan.origin != database.target.database else ""
     older = " Its schema is older, and will be migrated to head." if plan.upgrade else ""
     if plan.into_empty:

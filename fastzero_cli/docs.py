@@ -1,4 +1,4 @@
-"""fastzero docs: the manual."""
+"""fastzero docs: open the manual."""
 
 from typing import Annotated
 

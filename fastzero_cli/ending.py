@@ -1,4 +1,4 @@
-"""How `up` ends: where everything is, how to connect to it, and the command that most people type next."""
+"""Print the end of `up`: all addresses, how to connect, and the command that most people type next."""
 
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ APP = "app"  # the process of the built-in application
 
 
 def tell_of_running(run: "Run", stack: "Stack", *, is_new: bool, took: float) -> None:
-    """Tell of a stack that is up: on a terminal with addresses and the next command."""
+    """Print that a stack is running, on a terminal with addresses and the next command."""
     services = stack.status(fresh=False)
     name, record = stack.project.name, stack.project.record
     runtime = record.runtime if record else ""

@@ -1,4 +1,4 @@
-"""How records become text on a terminal: cells, columns that fit, ages and sizes. Prints nothing."""
+"""Format records as text for a terminal: cells, columns that fit, ages and sizes. Prints nothing."""
 
 import re
 import textwrap
@@ -30,7 +30,7 @@ STATE_STYLES = {
 }
 NUMBERS = ("number", "count", "bytes", "share")
 GAP = 2  # cells after each column
-MIN_FLEXIBLE = 8  # cells below which a title says nothing
+MIN_FLEXIBLE = 8  # cells; a narrower title is not readable
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 JUST_NOW = 5  # seconds
 AGES = ((31_536_000, "y"), (2_592_000, "mo"), (604_800, "w"), (86_400, "d"), (3_600, "h"), (60, "min"))
@@ -60,7 +60,7 @@ def table_of(rows: Sequence[Record], columns: Sequence[Column], widths: dict[str
 def fitting(
     rows: Sequence[Record], columns: Sequence[Column], header: bool, room: int
 ) -> tuple[list[Column], dict[str, int] | None]:
-    """The columns that fit, without spare ones if they do not, and their widths; None if no table can be read."""
+    """Return the columns to show, without spare ones if necessary, and their widths; None if a table does not fit."""
     shown = list(columns)
     while (widths := widths_of(rows, shown, header, room)) is None:
         spare = [column for column in shown if column.spare]
@@ -73,10 +73,9 @@ def fitting(
 def widths_of(
     rows: Sequence[Record], columns: Sequence[Column], header: bool, room: int, before: Mapping[str, int] | None = None
 ) -> dict[str, int] | None:
-    """The columns' widths in cells: as wide as their content, the flexible one as wide as the rest leaves.
+    """Return the columns' widths in cells: as wide as their content, flexible ones as wide as the remaining room.
 
-    No column gets narrower than `before`, but for a flexible one. None if there is too little room for a table to
-    be read.
+    Only a flexible column gets narrower than `before`. Returns None if the room is too small for a readable table.
     """
     from rich.cells import cell_len
 
@@ -120,7 +119,7 @@ def plain_text(value: Any, *, multiline: bool = False) -> str:
 
 
 def size(count: int) -> str:
-    """A number of bytes, short."""
+    """Return a number of bytes in a short form."""
     amount = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024:
@@ -130,7 +129,7 @@ def size(count: int) -> str:
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Text without what would steer the terminal: a title must not move the cursor or change colours."""
+    """Return text with control characters replaced: a title must not move the cursor or change colours."""
     if text.isprintable():
         return text
     return "".join(
@@ -140,18 +139,18 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def for_terminal(text: str) -> str:
-    """Text of any origin as a terminal may get it: with its lines and tabs, without colours and all that steers."""
-    lines = _COLOUR.sub("", text).split("\r\n")  # which moves the cursor no further than a line does
+    """Return untrusted text safe for a terminal: keep lines and tabs, remove colours, replace control characters."""
+    lines = _COLOUR.sub("", text).split("\r\n")  # moves the cursor only to the next line
     return "\r\n".join(printable(line, keep="\n\t") for line in lines)
 
 
 def escaped(text: str) -> str:
-    """Text with its escape in place of each character that cannot be seen: what a person consents to is all there."""
+    """Return text with every invisible character escaped, so that users see all of what they consent to."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
 
 
 def when(moment: str, kind: str = "age") -> str:
-    """A time as people say it: `5 min ago`; as a duration `5 min`; of a time to come `in 5 min`."""
+    """Return a time relative to now: `5 min ago`; as a duration `5 min`; for a time in the future `in 5 min`."""
     elapsed = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
     if kind == "until":
         return f"in {_length(-elapsed)}" if elapsed < 0 else f"{_length(elapsed)} ago"
@@ -168,7 +167,7 @@ def _length(seconds: float) -> str:
 
 
 def wrapped(text: str, columns: int, indent: str = "  ") -> list[str]:
-    """A text of any origin in lines that fit, each indented."""
+    """Return untrusted text as indented lines that fit."""
     lines = printable(text, keep="\n").splitlines()
     width = max(MIN_FLEXIBLE, columns - 1)
     return [

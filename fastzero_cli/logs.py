@@ -1,4 +1,4 @@
-"""Which lines of the services' logs are shown, and how: each after the name of its service."""
+"""Select the lines of the services' logs to show, and format each after the name of its service."""
 
 import json
 import re
@@ -14,18 +14,18 @@ from . import style
 from .layout import for_terminal
 from .options import LEVELS
 
-PREFIXES = ("36", "35", "33", "32", "34", "90")  # colours of the services of a log
+PREFIXES = ("36", "35", "33", "32", "34", "90")  # colours of the services' names
 _NAMES = {"log": "info", "notice": "info", "statement": "", "fatal": "critical", "panic": "critical", "warn": "warning"}
-# As PostgreSQL writes it behind time and process, as the built-in app and `logging` do, and as JSON.
+# The forms of PostgreSQL (after the time and the process), of the built-in app and `logging`, and of JSON.
 _LEVEL = re.compile(
     r"\b(DEBUG[1-5]?|INFO|NOTICE|LOG|WARNING|WARN|ERROR|FATAL|PANIC|CRITICAL)\b[: ]|\"level\": ?\"(\w+)\"", re.ASCII
 )
-_SEARCHED = 200  # characters of a line in which its level stands
+_SEARCHED = 200  # characters at the beginning of a line that may contain its level
 
 
 @dataclass
 class Selection:
-    """What to show of a log. `probes` are the paths of health checks whose successful requests are left out."""
+    """The lines of a log to show. `probes` are the paths of health checks, whose successful requests are left out."""
 
     probes: frozenset[str] = frozenset()
     pattern: re.Pattern[str] | None = None
@@ -34,11 +34,11 @@ class Selection:
 
     @property
     def is_all(self) -> bool:
-        """Whether nothing is left out."""
+        """Whether all lines are shown."""
         return not self.probes and self.pattern is None and self.level is None
 
     def of(self, lines: Iterable[LogLine]) -> Iterator[LogLine]:
-        """The lines to show, in their order."""
+        """Return the lines to show, in the same order."""
         return (line for line in lines if self._has(line))
 
     def _has(self, line: LogLine) -> bool:
@@ -49,7 +49,7 @@ class Selection:
         return not is_probe(line.text, self.probes)
 
     def _level(self, line: LogLine) -> str:
-        """The level of a line; one without any belongs to the line before of its stream."""
+        """Return the level of a line. A line without a level belongs to the line before it in the same stream."""
         stream = line.service, line.stream
         level = level_of(line.text) or self._last.get(stream, "info")
         self._last[stream] = level
@@ -57,7 +57,7 @@ class Selection:
 
 
 def selection(probes: Iterable[str], pattern: str | None, level: str | None) -> Selection:
-    """A selection as a person asks for it. Raises InvalidInputError for what is no pattern, and no level."""
+    """Return the selection for a user's options. Raises InvalidInputError for an invalid pattern or level."""
     if level is not None and level not in LEVELS:
         raise InvalidInputError(f"invalid --level {level!r}", field="level", hint=f"Use one of: {', '.join(LEVELS)}")
     try:
@@ -70,7 +70,7 @@ def selection(probes: Iterable[str], pattern: str | None, level: str | None) -> 
 
 
 def level_of(text: str) -> str:
-    """The level of a line, empty for one that says none."""
+    """Return the level of a line, "" if the line does not contain one."""
     found = _LEVEL.search(text, 0, _SEARCHED)
     if not found:
         return ""
@@ -80,7 +80,7 @@ def level_of(text: str) -> str:
 
 
 def is_probe(text: str, paths: frozenset[str]) -> bool:
-    """Whether a line is of a health check that was answered well."""
+    """Return whether a line is about a successful health check."""
     found = re.search(r'\b(?:GET|HEAD) (/[^ ?"]*)[^ "]*(?: HTTP/[\d.]+)?"? (\d{3})\b', text)
     if found:
         return found[1] in paths and found[2] < "400"
@@ -95,7 +95,7 @@ def is_probe(text: str, paths: frozenset[str]) -> bool:
 
 
 def last_of_each(lines: Iterable[LogLine], count: int) -> list[LogLine]:
-    """The last lines of each service, in the order of all."""
+    """Return the last `count` lines of each service, in the order of all lines."""
     kept: dict[str, deque[tuple[int, LogLine]]] = {}
     for index, line in enumerate(lines):
         kept.setdefault(line.service, deque(maxlen=count)).append((index, line))
@@ -103,7 +103,7 @@ def last_of_each(lines: Iterable[LogLine], count: int) -> list[LogLine]:
 
 
 def shown(lines: Iterable[LogLine], services: list[str]) -> Iterator[str]:
-    """Lines of text: behind the name of their service where there are several."""
+    """Yield the lines as text, after the name of their service if there are several services."""
     width = max(map(len, services), default=0)
     colors = {name: PREFIXES[index % len(PREFIXES)] for index, name in enumerate(services)}
     bar = style.symbols("│")

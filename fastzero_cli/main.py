@@ -19,7 +19,7 @@ from .progress import LIVE
 from .tree import Group
 
 INTERRUPTED = 130
-COMPLETES = "_FASTZERO_COMPLETE"  # set by the scripts of shells
+COMPLETES = "_FASTZERO_COMPLETE"  # set by the completion scripts of shells
 
 root = Group(
     "fastzero",
@@ -63,7 +63,7 @@ def fastzero(run: Run, version: Version = False) -> None:
 
 
 def main() -> int:
-    """Run the command line. Returns the exit code: see the manual's page of exit codes."""
+    """Run the command line. Returns the exit code: see the page about exit codes in the manual."""
     streams.prepare()
     try:
         code = root.app(prog_name="fastzero", standalone_mode=False)
@@ -115,11 +115,11 @@ def _misused(error: typer.TyperException) -> int:
 
 def _interrupted() -> int:
     LIVE.clear()
-    if COMPLETES not in os.environ:  # or the shell's prompt would have it in its line
+    if COMPLETES not in os.environ:  # otherwise it would appear in the line of the shell's prompt
         messages.interrupted()
     return INTERRUPTED
 
 
 def _wanted_output() -> str | None:
-    """The format asked for, also where the command line could not be understood."""
+    """Return the requested output format, even if the command line cannot be parsed."""
     return messages.option(sys.argv[1:], "-o", "--output") or os.environ.get("FASTZERO_OUTPUT")

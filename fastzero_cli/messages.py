@@ -1,4 +1,4 @@
-"""What a person is told, on stderr: one function for each kind of message, so that each has one shape.
+"""Print messages for the user on stderr: one function for each kind of message, so that each kind has one form.
 
 ✓ Database started · PostgreSQL 18 · 1.2 s          step: a result, then details, then how long it took
 ✓ Backup verified: 4 tables, 300,007 rows           verdict: how the command ended
@@ -22,42 +22,42 @@ from .layout import for_terminal
 from .streams import write_to_person
 from .style import DETAIL, paint, symbols
 
-# As hints write it: after a colon, in quotes or after another.
+# A command in a hint: after a colon, in backquotes, or after another command.
 COMMAND = re.compile(r"(?:(?<=: )|(?<=`)|(?<=&& ))fastzero (?!-p |--project)(?=[a-z])(?![^.]*? -p )")
-_FOR_ALL = ("ls", "version", "trust", "docs")  # commands that are about no single project
+_FOR_ALL = ("ls", "version", "trust", "docs")  # commands that do not work on a single project
 
 
 def say(text: str, end: str = "\n") -> None:
-    """Tell a person something of any origin, without what would steer a terminal."""
+    """Print untrusted text without colours and control characters."""
     write_to_person(f"{for_terminal(text)}{end}")
 
 
 def step(done: str, details: tuple[str, ...], seconds: float) -> None:
-    """Tell the result of a step."""
+    """Print the result of a step."""
     shown = (*details, style.seconds(seconds))
     _marked("✓", "success", for_terminal(done), "".join(f"{DETAIL}{for_terminal(each)}" for each in shown if each))
 
 
 def revision(applied: RevisionApplied) -> None:
-    """Tell of a revision that was applied, or taken back."""
+    """Print a revision that was applied or reverted."""
     arrow, rest = revision_line(applied).split(" ", 1)
     name, _, duration = rest.rpartition(DETAIL)
     _marked(arrow, "accent", for_terminal(name), f"{DETAIL}{duration}")
 
 
 def verdict(text: str, *details: str) -> None:
-    """Tell how a command ended."""
+    """Print how a command ended."""
     shown = "".join(f"{DETAIL}{for_terminal(each)}" for each in details if each)
     _marked("✓", "success", paint(for_terminal(text), "strong", sys.stderr), shown)
 
 
 def warning(text: str) -> None:
-    """Tell of something that went well and may not be wanted."""
+    """Print a warning about something that succeeded but may not be wanted."""
     write_to_person(f"{paint('Warning:', 'warning', sys.stderr)} {for_terminal(text)}\n")
 
 
 def error(problem: FastZeroError, output: str | None, words: list[str]) -> None:
-    """Tell what failed, what to do and what a failed service left behind. `words` is the command line."""
+    """Print what failed, what to do, and evidence such as a failed service's output. `words` is the command line."""
     hinted = hint_for(problem.hint, words)
     if output in ("json", "ndjson"):
         say("".join(formats.ndjson_lines([{"error": {**problem.as_dict(), "hint": hinted}}])), end="")
@@ -70,12 +70,12 @@ def error(problem: FastZeroError, output: str | None, words: list[str]) -> None:
 
 
 def hint(text: str) -> None:
-    """Tell what to do."""
+    """Print what to do."""
     write_to_person(f"{paint('Hint:', 'accent', sys.stderr)} {for_terminal(text)}\n")
 
 
 def hint_for(text: str, words: list[str]) -> str:
-    """A hint whose commands are about the same project or database as the command that failed."""
+    """Return the hint with its commands changed to use the same project or database as the failed command."""
     if project := option(words, "-p", "--project"):
         flag = f"-p {shlex.quote(project)} "
     elif option(words, "--database-url"):
@@ -91,7 +91,7 @@ def _with_flag(found: re.Match[str], text: str, flag: str) -> str:
 
 
 def option(words: list[str], *names: str) -> str | None:
-    """The value of an option on a command line that may be wrong; None if it is not given."""
+    """Return the value of an option on a command line that may be invalid, None if it is not given."""
     words = words[: words.index("--")] if "--" in words else words
     for word, following in pairwise([*words, ""]):
         if word in names:
@@ -104,22 +104,22 @@ def option(words: list[str], *names: str) -> str | None:
 
 
 def bug(cause: BaseException) -> None:
-    """Tell where a bug happened."""
+    """Print the traceback of a bug."""
     say("".join(traceback.format_exception(cause)), end="")
 
 
 def interrupted() -> None:
-    """Tell that Ctrl-C ended the command."""
+    """Print that Ctrl-C ended the command."""
     say("\nInterrupted.")
 
 
 def plain(text: str) -> None:
-    """Print a result that has no format: the version, or the help."""
+    """Print a result that does not depend on the output format: the version, or the help."""
     sys.stdout.write(f"{text}\n")
 
 
 def revision_line(applied: RevisionApplied) -> str:
-    """A revision that was applied or taken back, with how long it took."""
+    """Return a line about a revision that was applied or reverted, with its duration."""
     arrow = {"up": "↑", "down": "↓"}[applied.direction]
     return f"{arrow} {applied.revision} {applied.message}{DETAIL}{applied.seconds:.2f} s"
 

@@ -1,4 +1,4 @@
-"""fastzero migrate: the schema, forwards and back."""
+"""fastzero migrate: upgrade and downgrade the schema."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +23,7 @@ Revision = Annotated[
         autocompletion=completion.revisions,
     ),
 ]
-STEPS = {"ignore_unknown_options": True}  # or -1 would be taken for an option
+STEPS = {"ignore_unknown_options": True}  # otherwise -1 would be read as an option
 
 
 @group.callback(invoke_without_command=True, example="fastzero migrate")
@@ -124,7 +124,7 @@ def stamp(run: Run, revision: Revision, timeout: Timeout = None) -> None:
 
 
 def to_head(run: Run, revision: str = "head", timeout: float | None = None) -> None:
-    """Upgrade to head, or to a revision on the way there."""
+    """Upgrade to head, or to a revision before it."""
     status = run.schema.up(
         run.database_url, revision, timeout=timeout or run.settings.timeout, on_event=run.render.event
     )

@@ -1,4 +1,4 @@
-"""What a person may have meant: commands of other tools, titles without quotes, and words that are misspelt."""
+"""Suggest what the user may have meant: commands of other tools, titles without quotes, misspelt words."""
 
 import os
 import re
@@ -9,8 +9,8 @@ from fastzero_core.postgres.url import address
 
 from .messages import option
 
-# What the tools call it that people know, as Docker Compose, git, Taskwarrior, Django and the Supabase CLI, and how it
-# is called here; by the path of the group in which it was looked for.
+# The names of commands in well-known tools, such as Docker Compose, git, Taskwarrior, Django and the Supabase CLI, and
+# the command of fastzero for each; by the path of the group after which the user typed them.
 ALIASES: dict[str, dict[str, str]] = {
     "": {
         "ps": "status",
@@ -171,7 +171,7 @@ _EXTRA = re.compile(r"unexpected extra argument(?:s|\(s\))? \((.*)\)$")
 
 
 def error_of(message: str, context: Any) -> InvalidInputError:
-    """Return the error of a command line that the parser refused, by its message."""
+    """Return the error for a command line that the parser refused, from the parser's message."""
     path = context.command_path if context else "fastzero"
     see = f"See: {path} --help"
     if found := _UNKNOWN.match(message):
@@ -187,7 +187,7 @@ def error_of(message: str, context: Any) -> InvalidInputError:
 
 
 def with_database(error: FastZeroError, words: list[str]) -> FastZeroError:
-    """An error whose hint names the database that a flag or the environment gives, where that cannot be reached."""
+    """Return the error. If a database given by a flag or the environment cannot be reached, the hint names it."""
     if error.code == DatabaseUnreachableError.code and error.hint == DatabaseUnreachableError.default_hint:
         given = option(words, "--database-url")
         of_environment = None if option(words, "-p", "--project") else os.environ.get("DATABASE_URL")
@@ -198,7 +198,7 @@ def with_database(error: FastZeroError, words: list[str]) -> FastZeroError:
 
 
 def _quote(context: Any, path: str, extra: str) -> str:
-    """The hint to quote words that belong together; empty where there are none."""
+    """Return the hint to quote words that belong together, "" if the command has no such words."""
     given = {name: value for name, value in context.params.items() if isinstance(value, str)}
     option = {"edit": f"{given.get('id', 'ID')} --title ", "list": "--text "}.get(path.rpartition(" ")[2], "")
     for name in ("title", "message", "text"):

@@ -1,4 +1,4 @@
-"""What every command shares: the global options, before or after the command, and the `Run` they make."""
+"""Define the global options, which every command accepts before or after its name, and the `Run` made from them."""
 
 import functools
 import inspect
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 OUTPUTS = ("table", "json", "ndjson", "csv", "tsv", "ids")
 RUNTIMES = ("embedded", "docker")
-LEVELS = ("debug", "info", "warning", "error", "critical")  # of a log
+LEVELS = ("debug", "info", "warning", "error", "critical")  # of log lines
 COLORS = ("auto", "always", "never")
 ATTEMPTS = 3  # to type a password
-DECLINED = 1  # the exit code of a "no"
+DECLINED = 1  # exit code if the user answers no
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 
@@ -78,17 +78,17 @@ GLOBAL_OPTIONS: dict[str, Any] = {
 
 
 class Run:
-    """One invocation: the options given, and what follows from them when it is first needed."""
+    """One invocation: its options, and the objects that they determine, each created on first use."""
 
     def __init__(self, given: dict[str, Any], subcommand: str | None = None) -> None:
-        self.subcommand = subcommand  # what follows, where a group itself is run
+        self.subcommand = subcommand  # the command after the group, if the group itself runs
         self.quiet = bool(given.pop("quiet", False))
         self._flags = given
         self._has_warned = False
 
     @cached_property
     def _settings(self) -> "Settings":
-        """The settings, trusted or not: how to print and whether to ask, any folder may set."""
+        """The settings, trusted or not: any folder may set how to print and whether to prompt."""
         from fastzero_core.settings import read_settings
 
         return read_settings(**self._flags)
@@ -104,11 +104,11 @@ class Run:
 
     @property
     def flags(self) -> dict[str, Any]:
-        """What was given on the command line, as settings."""
+        """The options on the command line, as settings."""
         return self._flags
 
     def command(self, words: str) -> str:
-        """A command of fastzero as a person types it to work on the same project."""
+        """Return a command of fastzero as the user types it to work on the same project."""
         from shlex import quote
 
         flag = f"-p {quote(self._settings.project)} " if self._settings.is_flag("project") else ""
@@ -127,7 +127,7 @@ class Run:
 
     @cached_property
     def schema(self) -> "Schema":
-        """The schema that the database should have: the built-in application's, or that of the user's own."""
+        """The schema that the database should have: that of the built-in application, or of the user's own."""
         from fastzero_core.care import schema_of
 
         return schema_of(self.settings, on_event=self.render.event)
@@ -152,28 +152,28 @@ class Run:
 
     @property
     def own_stack(self) -> "Stack":
-        """The project's stack, for what is about its own database alone."""
+        """The project's stack, for commands that only work on its own database."""
         from fastzero_core.care import stack_of
 
         return stack_of(self.settings, on_event=self.render.event)
 
     @property
     def doomed_stack(self) -> "Stack":
-        """The same, for a command that destroys it: refused where DATABASE_URL names another database."""
+        """The project's stack, for a command that destroys it. Refuses if DATABASE_URL names another database."""
         from fastzero_core.care import stack_of
 
         return stack_of(self.settings, destroys=True, on_event=self.render.event)
 
     @property
     def stacks(self) -> "list[Stack]":
-        """The stacks of every project of this machine."""
+        """The stacks of all projects on this machine."""
         from fastzero_core.care import Stack
 
         return Stack.all(self.settings, on_event=self.render.event)
 
     @cached_property
     def database(self) -> "DatabaseCare":
-        """The database that the command takes care of."""
+        """The database that the command works on."""
         from fastzero_core.care import database_of
 
         self._warn_of_clear_password()
@@ -181,14 +181,14 @@ class Run:
 
     @cached_property
     def doomed(self) -> "DatabaseCare":
-        """The same, for a command that destroys: refused where it is not clear which database is meant."""
+        """The same database, for a destructive command. Refuses if it is not clear which database is meant."""
         from fastzero_core.care import database_to_destroy
 
         self._warn_of_clear_password()
         return database_to_destroy(self.settings, on_event=self.render.event)
 
     def _warn_of_clear_password(self) -> None:
-        """Say once that the password of a remote database may cross the network in clear."""
+        """Warn once that the password of a remote database may cross the network in clear text."""
         if self._has_warned or self.settings.database_url is None:
             return
         from fastzero_core.postgres.url import clear_password
@@ -198,7 +198,10 @@ class Run:
             self.render.warning(warning)
 
     def confirm(self, what: str | Callable[[], str], yes: bool) -> None:
-        """Go on only if the person agrees, now or by `--yes`. Raises InvalidInputError where nobody can be asked."""
+        """Continue only if the user agrees, now or with `--yes`. Exits with DECLINED otherwise.
+
+        Raises InvalidInputError if stdin is not a terminal, or with `--no-input`.
+        """
         if yes:
             return
         question = what if isinstance(what, str) else what()
@@ -209,9 +212,10 @@ class Run:
             raise SystemExit(DECLINED)
 
     def password(self, from_stdin: bool, file: str | None, *, of: tuple[str, str]) -> str:
-        """A password from stdin, from a file, or typed twice without being shown.
+        """Return a password from stdin, from a file, or typed twice without being shown.
 
-        `of` are the user's names: one that is typed and breaks a rule is asked for again. Raises InvalidInputError.
+        `of` is the username and the e-mail address. A typed password that breaks a rule is asked for again, up to
+        ATTEMPTS times. Raises InvalidInputError.
         """
         if from_stdin:
             return sys.stdin.readline().rstrip("\r\n")
@@ -246,7 +250,7 @@ def _first_line(file: str) -> str:
 
 
 def with_global_options(function: Callable[..., None]) -> Callable[..., None]:
-    """The function as Typer needs it: the Run is made from the global options of this and of outer levels."""
+    """Return the function in Typer's form. Its Run is made from the global options of this level and outer levels."""
     own = list(inspect.signature(function).parameters.values())[1:]
     shared = [
         inspect.Parameter(
@@ -269,14 +273,14 @@ def with_global_options(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def example_epilog(example: str) -> str:
-    """What stands below a command's help."""
+    """Return the text below a command's help."""
     # \b keeps the lines of a paragraph as they are.
     lines = "\n".join(f"  {line}" for line in example.splitlines())
     return f"\b\nExample:\n{lines}"
 
 
 def words_of(command: list[str]) -> list[str]:
-    """Return the words of a command that is run elsewhere, without the `--` in front of them."""
+    """Return the words of a command that runs elsewhere, without the `--` before them."""
     return command[1:] if command[:1] == ["--"] else command
 
 

@@ -1,4 +1,4 @@
-"""A pager for lists that are longer than the screen, as git uses one: `$PAGER`, else less, and none in a pipe."""
+"""Show lists that are longer than the screen in a pager, like git: `$PAGER`, else less. A pipe gets the plain list."""
 
 import os
 import shlex
@@ -12,15 +12,15 @@ from types import TracebackType
 from typing import Self
 
 NONE = ("", "cat")
-LESS = "FRX"  # end at once what fits on a screen, keep colours, and leave the text on the terminal
+LESS = "FRX"  # exit if the text fits on a screen, keep colours, and leave the text on the terminal
 PROMPT = 2  # lines that a shell needs below the text
 
 
 class Pager:
-    """Takes text, and starts the pager once there is more of it than a screen. `has_ended` when its reader quits."""
+    """Take text, and start the pager when the text is longer than a screen. `has_ended` after the user quits it."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
-        self._without = write  # where there is no pager, or too little for one
+        self._without = write  # without a pager, or for a text that fits on the screen
         self._command = _command()
         self._room = shutil.get_terminal_size().lines - PROMPT
         self._held: list[str] = []
@@ -41,7 +41,7 @@ class Pager:
             _wait(self._process)
 
     def write(self, text: str) -> None:
-        """Show a text of whole lines."""
+        """Show text that consists of whole lines."""
         if not self._command:
             self._without(text)
             return
@@ -66,7 +66,7 @@ class Pager:
 
 
 def _command() -> list[str]:
-    """The pager's words; none where there is no terminal to use it on."""
+    """Return the words of the pager's command, empty without a pager or without a terminal that can show one."""
     try:
         is_terminal = sys.stdout.isatty() and os.isatty(sys.stdout.fileno())
     except (UnsupportedOperation, ValueError):
@@ -78,7 +78,7 @@ def _command() -> list[str]:
 
 
 def _wait(process: "subprocess.Popen[str]") -> None:
-    """Wait until the reader has quit: Ctrl-C is the pager's own."""
+    """Wait until the user quits the pager, which handles Ctrl-C itself."""
     while process.poll() is None:
         with suppress(KeyboardInterrupt):
             process.wait()

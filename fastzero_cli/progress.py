@@ -1,4 +1,4 @@
-"""Tells of the steps of a command: live on a terminal while one lasts, and a line for each result everywhere."""
+"""Show the steps of a command: live on a terminal while they run, and one line for each result everywhere."""
 
 import shutil
 import sys
@@ -16,11 +16,11 @@ from .streams import write_to_person
 
 EVERY = 0.1  # seconds between two frames
 BAR = 20  # cells
-TOLD_AFTER = 1.0  # seconds from which on the end of a phase of a copy is worth a line
+TOLD_AFTER = 1.0  # seconds; a shorter phase of a copy does not get a line when it ends
 
 
 class Live:
-    """The last line of a terminal, which shows what lasts. Elsewhere it shows nothing."""
+    """The last line of a terminal, which shows what is running. Shows nothing elsewhere."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -29,7 +29,7 @@ class Live:
         self._thread: threading.Thread | None = None
 
     def show(self, text: str, since: float) -> None:
-        """Show a line until it is cleared, with the seconds since then."""
+        """Show a line until it is cleared, with the seconds since `since`."""
         if not style.is_capable(sys.stderr):
             return
         with self._lock:
@@ -40,7 +40,7 @@ class Live:
             self._thread.start()
 
     def clear(self) -> None:
-        """Leave nothing of it, so that something else can be written."""
+        """Remove the line, so that other text can be written."""
         with self._lock:
             if self._text:
                 self._text = ""
@@ -68,7 +68,7 @@ LIVE = Live()
 
 
 class Steps:
-    """Follows the events of a command, and tells of its steps. With `quiet` nothing."""
+    """Follow the events of a command and print its steps. With `quiet`, print nothing."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
@@ -79,7 +79,7 @@ class Steps:
         self._revisions: list[str] = []
 
     def begin(self, action: Any) -> None:
-        """An action begins."""
+        """Show that an action begins."""
         step = step_of(action)
         if step is None or self._quiet:
             return
@@ -89,7 +89,7 @@ class Steps:
         LIVE.show(f"{step.doing} …", since)
 
     def end(self, action: Any) -> None:
-        """An action has ended well."""
+        """Print the result of an action that succeeded."""
         self.end_phase()
         LIVE.clear()
         step = step_of(action)
@@ -102,7 +102,7 @@ class Steps:
             messages.step(step.done, step.details, seconds)
 
     def progress(self, progress: Progress) -> None:
-        """A phase of a copy goes on, or begins."""
+        """Show the progress of a phase of a copy. Ends the phase before it if this is another one."""
         if self._quiet:
             return
         step, now = phase_of(progress), time.monotonic()
@@ -117,14 +117,14 @@ class Steps:
         LIVE.show(_shown(step, progress), self._began[step.key])
 
     def revision(self, applied: RevisionApplied) -> None:
-        """A revision was applied, or taken back."""
+        """Print a revision that was applied or reverted."""
         if not self._quiet:
             LIVE.clear()
             self._revisions.append(applied.revision)
             messages.revision(applied)
 
     def end_phase(self) -> None:
-        """The phase has ended well: something else begins, or there is a result."""
+        """Print the result of the current phase, which succeeded: something else begins, or a result follows."""
         if self._phase is None:
             return
         step, self._phase = self._phase, None
@@ -156,7 +156,7 @@ def _amount(progress: Progress) -> str:
 
 
 def _cut(text: str, cells: int) -> str:
-    """A text of at most so many cells: a line that wraps cannot be cleared."""
+    """Return the text cut to a number of cells, since a line that wraps cannot be cleared."""
     taken = 0
     for index, character in enumerate(text):
         taken += 2 if unicodedata.east_asian_width(character) in "WF" else 1

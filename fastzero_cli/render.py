@@ -1,7 +1,7 @@
-"""The only place that prints: results to stdout, and through `messages` and `progress` what a person is told.
+"""Print all output: results to stdout, and messages for the user through `messages` and `progress`.
 
-Names, log lines and errors come from servers, manifests and files of others: what a person reads has no control
-characters of theirs. What a program reads, since it is piped, is exact; JSON writes such characters as escapes.
+Names, log lines and errors come from untrusted servers, manifests and files, so text for a person does not contain
+their control characters. Text for a program, in a pipe, is exact; JSON escapes such characters.
 """
 
 import sys
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
     from fastzero_core.stack.lines import LogLine
 
-BATCH = 200  # rows whose widths decide the table's, and that are laid out at a time
+BATCH = 200  # rows to format at a time; the first ones determine the columns
 
 
 class Renderer:
-    """Prints in one format. `output` None means a table on a terminal and TSV elsewhere."""
+    """Print in one format. `output` None means a table on a terminal and TSV elsewhere."""
 
     def __init__(self, output: str | None, color: str = "auto", *, quiet: bool = False) -> None:
         self.output = output or ("table" if sys.stdout.isatty() else "tsv")
@@ -59,9 +59,9 @@ class Renderer:
         none: str = "Nothing there.",
         paged: bool = False,
     ) -> None:
-        """A list of records, printed as they come; `none` tells a person that there are none.
+        """Print a list of records as they come. `none` is the message for an empty list.
 
-        With `paged` a person reads one that is longer than the screen in a pager.
+        With `paged`, a terminal shows a list that is longer than the screen in a pager.
         """
         rows = (record if isinstance(record, dict) else as_dict(record) for record in records)
         if self.output != "table":
@@ -76,7 +76,7 @@ class Renderer:
             self._table(rows, columns, header, none, self._write_one)
 
     def each(self, records: Sequence[Any], columns: Sequence[Column]) -> None:
-        """Several records with all their fields: on a terminal one below the other."""
+        """Print several records with all their fields, on a terminal one below the other."""
         if self.output != "table":
             self.many(records, columns)
             return
@@ -85,13 +85,13 @@ class Renderer:
             self._fields(as_dict(record), columns)
 
     def again(self, records: Iterable[Any], columns: Sequence[Column]) -> None:
-        """The same list again: on a terminal in place of the old one, elsewhere below it."""
+        """Print the same list again: on a terminal in place of the old one, elsewhere below it."""
         if self.output == "table" and sys.stdout.isatty():
             self._write(["\033[H\033[2J"])
         self.many(records, columns)
 
     def one(self, record: Any, columns: Sequence[Column]) -> None:
-        """One record: on a terminal all its fields below each other, in JSON an object."""
+        """Print one record: on a terminal all its fields below each other, in JSON an object."""
         row = record if isinstance(record, dict) else as_dict(record)
         if self.output == "json":
             self._write([formats.json_object(row)])
@@ -101,40 +101,40 @@ class Renderer:
             self._write(self._exact(formats.LINES[self.output]([row])))
 
     def changed(self, records: Iterable[Any], columns: Sequence[Column], text: str, *details: str) -> None:
-        """What a command has made or changed: records for a program, and for a person a verdict."""
+        """Print what a command created or changed: a verdict for a person, records for a program."""
         if self.output == "table":
             self.verdict(text, *details)
         else:
             self.many(records, columns, none="")
 
     def outcome(self, records: Iterable[Any], columns: Sequence[Column], text: str, *details: str) -> None:
-        """The same of a command that tells of its steps: the verdict ends them, whatever the format."""
+        """Print the same for a command that shows its steps. The verdict ends the steps in every format."""
         if self.output != "table":
             self.many(records, columns, none="")
         self.verdict(text, *details)
 
     def proof(self, record: Any, columns: Sequence[Column], text: str, *details: str) -> None:
-        """The same of a command whose result is one record."""
+        """Print the same for a command with one record as its result."""
         if self.output != "table":
             self.one(record, columns)
         self.verdict(text, *details)
 
     def pairs(self, rows: Sequence[tuple[str, str]]) -> None:
-        """Names with values that a person may copy, on a terminal."""
+        """Print names with values that the user may copy, on a terminal."""
         width = max(len(name) for name, _ in rows)
         for name, value in rows:
             self._write([f"  {name:<{width}}  {style.paint(for_terminal(value), 'accent', sys.stdout)}\n"])
 
     def text(self, text: str) -> None:
-        """Text that is a result as it is."""
+        """Print a text that is a result."""
         self._write(self._exact([text]))
 
     def object(self, record: Record) -> None:
-        """One JSON object, whatever the format."""
+        """Print one JSON object, in every format."""
         self._write([formats.json_object(record)])
 
     def board(self, columns: dict[str, tuple[list[str], int]]) -> None:
-        """States side by side: for each the titles to show and how many more there are."""
+        """Print states side by side, each with the titles to show and the number of further ones."""
         from rich.table import Table
         from rich.text import Text
 
@@ -152,7 +152,7 @@ class Renderer:
         self._print(console, table)
 
     def logs(self, lines: "Iterable[LogLine]", services: list[str]) -> None:
-        """Log lines as they come, on stdout: with the names of their services, or as JSON."""
+        """Print log lines as they come, on stdout: with the names of their services, or as JSON."""
         if self.output in ("json", "ndjson"):
             self._write(formats.ndjson_lines(as_dict(line) for line in lines), flush=True)
         else:
@@ -163,38 +163,38 @@ class Renderer:
     # -- messages ----------------------------------------------------------------------------------------------
 
     def message(self, text: str) -> None:
-        """A line for the person, on stderr."""
+        """Print a line for the user, on stderr."""
         if not self._quiet:
             LIVE.clear()
             messages.say(style.symbols(text))
 
     def warning(self, text: str) -> None:
-        """Something that a person may not want, on stderr."""
+        """Print a warning, on stderr."""
         if not self._quiet:
             LIVE.clear()
             messages.warning(text)
 
     def verdict(self, text: str, *details: str) -> None:
-        """How the command ended, on stderr: the last that it says."""
+        """Print how the command ended, on stderr, as its last message."""
         if not self._quiet:
             self._steps.end_phase()
             LIVE.clear()
             messages.verdict(text, *details)
 
     def confirms(self, question: str) -> bool:
-        """Whether the person agrees, asked on stderr."""
+        """Return whether the user agrees. Asks on stderr."""
         import typer
 
         LIVE.clear()
         return typer.confirm(for_terminal(question), err=True)
 
     def review(self, text: str) -> None:
-        """What a question is about, on stderr, also where no messages are wanted."""
+        """Print what a question is about, on stderr, even with `quiet`."""
         LIVE.clear()
         messages.say(text)
 
     def event(self, event: Event) -> None:
-        """What happens while a command works: what takes a while shows on a terminal as long as it lasts."""
+        """Print an event of a running command. A terminal shows long operations while they run."""
         match event:
             case Notice(text):
                 self.message(text)
@@ -207,10 +207,10 @@ class Renderer:
             case Progress():
                 self._steps.progress(event)
 
-    # -- how ---------------------------------------------------------------------------------------------------
+    # -- output ------------------------------------------------------------------------------------------------
 
     def _clear(self) -> None:
-        """Make room for a result: what lasts may be shown on the same terminal."""
+        """Make room for a result, since the live line may be on the same terminal."""
         self._steps.end_phase()
         LIVE.clear()
 
@@ -230,14 +230,14 @@ class Renderer:
         guarded(write)
 
     def _exact(self, lines: Iterable[str]) -> Iterable[str]:
-        """Lines as they are for a program; JSON is harmless for a terminal too."""
+        """Return exact lines for a program, safe lines for a terminal. JSON is safe for both."""
         return map(for_terminal, lines) if sys.stdout.isatty() and "json" not in self.output else lines
 
     def _print(self, console: "Console", table: "Table") -> None:
         self._write([self._as_text(console, table)])
 
     def _as_text(self, console: "Console", table: "Table") -> str:
-        # Rich has an opinion of its own on what a closed pipe means.
+        # Capture the output, since Rich itself handles a closed pipe differently.
         with console.capture() as captured:
             console.print(table)
         return captured.get()
@@ -276,7 +276,7 @@ class Renderer:
             batch = list(islice(rows, BATCH))
 
     def _with_notes(self, table: str, rows: Sequence[Record], notes: Sequence[str], header: bool, room: int) -> str:
-        """A table with what is too long for a column below its row."""
+        """Return the table with the notes, which are too long for a column, below their rows."""
         if not any(row.get(name) for row in rows for name in notes):
             return table
         lines = table.splitlines()

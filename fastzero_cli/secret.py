@@ -1,4 +1,4 @@
-"""fastzero secret: the secrets of a project, and their change."""
+"""fastzero secret: change the secrets of a project."""
 
 from typing import Annotated
 

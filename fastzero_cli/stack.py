@@ -1,4 +1,4 @@
-"""The stack commands, at the top level: up, serve, exec, down, status, logs, restart, ls."""
+"""Top-level commands for the stack: up, serve, exec, down, status, logs, restart, ls."""
 
 import re
 import sys
@@ -107,7 +107,7 @@ def up(
 
 
 def _attend(run: Run, stack: "Stack", reload: bool) -> None:
-    """Follow the logs until Ctrl-C, and then stop the stack."""
+    """Follow the logs until Ctrl-C, then stop the stack."""
     import threading
 
     stop = threading.Event()
@@ -201,7 +201,7 @@ def down(
             if len(stacks) == 1:
                 raise
             run.render.message(f"{stack.project.name} could not be stopped: {error.message}")
-            failure = error  # the others can be stopped all the same
+            failure = error  # the other stacks can still be stopped
     if run.render.output != "table":
         run.render.many(statuses, SERVICE)
     if failure:
@@ -241,7 +241,7 @@ def status(
 
 
 def _services(run: Run) -> "list[ServiceStatus]":
-    """The services of the project. Raises ProjectNotFoundError for one that a flag names and that does not exist."""
+    """Return the services of the project. Raises ProjectNotFoundError if a flag names a project that does not exist."""
     from fastzero_core.project import refuse_unknown
 
     if run.settings.is_flag("project"):
@@ -316,7 +316,7 @@ def _chosen(run: Run, all: bool, *, destroy: bool) -> "list[Stack]":
 
 
 def _databases(stacks: "list[Stack]") -> list[str]:
-    """What is lost of each, where it ever held something."""
+    """Return the data that each stack would lose, for stacks that have ever had data."""
     databases = [f"With {stack.description}." for stack in stacks if stack.has_data]
     services = [f"With the data of {', '.join(names)}, which no backup has." for names in _with_data(stacks)]
     return [*databases, *services]
@@ -331,7 +331,7 @@ def _projects(count: int) -> str:
 
 
 def _moment(text: str | None) -> datetime | None:
-    """A time, or how long ago as 90s, 10m, 2h or 1d."""
+    """Return the time of a text: a time, or how long ago, such as 90s, 10m, 2h or 1d. Raises InvalidInputError."""
     if text is None:
         return None
     ago = re.fullmatch(r"(\d{1,9})([smhd])", text)

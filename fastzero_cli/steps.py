@@ -1,8 +1,8 @@
-"""What an action of a plan, or a phase of a copy, is to a person: what is being done, and what was done. Pure.
+"""Describe an action of a plan, or a phase of a copy, for the user: what is being done, and what was done. Pure.
 
-An action is one operation; several make one step. Starting a service and waiting until it is ready is one, making its
-container is part of it, and what is written into the project's folder is not told at all. `up --dry-run` prints every
-action with its cause.
+An action is one operation, and several actions can form one step: creating a container, starting its service and
+waiting until the service is ready are one step. Writing to the project's folder is not shown. `up --dry-run` prints
+every action with its cause.
 """
 
 from dataclasses import dataclass
@@ -27,17 +27,17 @@ STARTS = ("process", "container")
 
 @dataclass(frozen=True)
 class Step:
-    """What a person sees of actions that have the same `key`: `done` is empty until the last of them."""
+    """What the user sees of actions with the same `key`: `done` is empty until the last of them."""
 
     key: str
     doing: str
     done: str = ""
     details: tuple[str, ...] = ()
-    slow: bool = False  # where there is no terminal, its beginning is told as well
+    slow: bool = False  # without a terminal, its beginning is printed too
 
 
 def step_of(action: Any) -> Step | None:
-    """Return the step that an action belongs to; None for one that is not told."""
+    """Return the step that an action belongs to, None for an action that is not shown."""
     match (str(action.verb), str(action.kind)):
         case ("start", kind) if kind in STARTS:
             return Step(_service(action), f"Starting {_name(action)}")
@@ -71,7 +71,7 @@ def step_of(action: Any) -> Step | None:
 
 
 def phase_of(progress: Progress) -> Step:
-    """Return the step of a phase; one that PHASES does not name is what a program said, and is shown while it lasts."""
+    """Return the step of a phase. A phase that is not in PHASES is a program's message, shown while the phase lasts."""
     doing, done = PHASES.get(progress.step, (progress.step, ""))
     return Step(progress.step, doing, done)
 
@@ -93,7 +93,7 @@ def _title(name: str) -> str:
 
 
 def _served(service: Any) -> tuple[str, ...]:
-    """What a service serves, and where."""
+    """Return what a service serves, and its address."""
     address = f"{service.host}:{service.port}" if service.port else ""
     if service.is_database:
         return (f"PostgreSQL {_major(service)}", address)
@@ -101,7 +101,7 @@ def _served(service: Any) -> tuple[str, ...]:
 
 
 def _major(service: Any) -> str:
-    """The major version of a database, as its image or its data says."""
+    """Return the major version of a database, from its image or its data; "" if it cannot be read."""
     if service.image:
         return str(service.major)
     try:

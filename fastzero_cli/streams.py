@@ -1,4 +1,4 @@
-"""The three streams of the process: UTF-8 in every locale, closed pipes and full disks without a traceback."""
+"""Handle the standard streams: UTF-8 in every locale, closed pipes and full disks without a traceback."""
 
 import codecs
 import errno
@@ -10,12 +10,12 @@ from typing import NoReturn, TextIO
 
 from fastzero_core.errors import FastZeroError, UnavailableError
 
-FILE_NAMES = "fastzero-file-names"  # how the streams write what is no text
+FILE_NAMES = "fastzero-file-names"  # the streams' error handler for bytes that are not text
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def prepare() -> None:
-    """Give the streams UTF-8 in every locale, and a place to go where the caller has closed them."""
+    """Set the streams to UTF-8 in every locale. A stream that the caller has closed becomes the null device."""
     codecs.register_error(FILE_NAMES, _as_file_names_are)
     for name in ("stdin", "stdout", "stderr"):
         stream = getattr(sys, name)
@@ -26,7 +26,7 @@ def prepare() -> None:
 
 
 def _as_file_names_are(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Write the bytes of a file name that this locale cannot decode as they are; anything else as its number."""
+    """Write the undecodable bytes of a file name unchanged, and any other character as its number."""
     try:
         return codecs.lookup_error("surrogateescape")(error)
     except UnicodeError:
@@ -34,7 +34,7 @@ def _as_file_names_are(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def write_to_person(text: str) -> None:
-    """Write to stderr. A reader that has gone does not stop the work."""
+    """Write to stderr. A closed stderr does not stop the work."""
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
@@ -43,7 +43,7 @@ def write_to_person(text: str) -> None:
 
 
 def guarded(write: Callable[[], None]) -> None:
-    """Write to stdout, and end well if its reader has gone."""
+    """Write to stdout. If its reader has closed it, end with 0."""
     try:
         write()
     except BrokenPipeError:
@@ -51,14 +51,14 @@ def guarded(write: Callable[[], None]) -> None:
 
 
 def close_output() -> NoReturn:
-    """End with 0, and write nothing more: the reader has gone, as `head` does when it has enough."""
+    """End with 0 and write nothing more: the reader has closed the output, as `head` does when it has enough lines."""
     discard(sys.stdout)
     discard(sys.stderr)
     raise SystemExit(0)
 
 
 def unwritable(problem: OSError) -> FastZeroError:
-    """Return the error of a full disk under the output, of which nothing more is written."""
+    """Return the error for output to a full disk, and discard further output."""
     discard(sys.stdout)
     return UnavailableError(
         f"the result cannot be written: {problem.strerror}",
@@ -67,5 +67,5 @@ def unwritable(problem: OSError) -> FastZeroError:
 
 
 def discard(stream: TextIO) -> None:
-    """Let what is written to a stream from now on go nowhere."""
+    """Discard everything that is written to a stream from now on."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

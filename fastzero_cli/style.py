@@ -1,6 +1,6 @@
-"""The look of every screen: roles of colour, symbols with ASCII in their place, and how parts of a line are joined.
+"""Define the look of all screens: colours by role, symbols with ASCII replacements, and separators within a line.
 
-CONTRIBUTING.md ("Screens") has the design. Nothing is imported that takes time: every command uses this.
+CONTRIBUTING.md ("Screens") describes the design. Import only fast modules here: every command uses this module.
 """
 
 import os
@@ -10,7 +10,7 @@ ROLES = {
     "success": "32",  # green
     "warning": "33",  # yellow
     "error": "1;31",  # bold red
-    "accent": "36",  # cyan: what a person may copy, as commands and URLs
+    "accent": "36",  # cyan: what the user may copy, such as commands and URLs
     "dim": "2",
     "strong": "1",
 }
@@ -23,46 +23,46 @@ _chosen = "auto"
 
 
 def choose_color(when: str) -> None:
-    """Set what `--color` or its setting says: auto, always or never."""
+    """Set the value of `--color` or its setting: auto, always or never."""
     global _chosen
     _chosen = when
 
 
 def has_color(stream: TextIO) -> bool:
-    """Whether to colour what is written to a stream."""
+    """Return whether to write colours to a stream."""
     if _chosen != "auto":
         return _chosen == "always"
     return not os.environ.get("NO_COLOR") and is_capable(stream)
 
 
 def is_capable(stream: TextIO) -> bool:
-    """Whether a stream is a terminal that can move its cursor and show colours."""
+    """Return whether a stream is a terminal that can move its cursor and show colours."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def paint(text: str, role: str, stream: TextIO) -> str:
-    """Text in the colour of its role, where the stream has colours."""
+    """Return text in the colour of its role, if the stream shows colours."""
     return f"\x1b[{ROLES[role]}m{text}\x1b[0m" if text and has_color(stream) else text
 
 
 def is_ascii() -> bool:
-    """Whether the locale has no UTF-8, or the terminal no symbols."""
+    """Return whether the locale does not use UTF-8, or the terminal cannot show symbols."""
     locale = os.environ.get("LC_ALL") or os.environ.get("LC_CTYPE") or os.environ.get("LANG") or "UTF-8"
     return os.environ.get("TERM") == "dumb" or "UTF8" not in locale.upper().replace("-", "")
 
 
 def symbols(text: str) -> str:
-    """Fastzero's own words with ASCII in place of symbols, where symbols cannot be shown."""
+    """Return a text of fastzero itself, with ASCII in place of symbols where symbols cannot be shown."""
     return text.translate({ord(symbol): plain for symbol, plain in ASCII.items()}) if is_ascii() else text
 
 
 def spinner() -> str:
-    """The frames of what turns while a step lasts."""
+    """Return the frames of the spinner."""
     return ASCII_SPINNER if is_ascii() else SPINNER
 
 
 def seconds(duration: float) -> str:
-    """A duration: 0.3 s, 42 s, 3 min 5 s."""
+    """Return a duration as text: 0.3 s, 42 s, 3 min 5 s."""
     if duration < 9.95:
         return f"{duration:.1f} s"
     if duration < 59.5:
@@ -72,5 +72,5 @@ def seconds(duration: float) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """A number with its noun: 1 row, 300,007 rows."""
+    """Return a number with its noun: 1 row, 300,007 rows."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

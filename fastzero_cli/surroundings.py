@@ -1,4 +1,4 @@
-"""The commands about what surrounds a stack, at the top level: env, config, doctor, version, export."""
+"""Top-level commands about the environment of a stack: env, config, doctor, version, export."""
 
 import shlex
 from pathlib import Path

@@ -32,9 +32,9 @@ group = Group(
 
 BOARD_CARDS = 20
 CLOSED = (TodoState.DONE, TodoState.TRASH)
-RANGE_MAX = 10_000_000  # ids of one range, which is held in memory
+RANGE_MAX = 10_000_000  # ids of one range, which is kept in memory
 T = TypeVar("T")
-_NOT_UTF_8 = re.compile("[\udc80-\udcff]")  # how Python reads bytes that are no text
+_NOT_UTF_8 = re.compile("[\udc80-\udcff]")  # how Python decodes bytes that are not UTF-8
 VERBS = {
     "draft": "moved to draft",
     "todo": "reopened",
@@ -269,7 +269,7 @@ def purge(
 
 
 def owned(run: Run, fz: "FastZero", user: str | None) -> "Todos":
-    """The todos of the named user, of the configured one, of the chosen one, or of the only one."""
+    """Return the todos of the named user, else of the configured one, the chosen one, or the only one."""
     from fastzero_core.project import project_of
 
     if user is not None:
@@ -285,7 +285,7 @@ def one_id(text: str) -> int:
 
 
 def parse_ids(words: Iterable[str]) -> list[int]:
-    """Ids from words as `3` and `5-9`; `-` stands for the words of standard input, of which there may be none."""
+    """Return the ids in words such as `3` and `5-9`; `-` means the words of standard input, which may be empty."""
     ids: list[int] = []
     for word in words:
         ids += parse_ids(sys.stdin.read().split()) if word == "-" else _parse_range(word)
@@ -314,7 +314,7 @@ def _move(run: Run, ids: list[str], user: str | None, state: str) -> None:
 
 
 def _tell(run: Run, todos: "Sequence[Todo]", verb: str, title: str = "") -> None:
-    """Tell what became of todos: one by its id and title, several by their number."""
+    """Print what happened to todos: one with its id and title, several with their number."""
     if not todos and run.render.output == "table":
         run.render.message("Nothing to do: standard input was empty.")
     elif len(todos) == 1:
@@ -324,7 +324,7 @@ def _tell(run: Run, todos: "Sequence[Todo]", verb: str, title: str = "") -> None
 
 
 def _add_many(run: Run, todos: "Todos", new: list[NewTodo]) -> "list[Todo]":
-    """Add todos in one transaction, and tell how far it is."""
+    """Add todos in one transaction, and show the progress."""
     added: list[Todo] = []
     for batch in _batches(new) if new else [[]]:
         run.render.event(Progress("Adding todos", len(added), len(new), "todos"))
@@ -333,12 +333,12 @@ def _add_many(run: Run, todos: "Todos", new: list[NewTodo]) -> "list[Todo]":
 
 
 def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """As many at once as one statement takes; all are of one transaction."""
+    """Return batches of at most BULK_MAX items, the limit of one statement. All of them run in one transaction."""
     return (items[first : first + BULK_MAX] for first in range(0, len(items), BULK_MAX))
 
 
 def _list_open_first(run: Run, todos: "Todos", states: Sequence[str], text: str | None, limit: int | None) -> None:
-    """List todos that are still to be done before those that are done, and say how many `limit` left out."""
+    """List open todos before closed ones, and print how many `limit` left out."""
     shown = 0
 
     def counted_rows() -> "Iterator[Todo]":
@@ -365,7 +365,7 @@ def _board(
 
 
 def _titles() -> list[str]:
-    """A title for each line that is not blank. Raises InvalidInputError, which names the line of a bad one."""
+    """Return a title for each line that is not blank. Raises InvalidInputError with the number of an invalid line."""
     titles = []
     for number, line in enumerate(sys.stdin.read().split("\n"), 1):
         if _NOT_UTF_8.search(line):

@@ -1,4 +1,4 @@
-"""The command tree, built only where it is walked: to run one command, one is built and not forty.
+"""Build the command tree on demand: to run one command, build that one and not all forty.
 
 Typer builds every command of an app before it runs one, which takes as long as importing Typer itself.
 """
@@ -24,8 +24,8 @@ Sections = Mapping[str, tuple[str, ...]]
 class Group:
     """A group of commands that are registered by decorators, as in Typer, and built on demand.
 
-    `default` is the command that is meant where none is named. `sections` are the headings under which the help lists
-    the commands; those that none names come last.
+    `default` is the command to run if the user does not name one. `sections` are the headings under which the help
+    lists the commands; commands without a heading come last.
     """
 
     def __init__(
@@ -54,13 +54,13 @@ class Group:
         self.app.callback()(with_global_options(_options_only))
 
     def callback(self, *, example: str, **settings: Any) -> Callable[[Function], Function]:
-        """Register what runs before each command of the group."""
+        """Register the function that runs before each command of the group."""
         return lambda function: self.app.callback(epilog=example_epilog(example), **settings)(
             with_global_options(function)
         )
 
     def command(self, name: str | None = None, *, example: str, **settings: Any) -> Callable[[Function], Function]:
-        """Register a command: a function of a Run and its own parameters; the global options come along."""
+        """Register a command: a function of a Run and its own parameters. Adds the global options."""
 
         def register(function: Function) -> Function:
             self.builders[name or function.__name__] = lambda: _command(function, name, example, settings)
@@ -69,15 +69,15 @@ class Group:
         return register
 
     def add(self, name: str, module: str) -> None:
-        """Register the group `app` of a module of this package, imported when it is walked into."""
+        """Register the group of a module in this package. Imports the module on first use."""
         self.builders[name] = lambda: typer.main.get_group(import_module(f".{module}", __package__).group.app)
 
     def add_group(self, other: "Group") -> None:
-        """Register a group that is at hand already."""
+        """Register a group that is already imported."""
         self.builders[str(other.app.info.name)] = lambda: typer.main.get_group(other.app)
 
     def include(self, other: "Group") -> None:
-        """Register the commands of another group as this one's own."""
+        """Register the commands of another group in this one."""
         self.builders.update(other.builders)
 
 
@@ -86,7 +86,7 @@ def _options_only(run: Run) -> None:
 
 
 class _Commands(MutableMapping[str, Any]):
-    """Commands by name, each built when it is first asked for."""
+    """Commands by name, each built on first use."""
 
     def __init__(self, builders: dict[str, Builder]) -> None:
         self._builders = builders
@@ -111,7 +111,7 @@ class _Commands(MutableMapping[str, Any]):
 
 
 class _Command(typer.core.TyperCommand):
-    """A command whose help has its headings in bold."""
+    """A command with bold headings in its help."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         _embolden(formatter)
@@ -122,7 +122,7 @@ class _Command(typer.core.TyperCommand):
 
 
 def _format_parameters(command: Any, ctx: Any, formatter: Any) -> None:
-    """Write the command's own parameters, and after them the options that every command takes."""
+    """Write the command's own parameters, and then the options that every command accepts."""
     records: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": [], "Global options": []}
     for parameter in command.get_params(ctx):
         if record := parameter.get_help_record(ctx):
@@ -136,7 +136,7 @@ def _format_parameters(command: Any, ctx: Any, formatter: Any) -> None:
 
 
 def _embolden(formatter: Any) -> None:
-    """Have a help formatter write its headings in bold."""
+    """Make a help formatter write its headings in bold."""
     plain = formatter.write_heading
     formatter.write_heading = lambda heading: plain(paint(heading, "strong", sys.stdout))
 
@@ -157,7 +157,7 @@ def _lazy(builders: dict[str, Builder], default: str | None, sections: Sections)
             super().format_help(ctx, formatter)
 
         def format_options(self, ctx: Any, formatter: Any) -> None:
-            """The commands first: options are the same everywhere."""
+            """Write the commands first, since the options are the same everywhere."""
             self._format_sections(formatter)
             _format_parameters(self, ctx, formatter)
 
@@ -170,7 +170,7 @@ def _lazy(builders: dict[str, Builder], default: str | None, sections: Sections)
                     formatter.write_dl(helps)
 
         def _names_none(self, args: list[str]) -> bool:
-            """Whether the first word that is neither an option nor an option's value is no command."""
+            """Return whether the first word that is neither an option nor an option's value is not a command."""
             flags = {option for each in self.params if getattr(each, "is_flag", False) for option in each.opts}
             words = iter(args)
             for word in words:
@@ -184,7 +184,7 @@ def _lazy(builders: dict[str, Builder], default: str | None, sections: Sections)
 
 
 def _sections(commands: Mapping[str, Any], sections: Sections) -> dict[str, list[str]]:
-    """The commands that there are under their headings."""
+    """Return the existing commands under their headings."""
     named = {heading: [name for name in names if name in commands] for heading, names in sections.items()}
     others = [name for name in commands if not any(name in names for names in named.values())]
     return {heading: names for heading, names in {**named, "Commands": others}.items() if names}

@@ -1,4 +1,4 @@
-"""fastzero trust: what the files of this folder could do, and the user's consent to it."""
+"""fastzero trust: show what the files in this folder could do, and record the user's consent."""
 
 import json
 from pathlib import Path
@@ -77,7 +77,7 @@ def _document(found: "FolderTrust") -> dict[str, Any]:
 
 
 def _review(found: "FolderTrust") -> str:
-    """All of it, whole: a table would cut long values off."""
+    """Return all settings in full, since a table would cut long values off."""
     removed = [f"removed: {escaped(name)}\n" for name in found.removed]
     heading = f"Folder {escaped(found.real_path)} {STATES[found.state]}.\n"
     return "\n".join([heading, *map(_block, found.settings), *removed])

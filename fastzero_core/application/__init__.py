@@ -1,1 +1,1 @@
-"""What an application is: its description, how one is found in a folder, and what it is handed."""
+"""Describe the user's application: read fastzero.toml, detect an application in a folder, compute its environment."""

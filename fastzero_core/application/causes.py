@@ -1,4 +1,4 @@
-"""What most probably keeps an application from running, by its last words. Standard library only."""
+"""Guess why an application does not run, from the end of its output. Standard library only."""
 
 import re
 from collections.abc import Callable
@@ -10,9 +10,10 @@ PYTHON_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]+")
 
 
 def probable_cause(said: str, port: int = 0, *, in_container: bool = False) -> str:
-    """Return what most probably is wrong and what to do, as one line; empty if nothing tells.
+    """Return the most probable cause and its remedy as one line, "" if the output does not show a cause.
 
-    `said` are the last lines of a process; `port` is the one on which it is to listen, if nobody reached it there.
+    `said` is the end of a process's output. `port` is the port that the process should listen on if connecting to it
+    failed, else 0. `in_container`: listening on loopback only is a mistake too.
     """
     for pattern, told in _CAUSES:
         if (match := pattern.search(said)) and (cause := told(match)):
@@ -21,7 +22,7 @@ def probable_cause(said: str, port: int = 0, *, in_container: bool = False) -> s
 
 
 def _elsewhere(said: str, port: int, in_container: bool) -> str:
-    """What there is to say of one that runs, and that listens on another port than it was given."""
+    """Return why a running process does not answer on `port`, from its messages about the address it listens on."""
     found = [(match["host"], int(match["port"])) for match in _LISTENING.finditer(said)]
     if not found:
         return "nothing says that it listens: let its command use {app_host} and {app_port}"
@@ -51,7 +52,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _LISTENING = re.compile(
     r"(?i)(?:running on|listening at:?|listening on) https?://(?P<host>[\w.:\[\]-]+?):(?P<port>\d+)"
 )
-# The first that fits: what was raised comes before what it led to.
+# The first match counts, so errors come before their consequences.
 _CAUSES: tuple[tuple[re.Pattern[str], Callable[[Match], str]], ...] = (
     (
         re.compile(

@@ -1,4 +1,4 @@
-"""Commands as words: a shell runs only those that need one. Standard library only."""
+"""Split commands into words; only commands that need a shell run in one. Standard library only."""
 
 import re
 import shlex
@@ -12,9 +12,9 @@ _EXPANSION = re.compile(r"(?<!\\)[$`]")
 
 
 def words(command: str, value: Callable[[Placeholder], str]) -> tuple[str, ...]:
-    """Return the words of a command, its placeholders filled: for a shell, if it has operators or variables.
+    """Return the words of a command with its placeholders filled: `sh -c …` if it needs a shell.
 
-    Raises ValueError for a quotation that does not end.
+    Raises ValueError for an unclosed quotation.
     """
     if needs_shell(command):
         filled = fill(command, lambda each: shlex.quote(value(each)))
@@ -23,12 +23,12 @@ def words(command: str, value: Callable[[Placeholder], str]) -> tuple[str, ...]:
 
 
 def plain_words(command: str) -> tuple[str, ...]:
-    """Return the words of a command without placeholders, as `words` does."""
+    """Return the words of a command without placeholders. Uses a shell and raises ValueError like `words`."""
     return ("sh", "-c", command) if needs_shell(command) else tuple(shlex.split(command))
 
 
 def needs_shell(command: str) -> bool:
-    """Return whether a command is more than a program and its arguments. Raises ValueError as `words` does."""
+    """Return whether a command has operators, leading assignments or expansions. Raises ValueError like `words`."""
     return not _is_simple(command) or bool(_EXPANSION.search(_outside_single_quotes(command)))
 
 
@@ -38,7 +38,7 @@ def _is_simple(command: str) -> bool:
 
 
 def split(command: str) -> list[str]:
-    """Return the words of a command with its operators as words of their own. Raises ValueError."""
+    """Return the words of a command, with its operators as separate words. Raises ValueError like `words`."""
     lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     lexer.commenters = ""

@@ -1,7 +1,7 @@
-"""The description of an application: what `fastzero.toml` says, checked and complete. Standard library only.
+"""Describe an application: the content of `fastzero.toml`, checked and with defaults. Standard library only.
 
-`None` in place of an Application means the built-in one. A command is a line as a person types it. Commands and
-variables may hold placeholders, which `placeholders.py` lists.
+`None` instead of an Application means the built-in one. A command is one line, as typed in a shell. Commands and
+variables may contain the placeholders that `placeholders.py` lists.
 """
 
 from collections.abc import Mapping
@@ -22,11 +22,12 @@ Restart = Literal["on-failure", "always", "no"]
 
 @dataclass(frozen=True)
 class Process:
-    """One process of the application, as a Procfile has it.
+    """One process of the application, as in a Procfile.
 
-    `port` is the preferred port on loopback, None for a process that listens on none. `health` is the path that
-    answers below 500 when the process is ready; "" takes any HTTP answer, None takes an open port. A process without
-    a port is ready when it still runs after `grace_period` seconds.
+    `port` is the preferred port on loopback, None for a process that does not listen on a port. `health` is the path
+    that returns a status below 500 when the process is ready; "" accepts any HTTP answer, None accepts an open port. A
+    process without a port is ready when it still runs after `grace_period` seconds. `stop_timeout` is the number of
+    seconds between SIGTERM and SIGKILL.
     """
 
     name: str
@@ -41,7 +42,7 @@ class Process:
 
 @dataclass(frozen=True)
 class AlembicCommand:
-    """The parts of a command that runs Alembic. `config` is relative to the application's directory."""
+    """The options and the target of an `alembic upgrade`. `config` is relative to the application's directory."""
 
     config: str = "alembic.ini"
     section: str = "alembic"
@@ -50,9 +51,9 @@ class AlembicCommand:
 
 @dataclass(frozen=True)
 class Migrate:
-    """How the schema is brought to its newest revision. `command` None: there are no migrations.
+    """How to migrate the schema to its newest revision. `command` is None for an application without migrations.
 
-    `alembic` is None for every other tool: then `migrate status`, `down` and so on do not apply.
+    `alembic` is None for other tools than Alembic: `migrate status`, `migrate down` and so on do not work with them.
     """
 
     command: str | None = None
@@ -61,9 +62,10 @@ class Migrate:
 
 @dataclass(frozen=True)
 class Build:
-    """How the application's image is built. Paths are relative to the folder.
+    """How to build the application's image. Paths are relative to the folder.
 
-    `dockerfile` None: fastzero makes one, on top of `image` (None: of the Python that the application needs).
+    If `dockerfile` is None, fastzero generates one that starts from `image`. If `image` is None too, it starts from
+    the image of the Python version that the application needs.
     """
 
     dockerfile: str | None = None
@@ -75,10 +77,10 @@ class Build:
 
 @dataclass(frozen=True)
 class Container:
-    """How the application's containers are confined. `writable`: paths inside that it may write to."""
+    """How to confine the application's containers. `writable` are the paths inside that they can write to."""
 
     read_only: bool = True
-    writable: tuple[str, ...] = ("/tmp",)  # noqa: S108  # the container's own, in memory
+    writable: tuple[str, ...] = ("/tmp",)  # noqa: S108  # inside the container, in memory
     user: str | None = None
     capabilities: tuple[str, ...] = ()
     memory: str | None = None
@@ -86,26 +88,26 @@ class Container:
 
 @dataclass(frozen=True)
 class DatabaseNeeds:
-    """What the application needs in its database beside its own tables."""
+    """What the application needs in its database besides its own tables."""
 
     schemas: tuple[str, ...] = ()
     extensions: tuple[str, ...] = ()
     superuser: bool = False
 
 
-# What the entrypoints of most images do as root before they become another user: they make the data that user's.
+# The entrypoints of most images start as root, give the data to another user, and switch to that user.
 ENTRYPOINT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
 
 
 @dataclass(frozen=True)
 class ExtraService:
-    """Another service beside the database, such as Redis.
+    """Another service besides the database, such as Redis.
 
-    `ports` are those inside its container, the first is its main one; `published` has the ports on this machine that
-    are chosen for some of them. `volume` is the path of its data inside. `health` is a command that succeeds when the
-    service is ready; None: its main port answers. `program` runs it without Docker: a command that listens on
-    `{app_host}` and `{app_port}`, on `{app_port:N}` in place of another port N, and keeps its data in the working
-    directory; None: it needs Docker. Nothing else of a service has placeholders. `line` is where the file describes it.
+    `ports` are the ports inside its container, the main one first; `published` maps some of them to fixed ports on this
+    machine. `volume` is the path of its data inside. `health` is a command that succeeds when the service is ready;
+    None means that its main port answers. `program` is the command that runs it without Docker, None if it needs
+    Docker. The program listens on `{app_host}` and `{app_port}`, on `{app_port:N}` instead of another port N, and keeps
+    its data in the working directory. Other fields do not have placeholders. `line` is its line in fastzero.toml.
     """
 
     name: str
@@ -125,11 +127,11 @@ class ExtraService:
 
 @dataclass(frozen=True)
 class Application:
-    """An application of the user's own.
+    """The user's own application.
 
-    `folder` is where `fastzero.toml` lies, absolute. `directory` is where its commands run, relative to it; `env_from`
-    and `watch` are relative to the folder too. `python` is an interpreter, an environment's folder or a version.
-    `install` None: the command follows from the lock file (`installation.py`).
+    `folder` is the absolute path of the folder that contains `fastzero.toml`. Its commands run in `directory`, which is
+    relative to `folder`, like `env_from` and `watch`. `python` is an interpreter, an environment's folder or a version.
+    If `install` is None, the lock file determines the command (`installation.py`).
     """
 
     folder: Path
@@ -162,5 +164,5 @@ class Application:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The variables whose secret is generated once and kept."""
+        """The variables with a `{secret}`, which is generated once and kept."""
         return tuple(name for name, template in self.environment.items() if is_secret(template))

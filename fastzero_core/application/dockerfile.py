@@ -1,7 +1,7 @@
-"""The Dockerfile of an application that has none: its dependencies as its lock has them, then its files. Pure but for
-the files that it reads.
+"""Generate a Dockerfile for an application without one: install the locked dependencies, then copy the files.
 
-For the engine's own builder as well: no RUN --mount, no heredocs.
+Reads the application's files, and has no side effects. The Dockerfile does not use RUN --mount or heredocs, so that the
+engine's own builder can build it too.
 """
 
 import shlex
@@ -16,7 +16,7 @@ IMAGE = "python:3.{}-slim"
 PREFERRED_MINOR = 13
 USER = "10001:10001"
 REQUIREMENTS = "/requirements.txt"
-# pyproject.toml alone names what the application needs; to install the application itself would leave a copy of it.
+# Without a lock, only the dependencies of pyproject.toml: installing the application itself would leave a copy of it.
 _FROM_PROJECT = (
     "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project'];"
     " print(*project.get('dependencies', []), *sum([project['optional-dependencies'][name] for name in {extras}], []),"
@@ -25,9 +25,9 @@ _FROM_PROJECT = (
 
 
 def dockerfile(application: Application) -> str:
-    """Return the text of the Dockerfile, for the application's folder as context.
+    """Return the text of the Dockerfile. Its build context is the application's folder.
 
-    Raises InvalidInputError where nothing declares dependencies, or where their lock lies out of the folder.
+    Raises InvalidInputError if no file declares dependencies, or if their lock is outside of the folder.
     """
     found = installation(application.folder, application.root, application.extras, application.groups)
     if found is None:
@@ -67,7 +67,7 @@ def _image(application: Application) -> str:
 
 
 def _copied(application: Application, found: Installation) -> list[str]:
-    """The files that say what is installed, by their paths in the context."""
+    """Return the files that list the dependencies, as quoted paths in the build context."""
     beside = [found.file, found.file.parent / "pyproject.toml", found.file.parent / "Pipfile"]
     lists = sorted(found.file.parent.glob("*.txt")) if found.tool == "requirements" else []
     present = dict.fromkeys(path for path in (*beside, *lists) if path.is_file())
@@ -75,7 +75,7 @@ def _copied(application: Application, found: Installation) -> list[str]:
 
 
 def _export(application: Application, found: Installation) -> str:
-    """The command that writes what to install, exactly as the lock has it."""
+    """Return the command that writes the requirements, with exactly the versions of the lock."""
     extras, groups = application.extras, application.groups
     named = " ".join([*(f"--extra {each}" for each in extras), *(f"--group {each}" for each in groups)])
     match found.tool:
@@ -96,7 +96,7 @@ def _export(application: Application, found: Installation) -> str:
 
 
 def _server(application: Application) -> str:
-    """The server of the web process, where only a group for development has it."""
+    """Return the servers that processes run and that the project's own dependencies do not include, for pip."""
     names = declared(project_of(application.root))
     used = [
         name for name in ("uvicorn", "gunicorn") if any(f"-m {name} " in each.command for each in application.processes)
@@ -105,5 +105,5 @@ def _server(application: Application) -> str:
 
 
 def _has_standard(names: dict[str, str]) -> bool:
-    """Whether FastAPI brings uvicorn along."""
+    """Return whether an extra of FastAPI installs uvicorn."""
     return any(names.get(f"fastapi[{extra}]") == "" for extra in ("standard", "all"))

@@ -1,4 +1,4 @@
-"""The variables that a process of the application gets. Pure, but for `files_of_variables`."""
+"""Compute the variables of the application's processes. Only `files_of_variables` reads files."""
 
 import re
 from collections.abc import Mapping
@@ -13,15 +13,15 @@ from .placeholders import URLS, Placeholder, fill, is_confidential
 from .sources import text_of
 
 DOTENV = ".env"
-# What belongs to fastzero's own environment, or would lead the application to another database or interpreter.
+# Variables of fastzero itself, and those that would make the application use another database or interpreter.
 NOT_INHERITED = ("FASTZERO_", "PG")
-_LONG_BLANK = re.compile(r"[^\S\r\n]{1000}")  # python-dotenv takes quadratic time for it
+_LONG_BLANK = re.compile(r"[^\S\r\n]{1000}")  # python-dotenv takes quadratic time to parse it
 NOT_INHERITED_NAMES = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "DATABASE_URL", "__PYVENV_LAUNCHER__")
 
 
 @dataclass(frozen=True)
 class ServiceAddress:
-    """Where an extra service is. `ports`: for each of its own ports, in order, the one to dial."""
+    """The address of an extra service. `ports` maps each of its own ports, in order, to the port to connect to."""
 
     host: str
     ports: Mapping[int, int] = field(default_factory=dict)
@@ -29,10 +29,10 @@ class ServiceAddress:
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where everything is as one process sees it: inside containers other hosts and ports than outside.
+    """All addresses as one process sees them. Hosts and ports inside containers differ from those outside.
 
-    `ports` are those of processes by name, where each itself listens; `code` is the folder of the sources there.
-    `secrets` are by variable. For a suite of tests `name` is the throw-away database too.
+    `ports` maps each process, by name, to the port that it listens on; `code` is the folder of the sources. `secrets`
+    maps variables to their secrets. In a test run, `name` is the throw-away database too.
     """
 
     host: str
@@ -48,26 +48,26 @@ class Addresses:
     secrets: Mapping[str, str] = field(default_factory=dict)
 
     def url(self, driver: str = "", *, test: bool = False) -> str:
-        """Return the database's URL in the form of a driver, as `{url:DRIVER}` has it."""
+        """Return the URL of the database, or of the test database, in the form for a driver, like `{url:DRIVER}`."""
         plain = database_url(self.user, self.password, self.host, self.port, self.database(test=test))
         scheme = {"": "postgresql", "postgres": "postgres"}.get(driver, f"postgresql+{driver}")
         return f"{scheme}{plain.removeprefix('postgresql')}"
 
     def database(self, *, test: bool) -> str:
-        """Return the name of the database, or of that for tests."""
+        """Return the name of the database, or of the test database."""
         return self.test_name or f"{self.name}_test" if test else self.name
 
 
 @dataclass(frozen=True)
 class Variables:
-    """Variables by name, apart those that must not be shown."""
+    """Variables by name. Those in `secret` must not be shown."""
 
     plain: Mapping[str, str]
     secret: Mapping[str, str]
 
     @property
     def all(self) -> dict[str, str]:
-        """Both, for a process's environment."""
+        """All variables, for the environment of a process."""
         return {**self.plain, **self.secret}
 
 
@@ -80,10 +80,11 @@ def variables(
     dotenv: Mapping[str, str] = NOTHING,
     defaults: Mapping[str, str] = NOTHING,
 ) -> Variables:
-    """Return the variables of a process, or of a command beside the processes.
+    """Return the variables of a process, or of another command if `process` is None.
 
-    The file comes before what fastzero gives, that before the inherited environment, the application's own `.env`, and
-    `env_from` last. What comes from `.env`, and what holds a password, is secret.
+    Variables in fastzero.toml override those that fastzero sets. These override the inherited environment, that
+    overrides the application's own `.env`, and that overrides `env_from`. Values from `.env`, and values that contain a
+    password or a generated secret, are secret.
     """
     given, passwords = _given(addresses, process), _given_secrets(addresses)
     outer = {**defaults, **dotenv, **_inheritable(inherited)}
@@ -100,12 +101,12 @@ def variables(
 
 
 def command_words(command: str, addresses: Addresses, process: Process | None = None) -> tuple[str, ...]:
-    """Return the words of a command as one process runs it. Raises ValueError for a quotation without an end."""
+    """Return the words of a command as one process runs it. Raises ValueError for an unclosed quotation."""
     return words(command, lambda each: _value(each, "", addresses, process))
 
 
 def program_words(service: ExtraService, where: ServiceAddress) -> tuple[str, ...]:
-    """Return the words of the program of a service that listens there. Raises ValueError as `command_words` does."""
+    """Return the words of a service's program, listening on `where`. Raises ValueError like `command_words`."""
 
     def value(each: Placeholder) -> str:
         return where.host if each.name == "app_host" else str(where.ports[int(each.of or service.ports[0])])
@@ -114,9 +115,9 @@ def program_words(service: ExtraService, where: ServiceAddress) -> tuple[str, ..
 
 
 def files_of_variables(application: Application) -> tuple[dict[str, str], dict[str, str]]:
-    """Return what the application's own `.env` says, and what the files of `env_from` say.
+    """Return the variables of the application's own `.env`, and those of the files in `env_from`.
 
-    Names of fastzero's own are left out. Raises InvalidInputError for a file of `env_from` that cannot be read.
+    Leaves out the variables of fastzero. Raises InvalidInputError for a file in `env_from` that cannot be read.
     """
     own = [application.folder / DOTENV, application.root / DOTENV]
     dotenv = {name: value for path in own for name, value in _dotenv(text_of(path) or "").items()}
@@ -131,7 +132,7 @@ def files_of_variables(application: Application) -> tuple[dict[str, str], dict[s
 
 
 def _given(addresses: Addresses, process: Process | None) -> dict[str, str]:
-    """What every process gets and anybody may see."""
+    """Return the variables that every process gets and that are not secret."""
     parts = {"HOST": addresses.host, "PORT": str(addresses.port), "USER": addresses.user}
     port = str(addresses.ports.get(process.name, "")) if process else ""
     return {
@@ -193,7 +194,7 @@ def _of_service(each: Placeholder, addresses: Addresses) -> str:
 
 
 def _port(addresses: Addresses, process: Process | None) -> str:
-    """The port of the process itself; for one without a port, and for a command beside them, that of web."""
+    """Return the port of the process. For a process without a port, and for other commands, return that of web."""
     own = addresses.ports.get(process.name) if process else None
     return str(own or addresses.ports.get(WEB) or "")
 
@@ -204,7 +205,10 @@ def _dotenv(text: str) -> dict[str, str]:
 
 
 def dotenv_variables(text: str, *, substitute: bool = False) -> dict[str, str]:
-    """Return what a `.env` says, with `${NAME}` replaced if `substitute`; nothing for one made to take for ever."""
+    """Return the variables of a `.env`, with `${NAME}` replaced if `substitute`.
+
+    Returns an empty dictionary for a text with a run of 1,000 blanks, which could take very long to parse.
+    """
     from dotenv import dotenv_values
 
     if _LONG_BLANK.search(text):

@@ -1,4 +1,4 @@
-"""What each key of the application's tables says, and at which line: for `fastzero config`."""
+"""List the keys of the application's tables with their values and lines, for `fastzero config`."""
 
 import json
 import re
@@ -14,7 +14,7 @@ _SECRET = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|KEY|CREDENTIAL", re.IGNORECA
 
 
 def application_origins(folder: Path) -> list[Origin]:
-    """Return every key that a folder's fastzero.toml has about its application, with its line. Raises as `parse`."""
+    """Return every key about the application in a folder's fastzero.toml, with its line. Raises errors like `parse`."""
     trust = folder_trust(folder)
     text = trust.folder.toml_text
     if parse(text, folder) is None:
@@ -28,7 +28,7 @@ def application_origins(folder: Path) -> list[Origin]:
 
 
 def _shown(path: tuple[str, ...], value: Any) -> Any:
-    """Return a value as anybody may see it: what a variable of such a name holds is hidden, a placeholder is not."""
+    """Return a value to show. Hides that of a variable whose name suggests a secret, unless it has a placeholder."""
     is_hidden = "environment" in path and _SECRET.search(path[-1]) and not any(placeholders(str(value)))
     return "**********" if is_hidden else value
 

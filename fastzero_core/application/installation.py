@@ -1,4 +1,4 @@
-"""How an application's dependencies are installed, and with which Python: read from its files."""
+"""Find out from an application's files how to install its dependencies, and with which Python."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .sources import text_of, toml_of
 
-if TYPE_CHECKING:  # packaging takes longer to import than all that is read here: only an application needs it
+if TYPE_CHECKING:  # importing packaging takes longer than reading all these files, and only an application needs it
     from packaging.specifiers import SpecifierSet
 
 PROJECT = "pyproject.toml"
@@ -41,10 +41,10 @@ _FOR_TESTS = ("requirements-dev.txt", "requirements-test.txt", "dev-requirements
 
 @dataclass(frozen=True)
 class Installation:
-    """How dependencies are installed. `file` is the lock or the list that says which.
+    """How to install dependencies. `file` is the lock or the list that names them.
 
-    `command` is run in the application's directory: it makes the environment where there is none. `requirements` are
-    those of a project without a lock: it itself is not installed, since most applications are no packages.
+    `command` runs in the application's directory, and creates the environment if it does not exist. `requirements` are
+    those of a project without a lock. The project itself is not installed, since most applications are not packages.
     """
 
     tool: Tool
@@ -53,18 +53,18 @@ class Installation:
     requirements: tuple[str, ...] = ()
 
 
-# -- what is declared ------------------------------------------------------------------------------------------
+# -- declared dependencies -------------------------------------------------------------------------------------
 
 
 def project_of(root: Path) -> Mapping[str, Any]:
-    """Return the pyproject.toml of a folder, empty where there is none or it cannot be parsed."""
+    """Return the pyproject.toml of a folder, empty if it does not exist or cannot be parsed."""
     return toml_of(text_of(root / PROJECT) or "")
 
 
 def declared(project: Mapping[str, Any]) -> dict[str, str]:
-    """Return the dependencies that a pyproject.toml declares: names as indexes have them, and where each stands.
+    """Return the dependencies that a pyproject.toml declares: their normalized names, and where each is declared.
 
-    Where: "" for the project itself, else the extra or group. A requirement with extras has further names, such as
+    That is "" for the project itself, else the extra or group. A requirement with extras has additional names, such as
     `fastapi[standard]`.
     """
     from packaging.utils import canonicalize_name
@@ -81,7 +81,7 @@ def declared(project: Mapping[str, Any]) -> dict[str, str]:
 
 
 def requirement_names(text: Any) -> list[str]:
-    """Return the names that a requirement stands for: its own and, with each extra, `name[extra]`."""
+    """Return the names of a requirement: its own and `name[extra]` for each extra. Empty for an invalid requirement."""
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.utils import canonicalize_name
 
@@ -118,7 +118,7 @@ def _poetry(project: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
         yield name, list(group.get("dependencies", {}))
 
 
-# -- how they are installed ------------------------------------------------------------------------------------
+# -- the command that installs them ----------------------------------------------------------------------------
 
 
 def installation(
@@ -129,10 +129,10 @@ def installation(
     *,
     python: str = "python3",
 ) -> Installation | None:
-    """Return how the dependencies of an application are installed, None where nothing declares any.
+    """Return how to install the dependencies of an application, None if no file declares any.
 
-    `root` is its directory, `folder` the one of fastzero.toml; a lock of uv counts above them too, as in a workspace.
-    `python` is the interpreter of an environment that pip fills.
+    `root` is its directory, `folder` the folder of fastzero.toml. A uv.lock in a folder above `folder` counts
+    too, as in a workspace. `python` is the interpreter for an environment that pip installs into.
     """
     places = list(dict.fromkeys([root, folder]))
     for name, tool in _LOCKS.items():
@@ -146,7 +146,7 @@ def installation(
 
 
 def _listed(place: Path, root: Path, python: str) -> Installation | None:
-    """What a requirements.txt says, unless a pyproject.toml beside it says more."""
+    """Return the installation of requirements files, unless a pyproject.toml next to them declares dependencies."""
     lists = [place / name for name in _REQUIREMENTS if (place / name).is_file()]
     if not lists or _manager(place):
         return None
@@ -156,7 +156,7 @@ def _listed(place: Path, root: Path, python: str) -> Installation | None:
 
 
 def _declared(place: Path, extras: tuple[str, ...], groups: tuple[str, ...], python: str) -> Installation | None:
-    """What a pyproject.toml says."""
+    """Return the installation of a pyproject.toml, None if it does not declare dependencies."""
     tool = _manager(place)
     if tool is None:
         return None
@@ -170,7 +170,7 @@ def _declared(place: Path, extras: tuple[str, ...], groups: tuple[str, ...], pyt
 
 
 def _above(folder: Path) -> list[Path]:
-    """The folders above, up to that of a repository: where a workspace has its lock."""
+    """Return up to four parent folders, within the repository: a workspace has its lock in one of them."""
     above: list[Path] = []
     for parent in folder.parents[:4]:
         if (folder / ".git").exists() or (above and (above[-1] / ".git").exists()):
@@ -214,17 +214,18 @@ def _pip(python: str, words: list[str]) -> str:
 
 
 def environment_folder(folder: Path, root: Path, lock: Path | None = None) -> Path | None:
-    """Return the virtual environment that is there already, None without one."""
+    """Return the existing virtual environment, None if it does not exist."""
     places = dict.fromkeys([root, folder, *([lock.parent] if lock else [])])
     found = (place / name for place in places for name in ENVIRONMENTS)
     return next((path for path in found if (path / "bin" / "python").exists()), None)
 
 
 def allowed_minors(root: Path, folder: Path) -> tuple[int, ...]:
-    """Return the minors of Python 3 that an application allows, the one to prefer first.
+    """Return the minor versions of Python 3 that an application allows, the preferred one first.
 
-    That is the one of `.python-version`, or else the lowest that pyproject.toml allows, since locks often have wheels
-    for older versions alone. Where nothing tells, that of the Dockerfile, or any from 3.10 on.
+    The preferred one is that in `.python-version`, else the lowest that pyproject.toml allows, since locks often have
+    wheels for older versions only. If neither names a version, it is that of the Dockerfile, and 3.10 and later are
+    allowed.
     """
     texts = [text_of(place / ".python-version") or "" for place in dict.fromkeys([root, folder])]
     pinned = next((int(match[1]) for text in texts if (match := _MINOR.search(text))), None)
@@ -248,7 +249,7 @@ def _some_patch_in(allowed: "SpecifierSet", minor: int) -> bool:
 
 
 def specifiers(text: str) -> "SpecifierSet":
-    """Return version specifiers, those with Poetry's caret and tilde too; empty for what cannot be read."""
+    """Return version specifiers, including Poetry's caret and tilde; empty if they cannot be parsed."""
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     parts = [part.strip() for part in text.split(",") if part.strip() not in ("", "*")]
@@ -267,9 +268,9 @@ def _plain_specifier(part: str) -> str:
 
 
 def interpreters(search: tuple[Path, ...] | None = None) -> dict[int, Path]:
-    """Return the interpreters of this machine by minor: those on PATH, and those that uv and pyenv installed.
+    """Return the interpreters of this machine by minor version: those on PATH, and those that uv and pyenv installed.
 
-    The shims of pyenv and asdf are left out: one may be there for a version that its folder does not allow.
+    Leaves out the shims of pyenv and asdf: a shim can exist for a version that its folder does not allow.
     """
     if search is None:
         home = Path.home()
@@ -286,6 +287,6 @@ def interpreters(search: tuple[Path, ...] | None = None) -> dict[int, Path]:
 
 
 def interpreter(root: Path, folder: Path, search: tuple[Path, ...] | None = None) -> Path | None:
-    """Return the interpreter of the first minor that an application allows and this machine has, None without one."""
+    """Return the interpreter of the first allowed minor version that this machine has, None if it has none of them."""
     present = interpreters(search)
     return next((present[minor] for minor in allowed_minors(root, folder) if minor in present), None)

@@ -1,4 +1,4 @@
-"""The JSON schema of fastzero.toml, for editors: `fastzero config --schema`. Running this module writes its file."""
+"""Generate the JSON schema of fastzero.toml, for editors: `fastzero config --schema`. Run this module to write it."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from ..settings import Settings
 from .tables import File
 
 PATH = Path(__file__).with_name("schema.json")
-# What no file of a folder is for.
+# Settings that do not belong in a file of a folder.
 _NOT_IN_FILES = ("database_url", "secret_key", "secret_key_previous", "home")
 
 
@@ -34,7 +34,7 @@ def _schema() -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a schema without null, which TOML does not have, and without titles that repeat the names."""
+    """Return a schema without null, which does not exist in TOML, and without titles, which repeat the names."""
     if isinstance(value, list):
         return [_plain(each) for each in value if each != {"type": "null"}]
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What a poetry.lock says as requirements for pip, for a machine without Poetry: `python -m …locked poetry.lock`.
+"""Convert a poetry.lock to requirements for pip, for a machine without Poetry: `python -m …locked poetry.lock`.
 
 The format: https://github.com/python-poetry/poetry/blob/main/src/poetry/packages/locker.py
 """
@@ -13,7 +13,7 @@ from typing import Any
 def requirements(text: str) -> Iterator[str]:
     """Yield a line for each package of a lock, of all groups, with its version, its marker and its hashes.
 
-    Raises ValueError for what is no poetry.lock.
+    Skips optional packages. Raises ValueError for a text that is not TOML.
     """
     for package in tomllib.loads(text).get("package", []):
         if package.get("optional"):
@@ -24,7 +24,7 @@ def requirements(text: str) -> Iterator[str]:
 
 
 def _marker(markers: str | Mapping[str, Any]) -> str:
-    """A package that several groups have may have one marker for each: it is installed where one of them holds."""
+    """Return one marker for a package. It may have a marker for each of its groups, and needs only one of them."""
     if isinstance(markers, str):
         return markers
     each = [str(marker) for marker in markers.values()]

@@ -1,4 +1,4 @@
-"""The application's own Alembic, read and never imported: its configuration, revisions and heads.
+"""Read the configuration, revisions and heads of the application's own Alembic, without importing its code.
 
 Standard library only.
 """
@@ -25,7 +25,7 @@ _SEPARATORS = {"os": ":", "space": " ", "newline": "\n", ":": ":", ";": ";", " "
 
 @dataclass(frozen=True)
 class Revision:
-    """One revision file. `down`: those it follows; `labels`: its branch labels."""
+    """One revision file. `down` are the revisions that it follows, `labels` its branch labels."""
 
     revision: str
     path: Path
@@ -37,7 +37,7 @@ class Revision:
 
 @dataclass(frozen=True)
 class AlembicProject:
-    """What the files of an application's Alembic say. `is_async`: its env.py runs on an async engine."""
+    """The contents of an application's Alembic files. `is_async`: its env.py uses an async engine."""
 
     config: Path
     script_folder: Path
@@ -48,7 +48,7 @@ class AlembicProject:
 
     @property
     def heads(self) -> tuple[str, ...]:
-        """The revisions that no other follows, in order."""
+        """The revisions that no other revision follows, sorted."""
         followed = {down for each in self.revisions for down in each.down}
         return tuple(sorted({each.revision for each in self.revisions} - followed))
 
@@ -57,7 +57,7 @@ class AlembicProject:
 
 
 def alembic_command(command: str) -> AlembicCommand | None:
-    """Return the parts of a command that is `alembic upgrade`, None for any other."""
+    """Return the options and the target of an `alembic upgrade`, None for any other command."""
     try:
         words = without_runner(shlex.split(command))
     except ValueError:
@@ -72,7 +72,7 @@ def alembic_command(command: str) -> AlembicCommand | None:
 
 
 def without_runner(words: list[str]) -> list[str]:
-    """Return a command without the `uv run` or `poetry run` in front of it."""
+    """Return a command without a runner before it, such as `uv run` or `poetry run`."""
     for runner in _RUNNERS:
         if tuple(words[:2]) == runner:
             return without_runner([word for word in words[2:] if word != "--"] if runner[1] == "run" else words[2:])
@@ -80,7 +80,7 @@ def without_runner(words: list[str]) -> list[str]:
 
 
 def _options(words: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Return the options that name the configuration, and the words that are none."""
+    """Return the options that select the configuration, and the words that are not options."""
     options: dict[str, str] = {}
     rest: list[str] = []
     left = iter(words)
@@ -99,14 +99,14 @@ def _options(words: list[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def has_alembic(root: Path) -> bool:
-    """Return whether plain `alembic` in this folder finds a configuration."""
+    """Return whether `alembic` without options finds a configuration in this folder."""
     return (root / INI).is_file() or bool(_tool_alembic(root / PROJECT))
 
 
 def alembic_project(root: Path, command: AlembicCommand | None = None) -> AlembicProject | None:
-    """Return what Alembic's files say, None where they do not lead to a folder of scripts.
+    """Return the contents of Alembic's files, None if they do not name an existing folder of scripts.
 
-    `root` is the folder where the command runs; relative paths start there, as Alembic has it.
+    `root` is the folder where the command runs. Relative paths start there, as in Alembic.
     """
     command = command or AlembicCommand()
     config, options = _options_of(root, command)
@@ -126,7 +126,7 @@ def alembic_project(root: Path, command: AlembicCommand | None = None) -> Alembi
 
 
 def script_folder_of(root: Path, command: AlembicCommand) -> Path | None:
-    """Return the folder of Alembic's scripts, None where its configuration leads to none."""
+    """Return the folder of Alembic's scripts, None if the configuration does not name an existing one."""
     config, options = _options_of(root, command)
     return _script_folder(root, config, options.get("script_location"))
 
@@ -157,14 +157,14 @@ def _ini(path: Path, section: str) -> dict[str, str]:
 
 def _script_folder(root: Path, config: Path, location: str | None) -> Path | None:
     if location is None:
-        beside = config.parent  # as Flask-Migrate has it
+        beside = config.parent  # the layout of Flask-Migrate
         return beside if (beside / "env.py").is_file() else None
     folder = _located(root, location)
     return folder if folder.is_dir() else None
 
 
 def _located(root: Path, location: str) -> Path:
-    """Return the folder that Alembic means: a path, or a package and a path in it."""
+    """Return the folder of a location in Alembic's configuration: a path, or a package and a path in it."""
     package, colon, inside = location.partition(":")
     if colon:
         return root / package.replace(".", "/") / inside
@@ -205,7 +205,7 @@ def _several(value: Any) -> tuple[str, ...]:
 
 
 def assignments(tree: ast.Module) -> Iterator[tuple[str, Any]]:
-    """Yield the names that a module gives a literal, with it."""
+    """Yield the names to which a module assigns a literal, with the literal's value."""
     for node in tree.body:
         match node:
             case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
@@ -216,12 +216,12 @@ def assignments(tree: ast.Module) -> Iterator[tuple[str, Any]]:
                 continue
         try:
             yield name, ast.literal_eval(value)
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # no literal
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # not a literal
             continue
 
 
 def _arguments(tree: ast.Module, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Yield the keyword arguments of these names that are texts, given at once or by a constant."""
+    """Yield the keyword arguments with these names that are strings, given directly or by a constant."""
     constants = dict(assignments(tree))
     for node in ast.walk(tree):
         if isinstance(node, ast.keyword) and node.arg in names:

@@ -1,16 +1,16 @@
-"""Placeholders such as `{url:psycopg}` in variables and commands. Standard library only.
+"""Find and fill placeholders such as `{url:psycopg}` in variables and commands. Standard library only.
 
-`{{name}}` stands for the text `{name}`. Braces around anything but a name, and those after a dollar sign, stay as they
-are, so that neither JSON nor a shell's variables need care.
+`{{name}}` produces the text `{name}`. Braces around anything but a name, and braces after a dollar sign, are not
+changed, so JSON and shell variables do not need escaping.
 
-| placeholder | what takes its place |
+| placeholder | value |
 |---|---|
 | `{url}`, `{url:DRIVER}` | the database's URL: `postgresql://…`, `postgresql+DRIVER://…` |
-| `{test_url}`, `{test_url:DRIVER}` | the same of the throw-away database for tests |
+| `{test_url}`, `{test_url:DRIVER}` | the same for the throw-away database for tests |
 | `{host}` `{port}` `{user}` `{password}` `{name}` `{test_name}` | the parts of these URLs |
-| `{app_host}` `{app_port}` | where the process itself listens; for one without a port, where web does |
+| `{app_host}` `{app_port}` | the address on which the process listens; for a process without a port, that of web |
 | `{secret}` | a random text of 43 characters, generated once for this variable and kept |
-| `{service:NAME:host}` `{service:NAME:port}` `{service:NAME:8025}` | an extra service, at its main or another port |
+| `{service:NAME:host}` `{service:NAME:port}` `{service:NAME:8025}` | an extra service, its main port or another one |
 """
 
 import re
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-# "" is the plain form; "postgres" is the older spelling of the scheme, which Django and others take.
+# "" is the form without a driver; "postgres" is the older name of the scheme, which Django and others accept.
 DRIVERS = ("", "postgres", "psycopg", "psycopg_async", "psycopg2", "asyncpg", "pg8000")
 URLS = ("url", "test_url")
 PARTS = ("host", "port", "user", "password", "name", "test_name", "app_host", "app_port")
@@ -28,7 +28,7 @@ NAMES = (*URLS, *PARTS, SECRET, SERVICE)
 LISTENING = ("app_host", "app_port")
 CONFIDENTIAL = (*URLS, "password", SECRET)
 
-# After a dollar sign it is a shell's.
+# Braces after a dollar sign belong to a shell variable.
 _PLACEHOLDER = re.compile(
     r"\{\{(?P<literal>[A-Za-z_]\w*(?::[^{}]*)?)\}\}|(?<!\$)\{(?P<name>[A-Za-z_]\w*)(?::(?P<of>[^{}]*))?\}"
 )
@@ -36,7 +36,7 @@ _PLACEHOLDER = re.compile(
 
 @dataclass(frozen=True)
 class Placeholder:
-    """One placeholder of a text: its name and what follows the colon, "" without one."""
+    """One placeholder of a text: its name, and the part after the colon, "" without a colon."""
 
     name: str
     of: str = ""
@@ -47,7 +47,7 @@ class Placeholder:
 
 @dataclass(frozen=True)
 class Mistake:
-    """What is wrong about a placeholder, and what to do."""
+    """A mistake in a placeholder, and its remedy."""
 
     message: str
     hint: str
@@ -72,17 +72,17 @@ def fill(text: str, value: Callable[[Placeholder], str]) -> str:
 
 
 def is_secret(text: str) -> bool:
-    """Return whether a text holds `{secret}`."""
+    """Return whether a text contains `{secret}`."""
     return any(each.name == SECRET for each in placeholders(text))
 
 
 def is_confidential(text: str) -> bool:
-    """Return whether the filled text would tell a password or a secret."""
+    """Return whether the filled text would contain a password or a secret."""
     return any(each.name in CONFIDENTIAL for each in placeholders(text))
 
 
 def program_mistake(text: str, ports: tuple[int, ...]) -> Mistake | None:
-    """Return the first mistake in the placeholders of the program of a service that has these ports."""
+    """Return the first mistake in the placeholders of a service's program. `ports` are the ports of the service."""
     for each in placeholders(text):
         if each.name not in LISTENING:
             return _unknown(each, LISTENING)
@@ -99,7 +99,8 @@ def program_mistake(text: str, ports: tuple[int, ...]) -> Mistake | None:
 def mistake(text: str, services: Mapping[str, tuple[int, ...]], *, command: bool = False) -> Mistake | None:
     """Return the first mistake in a text's placeholders.
 
-    `services`: the ports of each; `command`: others on the machine may see it.
+    `services` maps each service to its ports. With `command`, confidential placeholders are a mistake, since other
+    users of the machine can see commands.
     """
     for each in placeholders(text):
         found = _mistake(each, services) or (_visible(each) if command else None)

@@ -1,4 +1,4 @@
-"""Read an application's description from fastzero.toml. Every mistake is told with its file, line and remedy."""
+"""Read an application's description from fastzero.toml. Every error has the file, the line and a remedy."""
 
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -34,7 +34,7 @@ _DOCKERFILE = "Dockerfile"
 
 
 class Mistake(NamedTuple):
-    """What is wrong at a key of the file, and what to do."""
+    """A mistake at a key of the file, and its remedy."""
 
     path: tuple[str, ...]
     message: str
@@ -42,15 +42,18 @@ class Mistake(NamedTuple):
 
 
 def application_of(folder: Path) -> Application | None:
-    """Return the application that a folder's fastzero.toml describes, None where it describes none.
+    """Return the application that a folder's fastzero.toml describes, None if it does not describe one.
 
-    Raises InvalidInputError, with file and line, for every mistake; NotAllowedError, UnavailableError.
+    Raises InvalidInputError for a mistake, with file and line; NotAllowedError, UnavailableError if it cannot be read.
     """
     return parse(read_bounded(folder / FILE), folder)
 
 
 def parse(text: str, folder: Path, label: str = FILE) -> Application | None:
-    """Return the application that a text describes; `label` names it in errors. Raises InvalidInputError."""
+    """Return the application that a text describes, None if it does not describe one.
+
+    `label` is the name of the text in errors. Raises InvalidInputError.
+    """
     document = load(text, label)
     described = {name: document[name] for name in TABLES if name in document}
     if not described:
@@ -70,7 +73,7 @@ def parse(text: str, folder: Path, label: str = FILE) -> Application | None:
 
 
 def load(text: str, label: str = FILE) -> dict[str, Any]:
-    """Return a TOML text as a dictionary. Raises InvalidInputError with its line."""
+    """Return a TOML text as a dictionary. Raises InvalidInputError, for a syntax error with its line."""
     if has_long_key(text):
         raise InvalidInputError(f"{label} is nested too deeply", field=label, hint="Make it flatter")
     try:
@@ -86,7 +89,7 @@ def load(text: str, label: str = FILE) -> dict[str, Any]:
 
 
 def _validated(described: Mapping[str, Any]) -> File:
-    """Return the tables, services first: placeholders are about them."""
+    """Return the tables. Validates services first, since placeholders refer to them."""
     services = File.model_validate({"services": described.get("services", {})}).services
     ports = {name: _service(name, table).ports for name, table in services.items()}
     application = {name: described[name] for name in described if name == "application"}
@@ -103,7 +106,7 @@ def _first(mistakes: list[Mistake], text: str, label: str) -> InvalidInputError:
 
 
 def _line(path: tuple[str, ...], lines: Mapping[tuple[str, ...], int]) -> int:
-    """Return the line of a key, or of the nearest table around it."""
+    """Return the line of a key, or of the nearest table that contains it."""
     while path and path not in lines:
         path = path[:-1]
     return lines.get(path, 1)
@@ -144,7 +147,7 @@ _KINDS = {
 def _mistyped(path: tuple[str, ...], kind: str, value: Any) -> Mistake:
     key, shown = path[-1], str(value).lower() if isinstance(value, bool) else value
     if "environment" in path:
-        shown = "…"  # which may be a secret
+        shown = "…"  # it may be a secret
     hints = {
         "string_type": f'Write it in quotes: {key} = "{shown}"',
         "int_type": f"Write it without quotes, like {key} = 8000",
@@ -156,7 +159,7 @@ def _mistyped(path: tuple[str, ...], kind: str, value: Any) -> Mistake:
 
 
 def _nearest(path: tuple[str, ...]) -> str:
-    """Return which key was perhaps meant, of the table that has the unknown one."""
+    """Return the hint for an unknown key: a similar key of its table, else all keys of the table."""
     keys = list(_table_at(path[:-1]).model_fields)
     near = get_close_matches(path[-1], keys, 1)
     return f"Did you mean {near[0]!r}?" if near else f"Keys there: {', '.join(keys)}"
@@ -176,7 +179,7 @@ def _table_at(path: tuple[str, ...]) -> type[BaseModel]:
 
 
 def _contradictions(file: File, document: Mapping[str, Any], folder: Path) -> Iterator[Mistake]:
-    """What each key alone does not show."""
+    """Yield the mistakes that the check of a single key cannot find."""
     table = file.application
     if table is None:
         yield Mistake(("services",), "there is no [application]", "Services belong to an application: fastzero init")
@@ -232,7 +235,7 @@ def _twice(name: str, process: ProcessTable, services: Mapping[str, ServiceTable
 
 
 def _absent(table: ApplicationTable, folder: Path) -> Iterator[Mistake]:
-    """What the file names and the folder does not have."""
+    """Yield a mistake for each path in the file that does not exist, or that leads out of the folder by a link."""
     single = {name: getattr(table, name) for name in ("directory", "dockerfile", "context")}
     named = [(("application", name), value) for name, value in single.items() if value]
     named += [(("application", name), value) for name in ("env_from", "watch") for value in getattr(table, name)]
@@ -269,7 +272,7 @@ def _application(table: ApplicationTable, folder: Path) -> Application:
 
 
 def _values(table: Table) -> dict[str, Any]:
-    """Return what a table holds, lists as tuples, for the dataclass that has the same fields."""
+    """Return the values of a table, lists as tuples, for the dataclass that has the same fields."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in dict(table).items()}
 
 
@@ -322,7 +325,7 @@ def _service(name: str, table: ServiceTable) -> ExtraService:
 
 
 def _known(name: str, ports: tuple[int, ...]) -> dict[str, Any]:
-    """Return what Redis and Valkey need. One that wants a password answers as well."""
+    """Return the defaults for Redis and Valkey. A server that requires a password is also ready."""
     [port, *_] = ports or (REDIS_PORT,)
     return {
         "image": SERVERS[name],

@@ -1,4 +1,7 @@
-"""Reading another's folder: bounded, never executed, links out of it never followed. Standard library only."""
+"""Read the files of an untrusted folder: within limits, without executing them or following links out of the folder.
+
+Standard library only.
+"""
 
 import ast
 import os
@@ -31,7 +34,7 @@ SKIPPED = {
 }
 
 
-# Not what goes on with the statement before.
+# The first line of a top-level statement, but not a line that continues the statement before it.
 _BEGINS = re.compile(r"""(?!else\b|elif\b|except\b|finally\b|\"{3}|'{3})[A-Za-z_@"']""")
 
 
@@ -53,7 +56,10 @@ def text_of(path: Path) -> str | None:
 
 
 def parse_python(text: str) -> ast.Module | None:
-    """Return the syntax tree of a source; of one for a newer Python the statements that this one understands."""
+    """Return the syntax tree of a source, None if it cannot be parsed.
+
+    For a source that needs a newer Python, the tree has the top-level statements that this version can parse.
+    """
     if tree := _parsed(text):
         return tree
     statements = [node for line, block in _blocks(text) for node in _statements(block, line)]
@@ -62,7 +68,7 @@ def parse_python(text: str) -> ast.Module | None:
 
 def _parsed(text: str) -> ast.Module | None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of another's source
+        warnings.simplefilter("ignore")  # they are about the application's source
         try:
             return ast.parse(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -75,17 +81,17 @@ def _statements(block: str, line: int) -> list[ast.stmt]:
 
 
 def _blocks(text: str) -> Iterator[tuple[int, str]]:
-    """Yield what begins at the left margin, with the number of lines before it."""
+    """Yield each block of lines that begins at the left margin, with the number of lines before it."""
     lines = text.splitlines(keepends=True)
     begins = [number for number, line in enumerate(lines) if _BEGINS.match(line)]
-    # A decorator belongs to what follows.
+    # A decorator belongs to the definition after it.
     starts = [here for before, here in pairwise([-1, *begins]) if before < 0 or lines[before][0] != "@"]
     for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
         yield start, "".join(lines[start:end])
 
 
 def toml_of(text: str) -> dict[str, Any]:
-    """Return what a TOML text says, nothing for one that cannot be parsed."""
+    """Return the content of a TOML text, empty if it cannot be parsed."""
     try:
         return {} if has_long_key(text) else tomllib.loads(text)
     except (ValueError, RecursionError):
@@ -93,7 +99,7 @@ def toml_of(text: str) -> dict[str, Any]:
 
 
 def source_of(node: ast.AST) -> str:
-    """Return the source of a syntax tree, "" for one that is nested too deeply."""
+    """Return the source of a syntax tree, "" if it is nested too deeply."""
     try:
         return ast.unparse(node)
     except RecursionError:
@@ -101,7 +107,7 @@ def source_of(node: ast.AST) -> str:
 
 
 class Sources:
-    """The files below a folder that may be read, as relative paths in a stable order, shallow ones first."""
+    """The readable files below a folder, as relative paths in a stable order, those in shallow folders first."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
@@ -110,7 +116,7 @@ class Sources:
 
     @cached_property
     def files(self) -> tuple[str, ...]:
-        """At most MOST paths, with slashes."""
+        """At most MOST relative paths, with slashes."""
         found: list[str] = []
         level = [""]
         for _ in range(DEEPEST):
@@ -119,11 +125,11 @@ class Sources:
 
     @cached_property
     def truncated(self) -> bool:
-        """Whether there are more files than are looked at."""
+        """Whether the limit of files was reached, so that `files` may be incomplete."""
         return len(self.files) == MOST
 
     def _list(self, folder: str, found: list[str]) -> list[str]:
-        """Add the files of one folder to `found`; return its folders to look into."""
+        """Add the files of one folder to `found`, and return its subfolders to search."""
         below: list[str] = []
         if len(found) >= MOST:
             return below
@@ -153,13 +159,13 @@ class Sources:
                 yield path
 
     def ending(self, *suffixes: str) -> Iterator[str]:
-        """Yield the files whose names end so."""
+        """Yield the files with one of these suffixes."""
         for path in self.files:
             if path.endswith(suffixes):
                 yield path
 
     def has(self, path: str) -> bool:
-        """Return whether this file is among them."""
+        """Return whether this path is one of the files."""
         return path in self._set
 
     @cached_property
@@ -173,7 +179,7 @@ class Sources:
         return self._texts[path] or ""
 
     def tree(self, path: str) -> ast.Module | None:
-        """Return the syntax tree of one of the files."""
+        """Return the syntax tree of one of the files, None if it cannot be parsed."""
         if path not in self._trees:
             self._trees[path] = parse_python(self.text(path))
         return self._trees[path]

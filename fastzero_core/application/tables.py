@@ -1,7 +1,7 @@
-"""The tables `[application]` and `[services.NAME]` of fastzero.toml, as they are written.
+"""Define the tables `[application]` and `[services.NAME]` of fastzero.toml, as they are written.
 
-Which keys there are, what each means and what it may hold stands here alone: the check, the JSON schema for editors and
-`fastzero config` follow from it. `reading.py` turns them into an Application.
+Only this module defines their keys, with the meaning and the valid values of each. The validation, the JSON schema for
+editors and `fastzero config` use it. `reading.py` converts the tables to an Application.
 """
 
 import re
@@ -15,7 +15,7 @@ from .commands import split
 from .description import DATABASE, ENTRYPOINT_CAPABILITIES, Restart
 from .placeholders import mistake
 
-# Beside them those of the containers that fastzero makes for a while: a new one, an old one, a database that moves.
+# Names of temporary containers are reserved too: those with RESERVED_ENDS, and database-… while a database moves.
 RESERVED = (DATABASE, "migrate", "release", "test", "all")
 RESERVED_ENDS = ("-new", "-old")
 DEFAULT_PORT = 8000
@@ -23,7 +23,7 @@ PORT_MAX = 65535
 
 
 def wrong(message: str, hint: str) -> PydanticCustomError:
-    """Return the error of a value; `reading.py` says where it stands."""
+    """Return the error for a value; `reading.py` adds its location."""
     return PydanticCustomError("value", "{message}", {"message": message, "hint": hint})
 
 
@@ -67,7 +67,7 @@ def _splits(value: str) -> str:
 
 
 def _service_port(value: Any) -> int | str:
-    """Return a port of a service: a number, or HOST:CONTAINER as Docker Compose has it."""
+    """Return a port of a service: a number, or HOST:CONTAINER as in Docker Compose."""
     numbers = [value] if type(value) is int else re.findall(r"\d+", value) if isinstance(value, str) else []
     is_pair = isinstance(value, str) and re.fullmatch(r"\d{1,5}:\d{1,5}", value, re.ASCII)
     if (type(value) is int or is_pair) and all(1 <= int(number) <= PORT_MAX for number in numbers):
@@ -150,7 +150,7 @@ def _key(description: str, default: Any = None, **limits: Any) -> Any:
 
 
 class Table(BaseModel):
-    """A table whose every key is known."""
+    """A table that does not accept unknown keys."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -182,7 +182,7 @@ class ContainerTable(Table):
 
 
 class ApplicationTable(Table):
-    """An application of your own: what runs, how it is migrated, and what it is handed."""
+    """Your own application: its processes, its migrations and its environment."""
 
     asgi: Object | None = _key("The ASGI application that uvicorn serves, as module:object; a factory ends in ().")
     wsgi: Object | None = _key("The WSGI application that gunicorn serves, as module:object; a factory ends in ().")
@@ -221,7 +221,7 @@ class ApplicationTable(Table):
 
 
 class ServiceContainerTable(Table):
-    """How much an image of somebody else's is confined. Its entrypoint often begins as root and writes to its files."""
+    """How to confine a third-party image. Its entrypoint often starts as root and writes to the image's files."""
 
     read_only: bool = _key("Whether the container's own files cannot be changed.", False)
     writable: list[InsidePath] = _key("Paths inside that it may write to; lost with it.", list)
@@ -233,7 +233,7 @@ class ServiceContainerTable(Table):
 
 
 class ServiceTable(Table):
-    """A service beside the database. Redis and Valkey need no keys."""
+    """A service besides the database. Redis and Valkey do not require any keys."""
 
     image: Image | None = _key("Its image.")
     ports: list[ServicePort] = _key(
@@ -253,7 +253,7 @@ class ServiceTable(Table):
 
 
 class File(BaseModel):
-    """What `fastzero.toml` holds about an application; its other keys are fastzero's settings."""
+    """The keys of `fastzero.toml` about an application. The other keys are settings of fastzero."""
 
     application: ApplicationTable | None = None
     services: dict[Name, ServiceTable] = {}

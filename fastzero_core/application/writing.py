@@ -1,4 +1,4 @@
-"""Write what was found in a folder as its fastzero.toml, and never over what somebody edited."""
+"""Write what was found in a folder to its fastzero.toml, without overwriting a user's changes."""
 
 import difflib
 import json
@@ -21,7 +21,7 @@ _SHOWN = 100  # characters of a reason
 
 
 class Draft(NamedTuple):
-    """What fastzero.toml should hold: `text` is the whole file, `is_new` whether that is not what it says already."""
+    """The text of a whole fastzero.toml. `is_new` is false if the file already describes the same application."""
 
     path: Path
     text: str
@@ -29,9 +29,9 @@ class Draft(NamedTuple):
 
 
 def draft(discovery: Discovery) -> Draft:
-    """Return the file for what was found. What is there already and not about an application stays in front.
+    """Return the file for what was found. Keeps existing settings that are not about an application, at the beginning.
 
-    Raises ConflictError, with the difference, where the file describes another application.
+    Raises ConflictError, with the difference, if the file describes another application.
     """
     path = discovery.folder / FILE
     found = toml_of(discovery)
@@ -50,7 +50,7 @@ def draft(discovery: Discovery) -> Draft:
 
 
 def project_name(folder: Path) -> str:
-    """Return a project's name for the application of a folder: that of pyproject.toml, else the folder's."""
+    """Return a project name for the application in a folder: the name in pyproject.toml, else that of the folder."""
     declared = project_of(folder).get("project", {}).get("name", "")
     for text in (declared, folder.resolve().name):
         if name := re.sub("[^a-z0-9_-]+", "-", str(text).lower()).strip("-_")[:NAME_MAX]:
@@ -59,7 +59,7 @@ def project_name(folder: Path) -> str:
 
 
 def write(new: Draft) -> None:
-    """Write the file, whole or not at all. Raises InvalidInputError, NotAllowedError, UnavailableError."""
+    """Write the file atomically. Raises InvalidInputError, NotAllowedError, UnavailableError."""
     parse(new.text, new.path.parent)
     partial = new.path.with_name(f".{FILE}.new")
     with writing(new.path):
@@ -73,7 +73,7 @@ def is_described(folder: Path) -> bool:
 
 
 def answers(discovery: Discovery) -> Discovery:
-    """Return the discovery with those of its questions answered that the folder's fastzero.toml answers."""
+    """Return the discovery with the answers that the folder's fastzero.toml has to its questions."""
     document = load(read_bounded(discovery.folder / FILE))
     for finding in discovery.questions:
         value = document.get("application", {})
@@ -98,7 +98,7 @@ def _difference(before: str, found: str) -> str:
 
 
 def toml_of(discovery: Discovery) -> str:
-    """Return what was found as TOML, a reason beside each line."""
+    """Return the findings as TOML, with the reason for each line in a comment."""
     top = [each for each in discovery.findings if "." not in each.key]
     parts = ["[application]\n" + "".join(_line(each.key, each) for each in top)]
     for table in _TABLES:
@@ -131,7 +131,7 @@ def _reason(finding: Finding) -> str:
 
 
 def _value(value: Any) -> str:
-    """Return a value as TOML: as JSON has it, with whatever a terminal would not show escaped."""
+    """Return a value as TOML: in the form of JSON, with characters that a terminal does not show escaped."""
     return "".join(_escaped(character) for character in json.dumps(value, ensure_ascii=False))
 
 

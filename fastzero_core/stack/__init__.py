@@ -1,1 +1,1 @@
-"""The stack: what runs where. `spec` and `plan` are pure; a runtime observes and applies; `Stack` joins them."""
+"""The stack of a project. `spec` and `plan` are pure; a runtime observes and applies; `Stack` combines them."""

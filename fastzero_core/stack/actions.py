@@ -1,6 +1,6 @@
-"""What a plan is made of: an action is one operation on one thing, done by one call of the engine or the system.
+"""The actions of a plan: one operation on one thing, performed by one call of the engine or the system.
 
-Pure. `inverse` says what undoes an action; what cannot be undone has none.
+Pure. `inverse` returns the action that undoes another one, if it can be undone.
 """
 
 from dataclasses import dataclass, field, replace
@@ -32,26 +32,26 @@ class Kind(StrEnum):
     IMAGE = "image"
     NETWORK = "network"
     VOLUME = "volume"
-    CLAIM = "claim"  # an empty volume that says whose a project on an engine is, once it was taken over
+    CLAIM = "claim"  # an empty volume that records the owner of a project that was taken over
     CONTAINER = "container"
-    SECRETS = "secrets"  # of a container: the files that it is handed
+    SECRETS = "secrets"  # the files with a container's secrets
     DATA = "data"  # a data directory
-    STAGING = "staging"  # a data directory that is not whole yet
-    BACKENDS = "backends"  # what works on a data directory without being in any record
+    STAGING = "staging"  # an unfinished data directory
+    BACKENDS = "backends"  # processes that use a data directory but are not in a record
     PROCESS = "process"
-    DEPENDENCIES = "dependencies"  # of an application of the user's own, in its own environment
-    SECRET = "secret"  # noqa: S105 - a file of the project's
+    DEPENDENCIES = "dependencies"  # of a user's application, in its own environment
+    SECRET = "secret"  # noqa: S105 - a file of the project
     PASSWORD = "password"  # noqa: S105 - of the database's role
     ROLE = "role"
-    OWNER = "owner"  # of what is in the databases
+    OWNER = "owner"  # of the objects in the databases
     PRIVILEGE = "privilege"  # of the role that owns the database
     EXTENSION = "extension"  # of PostgreSQL
     RECORD = "record"
     PROJECT = "project"  # its folder
-    MARK = "mark"  # of a folder that fastzero made: what bears none is not deleted
+    MARK = "mark"  # of a folder that fastzero created: it deletes only marked folders
     SERVICE = "service"
     SCHEMA = "schema"
-    ARCHIVE = "archive"  # what a move copies the database through
+    ARCHIVE = "archive"  # the dump through which a move copies the database
     WRITES = "writes"
     SESSIONS = "sessions"
     DATABASE = "database"
@@ -64,10 +64,10 @@ LOCAL = (Kind.DATA, Kind.STAGING, Kind.BACKENDS, Kind.PROCESS, Kind.DEPENDENCIES
 
 @dataclass(frozen=True)
 class Action:
-    """One thing to do, and why.
+    """One operation, and its cause.
 
-    `name` is the thing's, `service` whose it is, `to` its new name. `subject` is what the operation is given: the
-    service that a thing is made from, a place, or the record or a secret before and after.
+    `name` is the name of the thing, `service` its service, `to` its new name. `subject` is the argument of the
+    operation: the service that a thing is created from, a place, or a record or secret before and after the change.
     """
 
     verb: Verb
@@ -90,11 +90,11 @@ _OPPOSITES = {
     Verb.HOLD: Verb.RELEASE,
 }
 PROVISIONS = (Kind.SCHEMA, Kind.EXTENSION, Kind.PRIVILEGE)
-_STAYS = (Kind.SECRET, Kind.MARK, *PROVISIONS)  # made once, and of use to the next `up`
+_STAYS = (Kind.SECRET, Kind.MARK, *PROVISIONS)  # created once; the next `up` uses them
 
 
 def inverse(action: Action) -> Action | None:
-    """What undoes an action, or None."""
+    """Return the action that undoes an action, None if it cannot be undone."""
     cause = f"undo: {action}"
     if action.verb is Verb.RENAME:
         return replace(action, name=action.to, to=action.name, cause=cause)
@@ -107,5 +107,5 @@ def inverse(action: Action) -> Action | None:
     if action.verb not in _OPPOSITES or action.kind in _STAYS:
         return None
     if action.verb is Verb.STOP and action.subject is None:
-        return None  # it was of no service, so that nobody misses it
+        return None  # it does not belong to a service, so it is not needed
     return replace(action, verb=_OPPOSITES[action.verb], cause=cause)

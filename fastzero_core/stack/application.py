@@ -1,4 +1,4 @@
-"""An application of the user's own as services of a stack: its processes, and what brings its schema to head."""
+"""Turn a user's application into services of a stack: its processes, and what migrates its schema to head."""
 
 import shlex
 import shutil
@@ -39,7 +39,7 @@ TOOLS = ("uv", "poetry", "pdm", "pipenv")
 
 
 def service_names(application: Application) -> dict[str, Process]:
-    """Return the services that the processes are, by name: one for each replica."""
+    """Return the process of each service, by the service's name: one service for each replica."""
     found: dict[str, Process] = {}
     for process in application.processes:
         replicas = range(1, process.replicas + 1)
@@ -49,7 +49,7 @@ def service_names(application: Application) -> dict[str, Process]:
 
 
 def process_names(settings: Settings, application: Application | None, app: bool | None = None) -> tuple[str, ...]:
-    """Return the services that are to run besides the database; `app` decides about the application's processes."""
+    """Return the services to run besides the database. `app` says whether the application's processes should run."""
     is_wanted = settings.app if app is None else app
     if application is None:
         return (APP_SERVICE,) if is_wanted else ()
@@ -58,7 +58,7 @@ def process_names(settings: Settings, application: Application | None, app: bool
 
 
 def default_ports(application: Application | None) -> dict[str, int]:
-    """Return the ports that services have unless they are taken, by service; those without a port are left out."""
+    """Return the default ports of services, by service; services without a port are left out."""
     if application is None:
         return DEFAULT_PORTS
     named = {name: process.port for name, process in service_names(application).items() if process.port}
@@ -66,12 +66,12 @@ def default_ports(application: Application | None) -> dict[str, int]:
 
 
 def owner_of_port(name: str) -> str:
-    """Return the service that a port is of, by its name: those after a service's first have its number as well."""
+    """Return the service of a port, by the port's name: `SERVICE` for the first port, `SERVICE:PORT` for others."""
     return name.partition(":")[0]
 
 
 def ports_asked(application: Application | None, asked: Mapping[str, int]) -> dict[str, int]:
-    """Return the ports that were asked for, that of the app as the one of the process that answers HTTP."""
+    """Return the requested ports, by name; the port of the app is that of the process that answers HTTP."""
     if application is None:
         return dict(asked)
     named = {name: port for name, port in asked.items() if name != APP_SERVICE}
@@ -80,7 +80,7 @@ def ports_asked(application: Application | None, asked: Mapping[str, int]) -> di
 
 
 def port_choice(name: str, application: Application | None = None) -> str:
-    """Return what chooses the port of that name, as `ServiceSpec.port_choice` has it."""
+    """Return how to choose the port of that name, in the format of `ServiceSpec.port_choice`."""
     services = application.services if application else ()
     found = next((each for each in services if each.name == owner_of_port(name)), None)
     return extras.port_choice(found, name) if found else PORT_OPTIONS.get(name, PORT_OPTIONS[APP_SERVICE])
@@ -89,7 +89,7 @@ def port_choice(name: str, application: Application | None = None) -> str:
 def with_application(
     spec: StackSpec, application: Application, where: Surroundings, names: tuple[str, ...]
 ) -> StackSpec:
-    """Return the stack with the named services of an application, and with what brings its schema to head."""
+    """Return the stack with the named services of an application, and with what migrates its schema to head."""
     others = list(extras.service_specs(spec.project, application, where, names))
     needed = (DATABASE_SERVICE, *(each.name for each in others))
     processes = [
@@ -104,7 +104,7 @@ def with_application(
 
 
 def build_of(application: Application) -> Build:
-    """Return how the image of an application is made."""
+    """Return how the image of an application is built."""
     from ..application.dockerfile import dockerfile
 
     build = application.build
@@ -117,13 +117,13 @@ def build_of(application: Application) -> Build:
 
 
 def programs_of(application: Application) -> str:
-    """Return the folder of an application's own programs, "" where its dependencies are not installed."""
+    """Return the folder of an application's own programs, "" if its dependencies are not installed."""
     found = _environment_folder(application)
     return str(found / "bin") if found else ""
 
 
 def refuse_missing(application: Application) -> None:
-    """Raise DependenciesMissingError for an application whose programs are not there, with what installs them."""
+    """Raise DependenciesMissingError if programs of the application are not installed; the hint says how to do so."""
     found = _environment_folder(application)
     what = _lacks(found, application) if found else "its dependencies are not installed"
     if what:
@@ -133,7 +133,7 @@ def refuse_missing(application: Application) -> None:
 
 
 def _lacks(environment: Path, application: Application) -> str:
-    """What the commands of the application name and its environment does not have; empty if nothing is missing."""
+    """Return what the application's commands need but its environment lacks, as the end of a message, or ""."""
     for process in application.processes:
         match process.command.split():
             case ["python", "-m", module, *_] if not any(environment.glob(f"lib/python*/site-packages/{module}*")):
@@ -142,9 +142,9 @@ def _lacks(environment: Path, application: Application) -> str:
 
 
 def install_script(application: Application, tools: Path) -> str:
-    """Return what installs an application's dependencies into an environment of its own.
+    """Return the shell script that installs an application's dependencies into its own environment.
 
-    A tool that this machine does not have is installed first, into a folder below `tools`.
+    If this machine does not have the tool, it is installed first, into a folder in `tools`.
     """
     command = install_command(application)
     tool = command.split()[0] if command else ""
@@ -159,7 +159,7 @@ def install_script(application: Application, tools: Path) -> str:
 
 
 def _from_poetry_lock(lock: Path) -> str:
-    """What installs exactly what a lock of Poetry's says, by pip: to install Poetry itself takes longer."""
+    """Return the script that installs a Poetry lock file with pip, since installing Poetry itself takes longer."""
     lines = f"{shlex.quote(sys.executable)} -m fastzero_core.application.locked {shlex.quote(str(lock))}"
     listed = ".venv/requirements.txt"
     install = f".venv/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes -r {listed}"
@@ -167,7 +167,7 @@ def _from_poetry_lock(lock: Path) -> str:
 
 
 def install_command(application: Application) -> str:
-    """Return the command that installs an application's dependencies, "" where nothing tells."""
+    """Return the command that installs an application's dependencies, "" if it is unknown."""
     if application.install:
         return application.install
     found = installation(application.folder, application.root, application.extras, application.groups)
@@ -203,18 +203,18 @@ def _service(application: Application, name: str, process: Process, where: Surro
 
 
 def release_of(application: Application, where: Surroundings) -> Release:
-    """Return what brings the schema of an application to where its code needs it."""
+    """Return what migrates the schema of an application to the revision that its code needs."""
     addresses = _addresses(application, where)
     lines = [line for line in (application.migrate.command, application.after_migrate) if line]
     commands = tuple(command_words(line, addresses) for line in lines)
     found = alembic_project(application.root, application.migrate.alembic) if application.migrate.alembic else None
-    # Before the first revision there is nothing to bring the schema to.
+    # Without a revision file, there is nothing to migrate to.
     head = ",".join(found.heads) if found else ""
     return Release(surrounded(application, where), commands if head or not found else (), head)
 
 
 def surrounded(application: Application, where: Surroundings, process: Process | None = None) -> ServiceSpec:
-    """Return where a process of an application runs and what it is handed, whatever it does there."""
+    """Return the place and environment in which a process of an application runs, without a name and a command."""
     given = _variables(application, where, process)
     secret = given.secret
     required = {"PGREQUIREAUTH": AUTHENTICATION}
@@ -254,7 +254,7 @@ def _variables(application: Application, where: Surroundings, process: Process |
 
 
 def _addresses(application: Application, where: Surroundings) -> Addresses:
-    """Where everything is, with marks in place of secrets."""
+    """Return the addresses of the database, the processes and the services, with marks in place of secrets."""
     listening = service_names(application)
     inside = {process.name: process.port or 0 for process in application.processes}
     outside = {process.name: where.ports.get(name, 0) for name, process in listening.items()}
@@ -275,7 +275,7 @@ def _addresses(application: Application, where: Surroundings) -> Addresses:
 
 
 def version_table(application: Application) -> str:
-    """Return the table in which an application's Alembic keeps its revision, as SQL writes it."""
+    """Return the table in which an application's Alembic stores its revision, quoted for SQL."""
     found = alembic_project(application.root, application.migrate.alembic) if application.migrate.alembic else None
     parts: Iterator[str] = filter(None, [found.version_table_schema, found.version_table]) if found else iter(())
     return ".".join(map(quote, parts)) or quote("alembic_version")

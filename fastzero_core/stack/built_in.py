@@ -1,4 +1,4 @@
-"""The stack that settings ask for: its database, and the built-in application. Pure."""
+"""Return the stack that settings describe: the database, and the built-in application. Pure."""
 
 import sys
 from collections.abc import Mapping
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 APP_USER = "10001:10001"
 MEMORY = 256 * 2**20  # bytes; each worker may hash two passwords at once, at 64 MiB each
 DATABASE_SHARED_MEMORY = 256 * 2**20  # bytes, for parallel queries
-# What the image does as root before it becomes another user: it makes the data that user's.
+# The image starts as root, changes the owner of the data, and then switches to another user.
 DATABASE_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
-DATABASE_TMPFS = {"/var/run/postgresql": "size=1m,mode=3775"}  # its socket
-DATABASE_PIDS = 256  # besides a process for each connection
+DATABASE_TMPFS = {"/var/run/postgresql": "size=1m,mode=3775"}  # for its socket
+DATABASE_PIDS = 256  # in addition to one process per connection
 MAX_CONNECTIONS = 100  # PostgreSQL's own default
-# What violates a constraint is not to be in the log: usernames, e-mail addresses, whole rows.
+# The log must not contain values that violate a constraint: usernames, e-mail addresses, whole rows.
 LOG_WITHOUT_VALUES = {"log_error_verbosity": "terse"}
 
 
@@ -45,9 +45,9 @@ def stack_spec(
     app: bool = False,
     place: Place | None = None,
 ) -> StackSpec:
-    """The stack that the settings ask for, on the ports that the project was given.
+    """Return the stack that the settings describe, on the ports of the project.
 
-    With `app_image` its services are containers. `place` is where the database was moved to, if it was.
+    With `app_image`, its services are containers. `place` is the place of the database, if it is known.
     Raises InvalidInputError for an image without a major version.
     """
     port = ports[DATABASE_SERVICE]
@@ -85,7 +85,7 @@ def _database(settings: "Settings", port: int, *, image: str = "", volume: str =
 
 
 def _confinement(settings: "Settings") -> dict[str, Any]:
-    """What a database's container may do and use: what its image needs, and no more."""
+    """Return the privileges and limits of a database's container: only what its image needs."""
     connections = settings.postgres_settings.get("max_connections", "")
     return {
         "read_only": True,
@@ -99,7 +99,7 @@ def _confinement(settings: "Settings") -> dict[str, Any]:
 
 
 def _first_start() -> str:
-    """The script that makes the owner and its database. Its server asks nobody for a password, and no log has one."""
+    """Return the script that creates the owner and its database. Its server needs no password, and logs none."""
     statements = [
         "SET log_statement = none",
         "SET log_min_error_statement = panic",
@@ -116,7 +116,7 @@ def _first_start() -> str:
 
 
 def _postgres_variables(image: str) -> dict[str, str]:
-    """What the official image is told: https://hub.docker.com/_/postgres"""
+    """Return the variables of the official image: https://hub.docker.com/_/postgres"""
     return {
         "POSTGRES_USER": SUPERUSER,
         "POSTGRES_PASSWORD_FILE": f"/run/secrets/{PASSWORDS[SUPERUSER]}",
@@ -127,7 +127,7 @@ def _postgres_variables(image: str) -> dict[str, str]:
     }
 
 
-# Run every few seconds for as long as the app lives: without an HTTP library and `site` it costs a third.
+# The engine runs this every few seconds. Without an HTTP library and `site` it costs a third.
 _READY = (
     "python",
     "-ISc",
@@ -138,10 +138,10 @@ _READY = (
 
 
 def _app(settings: "Settings", ports: Mapping[str, int], image: str) -> ServiceSpec:
-    """The built-in application's process."""
+    """Return the service of the built-in application."""
     port = ports[APP_SERVICE]
     listen = ("--host", "0.0.0.0") if image else ("--host", HOST, "--port", str(port))  # noqa: S104 - in a container
-    # Inside their own network the database's port never changes.
+    # In the containers' network, the database's port never changes.
     database = {} if image else {"FASTZERO_DATABASE_PORT": str(ports[DATABASE_SERVICE])}
     return ServiceSpec(
         name=APP_SERVICE,

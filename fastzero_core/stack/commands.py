@@ -1,4 +1,4 @@
-"""What is done to a stack as a whole, each in one session."""
+"""The commands that act on a whole stack, each in one session."""
 
 import secrets
 from collections.abc import Iterable, Iterator
@@ -25,12 +25,12 @@ from .plan import RecordChange
 from .runtime import Finding
 from .session import PORT_RACES, Session
 
-RELOAD_STOPS = 1.0  # seconds for requests in flight, where a change is to be seen at once
-SIGNING_KEY = "secret_key"  # what tokens are signed with
+RELOAD_STOPS = 1.0  # seconds for open requests to end during a reload, which must be fast
+SIGNING_KEY = "secret_key"  # the secret that tokens are signed with
 
 
 def plan_up(session: Session, flags: Flags, *, build: bool = False, pull: bool = False) -> list[Action]:
-    """What `up` would do; images alone can be another thing once they are pulled. Raises as `up` does."""
+    """Return what `up` would do. Only a pulled image may turn out to be another one. Raises as `up` does."""
     decision = decided(session, flags)
     _, images, actions = session.planned(decision, flags, build=build, pull=pull)
     return [*images, *actions]
@@ -39,9 +39,9 @@ def plan_up(session: Session, flags: Flags, *, build: bool = False, pull: bool =
 def up(
     session: Session, flags: Flags, *, build: bool, pull: bool, keep: bool
 ) -> tuple[Decision, Observed | None, set[str]]:
-    """Bring about what flags, settings and record ask for, on other ports where one is lost meanwhile.
+    """Start the stack that flags, settings and record ask for. Tries another port if one is taken in the process.
 
-    Returns the decision, what was observed if there was nothing to do, and the services that were started.
+    Returns the decision, what was observed if nothing had to be done, and the services that were started.
     """
     before, told = session.record, set[str]()
     for _ in range(PORT_RACES):
@@ -59,7 +59,10 @@ def up(
 
 
 def decided(session: Session, flags: Flags) -> Decision:
-    """What `up` is to bring about. Raises ConflictError where the database to be replaced by an empty one exists."""
+    """Return the record and the stack that `up` should produce.
+
+    Raises ConflictError if it should start over with an empty database, but the database still exists.
+    """
     record = session.record
     if flags.start_over and record and not session.data_is_gone:
         raise ConflictError(
@@ -70,7 +73,10 @@ def decided(session: Session, flags: Flags) -> Decision:
 
 
 def down(session: Session, *, volumes: bool) -> list[Action]:
-    """Stop everything; with `volumes` destroy it, once it is known that everything can be."""
+    """Stop everything. With `volumes`, also destroy the data, but only if all of it can be destroyed.
+
+    Returns what was done.
+    """
     assert session.record is not None, "somebody has looked"
     spec = session.whole_spec(session.record)
     observed = session.observe_quickly(spec, session.record)
@@ -84,9 +90,9 @@ def down(session: Session, *, volumes: bool) -> list[Action]:
 
 
 def at_every_place(session: Session, record: ProjectRecord) -> list[Thing]:
-    """Return the data at every place of the project, that of extra services after that of the database.
+    """Return the data at every place of the project: the database's first, then that of extra services.
 
-    Raises UnavailableError where a place cannot be reached.
+    Raises UnavailableError if a place cannot be reached.
     """
     filling = [record.filling] if record.filling else []
     things, extra = list[Thing](), dict[str, list[Thing]]()
@@ -101,15 +107,16 @@ def at_every_place(session: Session, record: ProjectRecord) -> list[Thing]:
 
 
 def restart(session: Session, service: str | None) -> None:
-    """Stop and start one service, or all, and start what they need."""
+    """Stop and start one service, or all if it is None, and start what they need."""
     decision = session.as_recorded()
     _restart(session, decision, decision.spec.named(service))
 
 
 def reload(session: Session) -> None:
-    """Stop and start the processes, and leave the database as it is. What cannot be ready is stopped, and the rest.
+    """Stop and start the processes, but not the database. If one of them fails, stop all of them.
 
-    Nobody waits long for requests to end, nor for processes without a port to prove themselves, nor are services asked.
+    To be fast, it does not query the services first, limits the time for open requests to end, and does not wait for
+    the grace period of processes without a port.
     """
     decision = session.as_recorded()
     names = tuple(process.name for process in decision.spec.processes)
@@ -148,18 +155,18 @@ def _restarting(
 
 
 def stop(session: Session, names: Iterable[str]) -> None:
-    """Stop some services, and take everything away if that is all there are."""
+    """Stop some services and remove their containers. If no other service is left, also remove the network."""
     spec = session.whole_spec()
     observed = session.observe_quickly(spec, session.known)
     session.run(plan.plan_down(spec, observed, names), keep=True)
 
 
 def repair_password(session: Session) -> bool:
-    """Give the database's roles the project's passwords. Returns whether one had another."""
+    """Set the passwords of the database's roles to the project's. Returns whether one differed."""
     with session.database_started("its passwords are looked at") as spec:
         try:
             session.performer.wait(spec.database)
-            probe.is_encrypted(session.project.superuser_url())  # a login alone
+            probe.is_encrypted(session.project.superuser_url())  # only logs in
             return False
         except DatabaseLoginError:
             session.run(plan.plan_password(spec.database, session.observe_quickly(spec, session.known)))
@@ -167,9 +174,9 @@ def repair_password(session: Session) -> bool:
 
 
 def rotate_signing_key(session: Session, *, keep: float) -> None:
-    """Give the project a new key to sign tokens with. Those of the present one stay valid for `keep` seconds.
+    """Replace the key that signs the project's tokens. Tokens of the current key stay valid for `keep` seconds.
 
-    The processes take it up while they run: they read the key's file again when it changes.
+    Running processes read the key's file again when it changes.
     """
     from ..todo_app.tokens import rotated_keys
 
@@ -182,9 +189,9 @@ def rotate_signing_key(session: Session, *, keep: float) -> None:
 
 
 def rotate_passwords(session: Session) -> None:
-    """Give every role of the database another password. The app goes on working: it reads its own for each login.
+    """Set a new password for every role of the database. The app keeps working: it reads its password for each login.
 
-    A database that is stopped is started for it, and stopped again.
+    A stopped database is started for this, and stopped again.
     """
     with session.database_running("its passwords are rotated"):
         spec = session.whole_spec()
@@ -195,9 +202,9 @@ def rotate_passwords(session: Session) -> None:
 
 
 def unite_roles(session: Session) -> None:
-    """Make the database's roles one, as older versions have it, and stop what uses them. The next `up` separates them.
+    """Merge the database's roles into one, as in older versions, and stop the processes. The next `up` splits it again.
 
-    A database that is stopped is started for it, and stopped again.
+    A stopped database is started for this, and stopped again.
     """
     with session.database_running("its roles become one"):
         record, spec = session.known, session.whole_spec()
@@ -216,7 +223,10 @@ def unite_roles(session: Session) -> None:
 
 
 def examine(session: Session) -> Iterator[Finding]:
-    """What there is to know of the project's runtime, or of the one that a first `up` would choose."""
+    """Yield findings about the project's runtime, or about the runtime that the first `up` would choose.
+
+    Raises, after all findings, the error with which `up` would refuse the settings.
+    """
     record = session.record or ProjectRecord(decide.choose_runtime(session.settings, None, engine_answers))
     wanted = replace(record, processes=process_names(session.settings, session.application))
     yield from session.runtime_of(record).examine(session.spec(wanted), record)

@@ -1,6 +1,6 @@
-"""What a command decides before it looks: record × settings × flags → record and specification. Pure.
+"""Decide, from the record, the settings and the flags, on the new record and specification. Pure.
 
-What a decision needs to know of the machine, such as whether a port is free, comes in as `Machine`.
+A command decides before it observes anything. Facts about the machine, such as free ports, are passed in as `Machine`.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,10 +27,10 @@ from .surroundings import Surroundings
 
 @dataclass(frozen=True)
 class Flags:
-    """What a command was given, None for what was not; `ports` are those that flags or settings ask for, by service.
+    """The flags of a command, None for those not given.
 
-    Without `after_migrate` the command that fills in first data is left out. `without` are extra services that are not
-    to run.
+    `ports` are the ports that flags or settings request, by service. If `after_migrate` is false, the command that adds
+    initial data is not run. `without` are the extra services that must not run.
     """
 
     runtime: str | None = None
@@ -45,10 +45,11 @@ class Flags:
 
 @dataclass(frozen=True)
 class Machine:
-    """What decisions need to know beyond the record: `app_image` names the image of the app's code as it is.
+    """What decisions need to know besides the record.
 
-    `estate` is what a runtime has that bears the project's name, whichever home it belongs to. `application` is the
-    user's own, None for the built-in one, `programs` the folder of its programs, and `state` that of the project.
+    `app_image` returns the name of the image for the application's current code. `estate` returns what a runtime has
+    under the project's name, whichever home it belongs to. `application` is the user's application, None for the
+    built-in one; `programs` returns the folder of its programs; `state` is the project's folder.
     """
 
     engine_answers: Callable[[], bool]
@@ -64,7 +65,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Decision:
-    """The change of the record, the stack that follows from it, and what there is to say of what was chosen."""
+    """The change of the record, the resulting stack, and notices about what was chosen."""
 
     change: RecordChange
     spec: StackSpec
@@ -76,7 +77,10 @@ class Decision:
 
 
 def decide(record: ProjectRecord | None, settings: Settings, flags: Flags, machine: Machine) -> Decision:
-    """What `up` is to bring about. Raises InvalidInputError, ConflictError, VersionMismatchError, PortTakenError."""
+    """Return the record and the stack that `up` should produce.
+
+    Raises InvalidInputError, ConflictError, VersionMismatchError, PortTakenError.
+    """
     notices: list[str] = []
     after = record or _first(settings, flags, machine)
     if record is None:
@@ -99,12 +103,12 @@ def decide(record: ProjectRecord | None, settings: Settings, flags: Flags, machi
 
 
 def as_recorded(record: ProjectRecord, settings: Settings, machine: Machine) -> Decision:
-    """The stack as the record has it, whatever of it runs."""
+    """Return the decision to keep the record as it is."""
     return Decision(RecordChange(record, record), spec_of(record, settings, machine))
 
 
 def spec_of(record: ProjectRecord, settings: Settings, machine: Machine) -> StackSpec:
-    """The stack that a record means with these settings. A service that has no port yet gets its default."""
+    """Return the stack for a record and settings. A service without a port in the record gets its default port."""
     numbers = {**applications.default_ports(machine.application), **record.ports}
     own = machine.application
     built_in = bool(record.processes) and own is None
@@ -119,7 +123,7 @@ def spec_of(record: ProjectRecord, settings: Settings, machine: Machine) -> Stac
 
 
 def surroundings(record: ProjectRecord, machine: Machine) -> Surroundings:
-    """Where the processes of an application of the user's own run."""
+    """Return where the processes of the user's application run."""
     numbers = {**applications.default_ports(machine.application), **record.ports}
     if record.runtime == "docker":
         return Surroundings(numbers, image=machine.app_image())
@@ -127,34 +131,35 @@ def surroundings(record: ProjectRecord, machine: Machine) -> Surroundings:
 
 
 def container_place(settings: Settings, record: ProjectRecord) -> Place:
-    """Where the database is."""
+    """Return the place of a database in a container."""
     return replace(
         record.place, image=image_of(settings, record), volume=record.volume or volume_name(settings.project)
     )
 
 
 def image_of(settings: Settings, record: ProjectRecord) -> str:
-    """The image of the database: the one that a setting names, else the one that served the data last.
+    """Return the image of the database: the one that a setting names, else the one that last served the data.
 
-    The one that is named may be of before an upgrade, or ahead of the data.
+    A named image of another major version than the data is ignored: the setting may be from before an upgrade, or newer
+    than the data.
     """
     is_named = settings.names("postgres_image") and not is_of_another_major(settings, record)
     return settings.postgres_image if is_named or not record.image else record.image
 
 
 def place_of(settings: Settings, record: ProjectRecord) -> Place:
-    """Where the database of a project is."""
+    """Return the place of a project's database."""
     return container_place(settings, record) if record.runtime == "docker" else record.place
 
 
 def is_of_another_major(settings: Settings, record: ProjectRecord) -> bool:
-    """Whether there is data that was served by another major version last than the setting for its image has."""
+    """Return whether another major version than that of the image setting last served the data."""
     served = record.initialised and bool(record.image)
     return served and major_of(record.image) != major_of(settings.postgres_image)
 
 
 def refuse_other_major(settings: Settings, record: ProjectRecord) -> None:
-    """Raises VersionMismatchError where a setting names an image that cannot read the data."""
+    """Raise VersionMismatchError if a setting names an image that cannot read the data."""
     wanted = settings.postgres_image
     is_named = settings.names("postgres_image") and wanted not in {place.image for place in record.kept}
     if is_named and is_of_another_major(settings, record):
@@ -162,7 +167,7 @@ def refuse_other_major(settings: Settings, record: ProjectRecord) -> None:
 
 
 def choose_runtime(settings: Settings, asked: str | None, engine_answers: Callable[[], bool]) -> str:
-    """The runtime of a new project. Raises InvalidInputError for one that there is not."""
+    """Return the runtime of a new project. Raises InvalidInputError for an unknown one."""
     chosen = asked or settings.runtime
     if chosen is None:
         return "docker" if engine_answers() else "embedded"
@@ -179,10 +184,10 @@ def choose_ports(
     *,
     check: bool = True,
 ) -> dict[str, int]:
-    """Each service's port: the one asked for, else the one it has, else the next that is free.
+    """Return each service's port: the requested one, else the recorded one, else the next free one.
 
-    Raises PortTakenError for one that was asked for and somebody else has, before anything is stopped for it; without
-    `check` that may be what is taken over.
+    Raises PortTakenError for a requested port that another process uses, before anything is stopped. If `check` is
+    false, requested ports are not checked: the services that are taken over may use them.
     """
     chosen, wanted = {**record.ports, **asked}, (DATABASE_SERVICE, *processes)
     for name, number in asked.items():
@@ -209,11 +214,11 @@ def _first_place(settings: Settings, runtime: str, machine: Machine) -> Place:
 
 
 def _at_another_place(settings: Settings, record: ProjectRecord, flags: Flags, machine: Machine) -> ProjectRecord:
-    """The record with the database where flags want it: begun anew, or taken over from another home."""
+    """Return the record with the place that the flags request: a new empty one, or one taken over from another home."""
     if flags.adopt and flags.start_over:
         raise InvalidInputError("what is taken over is not begun anew", field="adopt")
     if flags.start_over:
-        # Never a name that there was: a kept place may have it, whose data must not count as begun anew.
+        # Use a new name: a kept place may have an old one, and its data must not be taken for the new database.
         place = replace(machine.new_place(record.runtime), image=record.image)
         kept = tuple(each for each in record.kept if each.name != place.name)
         return replace(record.at(place), initialised=False, kept=kept)
@@ -221,9 +226,9 @@ def _at_another_place(settings: Settings, record: ProjectRecord, flags: Flags, m
 
 
 def _adopted(settings: Settings, record: ProjectRecord, machine: Machine) -> ProjectRecord:
-    """The record of a home that has everything of a project on the engine, and an owner of its own.
+    """Return the record with everything that the project has on the engine, and with a new owner.
 
-    Raises ConflictError where there is nothing, and where nothing tells which of several volumes was in service.
+    Raises ConflictError if it has no volume, or if it has several and none is known to be in service.
     """
     estate, project = machine.estate(record.runtime), settings.project
     if not estate.volumes:
@@ -240,7 +245,7 @@ def _adopted(settings: Settings, record: ProjectRecord, machine: Machine) -> Pro
         if name != estate.place.name
     ]
     known = [each for each in record.kept if each.name not in estate.volumes]
-    # What roles its server has, `up` finds out: it makes right what is not.
+    # The server may already have separate roles: `up` checks, and changes only what differs.
     place = replace(estate.place, image=estate.place.image or record.image, roles=ROLES_OF_BEFORE)
     at_place = replace(record.at(place), initialised=True, filling=None, kept=(*known, *others))
     return replace(at_place, owner=machine.new_owner())
@@ -249,7 +254,10 @@ def _adopted(settings: Settings, record: ProjectRecord, machine: Machine) -> Pro
 def _with_application(
     settings: Settings, before: ProjectRecord | None, record: ProjectRecord, application: Application | None
 ) -> ProjectRecord:
-    """The record with the application that is described now. Raises ConflictError for one that is not the project's."""
+    """Return the record with the application that is described now.
+
+    Raises ConflictError if the project runs another application.
+    """
     folder = str(application.folder) if application else ""
     if before is not None and before.application != folder:
         was = f"the application in {before.application}" if before.application else "the built-in application"
@@ -272,7 +280,7 @@ def _refuse_other_runtime(settings: Settings, record: ProjectRecord, asked: str 
 def _taken(
     record: ProjectRecord, asked: Mapping[str, int], chosen: Mapping[str, int], defaults: Mapping[str, int]
 ) -> list[str]:
-    """What to say of ports that are not those that people expect."""
+    """Return notices about new ports that differ from the requested or default ones."""
     told = []
     for service, number in chosen.items():
         first = asked.get(service, defaults.get(service, number))

@@ -1,4 +1,4 @@
-"""What keeps a stack from working: each finding with a stable code, what was seen, and what to do."""
+"""Find what keeps a stack from working. Each finding has a stable code, what was found, and a remedy."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -17,14 +17,14 @@ from .runtime import Finding, disk_finding, weak_finding
 from .spec import DATABASE_SERVICE, asked_ports
 from .stack import ServiceStatus, Stack
 
-MAX_SKEW = 2.0  # seconds; what this machine and the database write down would no longer be in order
+MAX_SKEW = 2.0  # seconds; with more, timestamps of this machine and the database would be out of order
 
 
 def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
-    """Every check on the settings' project, in the order in which `up` would meet the trouble.
+    """Run every check on the settings' project, in the order in which `up` would meet the problems.
 
-    With `fix` a database that was made with another password than the project has is given the project's. What several
-    checks find is returned once.
+    With `fix`, set the database's password to the project's if it differs. A finding of several checks is returned
+    once.
     """
     stack = Stack(settings)
     checks: list[Callable[[Stack], Iterator[Finding]]] = [
@@ -101,7 +101,7 @@ def _secrets(stack: Stack) -> Iterator[Finding]:
 
 def _services(stack: Stack) -> Iterator[Finding]:
     if _lacks_data(stack):
-        return  # no service runs without it, and the runtime's own check has said so
+        return  # no service runs without data, and the runtime's own check has reported it
     try:
         services = stack.status()
     except DatabaseLoginError as error:
@@ -128,7 +128,7 @@ def _database(stack: Stack, service: ServiceStatus) -> Iterator[Finding]:
 
 
 def _connection(stack: Stack) -> Iterator[Finding]:
-    """How the sessions are protected with a database that DATABASE_URL names."""
+    """Yield how sessions with the database of DATABASE_URL are protected."""
     if stack.settings.database_url is None:
         return
     url = stack.settings.database_url.get_secret_value()
@@ -139,7 +139,7 @@ def _connection(stack: Stack) -> Iterator[Finding]:
 
 
 def _schema(revision: str | None, head: str) -> Iterator[Finding]:
-    """Whether the schema is where the code needs it; nothing where only the application knows."""
+    """Yield whether the schema is at the revision that the code needs; nothing if only the application knows it."""
     if head and revision == head:
         yield Finding("schema", "ok", f"at head ({revision})")
     elif head:

@@ -1,4 +1,4 @@
-"""The executor: it runs a plan, or undoes what it ran of it, and decides nothing."""
+"""Run a plan, or undo the part of it that was run. The executor decides nothing."""
 
 import threading
 import time
@@ -13,10 +13,10 @@ Perform = Callable[[Action], None]
 
 
 def execute(plan: Iterable[Action], perform: Perform, on_event: Listener, *, keep: bool = False) -> list[Action]:
-    """Run the actions in their order. If one fails, undo what was done, latest first, unless `keep`. Returns them."""
+    """Run the actions in order. Returns them. If one fails, undo what was done, latest first, unless `keep` is set."""
     actions = list(plan)
     if any(action.verb is Verb.MIGRATE for action in actions):
-        # It takes as long to import as a server to start.
+        # The import takes as long as the start of a server, so do both at the same time.
         threading.Thread(target=import_module, args=(MIGRATES,), daemon=True).start()
     begun: list[Action] = []
     try:
@@ -34,9 +34,9 @@ def execute(plan: Iterable[Action], perform: Perform, on_event: Listener, *, kee
 
 
 def undo(begun: Iterable[Action], perform: Perform, on_event: Listener) -> None:
-    """Run the inverse of each action, latest first. What cannot be undone is told, and the rest is undone.
+    """Run the inverse of each action, latest first. If one fails, emit a notice and continue.
 
-    Where something stays, the record stays too, since by it the next command knows what it is.
+    In that case the record is not undone either: the next command needs it to find what is left.
     """
     undone: list[str] = []
     stays = False

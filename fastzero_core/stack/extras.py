@@ -1,4 +1,4 @@
-"""The extra services of an application of the user's own, such as Redis, as services of a stack."""
+"""Turn the extra services of a user's application, such as Redis, into services of a stack."""
 
 import os
 import shlex
@@ -15,20 +15,20 @@ from ..project import HOST, ProjectRecord
 from .spec import RETRIES, TMPFS, ServiceSpec, memory_of, volume_name
 from .surroundings import Surroundings
 
-GRACE = 2.0  # seconds that one without a port and a health check has to run
-# Each can do what the other does, where one of them alone is installed.
+GRACE = 2.0  # seconds that a service without a port and a health check must run to be ready
+# Each can replace the other if only one of them is installed.
 ALIKE = {"redis-server": "valkey-server", "valkey-server": "redis-server"}
 INSTALL = {"redis-server": "apt install redis-server, brew install redis"}
 
 
 def port_names(service: ExtraService) -> dict[int, str]:
-    """Return the name of each of a service's ports in the record; its main one has the service's own."""
+    """Return the name of each of a service's ports in the record; the main port has the service's name."""
     main = service.ports[:1]
     return {port: service.name if port in main else f"{service.name}:{port}" for port in service.ports}
 
 
 def default_ports(application: Application) -> dict[str, int]:
-    """Return the ports that the services have on this machine unless they are taken, by their names."""
+    """Return the default ports of the services on this machine, by name."""
     return {
         name: service.published.get(port, port)
         for service in application.services
@@ -37,7 +37,7 @@ def default_ports(application: Application) -> dict[str, int]:
 
 
 def ports_chosen(application: Application) -> dict[str, int]:
-    """Return the ports that the description chooses, by their names."""
+    """Return the ports that the description chooses, by name."""
     return {
         name: service.published[port]
         for service in application.services
@@ -47,7 +47,7 @@ def ports_chosen(application: Application) -> dict[str, int]:
 
 
 def addresses(application: Application, where: Surroundings) -> dict[str, ServiceAddress]:
-    """Return where each service is for those who run in the surroundings."""
+    """Return the address of each service, as seen from the surroundings."""
     return {service.name: _address(service, where) for service in application.services}
 
 
@@ -125,25 +125,25 @@ def _local(project: str, application: Application, service: ExtraService, where:
 
 
 def port_choice(service: ExtraService, name: str = "") -> str:
-    """Return what chooses a port of a service, its main one without a name, as `ServiceSpec.port_choice` has it."""
+    """Return how users choose a port of a service, by default the main one, as `ServiceSpec.port_choice`."""
     inside = next((port for port, each in port_names(service).items() if each == (name or service.name)), 0)
     return f'ports = ["{{}}:{inside}"] in [services.{service.name}] ({_place(service)})'
 
 
 def _place(service: ExtraService) -> str:
-    """Where a service is described."""
+    """Return the file and line that describe a service."""
     return f"{PROJECT_FILE}:{service.line}"
 
 
 def _installed(program: str, programs: str) -> str:
-    """Return the name of the program that is there, "" for none."""
+    """Return the name of the program, or of its replacement, that is installed, "" if neither is."""
     path = os.pathsep.join(filter(None, [programs, os.environ.get("PATH", os.defpath)]))
     names = (program, ALIKE.get(program, program))
     return next((name for name in names if shutil.which(name, path=path)), "")
 
 
 def address_variables(services: Iterable[ServiceSpec]) -> dict[str, str]:
-    """Return where services are on this machine, as variables."""
+    """Return the addresses of services on this machine as environment variables."""
     found: dict[str, str] = {}
     for service in services:
         name = service.name.upper().replace("-", "_")
@@ -160,7 +160,7 @@ def with_data(application: Application, record: ProjectRecord) -> tuple[str, ...
     return tuple(service.name for service in run if is_local or service.volume)
 
 
-# -- programs that are not there -------------------------------------------------------------------------------
+# -- missing programs ------------------------------------------------------------------------------------------
 
 
 def without_program(application: Application, programs: str) -> tuple[str, ...]:
@@ -177,10 +177,10 @@ def _first_word(program: str) -> str:
 
 
 def refuse_without_program(application: Application, programs: str, names: tuple[str, ...], *, is_new: bool) -> None:
-    """Raise the error of the first named service that no program runs here.
+    """Raise an error for the first named service without a program on this machine.
 
-    InvalidInputError where the description names none, DependenciesMissingError where it is not installed. `is_new`
-    says that the project may still choose its runtime.
+    Raises InvalidInputError if the description names none, DependenciesMissingError if it is not installed. `is_new`
+    says that the project can still choose its runtime.
     """
     for service in application.services:
         if service.name in names and _lacks(service, programs):

@@ -1,4 +1,4 @@
-"""A line of a service's log, whichever runtime it comes from."""
+"""A line of a service's log, in any runtime."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,7 +8,7 @@ STREAMS = ("stdout", "stderr")
 
 @dataclass(frozen=True)
 class LogLine:
-    """One line, and when it was written: by its own text, or by the engine."""
+    """One line of a log. `time` is when it was written, from its text or from the engine, None if it is unknown."""
 
     service: str
     stream: str
@@ -17,7 +17,7 @@ class LogLine:
 
 
 def moment_of(text: str | None) -> datetime | None:
-    """An engine's time, in any zone and to the nanosecond; None for none, which engines write as the year 1."""
+    """Return an engine's time, in any time zone and with nanoseconds; None without one, or for the year 1 (no time)."""
     if not text or text.startswith("0001"):
         return None
     return datetime.fromisoformat(text)

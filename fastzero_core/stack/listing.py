@@ -1,4 +1,4 @@
-"""The projects of this machine, each with the state of its database."""
+"""List the projects of this machine, each with the state of its database."""
 
 from dataclasses import dataclass
 
@@ -23,12 +23,12 @@ class ProjectSummary:
 
 
 def list_projects(settings: Settings) -> list[ProjectSummary]:
-    """The projects of this machine with the state of their database."""
+    """Return the projects of this machine with the state of their database."""
     return [_summary(stack) for stack in Stack.all(settings)]
 
 
 def _summary(stack: Stack) -> ProjectSummary:
-    """One project; neither an engine that is away nor a record that cannot be read hides the others."""
+    """Return one project, with an unknown state if the engine does not answer or the record cannot be read."""
     runtime, address, state = "", "", ServiceState.UNKNOWN
     try:
         record = stack.project.record

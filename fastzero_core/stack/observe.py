@@ -1,4 +1,4 @@
-"""The stack as it is: what the runtime finds, and what the services themselves say."""
+"""Observe the stack: what the runtime finds, and what the services themselves answer."""
 
 import threading
 from dataclasses import replace
@@ -25,14 +25,17 @@ def observe(
     patience: float | None = None,
     is_known: bool = True,
 ) -> Observed:
-    """Look at everything. With `patience`, in seconds, what runs and does not answer yet is given some time to."""
+    """Return the current state of every service.
+
+    `patience` is the number of seconds to wait for services that run and do not answer yet.
+    """
     if patience is not None:
-        # Whoever gives time asks a database sooner or later; it takes as long to import as an engine to answer.
+        # The import takes as long as the engine needs to answer, so do both at the same time.
         threading.Thread(target=import_module, args=("psycopg",), daemon=True).start()
     observed = runtime.observe(spec, record, is_known=is_known)
     observed = replace(observed, missing_secrets=missing_secrets(spec, project))
     if observed.foreign:
-        return observed  # its database is not ours to ask
+        return observed  # its database belongs to another home
     if data_is_gone(spec, observed, record):
         database = observed.service(spec.database.name)
         observed = observed.having(replace(database, detail=f"its data is gone. {WITHOUT_DATA}"))
@@ -69,25 +72,25 @@ def _ask_database(spec: StackSpec, observed: Observed, runtime: Runtime, project
 
 
 def _ask_process(process: ServiceSpec, found: ObservedService, runtime: Runtime, patience: float) -> ObservedService:
-    """A process that never becomes ready is no running service."""
+    """Return the process, as unhealthy if it does not become ready within `patience` seconds."""
     service = as_it_runs(process, found)
     answer = poll(lambda: ask(service, "", runtime), lambda: True, patience, patience)
     return found if answer.is_ready else replace(found, state=ServiceState.UNHEALTHY, detail=answer.reason)
 
 
 def as_it_runs(service: ServiceSpec, found: ObservedService) -> ServiceSpec:
-    """The service where it listens now, which need not be where it should."""
+    """Return the service with the address that it listens on now, which may differ from its specification."""
     settings = found.settings or {}
     return replace(service, host=settings.get("host", service.host), port=int(settings.get("port", service.port)))
 
 
 def head_of(spec: StackSpec) -> str:
-    """Return the revision that the schema of a stack should be at; empty where only its application knows."""
+    """Return the revision that the schema of a stack should be at, "" if only its application knows."""
     return spec.release.head if spec.release else head_revision()
 
 
 def _has_no_excuse(process: ServiceSpec, spec: StackSpec, observed: Observed) -> bool:
-    """Whether a process has all it needs to be ready, and will not be made anew anyway."""
+    """Return whether a process should be ready: it has all that it needs, and will not be recreated."""
     settled = observed.service(process.name).config_hash == process.config_hash
     if process.is_extra:
         return settled

@@ -1,4 +1,4 @@
-"""What is there, as a runtime and the services themselves tell it. Pure data: a plan is made from it alone."""
+"""The observed state of a stack, from the runtime and the services themselves. Pure data, from which plans are made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,26 +18,26 @@ WITHOUT_DATA = (
 
 
 class ServiceState(StrEnum):
-    ABSENT = "absent"  # nothing there, no data either
+    ABSENT = "absent"  # no process or container, and no data
     STOPPED = "stopped"
     RUNNING = "running"
-    UNHEALTHY = "unhealthy"  # there is a process, and it does not answer
-    UNKNOWN = "unknown"  # who could tell does not answer, as an engine that is stopped
+    UNHEALTHY = "unhealthy"  # its process does not answer
+    UNKNOWN = "unknown"  # it cannot be determined, for example because the engine is stopped
 
 
 class DataState(StrEnum):
     ABSENT = "absent"
-    UNFINISHED = "unfinished"  # of a first initialisation that nobody has seen end
+    UNFINISHED = "unfinished"  # the first initialisation is not known to have ended
     THERE = "there"
 
 
 @dataclass(frozen=True)
 class ObservedService:
-    """One service as a runtime found it. `settings` are those it runs with, None where that cannot be told.
+    """One service as a runtime found it.
 
-    `thing` is the name of its container or process, "" where there is none; `resumable` whether it can be started as
-    it is, `document` what a local process was started from. `outdated` says why it must be recreated although its
-    settings are the same.
+    `settings` are its current settings, None if they are unknown. `thing` is the name of its container or process, ""
+    without one. `resumable` says whether it can be started unchanged. `document` is what a local process was started
+    from. `outdated` is the reason why it must be recreated although its settings are the same, or "".
     """
 
     name: str
@@ -55,7 +55,7 @@ class ObservedService:
 
     @property
     def exists(self) -> bool:
-        """Whether there is something made from a configuration: a process, or a container even if it is stopped."""
+        """Whether it has a process, or a container, running or stopped, that was created from a configuration."""
         return self.config_hash is not None
 
     @property
@@ -65,7 +65,7 @@ class ObservedService:
 
 @dataclass(frozen=True)
 class Thing:
-    """Something that an interrupted command left, or that belongs to a place where the database is not."""
+    """A leftover of an interrupted command, or a part of a place that the database is not at."""
 
     kind: Kind
     name: str
@@ -77,8 +77,8 @@ class Thing:
 class Estate:
     """What a project has on an engine, whichever home it belongs to.
 
-    `place` is where the database in service is, None where nothing tells; `volumes` are all that hold its data, by the
-    image that can serve each, which is "" where nothing tells.
+    `place` is the place of the database in service, None if it is unknown. `volumes` are the names of all volumes with
+    its data, each with the image that can serve it, "" if that is unknown.
     """
 
     place: Place | None = None
@@ -87,14 +87,15 @@ class Estate:
 
 @dataclass(frozen=True)
 class Observed:
-    """A stack as it is. `revision` is the schema's, None while the database does not answer or has none.
+    """The current state of a stack.
 
-    `images` are those at hand, None where services need none; `network` whether there is one, None where none is
-    needed. `provisions` are what the database has of what an application can need, None where nobody could look. `data`
-    is that of the database's place, `volumes` are those of extra services. `orphans` are of services that the
-    specification does not have, `foreign` is what has the project's name and belongs to another home. `taken` are the
-    names, as `container NAME`, that something has which is no project's. `claims` say whose the project is, where it
-    was taken over.
+    `revision` is that of the schema, None while the database does not answer or has none. `images` are the images that
+    exist locally, None if services need none. `network` says whether the network exists, None if none is needed.
+    `provisions` are the schemas, extensions and privileges that the database has, None if they are not known yet.
+    `data` is the state of the data at the database's place, `volumes` are those of extra services. `orphans` belong to
+    services that the specification does not have. `foreign` are the things with the project's name that belong to
+    another home. `taken` are the names, as `container NAME`, of things that do not belong to the project. `claims` are
+    the volumes that record the owner of a project that was taken over.
     """
 
     services: Mapping[str, ObservedService] = field(default_factory=dict)
@@ -115,5 +116,5 @@ class Observed:
         return self.services.get(name, ObservedService(name, ServiceState.ABSENT))
 
     def having(self, service: ObservedService) -> Self:
-        """The same but for this service."""
+        """Return a copy with this service replaced."""
         return replace(self, services={**self.services, service.name: service})

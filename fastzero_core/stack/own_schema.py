@@ -1,7 +1,7 @@
-"""The schema of an application of the user's own: what its Alembic says, and its Alembic at work.
+"""The schema of a user's application, read from its Alembic files and changed by its own Alembic.
 
-What can be read is read from the files; what has to be run runs where the application does, with what it finds in its
-environment. It answers as `schema.migrate` does for the built-in application.
+Commands run in the application's place and environment. The interface is that of `schema.migrate` for the built-in
+application.
 """
 
 import re
@@ -36,7 +36,7 @@ from .spec import Release, ServiceSpec
 if TYPE_CHECKING:
     from ..backup.target import Target
 
-_WRITTEN = re.compile(r"Generating (?P<path>.+?\.py)\s")  # what `alembic revision` says
+_WRITTEN = re.compile(r"Generating (?P<path>.+?\.py)\s")  # in the output of `alembic revision`
 
 
 class ApplicationSchema:
@@ -47,16 +47,19 @@ class ApplicationSchema:
         self._application = application
 
     def head(self) -> str:
-        """The revisions that no other follows, as `1a2b` or `1a2b,3c4d`; empty without Alembic."""
+        """Return the head revisions, as `1a2b` or `1a2b,3c4d`, "" without Alembic."""
         found = self._files(needed=False)
         return ",".join(found.heads) if found else ""
 
     def is_behind(self, revision: str) -> bool:
-        """No: its code may not run in a database whose content comes from anybody. The next `up` brings it to head."""
+        """Return False: the application's code must not run on untrusted content. The next `up` migrates it to head."""
         return False
 
     def up(self, url: str, revision: str = "head", *, timeout: float = 60, on_event: Listener = ignore) -> SchemaStatus:
-        """Upgrade to `revision`; to head as fastzero.toml says. Raises RevisionFailedError, LockedError."""
+        """Upgrade to `revision`; for head, run the commands of fastzero.toml. Raises RevisionFailedError, LockedError.
+
+        `timeout` is the number of seconds to wait for another migration to end.
+        """
         provisions.provide(self._session.project, parse(url)["dbname"], self._application.database)
         if revision in ("head", "heads"):
             commands = self._release(url).commands
@@ -69,17 +72,20 @@ class ApplicationSchema:
         return self._changed(url, (self._alembic("downgrade", revision),), timeout)
 
     def stamp(self, url: str, revision: str, *, timeout: float = 60) -> SchemaStatus:
-        """Write down that the database is at `revision` without running anything. Raises as `up` does."""
+        """Record that the database is at `revision` without running anything. Raises as `up` does."""
         return self._changed(url, (self._alembic("stamp", revision),), timeout)
 
     def status(self, url: str, *, drift: bool = True) -> SchemaStatus:
-        """Where the database is. Raises SchemaNewerError for a revision that no file has."""
+        """Return the state of the database's schema. Raises SchemaNewerError for a revision without a file."""
         current = self._current(url)
         pending = [each.revision for each in self._pending(current)]
         return SchemaStatus(current, self.head(), pending, self._drift(url) if drift and not pending else [])
 
     def check(self, url: str) -> SchemaStatus:
-        """The status, if it is at head and as the models say. Raises SchemaOutdatedError, SchemaDriftError."""
+        """Return the status if the schema is at head and matches the models.
+
+        Raises SchemaOutdatedError or SchemaDriftError otherwise.
+        """
         found = self.status(url)
         if not found.up_to_date:
             raise SchemaOutdatedError(
@@ -90,7 +96,7 @@ class ApplicationSchema:
         return found
 
     def history(self, url: str | None = None) -> list[Revision]:
-        """Every revision, oldest first; with a URL, each with its state in that database."""
+        """Return every revision, oldest first; with a URL, each with its state in that database."""
         files = self._in_order()
         if url is None:
             return [_shown(each, "") for each in files]
@@ -102,18 +108,19 @@ class ApplicationSchema:
         return [_shown(each, states[each.revision]) for each in files]
 
     def lint(self, url: str) -> list[LintFinding]:
-        """What the pending revisions lock or lose, by their statements."""
+        """Return what the statements of the pending revisions would lock, and which data they would lose."""
         current = self._current(url)
         return lint_script(self.sql(f"{current or 'base'}:head", url=url)) if self._pending(current) else []
 
     def sql(self, revision: str = "head", *, url: str = "") -> str:
-        """The statements of an upgrade as a script; `from:to` for a range. Raises RevisionFailedError."""
+        """Return the statements of an upgrade as a script; `from:to` for a range. Raises RevisionFailedError."""
         return self._run(url or self._session.project.database_url(), self._alembic("upgrade", revision, "--sql"))
 
     def new(self, message: str, *, url: str | None = None) -> Path:
-        """Write a new revision file; with a URL, filled with what differs from that database.
+        """Write a new revision file; with a URL, generated from the differences to that database. Returns its path.
 
-        Raises InvalidInputError for an application in containers, whose files are its image's.
+        Raises InvalidInputError for an application in containers: its files are in the image. Raises
+        RevisionFailedError if Alembic fails.
         """
         if self._session.known.runtime != "embedded":
             raise InvalidInputError(
@@ -127,7 +134,7 @@ class ApplicationSchema:
             raise RevisionFailedError("alembic does not say which file it wrote", evidence=said)
         return Path(re.sub(r"\s+", "", written["path"]))
 
-    # -- how -----------------------------------------------------------------------------------------------------
+    # -- internals -----------------------------------------------------------------------------------------------
 
     def _changed(self, url: str, commands: tuple[tuple[str, ...], ...], timeout: float) -> SchemaStatus:
         with only_runner(url, timeout):
@@ -136,7 +143,10 @@ class ApplicationSchema:
         return self.status(url, drift=False)
 
     def _run(self, url: str, command: tuple[str, ...]) -> str:
-        """Run a command on the database that a URL names. Returns what it said. Raises RevisionFailedError."""
+        """Run a command on the URL's database. Returns its output.
+
+        Raises RevisionFailedError, RevisionNotFoundError.
+        """
         code, said = self._session.runtime.run_once(self._surrounded(url), command)
         if code == 0:
             return said
@@ -146,7 +156,7 @@ class ApplicationSchema:
         return self._release(url).service
 
     def _release(self, url: str) -> Release:
-        """What brings the schema of the database that a URL names to head."""
+        """Return what migrates the schema of the URL's database to head."""
         name = parse(url)["dbname"]
         where = replace(self._session.surroundings, database=name, test_database=name)
         return applications.release_of(self._application, where)
@@ -161,7 +171,7 @@ class ApplicationSchema:
         return probe.revision_of(url, applications.version_table(self._application))
 
     def _drift(self, url: str) -> list[str]:
-        """What `alembic check` says that differs; empty for nothing."""
+        """Return the differences that `alembic check` reports, [] if there are none."""
         code, said = self._session.runtime.run_once(self._surrounded(url), self._alembic("check"))
         return [] if code == 0 else [said.strip().splitlines()[-1]]
 
@@ -173,7 +183,7 @@ class ApplicationSchema:
         return found
 
     def _in_order(self) -> list[File]:
-        """Every revision after those that it follows."""
+        """Return every revision, each after the ones that it follows or depends on."""
         found = self._files()
         left = {each.revision: each for each in found.revisions} if found else {}
         ordered: list[File] = []
@@ -186,7 +196,7 @@ class ApplicationSchema:
         return ordered
 
     def _pending(self, current: str | None) -> list[File]:
-        """What is not applied yet, oldest first. Raises SchemaNewerError."""
+        """Return the revisions that are not applied yet, oldest first. Raises SchemaNewerError."""
         files = self._in_order()
         by_name = {each.revision: each for each in files}
         at = [name for name in (current or "").split(",") if name]
@@ -200,7 +210,7 @@ class ApplicationSchema:
 
 
 def with_schema(target: "Target", session: Session) -> "Target":
-    """Return a database with the schema of the project's application, where it is the user's own."""
+    """Return the target with the schema of the project's application if it is a user's application."""
     application = session.application
     if application is None:
         return target

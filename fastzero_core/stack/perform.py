@@ -1,4 +1,4 @@
-"""Performs an action where it belongs: the record and the schema here, all else in its runtime."""
+"""Perform actions: those on the project's folder and its database here, all others in a runtime."""
 
 import shlex
 import time
@@ -18,11 +18,11 @@ from .observe import head_of
 from .runtime import MOVING, Runtime
 from .spec import Release, ServiceSpec, StackSpec
 
-EVIDENCE_LINES = 30  # of a release command that failed
+EVIDENCE_LINES = 30  # of the output of a failed migration command
 
 
 class Performer:
-    """The hands of one command: what an action does is one call of the runtime, or of the project's folder."""
+    """Performs the actions of one command, each with one call of the runtime or of the project."""
 
     def __init__(self, project: Project, settings: Settings, on_event: Listener, timeout: float) -> None:
         self._project = project
@@ -31,7 +31,7 @@ class Performer:
         self._timeout = timeout
         self._runtimes: dict[str, Runtime] = {}
         self._started: dict[str, float] = {}  # when each service was started here
-        self._ready: dict[str, str | None] = {}  # the schema's revision in a database that was waited for
+        self._ready: dict[str, str | None] = {}  # the schema's revision of a database that has become ready
 
     @cached_property
     def _read(self) -> list[ProjectRecord | None]:
@@ -39,11 +39,11 @@ class Performer:
 
     @property
     def record(self) -> ProjectRecord | None:
-        """The record as it is in the file, which is read once."""
+        """The record in the project's file, which is read only once."""
         return self._read[-1]
 
     def runtime(self, name: str) -> Runtime:
-        """A runtime of this project, made when it is first needed."""
+        """Return a runtime of this project, created when it is first needed."""
         if name not in self._runtimes:
             self._runtimes[name] = _make_runtime(name, self._project, self._owner)
         return self._runtimes[name]
@@ -52,7 +52,7 @@ class Performer:
         return self.record.owner if self.record else ""
 
     def perform(self, action: Action) -> None:
-        """Do one action."""
+        """Perform one action."""
         match action.kind:
             case Kind.RECORD:
                 self._write(action.subject[1])
@@ -81,7 +81,7 @@ class Performer:
                 runtime.perform(action, timeout=self._timeout, on_event=self._on_event)
 
     def wait(self, service: ServiceSpec) -> None:
-        """Return once the service is ready. Raises UnhealthyError with its evidence, DatabaseLoginError."""
+        """Wait until the service is ready. Raises UnhealthyError with its evidence, DatabaseLoginError."""
         whole_log = f"The whole log: fastzero logs {service.name} -p {self._project.name}"
         hint = "The data stays where it was" if service.name == MOVING else whole_log
         url = self._project.url(ROLE, service.port) if service.is_database else ""
@@ -112,8 +112,8 @@ class Performer:
     def _migrate(self, spec: StackSpec) -> None:
         head = head_of(spec)
         if head and self._ready.get(spec.database.name) == head:
-            return  # as the cause says: only if it is not at head
-        import_module(MIGRATES)  # first, as `execute` does: two threads that begin elsewhere see half a package
+            return  # the database has become ready at head
+        import_module(MIGRATES)  # first, as in the thread of `execute`: another order could see a half-loaded package
         from ..schema import migrate
 
         url = self._project.database_url()
@@ -124,7 +124,7 @@ class Performer:
                 self._release(spec.release)
 
     def _release(self, release: Release) -> None:
-        """Run what an application of the user's own brings its schema to head with. Raises RevisionFailedError."""
+        """Run the commands that migrate the schema of a user's application. Raises RevisionFailedError."""
         from ..application.causes import probable_cause
 
         runtime = self.runtime("docker" if release.service.image else "embedded")
@@ -149,7 +149,7 @@ class Performer:
 
 
 def engine_answers() -> bool:
-    """Whether a Docker Engine is there for us."""
+    """Return whether a Docker Engine answers."""
     from .docker.engine import answers
 
     return answers()

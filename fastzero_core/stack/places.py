@@ -1,4 +1,4 @@
-"""A stack whose database can change its place: to a newer PostgreSQL, to the other runtime, and back."""
+"""Move the database of a stack to a newer PostgreSQL, to the other runtime, and back."""
 
 from ..errors import InvalidInputError
 from ..project import Place
@@ -11,15 +11,15 @@ from .stack import Stack
 
 
 class MovableStack(Stack):
-    """A stack with the places of its database: the one it is at, and those that are kept."""
+    """A stack with the places of its database: the current one, and the kept ones that it was moved from."""
 
     def upgrade(self, major: int, *, timeout: float | None = None) -> Place | None:
-        """Bring the database to a newer major version of PostgreSQL, in a volume of its own; the one before is kept.
+        """Move the database to a newer major version of PostgreSQL, in a new volume. The old volume is kept.
 
-        Its content is dumped, restored and compared; while that goes on, it can be read but not written. Returns where
-        the database was; of one that has that version already None, and it is started as `up` does. Raises
-        InvalidInputError unless it runs in containers, or for an older version. Whatever fails or is killed, the data
-        stays in service where it was, or will with the next `up` or when this is called again.
+        The content is dumped, restored and compared; during this it can be read but not written. Returns the old place.
+        If the database already has that version, starts the stack as `up` does, and returns None. If the upgrade fails,
+        the old place stays in service; if it is killed, the next `up` or `upgrade` starts the place in service again.
+        Raises InvalidInputError if the database does not run in containers, or for an older version.
         """
         with self.session(timeout) as session:
             image = self._image_for(session, major)
@@ -29,7 +29,7 @@ class MovableStack(Stack):
             return Relocation(session, "docker", image).run()
 
     def _image_for(self, session: Session, major: int) -> str | None:
-        """The image of that version, None where the database has it. Raises InvalidInputError."""
+        """Return the image of that version, None if the database already has it. Raises InvalidInputError."""
         runtime = session.known.runtime
         if runtime != "docker":
             raise InvalidInputError(
@@ -46,26 +46,26 @@ class MovableStack(Stack):
         return wanted if is_named else with_major(image, major)
 
     def roll_back_upgrade(self, *, timeout: float | None = None) -> Place:
-        """Go back to the database as it was before the last `upgrade`, in its volume. Returns where it was until now.
+        """Go back to the database as it was before the last `upgrade`, in its old volume. Returns the newer place.
 
-        What was written since stays in the volume that is left, which is kept: `use_place` returns to it. Raises
-        InvalidInputError, DataGoneError with nothing changed.
+        What was written since then stays in the newer volume, which is kept: `use_place` returns to it. Raises
+        InvalidInputError, DataGoneError, without changing anything.
         """
         with self.session(timeout) as session:
             return relocate.use(session, relocate.before_upgrade(session))
 
     @property
     def kept_before_upgrade(self) -> Place:
-        """Where `roll_back_upgrade` would go back to. Raises InvalidInputError if that is nowhere, DataGoneError."""
+        """The place that `roll_back_upgrade` would go back to. Raises InvalidInputError without one, DataGoneError."""
         session = self.look()
         place = relocate.before_upgrade(session)
         relocate.refuse_gone(session, place)
         return place
 
     def move(self, runtime: str, *, timeout: float | None = None) -> Place | None:
-        """Bring the project to the other runtime with all of its data, as `upgrade` does; the place before is kept.
+        """Move the project's database to the other runtime, as `upgrade` does. The old place is kept.
 
-        Returns where the database was; of one that has that runtime already None, and it is started as `up` does.
+        Returns the old place. If the project already has that runtime, starts the stack as `up` does, and returns None.
         Raises InvalidInputError for an unknown runtime, VersionMismatchError for a PostgreSQL older than the data's.
         """
         with self.session(timeout) as session:
@@ -75,30 +75,33 @@ class MovableStack(Stack):
             return Relocation(session, runtime, self.settings.postgres_image).run()
 
     def places(self) -> list[PlaceStatus]:
-        """Where the database is, and the places that it was moved from and that are kept, the latest last."""
+        """Return the current place of the database, and the kept places that it was moved from, the latest last."""
         return relocate.places(self.look())
 
     def use_place(self, name: str, *, timeout: float | None = None) -> Place:
-        """Put the database at a kept place into service again. Returns the place that is left, which is kept.
+        """Use the database at a kept place again. Returns the place used until now, which is kept.
 
-        Raises NotFoundError, DataGoneError with nothing changed.
+        Raises NotFoundError, DataGoneError, without changing anything.
         """
         with self.session(timeout) as session:
             return relocate.use(session, relocate.kept_place(session.known, name))
 
     def discard_place(self, name: str, *, timeout: float | None = None) -> Place:
-        """Destroy the data at a kept place. Returns it. Raises NotFoundError, UnavailableError."""
+        """Destroy the data at a kept place. Returns the place. Raises NotFoundError, UnavailableError."""
         with self.session(timeout) as session:
             [place] = relocate.discard(session, (relocate.kept_place(session.known, name),))
             return place
 
     @property
     def kept(self) -> tuple[Place, ...]:
-        """The places that the database was moved from, the latest last: their data is as it was."""
+        """The places that the database was moved from, the latest last. Their data is unchanged."""
         record = self.project.record
         return record.kept if record else ()
 
     def discard_kept(self, *, timeout: float | None = None) -> tuple[Place, ...]:
-        """Destroy the data at all of those places, or at none. Returns them. Raises UnavailableError."""
+        """Destroy the data at all kept places. Returns the places.
+
+        Raises UnavailableError, before it destroys anything, if a place cannot be reached.
+        """
         with self.session(timeout) as session:
             return relocate.discard(session, session.known.kept)

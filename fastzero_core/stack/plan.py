@@ -1,4 +1,4 @@
-"""From what should be and what is to what to do. Pure: the plan that `up --dry-run` prints is the plan that runs."""
+"""Plan actions from the specified and the current stack. Pure: the plan that `up --dry-run` prints is what runs."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ ANOTHER_WAY = "fastzero makes it in another way now"
 
 @dataclass(frozen=True)
 class RecordChange:
-    """The record as it is, None before the first `up`, and as it should be; with the causes of the change."""
+    """The current record, None before the first `up`, the new record, and the cause of the change."""
 
     before: ProjectRecord | None
     after: ProjectRecord
@@ -27,7 +27,7 @@ class RecordChange:
 
 
 def plan_images(spec: StackSpec, observed: Observed, *, build: bool = False, pull: bool = False) -> list[Action]:
-    """What brings the images here that the services need; with `build` and `pull` also those that are here."""
+    """Return the actions that pull or build missing images; with `build` and `pull` also existing ones."""
     if observed.images is None:
         return []
     services = {service.image: service for service in spec.services}  # several may have one image
@@ -35,7 +35,7 @@ def plan_images(spec: StackSpec, observed: Observed, *, build: bool = False, pul
 
 
 def _image(service: ServiceSpec, images: frozenset[str], build: bool, pull: bool) -> Iterator[Action]:
-    """What brings one image here: pulled, or built from one that is pulled with it."""
+    """Yield the actions that pull an image, or build it; with `pull`, also pull its base image first."""
     missing = "" if service.image in images else f"image {service.image} is not here yet"
     asked = f"it was asked for, though image {service.image} is here"
     if not service.is_built:
@@ -51,9 +51,9 @@ def _image(service: ServiceSpec, images: frozenset[str], build: bool, pull: bool
 
 
 def plan_up(spec: StackSpec, observed: Observed, head: str, change: RecordChange) -> list[Action]:
-    """What makes the stack as specified with its schema at `head`; nothing if it is.
+    """Return the actions that start the stack as specified, with its schema at `head`; [] if it already runs so.
 
-    Raises ForeignStackError, and DataGoneError where the data that was served before is not there.
+    Raises ForeignStackError, DataGoneError if the data that was served before is missing, ConflictError.
     """
     refuse_foreign(spec.project, observed.foreign)
     refuse_if_data_is_gone(spec, observed, change.after)
@@ -78,7 +78,7 @@ def plan_up(spec: StackSpec, observed: Observed, head: str, change: RecordChange
 def plan_restart(
     spec: StackSpec, observed: Observed, names: Sequence[str], head: str, change: RecordChange
 ) -> list[Action]:
-    """What stops and starts the named services, and starts what they need. Raises as `plan_up` does."""
+    """Return the actions that stop and start the named services, and start what they need. Raises as `plan_up` does."""
     refuse_foreign(spec.project, observed.foreign)
     refuse_if_data_is_gone(spec, observed, change.after)
     cleared, observed = _clear(spec, observed, change)
@@ -92,7 +92,7 @@ def plan_restart(
 
 
 def plan_down(spec: StackSpec, observed: Observed, names: Iterable[str] | None = None) -> list[Action]:
-    """What stops services, dependents first, and takes their containers away. All without `names`, orphans as well."""
+    """Return the actions that stop services, dependents first, and remove containers; default: all, with orphans."""
     refuse_foreign(spec.project, observed.foreign)
     wanted = set(spec.names if names is None else names)
     orphans = observed.orphans if names is None else ()
@@ -110,14 +110,14 @@ def plan_down(spec: StackSpec, observed: Observed, names: Iterable[str] | None =
 
 
 def plan_destroy(project: str, things: Iterable[Thing]) -> list[Action]:
-    """What destroys the data of a project that is down, at every place, and then its folder."""
+    """Return the actions that destroy the data of a stopped project, and then its folder."""
     cause = "its data was asked to go"
     actions = [replace(action, cause=cause) for action in _sweep(things)]
     return [*actions, Action(Verb.REMOVE, Kind.PROJECT, project, cause)]
 
 
 def plan_password(database: ServiceSpec, observed: Observed) -> list[Action]:
-    """What gives the role of a running database the project's password: of a local one while no server has it."""
+    """Return the actions that set a database's passwords to the project's. A local server is stopped for this."""
     cause = "the database has another password than the project"
     setting = Action(Verb.SET, Kind.PASSWORD, database.name, cause, database.name, subject=database)
     if database.image:
@@ -128,7 +128,7 @@ def plan_password(database: ServiceSpec, observed: Observed) -> list[Action]:
 
 
 def plan_secret(spec: StackSpec, observed: Observed, name: str, before: str, after: str, cause: str) -> list[Action]:
-    """What gives the project another value of a secret, and every container that reads it. Processes read it anew."""
+    """Return the actions that change a secret in the project and in containers. Processes read it when it changes."""
     actions = [Action(Verb.SET, Kind.SECRET, name, cause, subject=(before, after))]
     for service in spec.services:
         found = observed.service(service.name)
@@ -138,26 +138,26 @@ def plan_secret(spec: StackSpec, observed: Observed, name: str, before: str, aft
 
 
 def plan_rotation(spec: StackSpec, observed: Observed, role: str, before: str, after: str) -> list[Action]:
-    """What gives a role of the running database another password, and then whoever logs in with it."""
+    """Return the actions that change the password of a role of the running database, and then update its users."""
     cause, database = "its password is rotated", spec.database
     change = Action(Verb.SET, Kind.ROLE, role, cause, database.name, subject=(database, before, after))
     actions = [change, *plan_secret(spec, observed, PASSWORDS[role], before, after, cause)]
     for process in spec.processes:
         found = observed.service(process.name)
-        if process.image and found.thing and role in process.roles:  # whose password is in its URL
+        if process.image and found.thing and role in process.roles:  # its database URL contains the password
             actions.append(Action(Verb.FILL, Kind.SECRETS, found.thing, cause, process.name, subject=process))
     return actions
 
 
 def plan_stop(spec: StackSpec, observed: Observed, names: Iterable[str], cause: str) -> list[Action]:
-    """What stops the named services, dependents first, so that each can be started again as it is."""
+    """Return the actions that stop the named services, dependents first. Each can be started again unchanged."""
     wanted = set(names)
     chosen = [service for service in reversed(spec.services) if service.name in wanted]
     return [action for each in chosen for action in steps.stop(each, observed.service(each.name), cause)]
 
 
 def plan_start_database(spec: StackSpec, observed: Observed, cause: str) -> list[Action]:
-    """What starts the database alone, as it is; nothing where it runs."""
+    """Return the actions that start only the database, unchanged; [] if it runs."""
     if observed.service(spec.database.name).runs:
         return []
     swept = list(_sweep(observed.leftovers))
@@ -166,26 +166,26 @@ def plan_start_database(spec: StackSpec, observed: Observed, cause: str) -> list
 
 
 def plan_marks(things: Iterable[Thing]) -> list[Action]:
-    """What marks folders that fastzero made before it marked them."""
+    """Return the actions that mark folders which fastzero created before it marked folders."""
     return [Action(Verb.CREATE, thing.kind, thing.name, thing.cause) for thing in things]
 
 
 def plan_discard(things: Iterable[Thing]) -> list[Action]:
-    """What destroys the data at a place, with what serves it there."""
+    """Return the actions that destroy the data at a place, and stop what serves it there."""
     return list(_sweep(things))
 
 
 def plan_adopt(spec: StackSpec, observed: Observed, head: str, change: RecordChange) -> list[Action]:
-    """What takes over a stack whose own folder is gone: everything that knew the old secrets is made anew.
+    """Return the actions that take over a stack whose project folder is lost: all that used old secrets is recreated.
 
-    Nothing is stopped before the data is known to be whole and of a version that can be run, and what is replaced stays
-    until the new one is ready. Raises ConflictError where there is nothing to take over.
+    Nothing is stopped before the data is known to be complete and of a version that can be run. Old containers are kept
+    until the new ones are ready. Raises ConflictError if there is nothing to take over.
     """
     if observed.data is not DataState.THERE:
         raise ConflictError(f"there is nothing of a project {spec.project} to take over", hint="Start it: fastzero up")
     cause = "it is taken over"
     names = [steps.container_name(spec.project, service.name) for service in spec.services]
-    needed = {*names, *(f"{name}{steps.NEW}" for name in names)}  # of what was never started
+    needed = {*names, *(f"{name}{steps.NEW}" for name in names)}  # such leftovers were never started
     in_the_way = [thing for thing in observed.leftovers if thing.name in needed]
     others = [thing for thing in observed.leftovers if thing not in in_the_way]
     work: list[Action] = []
@@ -207,7 +207,7 @@ def plan_adopt(spec: StackSpec, observed: Observed, head: str, change: RecordCha
 def _take_over(
     project: str, service: ServiceSpec, observed: Observed, leftovers: list[Thing], cause: str
 ) -> Iterator[Action]:
-    """Make a service anew, and sweep what a command of the home before left, once the data is known to be good."""
+    """Yield the actions that recreate a service and, once the data is checked, remove the previous home's leftovers."""
     make = steps.replace if observed.service(service.name).thing else steps.create
     for action in make(project, service, observed, cause):
         yield action
@@ -217,7 +217,7 @@ def _take_over(
 
 
 def _claim(spec: StackSpec, database: ServiceSpec, record: ProjectRecord, cause: str) -> list[Action]:
-    """Give the database a password that the home before does not know, and the project its new owner."""
+    """Return the actions that set a password unknown to the previous home, and record the project's new owner."""
     claim = f"{steps.network_name(spec.project)}-owner-{record.owner}"
     return [
         Action(Verb.SET, Kind.PASSWORD, database.name, cause, database.name, subject=database),
@@ -226,7 +226,7 @@ def _claim(spec: StackSpec, database: ServiceSpec, record: ProjectRecord, cause:
 
 
 def _possible(actions: list[Action], observed: Observed) -> list[Action]:
-    """The actions, unless one needs a name that something else has. Raises ConflictError."""
+    """Return the actions. Raises ConflictError if one needs a name that something else has."""
     for action in actions:
         name = action.to or action.name
         if action.verb in (Verb.CREATE, Verb.RENAME) and f"{action.kind} {name}" in observed.taken:
@@ -235,7 +235,7 @@ def _possible(actions: list[Action], observed: Observed) -> list[Action]:
 
 
 def taken_error(kind: str, name: str, *, told: str = "") -> ConflictError:
-    """What to say of a name of the project's that something else on the engine has."""
+    """Return the error for a name of the project's that something else on the engine has."""
     return ConflictError(
         f"there is a {kind} {name} already, and it is not this project's",
         hint=f"{told}Use another project: -p NAME. Or remove it: docker {kind} rm {name}",
@@ -243,7 +243,7 @@ def taken_error(kind: str, name: str, *, told: str = "") -> ConflictError:
 
 
 def refuse_foreign(project: str, foreign: Sequence[str]) -> None:
-    """Raises ForeignStackError where what has the project's name belongs to another home."""
+    """Raise ForeignStackError if things with the project's name belong to another home."""
     if foreign:
         raise ForeignStackError(
             f"project {project} on this engine belongs to another FASTZERO_HOME: {', '.join(foreign)}",
@@ -251,13 +251,13 @@ def refuse_foreign(project: str, foreign: Sequence[str]) -> None:
 
 
 def data_is_gone(spec: StackSpec, observed: Observed, record: ProjectRecord) -> bool:
-    """Return whether the database that was served before does not run, and its data is not at its place."""
+    """Return whether the data of a database that was ready before is missing, and it does not run."""
     gone = record.initialised and observed.data is DataState.ABSENT
     return gone and not observed.service(spec.database.name).runs
 
 
 def refuse_if_data_is_gone(spec: StackSpec, observed: Observed, record: ProjectRecord) -> None:
-    """Raises DataGoneError where the database that was served before is not at its place any more."""
+    """Raise DataGoneError if the data of a database that was ready before is missing."""
     if data_is_gone(spec, observed, record):
         back = f" Or go back: fastzero db place use {record.kept[-1].name}." if record.kept else ""
         raise DataGoneError(
@@ -272,7 +272,7 @@ def _described(database: ServiceSpec) -> str:
 
 
 def _clear(spec: StackSpec, observed: Observed, change: RecordChange) -> tuple[list[Action], Observed]:
-    """What an interrupted command left, and a first initialisation that never ended; and what is there without it."""
+    """Return the actions that remove leftovers and unfinished data, and the state of the stack after them."""
     actions = list(_sweep(observed.leftovers))
     observed = replace(observed, leftovers=())
     found = observed.service(spec.database.name)
@@ -343,11 +343,11 @@ def _restart(
 def _until_ready(
     spec: StackSpec, observed: Observed, head: str, work: Sequence[Action], record: ProjectRecord
 ) -> list[Action]:
-    """Do the work, wait for what it touches, bring the schema to head, and only then let go of what was replaced.
+    """Return the work, then waits for the affected services, the migration, and the removal of replaced containers.
 
-    The built-in application starts beside its migration, for which it waits itself. Nobody knows that of an application
-    of the user's own: its processes are not touched before the services that they and its migrations may use are ready,
-    and before the schema is what their code needs.
+    The built-in application starts during its migration, and waits for it itself. A user's application may not wait, so
+    its processes are started only once the services that they and the migrations may use are ready, and the schema is
+    at the revision that their code needs.
     """
     database, touched = spec.database, {action.service for action in work}
     names = {process.name for process in spec.processes} if spec.release else set()
@@ -371,7 +371,7 @@ def _until_ready(
 
 
 def _change_roles(database: ServiceSpec, record: ProjectRecord, work: Sequence[Action]) -> list[Action]:
-    """Make the roles that the database should have, before a process needs them."""
+    """Return the actions that create the roles of the database, before a process needs them."""
     changes = list(steps.change_roles(database, record.roles))
     is_touched = any(action.service == database.name for action in work)
     return [steps.wait(database), *changes] if changes and is_touched else changes
@@ -382,7 +382,7 @@ def _without_roles(record: ProjectRecord, database: ServiceSpec) -> RecordChange
 
 
 def _schema(spec: StackSpec, observed: Observed, head: str, touched: set[str]) -> list[Action]:
-    """Bring the schema to head, if it is not known to be there."""
+    """Return the action that migrates the schema to head, [] if it is known to be at head."""
     database = spec.database
     if not head:
         is_of_use = touched - {extra.name for extra in spec.extras}

@@ -1,4 +1,4 @@
-"""Ports on this machine: which are free, and who has the others."""
+"""Find free ports on this machine, and the processes that use the others."""
 
 import socket
 from collections.abc import Collection
@@ -9,7 +9,7 @@ TRIES = 200
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether a server could listen there now; connections that only linger do not count, as for PostgreSQL."""
+    """Return whether a server could listen there now. Like PostgreSQL, ignores connections that are being closed."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -20,7 +20,10 @@ def is_free(host: str, port: int) -> bool:
 
 
 def next_free(host: str, first: int, reserved: Collection[int]) -> int:
-    """The first port from `first` on that is free and not reserved. Raises PortTakenError."""
+    """Return the first port, starting at `first`, that is free and not reserved.
+
+    Raises PortTakenError if none of the next TRIES ports is.
+    """
     for port in range(first, min(first + TRIES, 65536)):
         if port not in reserved and is_free(host, port):
             return port
@@ -28,14 +31,14 @@ def next_free(host: str, first: int, reserved: Collection[int]) -> int:
 
 
 def free_port() -> int:
-    """A port that is free now, whichever."""
+    """Return any port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def owner_of(port: int) -> str:
-    """The process that listens on the port, as `nginx (pid 42)`; empty where the system does not tell."""
+    """Return the process that listens on the port, as `nginx (pid 42)`, "" if it cannot be determined."""
     import psutil
 
     try:
@@ -50,7 +53,7 @@ def owner_of(port: int) -> str:
 
 
 def taken_error(service: str, host: str, port: int, choice: str = "fastzero up --port {}") -> PortTakenError:
-    """The error that names who has the port, and the `choice` of another, which takes the place of its braces."""
+    """Return the error that names the process on the port. The hint is `choice` with the next port in its braces."""
     owner = owner_of(port)
     remedy = f"Stop {owner}, or choose" if owner else "Choose"
     error = PortTakenError(

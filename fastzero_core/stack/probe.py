@@ -1,6 +1,6 @@
-"""Whether a database is truly there: a login over TCP with the real password, answered by a query. And the app.
+"""Check whether a database and an application answer: a login over TCP with the real password, an HTTP request.
 
-Through psycopg alone: a check that runs at every `up` need not load SQLAlchemy.
+It uses psycopg directly: a check that every `up` runs should not import SQLAlchemy.
 """
 
 import json
@@ -12,15 +12,15 @@ from http.client import HTTPConnection, HTTPException
 from ..postgres.driver_errors import translate
 from ..schema import revisions
 
-TIMEOUT = 2  # seconds for one try
-CLOSED_WITHIN = 0.2  # seconds for a proxy to notice that nobody listens behind it
-APP_TIMEOUT = 5  # the app itself waits for the database before it says what is missing
+TIMEOUT = 2  # seconds for one attempt
+CLOSED_WITHIN = 0.2  # seconds for a proxy to notice that no process listens in the container
+APP_TIMEOUT = 5  # seconds; the app itself waits for the database before it answers that it is not ready
 
 
 def revision_of(url: str, version_table: str = "", *, timeout: int = TIMEOUT) -> str | None:
-    """The schema's revision, None if it has none yet. Raises what says why the database is not there.
+    """Return the schema's revision, None if it has none yet. Raises the error that says why the database fails.
 
-    With a `version_table` it is the schema of an application of the user's own, which may be at several: `1a2b,3c4d`.
+    With `version_table`, the schema is that of a user's application, which may be at several revisions: `1a2b,3c4d`.
     """
     if not version_table:
         return revisions.revision_of(url, timeout=timeout)
@@ -28,9 +28,9 @@ def revision_of(url: str, version_table: str = "", *, timeout: int = TIMEOUT) ->
 
 
 def is_encrypted(url: str) -> bool:
-    """Log in to a database, and return whether the session is encrypted. Raises what says why it is not there.
+    """Log in to a database. Returns whether the session is encrypted. Raises the error that says why the login failed.
 
-    It runs no statement: whoever owns the database can give it no other meaning.
+    It runs no statement, so that the database's owner cannot change what it does.
     """
     import psycopg
 
@@ -42,7 +42,7 @@ def is_encrypted(url: str) -> bool:
 
 
 def clock_skew(url: str) -> float:
-    """By how many seconds the database's clock is ahead of this machine's."""
+    """Return how many seconds the database's clock is ahead of this machine's; negative if this machine's is ahead."""
     import psycopg
 
     try:
@@ -57,9 +57,9 @@ def clock_skew(url: str) -> float:
 
 
 def not_listening(host: str, port: int, *, is_proxied: bool) -> str:
-    """Why nobody listens there; empty if somebody does.
+    """Return why the port does not accept connections, "" if it does.
 
-    The engine's proxy takes connections to a port that nobody has opened in the container, and closes them at once.
+    The engine's proxy accepts connections to a port that is not open in the container, and closes them at once.
     """
     try:
         connection = socket.create_connection((host, port), timeout=TIMEOUT)
@@ -80,9 +80,9 @@ def _is_closed(connection: socket.socket) -> bool:
 
 
 def not_ready(host: str, port: int, path: str = "/readyz", *, below: int = HTTPStatus.BAD_REQUEST) -> str:
-    """Why the process there is not ready, in its own words; empty if its path answers with a status `below` that.
+    """Return why a process is not ready, "" if the path answers with a status less than `below`.
 
-    Without a path any answer will do.
+    The reason is the one in the answer, if it gives one. Without a path, any answer is accepted.
     """
     connection = HTTPConnection(host, port, timeout=APP_TIMEOUT)
     try:
@@ -98,7 +98,7 @@ def not_ready(host: str, port: int, path: str = "/readyz", *, below: int = HTTPS
 
 
 def _reason(answer: bytes) -> str:
-    """The reason that an answer gives, if it gives one."""
+    """Return the reason in a JSON answer, "" without one."""
     try:
         return str(json.loads(answer)["reason"])
     except (ValueError, KeyError, TypeError):

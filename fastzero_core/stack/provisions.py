@@ -1,4 +1,4 @@
-"""What an application of the user's own needs in its database, as a plan makes it and as another database gets it."""
+"""Create what a user's application needs in its database: for an action of a plan, or in another database."""
 
 from ..application.description import DatabaseNeeds
 from ..postgres import provisions
@@ -9,7 +9,10 @@ from .roles import sessions
 
 
 def perform(project: Project, action: Action) -> None:
-    """Make one thing in the database that an action is about, which answers. Raises ExtensionMissingError."""
+    """Perform an action on the running database: create a schema or an extension, or set the superuser privilege.
+
+    Raises ExtensionMissingError.
+    """
     open_session = sessions(project, action.subject.port)
     match action.kind:
         case Kind.SCHEMA:
@@ -21,7 +24,7 @@ def perform(project: Project, action: Action) -> None:
 
 
 def provide(project: Project, database: str, needs: DatabaseNeeds) -> None:
-    """Make schemas and extensions in a database of the project's server. Raises ExtensionMissingError."""
+    """Create schemas and extensions in a database of the project's server. Raises ExtensionMissingError."""
     open_session = sessions(project, int(parse(project.database_url())["port"]))
     for name in needs.schemas:
         provisions.create_schema(open_session, database, name)

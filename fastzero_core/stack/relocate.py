@@ -1,8 +1,8 @@
-"""A database that changes its place: to a newer PostgreSQL, or to the other runtime; one object a move.
+"""Move a database to another place: to a newer PostgreSQL, or to the other runtime. One object per move.
 
-Its content is dumped, restored at the new place and compared, while writes are held. One write of the record decides
-which of the two places is in service: before it the one that served is stopped, after it the new one is started.
-Whenever this is killed, the next `up` starts the one that has everything.
+The content is dumped, restored at the new place and compared, while writes are held. One write of the record decides
+which of the two places is in service: the old server is stopped before it, and the new one is started after it. If a
+move is killed at any time, the next `up` starts the place that has everything.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ from .targets import target_of
 if TYPE_CHECKING:
     from ..backup.content import Hold
 
-PORTS_FROM = 55432  # the first port that a database may have while it is being moved
+PORTS_FROM = 55432  # the first port to try for the new server during a move
 
 
 def plan_move(
@@ -47,9 +47,9 @@ def plan_move(
     before: ProjectRecord,
     after: ProjectRecord,
 ) -> Iterator[Action]:
-    """What brings a database to another place, up to the write of the record that decides. Pure.
+    """Yield the actions that move a database to another place; the last one writes the record. Pure.
 
-    `moving` is the server at the new place, `there` what is in its runtime now.
+    `moving` is the server at the new place, `there` the current state of its runtime.
     """
     filling = replace(before, filling=after.place, owner=after.owner)
     yield _write(before, filling, f"what is in {after.place} belongs to nobody yet")
@@ -69,7 +69,7 @@ def plan_move(
 
 
 def _end(project: str, moving: ServiceSpec) -> Iterator[Action]:
-    """Start the new server once more with the settings that were carried, and end it in good order; its data stays."""
+    """Yield the actions that restart the new server, to check that it starts with the copied settings, and stop it."""
     kind, name = Kind.PROCESS, moving.name
     if moving.image:
         kind, name = Kind.CONTAINER, steps.container_name(project, moving.name)
@@ -98,7 +98,7 @@ class Relocation:
         self._hold: Hold | None = None
 
     def run(self) -> Place:
-        """Move it, and start everything there. Returns the place that it has left.
+        """Move the database, and start the stack at the new place. Returns the old place.
 
         Raises VersionMismatchError for an image that is too old, ImageError, UnhealthyError, BackupMismatchError.
         """
@@ -121,7 +121,7 @@ class Relocation:
         try:
             self._move(before, after, spec)
         except BaseException:
-            with suppress(FastZeroError):  # what failed first is what to tell
+            with suppress(FastZeroError):  # the first error is the one to report
                 session.ensure_up()
             raise
         finally:
@@ -135,7 +135,7 @@ class Relocation:
         return left
 
     def _refuse_older(self) -> None:
-        """Refuse to move data to an older PostgreSQL, and tell of a newer one."""
+        """Raise VersionMismatchError for an image with an older PostgreSQL; emit a notice for a newer version."""
         from ..backup.server import server_major
 
         major = server_major(self._session.project.database_url())
@@ -154,7 +154,7 @@ class Relocation:
         return find_binaries().major
 
     def _move(self, before: ProjectRecord, after: ProjectRecord, spec: StackSpec) -> None:
-        """Execute the plan, on another port where one is lost meanwhile."""
+        """Execute the plan. Tries another port if one is taken in the process."""
         session = self._session
         taken = set(ports_of_others(session.project)) | set(before.ports.values())
         for _ in range(PORT_RACES):
@@ -178,7 +178,7 @@ class Relocation:
         return self._runtime.completed(alone).database
 
     def perform(self, action: Action) -> None:
-        """Do what only a move does; all else is done as always."""
+        """Perform one action: those that only a move has here, others by the session's performer."""
         match action.verb, action.kind:
             case Verb.HOLD, Kind.WRITES:
                 self._hold_writes()
@@ -204,14 +204,14 @@ class Relocation:
         from .own_schema import with_schema
 
         session, project = self._session, self._session.project
-        # Looked at as the superuser, since what is moved may be anybody's.
+        # Dump as the superuser: any role may own the objects.
         source, to = project.superuser_url(), project.url(SUPERUSER, moving.port)
         archive = project.new_archive() / "database.dump"
         database = session.spec().database.name
         old = with_schema(target_of(project, session.known.runtime, database, source, source), session)
         manifest = dump.backup(old, archive, on_event=session.on_event)
         carry_roles(source, to, session.on_event)
-        # Its code runs as whoever restores it: as its owner, unless others own something of it too.
+        # The restore runs code of the dump, so it uses the owner's role unless other roles own objects too.
         is_owners_alone = {*manifest.owners} <= {OWNER}
         filler = project.url(OWNER, moving.port) if is_owners_alone else to
         target = with_schema(target_of(project, self._runtime.name, moving.name, filler, to), session)
@@ -221,7 +221,7 @@ class Relocation:
 
 
 def place_left(session: Session) -> Place:
-    """Where the database is now, and the others that would stay there, if it answers."""
+    """Return the current place of the database, with the other databases that would stay there, if it answers."""
     from ..backup.server import other_databases
 
     place = session.place
@@ -236,7 +236,7 @@ def place_left(session: Session) -> Place:
 
 @dataclass(frozen=True)
 class PlaceStatus:
-    """A place of a project's database: the one it is at, or one that it was moved from and that is kept."""
+    """A place of a project's database: the current one, or a kept one that it was moved from."""
 
     name: str
     runtime: str
@@ -248,7 +248,7 @@ class PlaceStatus:
 
 
 def places(session: Session) -> list[PlaceStatus]:
-    """Where the database is, and the places that are kept, the latest last."""
+    """Return the current place of the database, and then the kept places, the latest last."""
     now = session.place
     return [
         PlaceStatus(each.name, each.runtime, each.image, each.volume, each.data, each is now, each.others)
@@ -257,7 +257,7 @@ def places(session: Session) -> list[PlaceStatus]:
 
 
 def kept_place(record: ProjectRecord, name: str) -> Place:
-    """A kept place by its name. Raises NotFoundError."""
+    """Return a kept place by its name. Raises NotFoundError."""
     for place in record.kept:
         if place.name == name:
             return place
@@ -265,7 +265,7 @@ def kept_place(record: ProjectRecord, name: str) -> Place:
 
 
 def before_upgrade(session: Session) -> Place:
-    """The place that the last upgrade has left. Raises InvalidInputError if the last move was none."""
+    """Return the place before the last upgrade. Raises InvalidInputError if the last move was not an upgrade."""
     now = session.place
     for last in session.known.kept[-1:]:
         if now.runtime == last.runtime == "docker" and major_of(last.image) < major_of(now.image):
@@ -274,15 +274,15 @@ def before_upgrade(session: Session) -> Place:
 
 
 def refuse_gone(session: Session, place: Place) -> None:
-    """Raises DataGoneError where there is no data at a kept place any more."""
+    """Raise DataGoneError if a kept place no longer has data."""
     if not session.remains(place):
         raise DataGoneError(f"the {place} is gone", hint="Nothing was changed: the database stays where it is")
 
 
 def use(session: Session, place: Place) -> Place:
-    """Put a kept place into service again. Returns the one that is left, with what was written there since.
+    """Use a kept place again. Returns the place used until now, which keeps what was written there.
 
-    Raises DataGoneError, with nothing changed, where its data is gone.
+    Raises DataGoneError, without changing anything, if the kept place has lost its data.
     """
     refuse_gone(session, place)
     before, left = session.known, place_left(session)
@@ -296,15 +296,15 @@ def use(session: Session, place: Place) -> Place:
     session.run([*plan.plan_down(old, observed, old.names), _write(before, after, cause)])
     with suppress(DatabaseLoginError):
         session.ensure_up()
-    if repair_password(session):  # it was kept before the project was taken over, which gave it another password
+    if repair_password(session):  # the place is from before the project was taken over, which changed the password
         session.ensure_up()
     return left
 
 
 def discard(session: Session, chosen: tuple[Place, ...]) -> tuple[Place, ...]:
-    """Destroy the data at kept places, all or none of them. Returns them.
+    """Destroy the data at kept places. Returns the places.
 
-    Raises UnavailableError, ForeignStackError and ConflictError before anything.
+    Raises UnavailableError, ForeignStackError or ConflictError before it destroys anything.
     """
     before = session.known
     if in_service := [place for place in chosen if place.name == session.place.name]:

@@ -1,4 +1,4 @@
-"""The roles of a project's database: what a plan does to them, as what it was handed over says."""
+"""Change the roles of a project's database."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ CONNECT_TIMEOUT = 5  # seconds
 
 
 def perform(project: Project, action: Action) -> None:
-    """Change the roles of the database that an action is about, which answers. Raises FastZeroError."""
+    """Perform an action on the roles of the running database. Raises FastZeroError."""
     if (action.verb, action.kind) == (Verb.SET, Kind.ROLE):
         _set_password(project, action)
         return
@@ -35,7 +35,7 @@ def perform(project: Project, action: Action) -> None:
 
 
 def _set_password(project: Project, action: Action) -> None:
-    """Change a role's password on the running server. The superuser's own is the one that is known until then."""
+    """Change a role's password on the running server. To change the superuser's, log in with its old password."""
     service, before, after = action.subject
     record = project.record
     superuser = record.roles[0] if record else SUPERUSER
@@ -45,7 +45,10 @@ def _set_password(project: Project, action: Action) -> None:
 
 
 def sessions(project: Project, port: int, passwords: Mapping[str, str] | None = None) -> Open:
-    """Return what opens sessions on the project's server, with the project's passwords but for those given."""
+    """Return a function that opens sessions on the project's server.
+
+    It uses the project's passwords, except for roles in `passwords`.
+    """
 
     def open_session(role: str, database: str) -> "psycopg.Connection":
         import psycopg

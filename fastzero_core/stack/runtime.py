@@ -1,4 +1,4 @@
-"""What a runtime must do: single operations on single things, which somebody else has decided on."""
+"""The interface of a runtime: single operations on single things. A runtime decides nothing."""
 
 import os
 import shutil
@@ -17,14 +17,17 @@ from .lines import LogLine
 from .observed import Estate, Observed, Thing
 from .spec import ServiceSpec, StackSpec
 
-MOVING = "database-moving"  # what serves a database that is being moved to another place
-RELEASE = "release"  # what brings the schema of an application of the user's own to head
+MOVING = "database-moving"  # the service of a database that is being moved to another place
+RELEASE = "release"  # the service that runs the migration commands of a user's application
 LOW_DISK = 500 * 2**20  # bytes; PostgreSQL keeps up to a gigabyte of write-ahead log
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check of `fastzero doctor`. `result` is ok, fixed, warning or failed; a warning stops nothing yet."""
+    """The result of one check of `fastzero doctor`.
+
+    `result` is ok, fixed, warning or failed. A warning does not prevent anything yet.
+    """
 
     code: str
     result: str
@@ -33,56 +36,59 @@ class Finding:
 
 
 def disk_finding(code: str, place: Path, remedy: str) -> Finding:
-    """Whether there is room for what PostgreSQL writes."""
+    """Return whether the disk has enough free space for PostgreSQL."""
     free = shutil.disk_usage(place).free
     found = f"{free / 2**30:.1f} GiB free at {place}"
     return Finding(code, "ok", found) if free > LOW_DISK else Finding(code, "failed", found, remedy)
 
 
 def weak_finding(code: str, weak: folders.Weakness) -> Finding:
-    """What there is to say of a folder that another user can change: root refuses to work below it."""
+    """Return the finding for a folder that another user can change. It fails for root, which refuses to use it."""
     found = f"{weak.folder} can be changed by {weak.who}"
     result = "failed" if os.geteuid() == 0 else "warning"
     return Finding(code, result, found, "Set FASTZERO_HOME to a folder that only you can change")
 
 
 def cannot_run(program: str, *, found: bool) -> FastZeroError:
-    """Return the error of a command that could not be started."""
+    """Return the error for a command that could not be started; `found` says whether its program exists."""
     if found:
         return CommandNotExecutableError(f"command {program!r} cannot be executed")
     return CommandNotFoundError(f"command {program!r} not found")
 
 
 class Runtime(Protocol):
-    """Where a project's services run."""
+    """Runs a project's services."""
 
     name: str
 
     def completed(self, spec: StackSpec) -> StackSpec:
-        """The specification, each service with the document that it is made from."""
+        """Return the specification, each service with the document that it is created from."""
 
     def observe(self, spec: StackSpec, record: ProjectRecord, *, is_known: bool = True) -> Observed:
-        """Every service of the spec as it is now, but for what only it can tell. Changes nothing.
+        """Return the state of every service of the spec, without what only the service can answer. Changes nothing.
 
         `is_known` says that the project had a record before this command.
         """
 
     def perform(self, action: Action, *, timeout: float, on_event: Listener) -> None:
-        """Do one action. Raises PortTakenError, UnhealthyError, VersionMismatchError, ImageError, ConflictError."""
+        """Perform one action.
+
+        Raises PortTakenError, UnhealthyError, VersionMismatchError, ImageError, ConflictError.
+        """
 
     def is_alive(self, service: str) -> bool:
-        """Whether there is still something to wait for."""
+        """Return whether the service still runs, or is still being started."""
 
     def evidence(self, service: str) -> str:
-        """What a failed service left behind: its state and last log lines."""
+        """Return the state and the last log lines of a failed service."""
 
     def failed_check(self, service: ServiceSpec) -> str:
-        """Why the check of an extra service's own fails; empty where it succeeds."""
+        """Run the health check of an extra service. Returns why it fails, "" if it succeeds."""
 
     def logs(
         self, services: Sequence[str], *, tail: int | None, follow: bool, since: datetime | None
     ) -> Iterator[LogLine]:
-        """The services' logs, line by line."""
+        """Yield the lines of the services' logs."""
 
     def execute(self, service: ServiceSpec, command: Sequence[str], *, interactive: bool) -> int:
         """Run a command where the service runs, with this process's streams. Returns its exit code.
@@ -91,37 +97,37 @@ class Runtime(Protocol):
         """
 
     def run(self, spec: StackSpec, command: Sequence[str], *, interactive: bool) -> int:
-        """Run a command with what the application finds in its environment, and with this process's streams.
+        """Run a command with the application's environment, and with this process's streams. Returns its exit code.
 
-        Returns its exit code. Raises UnhealthyError where it needs something that does not run, and as `execute` does.
+        Raises UnhealthyError if what it needs does not run, and otherwise as `execute` does.
         """
 
     def run_once(self, service: ServiceSpec, command: Sequence[str]) -> tuple[int, str]:
-        """Run a command to its end as a process of its own, where and with what the service would run.
+        """Run a command to its end as a separate process, in the place and environment of the service.
 
-        Returns its exit code and all that it said. What a killed command leaves of it is observed as left over.
+        Returns its exit code and its output. If fastzero is killed, `observe` reports what it left as leftovers.
         """
 
     def new_place(self, image: str) -> Place:
-        """A place that no database has been at. Nothing is made yet."""
+        """Return a new place for a database. Creates nothing yet."""
 
     def remains(self, place: Place) -> list[Thing]:
-        """What there is of a place where the project's database is not: its data, and what serves it.
+        """Return what exists at a place that the project's database is not at: data, and what serves it.
 
-        Raises ForeignStackError where that belongs to another home.
+        Raises ForeignStackError if it belongs to another home.
         """
 
     def serving(self) -> list[Thing]:
-        """What the project has here to serve its database with: of use to nobody once it runs elsewhere."""
+        """Return what the project has here to serve its database. It is not needed once the database runs elsewhere."""
 
     def extra_data(self) -> list[Thing]:
-        """What extra services have their data in, outside of the project's folder. Raises ForeignStackError."""
+        """Return what extra services keep their data in, outside the project's folder. Raises ForeignStackError."""
 
     def extensions(self) -> frozenset[str] | None:
-        """The extensions that its database can create, None where only the server knows."""
+        """Return the extensions that its database can create, None if only the server knows."""
 
     def estate(self) -> Estate:
-        """What bears the project's name here, whichever home it belongs to. Changes nothing."""
+        """Return what has the project's name here, whichever home it belongs to. Changes nothing."""
 
     def examine(self, spec: StackSpec, record: ProjectRecord) -> Iterator[Finding]:
-        """What there is to know of this runtime before it works. Changes nothing."""
+        """Yield findings about this runtime and the project's data in it. Changes nothing."""

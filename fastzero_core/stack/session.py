@@ -1,4 +1,4 @@
-"""One command at work on a project: the record, read once, and what follows from it."""
+"""The session of one command on a project: its record, read once, and what the command does with it."""
 
 import secrets
 from collections.abc import Iterable, Iterator
@@ -27,12 +27,12 @@ from .runtime import Runtime
 from .spec import StackSpec
 from .surroundings import Surroundings
 
-TABLES = ("application", "services")  # of fastzero.toml, by which an application is described
-PORT_RACES = 5  # how often a port may be lost between the check and the start
+TABLES = ("application", "services")  # the tables of fastzero.toml that describe an application
+PORT_RACES = 5  # attempts, if another process takes a port between the check and the start
 
 
 class Session:
-    """What one command knows of a project, and what it does to it. Make one with `session`, which takes the lock."""
+    """A project during one command, and the operations on it. Create it with `Stack.session`, which takes the lock."""
 
     def __init__(self, project: Project, settings: Settings, on_event: Listener, timeout: float) -> None:
         self.project = project
@@ -45,7 +45,7 @@ class Session:
 
     @property
     def record(self) -> ProjectRecord | None:
-        """What was decided, or None before the first `up`."""
+        """The project's record, None before the first `up`."""
         return self.performer.record
 
     @property
@@ -57,10 +57,10 @@ class Session:
 
     @property
     def place(self) -> Place:
-        """Where the database is."""
+        """The current place of the database."""
         return decide.place_of(self.settings, self.known)
 
-    # -- what should be ----------------------------------------------------------------------------------------
+    # -- specification -----------------------------------------------------------------------------------------
 
     @cached_property
     def machine(self) -> Machine:
@@ -78,9 +78,9 @@ class Session:
 
     @cached_property
     def application(self) -> Application | None:
-        """The application of the user's own, None for the built-in one: as the record has it, else the folder here.
+        """The user's application in the record, or in the current folder without a record; None for the built-in one.
 
-        Raises InvalidInputError for a description that is wrong.
+        Raises InvalidInputError for an invalid description.
         """
         record = self.record
         if record is None:
@@ -90,14 +90,14 @@ class Session:
         return described_in(Path(record.application)) or _remembered(record)
 
     def require_trust(self) -> None:
-        """Raise UntrustedFolderError where the description of the application has changed since somebody trusted it."""
+        """Raise UntrustedFolderError if the description of the application has changed since the user trusted it."""
         if self.record and self.record.application:
             described_in(Path(self.record.application), to_run=True)
 
     def _application_to_run(self) -> Application | None:
-        """The application that `up` is to run: that of the folder here, unless a flag names the project.
+        """Return the application that `up` should run: that of the current folder, unless a flag names the project.
 
-        Raises InvalidInputError where the description is gone.
+        Raises InvalidInputError if the recorded application is no longer described.
         """
         record = self.record
         is_chosen = record is not None and self.settings.is_flag("project")
@@ -127,21 +127,21 @@ class Session:
         return self.runtime_of(self.known)
 
     def spec(self, record: ProjectRecord | None = None) -> StackSpec:
-        """The stack as the record has it, or as it would with another, whatever of it runs."""
+        """Return the specification of the stack for the project's record, or for another one."""
         record = record or self.known
         return self.runtime_of(record).completed(decide.spec_of(record, self.settings, self.machine))
 
     @property
     def surroundings(self) -> Surroundings:
-        """Where the processes of an application of the user's own run."""
+        """The environment in which the processes of the user's application run."""
         return decide.surroundings(self.known, self.machine)
 
     def whole_spec(self, record: ProjectRecord | None = None) -> StackSpec:
-        """All that may run of it."""
+        """Return the specification with all services, also those that the record does not include."""
         record = record or self.known
         return self.spec(replace(record, processes=process_names(self.settings, self.application, True)))
 
-    # -- what is -----------------------------------------------------------------------------------------------
+    # -- observation -------------------------------------------------------------------------------------------
 
     def observe(self, spec: StackSpec, record: ProjectRecord, patience: float | None = None) -> Observed:
         return observe(
@@ -154,18 +154,21 @@ class Session:
         )
 
     def observe_quickly(self, spec: StackSpec, record: ProjectRecord) -> Observed:
-        """What the runtime finds, without asking the services. Raises ForeignStackError: none of it may be touched."""
+        """Return what the runtime finds, without querying the services.
+
+        Raises ForeignStackError if something belongs to another home: none of it may be changed.
+        """
         observed = self.runtime_of(record).observe(spec, record)
         plan.refuse_foreign(spec.project, observed.foreign)
         return observed
 
     @property
     def data_is_gone(self) -> bool:
-        """Whether there is no data at the place of the database."""
+        """Whether the place of the database has no data."""
         return self.observe_quickly(self.spec(), self.known).data is DataState.ABSENT
 
     def with_leftovers(self, observed: Observed, change: RecordChange) -> tuple[Observed, RecordChange]:
-        """With what a move left that was killed: what it filled, and what served where it left."""
+        """Return both arguments with the leftovers of a killed move: what it filled, and what served the old place."""
         things, after = list(observed.leftovers), change.after
         if mark_of(self.project.archive):
             things.append(Thing(Kind.ARCHIVE, str(self.project.archive)))
@@ -183,11 +186,11 @@ class Session:
         return replace(observed, leftovers=unique), RecordChange(change.before, after, cause)
 
     def remains(self, place: Place) -> list[Thing]:
-        """What there is of a place where the database is not. Raises UnavailableError, ForeignStackError."""
+        """Return what exists at a place that the database is not at. Raises UnavailableError, ForeignStackError."""
         return self.performer.runtime(place.runtime).remains(place)
 
     def own_remains(self, place: Place) -> list[Thing]:
-        """The same, nothing where it belongs to another home by now. Raises UnavailableError."""
+        """Return what `removable` does, or [] with a notice if it belongs to another home. Raises UnavailableError."""
         try:
             return self.removable(place)
         except ForeignStackError as error:
@@ -195,7 +198,7 @@ class Session:
             return []
 
     def own_extra_data(self, runtime: str) -> list[Thing]:
-        """What extra services have their data in, nothing where it belongs to another home by now."""
+        """Return what extra services keep their data in, or [] with a notice if it belongs to another home."""
         try:
             return self.performer.runtime(runtime).extra_data()
         except ForeignStackError as error:
@@ -203,7 +206,7 @@ class Session:
             return []
 
     def removable(self, place: Place) -> list[Thing]:
-        """The same, if fastzero made it: raises ForeignStackError for data without the project's mark."""
+        """Return what `remains` does. Raises ForeignStackError for data without the mark of folders of the project."""
         things, unmarked = self.remains(place), {thing.name for thing in self.unmarked()}
         for thing in things:
             if thing.kind is Kind.DATA and thing.name not in unmarked:
@@ -211,7 +214,7 @@ class Session:
         return things
 
     def unmarked(self) -> list[Thing]:
-        """The folders of a project from before folders were marked, where fastzero makes them."""
+        """Return the project's folders in their usual locations that were created before folders were marked."""
         if self.record is None:
             return []
         cause = "fastzero made it before it marked what it makes"
@@ -226,17 +229,17 @@ class Session:
         return [*own, *unmarked_data(self.project, self.record)]
 
     def _served_elsewhere(self, place: Place, record: ProjectRecord) -> list[Thing]:
-        """What a project still has in a runtime that it does not run in."""
+        """Return what the project still has in a runtime that it does not run in."""
         return [] if place.runtime == record.runtime else self.performer.runtime(place.runtime).serving()
 
-    # -- what is done ------------------------------------------------------------------------------------------
+    # -- operations --------------------------------------------------------------------------------------------
 
     def run(self, actions: Iterable[Action], *, keep: bool = False) -> list[Action]:
-        """Execute a plan. What fails is undone, unless `keep`."""
+        """Execute a plan. Returns its actions. If one fails, undo what was done, unless `keep` is set."""
         return execute(actions, self.performer.perform, self.on_event, keep=keep)
 
     def decide(self, flags: Flags) -> Decision:
-        """What `up` is to bring about."""
+        """Return the record and the stack that `up` should produce. Raises as `decide.decide` does."""
         self.application = self._application_to_run()
         if self.application and not flags.after_migrate:
             self.application = replace(self.application, after_migrate=None)
@@ -244,14 +247,14 @@ class Session:
         return replace(decision, spec=self.runtime_of(decision.record).completed(decision.spec))
 
     def looked_at(self, decision: Decision, patience: float | None) -> tuple[Observed, RecordChange]:
-        """What is there, leftovers of a move included, and the change of the record that follows from it."""
+        """Return the current stack, including leftovers of a move, and the resulting change of the record."""
         observed = self.observe(decision.spec, decision.record, patience)
         return self.with_leftovers(observed, decision.change)
 
     def planned(
         self, decision: Decision, flags: Flags, *, build: bool = False, pull: bool = False
     ) -> tuple[Observed, list[Action], list[Action]]:
-        """What is there, what brings images and dependencies here, and what then brings a decision about.
+        """Return the current stack, the actions for images and dependencies, and those that then carry out a decision.
 
         Raises ForeignStackError, DataGoneError, and ConflictError for a name that something else has.
         """
@@ -265,7 +268,7 @@ class Session:
         return observed, first, [*marked, *make(decision.spec, observed, head_of(decision.spec), change)]
 
     def _looked_at_to_adopt(self, decision: Decision, patience: float | None) -> tuple[Observed, RecordChange]:
-        """What is there, whichever home it belongs to. Its services are not asked: they have other secrets."""
+        """Return the current stack, whichever home it belongs to. Services are not queried: they have other secrets."""
         observed = self.runtime_of(decision.record).observe(decision.spec, decision.record)
         return replace(observed, missing_secrets=missing_secrets(decision.spec, self.project)), decision.change
 
@@ -283,10 +286,10 @@ class Session:
             )
 
     def _installs(self, decision: Decision, flags: Flags) -> list[Action]:
-        """What installs the dependencies of an application that runs as local processes, where that was asked for.
+        """Return the action that installs the dependencies of an application in local processes, if it was requested.
 
-        Raises DependenciesMissingError where it was not, and they are missing, or where a service has no program here,
-        and InvalidInputError for one that needs Docker.
+        Raises DependenciesMissingError if it was not and they are missing, or if the program of a service is not
+        installed; InvalidInputError for a service that needs Docker.
         """
         application = self.application
         self.refuse_without_program(decision.record)
@@ -300,7 +303,10 @@ class Session:
         return [Action(Verb.INSTALL, Kind.DEPENDENCIES, str(application.root), cause, to=command)]
 
     def refuse_without_program(self, record: ProjectRecord) -> None:
-        """Raise what says that a service cannot run without Docker, for a record that would have it so."""
+        """Raise an error if a record runs a service as a local process that has no program on this machine.
+
+        Raises InvalidInputError, DependenciesMissingError.
+        """
         if self.application and record.runtime == "embedded":
             programs, is_new = self.machine.programs(), self.record is None
             extras.refuse_without_program(self.application, programs, record.processes, is_new=is_new)
@@ -308,7 +314,7 @@ class Session:
     def converge(
         self, decision: Decision, flags: Flags, *, build: bool = False, pull: bool = False, keep: bool = False
     ) -> tuple[Observed | None, set[str]]:
-        """Observe, plan, execute, wait. Returns what was seen if nothing was to be done, and what was started."""
+        """Observe, plan and execute. Returns what was observed if nothing had to be done, and the started services."""
         observed, first, actions = self.planned(decision, flags, build=build, pull=pull)
         if first:
             self.run(first)
@@ -324,25 +330,25 @@ class Session:
         return None, {name for name in decision.spec.names if observed.service(name).state in rested}
 
     def ensure_up(self) -> None:
-        """Have everything run that the record says."""
+        """Start everything that the record says should run."""
         self.converge(self.as_recorded(), Flags())
 
     def as_recorded(self) -> Decision:
-        """The stack as the record has it."""
+        """Return the decision to keep the record as it is."""
         record = self.known
         return Decision(RecordChange(record, record), self.spec(record))
 
     @contextmanager
     def database_running(self, cause: str) -> Iterator[None]:
-        """Have the database run for one block, and rest again if it did before."""
+        """Run the database for one block, and stop it again if it was stopped before. Waits until it is ready."""
         with self.database_started(cause, ready=True):
             yield
 
     @contextmanager
     def database_started(self, cause: str, *, ready: bool = False) -> Iterator[StackSpec]:
-        """Have the database started for one block, and stopped again if it was. Yields the database alone.
+        """Start the database for one block, and stop it again if it was stopped before. Yields it as a stack.
 
-        With `ready` the block begins once the database answers.
+        With `ready`, the block starts once the database answers. Raises ProjectNotFoundError, DataGoneError.
         """
         record = replace(self.known, processes=())
         spec = self.spec(record)
@@ -363,9 +369,9 @@ class Session:
 
 
 def described_in(folder: Path, *, to_run: bool = False) -> Application | None:
-    """Return the application that a folder describes, None for none.
+    """Return the application that a folder describes, None if it describes none.
 
-    Raises InvalidInputError for mistakes, and UntrustedFolderError `to_run` what nobody has trusted yet.
+    Raises InvalidInputError for mistakes; with `to_run`, UntrustedFolderError for a description that is not trusted.
     """
     trust = folder_trust(folder)
     if not set(TABLES) & trust.folder.toml.keys():
@@ -378,6 +384,6 @@ def described_in(folder: Path, *, to_run: bool = False) -> Application | None:
 
 
 def _remembered(record: ProjectRecord) -> Application:
-    """An application whose description is gone, as far as a record tells: enough to look at it and to stop it."""
+    """Return an application without its description, from a record: enough to observe it and to stop it."""
     processes = tuple(Process(name, "", record.ports.get(name), None) for name in record.processes)
     return Application(Path(record.application), processes=processes)

@@ -1,4 +1,4 @@
-"""What a project's stack should be. Pure: settings and the project's decisions in, specifications out."""
+"""The specification of a project's stack. Pure."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ DEFAULT_PORTS = {DATABASE_SERVICE: DATABASE_PORT, APP_SERVICE: APP_PORT}
 PORT_OPTIONS = {DATABASE_SERVICE: "fastzero up --database-port {}", APP_SERVICE: "fastzero up --app-port {}"}
 READINESS = "/readyz"
 HEALTH = "/healthz"
-CREDENTIALS = "CREDENTIALS_DIRECTORY"  # the variable, systemd's, that names the folder of a process's secrets
+CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd's variable for the folder with a process's secrets
 TMPFS = {"/tmp": "size=64m,mode=1777"}  # noqa: S108 - inside the container, whose root is read-only
 RETRIES = 5
 STOP_TIMEOUT = 60  # seconds for a database; less can cut its last checkpoint short
@@ -31,9 +31,9 @@ STOP_TIMEOUT = 60  # seconds for a database; less can cut its last checkpoint sh
 
 @dataclass(frozen=True)
 class Build:
-    """How the image of an application of the user's own is made from the files below a folder.
+    """How the image of a user's application is built from the files in a folder.
 
-    `dockerfile` is a path below the folder, or the text of one that fastzero made, where `is_text` says so.
+    `dockerfile` is a path in the folder or, if `is_text` is set, the text of a generated Dockerfile.
     """
 
     folder: str
@@ -45,24 +45,24 @@ class Build:
 
 @dataclass(frozen=True)
 class ServiceSpec:
-    """One service: what it runs, where it listens, how it is configured, what it may use, how it is stopped.
+    """One service: what it runs, where it listens, its configuration, its limits, and how it is stopped.
 
-    `is_extra` is one that is neither the database nor of the application, as Redis; what it runs is somebody else's.
-    `described_at` is the file and line that chose its image, empty where a setting did.
-    `port` is the one on `host`, `container_port` the one inside a container; both are 0 where it listens on none.
-    `more_ports` are further ones inside, each with the one on `host`.
-    `base_image` or `build` is set where the image is built, `volume` where a container has one, at `mount` unless it is
-    the database's, `data` where a local server has its directory. A local process runs in `directory`, its
-    `interpreter` before its command, and finds programs in `programs` first. `variables` are its environment,
-    `secret_variables` what of it nobody else may see, with marks (`secret_mark`) in place of the project's secrets.
-    `configuration` are a database server's own settings, `version_table` is where the revision of its schema is
-    written, `needs` what its application needs in it. `readiness` is the path that answers once a process is ready: any
-    answer will do where it is empty, an open port where it is None, and one without a port has to run for `grace`
-    seconds. `migrates` are arguments that let it bring the schema to head itself. `roles` are those that a database
-    should have, or that a process logs in as; `first_start` is a script that the database's image runs once, when it
-    has made the data. `scratch` is a folder on the disk that goes with the container, which is read-only besides.
-    `memory` is in bytes; 0 limits nothing. `port_choice` is what chooses the port, which takes the place of its braces.
-    `document` is what a runtime makes the service from, once `Runtime.completed` has filled it in.
+    `is_extra` marks a service that is neither the database nor a process of the application, such as Redis, and runs
+    third-party software. `described_at` is the file and line that name its image, "" if a setting does.
+    `port` is the port on `host`, `container_port` the one inside a container; both are 0 if it does not listen.
+    `more_ports` are further ports inside, each with its port on `host`.
+    `base_image` or `build` is set if the image is built. `volume` is the volume of a container, at `mount` except for
+    the database's. `data` is the data directory of a local server. A local process runs in `directory`, with
+    `interpreter` before its command, and with `programs` first in PATH. `variables` are its environment, and
+    `secret_variables` the secret part of it, with marks (`secret_mark`) in place of the project's secrets.
+    `configuration` are the settings of a database server, `version_table` is the table with the revision of its schema,
+    `needs` is what the application needs in it. `readiness` is the path that answers once a process is ready: if it is
+    "", any answer is accepted; if it is None, an open port is enough. A process without a port must run for `grace`
+    seconds. `migrates` are arguments with which it migrates the schema to head itself. `roles` are those that a
+    database should have, or that a process logs in as. `first_start` is a script that the database's image runs once
+    it has created the data. `scratch` is a folder on disk that is removed with the container, which is otherwise
+    read-only. `memory` is in bytes; 0 sets no limit. `port_choice` says how to choose another port, which replaces its
+    braces. `document` is what a runtime creates the service from, set by `Runtime.completed`.
     """
 
     name: str
@@ -107,20 +107,20 @@ class ServiceSpec:
     memory: int = 0
     cpus: int = 0
     pids: int = 0
-    restart: str = "no"  # always, on-failure or no: whether the engine starts it again
-    retries: int = 0  # how often, where it fails
+    restart: str = "no"  # always, on-failure or no
+    retries: int = 0  # maximum number of restarts on failure
     port_choice: str = PORT_OPTIONS[DATABASE_SERVICE]
     document: Mapping[str, Any] = field(default_factory=dict)
 
     def settings(self) -> dict[str, str]:
-        """What people set of it, as flat text: what the cause of a recreation names."""
+        """Return the settings that users can change, as flat text. The cause of a recreation names them."""
         made_of = {"image": self.image, "volume": self.volume, "command": shlex.join(self.command)}
         given = {name: value for name, value in made_of.items() if value}
         given |= {f"port {inside}": str(outside) for inside, outside in self.more_ports.items()}
         return {"host": self.host, "port": str(self.port), **given, **self.variables, **self.configuration}
 
     def having(self, settings: Mapping[str, str]) -> Self:
-        """The local process as it is when these are its `settings()`."""
+        """Return the local process with these `settings()`."""
         aside = ("host", "port", "command", *(name for name in settings if name.startswith("port ")))
         rest = {name: value for name, value in settings.items() if name not in aside}
         return replace(
@@ -134,23 +134,23 @@ class ServiceSpec:
 
     @property
     def is_built(self) -> bool:
-        """Whether its image is built here, and not pulled."""
+        """Whether its image is built, and not pulled."""
         return bool(self.base_image or self.build)
 
     @property
     def config_hash(self) -> str:
-        """Of everything whose change means that the service must be recreated: of the whole document."""
+        """A hash of the document and the secret variables. If it changes, the service must be recreated."""
         made_of = self.document or self.settings()
         return hash_of({"document": made_of, "secret": self.secret_variables} if self.secret_variables else made_of)
 
     @property
     def major(self) -> int:
-        """The major version that a PostgreSQL image is of."""
+        """The major version of its PostgreSQL image."""
         return major_of(self.image)
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """What its image is started with: the command, or the server with its settings; empty for the image's own."""
+        """The arguments of its image: the command, or the server with its settings; empty for the image's default."""
         if self.is_database and self.configuration:
             return ("postgres", *arguments(self.configuration))
         return self.command
@@ -158,10 +158,10 @@ class ServiceSpec:
 
 @dataclass(frozen=True)
 class Release:
-    """What brings the schema to where the code of an application of the user's own needs it, before its processes run.
+    """What migrates the schema to the revision that a user's application needs, before its processes run.
 
-    `commands` are run one after the other where `service` would run. `head` is the revision that the code needs, as
-    `1a2b` or `1a2b,3c4d`; it is empty where only the commands know, which then run before a process is started.
+    `commands` run one after the other in the place of `service`. `head` is the revision that the code needs, as `1a2b`
+    or `1a2b,3c4d`; if only the commands know it, it is "", and they run each time before a process is started.
     """
 
     service: ServiceSpec
@@ -173,7 +173,7 @@ class Release:
 class StackSpec:
     """All services of a project: a database, extra services and processes, each after those it depends on.
 
-    `release` brings the schema to where the code needs it; where there is none, fastzero brings it to its own head.
+    `release` migrates the schema of a user's application. Without it, fastzero migrates the schema to its own head.
     """
 
     project: str
@@ -189,7 +189,7 @@ class StackSpec:
 
     @property
     def secret_names(self) -> tuple[str, ...]:
-        """The secrets of the project that its services need, its own first."""
+        """The secrets of the project that its services need, fastzero's own first."""
         services = [*self.services, *([self.release.service] if self.release else [])]
         texts = [value for service in services for value in service.secret_variables.values()]
         return tuple(dict.fromkeys([*SECRETS, *(name for text in texts for name in _MARK.findall(text))]))
@@ -200,16 +200,16 @@ class StackSpec:
 
     @property
     def processes(self) -> tuple[ServiceSpec, ...]:
-        """Those of the application."""
+        """The processes of the application."""
         return tuple(service for service in self.services if not service.is_database and not service.is_extra)
 
     @property
     def extras(self) -> tuple[ServiceSpec, ...]:
-        """Those beside the database that the application needs, as Redis."""
+        """The extra services that the application needs besides the database, such as Redis."""
         return tuple(service for service in self.services if service.is_extra)
 
     def named(self, service: str | None) -> tuple[str, ...]:
-        """That service, or all. Raises InvalidInputError for an unknown one."""
+        """Return the name of that service, or all names if it is None. Raises InvalidInputError for an unknown one."""
         if service is not None and service not in self.names:
             raise InvalidInputError(f"service {service!r} is not one of {', '.join(self.names)}", field="service")
         return self.names if service is None else (service,)
@@ -219,22 +219,22 @@ _MARK = re.compile(r"fz-secret-(\w+)-zf")
 
 
 def secret_mark(name: str) -> str:
-    """Return what stands for a secret of the project in a variable; no quoting of a URL changes it."""
+    """Return the mark of a project's secret in a variable. Quoting in a URL does not change it."""
     return f"fz-secret-{name}-zf"
 
 
 def with_secrets(text: str, secret: Callable[[str], str]) -> str:
-    """Return a variable's value with every secret in place of its mark."""
+    """Return a variable's value with each mark replaced by its secret."""
     return _MARK.sub(lambda match: secret(match[1]), text)
 
 
 def hash_of(document: Mapping[str, Any]) -> str:
-    """A short hash of a document, the same in every process and in any order of keys."""
+    """Return a short hash of a document. It is the same in every process, and for any order of keys."""
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def asked_ports(settings: "Settings", *, port: int | None = None, app_port: int | None = None) -> dict[str, int]:
-    """The ports, by service, that flags or settings ask for."""
+    """Return the ports that flags or settings request, by service."""
     asked = {
         DATABASE_SERVICE: port or settings.database_port,
         APP_SERVICE: app_port or settings.app_port,
@@ -243,7 +243,10 @@ def asked_ports(settings: "Settings", *, port: int | None = None, app_port: int 
 
 
 def major_of(image: str) -> int:
-    """18 of `postgres:18`, `postgres:18.1-bookworm` or `registry:5000/postgres:18`. Raises InvalidInputError."""
+    """Return the major version in an image's tag, as 18 of `postgres:18.1-bookworm` or `registry:5000/postgres:18`.
+
+    Raises InvalidInputError for a tag without one.
+    """
     tag = image.rpartition("/")[2].partition("@")[0].partition(":")[2]
     match = re.match(r"(\d+)(?:[.-]|$)", tag)
     if not match:
@@ -256,19 +259,19 @@ def major_of(image: str) -> int:
 
 
 def data_mount(major: int) -> str:
-    """Where the official image wants its volume, which moved with 18."""
+    """Return where the official image expects its volume, which changed in 18."""
     return "/var/lib/postgresql" if major >= 18 else "/var/lib/postgresql/data"
 
 
 def with_major(image: str, major: int) -> str:
-    """`postgres:18-bookworm` for `postgres:17.5-bookworm` and 18. Raises InvalidInputError."""
+    """Return `postgres:18-bookworm` for `postgres:17.5-bookworm` and 18. Raises InvalidInputError."""
     major_of(image)
     name, _, tag = image.partition("@")[0].rpartition(":")
     return f"{name}:{re.sub('^[0-9]+([.][0-9]+)*', str(major), tag)}"
 
 
 def other_major(volume: str, major: int, image: str) -> VersionMismatchError:
-    """What to say of data that was made by another major version than an image has."""
+    """Return the error for data that was created by another major version than the image's."""
     ours = major_of(image)
     upgrade = f", or bring it to {ours}: fastzero db upgrade --to {ours}" if ours > major else ""
     return VersionMismatchError(
@@ -278,17 +281,17 @@ def other_major(volume: str, major: int, image: str) -> VersionMismatchError:
 
 
 def volume_name(project: str, service: str = DATABASE_SERVICE) -> str:
-    """The volume that a service's data is in; the database may have been moved to another."""
+    """Return the default name of a service's volume. A database may have been moved to another volume."""
     return f"fastzero-{project}-{service}"
 
 
 def memory_of(amount: str | None) -> int:
-    """Return an amount such as 512m in bytes, 0 for none."""
+    """Return an amount such as 512m in bytes, 0 for None."""
     return int(amount[:-1]) * 1024 ** ("kmg".index(amount[-1]) + 1) if amount else 0
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """What differs between two `settings()`, as `port: 5432 → 5433`."""
+    """Return the differences between two `settings()`, as `port: 5432 → 5433`."""
     names = sorted(before.keys() | after.keys())
     parts = [
         f"{name}: {before.get(name, 'unset')} → {after.get(name, 'unset')}"

@@ -1,4 +1,4 @@
-"""Stack: a project's services, and what is done to them as a whole. What library users and the command line call."""
+"""Stack: a project's services, and the commands on them. The interface for library users and the command line."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,14 +28,14 @@ from .spec import HEALTH, READINESS, StackSpec, asked_ports
 if TYPE_CHECKING:
     import threading
 
-ROTATION_MARGIN = 60  # seconds in which processes may still sign with the old key, or their clocks differ
-SHOWN = 5  # changed files that are named
+ROTATION_MARGIN = 60  # seconds, for processes that still sign with the old key, and for clocks that differ
+SHOWN = 5  # maximum number of changed files to name
 RESTING = (ServiceState.ABSENT, ServiceState.STOPPED)
 
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """One service of a running or resting stack, for people and programs."""
+    """The status of one service."""
 
     service: str
     state: ServiceState
@@ -50,8 +50,8 @@ class ServiceStatus:
 class Stack:
     """A project's stack.
 
-    `project` is a name, or Settings to go by instead of the usual sources. `with Stack("demo").up() as stack:` stops
-    on leaving what this `up` started; what ran before goes on running. `on_event` hears of progress.
+    `project` is a name, or Settings to use instead of the usual sources. `with Stack("demo").up() as stack:` stops at
+    the end of the block what this `up` started; services that ran before keep running. `on_event` receives progress.
     """
 
     def __init__(self, project: str | Settings | None = None, *, on_event: Listener = ignore) -> None:
@@ -88,14 +88,14 @@ class Stack:
         without: Sequence[str] = (),
         timeout: float | None = None,
     ) -> Self:
-        """Make the stack run, its database answer, its schema be at head and its app be ready; nothing if all is so.
+        """Start or update the stack, until its database answers, its schema is at head, and its app is ready.
 
-        The first `up` chooses the runtime and the ports, later ones keep them; `port` is the database's. Without `app`
-        the application does not run. `build` and `pull` renew the images. After a failure what this run made is undone,
-        unless `keep`. `adopt` takes over containers and data of a home that is lost, `start_over` begins with an empty
-        database where the data is gone. `install` first installs what an application of the user's own depends on,
-        where it runs as local processes; without `after_migrate` it gets no first data. Extra services in `without` are
-        not run. `timeout` is in seconds and bounds each wait.
+        Changes only what differs. The first `up` chooses the runtime and the ports, later ones keep them; `port` is the
+        database's. `app` says whether the application runs, by default as in the settings. `build` and `pull` update
+        the images. After a failure, what this run did is undone, unless `keep` is set. `adopt` takes over containers
+        and data of a lost home; `start_over` creates an empty database if the data is gone. `install` first installs
+        the dependencies of a user's application that runs as local processes; without `after_migrate`, its initial data
+        is not added. Extra services in `without` are not run. `timeout`, in seconds, limits each wait.
         Raises LockedError, PortTakenError, VersionMismatchError, SchemaNewerError, DatabaseLoginError, ImageError,
         UnhealthyError, ForeignStackError, DataGoneError.
         """
@@ -120,15 +120,15 @@ class Stack:
         start_over: bool = False,
         install: bool = False,
     ) -> list[Action]:
-        """What `up` would do now, and why. Changes nothing. Raises as `up` does."""
+        """Return the actions that `up` would perform now, with their causes. Changes nothing. Raises as `up` does."""
         asked = asked_ports(self.settings, port=port, app_port=app_port)
         flags = Flags(runtime, asked, app, start_over, adopt, install)
         return commands.plan_up(self.look(), flags, build=build, pull=pull)
 
     def down(self, *, volumes: bool = False, timeout: float | None = None) -> list[Action]:
-        """Stop what runs and keep the data; with `volumes` destroy the project with its data. Returns what was done.
+        """Stop all services and keep the data; with `volumes`, destroy the project and its data. Returns what was done.
 
-        Nothing is destroyed unless everything can be: raises UnavailableError before it begins.
+        If not all data can be destroyed, raises UnavailableError before anything is destroyed.
         """
         if not self.exists:
             return []
@@ -142,11 +142,11 @@ class Stack:
         return self
 
     def reload_on_change(self, stop: "threading.Event") -> None:
-        """Restart the processes whenever a file changes that the application watches, until `stop` is set.
+        """Restart the processes when a file that the application watches changes, until `stop` is set.
 
-        The database goes on. What keeps a process from running is told, and the next change tries again. Unless the
-        description says what to watch, only sources count: an application may write files beside them. Raises
-        InvalidInputError for an application in containers, whose image has its files.
+        The database keeps running. If a process fails, emits a notice, and tries again at the next change. Unless the
+        description says what to watch, only sources count: an application may write files next to them. Raises
+        InvalidInputError for an application in containers: its files are in the image.
         """
         application, record = self.look().application, self.project.record
         if application is None or record is None or record.runtime != "embedded":
@@ -170,16 +170,17 @@ class Stack:
         return session.runtime.execute(spec.service(name), command, interactive=interactive)
 
     def run(self, command: Sequence[str], *, interactive: bool = False) -> int:
-        """Run a command with what the application finds in its environment. Returns its exit code.
+        """Run a command with the application's environment. Returns its exit code.
 
-        It runs in the application's directory, or in a container of its. Raises UnhealthyError unless the stack runs.
+        It runs in the application's directory, or in one of its containers. Raises UnhealthyError if the stack does not
+        run.
         """
         session = self.look()
         session.require_trust()
         return session.runtime.run(session.spec(), command, interactive=interactive)
 
     def dockerfile(self) -> str:
-        """The Dockerfile that fastzero makes for an application of the user's own. Raises InvalidInputError."""
+        """Return the Dockerfile that fastzero generates for a user's application. Raises InvalidInputError."""
         from ..application.dockerfile import dockerfile
 
         application = self.look().application
@@ -188,7 +189,7 @@ class Stack:
         return dockerfile(application)
 
     def compose(self) -> str:
-        """The stack as a compose.yaml. Raises InvalidInputError for one that does not run in containers."""
+        """Return the stack as a compose.yaml. Raises InvalidInputError if it does not run in containers."""
         session = self.look()
         if session.record is None or session.record.runtime != "docker":
             raise InvalidInputError(
@@ -206,9 +207,9 @@ class Stack:
         return compose_yaml(session.spec(), self.project)
 
     def repair_password(self, *, timeout: float | None = None) -> bool:
-        """Give the database's role the password that the project has. Returns whether it had another.
+        """Set the passwords of the database's roles to the project's. Returns whether one differed.
 
-        A database that is stopped is started for it, and stopped again.
+        A stopped database is started for this, and stopped again.
         """
         if not self.exists:
             return False
@@ -216,10 +217,11 @@ class Stack:
             return commands.repair_password(session)
 
     def rotate_signing_key(self, *, revoke: bool = False, timeout: float | None = None) -> datetime | None:
-        """Sign tokens with a new key from now on. Running processes take it up without a restart.
+        """Replace the key that signs tokens. Running processes use the new key without a restart.
 
-        Returns until when tokens of the old key are accepted: for as long as a token lasts. With `revoke` none of them
-        is accepted, so that every user has to log in again; returns None. Raises ProjectNotFoundError.
+        Returns the time until which tokens of the old key are accepted, which is the lifetime of a token from now. With
+        `revoke`, they are not accepted, so that all users must log in again, and returns None.
+        Raises ProjectNotFoundError.
         """
         keep = 0 if revoke else self.settings.access_token_expire_minutes * 60 + ROTATION_MARGIN
         with self.session(timeout) as session:
@@ -227,7 +229,7 @@ class Stack:
         return None if revoke else datetime.now(UTC) + timedelta(seconds=keep)
 
     def rotate_database_passwords(self, *, timeout: float | None = None) -> None:
-        """Give each role of the database a new password. The app goes on serving; who else uses one must read it again.
+        """Set a new password for each role of the database. The app keeps running; other clients must read it again.
 
         Raises ProjectNotFoundError.
         """
@@ -235,17 +237,17 @@ class Stack:
             commands.rotate_passwords(session)
 
     def unite_roles(self, *, timeout: float | None = None) -> None:
-        """Make the database one that older versions work with: its owner is its superuser. The app is stopped.
+        """Merge the database's roles, so that older versions can use it: its owner is its superuser. Stops the app.
 
-        It is the way back from what the first `up` of this version did; the next `up` does it again.
+        This undoes what the first `up` of this version did. The next `up` does it again.
         """
         with self.session(timeout) as session:
             commands.unite_roles(session)
 
-    # -- questions ---------------------------------------------------------------------------------------------
+    # -- queries -----------------------------------------------------------------------------------------------
 
     def status(self, *, fresh: bool = True) -> list[ServiceStatus]:
-        """Every service as it is now; not `fresh`, as this object's last `up` found it, where it found all well."""
+        """Return the status of every service now or, if not `fresh`, as found by an `up` with nothing to do."""
         if self._seen is not None and not fresh:
             return self._seen
         session = self.look()
@@ -260,7 +262,7 @@ class Stack:
         return self._seen is not None
 
     def running(self) -> set[str]:
-        """The services that have a process or a running container, whether or not it answers."""
+        """Return the services that have a process or a running container, even if it does not answer."""
         session = self.look()
         if session.record is None or not session.record.ports:
             return set()
@@ -275,36 +277,36 @@ class Stack:
         follow: bool = False,
         since: datetime | None = None,
     ) -> Iterator[LogLine]:
-        """The services' log lines in the order of time, with `follow` also those to come. Raises InvalidInputError."""
+        """Yield the services' log lines, ordered by time; with `follow`, also new ones. Raises InvalidInputError."""
         session = self.look()
         return session.runtime.logs(session.spec().named(service), tail=tail, follow=follow, since=since)
 
     @property
     def service_names(self) -> list[str]:
-        """The names of its services, each after those that it depends on. Raises ProjectNotFoundError."""
+        """The names of the services, each after those that it depends on. Raises ProjectNotFoundError."""
         return list(self.look().spec().names)
 
     @property
     def health_paths(self) -> frozenset[str]:
-        """The paths that health checks of its processes ask for."""
+        """The paths that the health checks of its processes request."""
         return frozenset({HEALTH, READINESS, *(each.readiness or "" for each in self.look().spec().processes)} - {""})
 
     def examine(self) -> Iterator[Finding]:
-        """What there is to know of the project's runtime, or of the one that a first `up` would choose.
+        """Yield findings about the project's runtime, or about the runtime that the first `up` would choose.
 
-        Raises, after all of it, VersionMismatchError where `up` would for the image that the settings name.
+        After all findings, raises VersionMismatchError if `up` would refuse the image that the settings name.
         """
         yield from commands.examine(self.look())
 
     @property
     def has_data(self) -> bool:
-        """Whether its database has ever been ready, so that there is something to lose."""
+        """Whether its database has ever been ready, so that it may have data."""
         record = self.project.record
         return record is not None and record.initialised
 
     @property
     def exists(self) -> bool:
-        """Whether there has been an `up` that was not destroyed since."""
+        """Whether the project has been started and was not destroyed since."""
         return self.project.record is not None
 
     @property
@@ -314,14 +316,14 @@ class Stack:
 
     @property
     def superuser_url(self) -> str:
-        """The same database's URL for the server's superuser. Raises ProjectNotFoundError before the first `up`."""
+        """The database's URL for the server's superuser. Raises ProjectNotFoundError before the first `up`."""
         return self.project.superuser_url()
 
     def environment(self) -> dict[str, str]:
-        """What a program needs in its environment to use this stack, the password included.
+        """Return the environment variables that a program needs to use this stack, including the password.
 
-        PGREQUIREAUTH is beside the URL, since not every driver knows it in there. Services beside the database are
-        there as REDIS_HOST, REDIS_PORT, and MAILPIT_PORT_1025 for a port after the main one.
+        PGREQUIREAUTH is a separate variable, since not every driver accepts it in the URL. Extra services have
+        variables such as REDIS_HOST and REDIS_PORT, and MAILPIT_PORT_1025 for a port other than the main one.
         """
         database = {"DATABASE_URL": url_of(self.database_url, require_auth=False), **variables(self.database_url)}
         record = self.project.record
@@ -330,7 +332,7 @@ class Stack:
 
     @property
     def services_with_data(self) -> tuple[str, ...]:
-        """The services beside the database that keep data, which no backup has."""
+        """The extra services that keep data. Backups do not include it."""
         session = self.look()
         if session.record is None or session.application is None:
             return ()
@@ -350,14 +352,14 @@ class Stack:
 
     @contextmanager
     def session(self, timeout: float | None = None) -> Iterator[Session]:
-        """Hold the project for one command: others wait their turn. Raises LockedError after `timeout` seconds."""
+        """Lock the project for one command; others wait. Raises LockedError after `timeout` seconds."""
         timeout = timeout or self.settings.timeout
         self._seen = None
         with self.project.lock(timeout, self._on_event):
             yield self.look(timeout)
 
     def look(self, timeout: float | None = None) -> Session:
-        """Look at the project as it is now, without keeping others from it."""
+        """Return a session on the project's current state, without a lock."""
         return Session(self.project, self.settings, self._on_event, timeout or self.settings.timeout)
 
 

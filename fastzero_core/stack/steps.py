@@ -1,4 +1,4 @@
-"""How one service is made, started, replaced and stopped, as actions: in containers, and as a local process. Pure."""
+"""Plan the actions that create, start, replace and stop one service, as a container or as a local process. Pure."""
 
 import dataclasses
 import shlex
@@ -11,7 +11,7 @@ from .actions import Action, Kind, Verb
 from .observed import DataState, Observed, ObservedService, ServiceState, Thing
 from .spec import ServiceSpec, StackSpec
 
-NEW, OLD = "-new", "-old"  # after a container's name while it is being replaced
+NEW, OLD = "-new", "-old"  # suffixes of a container's name while it is being replaced
 ONE_ROLE = "the database's owner is its superuser, as older versions made it"
 
 
@@ -24,7 +24,7 @@ def network_name(project: str) -> str:
 
 
 def create(project: str, service: ServiceSpec, observed: Observed, cause: str) -> Iterator[Action]:
-    """Make a service that is not there, with its data where it has none, and start it."""
+    """Yield the actions that create a service, and its data if it has none, and start it."""
     if service.is_database and observed.data is not DataState.THERE:
         yield make_data(service, cause)
     if not service.image:
@@ -36,13 +36,13 @@ def create(project: str, service: ServiceSpec, observed: Observed, cause: str) -
 
 
 def make_data(service: ServiceSpec, cause: str) -> Action:
-    """The one action that makes the place of a service's data."""
+    """Return the action that creates the volume or directory of a service's data."""
     kind, name = (Kind.VOLUME, service.volume) if service.image else (Kind.DATA, service.data)
     return Action(Verb.CREATE, kind, name, cause, service.name, subject=service)
 
 
 def make_container(service: ServiceSpec, name: str, observed: Observed, cause: str) -> Iterator[Action]:
-    """A container that is ready to be started; data that was there before is of the version that it can read."""
+    """Yield the actions that create a container ready to start, and check that a database can read existing data."""
     if service.is_extra and service.volume and service.volume not in observed.volumes:
         yield make_data(service, "it has none yet")
     yield Action(Verb.CREATE, Kind.CONTAINER, name, cause, service.name, subject=service)
@@ -54,7 +54,7 @@ def make_container(service: ServiceSpec, name: str, observed: Observed, cause: s
 
 
 def start(project: str, service: ServiceSpec, observed: Observed, cause: str) -> Iterator[Action]:
-    """Start a service that is stopped, in its container if that is still of use."""
+    """Yield the actions that start a stopped service, in its container if that can still be used, else in a new one."""
     found = observed.service(service.name)
     if not service.image or (found.thing and found.resumable):
         kind, name = (Kind.CONTAINER, found.thing) if service.image else (Kind.PROCESS, service.name)
@@ -66,7 +66,7 @@ def start(project: str, service: ServiceSpec, observed: Observed, cause: str) ->
 
 
 def replace(project: str, service: ServiceSpec, observed: Observed, cause: str) -> Iterator[Action]:
-    """Replace what runs. A container is kept, stopped, until the new one is ready."""
+    """Yield the actions that replace a service. The old container is stopped, and kept until the new one is ready."""
     found = observed.service(service.name)
     if not service.image:
         yield from stop(service, found, cause)
@@ -84,7 +84,7 @@ def replace(project: str, service: ServiceSpec, observed: Observed, cause: str) 
 
 
 def stop(service: ServiceSpec, found: ObservedService, cause: str) -> Iterator[Action]:
-    """Stop what runs of a service, which may run with other settings than it should have."""
+    """Yield the action that stops a service if it runs. Its current settings may differ from its specification."""
     if not found.runs:
         return
     if service.image:
@@ -94,14 +94,14 @@ def stop(service: ServiceSpec, found: ObservedService, cause: str) -> Iterator[A
 
 
 def take_away(service: ServiceSpec, found: ObservedService, cause: str) -> Iterator[Action]:
-    """Stop a service and remove its container."""
+    """Yield the actions that stop a service and remove its container."""
     yield from stop(service, found, cause)
     if service.image and found.thing:
         yield Action(Verb.REMOVE, Kind.CONTAINER, found.thing, cause, service.name)
 
 
 def take_away_orphan(thing: Thing) -> Iterator[Action]:
-    """Stop a process or container of a service that is not described any more, and remove the container."""
+    """Yield the actions that stop a service that is no longer described, and remove its container."""
     yield Action(Verb.STOP, thing.kind, thing.name, thing.cause, thing.service, subject=ServiceSpec(thing.service, 0))
     if thing.kind is Kind.CONTAINER:
         yield Action(Verb.REMOVE, Kind.CONTAINER, thing.name, thing.cause, thing.service)
@@ -113,7 +113,10 @@ def remove_data(service: ServiceSpec, cause: str) -> Action:
 
 
 def without_processes(spec: StackSpec, observed: Observed, record: ProjectRecord) -> tuple[list[Action], Observed]:
-    """Stop processes that run as the superuser, while it is made two roles; and what is there without them."""
+    """Return the actions that stop processes which log in as the superuser, before it is split into two roles.
+
+    Also returns the state of the stack after them.
+    """
     if record.roles != ROLES_OF_BEFORE:
         return [], observed
     actions: list[Action] = []
@@ -126,7 +129,7 @@ def without_processes(spec: StackSpec, observed: Observed, record: ProjectRecord
 
 
 def change_roles(database: ServiceSpec, roles: Sequence[str]) -> Iterator[Action]:
-    """Make the roles that a running database should have, of those that it has."""
+    """Yield the actions that change the `roles` of a running database into those that it should have."""
     if tuple(roles) == ROLES_OF_BEFORE:
         yield Action(Verb.RENAME, Kind.ROLE, OWNER, ONE_ROLE, database.name, SUPERUSER, subject=database)
         cause = "what the owner has in other databases must stay its own"
@@ -137,9 +140,10 @@ def change_roles(database: ServiceSpec, roles: Sequence[str]) -> Iterator[Action
 
 
 def provide(database: ServiceSpec, there: Provisions | None) -> Iterator[Action]:
-    """Make what an application needs in its database and does not find there; None: nobody could look yet.
+    """Yield the actions that create what an application needs and its database does not have.
 
-    A superuser's rights are taken away again once they are seen and not asked for.
+    `there` is what the database has, None if it is not known yet. The superuser privilege is revoked if it is known to
+    be granted and the application does not need it.
     """
     needs, name = database.needs, database.name
     cause = "the application needs it" if there else "the application needs it; nothing is done if it is there"
@@ -158,37 +162,37 @@ def provide(database: ServiceSpec, there: Provisions | None) -> Iterator[Action]
 
 
 def unite_roles(database: ServiceSpec, roles: Sequence[str], cause: str) -> Iterator[Action]:
-    """Make one role of those that a running database has."""
+    """Yield the actions that merge the roles of a running database into one."""
     if APP in roles:
         yield Action(Verb.REMOVE, Kind.ROLE, APP, cause, database.name, subject=database)
     yield Action(Verb.RENAME, Kind.ROLE, SUPERUSER, cause, database.name, OWNER, subject=database)
 
 
 def surplus_roles(database: ServiceSpec, roles: Sequence[str]) -> tuple[str, ...]:
-    """Return the roles that a database has and should not have."""
+    """Return the roles that a database has but should not have."""
     return tuple(role for role in roles if role not in database.roles)
 
 
 def remove_roles(database: ServiceSpec, roles: Sequence[str]) -> Iterator[Action]:
-    """Remove roles that no process uses any more."""
+    """Yield the actions that remove roles which processes no longer use."""
     for role in roles:
         yield Action(Verb.REMOVE, Kind.ROLE, role, "no process uses it now", database.name, subject=database)
 
 
 def _as_it_runs(service: ServiceSpec, found: ObservedService) -> ServiceSpec:
-    """A local process with the settings that it runs with, by which it can be started again."""
+    """Return a local process with its current settings, with which it can be started again."""
     if not found.settings:
         return service
     return dataclasses.replace(service.having(found.settings), document=found.document)
 
 
 def wait(service: ServiceSpec) -> Action:
-    """The action that returns once a service is ready."""
+    """Return the action that waits until a service is ready."""
     return Action(Verb.WAIT, Kind.SERVICE, service.name, f"until {_readiness(service)}", service.name, subject=service)
 
 
 def shown(command: Sequence[str]) -> str:
-    """Return a command as a person writes it."""
+    """Return a command as a user would type it."""
     match command:
         case ("sh", "-c", line):
             return line

@@ -1,8 +1,8 @@
-"""A suite of tests of an application: run in its own environment, on databases that are gone afterwards.
+"""Run an application's test suite in its own environment, on temporary databases.
 
-The server is a local one that keeps its data in memory. The application's own migrations make one database, and every
-process of the suite gets a copy of it. Nothing of fastzero has to be installed beside the application: what hands a
-database to each worker of pytest-xdist is one file without dependencies (`suite_plugin.py`).
+A local server keeps its data in memory. The application's own migrations create one database, and every process of the
+suite gets a copy of it. fastzero does not have to be installed in the application's environment: one file without
+dependencies (`suite_plugin.py`) gives a database to each worker of pytest-xdist.
 """
 
 import os
@@ -34,16 +34,16 @@ from .session import described_in
 from .stack import Stack
 from .surroundings import Surroundings
 
-MEMORY = Path("/dev/shm")  # noqa: S108 - in a folder of its own, whose name nobody can guess
+MEMORY = Path("/dev/shm")  # noqa: S108 - in a new folder, whose name cannot be guessed
 PROJECT = "tests"
 PLUGIN = "fastzero_suite"
 
 
 def run_suite(settings: Settings, command: Sequence[str], *, on_event: Listener) -> int:
-    """Run a command that tests the application of this folder. Returns its exit code.
+    """Run a command that tests the application of this folder, by default that of fastzero.toml. Returns its exit code.
 
-    Without a command the one of fastzero.toml is run. Raises InvalidInputError where no application is described,
-    DependenciesMissingError, RevisionFailedError, CommandNotFoundError.
+    Raises InvalidInputError if the folder does not describe an application, DependenciesMissingError,
+    RevisionFailedError, CommandNotFoundError.
     """
     application = described_in(Path.cwd(), to_run=True)
     if application is None:
@@ -56,13 +56,14 @@ def run_suite(settings: Settings, command: Sequence[str], *, on_event: Listener)
 
 @contextmanager
 def _server(settings: Settings, application: Application, on_event: Listener) -> Iterator[Stack]:
-    """A stack with the migrated database, in memory, for one block: tests make the rows that they need.
+    """Run a stack with the migrated database in memory for one block. Yields the stack.
 
-    The services that have a program on this machine run beside it.
+    Initial data is not added: tests create the rows that they need. Extra services that have a program on this machine
+    run as well.
     """
     memory = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
     home = Path(tempfile.mkdtemp(prefix="fastzero-suite-", dir=memory))
-    home.chmod(0o711)  # PostgreSQL's own user has to pass
+    home.chmod(0o711)  # PostgreSQL's own user must be able to enter it
     flags = {"project": PROJECT, "home": home, "runtime": "embedded", "app": False, "timeout": settings.timeout}
     stack = Stack(load_settings(**flags, postgres_settings=THROW_AWAY), on_event=on_event)
     missing = without_program(application, programs_of(application))
@@ -94,14 +95,14 @@ def _run(application: Application, words: list[str], project: Project, copies: "
 
 
 def _ended(process: "subprocess.Popen[bytes]") -> int:
-    """Its exit code. Ctrl-C reaches it as well, and what comes of it is its own to say."""
+    """Wait for the process. Returns its exit code. Ctrl-C also reaches the process, which decides what to do."""
     while True:
         with suppress(KeyboardInterrupt):
             return process.wait()
 
 
 def _additions(given: Mapping[str, str], database: str, folder: str, address: Path) -> dict[str, str]:
-    """What the suite finds in its environment beside what the application would."""
+    """Return the variables that the suite gets in addition to the application's."""
     return {
         "PYTHONPATH": os.pathsep.join([folder, given["PYTHONPATH"]]),
         "PYTEST_ADDOPTS": f"{given.get('PYTEST_ADDOPTS', '')} -p {PLUGIN}".strip(),
@@ -112,7 +113,7 @@ def _additions(given: Mapping[str, str], database: str, folder: str, address: Pa
 
 
 class Copies:
-    """Makes databases: copies of the migrated one, or empty ones."""
+    """Creates databases: copies of the migrated one, or empty ones."""
 
     def __init__(self, project: Project) -> None:
         import psycopg
@@ -121,7 +122,7 @@ class Copies:
         self._lock = threading.Lock()
 
     def make(self, kind: str = "copy") -> str:
-        """Return the name of a new database, a `copy` or an `empty` one."""
+        """Create a database, a `copy` or an `empty` one. Returns its name."""
         name = f"suite_{secrets.token_hex(8)}"
         template = "template0" if kind == "empty" else DATABASE
         with self._lock:
@@ -134,7 +135,7 @@ class Copies:
 
 @contextmanager
 def _answering(address: Path, copies: Copies) -> Iterator[None]:
-    """Make a database for each process of the suite that asks for one, for one block."""
+    """Create a database for each process of the suite that requests one, for one block."""
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(address))
         server.listen()

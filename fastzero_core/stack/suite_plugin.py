@@ -1,7 +1,7 @@
-"""Loaded by pytest in an application's own environment: nothing of fastzero is there, and Python may be an older one.
+"""The pytest plugin of `fastzero test`. It runs in the application's environment, without fastzero, on older Pythons.
 
-Each worker of pytest-xdist gets a database of its own. A suite that starts PostgreSQL by testcontainers gets an empty
-database of fastzero's instead of a container, unless FASTZERO_SUITE_CONTAINERS is set.
+Each worker of pytest-xdist gets its own database. A suite that starts PostgreSQL with testcontainers gets an empty
+database of fastzero instead of a container, unless FASTZERO_SUITE_CONTAINERS is set.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 
 def _database(kind: str) -> str:
-    """Ask for a new database, a `copy` of the migrated one or an `empty` one. Returns its name."""
+    """Request a new database, a `copy` of the migrated one or an `empty` one. Returns its name."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(os.environ["FASTZERO_SUITE_SOCKET"])
         connection.sendall(kind.encode() + b"\n")
@@ -34,7 +34,7 @@ def _take_a_database_of_its_own() -> None:
 
 
 class _Container:
-    """What testcontainers' PostgresContainer is for a suite, on a database of fastzero's."""
+    """Replaces testcontainers' PostgresContainer by a database of fastzero."""
 
     def __init__(self, image: str = "", port: int = 5432, *_: Any, driver: str | None = "psycopg2", **__: Any) -> None:
         self.port = port
@@ -75,17 +75,17 @@ class _Container:
         return f"{scheme}://{login}@{self.get_container_host_ip()}:{self.get_exposed_port()}/{self.dbname}"
 
 
-# Where testcontainers has its PostgresContainer, and has had it.
+# The modules of PostgresContainer in older and newer versions of testcontainers.
 _MODULES = {"testcontainers.postgres", "testcontainers.community.postgres"}
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Puts the stand-in into testcontainers' modules when a suite imports them."""
+    """Replaces PostgresContainer in testcontainers' modules when a suite imports them."""
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
         if fullname not in _MODULES:
             return None
-        _MODULES.remove(fullname)  # or this would be asked again
+        _MODULES.remove(fullname)  # otherwise the next line would call this method again
         spec = importlib.util.find_spec(fullname)
         if spec is None or spec.loader is None:
             return None

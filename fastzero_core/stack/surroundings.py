@@ -1,4 +1,4 @@
-"""Where the application of the user's own and its services run. Pure."""
+"""The environment in which a user's application and its services run. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from ..project import DATABASE
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where an application runs: in containers of an image, or as local processes with an environment of its own.
+    """Where an application runs: in containers of an image, or as local processes in its own Python environment.
 
-    `ports` are those on this machine, by service; `programs` is the folder of the application's own programs, `state`
-    the project's, below which local services keep their data. `database` is the one that it works on, `test_database`
-    the one for its tests.
+    `ports` are those on this machine, by service. `programs` is the folder of the application's own programs, `state`
+    the project's folder, in which local services keep their data. `database` is the name of the application's database,
+    `test_database` that of the database for its tests.
     """
 
     ports: Mapping[str, int]

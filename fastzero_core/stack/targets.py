@@ -1,4 +1,4 @@
-"""The database of a service as something to back up or restore: with the programs of the runtime that serves it."""
+"""Make a service's database a target to back up or restore, with the programs of the runtime that serves it."""
 
 from dataclasses import replace
 from functools import partial
@@ -9,7 +9,7 @@ from ..project import Project
 
 
 def target_of(project: Project, runtime: str, service: str, url: str, superuser_url: str) -> Target:
-    """Return the database of a project's service; its container has programs of its own."""
+    """Return the database of a project's service as a target. A container has its own programs."""
     folder = backups_of_project(project)
     target = Target.of_url(url, folder, superuser_url=superuser_url)
     if runtime != "docker":

@@ -1,4 +1,4 @@
-"""Waiting until a service is ready: one poller, which says what it saw where the service does not become so."""
+"""Wait until a service is ready, and report why if it does not become ready."""
 
 import time
 from collections.abc import Callable
@@ -11,17 +11,18 @@ from ..polling import wait_until
 from . import probe
 from .spec import ServiceSpec
 
-POLL = 0.05  # seconds between two probes that a service did not hear
-SLOWER, SLOWEST = 1.6, 1.0  # by how much, and to how many seconds, grows the time between those that it logs
+POLL = 0.05  # seconds between two probes that did not reach the service
+# The delay after a probe that the service logs is multiplied by SLOWER, up to SLOWEST seconds, to keep its log short.
+SLOWER, SLOWEST = 1.6, 1.0
 UNHEARD = ("ConnectionRefusedError", "ConnectionResetError", "RemoteDisconnected", "connection refused")
 PATIENCE = 10  # seconds for a process that runs and does not answer, before it is restarted
-UNREACHED = ("Connection", "RemoteDisconnected", "port ")  # in the reason where nobody answers at all
-RECOVERING = ("starting up", "not yet accepting", "recovery")  # it works on its data: it gets all the time there is
+UNREACHED = ("Connection", "RemoteDisconnected", "port ")  # in the reason if the service does not answer at all
+RECOVERING = ("starting up", "not yet accepting", "recovery")  # such a database gets the whole timeout
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a service says: `reason` is empty where it is ready. `ended` means that nothing is left to ask."""
+    """The result of a probe: `reason` says why the service is not ready, "" if it is; `ended`, whether it has ended."""
 
     reason: str = ""
     revision: str | None = None
@@ -33,7 +34,7 @@ class Answer:
 
     @property
     def is_unheard(self) -> bool:
-        """Whether the service knows nothing of the question, and so writes nothing of it into its log."""
+        """Whether the probe did not reach the service, so that the service did not log it."""
         return any(word in self.reason for word in UNHEARD)
 
     @property
@@ -42,7 +43,7 @@ class Answer:
 
 
 class Witness(Protocol):
-    """Who knows whether a service still runs, and what it left behind."""
+    """Tells whether a service still runs, and returns the evidence of a failed one. A runtime is one."""
 
     def is_alive(self, service: str) -> bool: ...
     def evidence(self, service: str) -> str: ...
@@ -50,7 +51,7 @@ class Witness(Protocol):
 
 
 def ask(service: ServiceSpec, url: str, witness: Witness) -> Answer:
-    """What a service says now; a database is asked by its URL. Raises DatabaseLoginError, which no waiting changes."""
+    """Probe a service once, a database by its URL. Raises DatabaseLoginError, since waiting would not help."""
     if not service.is_database:
         return Answer(_not_ready(service, witness))
     try:
@@ -63,22 +64,22 @@ def ask(service: ServiceSpec, url: str, witness: Witness) -> Answer:
 
 
 def _not_ready(service: ServiceSpec, witness: Witness) -> str:
-    """Why it is not ready; empty if it is, or nothing can be asked. An extra service's check comes before its port."""
+    """Return why a service is not ready, "" if it is or cannot be probed. An extra service's check is used first."""
     if service.is_extra and service.health_command:
         return witness.failed_check(service)
     if not service.port:
         return ""
     if service.readiness is None:
         return probe.not_listening(service.host, service.port, is_proxied=bool(service.image))
-    # One of the user's own may ask for a login, or refuse to answer under the name of this machine.
+    # A user's application may require a login, or refuse requests for this machine's host name.
     below = HTTPStatus.BAD_REQUEST if service.interpreter else HTTPStatus.INTERNAL_SERVER_ERROR
     return probe.not_ready(service.host, service.port, service.readiness, below=below)
 
 
 def poll(question: Callable[[], Answer], is_alive: Callable[[], bool], timeout: float, patience: float) -> Answer:
-    """Ask until the answer is that it is ready, or the end of the service, or of the time. Returns the last answer.
+    """Probe a service until it is ready, has ended, or the time is up. Returns the last answer.
 
-    One that works on its data gets `timeout` seconds, any other `patience`.
+    A database that recovers gets `timeout` seconds, any other service `patience` seconds.
     """
     began, pause = time.monotonic(), POLL
     while True:
@@ -98,9 +99,10 @@ def poll(question: Callable[[], Answer], is_alive: Callable[[], bool], timeout: 
 def until_ready(
     service: ServiceSpec, witness: Witness, url: str, timeout: float, hint: str, *, ran: float = 0
 ) -> Answer:
-    """The answer of a service that is ready, and has run for `ran` seconds.
+    """Wait at most `timeout` seconds until a service is ready. Returns its answer.
 
-    Raises UnhealthyError with its evidence, DatabaseLoginError.
+    `ran` is the number of seconds that it has already run, which counts for its grace period. Raises UnhealthyError
+    with its evidence and `hint`, DatabaseLoginError.
     """
     is_alive = lambda: witness.is_alive(service.name)  # noqa: E731
     answer = poll(lambda: ask(service, url, witness), is_alive, timeout, timeout)
@@ -116,7 +118,7 @@ def until_ready(
 
 
 def _cause(service: ServiceSpec, answer: Answer, evidence: str) -> str:
-    """What most probably keeps a process of the user's own from being ready, as the beginning of a hint."""
+    """Return the most probable reason why a user's process is not ready, as the beginning of a hint."""
     from ..application.causes import probable_cause
 
     is_unreached = not answer.ended and any(word in answer.reason for word in UNREACHED)
@@ -126,6 +128,6 @@ def _cause(service: ServiceSpec, answer: Answer, evidence: str) -> str:
 
 
 def _still_runs(is_alive: Callable[[], bool], grace: float, ran: float) -> Answer:
-    """What there is to say of a process that nothing can ask: it has run for a while, or it has not."""
+    """Return the answer for a process that cannot be probed: it is ready once it has run for `grace` seconds."""
     ended = wait_until(lambda: not is_alive(), max(0, grace - ran))
     return Answer(f"it had run for {grace:g} s", ended=True) if ended else Answer()

@@ -1,4 +1,4 @@
-"""The files of an application of the user's own, as they change."""
+"""Watch the files of a user's application for changes."""
 
 import threading
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ import watchfiles
 
 from ..application.description import Application
 
-# What an application is made of. It may write other files beside them, and must not be restarted for its own log.
+# The sources of an application. It may write other files next to them, such as a log, which must not restart it.
 SOURCES = {".py", ".toml", ".ini", ".cfg", ".env", ".html", ".jinja", ".jinja2", ".j2", ".sql", ".yaml", ".yml"}
 
 
 class _Sources(watchfiles.DefaultFilter):
-    """Leaves out what is no source, besides environments, caches and the like."""
+    """Ignores files that are not sources, as well as environments, caches and the like."""
 
     def __call__(self, change: watchfiles.Change, path: str) -> bool:
         file = Path(path)
@@ -21,9 +21,9 @@ class _Sources(watchfiles.DefaultFilter):
 
 
 def changes(application: Application, stop: threading.Event) -> Iterator[list[str]]:
-    """Yield the files that changed together, relative to the application's folder, until `stop` is set.
+    """Yield the files that changed at the same time, relative to the application's folder, until `stop` is set.
 
-    Where the description says what to watch, every file counts; else those that look like sources.
+    If the description says what to watch, every file counts; otherwise only sources do.
     """
     folders = [application.folder / path for path in application.watch]
     is_chosen = application.watch != (application.directory,)

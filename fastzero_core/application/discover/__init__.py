@@ -1,1 +1,1 @@
-"""What a folder says about the application in it. Sources are parsed, never imported."""
+"""Detect the application in a folder from its files. Sources are parsed, never imported."""

@@ -1,4 +1,4 @@
-"""Compose files: their services, and which of them fastzero does not run."""
+"""Read the services of Compose files."""
 
 import re
 import shlex
@@ -17,7 +17,7 @@ POSTGRES = ("postgres", "postgis", "timescale", "pgvector", "citus")
 
 @dataclass(frozen=True)
 class ComposeService:
-    """A service of a Compose file, as far as it matters here. `health` is the path that its check asks for."""
+    """The relevant parts of a service in a Compose file. `health` is the path that its health check requests."""
 
     name: str
     where: str
@@ -34,23 +34,23 @@ class ComposeService:
 
 
 class _Loader(yaml.SafeLoader):
-    """Takes Compose's own tags, such as !reset."""
+    """A safe loader that accepts Compose's own tags, such as !reset."""
 
 
 _Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
 
 
 def compose_files(sources: Sources) -> list[str]:
-    """Return the Compose files, those of the shallowest folder first and the plain names before others."""
+    """Return the Compose files, those of the shallowest folder first, then those with the shortest paths."""
     found = [path for path in sources.files if _FILE.fullmatch(path.rpartition("/")[2].lower())]
     return sorted(found, key=lambda path: (path.count("/"), len(path), path))
 
 
 def services_of(sources: Sources, path: str) -> list[ComposeService]:
-    """Return the services of a Compose file, none if it cannot be read."""
+    """Return the services of a Compose file, empty if it cannot be parsed."""
     text = sources.text(path)
     try:
-        document = yaml.load(text, _Loader)  # noqa: S506  # it is a safe one
+        document = yaml.load(text, _Loader)  # noqa: S506  # derived from SafeLoader
     except (yaml.YAMLError, RecursionError, ValueError):
         return []
     services = document.get("services") if isinstance(document, dict) else None

@@ -1,4 +1,4 @@
-"""The services of the Compose files beside the application and its database."""
+"""Find the services of the Compose files besides the application and its database."""
 
 import re
 import shutil
@@ -20,9 +20,9 @@ _NUMBER = re.compile(r":\d+/(\d+)$")
 
 
 def services(sources: Sources, usages: Mapping[str, Usage]) -> Iterator[Finding]:
-    """Yield the services that fastzero can run, with the variables that say where they are.
+    """Yield the services that fastzero can run, with the variables for their addresses.
 
-    One that no service of the application depends on becomes a comment.
+    A service becomes a comment if no service of the application depends on it.
     """
     needed = _needed(sources)
     for service in (each for path in _files(sources) for each in services_of(sources, path)):
@@ -35,7 +35,7 @@ def services(sources: Sources, usages: Mapping[str, Usage]) -> Iterator[Finding]
 
 
 def notes(sources: Sources) -> Iterator[Note]:
-    """Yield a note for each service that fastzero does not run, or not on every machine, with a way out."""
+    """Yield a note, with a remedy, for each service that fastzero does not run, or runs here only with Docker."""
     told: set[str] = set()
     for path in _files(sources):
         for service in services_of(sources, path):
@@ -53,13 +53,13 @@ def notes(sources: Sources) -> Iterator[Note]:
 
 
 def _files(sources: Sources) -> list[str]:
-    """The Compose files of the shallowest folder that has any."""
+    """Return the Compose files of the shallowest folder that has any."""
     every = compose_files(sources)
     return [path for path in every if folder_of(path) == folder_of(every[0])]
 
 
 def _needed(sources: Sources) -> set[str]:
-    """The services that one which is built here depends on."""
+    """Return the names of the services on which a service with a build section depends."""
     every = [each for path in _files(sources) for each in services_of(sources, path)]
     return {name for each in every if each.build for name in each.needs}
 
@@ -69,7 +69,7 @@ def _kind(service: ComposeService) -> str | None:
 
 
 def _variable(name: str, kind: str, usage: Usage) -> str | None:
-    """Return what a variable is where Redis is, None if it is about something else."""
+    """Return the value of a variable for the address of Redis or Valkey, None for another variable."""
     host, port = f"{{service:{kind}:host}}", f"{{service:{kind}:port}}"
     if usage.composed:
         return None

@@ -1,4 +1,4 @@
-"""What was found: a value with its place and reason, or a question."""
+"""Results of a discovery: values with their source and reason, questions and notes."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,10 +7,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Finding:
-    """One key of fastzero.toml, below [application] but for `services.NAME`.
+    """One key of fastzero.toml, below [application] except for `services.NAME`.
 
-    `value` None: it is not known, and `question` asks for it; `choices` are likely answers. `active` False: the file
-    gets it as a comment. `where` is a path in the folder, with a line where there is one.
+    If `value` is None, it is unknown and `question` asks for it; `choices` are likely answers. If `active` is false,
+    the key is written as a comment. `where` is a path in the folder, with a line number if it is known.
     """
 
     key: str
@@ -27,17 +27,17 @@ class Finding:
 
     @property
     def is_written(self) -> bool:
-        """Whether the file says it, and not a comment."""
+        """Whether fastzero.toml gets the key itself and not only a comment."""
         return self.is_known and self.active
 
     def answered(self, value: Any) -> "Finding":
-        """Return the finding with a person's answer to its question."""
+        """Return the finding with the user's answer to its question."""
         return replace(self, value=value, why="your answer", where="", active=True)
 
 
 @dataclass(frozen=True)
 class Note:
-    """What a person should know, and what to do about it."""
+    """Something that the user should know, and a remedy."""
 
     text: str
     where: str = ""
@@ -46,7 +46,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Discovery:
-    """Everything that a folder says. `findings` are in the order of the file."""
+    """Everything that was found in a folder. `findings` are in the order of the keys in fastzero.toml."""
 
     folder: Path
     findings: tuple[Finding, ...] = ()
@@ -54,10 +54,10 @@ class Discovery:
 
     @property
     def questions(self) -> tuple[Finding, ...]:
-        """What is not known, and has to be."""
+        """The findings that need an answer: their value is required, but unknown."""
         return tuple(each for each in self.findings if each.question and not each.is_known)
 
     def answered(self, key: str, value: Any) -> "Discovery":
-        """Return the discovery with a person's answer to one of its questions."""
+        """Return the discovery with the user's answer to one of its questions."""
         found = tuple(each.answered(value) if each.key == key else each for each in self.findings)
         return replace(self, findings=found)

@@ -1,4 +1,4 @@
-"""How the application's image is built, by its Compose files and Dockerfiles."""
+"""Find out how to build the application's image, from its Compose files and Dockerfiles."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _OTHERS = re.compile(r"(^|/)(Dockerfile\.(prod|production|app|web)|docker/Docker
 
 
 def build(sources: Sources, directory: str) -> Iterator[Finding]:
-    """Yield how the image is built, where that does not follow from a Dockerfile in its usual place."""
+    """Yield the keys to build the image that do not follow from a Dockerfile in its usual place."""
     near = [path for path in (f"{directory}/Dockerfile".lstrip("/"), "Dockerfile") if sources.has(path)]
     for path in compose_files(sources):
         for service in services_of(sources, path):
@@ -54,7 +54,10 @@ def _text(sources: Sources, path: str) -> str:
 
 
 def _built_from(service: ComposeService, path: str) -> tuple[str, str | None]:
-    """Return the context and the Dockerfile of a service that is built, None for one of an image or of elsewhere."""
+    """Return the context and the Dockerfile of a service.
+
+    The Dockerfile is None if the service is not built, or if a path leads out of the folder.
+    """
     if not service.build:
         return ".", None
     context = _below(PurePosixPath(path).parent / str(service.build.get("context", ".")))
@@ -64,7 +67,7 @@ def _built_from(service: ComposeService, path: str) -> tuple[str, str | None]:
 
 
 def _below(path: PurePosixPath) -> str | None:
-    """Return a path without dots, None for one out of the folder."""
+    """Return a path without `.` and `..`, None if it leads out of the folder."""
     parts: list[str] = []
     for part in path.parts:
         if part == ".." and not parts:

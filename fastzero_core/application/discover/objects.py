@@ -1,4 +1,4 @@
-"""Where the ASGI or WSGI application is made, by the syntax trees of the sources."""
+"""Find the ASGI or WSGI application in the syntax trees of the sources."""
 
 import ast
 import re
@@ -9,7 +9,7 @@ from functools import cached_property
 from ..sources import Sources, source_of
 
 ASGI, WSGI = "asgi", "wsgi"
-# What makes an application, by the module that it is imported from.
+# The kind of application that a class or a function creates, by the module that it is imported from and its name.
 _MAKERS = {
     ("fastapi", "FastAPI"): ASGI,
     ("fastapi.applications", "FastAPI"): ASGI,
@@ -42,7 +42,7 @@ Made = dict[str, tuple[str, str]]
 
 @dataclass(frozen=True)
 class AppObject:
-    """An application in a source. `folder` is where its module is imported from; `name` ends in () for a factory."""
+    """An application in a source. Its module is imported from `folder`; `name` ends in () for a factory."""
 
     module: str
     name: str
@@ -54,7 +54,7 @@ class AppObject:
 
     @property
     def reference(self) -> str:
-        """Module and object, as uvicorn and gunicorn take it."""
+        """Module and object, in the form for uvicorn and gunicorn."""
         return f"{self.module}:{self.name}"
 
     @property
@@ -63,36 +63,39 @@ class AppObject:
 
     @property
     def rank(self) -> tuple[bool, int, int, str]:
-        """The more usual first: no factory, a usual name of the file, a shallow one."""
+        """The sort key: objects before factories, then usual file names, then files in shallow folders."""
         stem = self.path.rpartition("/")[2].removesuffix(".py")
         usual = _USUAL.index(stem) if stem in _USUAL else len(_USUAL)
         return (self.name.endswith("()"), usual, self.path.count("/"), self.path)
 
 
 def is_source(path: str) -> bool:
-    """Return whether a Python file is part of the application, and not of its tests or documents."""
+    """Return whether a Python file is part of the application, and not of its tests, documentation or tools."""
     return path.endswith(".py") and not _NOT_SOURCES.search(path)
 
 
 class Objects:
-    """The applications that the sources make, and which file a module is."""
+    """The applications that the sources create, and the files of modules."""
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
 
     @cached_property
     def all(self) -> list[AppObject]:
-        """Every application, the likeliest first."""
+        """All applications, the most likely first."""
         return sorted((each for path in self._read for each in self._of(path)), key=lambda each: each.rank)
 
     @cached_property
     def folders(self) -> list[str]:
-        """Every folder that modules may be imported from, the shallowest first."""
+        """All folders from which modules may be imported, the shallowest first."""
         parents = {folder for path in self._sources.files for folder in _parents(path)}
         return sorted(parents, key=lambda folder: (folder.count("/") + bool(folder), folder))
 
     def find(self, reference: str, near: list[str]) -> AppObject | None:
-        """Return the object of a reference such as `app.main:app`, in a near folder or any other, None without one."""
+        """Return the object of a reference such as `app.main:app`, None if it does not exist.
+
+        Searches the folders in `near` first, then all others.
+        """
         module, _, name = reference.partition(":")
         plain = name.removesuffix("()").partition("(")[0].partition(".")[0]
         for folder in dict.fromkeys([*near, *self.folders]):
@@ -107,7 +110,7 @@ class Objects:
         return None
 
     def file_of(self, module: str, folder: str) -> str | None:
-        """Return the file of a module that is imported from a folder."""
+        """Return the file of a module that is imported from a folder, None if it does not exist."""
         base = f"{folder}/{module.replace('.', '/')}" if folder else module.replace(".", "/")
         return next((path for path in (f"{base}.py", f"{base}/__init__.py") if self._sources.has(path)), None)
 
@@ -121,7 +124,7 @@ class Objects:
         return ".".join(parts), folder
 
     def _of(self, path: str) -> Iterator[AppObject]:
-        """The applications of one file: its own, and what a factory of another file makes."""
+        """Yield the applications of one file: its own, and those that it creates with factories of other files."""
         tree, makers, own = self._read[path]
         module, folder = self.module_of(path)
         known = {**self._factories, **makers, **own}
@@ -133,7 +136,7 @@ class Objects:
 
     @cached_property
     def _read(self) -> dict[str, tuple[ast.Module, Made, Made]]:
-        """Tree, makers and factories of the sources that may make an application."""
+        """The trees, makers and factories of the sources that may create an application, by path."""
         texts = {path: self._sources.text(path) for path in self._sources.files if is_source(path)}
         trees = {path: self._sources.tree(path) for path, text in texts.items() if _MAKES.search(text)}
         makers = {path: _makers(tree) for path, tree in trees.items() if tree}
@@ -143,7 +146,7 @@ class Objects:
 
     @cached_property
     def _factories(self) -> Made:
-        """The factories of every file by name."""
+        """The factories of all files by name."""
         return {name: made for _, _, own in self._read.values() for name, made in own.items()}
 
 
@@ -156,7 +159,7 @@ def _parents(path: str) -> Iterator[str]:
 
 
 def _makers(tree: ast.Module) -> Made:
-    """The local names that make an application; subclasses too."""
+    """Return the local names that create an application, including subclasses."""
     found: Made = {}
     for node in _imports(tree):
         if isinstance(node, ast.ImportFrom):
@@ -172,14 +175,14 @@ def _makers(tree: ast.Module) -> Made:
 
 
 def _imports(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]:
-    """The imports at the top of a module, and of its functions."""
+    """Yield the imports at the top level of a module and of its functions."""
     for node in _top(tree):
         inner = node.body if isinstance(node, ast.FunctionDef) else []
         yield from (each for each in (node, *inner) if isinstance(each, ast.Import | ast.ImportFrom))
 
 
 def _qualified(node: ast.Import) -> Made:
-    """What `import fastapi` lets one write: `fastapi.FastAPI`."""
+    """Return the qualified makers of an import: `fastapi.FastAPI` for `import fastapi`."""
     return {
         f"{alias.asname or alias.name}.{maker}": (kind, module.partition(".")[0])
         for alias in node.names
@@ -189,7 +192,7 @@ def _qualified(node: ast.Import) -> Made:
 
 
 def _factories(tree: ast.Module, makers: Made) -> Iterator[tuple[str, tuple[str, str]]]:
-    """The functions without required parameters that make an application and return it."""
+    """Yield the functions without required parameters that create an application and return it."""
     known = dict(makers)
     for node in tree.body if makers else ():
         if isinstance(node, ast.FunctionDef) and (made := _returned(node, known)):
@@ -222,7 +225,7 @@ def _required(function: ast.FunctionDef) -> bool:
 
 
 def _assigned(tree: ast.Module) -> Iterator[tuple[str, str, int]]:
-    """The names that get what a call returns, at the top of a module."""
+    """Yield the top-level names of a module that are assigned the result of a call, with the function and the line."""
     for node in _top(tree):
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=maker)):
@@ -240,7 +243,7 @@ def _top(tree: ast.Module) -> Iterator[ast.stmt]:
 
 
 def _line_of(tree: ast.Module, name: str) -> int | None:
-    """The line where a module gets this name: by a definition, an assignment or an import."""
+    """Return the line where a module defines, assigns or imports a name, None if it does not."""
     for node in _top(tree):
         names: list[str] = []
         match node:

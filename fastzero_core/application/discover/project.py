@@ -1,4 +1,4 @@
-"""Everything that a folder says about its application, in the order of fastzero.toml."""
+"""Collect everything that is found about a folder's application, in the order of fastzero.toml."""
 
 import os
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ _ASGI_SERVERS = {
 
 
 def _asgi_command(server: str, reference: str) -> str:
-    """Return the command by which a server other than uvicorn serves an object."""
+    """Return the command that serves an object with a server other than uvicorn."""
     plain = reference.removesuffix("()")
     if plain == reference:
         return _ASGI_SERVERS[server].format(reference)
@@ -65,9 +65,10 @@ def _asgi_command(server: str, reference: str) -> str:
 
 
 def discover(folder: Path, extensions: frozenset[str] | None = None) -> Discovery:
-    """Return what a folder says about the application in it. `extensions`: those that the embedded PostgreSQL has.
+    """Return what is found about the application in a folder.
 
-    Raises NotFoundError.
+    `extensions` are those that the embedded PostgreSQL has, None if that is unknown. Raises NotFoundError if the folder
+    does not exist.
     """
     if not folder.is_dir():
         raise NotFoundError(f"folder {str(folder)!r} does not exist", hint="Name the folder of an application")
@@ -75,7 +76,7 @@ def discover(folder: Path, extensions: frozenset[str] | None = None) -> Discover
 
 
 class _Project:
-    """The parts of one discovery, each from those before."""
+    """The steps of one discovery. Each uses the results of the steps before it."""
 
     def __init__(self, sources: Sources, extensions: frozenset[str] | None) -> None:
         self.sources = sources
@@ -131,7 +132,7 @@ class _Project:
             yield self._server(self.web)
 
     def _several(self) -> Finding:
-        """The question which of several applications is meant; those of other folders need a file of their own."""
+        """Return the question which application to serve. Applications in other folders need a file of their own."""
         folders = {each.object.folder for each in self.choices}
         if len(folders) > 1:
             places = ", ".join(folder or "." for folder in sorted(folders))
@@ -188,7 +189,7 @@ class _Project:
         return self._group(name) is not None
 
     def _group(self, name: str) -> str | None:
-        """Return the group that brings a package, "" for the project itself, None if none does."""
+        """Return the group that installs a package, "" for the project itself, None if no dependency does."""
         bringing = {
             "uvicorn": ("uvicorn", "fastapi[standard]", "fastapi[all]", "litestar[standard]", "fastapi-cli"),
             "granian": ("granian", "litestar-granian", "litestar-granian[uvloop]"),
@@ -199,7 +200,7 @@ class _Project:
     # -- where it runs -----------------------------------------------------------------------------------------
 
     def _directory(self) -> str:
-        """The folder of Alembic's configuration, else that from which the application is imported."""
+        """Return the folder where migrations run, else the one from which the application is imported."""
         if self.schema.folder is not None:
             return self.schema.folder
         return self.web.object.folder if self.web else ""
@@ -210,7 +211,7 @@ class _Project:
         return self.web.object.path if self.web else ""
 
     def _import_path(self) -> Finding | None:
-        """PYTHONPATH, where modules are imported from another folder than the directory."""
+        """Return PYTHONPATH if modules are imported from another folder than the directory."""
         if self.web is None or self.web.object.folder == self.directory:
             return None
         path = os.path.relpath(self.web.object.folder or ".", self.directory or ".")
@@ -234,7 +235,7 @@ class _Project:
         yield known.env_from()
 
     def _named_for_migrations(self) -> Finding | None:
-        """The variable by which a framework's own command finds the application."""
+        """Return the variable with which a framework's own migration command finds the application."""
         commands = [str(each.value) for each in self.schema.findings if each.key == "migrate"]
         program = next((command.partition(" ")[0] for command in commands), "")
         if self.web is None or program not in ("flask", "litestar"):
@@ -270,7 +271,7 @@ class _Project:
         return os.path.relpath(path, self.sources.folder)
 
     def _dependencies(self) -> dict[str, str]:
-        """Every declared dependency of the folder, and its group."""
+        """Return all declared dependencies of the folder, each with its group."""
         found: dict[str, str] = {}
         for path in self.sources.named("pyproject.toml"):
             for name, group in declared(project_of((self.sources.folder / path).parent)).items():
@@ -284,7 +285,7 @@ class _Project:
             found |= dict.fromkeys(map(canonicalize_name, project_at(self.sources, path).get("packages", {})), "")
         return found
 
-    # -- what is lacking ---------------------------------------------------------------------------------------
+    # -- missing extensions ------------------------------------------------------------------------------------
 
     def _tell_lacking(self) -> None:
         wanted: list[str] = next((each.value for each in self.schema.findings if each.key == "database.extensions"), [])

@@ -1,4 +1,4 @@
-"""The path by which the web process tells that it is ready."""
+"""Find the path that the web process answers when it is ready."""
 
 import ast
 import re
@@ -15,7 +15,7 @@ _HEALTHCHECK = re.compile(r"\s*HEALTHCHECK\b.*?https?://[^/\s]+(/[\w/.-]*)")
 
 
 def health(sources: Sources, app: AppObject | None) -> Finding | None:
-    """Return the path, None where nothing tells it surely: any answer will do then."""
+    """Return the path, None if no file shows it with certainty; then any answer is accepted."""
     return next((found for found in _candidates(sources, app)), None)
 
 
@@ -33,7 +33,7 @@ def _candidates(sources: Sources, app: AppObject | None) -> Iterator[Finding]:
 
 
 def _routes(tree: ast.Module | None, app: str) -> Iterator[tuple[str, int]]:
-    """Yield the routes of the object itself: those of a router have prefixes that only running it tells for sure."""
+    """Yield the health routes of the object itself. Prefixes of a router's routes are only certain at run time."""
     functions = (node for node in ast.walk(tree or ast.Module([], [])))
     for function in functions:
         for decorator in getattr(function, "decorator_list", []):

@@ -1,4 +1,4 @@
-"""The application's migrations: by which tool, where, and what they need in the database."""
+"""Find the application's migrations: their tool, their folder, and what they need in the database."""
 
 import ast
 import re
@@ -25,7 +25,7 @@ _SCHEMA = re.compile(rf"CREATE\s+SCHEMA\s+{_NAME}", re.IGNORECASE)
 _FIXED = re.compile(r"^sqlalchemy\.url\s*=\s*postgres", re.MULTILINE)
 _SETS_ADDRESS = re.compile(r"set_main_option|sqlalchemy\.url|create_(async_)?engine|\bengine\b|environ|settings")
 _BY_PACKAGE = {"advanced-alchemy": "litestar database upgrade --no-prompt", "aerich": "aerich upgrade"}
-# What only an extension has.
+# Names that only the extension defines.
 _USES = {
     "uuid-ossp": re.compile(r"\buuid_generate_v\d"),
     "pg_trgm": re.compile(r"\bgin_trgm_ops\b|\bgist_trgm_ops\b"),
@@ -39,7 +39,7 @@ _USES = {
 
 @dataclass(frozen=True)
 class Schema:
-    """What was found about migrations. `folder` is where their command runs, None without a tool that decides it."""
+    """What was found about migrations. Their command runs in `folder`, None if their tool does not determine it."""
 
     folder: str | None = None
     alembic: AlembicProject | None = None
@@ -54,7 +54,7 @@ class _Found:
 
 
 def schema(sources: Sources, commands: list[FoundCommand], dependencies: Mapping[str, str]) -> Schema:
-    """Return what a project's files say about its migrations."""
+    """Return what is found about a project's migrations."""
     found = _alembic(sources, commands, dependencies)
     if found is None:
         return _other(sources, dependencies)
@@ -76,7 +76,7 @@ def schema(sources: Sources, commands: list[FoundCommand], dependencies: Mapping
 def _alembic(
     sources: Sources, commands: list[FoundCommand], dependencies: Mapping[str, str]
 ) -> tuple[str, str, str] | None:
-    """Return the folder where Alembic runs, its command, and the file that says so."""
+    """Return the folder where Alembic runs, its command, and where both were found; None without Alembic."""
     if "advanced-alchemy" in dependencies:
         return None
     by_flask = any(name in dependencies for name in ("flask-migrate", "flask-alembic"))
@@ -107,7 +107,7 @@ def _has_revisions(sources: Sources, found: tuple[str, str, str]) -> bool:
 
 
 def _project(sources: Sources, folder: str, command: str) -> AlembicProject | None:
-    """Return what Alembic's files say, None where they lie outside of the folder that is looked at."""
+    """Return the contents of Alembic's files, None if they are outside of the searched folder."""
     words = alembic_command(command) or AlembicCommand(f"migrations/{INI}")
     script_folder = script_folder_of(sources.folder / folder, words)
     if script_folder is None or not script_folder.resolve().is_relative_to(sources.folder):
@@ -128,7 +128,7 @@ def _other(sources: Sources, dependencies: Mapping[str, str]) -> Schema:
     return Schema(notes=(Note(text, hint="Set migrate in fastzero.toml, unless the application makes its own tables"),))
 
 
-# -- what it says ----------------------------------------------------------------------------------------------
+# -- contents of the migrations --------------------------------------------------------------------------------
 
 
 def _revisions(project: AlembicProject | None) -> str:
@@ -152,7 +152,7 @@ def _heads(project: AlembicProject, command: str, where: str, told: _Found) -> N
 
 
 def _address(project: AlembicProject, told: _Found) -> None:
-    """Tell of an address that alembic.ini fixes: the migrations would go to another database."""
+    """Add a note if alembic.ini has a fixed address, since the migrations would run on another database."""
     env = text_of(project.script_folder / "env.py") or ""
     if _FIXED.search(text_of(project.config) or "") and not _SETS_ADDRESS.search(env):
         text = f"{project.config.name} fixes the database's address, and env.py sets no other"
@@ -160,7 +160,7 @@ def _address(project: AlembicProject, told: _Found) -> None:
 
 
 def _needs(project: AlembicProject, sources: Sources, told: _Found) -> None:
-    """Find the extensions and the schemas that the revisions use."""
+    """Add the extensions and the schemas that the revisions use."""
     extensions: dict[str, str] = {}
     created: set[str] = set()
     used: dict[str, str] = {}
@@ -183,14 +183,14 @@ def _listed(key: str, found: dict[str, str], why: str) -> list[Finding]:
 
 
 def _files(project: AlembicProject, sources: Sources) -> Iterator[str]:
-    """The revisions and env.py, as paths below the folder."""
+    """Yield the revisions and env.py, as paths below the folder."""
     for path in [*(each.path for each in project.revisions), project.script_folder / "env.py"]:
         if path.is_relative_to(sources.folder) and sources.has(below := path.relative_to(sources.folder).as_posix()):
             yield below
 
 
 def _extensions(tree: ast.Module, source: str) -> Iterator[tuple[str, int]]:
-    """The extensions that a revision creates, or of which it uses something."""
+    """Yield the extensions that a revision creates or uses, with the line."""
     for line, text in _texts(tree):
         for name in _EXTENSION.findall(text):
             yield name.lower(), line
@@ -206,7 +206,7 @@ def _texts(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 
 def _schemas(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """The schemas of tables that a revision creates or changes."""
+    """Yield the schemas of tables that a revision creates or changes, with the line."""
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Attribute(value=ast.Name(id="op")), keywords=keywords):
@@ -216,5 +216,5 @@ def _schemas(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 
 def lacking(extensions: list[str], available: frozenset[str] | None) -> list[str]:
-    """Return the extensions that a PostgreSQL lacks, none if it is not known what it has."""
+    """Return the extensions that are not available, empty if `available` is None (unknown)."""
     return [] if available is None else [name for name in extensions if name not in available]

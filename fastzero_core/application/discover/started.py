@@ -1,4 +1,4 @@
-"""The commands by which a project starts its programs, wherever they are written down."""
+"""Find the commands that start a project's programs, in all files that may contain them."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from ..migrations import without_runner
 from ..sources import Sources, toml_of
 from .compose import compose_files, services_of
 
-# The order in which they are believed: what runs in production or beside the database first.
+# By priority: commands that run in production or next to the database first.
 ORIGINS = ("procfile", "compose", "dockerfile", "task", "script")
 LONGEST = 4_000  # characters of a line
 _OPERATOR = re.compile(r"[|&;()]+")
@@ -23,7 +23,7 @@ _TASK = re.compile(r"^([\w-]+)\s*(?:[^:=]*):(?!=)")
 
 @dataclass(frozen=True)
 class FoundCommand:
-    """A simple command. `name` is that of the process, service or task; `folder` is where it runs, if that is told."""
+    """A simple command. `name` is that of the process, service or task. It runs in `folder`, if that is known."""
 
     words: tuple[str, ...]
     where: str
@@ -40,7 +40,7 @@ class FoundCommand:
         return self.where.rpartition(":")[0]
 
     def option(self, *names: str) -> str | None:
-        """Return the value of an option, as `--name value` or `--name=value`."""
+        """Return the value of an option, from `--name value` or `--name=value`; None without the option."""
         for word, following in zip(self.words, (*self.words[1:], ""), strict=True):
             name, equals, value = word.partition("=")
             if name in names:
@@ -49,13 +49,13 @@ class FoundCommand:
 
 
 def found_commands(sources: Sources) -> list[FoundCommand]:
-    """Return every command that the files of a project tell, those to believe first."""
+    """Return all commands in the files of a project, sorted by the priority of their origin."""
     found = [*_procfiles(sources), *_compose(sources), *_dockerfiles(sources), *_tasks(sources), *_scripts(sources)]
     return sorted(found, key=lambda each: ORIGINS.index(each.origin))
 
 
 def simple_commands(line: str, folder: str = "") -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the commands of a shell's line, without what wraps them, and the folder of each."""
+    """Yield the commands of a shell line, without their wrappers, and the folder of each."""
     try:
         tokens = split(line) if len(line) <= LONGEST else []
     except ValueError:
@@ -74,7 +74,7 @@ def simple_commands(line: str, folder: str = "") -> Iterator[tuple[tuple[str, ..
 
 
 def _bare(words: list[str]) -> list[str]:
-    """Return a command without assignments, `exec` and the `uv run` in front of it."""
+    """Return a command without the assignments, `exec` and runners such as `uv run` before it."""
     while words and (_ASSIGNMENT.match(words[0]) or words[0] in ("exec", "env", "then", "do", "time")):
         words = words[1:]
     if words[:2] in (["sh", "-c"], ["bash", "-c"]) and len(words) == 3:
@@ -126,7 +126,7 @@ def dockerfiles(sources: Sources) -> list[str]:
 
 
 def _dockerfile(sources: Sources, path: str) -> Iterator[FoundCommand]:
-    """The command of the last stage, after its entrypoint."""
+    """Yield the command of the last stage: once as arguments of its entrypoint, once alone."""
     last: dict[str, tuple[str, int]] = {}
     for number, line in whole_lines(sources.text(path)):
         if match := _INSTRUCTION.match(line):
@@ -140,7 +140,7 @@ def _dockerfile(sources: Sources, path: str) -> Iterator[FoundCommand]:
 
 
 def image_variables(sources: Sources) -> dict[str, tuple[str, str]]:
-    """Return the variables that Dockerfiles set to plain values, and where."""
+    """Return the variables that Dockerfiles set to plain values, each with its value and its place."""
     found: dict[str, tuple[str, str]] = {}
     for path in dockerfiles(sources):
         for number, line in whole_lines(sources.text(path)):
@@ -166,7 +166,7 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _as_line(instruction: str) -> str:
-    """Return the words of an instruction, in either of its forms, as a line."""
+    """Return an instruction as a command line, from its JSON form or its shell form."""
     if instruction.lstrip().startswith("["):
         try:
             return shlex.join(map(str, json.loads(instruction)))
@@ -176,7 +176,7 @@ def _as_line(instruction: str) -> str:
 
 
 def _tasks(sources: Sources) -> Iterator[FoundCommand]:
-    """Tasks of poe and taskipy."""
+    """Yield the commands in tasks of poe and taskipy."""
     for path in sources.named("pyproject.toml"):
         tools = project_at(sources, path).get("tool", {})
         for table in (tools.get("poe", {}).get("tasks", {}), tools.get("taskipy", {}).get("tasks", {})):
@@ -206,13 +206,16 @@ def _scripts(sources: Sources) -> Iterator[FoundCommand]:
 
 
 def _script_folder(path: str) -> str:
-    """Scripts lie in a folder of their own, and run in the one above it."""
+    """Return the folder where a script runs: its own folder, or the parent of a folder for scripts."""
     folder = folder_of(path)
     return folder_of(folder) if folder.rpartition("/")[2] in ("scripts", "bin", "docker", "entrypoints") else folder
 
 
 def whole_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield lines with those that go on joined, and their numbers; without any that nobody can have typed."""
+    """Yield lines with their numbers. Joins lines that end in a backslash with the next one.
+
+    Skips lines longer than LONGEST, since a person does not type such lines.
+    """
     begun, parts = 0, ""
     for number, line in enumerate(text.splitlines(), 1):
         if len(line) + len(parts) > LONGEST:

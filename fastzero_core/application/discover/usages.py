@@ -1,4 +1,4 @@
-"""The variables that the sources read: settings classes, os.environ, decouple, environs, starlette."""
+"""Find the variables that the sources read: by settings classes, os.environ, decouple, environs and starlette."""
 
 import ast
 import re
@@ -36,8 +36,8 @@ Fields = dict[str, "Usage"]
 class Usage:
     """A variable that a source reads. `kind` is its annotation or the function that reads it.
 
-    `default` is the text that counts without it, None where there is none; `composed`: it is made of other values.
-    `late`: only a function reads it, so that the application may start without it.
+    `default` is the text that is used without it, None without a default; `composed`: the default is built from
+    other values. `late`: only a function reads it, so the application may start without it.
     """
 
     name: str
@@ -50,16 +50,16 @@ class Usage:
 
 
 class Usages:
-    """Every variable that a project reads."""
+    """The variables that a project reads."""
 
     def __init__(self, sources: Sources, below: tuple[str, ...] = ("",)) -> None:
-        """`below`: the folders of the application's sources."""
+        """Search the sources in the folders `below`."""
         self._sources = sources
         self._below = tuple(f"{folder}/" if folder else "" for folder in below)
 
     @cached_property
     def all(self) -> dict[str, Usage]:
-        """By name; where several places read one, that counts which needs it most."""
+        """The usages by variable. If several places read one, a required usage counts first, then an early one."""
         found: dict[str, Usage] = {}
         for each in self._each():
             before = found.get(each.name)
@@ -86,7 +86,7 @@ class Usages:
 
     @cached_property
     def _classes(self) -> dict[str, tuple[str, ast.ClassDef]]:
-        """Every class by its name, with its file."""
+        """All classes by name, each with its file."""
         return {
             node.name: (path, node)
             for path, tree in self._trees.items()
@@ -108,7 +108,7 @@ class Usages:
         yield from self._fields(path, node, prefix, str(delimiter) if delimiter else None)
 
     def _options(self, node: ast.ClassDef, depth: int = 0) -> dict[str, Any]:
-        """The configuration of a settings class, of its bases too."""
+        """Return the configuration of a settings class, including that of its bases."""
         found: dict[str, Any] = {}
         for base in node.bases:
             name = source_of(base).rpartition(".")[2]
@@ -137,7 +137,7 @@ class Usages:
                     yield from _field(path, each, prefix)
 
     def _nested(self, annotation: ast.expr) -> tuple[str, ast.ClassDef] | None:
-        """The model that a field is an instance of."""
+        """Return the model of a field, with its file; None if the field is not a model."""
         for name in (node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)):
             if name in self._classes:
                 path, node = self._classes[name]
@@ -150,7 +150,7 @@ _HINTS = re.compile(r"BaseSettings|BaseModel|environ\b|get_?env\(|\bconfig\(|\be
 
 
 def _walk(tree: ast.Module) -> Iterator[tuple[ast.AST, bool]]:
-    """Yield every node in its order, and whether it runs only when a function is called."""
+    """Yield every node in source order, and whether it runs only when a function is called."""
     left: list[tuple[ast.AST, bool]] = [(tree, False)]
     while left:
         node, late = left.pop()
@@ -170,7 +170,7 @@ def _literals(body: list[ast.stmt]) -> Iterator[tuple[str, Any]]:
 
 
 def _keywords(value: ast.expr) -> dict[str, Any]:
-    """The literal options of `SettingsConfigDict(…)` or of a dictionary."""
+    """Return the literal options of `SettingsConfigDict(…)` or of a dictionary."""
     if isinstance(value, ast.Call):
         return {
             each.arg: each.value.value for each in value.keywords if each.arg and isinstance(each.value, ast.Constant)
@@ -181,7 +181,7 @@ def _keywords(value: ast.expr) -> dict[str, Any]:
     return {}
 
 
-# -- a field of a settings class -------------------------------------------------------------------------------
+# -- fields of settings classes --------------------------------------------------------------------------------
 
 
 def _field(path: str, node: ast.AnnAssign, prefix: str) -> Iterator[Usage]:
@@ -204,7 +204,7 @@ def _field(path: str, node: ast.AnnAssign, prefix: str) -> Iterator[Usage]:
 
 
 def _aliases(call: ast.Call) -> list[str]:
-    """The names that a Field gives its variable."""
+    """Return the names that a Field gives its variable."""
     found: list[str] = []
     for each in call.keywords:
         if each.arg in ("alias", "validation_alias", "env"):
@@ -217,7 +217,7 @@ def _aliases(call: ast.Call) -> list[str]:
 
 
 def _default_of(call: ast.Call) -> ast.expr | None:
-    """The default that a Field has, None for one without."""
+    """Return the default of a Field, None without a default."""
     for each in call.keywords:
         if each.arg in ("default", "default_factory"):
             return None if _is_ellipsis(each.value) else each.value
@@ -229,7 +229,7 @@ def _is_ellipsis(node: ast.expr) -> bool:
 
 
 def _text(node: ast.expr | None) -> str | None:
-    """The text of a literal default; that of a URL inside a call, such as `PostgresDsn("…")`, too."""
+    """Return the text of a literal default, also inside a call such as `PostgresDsn("…")`; None for others."""
     if isinstance(node, ast.Call) and node.args:
         node = node.args[0]
     if isinstance(node, ast.JoinedStr):
@@ -242,11 +242,11 @@ def _text(node: ast.expr | None) -> str | None:
     return None
 
 
-# -- a call that reads one -------------------------------------------------------------------------------------
+# -- calls that read a variable --------------------------------------------------------------------------------
 
 
 def _read(node: ast.AST | None, path: str) -> Usage | None:
-    """The variable that an expression reads."""
+    """Return the variable that an expression reads, None if it does not read one."""
     match node:
         case ast.Subscript(value=value, slice=ast.Constant(value=str(name)), ctx=ast.Load()):
             if source_of(value).endswith("environ"):

@@ -1,4 +1,4 @@
-"""What the application's variables should be: its database's, its secrets, and what else it needs."""
+"""Choose values for the application's variables: the database's address, secrets, and other required variables."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -50,7 +50,7 @@ _PARTS = {
     "password": re.compile(rf"{_BASE}_?(?:PASSWORD|PASS|PASSWD|PWD)$"),
     "name": re.compile(rf"{_BASE}_?(?:NAME|DB|DBNAME|DB_NAME|DATABASE|DATABASE_NAME)$"),
 }
-_LIBPQ = ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE")  # which every process gets
+_LIBPQ = ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE")  # every process gets these
 _TEST = re.compile(r"(^|_)TEST(S|ING)?(_|$)")
 _SCHEME = re.compile(r"^(?P<scheme>[a-z0-9]+)(?:\+(?P<driver>\w+))?:")
 _SECRET = re.compile(r"SECRET|JWT")
@@ -81,14 +81,14 @@ _SYSTEM = {
 
 @dataclass(frozen=True)
 class Example:
-    """A file of variables that shows how to set them."""
+    """A file with example values of variables."""
 
     path: str
     values: Mapping[str, str]
 
 
 def role(usage: Usage) -> str:
-    """Return which part of the database's address a variable is: a part's name, url, test_url, test_name, or ""."""
+    """Return the part of the database's address in a variable: a name in _PARTS, url, test_url, test_name, or ""."""
     name = re.sub(r"_+", "_", usage.name.upper())
     if _OTHER.search(name):
         return ""
@@ -107,14 +107,14 @@ def _part(usage: Usage, name: str) -> str:
 
 def drivers_of(dependencies: Mapping[str, str]) -> list[str]:
     """Return the PostgreSQL drivers among a project's dependencies."""
-    names = sorted(dependencies, key=lambda name: bool(dependencies[name]))  # those of the project itself first
+    names = sorted(dependencies, key=lambda name: bool(dependencies[name]))  # dependencies of the project itself first
     plain = [_EXTRAS.get(name, name.partition("[")[0]) for name in names]
     found = dict.fromkeys(_PACKAGES.get(name, name) for name in plain)
     return [name for name in found if name in ("psycopg", "psycopg2", "asyncpg", "pg8000")]
 
 
 class Variables:
-    """What to write below [application.environment], and why."""
+    """The findings for [application.environment]."""
 
     def __init__(
         self, sources: Sources, usages: Usages, drivers: list[str], folder: str, *, is_sqlalchemy: bool
@@ -130,7 +130,7 @@ class Variables:
         self._elsewhere = self._set_elsewhere()
 
     def findings(self) -> Iterator[Finding]:
-        """Yield what was found, the database first."""
+        """Yield the findings, those about the database first."""
         usages = self._usages.all
         database = {name: role(usage) for name, usage in usages.items()}
         parts = {found for found in database.values() if found in _PARTS}
@@ -146,7 +146,7 @@ class Variables:
                 yield from self._other(usage)
 
     def env_from(self) -> Finding | None:
-        """Return the example files that give what is required and set nowhere else."""
+        """Return the first example file that sets required variables which `.env` does not set."""
         needed = [
             name
             for name, usage in self._usages.all.items()
@@ -191,7 +191,7 @@ class Variables:
             )
 
     def _kind_of_database(self, usage: Usage) -> Iterator[Finding]:
-        """Choose PostgreSQL, where the application has a choice of databases."""
+        """Yield the value that selects PostgreSQL if the application supports several databases."""
         own = usage.where.rpartition(":")[0]
         paths = [own, *(path for path in self._sources.ending(".py") if is_source(path))]
         texts = (usage.kind, *map(self._sources.text, paths))
@@ -209,7 +209,7 @@ class Variables:
     # -- the form of a URL -------------------------------------------------------------------------------------
 
     def _form(self, usage: Usage) -> tuple[str, str]:
-        """Return the driver of a URL, "" for the plain form, and the reason."""
+        """Return the driver of a URL, "" for the form without a driver, and the reason."""
         for text, origin in self._shown(usage):
             match = _SCHEME.match(text)
             if match and match["scheme"] in ("postgresql", "postgres"):
@@ -226,7 +226,7 @@ class Variables:
         return driver, f"driver {driver} is installed" if driver else "no driver among the dependencies"
 
     def _shown(self, usage: Usage) -> Iterator[tuple[str, str]]:
-        """The addresses that the project itself shows for a variable."""
+        """Yield the values that the project's own files contain for a variable, each with its source."""
         if usage.default:
             yield usage.default, "its default"
         for example in self.examples:
@@ -265,7 +265,7 @@ class Variables:
                 yield Example(path, _values(self._sources, path))
 
     def _set_elsewhere(self) -> dict[str, tuple[str, str]]:
-        """The plain values that Dockerfiles, and Compose files for what is built here, set."""
+        """Return the plain values set by Dockerfiles, and by Compose files for services with a build section."""
         found = image_variables(self._sources)
         for path in compose_files(self._sources):
             for service in services_of(self._sources, path):

@@ -1,4 +1,4 @@
-"""Which object or command is the web process, and which folder commands run in."""
+"""Find the application object that the web process serves."""
 
 import re
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ _WEB_NAMES = ("web", "app", "api", "backend", "server", "start", "run", "serve",
 
 @dataclass(frozen=True)
 class Served:
-    """The application that is served, and what tells so. `program` is the server's, "" if none is named."""
+    """An application to serve, and the source and reason for it. `program` is the server, "" if it is unknown."""
 
     object: AppObject
     where: str
@@ -33,7 +33,7 @@ class Served:
 
 
 def served(sources: Sources, objects: Objects, commands: list[FoundCommand], near: list[str]) -> list[Served]:
-    """Return the applications that may be the web process: one if it is clear, several to choose from."""
+    """Return the applications that may be the web process: one if it is certain, several if the user must choose."""
     for found in (_entrypoints(sources, objects), _commanded(objects, commands, near)):
         if several := _distinct(found):
             return several
@@ -55,7 +55,7 @@ def _entrypoints(sources: Sources, objects: Objects) -> Iterator[Served]:
 
 
 def _commanded(objects: Objects, commands: list[FoundCommand], near: list[str]) -> Iterator[Served]:
-    """What the first kind of files that names a server names."""
+    """Yield the applications in commands of servers, from the first kind of file that has such commands."""
     origin = ""
     for command in commands:
         if origin and command.origin != origin:
@@ -111,7 +111,7 @@ def _of_flask(objects: Objects, option: str, folders: list[str]) -> Iterator[str
 
 
 def _made(objects: Objects) -> list[Served]:
-    """What the sources make: the likeliest kind of place only."""
+    """Return the applications that the sources create, only those with the best rank."""
     found = [each for each in objects.all if each.kind]
     if not found:
         return []

@@ -1,4 +1,4 @@
-"""The commands beside the web process: workers, and what fills in first data."""
+"""Find the commands besides the web process: workers, and the command that loads initial data."""
 
 import re
 import shlex
@@ -13,7 +13,7 @@ _SEED = re.compile(r"init|seed|fixture|create|load|data")
 
 
 def workers(commands: list[FoundCommand]) -> Iterator[Finding]:
-    """Yield the processes beside the web process, each name and each command once."""
+    """Yield the processes besides the web process, each name and each command once."""
     names: set[str] = set()
     seen: set[tuple[str, ...]] = set()
     for command in commands:
@@ -27,7 +27,7 @@ def workers(commands: list[FoundCommand]) -> Iterator[Finding]:
 
 
 def _kind(command: FoundCommand) -> str:
-    """Return what kind of worker a command is, "" for any other command."""
+    """Return the kind of a worker's command, "" for other commands."""
     words = command.words[1:]
     match command.program:
         case "celery" if {"worker", "beat"} & {*words}:
@@ -48,7 +48,10 @@ def _process_name(text: str) -> str:
 
 
 def after_migrate(commands: list[FoundCommand]) -> Finding | None:
-    """Return the command that fills in first data: what a script runs after the migrations, and that is no server."""
+    """Return the command that loads initial data: a Python command that a script runs after the migrations.
+
+    Its arguments must match _SEED, which excludes servers. Returns None without such a command.
+    """
     for at, command in enumerate(commands):
         if command.program != "alembic" or "upgrade" not in command.words:
             continue

@@ -1,4 +1,4 @@
-"""A small application to start from. Its files are templates: each is written without `.template`."""
+"""Write a small application to start from. Its files are templates: each is written without `.template`."""
 
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -14,7 +14,7 @@ _HIDDEN = {"gitignore": ".gitignore"}
 def write_example(folder: Path) -> None:
     """Write the example into a folder that is empty or does not exist.
 
-    Raises ConflictError where it is not empty; NotAllowedError, UnavailableError.
+    Raises ConflictError if the folder is not empty; NotAllowedError, UnavailableError if it cannot be written.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""The image of an application of the user's own: made from the files of its folder, and named by their content.
+"""Build the image of a user's application from the files of its folder, and name it by their content.
 
-An image that exists is current, and a changed file gives another name.
+An image that exists is current: if a file changes, the image gets another name.
 """
 
 import hashlib
@@ -23,15 +23,15 @@ from ...events import Listener, Progress
 from ..spec import Build, ServiceSpec
 from .image import remembered
 
-GENERATED = "Dockerfile.fastzero"  # the name in the context of one that fastzero made
+GENERATED = "Dockerfile.fastzero"  # the name of a generated Dockerfile in the context
 IGNORE = ".dockerignore"
-# What no image needs, where the folder does not say what to leave out.
+# Left out of the context if the folder does not have a .dockerignore.
 LEFT_OUT = (".git", ".venv", "venv", "**/__pycache__", "**/node_modules", ".env", "**/.mypy_cache", "**/.pytest_cache")
 LAST_LINES = 30
 
 
 def image_name(project: str, build: Build) -> str:
-    """Return what the image of the folder as it is now is called."""
+    """Return the name of the image for the folder's current content."""
     state = hashlib.sha256(repr([build, *_stats(build)]).encode()).hexdigest()
     return remembered(f"{project}-image.json", state, lambda: f"fastzero-{project}-application:{_digest(build)}")
 
@@ -45,9 +45,9 @@ def context(build: Build) -> IO[bytes]:
 
 
 def build_image(client: docker.DockerClient, service: ServiceSpec, on_event: Listener, *, pull: bool = False) -> None:
-    """Build the image of a service. Raises ImageError with the build's last lines.
+    """Build the image of a service. Raises ImageError with the last lines of the build's output.
 
-    The docker program builds with BuildKit, which the engine's own builder is not; without it the engine does.
+    The docker program builds with BuildKit; without it, the engine's own builder, which is not BuildKit, is used.
     """
     assert service.build is not None, "its image is built"
     with context(service.build) as archive:
@@ -65,7 +65,7 @@ def build_image(client: docker.DockerClient, service: ServiceSpec, on_event: Lis
 
 
 class _Failed(Exception):
-    """A build that ended before the image was made."""
+    """A build that failed."""
 
 
 def _needs_buildkit(said: list[str]) -> str:
@@ -122,7 +122,7 @@ def _dockerfile_name(build: Build) -> str:
 
 
 def _paths(build: Build) -> set[str]:
-    """The files and folders of the context, below its folder. Raises InvalidInputError where there is none."""
+    """Return the files and folders of the context, relative to its folder. Raises InvalidInputError if it is gone."""
     folder = Path(build.folder)
     if not folder.is_dir():
         raise InvalidInputError(f"the folder of the application, {folder}, is not there", hint="Bring it back")
@@ -133,7 +133,7 @@ def _paths(build: Build) -> set[str]:
 
 
 def _named_by(build: Build) -> list[str]:
-    """The files whose change gives the image another name. What fastzero alone reads is none of them."""
+    """Return the files that determine the image's name, without the file that only fastzero reads."""
     return sorted(_paths(build) - {PROJECT_FILE})
 
 

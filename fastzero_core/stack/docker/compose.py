@@ -1,4 +1,4 @@
-"""The stack as a compose.yaml, for those who want to go on with Docker Compose. Pure but for the YAML library."""
+"""Export the stack as a compose.yaml, to continue with Docker Compose."""
 
 import os
 from collections.abc import Mapping
@@ -21,7 +21,10 @@ HEADER = "# Made by `fastzero export compose`. Secrets stay in files of this mac
 
 
 def compose_yaml(spec: StackSpec, project: Project) -> str:
-    """What `docker compose up --wait` brings to health: the services, images, secrets and volume of `spec`."""
+    """Return a compose.yaml with the services, images, secrets and volumes of `spec`, for `docker compose up --wait`.
+
+    Writes the secrets to files of the project.
+    """
     import yaml
 
     database = spec.database
@@ -45,7 +48,7 @@ def compose_yaml(spec: StackSpec, project: Project) -> str:
 
 
 def _volume(project: str, service: ServiceSpec) -> dict[str, Any]:
-    """Labelled as fastzero does, for the case that this is what makes it; it has no owner."""
+    """Return a volume with fastzero's labels, in case Docker Compose creates it; without an owner."""
     labels = {name: value for name, value in volume_labels(project, "", service).items() if name != OWNER}
     return {"name": service.volume, "labels": labels}
 
@@ -56,7 +59,7 @@ def _first_start(service: ServiceSpec) -> list[dict[str, str]]:
 
 
 def _escaped(part: Any) -> Any:
-    """Every dollar twice: Compose would look for a variable after it."""
+    """Double every dollar sign, since Compose would expand a variable after a single one."""
     match part:
         case str():
             return part.replace("$", "$$")
@@ -68,13 +71,13 @@ def _escaped(part: Any) -> Any:
 
 
 def _service(spec: StackSpec, service: ServiceSpec) -> dict[str, Any]:
-    """The container's document in Compose's words; what is empty is left out."""
+    """Return the container's document in Compose's format, without empty values."""
     made_of = document(spec.project, service, os.cpu_count())
     host: Mapping[str, Any] = made_of["HostConfig"]
     ports = {service.container_port: service.port, **service.more_ports}
     written = {
         "image": made_of["Image"],
-        # Nobody migrates from outside here: a process that can does before it serves.
+        # fastzero does not run here to migrate, so a process that can migrate does so before it serves.
         "entrypoint": made_of.get("Entrypoint"),
         "command": [*made_of["Cmd"], *service.migrates],
         "environment": dict(service.variables),
@@ -110,13 +113,13 @@ def _source(service: ServiceSpec, name: str) -> str:
 
 
 def _own_secrets(service: ServiceSpec) -> list[dict[str, str]]:
-    """The files of the variables that hold secrets, each under its own name."""
+    """Return the files of the secret variables, each under its own name."""
     names = [*service.secret_variables, VARIABLES] if service.secret_variables else []
     return [{"source": _source(service, name), "target": name} for name in names]
 
 
 def _condition(service: ServiceSpec) -> str:
-    """How long another one waits for it: of an image without a check Compose knows only that it was started."""
+    """Return the condition to wait for a service. Without a health check, Compose knows only that it was started."""
     return "service_healthy" if service.health_command else "service_started"
 
 

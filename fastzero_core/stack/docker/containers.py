@@ -1,7 +1,7 @@
-"""A service as the document that the engine makes its container from. Pure.
+"""Return the document that the engine creates a service's container from. Pure.
 
-The same document is sent to the engine, exported for Docker Compose, and hashed: whatever changes in it reaches the
-containers there are. https://docs.docker.com/reference/api/engine/
+The same document is sent to the engine, exported for Docker Compose, and hashed, so that every change in it recreates
+the container. https://docs.docker.com/reference/api/engine/
 """
 
 import json
@@ -19,19 +19,22 @@ PROJECT, SERVICE, HASH, SETTINGS, VERSION, OWNER, CLAIM, EXTRA = (
     for name in ("project", "service", "config-hash", "settings", "version", "owner", "claim", "extra")
 )
 SECRETS = "/run/secrets"
-VARIABLES = "variables"  # the file of the secrets that a process finds in its environment
-# What a container is started with is there for all to see: the variables that hold secrets are read from a file.
+VARIABLES = "variables"  # the file with the secrets of a process's environment
+# `docker inspect` shows a container's variables, so those that contain secrets are read from a file instead.
 WITH_VARIABLES = ("/bin/sh", "-c", f'set -a; . {SECRETS}/{VARIABLES}; set +a; exec "$@"', "sh")
-FIRST_START = "/docker-entrypoint-initdb.d"  # what is in it, the image runs once it has made the data
+FIRST_START = "/docker-entrypoint-initdb.d"  # the image runs the scripts in it once it has created the data
 FIRST_START_FILE = "roles.sh"
 SECOND = 1_000_000_000  # nanoseconds
 CHECK = {"interval": 5, "timeout": 3, "start_period": 60}  # seconds
 CHECK_RETRIES = 5
-CPU_SHARES = 1024  # as much as others, where there are not enough processors for all
+CPU_SHARES = 1024  # the same share as other containers when they compete for processors
 
 
 def document(project: str, service: ServiceSpec, cpus_present: int | None = None) -> dict[str, Any]:
-    """What a container of the service is made from, but for its labels. An engine refuses more CPUs than it has."""
+    """Return what a container of the service is created from, without its labels.
+
+    CPUs are limited to `cpus_present`, since an engine refuses more than it has.
+    """
     return {
         "Image": service.image,
         "Cmd": list(service.arguments),
@@ -49,7 +52,7 @@ def document(project: str, service: ServiceSpec, cpus_present: int | None = None
 
 
 def labels(project: str, owner: str, service: ServiceSpec) -> dict[str, str]:
-    """By what a container is found again, and by what it was made."""
+    """Return the labels by which a container is found again, with what it was created from."""
     return {
         **owned(project, owner),
         SERVICE: service.name,
@@ -60,7 +63,7 @@ def labels(project: str, owner: str, service: ServiceSpec) -> dict[str, str]:
 
 
 def secrets_inside(service: ServiceSpec, project: Project) -> dict[str, str]:
-    """Return the secrets that a container of the service reads, by the names of their files."""
+    """Return the secrets that a container of the service reads, by file name."""
     role = next(iter(service.roles), ROLE)
     named = {name: project.secret_inside(name, role) for name in service.secrets}
     values = {name: with_secrets(text, project.secret) for name, text in service.secret_variables.items()}
@@ -69,22 +72,22 @@ def secrets_inside(service: ServiceSpec, project: Project) -> dict[str, str]:
 
 
 def owned(project: str, owner: str) -> dict[str, str]:
-    """The labels of everything that a project has on an engine."""
+    """Return the labels that everything of a project on an engine has."""
     return {PROJECT: project, OWNER: owner}
 
 
 def volume_labels(project: str, owner: str, service: ServiceSpec) -> dict[str, str]:
-    """Return the labels of the volume of a service's data, by which an extra service's is not the database's."""
+    """Return the labels of the volume of a service's data; one label tells extra services from the database."""
     return {**owned(project, owner), SERVICE: service.name, **({EXTRA: "true"} if service.is_extra else {})}
 
 
 def _ports(service: ServiceSpec) -> dict[int, int]:
-    """The ports inside, each with the one on the host, or 0."""
+    """Return the ports inside the container, each with its port on the host, 0 if it is not published."""
     return {**({service.container_port: service.port} if service.container_port else {}), **service.more_ports}
 
 
 def _health_check(service: ServiceSpec) -> dict[str, Any]:
-    """The check of the engine's own: for an extra service without a command that of its image, for others none."""
+    """Return the engine's health check: without a command, an extra service has its image's, others have none."""
     if not service.health_command:
         return {} if service.is_extra else {"Healthcheck": {"Test": ["NONE"]}}
     check = {
@@ -115,7 +118,7 @@ def _host_config(project: str, service: ServiceSpec, cpus_present: int | None) -
         "RestartPolicy": _restart_policy(service),
         "Tmpfs": dict(service.tmpfs),
         **confined,
-        "Init": not (service.is_database or service.is_extra),  # some images have an init of their own, to be pid 1
+        "Init": not (service.is_database or service.is_extra),  # some images have their own init, which must be pid 1
         **{name: value for name, value in limits.items() if value},
     }
 
@@ -128,8 +131,11 @@ def _port_bindings(service: ServiceSpec) -> dict[str, Any]:
 
 
 def _mounts(service: ServiceSpec) -> list[dict[str, str]]:
-    """The data, and places for secrets, a script and large files: volumes without a name, since a read-only container
-    can be filled in no other way before it starts. They go with their container."""
+    """Return the mounts for the data, and for secrets, a script and large files.
+
+    All but the data are anonymous volumes, since files cannot be copied into a read-only container in another way
+    before it starts. They are removed with their container.
+    """
     target = data_mount(service.major) if service.is_database else service.mount
     data = [{"Type": "volume", "Source": service.volume, "Target": target}] if service.volume else []
     secrets = [{"Type": "volume", "Target": SECRETS}] if service.secrets or service.secret_variables else []

@@ -1,4 +1,4 @@
-"""The Docker Engine: how it is reached, and what its errors mean. Nothing outside this package imports the SDK."""
+"""Connect to the Docker Engine, and translate its errors. Only this package imports the SDK."""
 
 import shutil
 from collections.abc import Iterator
@@ -18,18 +18,18 @@ from ...errors import (
 )
 
 TIMEOUT = 120  # seconds for one call of the engine's API
-FIRST_TIMEOUT = 5  # seconds for an engine to show that it is there
+FIRST_TIMEOUT = 5  # seconds for an engine to answer at all
 GONE = docker.errors.NotFound
 UNREACHABLE = (
     docker.errors.DockerException,
     requests.exceptions.RequestException,
-    urllib3.exceptions.HTTPError,  # what the SDK lets through while it reads a stream
+    urllib3.exceptions.HTTPError,  # the SDK does not translate it while it reads a stream
     OSError,
 )
 
 
 def connect(timeout: int = TIMEOUT) -> docker.DockerClient:
-    """The engine that DOCKER_HOST or the current context names.
+    """Connect to the engine that DOCKER_HOST or the current context names.
 
     Raises DockerUnavailableError, DockerPermissionError or DockerNotInstalledError.
     """
@@ -38,7 +38,7 @@ def connect(timeout: int = TIMEOUT) -> docker.DockerClient:
 
 
 def answers() -> bool:
-    """Whether an engine is there for us."""
+    """Return whether an engine answers."""
     try:
         connect(FIRST_TIMEOUT).close()
     except FastZeroError:
@@ -61,13 +61,13 @@ def engine_errors() -> Iterator[None]:
             f"the Docker Engine refused: {error.explanation or error}", hint="See its log; then try again"
         ) from error
     except BrokenPipeError:
-        raise  # nobody reads our output any more: that is no matter of the engine's
+        raise  # the reader of this command's output is gone, which has nothing to do with the engine
     except UNREACHABLE as error:
         raise _connection_error(error) from error
 
 
 def _connection_error(error: BaseException) -> FastZeroError:
-    """What is wrong with the connection; the SDK says the same DockerException for everything."""
+    """Return the error for a failed connection. The SDK raises the same DockerException for every cause."""
     causes = list(_chain(error))
     if any(isinstance(cause, PermissionError) for cause in causes):
         return DockerPermissionError("no permission on the Docker Engine's socket")
@@ -78,7 +78,7 @@ def _connection_error(error: BaseException) -> FastZeroError:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception, what caused it, and what stands among their arguments."""
+    """Yield an exception, its causes, and the exceptions among their arguments."""
     yield error
     inner = [error.__cause__ or error.__context__, *(part for part in error.args if isinstance(part, BaseException))]
     for part in inner:
@@ -87,6 +87,6 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def is_port_conflict(error: docker.errors.APIError) -> bool:
-    """Whether the engine refused to start a container since its port is taken."""
+    """Return whether the engine refused to start a container because its port is taken."""
     text = str(error).lower()
     return "port is already allocated" in text or "address already in use" in text

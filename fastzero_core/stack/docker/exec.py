@@ -1,4 +1,4 @@
-"""Commands in a container: with this process's own streams, or with streams that are handed over."""
+"""Run commands in a container, with this process's streams or with given ones."""
 
 import math
 import struct
@@ -21,7 +21,7 @@ from .containers import CHECK
 
 CHUNK = 32 * 1024
 FRAME = struct.Struct(">BxxxL")  # the number of a stream and a length, before each piece of output
-REFUSED = b"OCI runtime exec failed"  # what an engine says in place of the output of a command that never started
+REFUSED = b"OCI runtime exec failed"  # an engine's message in place of the output of a command that never started
 NOT_FOUND = (b"executable file not found", b"no such file or directory", b"not a directory")
 POLL = 0.05  # seconds
 
@@ -38,7 +38,7 @@ def execute(api: docker.APIClient, container: str, command: Sequence[str], *, in
     stream = api.exec_start(made, tty=interactive, socket=True)
 
     def resize(rows: int, columns: int) -> None:
-        with suppress(docker.errors.APIError):  # a short command may have ended by now
+        with suppress(docker.errors.APIError):  # a short command may already have ended
             api.exec_resize(made, rows, columns)
 
     refusal = bytearray()
@@ -59,7 +59,10 @@ def pipe(
     read: Iterator[bytes] | None,
     write: Callable[[bytes], Any],
 ) -> tuple[int, str]:
-    """Run a command that reads the chunks of `read`; `write` is handed its output. Returns exit code and stderr."""
+    """Run a command with the chunks of `read` as input, and pass its output to `write`.
+
+    Returns its exit code and its stderr.
+    """
     made = api.exec_create(container, list(command), stdin=read is not None)["Id"]
     stream = api.exec_start(made, socket=True)
     with closing(_connection(stream)) as connection, closing(stream):
@@ -68,7 +71,10 @@ def pipe(
 
 
 def failure(api: docker.APIClient, container: Container, command: Sequence[str]) -> str:
-    """Run a check in a container. Returns why it failed, "" if it did not; it may take as long as the engine's own."""
+    """Run a health check in a container, with the timeout of the engine's own check.
+
+    Returns why it failed, "" if it succeeded.
+    """
     said = shown(command)
     try:
         made = api.exec_create(str(container.id), list(command))["Id"]
@@ -86,15 +92,15 @@ def _connection(stream: Any) -> Any:
 
 
 def _frames(stream: Any, tty: bool) -> Frames:
-    """Yield the output by the number of its stream, from what came together with the head of the answer on.
+    """Yield the output as pairs of stream number and data, including output that arrived with the response's headers.
 
-    The SDK reads from the socket alone, and loses what its HTTP client has read ahead: all of a short command's words.
+    The SDK reads only from the socket and loses what its HTTP client has read ahead: all output of a short command.
     """
     response = getattr(stream, "_response", None)
     reader = response.raw._fp.fp if response is not None else None
-    if not isinstance(reader, BufferedReader):  # the connection is no socket: by SSH, or a named pipe
+    if not isinstance(reader, BufferedReader):  # the connection is not a socket, but SSH or a named pipe
         return frames_iter(stream, tty)  # type: ignore[no-any-return, no-untyped-call]
-    _connection(stream).settimeout(None)  # a command may be silent for as long as it likes
+    _connection(stream).settimeout(None)  # a command may be silent for any length of time
     return _chunks(reader) if tty else _unpacked(reader)
 
 
@@ -112,7 +118,7 @@ def _unpacked(reader: BufferedReader) -> Frames:
 
 
 def _without_refusal(frames: Frames, refusal: bytearray) -> Frames:
-    """Yield the frames but for a first one that may be the engine's own, which is added to `refusal`."""
+    """Yield the frames. A first frame that may be the engine's own message is added to `refusal` instead."""
     for position, (number, data) in enumerate(frames):
         if position == 0 and data.startswith(REFUSED):
             refusal += data
@@ -121,13 +127,13 @@ def _without_refusal(frames: Frames, refusal: bytearray) -> Frames:
 
 
 def _ended(api: docker.APIClient, made: str) -> dict[str, Any]:
-    """Return what the engine knows of a command once it has ended, which may be a moment after its output."""
+    """Wait until a command has ended, which may be a moment after its output. Returns its state on the engine."""
     state = poll(lambda: _state(api, made), math.inf, every=POLL)
     assert state is not None, "it is waited for without a limit"
     return state
 
 
 def _state(api: docker.APIClient, made: str) -> dict[str, Any] | None:
-    """What the engine knows of a command, None while it runs."""
+    """Return the engine's state of a command, None while it runs."""
     state: dict[str, Any] = api.exec_inspect(made)
     return None if state["Running"] else state

@@ -1,4 +1,4 @@
-"""Files of a container, which need not run: its secrets go in, the version of its data is read."""
+"""Copy secrets into a container, and read the version of its data. The container does not need to run."""
 
 import io
 import tarfile
@@ -13,18 +13,18 @@ from .containers import FIRST_START, FIRST_START_FILE, SECRETS
 from .engine import GONE
 
 MAJORS = range(15, 31)
-ARCHIVE_MAX = 64 * 1024  # bytes of an archive that has one line in it
+ARCHIVE_MAX = 64 * 1024  # bytes; more than enough for an archive of a file with one line
 
 
 def fill(api: docker.APIClient, container: str, service: ServiceSpec, secrets: Mapping[str, str]) -> None:
-    """Put secrets where the service reads them, and the script that its image runs once where that looks for it."""
+    """Copy the service's secrets, and the script that its image runs once, into a container."""
     _put(api, container, SECRETS, secrets, service.user)
     if service.first_start:
         _put(api, container, FIRST_START, {FIRST_START_FILE: service.first_start}, service.user)
 
 
 def _put(api: docker.APIClient, container: str, folder: str, content: Mapping[str, str], account: str) -> None:
-    """Put files into a container: of its user, or for every user of the container."""
+    """Copy files into a container, readable by its account, or by every user if `account` is empty."""
     archive = io.BytesIO()
     user, _, group = account.partition(":")
     with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -39,21 +39,21 @@ def _put(api: docker.APIClient, container: str, folder: str, content: Mapping[st
 
 
 def data_major(api: docker.APIClient, container: str, service: ServiceSpec) -> int | None:
-    """The major version of the data that a container has mounted, None where there is none."""
+    """Return the major version of the data that a container mounts, None without data."""
     found = _cluster(api, container, data_mount(service.major), service.major)
     return found and found[1]
 
 
 def is_whole(api: docker.APIClient, container: str, service: ServiceSpec) -> bool:
-    """Whether a container has data mounted whose initialisation came to its end."""
+    """Return whether a container mounts data that was initialised completely."""
     found = _cluster(api, container, data_mount(service.major), service.major)
     return found is not None and _exists(api, container, f"{found[0]}/global/pg_control")
 
 
 def images_of(api: docker.APIClient, container: Container, place: Place, volumes: Sequence[str]) -> dict[str, str]:
-    """The image that can serve each volume, made from that of a place.
+    """Return the image that can serve each volume: the image of `place`, with the major version of the volume's data.
 
-    They are read through a container that is never started.
+    The volumes are read through a container that is never started.
     """
     mounts = [{"Type": "volume", "Source": name, "Target": f"/volumes/{name}"} for name in volumes]
     document = {"Image": container.attrs["Image"], "HostConfig": {"Mounts": mounts}}
@@ -67,7 +67,7 @@ def images_of(api: docker.APIClient, container: Container, place: Place, volumes
 
 
 def _cluster(api: docker.APIClient, container: str, mount: str, expected: int) -> tuple[str, int] | None:
-    """The data directory below a mount and its major version, which is probably the one expected."""
+    """Return the data directory below a mount and its major version, None without data. Tries `expected` first."""
     likely = f"{mount}/{expected}/docker" if expected >= 18 else mount
     others = [mount, *(f"{mount}/{major}/docker" for major in MAJORS)]
     for folder in dict.fromkeys([likely, *others]):
@@ -86,7 +86,7 @@ def _exists(api: docker.APIClient, container: str, path: str) -> bool:
 
 
 def _read(api: docker.APIClient, container: str, path: str) -> str | None:
-    """The text of a small file; None for anything else: who works in the container chooses what lies there."""
+    """Return the text of a small file, None for anything else: programs in the container control what is there."""
     try:
         chunks, _ = api.get_archive(container, path)
     except GONE:

@@ -1,4 +1,4 @@
-"""What keeps containers from working, and what they leave behind where they fail."""
+"""Find what keeps containers from working, and collect the evidence of failed ones."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from . import files, images, logs, observe
 
 
 def evidence(service: str, container: Container, lines: int) -> str:
-    """State, exit code, health log and the last lines of the log."""
+    """Return a container's state, exit code, health log and the last `lines` lines of its log."""
     state = container.attrs["State"]
     checks = (state.get("Health") or {}).get("Log") or []
     health = [output.splitlines()[-1] for check in checks[-3:] if (output := check["Output"].strip())]
@@ -25,17 +25,17 @@ def evidence(service: str, container: Container, lines: int) -> str:
 
 
 def of_engine(client: docker.DockerClient) -> Iterator[Finding]:
-    """Which engine answers, and whether its disk has room."""
+    """Yield which engine answers, and whether its disk has free space."""
     info = client.info()
     address = os.environ.get("DOCKER_HOST") or f"context {ContextAPI.get_current_context().name}"
     yield Finding("engine", "ok", f"Docker Engine {info['ServerVersion']} answers at {address}")
     root = Path(info["DockerRootDir"])
-    if root.exists():  # else it is another machine's
+    if root.exists():  # else the engine runs on another machine
         yield disk_finding("engine_disk", root, "Free some: docker system df, docker image prune")
 
 
 def of_owner(found: observe.Found) -> Iterator[Finding]:
-    """Whether what bears the project's name is this home's."""
+    """Yield a finding if things with the project's name belong to another home."""
     if found.foreign:
         what = f"of another FASTZERO_HOME: {', '.join(found.foreign)}"
         yield Finding("owner", "failed", what, "Use another name: -p NAME. Or take it over: fastzero up --adopt")
@@ -44,7 +44,7 @@ def of_owner(found: observe.Found) -> Iterator[Finding]:
 def of_data(
     client: docker.DockerClient, found: observe.Found, service: ServiceSpec, record: ProjectRecord
 ) -> Iterator[Finding]:
-    """Whether the volume is there, and of the version that the image can read."""
+    """Yield whether the volume exists, and has data of a version that the image can read."""
     if not found.has_volume:
         if record.initialised:
             gone = f"volume {found.volume}, which holds the database, is gone"
@@ -64,7 +64,7 @@ def of_data(
 
 
 def of_ports(found: observe.Found) -> Iterator[Finding]:
-    """Whether a service is published beyond this machine."""
+    """Yield a finding for each service that is published beyond this machine."""
     for name, container in found.in_service.items():
         published = container.attrs["HostConfig"].get("PortBindings") or {}
         addresses = {binding.get("HostIp", "") for bindings in published.values() for binding in bindings or []}
@@ -74,7 +74,7 @@ def of_ports(found: observe.Found) -> Iterator[Finding]:
 
 
 def _data_major(client: docker.DockerClient, found: observe.Found, service: ServiceSpec) -> int | None:
-    """The version of the data, read through its container, or through one that is made for it and never started."""
+    """Return the major version of the data, read through its container, or through a new one that is never started."""
     existing = found.in_service.get(service.name)
     if existing is not None:
         return files.data_major(client.api, str(existing.id), service)

@@ -1,6 +1,7 @@
-"""The app's image: its build context, made from the installed package, and its name, which follows from the content.
+"""The image of the built-in application: its build context, created from the installed package, and its name.
 
-The name holds a hash of everything that goes in: an image that exists is current, and a changed one has another name.
+The name contains a hash of everything in the context: an image that exists is current, and changed content gets another
+name.
 """
 
 import hashlib
@@ -26,7 +27,7 @@ NAME = "fastzero-app"
 INDEX = "PIP_INDEX_URL"
 OMITTED = {"__pycache__", "docs", "manual"}  # folders that no process of a container reads
 
-# Workers import it once more, under another name.
+# Workers import this script again, under another name.
 SCRIPT = """#!/venv/bin/python
 from fastzero_cli.__main__ import run
 
@@ -36,23 +37,23 @@ if __name__ == "__main__":
 
 
 def build_file(name: str) -> Path:
-    """The path of a file of `docker/`: inside this package in an installed wheel, else in the checkout."""
+    """Return the path of a file of `docker/`: inside this package in an installed wheel, else in the checkout."""
     installed = PACKAGE / "docker" / name
     return installed if installed.is_file() else PACKAGE.parent / "docker" / name
 
 
 def sources() -> dict[str, Path]:
-    """Every file that goes into the build context as it is, by its path there."""
+    """Return every file that is copied into the build context unchanged, by its path in the context."""
     found = {name: build_file(name) for name in ("Dockerfile", "requirements.txt")}
     tops = (("fastzero_core", PACKAGE), ("fastzero_cli", CLI), ("fastzero_core/migrations", revisions.folder()))
     for top, folder in tops:
         found |= {f"app/{top}/{inside}": folder / inside for inside in _files(folder)}
-    del found["app/fastzero_core/testing.py"]  # of no use where nothing is tested
+    del found["app/fastzero_core/testing.py"]  # the image runs no tests
     return found
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """Yield the files below a folder that an image needs. Every `up` asks, and `rglob` takes five times as long."""
+    """Yield the files in a folder that an image needs. Every `up` runs this, and `rglob` takes five times as long."""
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(set(folders) - OMITTED)
         inside = Path(parent).relative_to(folder).as_posix()
@@ -60,12 +61,12 @@ def _files(folder: Path) -> Iterator[str]:
 
 
 def context_files() -> dict[str, bytes]:
-    """Every file of the build context by its path."""
+    """Return the content of every file of the build context, by path."""
     return {"app/bin/fastzero": SCRIPT.encode(), **{name: path.read_bytes() for name, path in sources().items()}}
 
 
 def image_name(base: str) -> str:
-    """`fastzero-app:<hash>` of the context and of the base image's name."""
+    """Return `fastzero-app:<hash>`, with a hash of the context and of the base image's name."""
     digest = hashlib.sha256(base.encode())
     for name, content in sorted(context_files().items()):
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
@@ -73,30 +74,30 @@ def image_name(base: str) -> str:
 
 
 def remembered_name(base: str) -> str:
-    """The same as `image_name`, from a cache while no source has changed."""
+    """Return `image_name`, from a cache if no source has changed."""
     return remembered("app-image.json", fingerprint(base), lambda: image_name(base))
 
 
 def remembered(file_name: str, state: str, compute: Callable[[], str]) -> str:
-    """Return what was computed for this very state, from a file of the cache, or compute it."""
+    """Return the value that was computed for exactly this state from a cache file, or compute it."""
     cache_file = user_cache_path("fastzero") / file_name
     with suppress(OSError, ValueError, AttributeError, FastZeroError):
         if found := json.loads(read_text(cache_file, own=True)).get(state):
             return str(found)
     found = compute()
-    with suppress(FastZeroError):  # a cache that cannot be written costs some time, no more
+    with suppress(FastZeroError):  # without a cache, the next call only takes longer
         write_atomically(cache_file, json.dumps({state: found}))
     return found
 
 
 def fingerprint(base: str) -> str:
-    """What the name of the image follows from, as far as the file system tells without any file being read."""
+    """Return a hash of what determines the image's name, from the files' times and sizes, without reading them."""
     files = [(str(path), (state := path.stat()).st_mtime_ns, state.st_size) for path in sources().values()]
     return hashlib.sha256(repr((base, __version__, SCRIPT, files)).encode()).hexdigest()
 
 
 def context_archive() -> io.BytesIO:
-    """The build context as a tar archive, the same bytes for the same content."""
+    """Return the build context as a tar archive, with the same bytes for the same content."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name, content in context_files().items():
@@ -109,7 +110,7 @@ def context_archive() -> io.BytesIO:
 
 
 def build_arguments(base: str) -> dict[str, str]:
-    """The Dockerfile's arguments. A package index with a password stays outside: an engine keeps its arguments."""
+    """Return the Dockerfile's arguments. A package index with a password is left out: an engine stores arguments."""
     index = os.environ.get(INDEX, "")
     own_index = {INDEX: index} if index and "@" not in urlsplit(index).netloc else {}
     return {"PYTHON_IMAGE": base, "VERSION": __version__, **own_index}

@@ -1,4 +1,4 @@
-"""Images: pulled, built, and whether they are here."""
+"""Pull and build images, and check whether they exist locally."""
 
 import os
 from typing import Any
@@ -13,12 +13,12 @@ from . import image
 from .containers import VERSION
 from .engine import GONE, UNREACHABLE
 
-LAST_LINES = 20  # of a build that failed
+LAST_LINES = 20  # of a failed build's output
 ENDS = ("Download complete", "Pull complete")
 
 
 def image_id(client: docker.DockerClient, name: str) -> str | None:
-    """An image's id, None for one that is not here."""
+    """Return an image's id, None if it does not exist locally."""
     try:
         return str(client.images.get(name).id)
     except GONE:
@@ -26,9 +26,9 @@ def image_id(client: docker.DockerClient, name: str) -> str | None:
 
 
 def pull(client: docker.DockerClient, name: str, on_event: Listener, *, described_at: str = "") -> None:
-    """Pull an image; one that cannot be pulled but is here is used, with a notice.
+    """Pull an image. If that fails and the image exists locally, only emits a notice.
 
-    Raises ImageError, with the file and line that the image is `described_at`.
+    Raises ImageError otherwise; its message begins with `described_at`, the file and line that name the image.
     """
     layers: dict[str, tuple[int, int]] = {}
     try:
@@ -45,7 +45,10 @@ def pull(client: docker.DockerClient, name: str, on_event: Listener, *, describe
 
 
 def _pulled(name: str, event: dict[str, Any], layers: dict[str, tuple[int, int]]) -> Progress:
-    """How far a pull is, by what the engine says of one layer at a time: `layers` are the bytes of each, and all."""
+    """Return the progress of a pull after an event about one layer.
+
+    `layers` has the bytes downloaded and the total bytes of each layer, and is updated.
+    """
     detail = event.get("progressDetail") or {}
     if event.get("status") == "Downloading" and "total" in detail:
         layers[event["id"]] = (detail["current"], detail["total"])
@@ -56,7 +59,7 @@ def _pulled(name: str, event: dict[str, Any], layers: dict[str, tuple[int, int]]
 
 
 def build(client: docker.DockerClient, service: ServiceSpec, on_event: Listener) -> None:
-    """Build a service's image, from the installed package unless it says from what. Raises ImageError."""
+    """Build a service's image, as its `build` says or else from the installed package. Raises ImageError."""
     if service.build:
         from .build import build_image
 

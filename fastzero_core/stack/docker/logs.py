@@ -1,4 +1,4 @@
-"""The logs of containers: each line whole, with its stream, in the order of time."""
+"""Read the logs of containers: complete lines, each with its stream, ordered by time."""
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +19,7 @@ BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 def lines_of(
     name: str, container: Container, tail: int | None, since: datetime | None, until: float | None = None
 ) -> list[LogLine]:
-    """What a container has logged, its two streams merged by the time of each line."""
+    """Return the lines that a container has logged, its two streams merged by time; at most the last `tail` lines."""
     started = since.timestamp() if since else None
     lines = [
         LogLine(name, stream, text, moment_of(moment))
@@ -31,12 +31,12 @@ def lines_of(
 
 
 def in_order(lines: Iterable[LogLine]) -> list[LogLine]:
-    """Lines in the order of time."""
+    """Return lines ordered by time, those without a time first."""
     return sorted(lines, key=lambda line: line.time or BEFORE_ALL)
 
 
 def follow(chosen: Sequence[tuple[str, Container]], since: float) -> Iterator[LogLine]:
-    """What is logged from then on, until the last of the containers ends."""
+    """Yield the lines that are logged after `since`, in seconds since the epoch, until the last container ends."""
     queue: SimpleQueue[LogLine | None] = SimpleQueue()
     streams = [
         (name, stream, _stream(container, stream, since=since, follow=True))
@@ -56,7 +56,7 @@ def follow(chosen: Sequence[tuple[str, Container]], since: float) -> Iterator[Lo
     finally:
         for _, _, chunks in streams:
             chunks.close()
-    # To the SDK a stream that breaks off is one that ends.
+    # The SDK does not report a lost connection: the stream just ends. This call raises if the engine is gone.
     for _, container in chosen:
         with suppress(GONE):
             container.reload()
@@ -83,7 +83,7 @@ def _stream(container: Container, stream: str, *, follow: bool = False, **limits
 
 
 def _decoded(chunks: Iterator[bytes]) -> Iterator[tuple[str, str]]:
-    """Lines with their time. The engine splits a long one, in a character even, and puts a time before each part."""
+    """Yield lines with their time. The engine splits long lines, even in a character, and adds a time to each part."""
     began, line = "", b""
     for chunk in chunks:
         moment, _, part = chunk.partition(b" ")

@@ -1,4 +1,4 @@
-"""The network of a project's containers, and its range of addresses."""
+"""Create the network of a project's containers, with its range of addresses."""
 
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, ip_address
@@ -9,10 +9,10 @@ import docker
 import docker.errors
 from docker.types import IPAMConfig, IPAMPool
 
-# What the engine says when each of its default ranges is taken: 30 networks, as a rule.
+# The engine's message when all of its default ranges are taken, usually after 30 networks.
 EXHAUSTED = "non-overlapping ipv4 address pool"
 OVERLAPS = "overlaps"
-# Private, and not among the engine's defaults, which begin at 172.17.0.0.
+# Private addresses outside the engine's default ranges, which begin at 172.17.0.0.
 RANGES = list(IPv4Network("172.16.0.0/16").subnets(new_prefix=24))
 
 

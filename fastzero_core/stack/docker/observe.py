@@ -1,4 +1,4 @@
-"""A project's containers, volume and network as the engine tells of them."""
+"""Observe a project's containers, volumes and network on the engine."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,13 +23,15 @@ from .engine import GONE
 
 @dataclass(frozen=True)
 class Found:
-    """What bears a project's name on the engine; `network` is the id of its network, "" where there is none.
+    """Everything on the engine that has a project's name.
 
-    `more_networks` are the ids of others of the same name, which an engine makes for a killed command and the next one.
-    `is_known` says that the project had a record before: what bears no owner was made before there were any.
-    `volume` is the one that the database should be in; `volumes` are the labels of all that hold a database of the
-    project, `extra_volumes` those of its extra services, and `claims` those of the ones that say whose it is since it
-    was taken over. `taken` are the names of containers that are no project's.
+    `network` is the id of the project's network, "" if it does not exist. `more_networks` are the ids of further
+    networks of the same name, which an engine creates if a command is killed and the next one creates it as well.
+    `is_known` says that the project already had a record: things without an owner are from before owners were
+    recorded, and belong to it. `volume` is the volume that the database should be in. `volumes` are the labels of all
+    volumes with a database of the project, by name; `extra_volumes` those of volumes of extra services; `claims` those
+    of the volumes that record the owner of a project that was taken over. `taken` are the names of containers that have
+    a name of the project's, but do not belong to any project.
     """
 
     project: str
@@ -48,7 +50,7 @@ class Found:
 
     @property
     def in_service(self) -> dict[str, Container]:
-        """The containers that are not being replaced, by the name of their service."""
+        """The containers of services under their final names, by service: not those of a replacement."""
         named = {each.labels[SERVICE]: each for each in self.containers}
         by_name = {str(each.name): each for each in self.containers}
         wanted = {service: by_name.get(container_name(self.project, service)) for service in named}
@@ -60,7 +62,7 @@ class Found:
 
     @property
     def foreign(self) -> tuple[str, ...]:
-        """What bears the project's name and belongs to another home."""
+        """The things that have the project's name and belong to another home."""
         things: list[tuple[str, Mapping[str, str]]] = [
             (f"container {each.name}", each.labels) for each in self.containers
         ]
@@ -69,7 +71,7 @@ class Found:
         return tuple(name for name, labels in things if not self._is_ours(labels))
 
     def _is_ours(self, labels: Mapping[str, str]) -> bool:
-        """Labels of a volume cannot change: where there are claims, they say whose everything is."""
+        """Return whether labels are those of this home. A volume's labels cannot change, so claims take precedence."""
         if labels.get(PROJECT) != self.project:
             return True
         without = self.owner if self.is_known else ""
@@ -77,18 +79,18 @@ class Found:
 
     @property
     def void_claims(self) -> tuple[str, ...]:
-        """Claims to a project of which there is nothing left."""
+        """The claims to a project that has nothing else left on the engine."""
         is_left = self.containers or self.volumes or self.extra_volumes or self.has_network
         return () if is_left else tuple(self.claims)
 
     @property
     def data_owner(self) -> str:
-        """Whose the volume is, "" where nobody is named."""
+        """The owner of the volume, "" if its labels have none."""
         return (self.volume_labels or {}).get(OWNER, "")
 
     @property
     def names_taken(self) -> tuple[str, ...]:
-        """What has a name of the project's without being any project's, as `container NAME`."""
+        """The things that have a name of the project's but do not belong to it, as `container NAME`."""
         names = [f"container {name}" for name in self.taken]
         if self.network and not self.has_network:
             names.append(f"network {network_name(self.project)}")
@@ -106,7 +108,7 @@ class Found:
 
 
 def find(client: docker.DockerClient, project: str, volume: str, owner: str, *, is_known: bool = True) -> Found:
-    """Ask the engine for everything that bears the project's name."""
+    """Return everything on the engine that has the project's name."""
     labelled: dict[str, str | list[str] | bool] = {"label": [f"{PROJECT}={project}", SERVICE]}
     containers = list(client.containers.list(all=True, filters=labelled, ignore_removed=True))
     network, *more = _networks(client, project, containers) or [{}]
@@ -130,7 +132,7 @@ def find(client: docker.DockerClient, project: str, volume: str, owner: str, *, 
 
 
 def estate(client: docker.DockerClient, project: str) -> Estate:
-    """What bears a project's name. Its containers tell which volume is in service: the one that they have mounted."""
+    """Return what an engine has under a project's name. The volume in service is the one that its database mounts."""
     found = find(client, project, "", "")
     database = [each for each in found.containers if each.labels[SERVICE] == DATABASE_SERVICE]
     mounted = {
@@ -145,7 +147,7 @@ def estate(client: docker.DockerClient, project: str) -> Estate:
 
 
 def volume_labels(client: docker.DockerClient, name: str) -> Mapping[str, str] | None:
-    """A volume's labels, None for one that is not there."""
+    """Return a volume's labels, None if it does not exist."""
     try:
         return client.api.inspect_volume(name).get("Labels") or {}
     except GONE:
@@ -153,13 +155,13 @@ def volume_labels(client: docker.DockerClient, name: str) -> Mapping[str, str] |
 
 
 def _volumes(client: docker.DockerClient, project: str) -> dict[str, Mapping[str, str]]:
-    """The labels of every volume of a project."""
+    """Return the labels of every volume of a project, by name."""
     listed = client.api.volumes(filters={"label": f"{PROJECT}={project}"})["Volumes"] or []
     return {each["Name"]: each["Labels"] for each in listed}
 
 
 def _taken(client: docker.DockerClient, project: str, containers: Sequence[Container]) -> list[str]:
-    """The names that begin as those of the project's containers do, of others."""
+    """Return the names of other containers that have the prefix of the project's containers."""
     filters = {"name": f"^/?{network_name(project)}-"}
     ours = {each.id for each in containers}
     listed = [each for each in client.api.containers(all=True, filters=filters) if each["Id"] not in ours]
@@ -167,7 +169,10 @@ def _taken(client: docker.DockerClient, project: str, containers: Sequence[Conta
 
 
 def observed(client: docker.DockerClient, found: Found, spec: StackSpec, record: ProjectRecord) -> Observed:
-    """The stack as it is, but for what only the services themselves can tell."""
+    """Return the current stack, without what only the services themselves can answer.
+
+    Raises ConflictError if the volume that should have the database is not the project's.
+    """
     if found.volume_labels is not None and not found.has_volume and record.initialised:
         raise taken_error("volume", found.volume, told="Nothing was changed. ")
     running = found.in_service
@@ -203,7 +208,7 @@ def observed(client: docker.DockerClient, found: Found, spec: StackSpec, record:
 
 
 def state_detail(state: Mapping[str, Any]) -> str:
-    """What there is to say of a container that does not run."""
+    """Return why a container does not run, "" if it runs."""
     if state["Status"] == "running":
         return ""
     if state.get("OOMKilled"):
@@ -213,7 +218,7 @@ def state_detail(state: Mapping[str, Any]) -> str:
 
 
 def _networks(client: docker.DockerClient, project: str, containers: Sequence[Container]) -> list[Mapping[str, Any]]:
-    """The networks of the project's name, the one that its containers are in first."""
+    """Return the networks with the project's name, the one that its containers use first."""
     name = network_name(project)
     found = [network for network in client.api.networks(names=[name]) if network["Name"] == name]
     in_use = {
@@ -223,9 +228,10 @@ def _networks(client: docker.DockerClient, project: str, containers: Sequence[Co
 
 
 def data_state(found: Found, record: ProjectRecord) -> DataState:
-    """A volume that this very home made and no `up` has seen ready holds nothing yet.
+    """Return the state of the data in the database's volume.
 
-    A home that was lost and made anew knows nothing of the data, which must not count as nothing.
+    The data is unfinished only if this home created the volume and no `up` has seen the database ready. A home that was
+    lost and created again does not know the data, which must not count as unfinished.
     """
     if not found.has_volume:
         return DataState.ABSENT
@@ -262,7 +268,7 @@ def _state(state: Mapping[str, Any]) -> tuple[ServiceState, str]:
         return ServiceState.UNHEALTHY, state_detail(state)
     if state["Status"] != "running":
         return ServiceState.STOPPED, state_detail(state)
-    # What the engine's own checks say is old: a service is asked itself.
+    # The engine's own checks may be out of date, so the service itself is asked later.
     return ServiceState.RUNNING, ""
 
 

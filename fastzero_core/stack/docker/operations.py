@@ -1,4 +1,4 @@
-"""What is done to a project's things on the engine: one call each. What is not the project's is never touched."""
+"""Perform operations on a project's things on the engine, one call each. Other projects' things are never changed."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,10 +24,10 @@ from . import containers, files, images, networks, observe
 from .engine import GONE, is_port_conflict
 
 EVIDENCE_LINES = 20
-SERVER_ANSWERS = 60  # seconds for a server that was started to answer on its socket
+SERVER_ANSWERS = 60  # seconds for a started server to answer on its socket
 
 
-# The superuser may still have the owner's name. Through the socket nobody is asked for a password.
+# The superuser may still have the owner's name. Logins through the socket need no password.
 _SET_PASSWORDS = rf"""
 for _ in $(seq {SERVER_ANSWERS * 10}); do pg_isready -qd postgres && break; sleep 0.1; done
 is_superuser='SELECT rolsuper FROM pg_roles WHERE rolname = current_user'
@@ -46,7 +46,7 @@ SQL
 
 
 class Operations:
-    """The operations of one project, whose things are labelled with `owner`."""
+    """The operations on one project's things, which are labelled with `owner`."""
 
     def __init__(self, client: docker.DockerClient, project: Project, owner: str) -> None:
         self._client = client
@@ -54,7 +54,7 @@ class Operations:
         self._owner = owner
 
     def perform(self, action: Action, on_event: Listener) -> None:
-        """Do one action."""
+        """Perform one action."""
         match action.verb, action.kind:
             case Verb.PULL, _:
                 images.pull(self._client, action.name, on_event, described_at=action.subject.described_at)
@@ -96,7 +96,7 @@ class Operations:
         except docker.errors.APIError as error:
             if error.status_code != HTTPStatus.CONFLICT:
                 raise
-            # The engine may have made it just now, for a command that was killed.
+            # The engine may have created it just now, for a killed command.
             if not self._own_networks(name):
                 raise taken_error("network", name) from error
         self._have_one_network(name)
@@ -106,13 +106,13 @@ class Operations:
         return list(self._client.api.networks(names=[name], filters=labelled))
 
     def _have_one_network(self, name: str) -> None:
-        """Remove all but the newest of one name: an engine that makes two at once looks for no other."""
+        """Remove all but the newest network of this name: an engine may create two if it is asked twice at once."""
         for network in sorted(self._own_networks(name), key=lambda each: str(each["Created"]))[:-1]:
-            with suppress(docker.errors.APIError):  # one that is in use stays
+            with suppress(docker.errors.APIError):  # a network in use is not removed
                 self._client.api.remove_network(network["Id"])
 
     def _create_volume(self, name: str, service: ServiceSpec) -> None:
-        """The engine would hand out one of the same name, whoever made it."""
+        """Create a volume. Raises ConflictError if another one has this name, which the engine would return instead."""
         labels = containers.volume_labels(self._project.name, self._owner, service)
         made = self._client.api.create_volume(name, labels=labels)
         if made.get("Labels") != labels:
@@ -133,11 +133,11 @@ class Operations:
             made = self._own(name)
             if made.status != "created":
                 raise taken_error("container", name) from error
-            made.remove(force=True, v=True)  # the engine was still making it, for a command that was killed
+            made.remove(force=True, v=True)  # the engine was still creating it, for a killed command
             self._client.api.create_container_from_config(document, name)  # type: ignore[no-untyped-call]
 
     def run_once(self, service: ServiceSpec, command: Sequence[str]) -> tuple[int, str]:
-        """Run a command in a container of its own, which is gone afterwards. Returns its exit code and its words."""
+        """Run a command in a new container, which is removed afterwards. Returns its exit code and its output."""
         once = replace(service, name=RELEASE, command=tuple(command), port=0, restart="no", health_command=())
         once = replace(once, document=containers.document(self._project.name, once))
         name = container_name(self._project.name, RELEASE)
@@ -155,13 +155,13 @@ class Operations:
         files.fill(self._client.api, name, service, containers.secrets_inside(service, self._project))
 
     def _check_data(self, container: str, service: ServiceSpec) -> None:
-        """Refuse data of another major version, before anything is stopped for it or started on it."""
+        """Raise VersionMismatchError for data of another major version, before anything is stopped or started."""
         major = files.data_major(self._client.api, container, service)
         if major not in (None, service.major):
             raise other_major(service.volume, major, service.image)
 
     def _check_whole(self, container: str, service: ServiceSpec) -> None:
-        """Refuse data whose initialisation never ended: nobody knows what is missing of it."""
+        """Raise ConflictError for data that was not initialised completely: what it lacks cannot be determined."""
         if not files.is_whole(self._client.api, container, service):
             raise ConflictError(
                 f"volume {service.volume} holds no database that was initialised to its end",
@@ -194,7 +194,7 @@ class Operations:
             self._own(name).stop(timeout=int(service.stop_timeout) if service else 0)
 
     def _set_password(self, service: str) -> None:
-        """Give the database's roles the passwords that the project has, through the container's own socket."""
+        """Set the passwords of the database's roles to the project's, through the container's socket."""
         setting = (f"set_password {role} {name} || exit 1" for role, name in PASSWORDS.items())
         script = "\n".join([_SET_PASSWORDS, *setting])
         output: Any
@@ -204,13 +204,13 @@ class Operations:
         except docker.errors.APIError as error:
             if error.status_code != HTTPStatus.CONFLICT:
                 raise
-            code, output = None, container.logs(tail=EVIDENCE_LINES)  # it does not run any more
+            code, output = None, container.logs(tail=EVIDENCE_LINES)  # it has stopped
         if code != 0:
             raise UnhealthyError("the password could not be set", evidence=str(output, "utf-8", "replace"))
 
     def _remove_container(self, name: str) -> None:
         with suppress(GONE):
-            self._own(name).remove(force=True, v=True)  # of its volumes those without a name
+            self._own(name).remove(force=True, v=True)  # with its anonymous volumes
 
     def _remove_volume(self, name: str) -> None:
         labels = observe.volume_labels(self._client, name) or {}
@@ -231,7 +231,7 @@ class Operations:
 
 
 def _taken_error(service: ServiceSpec) -> PortTakenError:
-    """The error of the port that somebody else has: of several the first that is not free."""
+    """Return the error for the port that another process uses: the first of the service's ports that is not free."""
     every = (service.port, *service.more_ports.values())
     port = next((port for port in every if not ports.is_free(service.host, port)), service.port)
     return ports.taken_error(service.name, service.host, port, service.port_choice)

@@ -1,4 +1,4 @@
-"""PostgreSQL's programs in the database's own container, on its own socket, where no password is needed."""
+"""Run PostgreSQL's programs in the database's container, through its socket, which needs no password."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,13 +12,13 @@ from ...postgres.url import conninfo
 from ...project import Project
 from .runtime import DockerRuntime
 
-# Of few names: what a killed command leaves there, the next one overwrites.
-COPY = "/tmp/fastzero"  # noqa: S108 - in the container, where there are no other users
+# A prefix for few fixed names, so that the next command overwrites what a killed one left.
+COPY = "/tmp/fastzero"  # noqa: S108 - the container has no other users
 
 
 @dataclass(frozen=True)
 class ContainerPrograms:
-    """The programs of the container that runs `service`, which work as a role of its database."""
+    """The programs of the container that runs `service`. They log in to its database as `role`."""
 
     runtime: DockerRuntime
     service: str
@@ -32,7 +32,10 @@ class ContainerPrograms:
 
     @contextmanager
     def reachable(self, file: Path, name: str) -> Iterator[str]:
-        """Have a copy of a file in the container for one block: only a file can be read from several places at once."""
+        """Copy a file into the container for one block: parallel jobs need a file, which they read at several offsets.
+
+        Yields its path in the container.
+        """
         path = f"{COPY}-{name}"
         copy = ["sh", "-c", 'umask 077; rm -f "$1"; cat >"$1"', "sh", path]
         try:
@@ -45,7 +48,7 @@ class ContainerPrograms:
         return replace(self, role=role)
 
     def interact(self, program: str, arguments: Sequence[str], database: str) -> int:
-        # By the environment, so that the arguments may name another database of the server.
+        # In the environment, so that the arguments can name another database of the server.
         command = ["env", f"PGUSER={self.role}", f"PGDATABASE={database}", program, *arguments]
         interactive = sys.stdin.isatty() and sys.stdout.isatty()
         return self.runtime.execute_in(self.service, command, interactive=interactive)
@@ -56,9 +59,9 @@ class ContainerPrograms:
 
 
 def container_programs(project: Project, service: str, role: str, major: int) -> ContainerPrograms:
-    """Return the programs of the container whose server has that major version."""
+    """Return the programs of the service's container, whose server has this major version."""
     return ContainerPrograms(DockerRuntime(project), service, role, major)
 
 
 def _discard(chunk: bytes) -> None:
-    """Drop output that no caller asked for."""
+    """Ignore output that the caller did not request."""

@@ -1,6 +1,6 @@
 """The docker runtime: services as containers, through the Docker SDK. Each action is one call of the engine.
 
-Everything is marked with the project's labels and its owner, and nothing without them is ever touched.
+Everything that it creates has labels with the project and its owner, and it changes nothing without these labels.
 """
 
 import secrets
@@ -34,7 +34,7 @@ ALIVE = ("running", "created", "restarting")
 
 
 class DockerRuntime:
-    """One project's services as containers. `owner` says what its things are labelled with, else the record does."""
+    """One project's services as containers. `owner` returns the owner for labels, by default the one in the record."""
 
     name = "docker"
 
@@ -50,10 +50,10 @@ class DockerRuntime:
     def _client(self) -> docker.DockerClient:
         return connect()
 
-    # -- what should be, and what is ---------------------------------------------------------------------------
+    # -- specification and observation -------------------------------------------------------------------------
 
     def completed(self, spec: StackSpec) -> StackSpec:
-        # An engine need only be asked where a limit could be beyond what it has.
+        # Ask the engine only if a limit could be more than it has.
         cpus = self._cpus if any(service.cpus > 1 for service in spec.services) else None
         services = [
             replace(service, document=containers.document(spec.project, service, cpus)) for service in spec.services
@@ -78,7 +78,7 @@ class DockerRuntime:
             return observe.estate(self._client, self._project.name)
 
     def remains(self, place: Place) -> list[Thing]:
-        """The volume; a container that fills it is found as what an interrupted command left."""
+        """Return the place's volume. A container that fills it is reported by `observe`, as a leftover."""
         with engine_errors():
             found = observe.find(self._client, self._project.name, place.volume, self._owner())
         refuse_foreign(self._project.name, found.foreign)
@@ -112,7 +112,7 @@ class DockerRuntime:
         with engine_errors():
             Operations(self._client, self._project, self._owner()).perform(action, on_event)
 
-    # -- questions ---------------------------------------------------------------------------------------------
+    # -- queries -----------------------------------------------------------------------------------------------
 
     def is_alive(self, service: str) -> bool:
         with engine_errors():
@@ -120,7 +120,7 @@ class DockerRuntime:
             return container is not None and container.status in ALIVE
 
     def evidence(self, service: str) -> str:
-        """State, exit code, health log and the last lines of the log."""
+        """Return a container's state, exit code, health log and the last lines of its log."""
         with engine_errors():
             container = self._find(service)
             return findings.evidence(service, container, EVIDENCE_LINES) if container else ""
@@ -149,16 +149,16 @@ class DockerRuntime:
         return self.execute_in(running, command, interactive=interactive)
 
     def execute_in(self, service: str, command: Sequence[str], *, interactive: bool) -> int:
-        """Run a command in a service's container, this process's streams being its own. Returns its exit code."""
+        """Run a command in a service's container with this process's streams. Returns its exit code."""
         with engine_errors():
             container = self._running(service)
             entrypoint = tuple(container.attrs["Config"].get("Entrypoint") or ())
             if entrypoint == containers.WITH_VARIABLES:
-                command = [*entrypoint, *command]  # or it would not have what the process finds in its environment
+                command = [*entrypoint, *command]  # adds the secret variables of the process to its environment
             return exec.execute(self._client.api, str(container.id), command, interactive=interactive)
 
     def failed_check(self, service: ServiceSpec) -> str:
-        """Ask it in its container: the engine's own check is up to five seconds old."""
+        """Run the check in the container: the result of the engine's own check may be five seconds old."""
         with engine_errors():
             container = self._find(service.name)
             return exec.failure(self._client.api, container, service.health_command) if container else "it is gone"
@@ -175,15 +175,15 @@ class DockerRuntime:
         read: Iterator[bytes] | None = None,
         write: Callable[[bytes], Any],
     ) -> tuple[int, str]:
-        """Run a command in the service's container: it reads the chunks of `read`, and `write` is handed its output.
+        """Run a command in the service's container, with the chunks of `read` as input, and pass its output to `write`.
 
-        Returns its exit code and what it said on stderr. Raises UnhealthyError if the service does not run.
+        Returns its exit code and its stderr. Raises UnhealthyError if the service does not run.
         """
         with engine_errors():
             return exec.pipe(self._client.api, str(self._running(service).id), command, read, write)
 
     def examine(self, spec: StackSpec, record: ProjectRecord) -> Iterator[Finding]:
-        """The engine, its disk, the volume's data, and who can reach the published ports."""
+        """Yield findings about the engine, its disk, the volume's data, and who can reach the published ports."""
         with engine_errors():
             yield from findings.of_engine(self._client)
             found = observe.find(self._client, spec.project, spec.database.volume, record.owner)
@@ -192,7 +192,7 @@ class DockerRuntime:
             yield from findings.of_ports(found)
 
     def _find(self, service: str) -> Container | None:
-        """The container of a service, if it is the project's."""
+        """Return the container of a service, None if it does not exist or is not the project's."""
         try:
             container = self._client.containers.get(container_name(self._project.name, service))
         except GONE:

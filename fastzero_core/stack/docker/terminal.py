@@ -1,4 +1,4 @@
-"""A command in a container with this process's own streams: a terminal where there is one, else three pipes."""
+"""Connect a command in a container to this process's streams: to its terminal if it has one, else to three pipes."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ STDOUT, STDERR = 1, 2  # as the engine numbers streams
 
 
 def attach(connection: Any, frames: Iterable[tuple[int, bytes]], resize: Resize | None) -> None:
-    """Hand standard input on and print the frames that come, to their end; with `resize` on a raw terminal."""
+    """Send standard input to a command and print its output until it ends. With `resize`, use a raw terminal."""
     with _raw_terminal(resize) if resize else contextlib.nullcontext():
         threading.Thread(target=_send, args=(connection,), daemon=True).start()
         for number, data in frames:
@@ -32,7 +32,7 @@ def exchange(
     read: Iterator[bytes] | None,
     write: Callable[[bytes], object],
 ) -> str:
-    """Send what `read` yields and its end, hand on what comes. Returns what came on the error stream."""
+    """Send the chunks of `read` and then end-of-file, and pass output to `write`. Returns what came on stderr."""
     sender = threading.Thread(target=_send_all, args=(connection, read), daemon=True) if read else None
     if sender:
         sender.start()
@@ -48,13 +48,13 @@ def exchange(
 
 
 def variables() -> dict[str, str]:
-    """What a command is told of this terminal."""
+    """Return the environment variables that describe this terminal to a command."""
     return {"TERM": "xterm", **{name: os.environ[name] for name in TERMINAL_VARIABLES if name in os.environ}}
 
 
 def _send(connection: Any) -> None:
-    """Hand on what comes on standard input, and its end."""
-    # The other side may be gone before we are done: then nobody wants the rest.
+    """Send standard input, and then end-of-file."""
+    # The command may end first. Then it does not need the rest.
     with contextlib.suppress(OSError):
         while data := os.read(sys.stdin.fileno(), CHUNK):
             connection.sendall(data)
@@ -62,7 +62,7 @@ def _send(connection: Any) -> None:
 
 
 def _send_all(connection: Any, chunks: Iterator[bytes]) -> None:
-    # A command that ends early says itself why.
+    # A command that ends early reports the reason itself.
     with contextlib.suppress(OSError):
         for chunk in chunks:
             connection.sendall(chunk)
@@ -71,7 +71,7 @@ def _send_all(connection: Any, chunks: Iterator[bytes]) -> None:
 
 @contextlib.contextmanager
 def _raw_terminal(resize: Resize) -> Iterator[None]:
-    """Every key goes to the command, and the command knows the size of the window."""
+    """Send every key to the command, and the size of the window to it, for one block."""
     import termios
     import tty
 

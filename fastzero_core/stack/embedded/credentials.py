@@ -1,19 +1,19 @@
-"""The secrets of a local process: in its environment, and as files that only this user can read."""
+"""The secrets of a local process: in its environment, and in files that only this user can read."""
 
 from ...files import make_folder, read_text, write_atomically
 from ...project import Project
 from ..spec import CREDENTIALS, ServiceSpec, with_secrets
 
-FOLDER = "credentials"  # in the project's
+FOLDER = "credentials"  # in the project's folder
 
 
 def secret_values(project: Project, service: ServiceSpec) -> dict[str, str]:
-    """Return the variables of a process that nobody else may see, by name."""
+    """Return the secret variables of a process, by name."""
     return {name: with_secrets(text, project.secret) for name, text in service.secret_variables.items()}
 
 
 def handed_over(project: Project, service: ServiceSpec) -> dict[str, str]:
-    """Write a file for each of these variables. Returns the variable that names their folder, nothing without any."""
+    """Write each secret variable to a file. Returns the variable that names their folder, or {} if there are none."""
     values = secret_values(project, service)
     if not values:
         return {}

@@ -1,4 +1,4 @@
-"""Data directories of local servers: what a killed command left of one, what works on one, where they usually lie."""
+"""Data directories of local servers: unfinished ones, the processes that use one, and their usual locations."""
 
 import os
 import re
@@ -14,10 +14,10 @@ from ..actions import Kind
 from ..observed import Thing
 from ..spec import STOP_TIMEOUT
 
-# As root, what PostgreSQL's own user must reach and the project's folder does not let it.
+# As root: for what PostgreSQL's own user must reach if it cannot enter the project's folder.
 SHARED_HOME = Path("/var/lib/fastzero")
 CLUSTERS = "clusters"
-LAST_GASP = 10  # seconds for the workers of a killed process to let go of its port
+LAST_GASP = 10  # seconds for the workers of a killed process to end and free its port
 
 
 def begun(data: Path) -> list[Thing]:
@@ -28,9 +28,9 @@ def begun(data: Path) -> list[Thing]:
 
 
 def end_backends(data: Path) -> None:
-    """End whatever works on the data: a server in good order, and what a killed one left the hard way.
+    """End every process that uses the data directory: shut down a server, and kill the backends of a killed server.
 
-    Its backends notice its end when they next wait, which may be never.
+    Such backends notice that the server has ended only when they next wait, which may never happen.
     """
     import psutil
 
@@ -46,7 +46,7 @@ def end_backends(data: Path) -> None:
 
 
 def unmarked_data(project: Project, record: ProjectRecord) -> list[Thing]:
-    """Return the project's data from before folders were marked, where fastzero puts it."""
+    """Return the project's data directories in their usual locations that were created before folders were marked."""
     cause = "fastzero made it before it marked what it makes"
     usual = [Path(place.data) for place in (record.place, *record.kept) if _is_usual(project, place.data)]
     unmarked = [data for data in usual if not folders.mark_of(data) and cluster.major_of(data)]
@@ -54,7 +54,7 @@ def unmarked_data(project: Project, record: ProjectRecord) -> list[Thing]:
 
 
 def _is_usual(project: Project, data: str) -> bool:
-    """Whether this is where fastzero itself would put a project's data."""
+    """Return whether fastzero itself would put the project's data there."""
     own = rf"{re.escape(str(project.folder))}/data(-[0-9a-f]{{8}})?"
     shared = rf"{re.escape(str(SHARED_HOME / CLUSTERS / project.name))}-[0-9a-f]{{8}}"
     return re.fullmatch(f"{own}|{shared}", data) is not None

@@ -1,4 +1,4 @@
-"""What tells a process from all others that ever had its pid: when it started, by a clock that nobody sets."""
+"""Identify a process by its pid and its start time, by a clock that cannot be set: pids are reused."""
 
 import sys
 import time
@@ -8,17 +8,18 @@ from pathlib import Path
 
 ON_LINUX = sys.platform == "linux"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-TICKS = sysconf("SC_CLK_TCK")  # a second
-# What follows a program's name in /proc/PID/stat: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+TICKS = sysconf("SC_CLK_TCK")  # per second
+# Fields after the program's name in /proc/PID/stat: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
 _STATE, _START = 0, 19
 _ENDED = (b"Z", b"X")
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A process as the system has it now. `created` is seconds since the epoch, by the clock as it is set now.
+    """A process as the system reports it now.
 
-    `start` is the boot and the ticks from it to the start; empty where the system does not count them.
+    `created` is its start time in seconds since the epoch, by the clock as it is set now. `start` is the boot id and
+    the start time in ticks since boot, "" if the system does not report them.
     """
 
     start: str
@@ -27,19 +28,19 @@ class Seen:
 
 
 def look_at(pid: int) -> Seen | None:
-    """Return the process that has this pid, None if there is none."""
+    """Return the process with this pid, None if it does not exist."""
     return _from_proc(pid) if ON_LINUX else _from_psutil(pid)
 
 
 def created_of(start: str) -> float | None:
-    """Return when a `start` was, in seconds since the epoch; None if it was not since this boot."""
+    """Return the time of a `start` in seconds since the epoch, None if it was before the current boot."""
     boot, _, ticks = start.partition(" ")
     return _moment(int(ticks)) if ticks.isdigit() and boot == _boot_id() else None
 
 
 def _from_proc(pid: int) -> Seen | None:
     try:
-        # A program's name may hold spaces and parentheses.
+        # A program's name may contain spaces and parentheses.
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None

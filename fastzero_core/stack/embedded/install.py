@@ -1,4 +1,4 @@
-"""What an application of the user's own depends on, installed by a tool of its own."""
+"""Install the dependencies of a user's application with its own tool."""
 
 import os
 import subprocess
@@ -7,8 +7,8 @@ from pathlib import Path
 from ...errors import DependenciesMissingError
 from ...events import Listener, Progress
 
-LAST_LINES = 20  # of what the tool said
-# Some tools would make the environment of an application elsewhere.
+LAST_LINES = 20  # of the tool's output
+# By default some tools create an application's environment outside its folder.
 ENVIRONMENT_INSIDE = {
     "POETRY_VIRTUALENVS_IN_PROJECT": "true",
     "PIPENV_VENV_IN_PROJECT": "1",
@@ -17,7 +17,10 @@ ENVIRONMENT_INSIDE = {
 
 
 def install(folder: Path, command: str, on_event: Listener) -> None:
-    """Run what installs an application's dependencies. Raises DependenciesMissingError with its last words."""
+    """Run the command that installs an application's dependencies.
+
+    Raises DependenciesMissingError with the last lines of its output.
+    """
     inherited = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
     environment = {**inherited, **ENVIRONMENT_INSIDE}
     said: list[str] = []

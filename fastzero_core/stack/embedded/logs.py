@@ -1,7 +1,7 @@
-"""The log files of local processes: the two streams of each read as one log, in the order of time.
+"""Read the log files of local processes: the two streams of each process as one log, ordered by time.
 
-The time of a line is the one that it begins with, as PostgreSQL and the app write it, in UTC. A line without a time
-belongs to the line before.
+The time of a line, in UTC, is the one that it begins with, as PostgreSQL and the app write it. A line without a time
+belongs to the line above it.
 """
 
 import heapq
@@ -24,9 +24,9 @@ from ..lines import LogLine
 Files = Mapping[str, Path]
 """The log of a process, by stream."""
 
-BLOCK = 2**16  # bytes that are read first from the end of a log
-SEARCHED = 2**20  # bytes in which the time of the first line of a tail is looked for
-EVERY = 0.1  # seconds
+BLOCK = 2**16  # bytes that are first read from the end of a log
+SEARCHED = 2**20  # bytes in which to search for the time of the first line of a tail
+EVERY = 0.1  # seconds between two reads of a followed log
 
 # As `2026-01-31 12:00:00.123 UTC …`, and as `{"time": "2026-01-31T12:00:00.123Z", …`.
 _TIME = rb'(?:\{"time": ")?(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{1,6})?)'
@@ -40,10 +40,10 @@ _Timed = tuple[datetime, LogLine]
 def read(
     logs: Mapping[str, Files], *, tail: int | None = None, follow: bool = False, since: datetime | None = None
 ) -> Iterator[LogLine]:
-    """Return the lines of these processes' logs in the order of time; with `follow` also new ones, without end.
+    """Yield the lines of these processes' logs, ordered by time; with `follow`, also new lines, without end.
 
-    `tail` is how many lines of each process, of both its streams together: the last ones by time. Lines from before
-    `since` are left out, those without any time too.
+    `tail` is the number of lines of each process, of both streams together: the last ones by time. With `since`, lines
+    before that time are left out, and so are those without a time.
     """
     streams = {name: [_Stream(name, each, path) for each, path in files.items()] for name, files in logs.items()}
     logs_of_processes = []
@@ -60,7 +60,7 @@ def _new_lines(streams: "Iterable[Sequence[_Stream]]") -> list[LogLine]:
 
 
 def _merged(streams: Sequence[Sequence[_Timed]]) -> list[_Timed]:
-    """Each stream keeps its own order, also where a clock was set back."""
+    """Merge streams by time. Each stream keeps its own order, even if a clock was set back."""
     return list(heapq.merge(*streams, key=lambda timed: timed[0]))
 
 
@@ -69,19 +69,19 @@ def _lines(timed: Iterable[_Timed]) -> list[LogLine]:
 
 
 class _Stream:
-    """Reads whole lines as they come, and again from the beginning of a log that was set aside."""
+    """Reads complete lines of a growing log, and starts at the beginning again if the log was replaced."""
 
     def __init__(self, name: str, stream: str, path: Path) -> None:
         self._name, self._stream, self._path = name, stream, path
         self._offset = 0
         self._rest = b""
-        self._moment: datetime | None = None  # the time of the line before
+        self._moment: datetime | None = None  # the time of the previous line
         self._written_at = datetime.now(UTC)
 
     def lines(self, tail: int | None, since: datetime | None, *, to_the_end: bool) -> list[_Timed]:
-        """What there is, from `tail` lines before its end or some more. `to_the_end`: also a line that has no end.
+        """Return the existing lines; with `tail`, at least as many of the last lines.
 
-        A crash may cut the last line off.
+        `to_the_end` includes a last line without a newline: a crash may cut it off.
         """
         if tail is not None:
             self._offset = self._beginning_of(tail)
@@ -96,7 +96,7 @@ class _Stream:
         return self._timed(list(self._unread()))
 
     def _timed(self, lines: Sequence[_Line]) -> list[_Timed]:
-        """Lines before the first time belong to it; without any, all are from when the file was written last."""
+        """Give each line a time: lines above the first time get that time, or else the time of the last write."""
         first = next((moment for moment, _ in lines if moment), self._written_at)
         return [(moment or first, line) for moment, line in lines]
 
@@ -146,7 +146,7 @@ def _time_of(line: bytes) -> datetime | None:
 
 
 def _beginning_of(file: BinaryIO, tail: int) -> int:
-    """Return where to begin to read the last `tail` lines with their times, without reading all of a long log."""
+    """Return the offset at which to read the last `tail` lines with their times, without reading all of a long log."""
     size = os.fstat(file.fileno()).st_size
     length = BLOCK
     while length < size:
@@ -159,8 +159,8 @@ def _beginning_of(file: BinaryIO, tail: int) -> int:
 
 
 def _cut(block: bytes, tail: int) -> int | None:
-    """Return where in a log's last bytes to begin, at a line with a time; None if more of the log is needed."""
-    # The bytes after the last end of a line may be a line too.
+    """Return the offset in a log's last bytes of a line with a time to start at, None if more bytes are needed."""
+    # The bytes after the last newline may be a line too.
     head, *lines = block.rsplit(b"\n", tail + 1)
     if len(lines) <= tail:
         return None
@@ -174,12 +174,12 @@ def _cut(block: bytes, tail: int) -> int | None:
 
 
 def size_of(log: Path) -> int:
-    """Return the size of a log in bytes, 0 without one."""
+    """Return the size of a log in bytes, 0 if it does not exist."""
     return log.stat().st_size if log.exists() else 0
 
 
 def written_since(log: Path, offset: int) -> str:
-    """Return what a log has got since it was `offset` bytes long, or set aside for having been too long."""
+    """Return what was written to a log since it was `offset` bytes long, or since it was replaced for its size."""
     with reading(log), open_regular(log, own=True) as file:
         text = file.read()
     return text[offset if offset <= len(text) else 0 :].decode("utf-8", "replace")

@@ -1,8 +1,8 @@
-"""Local processes that outlive the command which started them: start, find again, stop.
+"""Start, find and stop local processes that outlive the command which started them.
 
-A process is known by its pid *and* its start, so that a reused pid is never taken for it. It waits at a gate until its
-record is written: there is no moment in which it runs and nobody can find it. Its environment says what it was started
-from, by which it is found where its record is damaged or gone.
+A process is identified by its pid *and* its start time, so that a reused pid is never mistaken for it. A new process
+waits until its record is written, so that a running process can always be found. Its environment contains its record
+file and what it was started from, which identifies it if the record is damaged or missing.
 """
 
 import json
@@ -26,22 +26,22 @@ from . import logs
 from .identity import Seen, created_of, look_at
 from .supervision import Supervised, read_state
 
-LOG_MAX = 10 * 2**20  # bytes; a longer log is set aside when its service starts
-ENDS_WITHIN = 10  # seconds for what was killed
-SAME_MOMENT = 2.0  # seconds; some start times are known by the clock alone, which may be set
+LOG_MAX = 10 * 2**20  # bytes; a longer log is renamed when its service starts
+ENDS_WITHIN = 10  # seconds for killed processes to end
+SAME_MOMENT = 2.0  # seconds; some start times come only from the wall clock, which may be set
 
 MARK = "FASTZERO_PROCESS"  # in a process's environment: its record file, and what it was started from
 
-# The shell waits for a line and becomes the program; if its parent dies first, it reads the end and leaves.
+# The shell waits for a line, then becomes the program. If its parent dies first, it reads end-of-file and exits.
 _GATE = 'read -r go && exec "$@" </dev/null'
 
 
 @dataclass(frozen=True)
 class ProcessRecord:
-    """What is recorded of a process.
+    """The record of a process.
 
-    `created` is when it started, in seconds since the epoch by the clock of that moment, `start` the same by a clock
-    that nobody sets, where the system has one. `document` is what it was started from.
+    `created` is its start time in seconds since the epoch, by the clock at that time. `start` is its start time by a
+    clock that cannot be set, "" if the system has none. `document` is what it was started from.
     """
 
     pid: int
@@ -52,7 +52,7 @@ class ProcessRecord:
 
     @property
     def started_at(self) -> datetime:
-        """When it started, by the clock as it is set now; the same each time unless the clock was set."""
+        """The start time, by the clock as it is set now. It changes only if the clock is set."""
         now = created_of(self.start)
         if now is None or abs(now - self.created) < SAME_MOMENT:
             return datetime.fromtimestamp(self.created, UTC)
@@ -81,9 +81,9 @@ class Processes:
         user: ServiceUser | None = None,
         directory: str = "/",
     ) -> ProcessRecord:
-        """Start a process in a session and process group of its own, its output going to its logs.
+        """Start a process in its own session and process group, with its output in its logs.
 
-        Without an `environment` it has this process's.
+        Without `environment` it inherits this process's environment.
         """
         make_folder(self._logs, 0o700)
         mark = {"record": str(self._record_file(name)), "config_hash": config_hash, "document": dict(document or {})}
@@ -98,7 +98,7 @@ class Processes:
                 start_new_session=True,
                 **(user.popen_options() if user else {}),
             )
-        child.returncode = 0  # or subprocess would warn that it outlives us, as it is meant to
+        child.returncode = 0  # otherwise subprocess would warn that the process is still running, which is intended
         assert child.stdin is not None
         with child.stdin as gate:
             record = _record_of(child.pid, config_hash, document or {})
@@ -107,7 +107,7 @@ class Processes:
         return record
 
     def wait(self, name: str) -> int:
-        """Return the exit code of a process that this very command has started, once it has ended."""
+        """Wait until a process that this command started has ended. Returns its exit code."""
         record = self.recorded(name)
         assert record is not None, "it was started under this name"
         _, status = os.waitpid(record.pid, 0)
@@ -115,9 +115,10 @@ class Processes:
         return os.waitstatus_to_exitcode(status)
 
     def recorded(self, name: str) -> ProcessRecord | None:
-        """Return what was started under this name and not stopped by us, whether or not it still runs.
+        """Return the record of the process that was started under this name, whether or not it still runs.
 
-        NOBODY stands for a record that cannot be read. Raises NotAllowedError for one of another user.
+        Returns None if none was started, or if it was stopped by fastzero, and NOBODY for a record that cannot be read.
+        Raises NotAllowedError for a record of another user.
         """
         try:
             text = read_text(self._record_file(name), denied=OF_ANOTHER_USER, own=True)
@@ -128,37 +129,40 @@ class Processes:
         return _parsed(text)
 
     def names(self) -> list[str]:
-        """Return the names under which something was started and not stopped by us."""
+        """Return the names under which a process was started and was not stopped by fastzero."""
         with reading(self._records, HOME):
             return sorted(path.stem for path in self._records.glob("*.json"))
 
     def find(self, name: str) -> ProcessRecord | None:
-        """Return the process that runs under this name, or None."""
+        """Return the running process of this name, or None."""
         record = self.recorded(name)
         return record if record and is_alive(record) else None
 
     def find_lost(self, name: str) -> ProcessRecord | None:
-        """Return the process that was started under this name and whose record is damaged or gone, or None."""
+        """Return the running process of this name whose record is damaged or missing, or None."""
         if self.recorded(name) not in (None, NOBODY):
             return None
         return min(_marked(str(self._record_file(name))), key=lambda record: record.created, default=None)
 
     def orphans(self, name: str) -> list[int]:
-        """Return the pids of what the process under this name has started, where it is gone and they are not."""
+        """Return the pids of the running processes that a process started, if the process itself has ended."""
         record = self.recorded(name)
         if record is None or record == NOBODY or is_alive(record):
             return []
         return [pid for pid, _ in _bearing_mark(str(self._record_file(name))) if _session_of(pid) == record.pid]
 
     def end_orphans(self, name: str) -> None:
-        """Kill them: they cannot be told apart, so that none of them can be asked."""
+        """Kill the orphans of a process. They cannot be told apart, so none of them can be asked to stop."""
         for pid in self.orphans(name):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not self.orphans(name), ENDS_WITHIN)
 
     def stop(self, name: str, *, stop_signal: int = signal.SIGTERM, timeout: float = 10) -> bool:
-        """Ask the process to end, and after `timeout` seconds kill its group. Returns whether it ended by itself."""
+        """Send the stop signal, and kill the process group after `timeout` seconds.
+
+        Returns whether the process ended within the timeout.
+        """
         record = self.find(name) or self.find_lost(name)
         ended = True
         if record is None:
@@ -166,7 +170,7 @@ class Processes:
         else:
             with suppress(ProcessLookupError):
                 os.kill(record.pid, stop_signal)
-                os.killpg(record.pid, signal.SIGCONT)  # one that is suspended would not hear of it
+                os.killpg(record.pid, signal.SIGCONT)  # a suspended process would not handle the stop signal
             ended = wait_until(lambda: not is_alive(record), timeout)
             if not ended:
                 with suppress(ProcessLookupError):
@@ -179,7 +183,7 @@ class Processes:
         path = self._record_file(name)
         with writing(path, HOME):
             self.state_file(name).unlink(missing_ok=True)
-            if path.is_dir():  # it is no record, but it is in the place of one
+            if path.is_dir():  # it is not a record, but it has the path of one
                 path.rmdir()
             else:
                 path.unlink(missing_ok=True)
@@ -195,16 +199,16 @@ class Processes:
         follow: bool = False,
         since: datetime | None = None,
     ) -> Iterator[LogLine]:
-        """Return the lines of these processes' logs, as `logs.read` does: the last `tail` of each process."""
+        """Return the lines of these processes' logs as `logs.read` does, at most the last `tail` of each process."""
         files = {name: {stream: self.log_file(name, stream) for stream in STREAMS} for name in names}
         return logs.read(files, tail=tail, follow=follow, since=since)
 
     def state_file(self, name: str) -> Path:
-        """Where its supervisor says how the process is, where it has one."""
+        """Return the file to which the supervisor of a process, if it has one, writes its state."""
         return self._records / f"{name}.state"
 
     def supervised(self, name: str) -> Supervised | None:
-        """Return what its supervisor says of a process, None where it has none."""
+        """Return the state that a supervisor wrote about a process, None if it has no supervisor."""
         return read_state(self.state_file(name))
 
     def _record_file(self, name: str) -> Path:
@@ -224,14 +228,14 @@ class Processes:
 
 
 def is_alive(record: ProcessRecord) -> bool:
-    """Return whether this very process runs: the same pid, the same start, and no zombie."""
+    """Return whether the recorded process runs: same pid, same start time, and not a zombie."""
     seen = look_at(record.pid) if record.pid > 0 else None
     if seen is None or not _is_of(record, seen):
         return False
     if not seen.has_ended:
         return True
     with suppress(ChildProcessError):
-        os.waitpid(record.pid, os.WNOHANG)  # a child of ours stays a zombie until it is reaped
+        os.waitpid(record.pid, os.WNOHANG)  # a child of this process stays a zombie until it is reaped
     return False
 
 
@@ -242,7 +246,7 @@ def _is_of(record: ProcessRecord, seen: Seen) -> bool:
 
 
 def _marked(file: str) -> Iterator[ProcessRecord]:
-    """Yield the processes that say that this is their record file: those that we started, without their children."""
+    """Yield the processes that fastzero started with this record file, without their children."""
     for pid, mark in _bearing_mark(file):
         seen = look_at(pid)
         if seen and _session_of(pid) == pid:
@@ -250,7 +254,7 @@ def _marked(file: str) -> Iterator[ProcessRecord]:
 
 
 def _bearing_mark(file: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield the processes that say that this is their record file, with their marks; their children say so too."""
+    """Yield the pid and the mark of each running process that has this record file, children included."""
     import psutil
 
     for process in psutil.process_iter():
@@ -275,10 +279,13 @@ def _record_of(pid: int, config_hash: str, document: Mapping[str, Any]) -> Proce
 
 
 def _parsed(text: str) -> ProcessRecord:
-    """Return a record of this version, an older one, or a newer one, whose other fields are left out."""
+    """Return a record written by this version, an older one, or a newer one, whose unknown fields are ignored.
+
+    Returns NOBODY if it cannot be read.
+    """
     try:
         written = json.loads(text)
-        # Before it had a document, a record had the settings alone.
+        # Older records have settings instead of a document.
         document = {"settings": written["settings"]} if "settings" in written else written.get("document", {})
         return ProcessRecord(
             int(written["pid"]),

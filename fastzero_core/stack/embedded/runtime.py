@@ -1,4 +1,4 @@
-"""The embedded runtime: services as local processes. Each action starts, stops, makes or removes one thing."""
+"""The embedded runtime: services as local processes. Each action starts, stops, creates or removes one thing."""
 
 import os
 import secrets
@@ -45,7 +45,7 @@ NOT_THE_STACKS = (
     "SECRET_KEY",
     "SECRET_KEY_PREVIOUS",
     "PGPASSWORD",
-)  # what may mean another database, and other secrets
+)  # variables that may name another database, or hold other secrets
 
 
 class EmbeddedRuntime:
@@ -56,9 +56,9 @@ class EmbeddedRuntime:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._processes = Processes(project.folder)
-        self._restarts: dict[str, int] = {}  # of each supervised process, when it was first looked at
+        self._restarts: dict[str, int] = {}  # of each supervised process, when it was first checked
 
-    # -- what should be, and what is ---------------------------------------------------------------------------
+    # -- specification and observation -------------------------------------------------------------------------
 
     def completed(self, spec: StackSpec) -> StackSpec:
         services = [replace(service, document=_document(service)) for service in spec.services]
@@ -76,29 +76,29 @@ class EmbeddedRuntime:
         )
 
     def remains(self, place: Place) -> list[Thing]:
-        """The data directory and what serves it, or what began to be one."""
+        """Return the data directory, the process that serves it, and unfinished data directories."""
         data = Path(place.data)
         moving = [Thing(Kind.PROCESS, MOVING, service=MOVING)] if self._processes.recorded(MOVING) else []
         there = [Thing(Kind.DATA, place.data, "the database is not in it")] if data.exists() else []
         return [*moving, *begun(data), *there]
 
     def serving(self) -> list[Thing]:
-        """Nothing: a process that is stopped leaves nothing."""
+        """Return an empty list: a stopped process leaves nothing to remove."""
         return []
 
     def extensions(self) -> frozenset[str] | None:
         return find_binaries(cluster.major_of(self._data) if self._data else None).extensions()
 
     def estate(self) -> Estate:
-        """Nothing: what a home has here lies in it."""
+        """Return an empty estate: everything that a home has here is in its own folder."""
         return Estate()
 
     def extra_data(self) -> list[Thing]:
-        """Nothing: it lies in the project's folder."""
+        """Return an empty list: extra services keep their data in the project's folder."""
         return []
 
     def new_place(self, image: str) -> Place:
-        """A directory that does not exist yet, where PostgreSQL's user will be able to enter."""
+        """Return a place in a new directory that PostgreSQL's user can enter."""
         user, unique = service_user(), secrets.token_hex(4)
         if user and not user.can_enter(_existing(self._project.folder)):
             return Place(self.name, data=str(SHARED_HOME / CLUSTERS / f"{self._project.name}-{unique}"))
@@ -130,7 +130,7 @@ class EmbeddedRuntime:
         return ObservedService(service.name, ServiceState.STOPPED, detail, version=version)
 
     def _find(self, service: ServiceSpec) -> ProcessRecord | None:
-        """The process of a service, looked for among all processes only if its record is damaged, or its port taken."""
+        """Return the process of a service. Searches all processes if its record is damaged, or its port is taken."""
         recorded = self._processes.recorded(service.name)
         is_lost = recorded is None and service.port and not is_free(service.host, service.port)
         if recorded == NOBODY or is_lost:
@@ -143,12 +143,12 @@ class EmbeddedRuntime:
                 yield Thing(Kind.PROCESS, name, "it is not part of this stack", name)
 
     def _said(self, name: str) -> str:
-        """What a supervisor said of a process when it gave up; empty where it has none, or was killed itself."""
+        """Return the detail that a supervisor wrote when it gave up, "" without one, or if it was killed itself."""
         last = self._processes.supervised(name)
         return last.detail if last and not last.pid else ""
 
     def _leftovers(self, data: Path | None, spec: StackSpec) -> Iterator[Thing]:
-        """What an initialisation left that was killed, and what works on without being in any record."""
+        """Yield what a killed initialisation left, and processes that still run but are not in a record."""
         for service in spec.services:
             if is_supervised(service) and self._processes.orphans(service.name):
                 yield Thing(Kind.PROCESS, service.name, "what supervised it was killed", service.name)
@@ -159,7 +159,7 @@ class EmbeddedRuntime:
         if data is None:
             return
         yield from begun(data)
-        # A server that was shut down leaves no such file: then nothing is looked for.
+        # A server removes this file when it shuts down, and then no search is needed.
         is_unknown = self._find(database) is None and server.has_pid_file(data)
         if is_unknown and server.processes_on(data):
             yield Thing(Kind.BACKENDS, str(data), "the server that it belongs to was killed", database.name)
@@ -201,13 +201,13 @@ class EmbeddedRuntime:
     def _remove_data(self, data: Path) -> None:
         marks.refuse_unmarked(data, self._project.folder)
         if server.has_pid_file(data):
-            with suppress(FastZeroError):  # of data that no PostgreSQL here can read, its memory stays
+            with suppress(FastZeroError):  # without a matching PostgreSQL version its shared memory stays
                 server.remove_shared_memory(data, self._binaries_for(data), service_user())
         with writing(data, HOME):
             folders.remove(data)
 
     def _start(self, service: ServiceSpec, timeout: float) -> None:
-        # The workers of a parent that was killed are a moment after it.
+        # The workers of a killed process end a moment after it, and only then free its port.
         crashed = self._processes.recorded(service.name) is not None
         patience = LAST_GASP if crashed else 0
         if service.port and not wait_until(lambda: is_free(service.host, service.port), patience):
@@ -226,7 +226,7 @@ class EmbeddedRuntime:
         self._launch(service, supervised(service, command, state) if is_supervised(service) else command, None)
 
     def _start_database(self, service: ServiceSpec, data: Path, timeout: float) -> None:
-        """Start a server, and return once it takes connections, or works on its data for longer than `timeout`."""
+        """Start a server, and return once it accepts connections, or after `timeout` seconds if it still recovers."""
         if cluster.major_of(data) is None:
             raise ProjectNotFoundError(f"project {self._project.name} has no database yet")
         binaries = self._binaries_for(data)
@@ -261,7 +261,7 @@ class EmbeddedRuntime:
         )
 
     def environment_of(self, service: ServiceSpec) -> dict[str, str]:
-        """What a process finds in its environment; the programs of the application's own come first."""
+        """Return the environment of a process; the application's own programs come first in PATH."""
         inherited = account.environment() if service.is_database else self._environment()
         path = os.pathsep.join([*service.programs, inherited.get("PATH", os.defpath)])
         secret = secret_values(self._project, service)
@@ -277,20 +277,20 @@ class EmbeddedRuntime:
         return code, "".join(said)
 
     def _stop(self, name: str, service: ServiceSpec | None) -> None:
-        """A process that is of no service serves data that nobody wants any more."""
+        """Stop a process. One without a service serves data that is no longer needed, so it is shut down at once."""
         stop_signal = signal.Signals[service.stop_signal] if service else signal.SIGQUIT
         self._processes.stop(name, stop_signal=stop_signal, timeout=service.stop_timeout if service else STOP_TIMEOUT)
 
     def _set_password(self, data: Path) -> None:
-        """Give the roles the passwords that the project has, on the data itself: no server may have it."""
+        """Set the roles' passwords to the project's, directly in the data: no server may use it at the same time."""
         record = self._project.record
         passwords = {role: self._project.secret(PASSWORDS[role]) for role in (record.roles if record else ())}
         cluster.set_passwords(data, self._binaries_for(data), service_user(), passwords)
 
-    # -- questions ---------------------------------------------------------------------------------------------
+    # -- queries -----------------------------------------------------------------------------------------------
 
     def is_alive(self, service: str) -> bool:
-        """A process that ended while it was waited for is not waited for again, whatever its supervisor does."""
+        """Return whether a process runs. One that ended while a command waits for it has failed, even if restarted."""
         found = self._processes.supervised(service)
         restarts = found.restarts if found else 0
         return self._runs(service) and restarts <= self._restarts.setdefault(service, restarts)
@@ -299,7 +299,7 @@ class EmbeddedRuntime:
         return (self._processes.find(service) or self._processes.find_lost(service)) is not None
 
     def failed_check(self, service: ServiceSpec) -> str:
-        """Nothing: a check is run in a container, and a local service has none."""
+        """Return "": such a check runs in a container, and a local service has none."""
         return ""
 
     def evidence(self, service: str) -> str:
@@ -311,7 +311,7 @@ class EmbeddedRuntime:
         return self._processes.logs(services, tail=tail, follow=follow, since=since)
 
     def execute(self, service: ServiceSpec, command: Sequence[str], *, interactive: bool) -> int:
-        """Run a command beside the service, with the stack's database and the programs of both at hand."""
+        """Run a command with the environment of the service, the stack's database, and the programs of both."""
         if not self._runs(service.name):
             raise UnhealthyError(f"{service.name} is not running", hint="Start it: fastzero up")
         return self._run(service, command, interactive)
@@ -322,7 +322,7 @@ class EmbeddedRuntime:
         return self._run(spec.release.service if spec.release else spec.database, command, interactive)
 
     def _run(self, service: ServiceSpec, command: Sequence[str], interactive: bool) -> int:
-        """Run a command with what a service finds in its environment, and with this process's streams."""
+        """Run a command with a service's environment and this process's streams. Returns its exit code."""
         if service.secret_variables or service.is_extra:
             environment = {**self.environment_of(service), **handed_over(self._project, service)}
         else:
@@ -330,7 +330,7 @@ class EmbeddedRuntime:
         programs = [*service.programs, str(Path(sys.executable).parent), str(self._binaries_for(self._data).folder)]
         environment["PATH"] = os.pathsep.join([*programs, os.environ.get("PATH", os.defpath)])
         directory = service.directory if service.programs or service.is_extra else None
-        # Ctrl-C reaches the command as well, and what comes of it is the command's to say.
+        # Ctrl-C also reaches the command, which decides what to do.
         handler = signal.signal(signal.SIGINT, lambda *_: None) if interactive else None
         try:
             code = subprocess.run(_found(command, environment), env=environment, cwd=directory).returncode
@@ -342,7 +342,7 @@ class EmbeddedRuntime:
         return code if code >= 0 else KILLED_BY - code
 
     def examine(self, spec: StackSpec, record: ProjectRecord) -> Iterator[Finding]:
-        """The account and the binaries that PostgreSQL runs with, its data, and what a killed initialisation left."""
+        """Yield findings about PostgreSQL's account, programs and data, and about what a killed initialisation left."""
         user = service_user()
         for place in (record.data and Path(record.data).parent, user and SHARED_HOME):
             if place and (weak := folders.weakness(place)):
@@ -359,10 +359,10 @@ class EmbeddedRuntime:
             told = f"an initialisation did not end, and left {left.name}"
             yield Finding("initialisation", "warning", told, "Nothing to do: `up` removes it")
 
-    # -- how ---------------------------------------------------------------------------------------------------
+    # -- internals ---------------------------------------------------------------------------------------------
 
     def _binaries_for(self, data: Path | None) -> Binaries:
-        """The PostgreSQL that the data needs, where its user reaches it."""
+        """Return the PostgreSQL version that the data needs, in a folder that its user can reach."""
         binaries = find_binaries(cluster.major_of(data) if data else None)
         user = service_user()
         return reachable_by(binaries, user, SHARED_HOME) if user else binaries
@@ -373,13 +373,13 @@ class EmbeddedRuntime:
         return Path(record.data) if record and record.data else None
 
     def _environment(self) -> dict[str, str]:
-        """The environment, in which fastzero finds this project; the secrets stay in the project's files."""
+        """Return this process's environment, with this project's name and home and without secrets."""
         inherited = {name: value for name, value in os.environ.items() if name not in NOT_THE_STACKS}
         return {**inherited, "FASTZERO_PROJECT": self._project.name, "FASTZERO_HOME": str(self._project.home)}
 
 
 def _document(service: ServiceSpec) -> dict[str, object]:
-    """What a local process is started from."""
+    """Return the document that a local process is started from."""
     if service.is_database:
         return {"settings": service.settings(), "interpreter": []}
     own = {}
@@ -389,7 +389,7 @@ def _document(service: ServiceSpec) -> dict[str, object]:
 
 
 def _found(command: Sequence[str], environment: Mapping[str, str]) -> list[str]:
-    """The command with its program as the PATH that it is given has it, not the one of this process."""
+    """Return the command with its program found in the PATH of its own environment, not in this process's PATH."""
     return [shutil.which(command[0], path=environment["PATH"]) or command[0], *command[1:]]
 
 

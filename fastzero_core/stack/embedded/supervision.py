@@ -1,4 +1,4 @@
-"""What a supervisor says of the process that it runs, and how one is started."""
+"""Start the supervisor of a local process, and read the state that it writes."""
 
 import json
 import sys
@@ -18,7 +18,10 @@ PROGRAM = Path(__file__).with_name("supervisor.py")
 
 @dataclass(frozen=True)
 class Supervised:
-    """A process as its supervisor knows it: `pid` is 0 while it rests, `ended` how it ended last, "" if never."""
+    """The state of a process that its supervisor writes.
+
+    `pid` is 0 while the process does not run; `ended` is how it last ended, "" if it never ended.
+    """
 
     pid: int = 0
     restarts: int = 0
@@ -26,7 +29,7 @@ class Supervised:
 
     @property
     def detail(self) -> str:
-        """What there is to say of it; empty for one that never ended."""
+        """How it last ended and how often it was restarted, "" if it never ended."""
         if not self.ended:
             return ""
         times = f"{self.restarts} time{'' if self.restarts == 1 else 's'}"
@@ -35,17 +38,17 @@ class Supervised:
 
 
 def is_supervised(service: ServiceSpec) -> bool:
-    """Return whether a local process is started again when it ends: the built-in application is not, nor a database."""
+    """Return whether a local process is restarted when it ends. The database and the built-in application are not."""
     return bool(service.programs or service.is_extra) and service.restart != "no"
 
 
 def supervised(service: ServiceSpec, command: Sequence[str], state: Path) -> list[str]:
-    """Return the command that runs another under supervision."""
+    """Return the command that runs another one under a supervisor."""
     return [sys.executable, "-IS", str(PROGRAM), str(state), service.restart, str(service.retries), *command]
 
 
 def observed_by(supervised: Supervised | None, running: ObservedService) -> ObservedService:
-    """Return a process as its supervisor knows it, of which only the supervisor is known to run."""
+    """Return the state of a supervised process, given that its supervisor runs."""
     if supervised is None:
         return running
     seen = look_at(supervised.pid) if supervised.pid else None
@@ -56,7 +59,7 @@ def observed_by(supervised: Supervised | None, running: ObservedService) -> Obse
 
 
 def read_state(path: Path) -> Supervised | None:
-    """Return what a supervisor says; None where there is nothing to read."""
+    """Return the state that a supervisor wrote, None if it does not exist or cannot be read."""
     try:
         told = json.loads(read_text(path, own=True))
         return Supervised(int(told["pid"]), int(told["restarts"]), str(told["ended"]))

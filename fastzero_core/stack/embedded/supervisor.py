@@ -1,11 +1,12 @@
-"""Runs a process, and runs it again when it ends, as a container engine does.
+"""Run a process, and restart it when it ends, as a container engine does.
 
-A program of its own, started as a file, which loads nothing of fastzero:
+This is a separate program, started as a file, which imports nothing of fastzero:
 
     supervisor.py STATE POLICY RETRIES COMMAND…
 
-STATE is the file that says how the process is, as JSON: `pid`, 0 while it does not run; `restarts`, how often it was
-started again; `ended`, how it ended last, "" before it did. A signal that ends this program ends the process first.
+STATE is the file for the state of the process, as JSON: `pid`, 0 while it does not run; `restarts`, the number of
+restarts; `ended`, how it last ended, "" if it has not ended yet. Signals to stop this program are forwarded to the
+process, which ends first.
 """
 
 import json
@@ -18,15 +19,15 @@ from contextlib import suppress
 from typing import NoReturn
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
-FIRST_DELAY, LONGEST_DELAY = 0.1, 60.0  # seconds before it is started again; each time twice as long
-RAN = 10.0  # seconds after which a process has run: delays and retries begin anew
+FIRST_DELAY, LONGEST_DELAY = 0.1, 60.0  # seconds before a restart; the delay doubles each time
+RAN = 10.0  # seconds; after a run of this length, delays and retries start again from the beginning
 PR_SET_PDEATHSIG = 1  # https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
-KILLED_BY = 128  # a shell's exit code is this and the signal's number
+KILLED_BY = 128  # a shell's exit code is this plus the signal's number
 CANNOT_RUN = 127
 
 
 class Supervisor:
-    """One process under supervision."""
+    """Supervises one process."""
 
     def __init__(self, state: str, policy: str, retries: int, command: list[str]) -> None:
         self._state, self._policy, self._retries, self._command = state, policy, retries, command
@@ -35,7 +36,7 @@ class Supervisor:
         self._is_stopping = False
 
     def run(self) -> int:
-        """Run the process until its policy lets it rest. Returns its last exit code, as a shell has it."""
+        """Run the process until its policy does not restart it. Returns its last exit code, as a shell reports it."""
         for number in FORWARDED:
             signal.signal(number, self._forward)
         while True:
@@ -54,7 +55,7 @@ class Supervisor:
             time.sleep(delay)
 
     def _run_once(self) -> int:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)  # or one could come while nobody knows the pid
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)  # until the pid is known, to forward them to
         parent = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
@@ -68,7 +69,7 @@ class Supervisor:
         return code if code >= 0 else KILLED_BY - code
 
     def _become(self, parent: int, mask: "Set[signal.Signals | int]") -> NoReturn:
-        """Become the process, in the child."""
+        """Replace the child with the program of the process."""
         try:
             _die_with(parent)
             for number in FORWARDED:
@@ -94,8 +95,8 @@ class Supervisor:
     def _write(self) -> None:
         told = {"pid": self._pid, "restarts": self._restarts, "ended": self._ended}
         with (
-            suppress(OSError),  # a full disk must not end a process that runs
-            open(f"{self._state}.new", "w", encoding="utf-8") as file,  # noqa: PTH123 - to import pathlib takes longer
+            suppress(OSError),  # a full disk must not end a running process
+            open(f"{self._state}.new", "w", encoding="utf-8") as file,  # noqa: PTH123 - importing pathlib takes longer
         ):
             json.dump(told, file)
             file.flush()
@@ -103,12 +104,12 @@ class Supervisor:
 
 
 def _say(text: str) -> None:
-    with suppress(OSError):  # a full disk must not end a process that runs
+    with suppress(OSError):  # a full disk must not end a running process
         sys.stderr.write(f"fastzero: {text}\n")
 
 
 def _die_with(parent: int) -> None:
-    """Have this process killed when its parent is, where the system can: nobody would look after it."""
+    """Let the system kill this process when its parent dies, on Linux only: it would run without a supervisor."""
     if sys.platform != "linux":
         return
     import ctypes
