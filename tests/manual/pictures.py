@@ -26,7 +26,7 @@ PICTURES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     ),
     "status": (("status",),),
     "backup": (("db", "backup", "--name", "before-holidays"), ("db", "verify", "before-holidays")),
-    "dry-run": (("up", "--port", "5433", "--dry-run"),),
+    "dry-run": (("up", "--port", "6543", "--dry-run"),),
     "errors": (("todo", "show", "99"), ("db", "restore", "nosuch")),
 }
 _TRANSIENT = re.compile(r"[^\n]*\r\x1b\[K")  # what a terminal shows only while it lasts
