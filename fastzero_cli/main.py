@@ -13,7 +13,7 @@ import typer
 from fastzero_core import __version__
 from fastzero_core.errors import FastZeroError
 
-from . import application, messages, stack, streams, surroundings, trust
+from . import application, docs, messages, stack, streams, surroundings, trust
 from .options import Run
 from .progress import LIVE
 from .tree import Group
@@ -38,6 +38,7 @@ root.include(application.group)
 root.include(surroundings.group)
 root.add_group(surroundings.export)
 root.include(trust.group)
+root.include(docs.group)
 root.add("migrate", "migrate")
 root.add("db", "db")
 root.add("user", "user")
@@ -62,7 +63,7 @@ def fastzero(run: Run, version: Version = False) -> None:
 
 
 def main() -> int:
-    """Run the command line. Returns the exit code of the table in the README."""
+    """Run the command line. Returns the exit code: see the manual's page of exit codes."""
     streams.prepare()
     try:
         code = root.app(prog_name="fastzero", standalone_mode=False)

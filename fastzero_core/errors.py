@@ -349,7 +349,7 @@ class DependenciesMissingError(UnavailableError):
 
 
 class ExtensionMissingError(UnavailableError):
-    """An extension that an application needs, and that this PostgreSQL does not have."""
+    """This PostgreSQL does not have an extension that the application needs."""
 
     code = "extension_missing"
     default_hint = "Use an image that has it: FASTZERO_POSTGRES_IMAGE=IMAGE:MAJOR"

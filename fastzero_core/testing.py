@@ -4,13 +4,13 @@
 - `fz`: a FastZero on that database whose operations commit immediately, so that an app under test sees them.
 - `fastzero_server_url`: the maintenance database of the session's server, with a superuser.
 
-If the folder that the tests run in, or one above it up to pytest's root, describes your own application, its own
-migrations make the template, and `fz` cannot be used.
+If the folder that the tests run in, or one above it up to pytest's root, describes your own application, the template
+has the schema of its own migrations, and `fz` cannot be used.
 
 One server serves the whole session, shared by xdist's workers. The first test that uses a database starts it, and the
 process that began the session stops it. It is a container if a Docker Engine answers and testcontainers is installed,
-else a local process; FASTZERO_TEST_SERVER=docker|embedded overrides this. For your own application it is a local
-process. It keeps its data in memory, without durability. Only the standard library is imported until a test uses a
+else a local process; FASTZERO_TEST_SERVER=docker|embedded overrides this. It keeps its data in memory, without
+durability. For your own application it is a local process. Only the standard library is imported until a test uses a
 database.
 """
 
@@ -208,7 +208,7 @@ class _Session:
 
 
 def _application_folder(config: pytest.Config) -> Path | None:
-    """The folder that describes an application of the user's own, None for none."""
+    """Return the folder that describes the user's own application, None if there is none."""
     from .stack.session import described_in
 
     here = config.invocation_params.dir
@@ -234,7 +234,7 @@ def _start_server(folder: Path, chosen: str, application: Path | None) -> None:
 
 
 def _of_application(folder: Path, chosen: str) -> str:
-    """Start a server with what the migrations of an application make. Returns its URL."""
+    """Start a server whose template has the schema of an application's own migrations. Return its URL."""
     if chosen == "docker":
         pytest.fail(f"the migrations of your own application run beside a local server: unset {CHOICE}")
     with chdir(folder):

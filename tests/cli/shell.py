@@ -113,9 +113,9 @@ class Terminal:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(2)
 
-    def end(self) -> Result:
+    def end(self, patience: float = PATIENCE) -> Result:
         """Read until the command has ended."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         while self._process.poll() is None:
             assert time.monotonic() < deadline, f"it did not end: {self.said!r}"
             self._read(time.monotonic() + 0.05)

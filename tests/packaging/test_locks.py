@@ -86,7 +86,7 @@ def test_the_lock_of_the_image_has_neither_a_postgresql_nor_tools() -> None:
 
 def test_the_lock_of_the_tests_has_everything_that_the_tests_need() -> None:
     groups = PROJECT["dependency-groups"]
-    tools = [each for group in (groups["test"], groups["dev"]) for each in group if isinstance(each, str)]
+    tools = [each for group in groups.values() for each in group if isinstance(each, str)]
     names = {canonicalize_name(requirement.name) for requirement in needed(tools)}
 
     assert names <= versions(TESTS).keys(), RENEW

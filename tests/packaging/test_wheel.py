@@ -22,6 +22,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     ignored = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "dist", "build")
     source = Path(shutil.copytree(CHECKOUT, folder / "source", ignore=ignored))
+    subprocess.run([sys.executable, "-m", "tests.manual", "--without-pictures"], cwd=source, check=True)
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source)]
     subprocess.run(command, check=True, capture_output=True)
     (built,) = folder.glob("*.whl")
@@ -58,7 +59,15 @@ def test_it_holds_packages_and_migrations_and_nothing_else(wheel: Path) -> None:
     assert {"fastzero_core/docker/Dockerfile", "fastzero_core/docker/requirements.txt"} <= set(names)
     assert "fastzero_core/application/schema.json" in names
     assert "fastzero_core/application/example/files/tests/conftest.py.template" in names
-    ours = [name for name in names if not name.endswith(".template") and name != "fastzero_core/testing.py"]
+    manual = ("fastzero_core/docs/", "fastzero_core/manual/")
+    assert {f"{folder}{language}/how-to/backups" for folder in manual for language in ("en", "pt")} <= {
+        name.rpartition(".")[0] for name in names
+    }
+    ours = [
+        name
+        for name in names
+        if not name.endswith(".template") and name != "fastzero_core/testing.py" and not name.startswith(manual)
+    ]
     assert not [name for name in ours if "test" in name or name.endswith((".pyc", ".toml"))]
 
 
@@ -102,6 +111,15 @@ def test_from_the_wheel_the_whole_journey_works(installed: Path, folder: Path) -
         assert fastzero("todo", "list", "-o", "json") == before
     finally:
         fastzero("down", "--volumes", "--yes")
+
+
+def test_from_the_wheel_the_manual_is_found(installed: Path, folder: Path) -> None:
+    command = [str(installed), "-m", "fastzero_cli", "docs", "tutorial", "--path", "--language", "pt"]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    page = Path(run.stdout.strip())
+
+    assert page.is_relative_to(installed.parents[1])
+    assert "Em dez minutos" in page.read_text("utf-8")
 
 
 def test_from_the_wheel_the_image_has_the_same_locked_packages(installed: Path) -> None:

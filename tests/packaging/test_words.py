@@ -14,9 +14,7 @@ NOT_YET_REWRITTEN = (
     "fastzero_cli",
     "fastzero_core/application",
     "fastzero_core/stack",
-    "README.md",
     "CHANGELOG.md",
-    "docs",
 )
 
 # A word, as a regular expression without groups, and what to write instead. Parts of names between underscores count.
@@ -42,6 +40,7 @@ WORD = re.compile(rf"(?<![a-z])(?:{'|'.join(f'({word})' for word in PLAINER)})(?
 ADVICE = ("", *PLAINER.values())  # by the number of a word's group
 
 SUFFIXES = {".py", ".md", ".mako", ".template", ".json", ""}
+BUILT = ROOT / "fastzero_core" / "manual"  # made from the others
 PLACES = (
     "fastzero_cli",
     "fastzero_core",
@@ -57,7 +56,7 @@ PLACES = (
 def _files() -> Iterator[Path]:
     for place in map(ROOT.joinpath, PLACES):
         paths = place.rglob("*") if place.is_dir() else [place]
-        yield from (path for path in paths if path.is_file() and path.suffix in SUFFIXES)
+        yield from (path for path in paths if path.is_file() and path.suffix in SUFFIXES and BUILT not in path.parents)
 
 
 def _room(path: Path) -> str:

@@ -41,6 +41,10 @@ def test_the_context_has_no_byte_code_and_nothing_of_the_checkout_besides(files:
     }
 
 
+def test_the_context_has_no_manual(files: dict[str, bytes]) -> None:
+    assert not [name for name in files if name.endswith((".html", ".md", ".svg"))]
+
+
 def test_the_context_has_nothing_that_is_for_tests_alone(files: dict[str, bytes]) -> None:
     assert not [name for name in files if "test" in name and not name.endswith(".template")]
 

@@ -260,6 +260,17 @@ def test_one_that_does_not_get_ready_is_told_and_everything_is_taken_back(
     assert not Stack().exists
 
 
+def test_a_first_up_that_failed_can_be_run_again(application: Path) -> None:
+    app = application / "app.py"
+    working = app.read_text()
+    app.write_text("raise SystemExit('broken')")
+    with pytest.raises(UnhealthyError, match="web ended before it was ready"):
+        Stack().up(runtime="embedded", port=any_free_port())
+    app.write_text(working)
+
+    assert set(states(first_up()).values()) == {ServiceState.RUNNING}
+
+
 # -- the tests of the application --------------------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ PACKAGE = Path(__file__).parents[2]
 CLI = PACKAGE.parent / "fastzero_cli"
 NAME = "fastzero-app"
 INDEX = "PIP_INDEX_URL"
+OMITTED = {"__pycache__", "docs", "manual"}  # folders that no process of a container reads
 
 # Workers import it once more, under another name.
 SCRIPT = """#!/venv/bin/python
@@ -51,9 +52,9 @@ def sources() -> dict[str, Path]:
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """Yield the files below a folder, but for bytecode. Every `up` asks, and `rglob` takes five times as long."""
+    """Yield the files below a folder that an image needs. Every `up` asks, and `rglob` takes five times as long."""
     for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(set(folders) - {"__pycache__"})
+        folders[:] = sorted(set(folders) - OMITTED)
         inside = Path(parent).relative_to(folder).as_posix()
         yield from (name if inside == "." else f"{inside}/{name}" for name in sorted(names))
 
