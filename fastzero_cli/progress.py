@@ -83,7 +83,9 @@ class Steps:
         step = step_of(action)
         if step is None or self._quiet:
             return
-        since = self._began.setdefault(step.key, time.monotonic())
+        now = time.monotonic()
+        since = self._began.setdefault(step.key, now) if step.done else now
+        self._began[step.key] = since  # of a second try, its own
         if step.slow and not style.is_capable(sys.stderr):
             messages.say(f"{step.doing} …")
         LIVE.show(f"{step.doing} …", since)

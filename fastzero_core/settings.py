@@ -297,8 +297,7 @@ def _layers(flags: Mapping[str, Any]) -> Layers:
     trust, user_file = folder_trust(), _user_file()
     fields = Settings.model_fields
     of_user = parse_toml(read_bounded(user_file), user_file)
-    lines = trust.folder.toml_lines
-    refuse_unknown(trust.folder.toml, lambda key: f"{PROJECT_FILE}:{lines.get((key,), 1)}", fields)
+    refuse_unknown(trust.folder.toml, lambda key: f"{PROJECT_FILE}:{trust.folder.toml_lines.get((key,), 1)}", fields)
     refuse_unknown(of_user, lambda key: str(user_file), fields)
     sources = {
         "flag": _overriding(flags),

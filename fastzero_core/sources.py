@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from itertools import takewhile
 from typing import Any
@@ -97,6 +96,8 @@ def refuse_unknown(values: Mapping[str, Any], where: Callable[[str], str], field
     known = [*TABLES, *(key for name, field in fields.items() for key in (name, *_aliases(field)))]
     for key in values:
         if key not in known:
+            from difflib import get_close_matches
+
             nearest = get_close_matches(key, known, 1)
             hint = f"Did you mean {nearest[0]}?" if nearest else "See the settings: fastzero config"
             raise InvalidInputError(f"{where(key)}: unknown key {key!r}", field=key, hint=hint)

@@ -86,10 +86,10 @@ def test_10_moving_to_a_newer_postgresql_is_told() -> None:
     assert Session.told == ["the move also upgrades the database: PostgreSQL 17 to 18"]
 
 
-def test_11_the_readme_says_how_to_install_the_plugin() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    _, _, section = readme.partition("## In your tests")
-    assert "pip install" in section.partition("\n## ")[0]
+@pytest.mark.parametrize("language", ["en", "pt"])
+def test_11_the_manual_says_how_to_install_the_plugin(language: str) -> None:
+    page = Path(__file__).parents[2] / "docs" / language / "how-to" / "tests.md"
+    assert "pip install" in page.read_text(encoding="utf-8").partition("\n## ")[0]
 
 
 def test_13_edit_has_an_option_for_all_that_it_offers(ana: User, fastzero: Run) -> None:

@@ -98,7 +98,7 @@ TYPED: list[tuple[str, int, str, str]] = [
     ("db move --to podman", 2, "", ""),
     ("--database-url mysql://me@localhost/db user list", 2, "mysql", ""),
     # what does not exist
-    ("todo show 99", 3, "no todo 99", "fastzero todo list --all"),
+    ("todo show 99", 3, "todo 99 does not exist", "fastzero todo list --all"),
     ("user show bob", 3, "bob", "fastzero user list"),
     ("todo list -u bob", 3, "bob", "fastzero user list"),
     ("migrate up 9999", 3, "9999", "fastzero migrate history"),

@@ -93,7 +93,7 @@ def test_more_than_ten_thousand_ids_are_changed_at_once(
     assert len(ids.split()) == 25_001
     assert fastzero("todo", "done", "-", stdin=ids, terminal=80).err == "✓ 25,001 todos done\n"
     missing = fastzero("todo", "start", "1-25002")
-    assert (missing.code, "no todo 25002" in missing.err) == (3, True)
+    assert (missing.code, "todo 25002 does not exist" in missing.err) == (3, True)
     assert fastzero("todo", "list", "-s", "doing").out == "", "all or none"
 
 

@@ -19,7 +19,7 @@ from fastzero_core.errors import FastZeroError
 from fastzero_core.polling import wait_until
 from fastzero_core.stack.embedded import identity
 from fastzero_core.stack.embedded import process as process_module
-from fastzero_core.stack.embedded.process import NOBODY, Processes, ProcessRecord, is_alive
+from fastzero_core.stack.embedded.process import UNKNOWN, Processes, ProcessRecord, is_alive
 from fastzero_core.stack.lines import LogLine
 
 from .conftest import SOON, RunPython, WorkingOn
@@ -526,7 +526,7 @@ def test_what_is_no_file_is_no_record_and_gives_way_to_one(
 ) -> None:
     (place / "processes").mkdir(parents=True)
     make(place / "processes" / "web.json")
-    assert processes.recorded("web") == NOBODY
+    assert processes.recorded("web") == UNKNOWN
 
     started = processes.start("web", SERVE)
 
