@@ -319,12 +319,12 @@ def test_an_upgrade_goes_forward_only(old: Stack) -> None:
 
 
 def test_without_an_upgrade_there_is_nothing_to_go_back_to(old: Stack) -> None:
-    with pytest.raises(InvalidInputError, match="no upgrade to go back from"):
+    with pytest.raises(InvalidInputError, match="no upgrade to roll back"):
         old.roll_back_upgrade()
 
     old.upgrade(18)
     old.roll_back_upgrade()
-    with pytest.raises(InvalidInputError, match="no upgrade to go back from"):
+    with pytest.raises(InvalidInputError, match="no upgrade to roll back"):
         old.roll_back_upgrade()
     assert major_of(old) == 17
 
@@ -405,7 +405,7 @@ def test_local_processes_have_no_other_postgres_to_upgrade_to(local: Stack) -> N
     assert "db move --to docker" in refused.value.hint
 
 
-# -- kept, and begun anew ---------------------------------------------------------------------------------------
+# -- kept, and started over -----------------------------------------------------------------------------------------
 
 
 def test_what_begins_anew_leaves_the_kept_place_alone(contained: Contained, old: Stack) -> None:
