@@ -163,15 +163,11 @@ class UntrustedFolderError(NotAllowedError):
 
 
 class AccountError(NotAllowedError):
-    """Only its owner may change an account."""
-
     code = "not_your_account"
     default_hint = "Log in as its owner"
 
 
 class CurrentPasswordError(NotAllowedError):
-    """The current password, which a change of the account requires, is missing or wrong."""
-
     code = "current_password_wrong"
     default_hint = "Give the current password as current_password"
 
@@ -349,8 +345,6 @@ class DependenciesMissingError(UnavailableError):
 
 
 class ExtensionMissingError(UnavailableError):
-    """This PostgreSQL does not have an extension that the application needs."""
-
     code = "extension_missing"
     default_hint = "Use an image that has it: FASTZERO_POSTGRES_IMAGE=IMAGE:MAJOR"
 
@@ -379,8 +373,6 @@ class SchemaNewerError(SchemaError):
 
 
 class RevisionFailedError(SchemaError):
-    """The database refused a statement of a revision."""
-
     code = "revision_failed"
     default_hint = "The revisions before it are applied, this one is not. Correct it, then run this again"
 
