@@ -150,7 +150,7 @@ def _schema(revision: str | None, head: str) -> Iterator[Finding]:
 def _clock(skew: float) -> Finding:
     if abs(skew) <= MAX_SKEW:
         return Finding("clock", "ok", "the database's clock is this machine's")
-    found = f"the database's clock is {abs(skew):.0f} s {'later' if skew > 0 else 'earlier'} than this machine's"
+    found = f"the database's clock is {abs(skew):.0f} s {'fast' if skew > 0 else 'slow'}, compared with this machine's"
     return Finding("clock", "warning", found, "Set both clocks by the network; Docker Desktop: restart it")
 
 

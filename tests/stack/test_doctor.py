@@ -121,7 +121,7 @@ def test_a_lost_password_file_fails(stack: Stack) -> None:
 
 @pytest.mark.parametrize(
     ("skew", "result", "found"),
-    [(0.1, "ok", "this machine's"), (90, "warning", "90 s ahead"), (-3600, "warning", "3600 s behind")],
+    [(0.1, "ok", "this machine's"), (90, "warning", "90 s fast"), (-3600, "warning", "3600 s slow")],
 )
 def test_a_clock_that_differs_is_a_warning(skew: float, result: str, found: str) -> None:
     finding = doctor._clock(skew)
