@@ -153,7 +153,7 @@ def test_the_client_s_address_is_what_a_configured_proxy_says(
 
 @pytest.mark.parametrize("value", ["*", "proxy.example", "10.0.0.1/8"])
 def test_a_proxy_is_an_address_or_a_network(value: str) -> None:
-    with pytest.raises(InvalidInputError, match="forwarded_allow_ips"):
+    with pytest.raises(InvalidInputError, match="invalid --forwarded-allow-ips"):
         load_settings(forwarded_allow_ips=value)
 
 

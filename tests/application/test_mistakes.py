@@ -63,7 +63,7 @@ MISTAKES = [
     ("unknown_key_of_a_service", '[application]\n[services.redis]\nvolumes = 1', 3, "unknown key", "'volume'"),
     ("unknown_key_of_a_container", '[application]\n[services.redis.container]\nreadonly = true', 3, "unknown key",
      "'read_only'"),
-    ("services_alone", "[services.redis]", 1, "no [application]", "fastzero init"),
+    ("services_alone", "[services.redis]", 1, "[application] is missing", "fastzero init"),
 ]  # fmt: skip
 
 

@@ -286,7 +286,7 @@ def _is_operation(member: object) -> bool:
         (
             "",
             "up down status logs exec restart ls env doctor config serve export version migrate db user todo secret"
-            " trust init run test",
+            " trust init run test docs",
         ),
         ("migrate", "up down status history new check sql stamp"),
         ("db", "backup verify restore reset upgrade move place shell url stats"),
