@@ -3,6 +3,7 @@
 Pure. `inverse` returns the action that undoes another one, if it can be undone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -57,6 +58,7 @@ class Kind(StrEnum):
     DATABASE = "database"
 
 
+NEW, OLD = "-new", "-old"  # suffixes of a container's name while it is being replaced
 MIGRATES = "alembic.command"  # the module that a migration needs
 IN_CONTAINERS = (Kind.IMAGE, Kind.NETWORK, Kind.VOLUME, Kind.CLAIM, Kind.CONTAINER, Kind.SECRETS)
 LOCAL = (Kind.DATA, Kind.STAGING, Kind.BACKENDS, Kind.PROCESS, Kind.DEPENDENCIES)
@@ -109,3 +111,9 @@ def inverse(action: Action) -> Action | None:
     if action.verb is Verb.STOP and action.subject is None:
         return None  # it does not belong to a service, so it is not needed
     return replace(action, verb=_OPPOSITES[action.verb], cause=cause)
+
+
+def is_decided(begun: Sequence[Action]) -> bool:
+    """Return whether the last of these actions removes a container that was replaced: the new one is in service."""
+    last = begun[-1]
+    return (last.verb, last.kind) == (Verb.REMOVE, Kind.CONTAINER) and last.name.endswith(OLD)

@@ -7,13 +7,16 @@ from importlib import import_module
 
 from ..errors import FastZeroError
 from ..events import ActionDone, ActionStarted, Listener, Notice
-from .actions import MIGRATES, Action, Kind, Verb, inverse
+from .actions import MIGRATES, Action, Kind, Verb, inverse, is_decided
 
 Perform = Callable[[Action], None]
 
 
 def execute(plan: Iterable[Action], perform: Perform, on_event: Listener, *, keep: bool = False) -> list[Action]:
-    """Run the actions in order. Returns them. If one fails, undo what was done, latest first, unless `keep` is set."""
+    """Run the actions in order. Returns them.
+
+    If one fails, undo what was done, latest first, unless `keep` is set, or all but the removal of old containers is done.
+    """
     actions = list(plan)
     if any(action.verb is Verb.MIGRATE for action in actions):
         # The import takes as long as the start of a server, so do both at the same time.
@@ -27,7 +30,7 @@ def execute(plan: Iterable[Action], perform: Perform, on_event: Listener, *, kee
             perform(action)
             on_event(ActionDone(action, time.monotonic() - began))
     except BaseException:
-        if not keep:
+        if not keep and not is_decided(begun):
             undo(begun, perform, on_event)
         raise
     return actions

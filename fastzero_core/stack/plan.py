@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from ..errors import ConflictError, DataGoneError, ForeignStackError
 from ..project import PASSWORDS, ProjectRecord
 from . import steps
-from .actions import PROVISIONS, Action, Kind, Verb
+from .actions import NEW, OLD, PROVISIONS, Action, Kind, Verb
 from .observed import DataState, Observed, ServiceState, Thing
 from .spec import ServiceSpec, StackSpec, changed
 
@@ -185,7 +185,7 @@ def plan_adopt(spec: StackSpec, observed: Observed, head: str, change: RecordCha
         raise ConflictError(f"there is nothing of a project {spec.project} to take over", hint="Start it: fastzero up")
     cause = "it is taken over"
     names = [steps.container_name(spec.project, service.name) for service in spec.services]
-    needed = {*names, *(f"{name}{steps.NEW}" for name in names)}  # such leftovers were never started
+    needed = {*names, *(f"{name}{NEW}" for name in names)}  # such leftovers were never started
     in_the_way = [thing for thing in observed.leftovers if thing.name in needed]
     others = [thing for thing in observed.leftovers if thing not in in_the_way]
     work: list[Action] = []
@@ -365,7 +365,7 @@ def _until_ready(
         actions += [steps.wait(process) for process in spec.processes]
     if surplus:
         actions += [*steps.remove_roles(database, surplus), *write(_without_roles(ready, database))]
-    olds = [action for action in work if action.verb is Verb.RENAME and action.to.endswith(steps.OLD)]
+    olds = [action for action in work if action.verb is Verb.RENAME and action.to.endswith(OLD)]
     cause = "the new one is ready"
     return [*actions, *(Action(Verb.REMOVE, Kind.CONTAINER, old.to, cause, old.service) for old in olds)]
 

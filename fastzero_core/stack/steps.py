@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from ..postgres.provisions import Provisions
 from ..postgres.roles import APP, OWNER, SUPERUSER
 from ..project import ROLES_OF_BEFORE, ProjectRecord
-from .actions import Action, Kind, Verb
+from .actions import NEW, OLD, Action, Kind, Verb
 from .observed import DataState, Observed, ObservedService, ServiceState, Thing
 from .spec import ServiceSpec, StackSpec
 
-NEW, OLD = "-new", "-old"  # suffixes of a container's name while it is being replaced
 ONE_ROLE = "the database's owner is its superuser, as older versions made it"
 
 

@@ -1,5 +1,6 @@
 """`up` that is killed, interrupted or run twice, and `up` that fails: nothing is lost, and the next one is well."""
 
+import secrets
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -45,6 +46,10 @@ def tell(event):
 Stack(on_event=tell).up(timeout=30)
 """
 
+
+INTERRUPTED = TELLING.replace(
+    "flush=True)", "flush=True)\n    if str(action).startswith(sys.argv[1]): os.kill(os.getpid(), signal.SIGINT)"
+).replace("import sys", "import os, signal, sys")
 
 TELLING_SLOWLY = TELLING.replace("import sys", "import sys; go_on = iter([sys.stdin.readline])").replace(
     "flush=True)", "flush=True)\n    next(go_on, str)()"
@@ -149,20 +154,34 @@ def test_an_interrupted_first_up_removes_what_it_made_and_says_so(contained: Con
     assert (contained.services(), contained.has_volume(), contained.has_network()) == (set(), False, False)
 
 
+def interrupted(project: Contained, run_python: RunPython, step: str) -> None:
+    """Recreate the database, and interrupt that at the beginning of a step."""
+    work_mem = f"{secrets.randbelow(900) + 64}MB"
+    up = run_python(INTERRUPTED, step, env=project.environment(postgres_settings=f'{{"work_mem": "{work_mem}"}}'))
+    said, _ = up.communicate()
+    assert up.returncode == -signal.SIGINT, said
+
+
 def test_an_interrupted_recreation_brings_the_old_container_back(lasting: Contained, run_python: RunPython) -> None:
     before = lasting.stack().up()
     container = lasting.container("database").id
-    up = run_python(TELLING, env=lasting.environment(postgres_settings='{"work_mem": "99MB"}'))
-    assert up.stdout is not None
-    said = iter(up.stdout.readline, "")
-    assert next(line for line in said if line.startswith("migrate"))
 
-    up.send_signal(signal.SIGINT)
-    "".join(said)
-    up.wait()
+    interrupted(lasting, run_python, "migrate")
 
     assert lasting.container("database").id == container
     assert users_of(before.up()) == ["ana"]
+
+
+def test_once_the_old_container_is_removed_the_new_one_stays(lasting: Contained, run_python: RunPython) -> None:
+    before = lasting.stack().up()
+    container = lasting.container("database").id
+
+    interrupted(lasting, run_python, "remove container")
+
+    new = lasting.container("database")
+    assert (new.status, new.id != container) == ("running", True)
+    assert users_of(before.up()) == ["ana"]
+    assert lasting.services() == {"database"}
 
 
 # -- twice -----------------------------------------------------------------------------------------------------

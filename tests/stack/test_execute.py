@@ -61,6 +61,16 @@ def test_what_was_begun_is_undone_latest_first(error: BaseException) -> None:
     ]
 
 
+@pytest.mark.parametrize("error", [UnavailableError("away"), KeyboardInterrupt()])
+def test_nothing_is_undone_once_a_replaced_container_is_removed(error: BaseException) -> None:
+    hands = Hands("remove container c-old", error=error)
+
+    with pytest.raises(type(error)):
+        execute([*PLAN, Action(Verb.REMOVE, Kind.CONTAINER, "c-old", "")], hands, lambda _: None)
+
+    assert hands.did == [*map(str, PLAN), "remove container c-old"]
+
+
 def test_with_keep_what_was_done_stays() -> None:
     hands = Hands("start container c")
 
