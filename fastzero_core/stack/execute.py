@@ -15,7 +15,7 @@ Perform = Callable[[Action], None]
 def execute(plan: Iterable[Action], perform: Perform, on_event: Listener, *, keep: bool = False) -> list[Action]:
     """Run the actions in order. Returns them.
 
-    If one fails, undo what was done, latest first, unless `keep` is set, or all but the removal of old containers is done.
+    If one fails, undo what was done, latest first, unless `keep` is set or only old containers remain to be removed.
     """
     actions = list(plan)
     if any(action.verb is Verb.MIGRATE for action in actions):
