@@ -94,9 +94,12 @@ def test_a_request_for_another_s_todo_is_logged_with_the_account_that_asked(
     todo = api.post("/todos/", {"title": "one"}, bob.token).json["id"]
     with caplog.at_level(logging.INFO, logs.ACCESS.name):
         assert api.patch(f"/todos/{todo}", {"title": "two"}, ana.token).status == 404
+        # The line is written once the answer is sent.
+        assert wait_until(lambda: any(f"/todos/{todo}" in each.getMessage() for each in caplog.records), PATIENCE)
 
-    line = json.loads(JsonFormatter().format(caplog.records[-1]))
-    assert (line["user_id"], line["path"], line["status"]) == (ana.id, f"/todos/{todo}", 404)
+    lines = [json.loads(JsonFormatter().format(each)) for each in caplog.records]
+    [line] = [each for each in lines if each.get("path") == f"/todos/{todo}"]
+    assert (line["user_id"], line["status"]) == (ana.id, 404)
 
 
 # -- what the app may reach --------------------------------------------------------------------------------------
