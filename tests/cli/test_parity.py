@@ -258,6 +258,7 @@ NOT_FOR_THE_SHELL = {
     "Users.with_password_hash": "what the HTTP API compares a new password with",
     "Users.confirm": "whether a token still holds; the shell has none",
     "Todos.remove": "how the HTTP API deletes; the shell goes by the trash, and purges",
+    "Todos.require_trashed": "what `todo purge` asks before it asks the user",
     "Todos.count": "what a question says, and the headings of the board",
     "DatabaseCare.way_back": "the words of a notice",
     "DatabaseCare.folder": "where `db backup list` looks",

@@ -94,7 +94,7 @@ def changed(before: dict[str, int | None], after: dict[str, int | None]) -> set[
 def test_a_service_runs_before_the_processes_that_need_it(served: Stack) -> None:
     assert list(states(served)) == ["database", "cache", "web", "worker"]
     assert set(states(served).values()) == {ServiceState.RUNNING}
-    assert tell(served, "x") == "2 hello"  # the application told it something when it was imported
+    assert count(served) >= 2  # the application told it something when it was imported
     assert served.plan() == []
 
 
@@ -124,14 +124,16 @@ def test_one_that_was_killed_is_started_again_alone(served: Stack) -> None:
 
 
 def test_a_changed_variable_starts_it_again_alone(served: Stack) -> None:
-    before = pids(served)
-    edit(Path(served.project.record.application), '"hello"', '"bonjour"')  # type: ignore[union-attr]
+    before, described = pids(served), Path(served.project.record.application)  # type: ignore[union-attr]
+    edit(described, '"hello"', '"bonjour"')
 
     causes = [action.cause for action in served.plan() if action.service == "cache"]
 
     assert "its configuration changed: GREETING: hello → bonjour" in causes
     assert changed(before, pids(served.up())) == {"cache"}
     assert tell(served, "x").endswith("bonjour")
+    edit(described, '"bonjour"', '"hello"')
+    served.up()
 
 
 def test_its_tests_have_a_service_of_their_own(served: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,13 +145,21 @@ def test_its_tests_have_a_service_of_their_own(served: Stack, monkeypatch: pytes
     assert (application / "port").read_text() != str(address_of(served, "cache")[1])
 
 
-def test_its_data_is_kept_by_down_until_the_project_is_destroyed(served: Stack) -> None:
+def test_its_data_is_kept_by_down(served: Stack) -> None:
     told = count(served)
     served.down()
     assert ServiceState.RUNNING not in states(served).values()
     assert count(served.up()) == told + 2  # the application was imported once more
-    served.down(volumes=True)
-    assert not served.project.folder.exists()
+
+
+def test_its_data_is_destroyed_with_the_project(application: Path) -> None:
+    stack = first_up()
+    data = stack.project.folder / "services" / "cache" / "lines"
+    assert data.exists()
+
+    stack.down(volumes=True)
+
+    assert not data.exists()
 
 
 # -- its port, and what runs beside it -------------------------------------------------------------------------

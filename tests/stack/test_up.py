@@ -23,6 +23,7 @@ from fastzero_core.schema.revisions import head_revision
 from fastzero_core.stack import ports
 from fastzero_core.stack.actions import Action, Verb
 from fastzero_core.stack.embedded import data as embedded
+from fastzero_core.stack.embedded import runtime as embedded_runtime
 from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.listing import list_projects
 from fastzero_core.stack.observed import ServiceState
@@ -543,7 +544,7 @@ def test_a_port_lost_between_the_check_and_the_start_of_a_first_up_is_replaced(
 
     lies: list[int] = []
     monkeypatch.setattr(ports, "is_free", lies_at_first)
-    monkeypatch.setattr(embedded, "is_free", lies_at_first)
+    monkeypatch.setattr(embedded_runtime, "is_free", lies_at_first)
     with socket.create_server(("127.0.0.1", default_port)):
         stack = Stack("demo").up()
 
