@@ -281,7 +281,8 @@ def test_a_move_to_where_it_cannot_run_is_refused_before_anything_moves(stack: S
 def test_a_move_leaves_its_data_where_it_is(stack: Stack, project: Contained, application: Path) -> None:
     told = max(count(stack) for _ in range(5))  # more than a new one is told
     make_environment(application)
-    edit(application, 'volume = "/data"', 'volume = "/data"\nprogram = "python -m cache {app_host} {app_port}"')
+    program = '\nprogram = "python -m cache {app_host} {app_port}"'
+    edit(application, 'volume = "/data"', f'volume = "/data"{program}')
 
     stack.move("embedded")
     assert (states(stack)["cache"], project.services()) == (ServiceState.RUNNING, set())
@@ -290,6 +291,7 @@ def test_a_move_leaves_its_data_where_it_is(stack: Stack, project: Contained, ap
 
     stack.move("docker")
     assert count(stack) > told
+    edit(application, program, "")
     assert stack.plan() == []
 
 
