@@ -1,5 +1,6 @@
 """Watch the files of a user's application for changes."""
 
+import glob
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,4 +30,13 @@ def changes(application: Application, stop: threading.Event) -> Iterator[list[st
     is_chosen = application.watch != (application.directory,)
     counted = watchfiles.DefaultFilter() if is_chosen else _Sources()
     for changed in watchfiles.watch(*folders, watch_filter=counted, stop_event=stop, raise_interrupt=False):
-        yield sorted(str(Path(path).relative_to(application.folder)) for _, path in changed)
+        paths = sorted(Path(path) for _, path in changed)
+        for path in paths:
+            _remove_bytecode(path)
+        yield [str(path.relative_to(application.folder)) for path in paths]
+
+
+def _remove_bytecode(source: Path) -> None:
+    """Remove what Python cached of a source: it cannot tell apart two versions of the same second and size."""
+    for cached in source.parent.glob(f"__pycache__/{glob.escape(source.stem)}.*.pyc"):
+        cached.unlink(missing_ok=True)

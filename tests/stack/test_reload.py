@@ -1,5 +1,6 @@
 """`up --reload`: a change is served, the database goes on, and nothing of the code before is left."""
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,6 +85,21 @@ def test_fifty_changes_leave_one_process_each_and_no_connection(home: Path, appl
     with psycopg.connect(stack.database_url) as connection:
         assert connection.execute(OF_THE_APPLICATION).fetchone() == (1,)
     assert stack.status()[0].pid == database
+
+
+def test_two_changes_of_the_same_second_and_size_are_served(
+    home: Path, application: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    stack = Stack().up(runtime="embedded", port=any_free_port())
+    file = application / "app.py"
+
+    with reloading(stack, application):
+        times = file.stat()
+        for version in (2, 3):
+            change(application, version)
+            os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+            assert is_served(stack, version)
 
 
 def test_a_mistake_is_told_once_and_the_next_change_mends_it(home: Path, application: Path) -> None:
