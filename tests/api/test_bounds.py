@@ -114,9 +114,9 @@ def test_too_many_parameters_are_refused_before_the_token(api: Client) -> None:
 
 def test_names_are_looked_at_once_each(api: Client, ana: Account) -> None:
     query = "&".join(f"p{n}=" for n in range(98))
-    for given, said in (("limit=1", "unknown parameter 'p0'"), ("limit=1&limit=1", "limit")):
-        refused = api.get(f"/todos/?{query}&{given}", ana.token)
-        assert (refused.status, said in refused.text) == (422, True)
+    refused = api.get(f"/todos/?{query}&limit=1", ana.token)
+    assert (refused.status, "unknown parameter 'p0'" in refused.text) == (422, True)
+    assert api.get("/todos/?limit=1&limit=1", ana.token).status == 422
 
 
 @pytest.mark.parametrize("address", ["/" + "a" * 9000, "/todos/?title=" + "a" * 9000])

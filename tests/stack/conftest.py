@@ -403,3 +403,14 @@ def proxy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{folder / 'docker.sock'}")
     yield made
     made.cut()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests of a module with IN_ORDER in the order of its file: each takes over the stack of the one before."""
+    modules = {item.module for item in items if isinstance(item, pytest.Function)}
+    for module in (each for each in modules if getattr(each, "IN_ORDER", False)):
+        places = [n for n, item in enumerate(items) if isinstance(item, pytest.Function) and item.module is module]
+        in_order = sorted((items[n] for n in places), key=lambda item: item.location[1] or 0)
+        for n, item in zip(places, in_order, strict=True):
+            items[n] = item

@@ -19,6 +19,7 @@ from .conftest import SOON, Contained, any_free_port, new_project
 from .own_app import DOCKERFILE, make_environment, write_application
 from .own_services import CACHE, add_service, address_of, edit, pids, tell
 
+IN_ORDER = True  # a stack in containers takes too long to be made for each test
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.usefixtures("trusted_folder")]
 
 # Its entrypoint begins as root and becomes another user, as those of most images do.
