@@ -189,9 +189,10 @@ def rotate_signing_key(session: Session, *, keep: float) -> None:
 
 
 def rotate_passwords(session: Session) -> None:
-    """Set a new password for every role of the database. The app keeps working: it reads its password for each login.
+    """Set a new password for every role of the database.
 
-    A stopped database is started for this, and stopped again.
+    The built-in app keeps working: it reads its password for each login. Running processes that have it in a variable
+    are restarted. A stopped database is started for this, and stopped again.
     """
     with session.database_running("its passwords are rotated"):
         spec = session.whole_spec()
@@ -199,6 +200,10 @@ def rotate_passwords(session: Session) -> None:
         for role in session.known.roles:
             before = session.project.secret(PASSWORDS[role])
             session.run(plan.plan_rotation(spec, observed, role, before, secrets.token_urlsafe(32)))
+        rotated = {PASSWORDS[role] for role in session.known.roles}
+        running = [process for process in spec.processes if observed.service(process.name).runs]
+        if stale := tuple(process.name for process in running if rotated.intersection(process.secrets_in_variables)):
+            _restart(session, session.as_recorded(), stale)
 
 
 def unite_roles(session: Session) -> None:

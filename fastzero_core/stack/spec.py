@@ -144,6 +144,11 @@ class ServiceSpec:
         return hash_of({"document": made_of, "secret": self.secret_variables} if self.secret_variables else made_of)
 
     @property
+    def secrets_in_variables(self) -> tuple[str, ...]:
+        """The names of the project's secrets in its variables, which a process reads only when it starts."""
+        return tuple(dict.fromkeys(name for text in self.secret_variables.values() for name in _MARK.findall(text)))
+
+    @property
     def major(self) -> int:
         """The major version of its PostgreSQL image."""
         return major_of(self.image)
@@ -191,8 +196,7 @@ class StackSpec:
     def secret_names(self) -> tuple[str, ...]:
         """The secrets of the project that its services need, fastzero's own first."""
         services = [*self.services, *([self.release.service] if self.release else [])]
-        texts = [value for service in services for value in service.secret_variables.values()]
-        return tuple(dict.fromkeys([*SECRETS, *(name for text in texts for name in _MARK.findall(text))]))
+        return tuple(dict.fromkeys([*SECRETS, *(name for each in services for name in each.secrets_in_variables)]))
 
     @property
     def database(self) -> ServiceSpec:

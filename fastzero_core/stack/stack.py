@@ -229,9 +229,10 @@ class Stack:
         return None if revoke else datetime.now(UTC) + timedelta(seconds=keep)
 
     def rotate_database_passwords(self, *, timeout: float | None = None) -> None:
-        """Set a new password for each role of the database. The app keeps running; other clients must read it again.
+        """Set a new password for each role of the database.
 
-        Raises ProjectNotFoundError.
+        The built-in app keeps running, and the user's own application is restarted. Other clients must read the
+        password again. Raises ProjectNotFoundError.
         """
         with self.session(timeout) as session:
             commands.rotate_passwords(session)

@@ -78,6 +78,16 @@ def test_its_secrets_are_files_too_that_only_this_user_reads(stack: Stack, capfd
     assert of_web.parent.stat().st_mode & 0o777 == 0o700
 
 
+def test_it_logs_in_with_the_rotated_password(stack: Stack) -> None:
+    database = stack.status()[0].pid
+
+    stack.rotate_database_passwords()
+
+    assert answer(stack)["notes"] == 0
+    assert stack.status()[0].pid == database
+    assert stack.plan() == []
+
+
 def test_new_revisions_are_applied_before_its_processes_are_touched(stack: Stack, application: Path) -> None:
     add_revision(application, "0002", "0001", up="INSERT INTO notes VALUES ('hello')")
 
