@@ -3,6 +3,7 @@
 import glob
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import watchfiles
@@ -39,4 +40,5 @@ def changes(application: Application, stop: threading.Event) -> Iterator[list[st
 def _remove_bytecode(source: Path) -> None:
     """Remove what Python cached of a source: it cannot tell apart two versions of the same second and size."""
     for cached in source.parent.glob(f"__pycache__/{glob.escape(source.stem)}.*.pyc"):
-        cached.unlink(missing_ok=True)
+        with suppress(PermissionError):  # another user's cache, which this application could not have written either
+            cached.unlink(missing_ok=True)
