@@ -117,6 +117,7 @@ def test_names_are_looked_at_once_each(api: Client, ana: Account) -> None:
     refused = api.get(f"/todos/?{query}&limit=1", ana.token)
     assert (refused.status, "unknown parameter 'p0'" in refused.text) == (422, True)
     assert api.get("/todos/?limit=1&limit=1", ana.token).status == 422
+    assert api.get(f"/todos/?{query}&limit=1&limit=1", ana.token).status == 422
 
 
 @pytest.mark.parametrize("address", ["/" + "a" * 9000, "/todos/?title=" + "a" * 9000])

@@ -165,19 +165,21 @@ def test_a_crowd_of_logins_is_answered_in_time_and_delays_nobody_else(
     alone = _timed(lambda: api.log_in(ana.username))
     with ThreadPoolExecutor(CROWD) as threads:
         crowd = [threads.submit(_timed, lambda: api.log_in(ana.username)) for _ in range(CROWD)]
-        others = [_timed(lambda: api.get("/healthz"))]
+        checks, reads = [_timed(lambda: api.get("/healthz"))], []
         while not all(login.done() for login in crowd):
-            others += [_timed(lambda: api.get("/healthz")), _timed(lambda: api.get("/todos/", ana.token))]
+            checks.append(_timed(lambda: api.get("/healthz")))
+            reads.append(_timed(lambda: api.get("/todos/", ana.token)))
     logins = [login.result() for login in crowd]
     # A hash that has begun is finished: that takes longer where all processors are busy.
     assert max(login.seconds for login in logins) < AT_MOST + 5 * alone.seconds
     assert {login.answer.status for login in logins} in ({200}, {200, 503})
     assert all("retry-after" in login.answer.headers for login in logins if login.answer.status == 503)
-    # A starved machine may refuse a few.
-    refused = [other.answer.status for other in others if other.answer.status != 200]
-    assert set(refused) <= {503}
-    assert len(refused) <= len(others) / 10
-    assert median(other.seconds for other in others) < max(login.seconds for login in logins) / 10
+    assert {check.answer.status for check in checks} == {200}
+    # On a starved machine a read may find the pool of connections in use for too long.
+    refused = [read.answer for read in reads if read.answer.status != 200]
+    assert all(answer.status == 503 and "retry-after" in answer.headers for answer in refused)
+    assert len(refused) <= len(reads) / 10
+    assert median(other.seconds for other in (*checks, *reads)) < max(login.seconds for login in logins) / 10
 
 
 @dataclass(frozen=True)
