@@ -268,6 +268,15 @@ class Contained:
             volume.remove(force=True)
 
 
+@contextmanager
+def up_in_containers(project: Contained) -> Iterator[Stack]:
+    """The stack of the application in the current folder, up, and destroyed in the end."""
+    settings = load_settings(project=project.project, home=project.home, runtime="docker", app=True)
+    stack = Stack(settings).up(port=any_free_port(), timeout=SOON * 3)
+    yield stack
+    stack.down(volumes=True)
+
+
 def in_mounted(engine: Any, volume: str, script: str) -> None:
     """Run a script on the resting data of a volume, mounted at /data, as root."""
     mounts = {volume: {"bind": "/data"}}

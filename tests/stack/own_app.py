@@ -5,11 +5,14 @@ import os
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import psutil
+import pytest
 
 from fastzero_core import Stack
 from fastzero_core.stack.observed import ServiceState
@@ -102,6 +105,15 @@ def write_application(folder: Path, port: int) -> Path:
         (folder / name).write_text(text)
     add_revision(folder, "0001", None, up="CREATE TABLE notes (text text)", back="DROP TABLE notes")
     return folder
+
+
+@contextmanager
+def working_in(folder: Path) -> Iterator[Path]:
+    """Work in the trusted folder of an application."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("FASTZERO_TRUST", "1")
+        yield folder
 
 
 def add_revision(folder: Path, revision: str, down: str | None, *, up: str, back: str = "SELECT 1") -> None:

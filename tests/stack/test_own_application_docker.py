@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 import yaml
 
-from fastzero_core import Stack, load_settings
+from fastzero_core import Stack
 from fastzero_core.errors import ImageError, RevisionFailedError, UnhealthyError
 from fastzero_core.polling import wait_until
 from fastzero_core.stack.observed import ServiceState
 
-from .conftest import SOON, Contained, any_free_port, new_project
-from .own_app import DOCKERFILE, add_revision, answer, write_application
+from .conftest import SOON, Contained, any_free_port, new_project, up_in_containers
+from .own_app import DOCKERFILE, add_revision, answer, working_in, write_application
 
+IN_ORDER = True  # a stack in containers takes too long to be made for each test
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.usefixtures("trusted_folder")]
 
 
@@ -30,19 +31,15 @@ def application(project: Contained) -> Iterator[Path]:
     """The folder of the application, where the tests work, with a Dockerfile of its own."""
     folder = write_application(project.home / "application", any_free_port())
     (folder / "Dockerfile").write_text(DOCKERFILE)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("FASTZERO_TRUST", "1")
+    with working_in(folder):
         yield folder
 
 
 @pytest.fixture(scope="module")
 def stack(project: Contained, application: Path) -> Iterator[Stack]:
     """The application's stack, up."""
-    settings = load_settings(project=project.project, home=project.home, runtime="docker", app=True)
-    stack = Stack(settings).up(port=any_free_port(), timeout=SOON * 3)
-    yield stack
-    stack.down(volumes=True)
+    with up_in_containers(project) as stack:
+        yield stack
 
 
 def answers(stack: Stack) -> Any:
@@ -58,6 +55,13 @@ def test_it_answers_from_its_own_image_on_its_own_schema(stack: Stack) -> None:
     assert {each.service: each.state for each in stack.status()} == dict.fromkeys(
         ("database", "web", "worker"), ServiceState.RUNNING
     )
+
+
+def test_it_logs_in_with_the_rotated_password(stack: Stack) -> None:
+    stack.rotate_database_passwords()
+
+    assert answer(stack)["prefix"]
+    assert stack.plan() == []
 
 
 def test_a_second_up_has_nothing_to_do(stack: Stack) -> None:

@@ -23,7 +23,7 @@ from fastzero_core.stack.observed import ServiceState
 from fastzero_core.stack.suite import run_suite
 
 from .conftest import SOON, any_free_port, end_all, new_home, texts
-from .own_app import make_environment, write_application
+from .own_app import make_environment, working_in, write_application
 from .own_services import add_service, address_of, edit, has, pids, redis, tell
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("trusted_folder")]
@@ -61,9 +61,7 @@ def first_up() -> Stack:
 @pytest.fixture(scope="module")
 def served() -> Iterator[Stack]:
     """The stack of such an application, for tests that leave all of it running."""
-    with new_home() as home, pytest.MonkeyPatch.context() as patch:
-        patch.chdir(write(home))
-        patch.setenv("FASTZERO_TRUST", "1")
+    with new_home() as home, working_in(write(home)):
         settings = load_settings(home=home / "home", runtime="embedded", app=True, database_port=any_free_port())
         yield Stack(settings).up()
         end_all(home / "home")
@@ -94,7 +92,8 @@ def changed(before: dict[str, int | None], after: dict[str, int | None]) -> set[
 def test_a_service_runs_before_the_processes_that_need_it(served: Stack) -> None:
     assert list(states(served)) == ["database", "cache", "web", "worker"]
     assert set(states(served).values()) == {ServiceState.RUNNING}
-    assert count(served) >= 2  # the application told it something when it was imported
+    told, greeting = tell(served, "x").split()
+    assert (int(told) >= 2, greeting) == (True, "hello")  # the application told it something when it was imported
     assert served.plan() == []
 
 

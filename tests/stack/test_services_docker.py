@@ -15,8 +15,8 @@ from fastzero_core.polling import wait_until
 from fastzero_core.stack import doctor
 from fastzero_core.stack.observed import ServiceState
 
-from .conftest import SOON, Contained, any_free_port, new_project
-from .own_app import DOCKERFILE, make_environment, write_application
+from .conftest import SOON, Contained, any_free_port, new_project, up_in_containers
+from .own_app import DOCKERFILE, make_environment, working_in, write_application
 from .own_services import CACHE, add_service, address_of, edit, pids, tell
 
 IN_ORDER = True  # a stack in containers takes too long to be made for each test
@@ -79,19 +79,15 @@ def application(project: Contained, image: str) -> Iterator[Path]:
     folder = write_application(project.home / "application", any_free_port())
     (folder / "Dockerfile").write_text(DOCKERFILE)
     add_service(folder, TABLE.format(image=image, port=f'"{any_free_port()}:7000"'))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("FASTZERO_TRUST", "1")
+    with working_in(folder):
         yield folder
 
 
 @pytest.fixture(scope="module")
 def stack(project: Contained, application: Path) -> Iterator[Stack]:
     """The application's stack, up."""
-    settings = load_settings(project=project.project, home=project.home, runtime="docker", app=True)
-    stack = Stack(settings).up(port=any_free_port(), timeout=SOON * 3)
-    yield stack
-    stack.down(volumes=True)
+    with up_in_containers(project) as stack:
+        yield stack
 
 
 def states(stack: Stack) -> dict[str, ServiceState]:
@@ -114,7 +110,8 @@ def volumes(project: Contained) -> set[str]:
 def test_a_service_runs_before_the_processes_that_need_it(stack: Stack) -> None:
     assert list(states(stack)) == ["database", "cache", "web", "worker"]
     assert set(states(stack).values()) == {ServiceState.RUNNING}
-    assert count(stack) >= 2  # the application told it something when it was imported
+    told, greeting = tell(stack, "x").split()
+    assert (int(told) >= 2, greeting) == (True, "hello")  # the application told it something when it was imported
     assert stack.plan() == []
 
 
