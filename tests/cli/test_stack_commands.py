@@ -216,7 +216,7 @@ def test_ctrl_c_ends_what_goes_on_for_ever(shell: Shell, command: list[str]) -> 
     assert process.stdout.readline()
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=30)[1]
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     assert "Traceback" not in said
 
 
