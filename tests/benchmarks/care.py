@@ -130,7 +130,7 @@ def _memory(ground: Ground, runs: int) -> Iterator[Comparison]:
                 peak = ground.run(
                     *(sys.executable, "-S", "-c", PEAK_MEMORY, sys.executable, "-m", "fastzero_cli"),
                     *command(ground, side),
-                    DATABASE_URL=side.url,
+                    *("--database-url", side.url),
                 )
                 samples.values.append(int(peak) * KIB_A_UNIT / 1024)
         restore.drop_kept(Target.of_url(ground.many.url, ground.folder))
