@@ -51,6 +51,10 @@ def up(
             autocompletion=complete_from(*RUNTIMES),
         ),
     ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option("--host", metavar="HOST", help="Run the containers there: ssh://USER@NAME; kept as well."),
+    ] = None,
     port: Port = None,
     app_port: Annotated[
         int | None, typer.Option("--app-port", metavar="PORT", min=1, max=65535, help="The app's port.")
@@ -82,6 +86,7 @@ def up(
     stack = run.stack
     wanted: dict[str, Any] = {
         "runtime": runtime,
+        "host": host,
         "port": port,
         "app_port": app_port,
         "app": False if no_app else None,

@@ -238,6 +238,10 @@ class Project:
             error = not_there(self)
             error.hint += ". Or use another database: DATABASE_URL"
             raise error
+        if record.host and record.runtime == "docker":
+            from .tunnel import forward_ports
+
+            forward_ports(record.host, [record.ports["database"]])
         return record.ports["database"]
 
 

@@ -10,7 +10,8 @@ from .errors import RecordError
 from .files import path_as_text, path_from_text
 from .postgres.roles import OWNER, SUPERUSER
 
-FORMAT = 3  # of the record
+FORMAT = 4  # of the record
+FORMAT_OF_ONE_ENGINE = 3  # of a record whose containers run on this machine's engine
 FORMAT_OF_ONE_ROLE = 2  # of a record whose databases all have the single role of older versions
 RUNTIMES = ("embedded", "docker")
 ROLES = (SUPERUSER, OWNER)
@@ -50,7 +51,8 @@ class ProjectRecord:
     `data`, `image` and `volume` are the location of the database; `image` is the one that served it last. `filling` is
     the target of a move that is not complete: its data is not in service. `leaving` is the source of the last move if
     what served the database there may still have to be removed. `kept` are the locations before earlier moves, the
-    latest last, with their data unchanged. `owner` is the label of all objects of this project on an engine.
+    latest last, with their data unchanged. `owner` is the label of all objects of this project on an engine. `host` is
+    the machine of the engine, `ssh://…`; "" for this one.
     """
 
     runtime: str
@@ -66,6 +68,7 @@ class ProjectRecord:
     kept: tuple[Place, ...] = ()
     owner: str = ""
     roles: tuple[str, ...] = ROLES
+    host: str = ""
 
     @property
     def place(self) -> Place:
@@ -90,7 +93,10 @@ class ProjectRecord:
         for each in places:
             each["data"] = path_as_text(each["data"])
         written["application"] = path_as_text(self.application)
-        if all(each["roles"] == ROLES_OF_BEFORE for each in places):
+        if not self.host:
+            del written["host"]  # older versions know only this machine
+            written["format"] = FORMAT_OF_ONE_ENGINE
+        if not self.host and all(each["roles"] == ROLES_OF_BEFORE for each in places):
             del written["application"]  # older versions know only the built-in one
             written["format"] = FORMAT_OF_ONE_ROLE
             for each in places:

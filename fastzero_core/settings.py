@@ -108,6 +108,9 @@ class Settings(BaseSettings):
     )
     user: Free[str | None] = Field(None, description="default user for the todo commands")
     runtime: Free[Literal["embedded", "docker"] | None] = Field(None, description="runtime of a new project")
+    host: Annotated[str | None, Risk("Containers run there, with the project's secrets")] = Field(
+        None, description="machine of the Docker Engine for a new project, ssh://USER@NAME; by default this one"
+    )
     database_port: Free[int | None] = Field(None, ge=1, le=65535, description="port of the database on 127.0.0.1")
     app: Free[bool] = Field(True, description="run the app as well as the database")
     app_port: Free[int | None] = Field(None, ge=1, le=65535, description="port of the app on 127.0.0.1")
@@ -228,6 +231,18 @@ class Settings(BaseSettings):
     def _usable_everywhere(cls, value: str) -> str:
         if not PROJECT_NAME.fullmatch(value):
             raise ValueError(f"{value!r} must be 1 to 40 of a-z, 0-9, - and _, and begin with a letter or digit")
+        return value
+
+    @field_validator("host")
+    @classmethod
+    def _of_an_engine(cls, value: str | None) -> str | None:
+        if value:
+            from .tunnel import parse_host
+
+            try:
+                parse_host(value)
+            except InvalidInputError as error:
+                raise ValueError(error.message) from None
         return value
 
     @field_validator("home")

@@ -232,7 +232,9 @@ def examine(session: Session) -> Iterator[Finding]:
 
     Raises, after all findings, the error with which `up` would refuse the settings.
     """
-    record = session.record or ProjectRecord(decide.choose_runtime(session.settings, None, engine_answers))
+    host = session.machine.host
+    runtime = decide.choose_runtime(session.settings, None, engine_answers, host)
+    record = session.record or ProjectRecord(runtime, host=host)
     wanted = replace(record, processes=process_names(session.settings, session.application))
     yield from session.runtime_of(record).examine(session.spec(wanted), record)
     session.refuse_without_program(wanted)

@@ -34,6 +34,7 @@ class Flags:
     """
 
     runtime: str | None = None
+    host: str | None = None
     ports: Mapping[str, int] = field(default_factory=dict)
     app: bool | None = None
     start_over: bool = False
@@ -49,7 +50,8 @@ class Machine:
 
     `app_image` returns the name of the image for the application's current code. `estate` returns what a runtime has
     under the project's name, whichever home it belongs to. `application` is the user's application, None for the
-    built-in one; `programs` returns the folder of its programs; `state` is the project's folder.
+    built-in one; `programs` returns the folder of its programs; `state` is the project's folder. `host` is the
+    machine of the engine for a new project, "" for this one.
     """
 
     engine_answers: Callable[[], bool]
@@ -61,6 +63,7 @@ class Machine:
     programs: Callable[[], str] = str
     application: Application | None = None
     state: str = ""
+    host: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,10 @@ def decide(record: ProjectRecord | None, settings: Settings, flags: Flags, machi
     notices: list[str] = []
     after = record or _first(settings, flags, machine)
     if record is None:
-        notices.append(f"project {settings.project} runs {after.runtime}, and will from now on")
+        where = f"{after.runtime} on {after.host}" if after.host else after.runtime
+        notices.append(f"project {settings.project} runs {where}, and will from now on")
     _refuse_other_runtime(settings, after, flags.runtime)
+    _refuse_other_host(settings, after, flags.host)
     after = _at_another_place(settings, after, flags, machine)
     refuse_other_major(settings, after)
     after = _with_application(settings, record, after, machine.application)
@@ -166,9 +171,15 @@ def refuse_other_major(settings: Settings, record: ProjectRecord) -> None:
         raise other_major(container_place(settings, record).volume, major_of(record.image), wanted)
 
 
-def choose_runtime(settings: Settings, asked: str | None, engine_answers: Callable[[], bool]) -> str:
-    """Return the runtime of a new project. Raises InvalidInputError for an unknown one."""
+def choose_runtime(settings: Settings, asked: str | None, engine_answers: Callable[[], bool], host: str = "") -> str:
+    """Return the runtime of a new project. Raises InvalidInputError for an unknown one, or for one without a host."""
     chosen = asked or settings.runtime
+    if host and chosen not in (None, "docker"):
+        raise InvalidInputError(
+            f"runtime {chosen} runs on this machine, not on {host}", field="runtime", hint="Use: --runtime docker"
+        )
+    if host:
+        return "docker"
     if chosen is None:
         return "docker" if engine_answers() else "embedded"
     if chosen not in RUNTIMES:
@@ -203,8 +214,8 @@ def choose_ports(
 
 
 def _first(settings: Settings, flags: Flags, machine: Machine) -> ProjectRecord:
-    runtime = choose_runtime(settings, flags.runtime, machine.engine_answers)
-    return ProjectRecord(runtime).at(_first_place(settings, runtime, machine))
+    runtime = choose_runtime(settings, flags.runtime, machine.engine_answers, machine.host)
+    return ProjectRecord(runtime, host=machine.host).at(_first_place(settings, runtime, machine))
 
 
 def _first_place(settings: Settings, runtime: str, machine: Machine) -> Place:
@@ -274,6 +285,15 @@ def _refuse_other_runtime(settings: Settings, record: ProjectRecord, asked: str 
             f"project {settings.project} runs {record.runtime}, not {asked}",
             field="runtime",
             hint="A project keeps its runtime; use another project: -p NAME. Or move it: fastzero db move --to RUNTIME",
+        )
+
+
+def _refuse_other_host(settings: Settings, record: ProjectRecord, asked: str | None) -> None:
+    if asked not in (None, record.host):
+        raise InvalidInputError(
+            f"project {settings.project} runs on {record.host or 'this machine'}, not on {asked}",
+            field="host",
+            hint="A project keeps its machine; use another project: -p NAME, and move the data by a backup",
         )
 
 

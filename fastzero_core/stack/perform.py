@@ -12,6 +12,7 @@ from ..errors import RevisionFailedError
 from ..events import Listener, Notice
 from ..project import ROLE, Project, ProjectRecord
 from ..settings import Settings
+from ..tunnel import asked_host
 from . import provisions, roles, wait
 from .actions import IN_CONTAINERS, LOCAL, MIGRATES, Action, Kind, Verb
 from .observe import head_of
@@ -27,6 +28,7 @@ class Performer:
     def __init__(self, project: Project, settings: Settings, on_event: Listener, timeout: float) -> None:
         self._project = project
         self._settings = settings
+        self.first_host = asked_host(settings.host)  # the machine of the engine, for a project without a record
         self._on_event = on_event
         self._timeout = timeout
         self._runtimes: dict[str, Runtime] = {}
@@ -45,11 +47,14 @@ class Performer:
     def runtime(self, name: str) -> Runtime:
         """Return a runtime of this project, created when it is first needed."""
         if name not in self._runtimes:
-            self._runtimes[name] = _make_runtime(name, self._project, self._owner)
+            self._runtimes[name] = _make_runtime(name, self._project, self._owner, self._host())
         return self._runtimes[name]
 
     def _owner(self) -> str:
         return self.record.owner if self.record else ""
+
+    def _host(self) -> str:
+        return self.record.host if self.record else self.first_host
 
     def perform(self, action: Action) -> None:
         """Perform one action."""
@@ -155,11 +160,11 @@ def engine_answers() -> bool:
     return answers()
 
 
-def _make_runtime(name: str, project: Project, owner: Callable[[], str]) -> Runtime:
+def _make_runtime(name: str, project: Project, owner: Callable[[], str], host: str) -> Runtime:
     if name == "docker":
         from .docker.runtime import DockerRuntime
 
-        return DockerRuntime(project, owner)
+        return DockerRuntime(project, owner, host)
     from .embedded.runtime import EmbeddedRuntime
 
     return EmbeddedRuntime(project)

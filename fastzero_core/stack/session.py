@@ -14,6 +14,7 @@ from ..events import Listener, Notice
 from ..folders import mark_of
 from ..project import Place, Project, ProjectRecord, not_there, ports_of_others
 from ..settings import Settings, folder_trust
+from ..tunnel import parse_host
 from . import decide, extras, plan, steps
 from .actions import Action, Kind, Verb
 from .application import build_of, install_script, process_names, programs_of, refuse_missing
@@ -74,6 +75,7 @@ class Session:
             programs=lambda: programs_of(self.application) if self.application else "",
             application=self.application,
             state=str(self.project.folder),
+            host=self.performer.first_host,
         )
 
     @cached_property
@@ -240,6 +242,8 @@ class Session:
 
     def decide(self, flags: Flags) -> Decision:
         """Return the record and the stack that `up` should produce. Raises as `decide.decide` does."""
+        if flags.host:
+            self.performer.first_host = parse_host(flags.host)
         self.application = self._application_to_run()
         if self.application and not flags.after_migrate:
             self.application = replace(self.application, after_migrate=None)

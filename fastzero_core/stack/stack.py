@@ -75,6 +75,7 @@ class Stack:
         self,
         *,
         runtime: str | None = None,
+        host: str | None = None,
         port: int | None = None,
         app_port: int | None = None,
         app: bool | None = None,
@@ -91,16 +92,17 @@ class Stack:
         """Start or update the stack, until its database answers, its schema is at head, and its app is ready.
 
         Changes only what differs. The first `up` chooses the runtime and the ports, later ones keep them; `port` is the
-        database's. `app` says whether the application runs, by default as in the settings. `build` and `pull` update
-        the images. After a failure, what this run did is undone, unless `keep` is set. `adopt` takes over containers
-        and data of a lost home; `start_over` creates an empty database if the data is gone. `install` first installs
-        the dependencies of a user's application that runs as local processes; without `after_migrate`, its initial data
-        is not added. Extra services in `without` are not run. `timeout`, in seconds, limits each wait.
+        database's. `host`, such as `ssh://deploy@example.com`, is the machine whose engine runs the containers. `app`
+        says whether the application runs, by default as in the settings. `build` and `pull` update the images. After a
+        failure, what this run did is undone, unless `keep` is set. `adopt` takes over containers and data of a lost
+        home; `start_over` creates an empty database if the data is gone. `install` first installs the dependencies of a
+        user's application that runs as local processes; without `after_migrate`, its initial data is not added. Extra
+        services in `without` are not run. `timeout`, in seconds, limits each wait.
         Raises LockedError, PortTakenError, VersionMismatchError, SchemaNewerError, DatabaseLoginError, ImageError,
         UnhealthyError, ForeignStackError, DataGoneError.
         """
         asked = asked_ports(self.settings, port=port, app_port=app_port)
-        flags = Flags(runtime, asked, app, start_over, adopt, install, after_migrate, tuple(without))
+        flags = Flags(runtime, host, asked, app, start_over, adopt, install, after_migrate, tuple(without))
         with self.session(timeout) as session:
             decision, observed, started = commands.up(session, flags, build=build, pull=pull, keep=keep)
             self._started |= started
@@ -111,6 +113,7 @@ class Stack:
         self,
         *,
         runtime: str | None = None,
+        host: str | None = None,
         port: int | None = None,
         app_port: int | None = None,
         app: bool | None = None,
@@ -122,7 +125,7 @@ class Stack:
     ) -> list[Action]:
         """Return the actions that `up` would perform now, with their causes. Changes nothing. Raises as `up` does."""
         asked = asked_ports(self.settings, port=port, app_port=app_port)
-        flags = Flags(runtime, asked, app, start_over, adopt, install)
+        flags = Flags(runtime, host, asked, app, start_over, adopt, install)
         return commands.plan_up(self.look(), flags, build=build, pull=pull)
 
     def down(self, *, volumes: bool = False, timeout: float | None = None) -> list[Action]:

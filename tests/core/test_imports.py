@@ -44,6 +44,7 @@ STANDARD_LIBRARY_ONLY = {
     "todo_app.models",
     "todo_app.validate",
     "toml_lines",
+    "tunnel",
 }
 
 # The rooms from the ground up: a module imports from its own room and from those before it.
@@ -62,6 +63,7 @@ ROOMS = (
         "sources",
         "toml_lines",
         "trust",
+        "tunnel",
     ),
     ("postgres",),
     ("application",),

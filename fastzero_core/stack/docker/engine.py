@@ -1,5 +1,6 @@
 """Connect to the Docker Engine, and translate its errors. Only this package imports the SDK."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ import docker.errors
 import requests
 import urllib3.exceptions
 
+from ... import tunnel
 from ...errors import (
     DockerNotInstalledError,
     DockerPermissionError,
@@ -28,11 +30,19 @@ UNREACHABLE = (
 )
 
 
-def connect(timeout: int = TIMEOUT) -> docker.DockerClient:
-    """Connect to the engine that DOCKER_HOST or the current context names.
+def connect(timeout: int = TIMEOUT, host: str = "") -> docker.DockerClient:
+    """Connect to the engine of a host, by default to the one that DOCKER_HOST or the current context names.
 
-    Raises DockerUnavailableError, DockerPermissionError or DockerNotInstalledError.
+    Raises DockerUnavailableError, DockerPermissionError, DockerNotInstalledError; UnavailableError for the host.
     """
+    if host:
+        with engine_errors():
+            return docker.DockerClient(tunnel.engine_address(host), timeout=timeout)
+    if os.environ.get("DOCKER_HOST", "").startswith(tunnel.SCHEME):
+        raise DockerUnavailableError(
+            "DOCKER_HOST names another machine, but this project's containers run on this one",
+            hint="Unset DOCKER_HOST. Or use a project on that machine: -p NAME",
+        )
     with engine_errors():
         return docker.from_env(timeout=timeout)
 

@@ -24,13 +24,13 @@ def evidence(service: str, container: Container, lines: int) -> str:
     return "\n".join([*said, *(line.text for line in logs.lines_of(service, container, lines, None))])
 
 
-def of_engine(client: docker.DockerClient) -> Iterator[Finding]:
+def of_engine(client: docker.DockerClient, host: str) -> Iterator[Finding]:
     """Yield which engine answers, and whether its disk has free space."""
     info = client.info()
-    address = os.environ.get("DOCKER_HOST") or f"context {ContextAPI.get_current_context().name}"
+    address = host or os.environ.get("DOCKER_HOST") or f"context {ContextAPI.get_current_context().name}"
     yield Finding("engine", "ok", f"Docker Engine {info['ServerVersion']} answers at {address}")
     root = Path(info["DockerRootDir"])
-    if root.exists():  # else the engine runs on another machine
+    if not host and root.exists():  # else the engine runs on another machine
         yield disk_finding("engine_disk", root, "Free some: docker system df, docker image prune")
 
 

@@ -10,7 +10,7 @@ import docker
 import docker.errors
 from docker.models.containers import Container
 
-from ...errors import ConflictError, PortTakenError, UnhealthyError
+from ...errors import ConflictError, ImageError, PortTakenError, UnhealthyError
 from ...events import Listener
 from ...postgres.roles import OWNER, SUPERUSER
 from ...project import PASSWORDS, Project
@@ -20,7 +20,7 @@ from ..plan import taken_error
 from ..runtime import RELEASE
 from ..spec import ServiceSpec, other_major
 from ..steps import container_name, network_name
-from . import containers, files, images, networks, observe
+from . import containers, files, images, networks, observe, sending
 from .engine import GONE, is_port_conflict
 
 EVIDENCE_LINES = 20
@@ -46,20 +46,26 @@ SQL
 
 
 class Operations:
-    """The operations on one project's things, which are labelled with `owner`."""
+    """The operations on one project's things, which are labelled with `owner`.
 
-    def __init__(self, client: docker.DockerClient, project: Project, owner: str) -> None:
+    `is_elsewhere` says that the engine is on another machine.
+    """
+
+    def __init__(
+        self, client: docker.DockerClient, project: Project, owner: str, *, is_elsewhere: bool = False
+    ) -> None:
         self._client = client
         self._project = project
         self._owner = owner
+        self._is_elsewhere = is_elsewhere
 
     def perform(self, action: Action, on_event: Listener) -> None:
         """Perform one action."""
         match action.verb, action.kind:
             case Verb.PULL, _:
-                images.pull(self._client, action.name, on_event, described_at=action.subject.described_at)
+                self._pull(action.name, action.subject, on_event)
             case Verb.BUILD, _:
-                images.build(self._client, action.subject, on_event)
+                self._build(action.subject, on_event)
             case Verb.CREATE, Kind.NETWORK:
                 self._create_network(action.name)
             case Verb.CREATE, Kind.VOLUME:
@@ -88,6 +94,20 @@ class Operations:
                 self._remove_volume(action.name)
             case Verb.REMOVE, Kind.NETWORK:
                 self._remove_network(action.name)
+
+    def _pull(self, name: str, service: ServiceSpec, on_event: Listener) -> None:
+        try:
+            images.pull(self._client, name, on_event, described_at=service.described_at)
+        except ImageError:
+            if not (self._is_elsewhere and sending.send(self._client, name, on_event)):
+                raise
+
+    def _build(self, service: ServiceSpec, on_event: Listener) -> None:
+        """Build an image. For another machine, build it on this machine's engine, if there is one, and send it."""
+        here = sending.engine_here(self._client) if self._is_elsewhere else None
+        images.build(here or self._client, service, on_event)
+        if here and not sending.send(self._client, service.image, on_event):
+            raise ImageError(f"{service.image} was removed before it could be sent", hint="Try again")
 
     def _create_network(self, name: str) -> None:
         labels = containers.owned(self._project.name, self._owner)

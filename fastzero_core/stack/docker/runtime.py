@@ -5,7 +5,7 @@ Everything that it creates has labels with the project and its owner, and it cha
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -18,8 +18,10 @@ from docker.models.containers import Container
 from ...errors import UnhealthyError
 from ...events import Listener
 from ...project import Place, Project, ProjectRecord
-from ..actions import Action, Kind
+from ...tunnel import forward_ports, release_ports
+from ..actions import Action, Kind, Verb
 from ..lines import LogLine
+from ..observe import as_it_runs
 from ..observed import Estate, Observed, Thing
 from ..plan import refuse_foreign
 from ..runtime import Finding
@@ -34,12 +36,16 @@ ALIVE = ("running", "created", "restarting")
 
 
 class DockerRuntime:
-    """One project's services as containers. `owner` returns the owner for labels, by default the one in the record."""
+    """One project's services as containers, on this machine or on `host`.
+
+    `owner` returns the owner for labels, by default the one in the record.
+    """
 
     name = "docker"
 
-    def __init__(self, project: Project, owner: Callable[[], str] | None = None) -> None:
+    def __init__(self, project: Project, owner: Callable[[], str] | None = None, host: str | None = None) -> None:
         self._project = project
+        self._given_host = host
         self._owner = owner or self._owner_in_record
 
     def _owner_in_record(self) -> str:
@@ -47,8 +53,19 @@ class DockerRuntime:
         return record.owner if record else ""
 
     @cached_property
+    def _host(self) -> str:
+        if self._given_host is not None:
+            return self._given_host
+        record = self._project.record
+        return record.host if record else ""
+
+    @cached_property
     def _client(self) -> docker.DockerClient:
-        return connect()
+        return connect(host=self._host)
+
+    @property
+    def _operations(self) -> Operations:
+        return Operations(self._client, self._project, self._owner(), is_elsewhere=bool(self._host))
 
     # -- specification and observation -------------------------------------------------------------------------
 
@@ -68,7 +85,15 @@ class DockerRuntime:
     def observe(self, spec: StackSpec, record: ProjectRecord, *, is_known: bool = True) -> Observed:
         with engine_errors():
             found = observe.find(self._client, spec.project, spec.database.volume, record.owner, is_known=is_known)
-            return observe.observed(self._client, found, spec, record)
+            observed = observe.observed(self._client, found, spec, record)
+        running = [each for each in spec.services if observed.service(each.name).runs]
+        self._reach(as_it_runs(each, observed.service(each.name)) for each in running)
+        return observed
+
+    def _reach(self, services: Iterable[ServiceSpec]) -> None:
+        """Make the ports of services on another machine reachable on this one."""
+        if self._host:
+            forward_ports(self._host, [port for service in services for port in _ports(service)])
 
     def extensions(self) -> frozenset[str] | None:
         return None
@@ -110,7 +135,11 @@ class DockerRuntime:
 
     def perform(self, action: Action, *, timeout: float, on_event: Listener) -> None:
         with engine_errors():
-            Operations(self._client, self._project, self._owner()).perform(action, on_event)
+            self._operations.perform(action, on_event)
+        if action.verb is Verb.START:
+            self._reach([action.subject])
+        elif action.verb is Verb.STOP and self._host:
+            release_ports(self._host, _ports(action.subject))
 
     # -- queries -----------------------------------------------------------------------------------------------
 
@@ -165,7 +194,7 @@ class DockerRuntime:
 
     def run_once(self, service: ServiceSpec, command: Sequence[str]) -> tuple[int, str]:
         with engine_errors():
-            return Operations(self._client, self._project, self._owner()).run_once(service, command)
+            return self._operations.run_once(service, command)
 
     def pipe(
         self,
@@ -185,7 +214,7 @@ class DockerRuntime:
     def examine(self, spec: StackSpec, record: ProjectRecord) -> Iterator[Finding]:
         """Yield findings about the engine, its disk, the volume's data, and who can reach the published ports."""
         with engine_errors():
-            yield from findings.of_engine(self._client)
+            yield from findings.of_engine(self._client, self._host)
             found = observe.find(self._client, spec.project, spec.database.volume, record.owner)
             yield from findings.of_owner(found)
             yield from findings.of_data(self._client, found, spec.database, record)
@@ -206,3 +235,7 @@ class DockerRuntime:
         if container.labels.get(containers.OWNER, self._owner()) != self._owner():
             refuse_foreign(self._project.name, [f"container {container.name}"])
         return container
+
+
+def _ports(service: ServiceSpec) -> list[int]:
+    return [port for port in (service.port, *service.more_ports.values()) if port]

@@ -1,0 +1,241 @@
+"""A project on the engine of another machine, reached through a real ssh server of this one."""
+
+import gc
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import psutil
+import pytest
+
+from fastzero_core import Stack, tunnel
+from fastzero_core.errors import DockerUnavailableError, FastZeroError, InvalidInputError, UnavailableError
+from fastzero_core.events import ActionStarted, Event, Progress
+from fastzero_core.polling import wait_until
+from fastzero_core.stack.docker import sending
+from fastzero_core.testing import session_folder
+
+from .conftest import SOON, Contained, add_user, any_free_port, users_of
+
+SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+needs_sshd = pytest.mark.skipif(SSHD is None, reason="sshd is not installed")
+pytestmark = pytest.mark.docker
+
+
+@dataclass
+class Server:
+    """An ssh server that can be cut off. `wrapper` is a folder with an `ssh` that trusts it."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def host(self) -> str:
+        return f"ssh://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        assert SSHD is not None
+        options = {
+            "Port": self.port,
+            "ListenAddress": "127.0.0.1",
+            "HostKey": self.folder / "host",
+            "AuthorizedKeysFile": self.folder / "key.pub",
+            "StrictModes": "no",
+            "PidFile": "none",
+            "PermitRootLogin": "yes",
+        }
+        arguments = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
+        self.process = subprocess.Popen([SSHD, "-D", "-f", "/dev/null", *arguments], stderr=subprocess.DEVNULL)
+        probe = ["ssh", "-p", str(self.port), "127.0.0.1", "true"]
+        assert wait_until(lambda: subprocess.run(probe, capture_output=True).returncode == 0, SOON)
+
+    def cut(self) -> None:
+        """End every connection, and refuse new ones."""
+        if self.process is None:
+            return
+        served = psutil.Process(self.process.pid).children(recursive=True)
+        for process in [psutil.Process(self.process.pid), *served]:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    folder = Path(tempfile.mkdtemp(dir=session_folder()))
+    for name in ("host", "key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    program = folder / "bin" / "ssh"
+    program.parent.mkdir()
+    trusts = f"-F /dev/null -i {folder}/key -o UserKnownHostsFile={folder}/known -o StrictHostKeyChecking=accept-new"
+    program.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} {trusts} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    made = Server(folder, any_free_port())
+    made.start()
+    yield made
+    tunnel.close(made.host)
+    made.cut()
+    shutil.rmtree(folder)
+
+
+@needs_sshd
+def test_a_project_runs_on_the_other_engine_and_remembers_it(contained: Contained, server: Server) -> None:
+    stack = contained.stack(app=True).up(host=server.host)
+    add_user(stack, "ana")
+    record = stack.project.record
+    assert record is not None
+    assert record.host == server.host
+
+    later = contained.stack(app=True)
+    assert users_of(later) == ["ana"]
+    assert [service.state.value for service in later.status()] == ["running", "running"]
+    assert later.plan() == []
+    [engine] = [found for found in later.examine() if found.code == "engine"]
+    assert server.host in engine.found
+    later.down(volumes=True)
+    assert not contained.all_containers()
+
+
+@needs_sshd
+def test_a_project_keeps_its_machine(contained: Contained, server: Server) -> None:
+    contained.stack().up(host=server.host)
+    with pytest.raises(InvalidInputError, match=f"runs on {server.host}, not on ssh://example.com"):
+        contained.stack().up(host="ssh://example.com")
+    contained.stack().down(volumes=True)
+
+
+@needs_sshd
+def test_docker_host_names_the_machine_of_a_new_project(
+    contained: Contained, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", server.host)
+    stack = contained.stack().up()
+    record = stack.project.record
+    assert record is not None
+    assert record.host == server.host
+    stack.down(volumes=True)
+
+
+def test_a_project_of_this_machine_is_not_looked_for_on_another(
+    contained: Contained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contained.stack().up()
+    monkeypatch.setenv("DOCKER_HOST", "ssh://example.com")
+    with pytest.raises(DockerUnavailableError, match="names another machine"):
+        contained.stack().up()
+
+
+@needs_sshd
+@pytest.mark.slow
+# The SDK does not close a socket on which nobody answers.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("moment", [2, 4, 6, 8])
+def test_a_line_that_breaks_leaves_what_the_next_up_understands(
+    contained: Contained, server: Server, moment: int
+) -> None:
+    begun: list[str] = []
+
+    def cut(event: Event) -> None:
+        if isinstance(event, ActionStarted):
+            begun.append(str(event.action))
+            if len(begun) == moment:
+                server.cut()
+
+    with pytest.raises(FastZeroError) as caught:
+        contained.stack(app=True, on_event=cut).up(host=server.host, timeout=SOON)
+    assert caught.value.exit_code == UnavailableError.exit_code, caught.value
+    server.start()
+    del caught
+    gc.collect()
+    stack = contained.stack(app=True).up(host=server.host)
+    assert stack.plan() == []
+    assert contained.services() == {"app", "database"}
+    stack.down(volumes=True)
+
+
+@needs_sshd
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_server_that_is_away_is_named_with_the_next_step(contained: Contained, server: Server) -> None:
+    server.cut()
+    with pytest.raises(UnavailableError) as caught:
+        contained.stack().up(host=server.host)
+    assert "cannot be reached" in caught.value.message
+    assert f"ssh -p {server.port} 127.0.0.1" in caught.value.hint
+
+
+@needs_sshd
+def test_only_the_layers_that_are_missing_are_sent(
+    engine: Any, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = len(engine.images.get("python:3.13-slim").attrs["RootFS"]["Layers"])
+    name = "fastzero-test-sent:1"
+    context = server.folder / "context"
+    context.mkdir()
+    (context / "Dockerfile").write_text("FROM python:3.13-slim\nRUN echo sent > /sent\n")
+    made, _ = engine.images.build(path=str(context), tag=name)
+    sizes: list[int] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, Progress) and event.total:
+            sizes.append(event.total)
+
+    load = sending._load
+
+    def load_elsewhere(*arguments: Any) -> None:
+        """Load it into an engine that has the base image alone: the same one, once the image is removed."""
+        engine.images.remove(name, force=True)
+        load(*arguments)
+
+    monkeypatch.setattr(sending, "_layers_there", lambda target, layers: base)
+    monkeypatch.setattr(sending, "_load", load_elsewhere)
+    target = docker.DockerClient(tunnel.engine_address(server.host))
+    try:
+        assert sending.send(target, name, note)
+        assert engine.images.get(name).id == made.id
+        assert max(sizes) < 1024 * 1024, "the layers of the base image are tens of megabytes"
+    finally:
+        target.close()
+        engine.images.remove(name, force=True)
+
+
+@pytest.mark.parametrize("host", ["example.com", "ssh://-oProxyCommand=id", "ssh://a b", "ssh://", "tcp://a:1"])
+def test_what_is_no_host_is_refused(host: str) -> None:
+    with pytest.raises(InvalidInputError, match="must be ssh"):
+        tunnel.parse_host(host)
+
+
+@pytest.mark.parametrize(
+    ("host", "arguments"),
+    [
+        ("ssh://example.com", ["example.com"]),
+        ("ssh://deploy@example.com:2222", ["-p", "2222", "deploy@example.com"]),
+        ("ssh://deploy@[2001:db8::1]/run/docker.sock", ["deploy@[2001:db8::1]"]),
+    ],
+)
+def test_a_host_becomes_arguments_of_ssh(host: str, arguments: list[str]) -> None:
+    assert tunnel._destination(host) == arguments
+
+
+def test_a_folder_that_another_user_could_enter_is_refused(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    (folder / "fastzero").mkdir(mode=0o755)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    with pytest.raises(FastZeroError, match="only you can enter"):
+        tunnel.engine_address("ssh://example.com")
+
+
+def test_the_setting_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTZERO_HOST", "example.com")
+    with pytest.raises(InvalidInputError, match="must be ssh"):
+        Stack("demo")
