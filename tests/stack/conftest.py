@@ -3,6 +3,7 @@
 `stack` has data, is at head and is stopped: a copy of one that was initialised once. `running` is the same, up.
 """
 
+import gc
 import os
 import secrets
 import shutil
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -208,6 +210,14 @@ def end_all(home: Path) -> None:
     for process in _working_on(home):
         process.kill()
     assert wait_until(lambda: not _working_on(home), SOON), "a test left processes behind"
+
+
+@pytest.fixture
+def unclosed_sockets() -> Iterator[None]:
+    """The SDK leaves a socket that was refused to the garbage collector, which would blame some test for it."""
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        yield
+        gc.collect()
 
 
 # -- containers ------------------------------------------------------------------------------------------------

@@ -1,14 +1,12 @@
 """Without an engine, without permission, with one that goes away, with ports and images that are not there."""
 
-import gc
 import hashlib
 import json
 import os
 import socket
 import subprocess
 import sys
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +45,9 @@ if os.getuid() == 0:
 docker.connect()
 """
 
+pytestmark = pytest.mark.usefixtures("unclosed_sockets")
+
 Named = Callable[[str], None]
-
-
-@pytest.fixture(autouse=True)
-def unclosed_sockets() -> Iterator[None]:
-    """The SDK leaves a socket that was refused to the garbage collector, which would blame some test for it."""
-    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
-        yield
-        gc.collect()
 
 
 @pytest.fixture

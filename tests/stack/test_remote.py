@@ -1,6 +1,5 @@
 """A project on the engine of another machine, reached through a real ssh server of this one."""
 
-import gc
 import os
 import shutil
 import signal
@@ -27,7 +26,7 @@ from .conftest import SOON, Contained, add_user, any_free_port, users_of
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
 needs_sshd = pytest.mark.skipif(SSHD is None, reason="sshd is not installed")
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("unclosed_sockets")]
 
 
 @dataclass
@@ -139,8 +138,6 @@ def test_a_project_of_this_machine_is_not_looked_for_on_another(
 
 @needs_sshd
 @pytest.mark.slow
-# The SDK does not close a socket on which nobody answers.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("moment", [2, 4, 6, 8])
 def test_a_line_that_breaks_leaves_what_the_next_up_understands(
     contained: Contained, server: Server, moment: int
@@ -157,8 +154,6 @@ def test_a_line_that_breaks_leaves_what_the_next_up_understands(
         contained.stack(app=True, on_event=cut).up(host=server.host, timeout=SOON)
     assert caught.value.exit_code == UnavailableError.exit_code, caught.value
     server.start()
-    del caught
-    gc.collect()
     stack = contained.stack(app=True).up(host=server.host)
     assert stack.plan() == []
     assert contained.services() == {"app", "database"}
@@ -166,7 +161,6 @@ def test_a_line_that_breaks_leaves_what_the_next_up_understands(
 
 
 @needs_sshd
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_server_that_is_away_is_named_with_the_next_step(contained: Contained, server: Server) -> None:
     server.cut()
     with pytest.raises(UnavailableError) as caught:
