@@ -110,6 +110,26 @@ def compose(run: Run) -> None:
     run.render.text(run.stack.compose())
 
 
+@export.command(example="fastzero export kubernetes --registry registry.example.com > stack.yaml")
+def kubernetes(
+    run: Run,
+    registry: Annotated[
+        str, typer.Option("--registry", metavar="NAME", help="The registry that the built images are pushed to.")
+    ] = "",
+    backup_to: Annotated[
+        str, typer.Option("--backup-to", metavar="URL", help="Where backups of the database go: s3://BUCKET/PREFIX.")
+    ] = "",
+    secrets: Annotated[bool, typer.Option("--secrets", help="Print the secrets, and nothing else.")] = False,
+) -> None:
+    """Print the stack as manifests for Kubernetes.
+
+    The database is a cluster of CloudNativePG with three instances. The manifests refer to secrets; --secrets prints
+    these, with their values.
+    """
+    stack = run.stack
+    run.render.text(stack.kubernetes_secrets() if secrets else stack.kubernetes(registry=registry, backup_to=backup_to))
+
+
 def _schema() -> str:
     from importlib.resources import files
 

@@ -8,6 +8,7 @@ from ..errors import (
     ConflictError,
     DatabaseLoginError,
     FastZeroError,
+    InvalidInputError,
     PortTakenError,
     ProjectNotFoundError,
     UnavailableError,
@@ -24,6 +25,7 @@ from .perform import engine_answers
 from .plan import RecordChange
 from .runtime import Finding
 from .session import PORT_RACES, Session
+from .spec import StackSpec
 
 RELOAD_STOPS = 1.0  # seconds for open requests to end during a reload, which must be fast
 SIGNING_KEY = "secret_key"  # the secret that tokens are signed with
@@ -239,3 +241,20 @@ def examine(session: Session) -> Iterator[Finding]:
     yield from session.runtime_of(record).examine(session.spec(wanted), record)
     session.refuse_without_program(wanted)
     decide.refuse_other_major(session.settings, record)
+
+
+def exported(session: Session) -> StackSpec:
+    """Return the stack to export to another tool. Raises InvalidInputError if it does not run in containers."""
+    name = session.project.name
+    if session.record is None or session.record.runtime != "docker":
+        raise InvalidInputError(
+            f"project {name} does not run in containers",
+            hint="Make one that does: fastzero up --runtime docker -p NAME",
+        )
+    if session.settings.split_roles:
+        raise InvalidInputError(
+            "a stack with split roles cannot be exported: its app migrates, which the app's role may not",
+            field="split_roles",
+            hint="Unset FASTZERO_SPLIT_ROLES for the export",
+        )
+    return session.spec()

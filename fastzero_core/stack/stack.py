@@ -193,21 +193,27 @@ class Stack:
 
     def compose(self) -> str:
         """Return the stack as a compose.yaml. Raises InvalidInputError if it does not run in containers."""
-        session = self.look()
-        if session.record is None or session.record.runtime != "docker":
-            raise InvalidInputError(
-                f"project {self.project.name} does not run in containers",
-                hint="Make one that does: fastzero up --runtime docker -p NAME",
-            )
-        if self.settings.split_roles:
-            raise InvalidInputError(
-                "Docker Compose cannot run a stack with split roles: its app migrates, which the app's role may not",
-                field="split_roles",
-                hint="Unset FASTZERO_SPLIT_ROLES for the export",
-            )
+        spec = commands.exported(self.look())
         from .docker.compose import compose_yaml
 
-        return compose_yaml(session.spec(), self.project)
+        return compose_yaml(spec, self.project)
+
+    def kubernetes(self, *, registry: str = "", backup_to: str = "") -> str:
+        """Return the stack as manifests for Kubernetes, without secrets. Raises InvalidInputError as `compose` does.
+
+        `registry` is where the built images are pushed; `backup_to` is an `s3://` address for backups of the database.
+        """
+        spec = commands.exported(self.look())
+        from .docker.kubernetes import kubernetes_yaml
+
+        return kubernetes_yaml(spec, registry=registry, backup_to=backup_to)
+
+    def kubernetes_secrets(self) -> str:
+        """Return the secrets that `kubernetes` refers to, with their values."""
+        spec = commands.exported(self.look())
+        from .docker.kubernetes import secrets_yaml
+
+        return secrets_yaml(spec, self.project)
 
     def repair_password(self, *, timeout: float | None = None) -> bool:
         """Set the passwords of the database's roles to the project's. Returns whether one differed.
