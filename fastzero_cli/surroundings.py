@@ -130,6 +130,25 @@ def kubernetes(
     run.render.text(stack.kubernetes_secrets() if secrets else stack.kubernetes(registry=registry, backup_to=backup_to))
 
 
+@export.command(example="fastzero export dashboard > dashboard.json")
+def dashboard(run: Run) -> None:
+    """Print a Grafana dashboard for the built-in application.
+
+    Its graphs are made from what /metrics serves.
+    """
+    from fastzero_core.todo_app.dashboard import dashboard_json
+
+    run.render.text(dashboard_json())
+
+
+@export.command(example="fastzero export rules > rules.yaml")
+def rules(run: Run) -> None:
+    """Print alerting rules for Prometheus, for the built-in application."""
+    from fastzero_core.todo_app.dashboard import rules_yaml
+
+    run.render.text(rules_yaml())
+
+
 def _schema() -> str:
     from importlib.resources import files
 

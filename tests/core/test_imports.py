@@ -41,6 +41,7 @@ STANDARD_LIBRARY_ONLY = {
     "postgres.sql",
     "postgres.url",
     "schema.revisions",
+    "todo_app.dashboard",
     "todo_app.models",
     "todo_app.validate",
     "toml_lines",
