@@ -90,7 +90,8 @@ def test_every_metric_of_a_graph_or_rule_exists(busy: Client) -> None:
 
 
 def test_a_login_that_is_refused_counts_under_the_route_of_the_rule(busy: Client) -> None:
-    assert re.search(r'requests_total\{method="POST",route="/auth/token",status="401"\} [1-9]', busy.get("/metrics").text)
+    text = busy.get("/metrics").text
+    assert re.search(r'requests_total\{method="POST",route="/auth/token",status="401"\} [1-9]', text)
 
 
 def test_grafana_gets_each_panel_once() -> None:
