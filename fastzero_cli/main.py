@@ -109,7 +109,7 @@ def _misused(error: typer.TyperException) -> int:
     from .mistakes import error_of
 
     LIVE.clear()
-    messages.error(error_of(message, getattr(error, "ctx", None)), _wanted_output(), sys.argv[1:])
+    messages.error(error_of(message, getattr(error, "ctx", None)), _wanted_output(), sys.argv[1:], is_usage=True)
     return 2
 
 

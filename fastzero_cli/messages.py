@@ -5,6 +5,7 @@
 ! The password may cross the network in clear       warning
 Error: user 'bob' does not exist                    error: what failed, with the value in quotes
 Hint: See the users: fastzero user list             hint: an imperative, with the command to type
+More: fastzero docs user_not_found                  the section of the manual about the error
 """
 
 import re
@@ -56,17 +57,22 @@ def warning(text: str) -> None:
     write_to_person(f"{paint('Warning:', 'warning', sys.stderr)} {for_terminal(text)}\n")
 
 
-def error(problem: FastZeroError, output: str | None, words: list[str]) -> None:
-    """Print what failed, what to do, and evidence such as a failed service's output. `words` is the command line."""
-    hinted = hint_for(problem.hint, words)
+def error(problem: FastZeroError, output: str | None, words: list[str], *, is_usage: bool = False) -> None:
+    """Print what failed, what to do, where to read more, and evidence such as a failed service's output.
+
+    `words` is the command line. `is_usage` says that it could not be parsed, about which the manual adds nothing.
+    """
+    hinted, more = hint_for(problem.hint, words), f"fastzero docs {problem.code}"
     if output in ("json", "ndjson"):
-        say("".join(formats.ndjson_lines([{"error": {**problem.as_dict(), "hint": hinted}}])), end="")
+        say("".join(formats.ndjson_lines([{"error": {**problem.as_dict(), "hint": hinted, "more": more}}])), end="")
         return
     if problem.evidence:
         say(problem.evidence)
     write_to_person(f"{paint('Error:', 'error', sys.stderr)} {for_terminal(problem.message)}\n")
     if hinted:
         hint(hinted)
+    if not is_usage:
+        write_to_person(f"{paint(f'More: {more}', 'dim', sys.stderr)}\n")
 
 
 def hint(text: str) -> None:
