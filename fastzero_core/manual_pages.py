@@ -37,7 +37,8 @@ class ManualPage:
     def text(self) -> str:
         """The page as it is written, or the section that is meant."""
         text = self.path.read_text(encoding="utf-8")
-        found = re.search(rf"^### {self.section}$.*?(?=^##|\Z)", text, re.MULTILINE | re.DOTALL) if self.section else None
+        section = rf"^### {self.section}$.*?(?=^##|\Z)"
+        found = re.search(section, text, re.MULTILINE | re.DOTALL)
         return f"{found[0].rstrip()}\n" if found else text
 
     @property

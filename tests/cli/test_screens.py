@@ -184,8 +184,9 @@ def test_an_error_and_its_hint_have_colours_on_a_terminal_alone(
 ) -> None:
     problem = InvalidInputError("invalid id 'x'", hint="Use a number")
     messages.error(problem, None, [])
+    failed, todo = "\x1b[1;31mError:\x1b[0m invalid id 'x'", "\x1b[36mHint:\x1b[0m Use a number"
     more = "More: fastzero docs invalid_input"
-    assert said() == f"\x1b[1;31mError:\x1b[0m invalid id 'x'\n\x1b[36mHint:\x1b[0m Use a number\n\x1b[2m{more}\x1b[0m\n"
+    assert said() == f"{failed}\n{todo}\n\x1b[2m{more}\x1b[0m\n"
     monkeypatch.setenv("NO_COLOR", "1")
     messages.error(problem, None, [])
     messages.warning("it is old")
