@@ -3,13 +3,14 @@
 import re
 import textwrap
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from fastzero_core.formats import Record
 
 from .columns import Column
+from .style import symbols
 
 STATE_STYLES = {
     "draft": "dim",
@@ -28,41 +29,72 @@ STATE_STYLES = {
     "warning": "yellow",
     "failed": "red",
 }
+_CODES = {"dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+STATE_CODES = {state: ";".join(map(_CODES.__getitem__, style.split())) for state, style in STATE_STYLES.items()}
 NUMBERS = ("number", "count", "bytes", "share")
-GAP = 2  # cells after each column
+GAP = 2  # cells between columns
 MIN_FLEXIBLE = 8  # cells; a narrower title is not readable
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 JUST_NOW = 5  # seconds
 AGES = ((31_536_000, "y"), (2_592_000, "mo"), (604_800, "w"), (86_400, "d"), (3_600, "h"), (60, "min"))
 
 
-def table_of(rows: Sequence[Record], columns: Sequence[Column], widths: dict[str, int], header: bool) -> Any:
-    from rich.table import Table
-    from rich.text import Text
+Texts = Mapping[str, Sequence[str]]
+"""The texts of a batch of rows: those of each column by its field."""
 
-    table = Table(box=None, show_header=header, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(
-            column.title,
-            width=widths[column.field],
-            no_wrap=True,
-            overflow="ellipsis",
-            justify="right" if column.kind in NUMBERS else "left",
-        )
-    for row in rows:
-        cells = [(column, cell(row, column)) for column in columns]
-        table.add_row(
-            *(Text(cell, style=STATE_STYLES.get(cell, "") if column.kind == "state" else "") for column, cell in cells)
-        )
-    return table
+
+def texts_of(rows: Sequence[Record], columns: Sequence[Column]) -> Texts:
+    return {column.field: [cell(row, column) for row in rows] for column in columns}
+
+
+def lines_of(texts: Texts, columns: Sequence[Column], widths: Mapping[str, int], color: bool) -> Iterator[str]:
+    """Yield the rows of a table, without spaces at their ends."""
+    shown = [
+        [_aligned(text, column, widths[column.field], color) for text in texts[column.field]] for column in columns
+    ]
+    return (_row(cells) for cells in zip(*shown, strict=True))
+
+
+def header_of(columns: Sequence[Column], widths: Mapping[str, int], color: bool) -> str:
+    line = _row([_aligned(column.title, column, widths[column.field], False) for column in columns])
+    return f"\x1b[1m{line}\x1b[0m" if color else line
+
+
+def _row(cells: Sequence[str]) -> str:
+    return (" " * GAP).join(cells).rstrip()
+
+
+def _aligned(text: str, column: Column, width: int, color: bool) -> str:
+    missing = width - _length_in_cells(text)
+    if missing < 0:
+        text, missing = shortened(text, width), 0
+    code = STATE_CODES.get(text) if color and column.kind == "state" else None
+    filled = f"\x1b[{code}m{text}\x1b[0m" if code else text
+    return " " * missing + filled if column.kind in NUMBERS else filled + " " * missing
+
+
+def shortened(text: str, width: int) -> str:
+    """Return the start of a text that is wider than `width` cells, with an ellipsis."""
+    from rich.cells import set_cell_size
+
+    ellipsis = symbols("…")[:width]
+    return set_cell_size(text, width - len(ellipsis)) + ellipsis
+
+
+def _length_in_cells(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def fitting(
-    rows: Sequence[Record], columns: Sequence[Column], header: bool, room: int
+    texts: Texts, columns: Sequence[Column], header: bool, room: int
 ) -> tuple[list[Column], dict[str, int] | None]:
     """Return the columns to show, without spare ones if necessary, and their widths; None if a table does not fit."""
     shown = list(columns)
-    while (widths := widths_of(rows, shown, header, room)) is None:
+    while (widths := widths_of(texts, shown, header, room)) is None:
         spare = [column for column in shown if column.spare]
         if not spare:
             return list(columns), None
@@ -71,19 +103,17 @@ def fitting(
 
 
 def widths_of(
-    rows: Sequence[Record], columns: Sequence[Column], header: bool, room: int, before: Mapping[str, int] | None = None
+    texts: Texts, columns: Sequence[Column], header: bool, room: int, before: Mapping[str, int] | None = None
 ) -> dict[str, int] | None:
     """Return the columns' widths in cells: as wide as their content, flexible ones as wide as the remaining room.
 
     Only a flexible column gets narrower than `before`. Returns None if the room is too small for a readable table.
     """
-    from rich.cells import cell_len
-
-    least = {column.field: cell_len(column.title) if header else 1 for column in columns} | dict(before or {})
+    least = {column.field: len(column.title) if header else 1 for column in columns} | dict(before or {})
     widths = {
-        column.field: max([least[column.field], *(cell_len(cell(row, column)) for row in rows)]) for column in columns
+        column.field: max([least[column.field], *map(_length_in_cells, texts[column.field])]) for column in columns
     }
-    excess = sum(widths.values()) + GAP * len(columns) - room
+    excess = sum(widths.values()) + GAP * (len(columns) - 1) - room
     for column in columns:
         if column.flexible and excess > 0:
             narrowed = max(MIN_FLEXIBLE, widths[column.field] - excess)

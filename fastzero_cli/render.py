@@ -20,9 +20,11 @@ from .layout import (
     cell,
     fitting,
     for_terminal,
+    header_of,
+    lines_of,
     plain_text,
     printable,
-    table_of,
+    texts_of,
     when,
     widths_of,
     wrapped,
@@ -42,9 +44,8 @@ BATCH = 200  # rows to format at a time; the first ones determine the columns
 class Renderer:
     """Print in one format. `output` None means a table on a terminal and TSV elsewhere."""
 
-    def __init__(self, output: str | None, color: str = "auto", *, quiet: bool = False) -> None:
+    def __init__(self, output: str | None, *, quiet: bool = False) -> None:
         self.output = output or ("table" if sys.stdout.isatty() else "tsv")
-        style.choose_color(color)
         self._quiet = quiet
         self._steps = Steps(quiet=quiet)
 
@@ -247,7 +248,7 @@ class Renderer:
 
         color = style.has_color(sys.stdout)
         return Console(
-            force_terminal=bool(color), no_color=not color, highlight=False, markup=False, emoji=False, soft_wrap=False
+            width=style.width(), force_terminal=color, no_color=not color, highlight=False, markup=False, emoji=False
         )
 
     def _table(
@@ -258,33 +259,25 @@ class Renderer:
             self.message(none)
             return
         notes = [column.field for column in columns if column.kind == "note"]
-        shown = [column for column in columns if column.kind != "note" and any(cell(row, column) for row in first)]
-        console = self._console()
-        shown, widths = fitting(first, shown, header, console.width)
+        texts = texts_of(first, [column for column in columns if column.kind != "note"])
+        shown = [column for column in columns if any(texts.get(column.field, ()))]
+        room, color = style.width(), style.has_color(sys.stdout)
+        shown, widths = fitting(texts, shown, header, room)
         if widths is None:
             for index, row in enumerate(chain(first, rows)):
                 self._write_one("\n" if index else "")
                 self._fields({name: value for name, value in row.items() if value not in (None, "")}, columns)
             return
+        if header:
+            write(f"{header_of(shown, widths, color)}\n")
         batch = first
         while batch:
-            # Later ids are longer: the columns grow with them.
-            widths = widths_of(batch, shown, header, console.width, widths) or widths
-            text = self._as_text(console, table_of(batch, shown, widths, header))
-            write(self._with_notes(text, batch, notes, header, console.width))
-            header = False
+            lines = lines_of(texts, shown, widths, color)
+            write("".join(f"{line}\n" for line in _with_notes(lines, batch, notes, room)))
             batch = list(islice(rows, BATCH))
-
-    def _with_notes(self, table: str, rows: Sequence[Record], notes: Sequence[str], header: bool, room: int) -> str:
-        """Return the table with the notes, which are too long for a column, below their rows."""
-        if not any(row.get(name) for row in rows for name in notes):
-            return table
-        lines = table.splitlines()
-        out = lines[:1] if header else []
-        for line, row in zip(lines[1:] if header else lines, rows, strict=True):
-            below = [text for name in notes if row.get(name) for text in wrapped(str(row[name]), room)]
-            out += [line, *below]
-        return "".join(f"{line}\n" for line in out)
+            texts = texts_of(batch, shown)
+            # Later ids are longer: the columns grow with them.
+            widths = widths_of(texts, shown, False, room, widths) or widths
 
     def _fields(self, row: Record, columns: Sequence[Column]) -> None:
         from rich.table import Table
@@ -302,3 +295,10 @@ class Renderer:
             style = STATE_STYLES.get(shown, "") if column.kind == "state" else ""
             table.add_row(Text(column.title, style="bold"), Text(shown, style=style))
         self._print(self._console(), table)
+
+
+def _with_notes(lines: Iterable[str], rows: Sequence[Record], notes: Sequence[str], room: int) -> Iterator[str]:
+    """Yield the lines of a table, and below each the notes of its row, which are too long for a column."""
+    for line, row in zip(lines, rows, strict=True):
+        yield line
+        yield from (text for name in notes if row.get(name) for text in wrapped(str(row[name]), room))

@@ -301,3 +301,9 @@ def test_global_options_come_last_in_a_command_s_help(fastzero: Run) -> None:
 
 def test_headings_are_bold_on_a_terminal_alone(fastzero: Run) -> None:
     assert "\x1b" not in fastzero("--help").out
+
+
+def test_an_error_has_the_colours_that_were_asked_for(database: str, fastzero: Run) -> None:
+    words = ["todo", "list", "-u", "nobody"]
+    assert fastzero(*words, "--color", "always").err.startswith("\x1b[1;31mError:\x1b[0m ")
+    assert fastzero(*words).err.startswith("Error: ")
