@@ -16,12 +16,15 @@ from fastzero_core.formats import Record, as_dict
 from . import messages, style
 from .columns import Column
 from .layout import (
+    STATE_CODES,
     STATE_STYLES,
     cell,
+    fields_of,
     fitting,
     for_terminal,
     header_of,
     lines_of,
+    moment,
     plain_text,
     printable,
     texts_of,
@@ -167,7 +170,7 @@ class Renderer:
         """Print a line for the user, on stderr."""
         if not self._quiet:
             LIVE.clear()
-            messages.say(style.symbols(text))
+            messages.note(style.symbols(text))
 
     def warning(self, text: str) -> None:
         """Print a warning, on stderr."""
@@ -192,7 +195,7 @@ class Renderer:
     def review(self, text: str) -> None:
         """Print what a question is about, on stderr, even with `quiet`."""
         LIVE.clear()
-        messages.say(text)
+        messages.note(text)
 
     def event(self, event: Event) -> None:
         """Print an event of a running command. A terminal shows long operations while they run."""
@@ -266,7 +269,7 @@ class Renderer:
         if widths is None:
             for index, row in enumerate(chain(first, rows)):
                 self._write_one("\n" if index else "")
-                self._fields({name: value for name, value in row.items() if value not in (None, "")}, columns)
+                self._pairs([(column, cell(row, column)) for column in columns])
             return
         if header:
             write(f"{header_of(shown, widths, color)}\n")
@@ -280,21 +283,26 @@ class Renderer:
             widths = widths_of(texts, shown, False, room, widths) or widths
 
     def _fields(self, row: Record, columns: Sequence[Column]) -> None:
-        from rich.table import Table
-        from rich.text import Text
-
         known = {column.field: column for column in columns}
-        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        shown = []
         for name, value in row.items():
             column = known.get(name) or Column(name, kind="age" if name.endswith("_at") else "text")
-            shown = plain_text(value, multiline=True)
+            text = plain_text(value, multiline=True)
             if column.kind in ("age", "duration", "until") and value:
-                shown = f"{value} ({when(value, 'until' if column.kind == 'until' else 'age')})"
+                text = f"{moment(value)} ({when(value, 'until' if column.kind == 'until' else 'age')})"
             elif column.kind in ("bytes", "share", "count"):
-                shown = cell(row, column)
-            style = STATE_STYLES.get(shown, "") if column.kind == "state" else ""
-            table.add_row(Text(column.title, style="bold"), Text(shown, style=style))
-        self._print(self._console(), table)
+                text = cell(row, column)
+            shown.append((column, text))
+        self._pairs(shown)
+
+    def _pairs(self, shown: Sequence[tuple[Column, str]]) -> None:
+        """Print the fields of one record that are not empty, below each other."""
+        pairs = [
+            (column.title, text, STATE_CODES.get(text, "") if column.kind == "state" else "")
+            for column, text in shown
+            if text
+        ]
+        self._write(f"{line}\n" for line in fields_of(pairs, style.width(), style.has_color(sys.stdout)))
 
 
 def _with_notes(lines: Iterable[str], rows: Sequence[Record], notes: Sequence[str], room: int) -> Iterator[str]:
