@@ -1,4 +1,4 @@
-"""The descriptions of settings and of keys of fastzero.toml in Brazilian Portuguese, by the English text of the code."""
+"""Descriptions of settings and of keys of fastzero.toml in Brazilian Portuguese, by the English text of the code."""
 
 from collections.abc import Mapping
 

@@ -4,13 +4,15 @@ import re
 
 import pytest
 
+from fastzero_core.settings import Settings
+from fastzero_core.trust import risk_of
+
 from . import portuguese, reference
-from .reference import TABLES, Settings, risk_of
 
 
 def described(kind: str) -> set[str]:
     if kind == "application":
-        return {field.description or "" for table in TABLES.values() for field in table.model_fields.values()}
+        return {field.description or "" for table in reference.TABLES.values() for field in table.model_fields.values()}
     fields = Settings.model_fields.values()
     risks = (risk_of(field.metadata) for field in fields)
     return {field.description or "" for field in fields} | {risk.text for risk in risks if risk}
