@@ -71,7 +71,8 @@ def discover(folder: Path, extensions: frozenset[str] | None = None) -> Discover
     does not exist.
     """
     if not folder.is_dir():
-        raise NotFoundError(f"folder {str(folder)!r} does not exist", hint="Name the folder of an application")
+        problem = f"{str(folder)!r} is not a folder" if folder.exists() else f"folder {str(folder)!r} does not exist"
+        raise NotFoundError(problem, hint="Name the folder of an application")
     return _Project(Sources(folder), extensions).discovery()
 
 
