@@ -5,13 +5,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Column:
-    """How a terminal shows a field. A flexible column gets narrower if the table does not fit."""
+    """How a terminal shows a field. A flexible column gets narrower if the table does not fit: its texts are cut.
+
+    With `whole` they are wrapped instead, since a person must read all of them.
+    """
 
     field: str
     header: str = ""
     kind: str = "text"
     """text, state, age, duration, until, number, count, bytes or share; a note stands below its row, whole."""
     flexible: bool = False
+    whole: bool = False
     spare: bool = False  # left out first if the table does not fit
 
     @property
@@ -49,7 +53,7 @@ PROJECT = (
     Column("address"),
     Column("folder", flexible=True, spare=True),
 )
-ACTION = (Column("verb"), Column("kind", "what"), Column("name"), Column("cause", flexible=True))
+ACTION = (Column("verb"), Column("kind", "what"), Column("name"), Column("cause", flexible=True, whole=True))
 REVISION = (
     Column("revision"),
     Column("down_revision", "after"),
@@ -104,6 +108,6 @@ LINT = (Column("revision"), Column("rule"), Column("statement", flexible=True), 
 FINDING = (
     Column("code"),
     Column("result", kind="state"),
-    Column("found", flexible=True),
+    Column("found", flexible=True, whole=True),
     Column("remedy", kind="note"),
 )

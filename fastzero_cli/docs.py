@@ -37,7 +37,7 @@ def docs(
     if path:
         run.render.text(f"{found.path}\n")
     elif not found.is_built:
-        run.render.text(found.path.read_text(encoding="utf-8"))
+        run.render.text(found.text)
     elif _open(found.url):
         run.render.message(f"Opened {found.url}")
     else:

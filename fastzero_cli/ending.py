@@ -1,5 +1,6 @@
 """Print the end of `up`: all addresses, how to connect, and the command that most people type next."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .columns import SERVICE
@@ -27,6 +28,18 @@ def tell_of_running(run: "Run", stack: "Stack", *, is_new: bool, took: float) ->
     run.render.pairs(
         [*_places(run, services, record.processes if record else (), is_own), ("Next", _next(run, is_own, is_new))]
     )
+
+
+def warn_of_undescribed(run: "Run", stack: "Stack") -> None:
+    """Warn that the built-in application runs in a folder that has one of the user's."""
+    from fastzero_core.application.undescribed import signs_of_application
+
+    record = stack.project.record
+    if record and not record.application and (signs := signs_of_application(Path.cwd())):
+        found = ", ".join(signs[:3])
+        run.render.warning(
+            f"the built-in application runs, not the one of this folder ({found}). Run it: fastzero init"
+        )
 
 
 def _places(

@@ -1,15 +1,16 @@
 """Format records as text for a terminal: cells, columns that fit, ages and sizes. Prints nothing."""
 
 import re
-import textwrap
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Any
 
 from fastzero_core.formats import Record
 
 from .columns import Column
+from .style import symbols
 
 STATE_STYLES = {
     "draft": "dim",
@@ -28,41 +29,85 @@ STATE_STYLES = {
     "warning": "yellow",
     "failed": "red",
 }
+_CODES = {"dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+STATE_CODES = {state: ";".join(map(_CODES.__getitem__, style.split())) for state, style in STATE_STYLES.items()}
 NUMBERS = ("number", "count", "bytes", "share")
-GAP = 2  # cells after each column
+GAP = 2  # cells between columns
 MIN_FLEXIBLE = 8  # cells; a narrower title is not readable
+MIN_WHOLE = 16
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 JUST_NOW = 5  # seconds
 AGES = ((31_536_000, "y"), (2_592_000, "mo"), (604_800, "w"), (86_400, "d"), (3_600, "h"), (60, "min"))
 
 
-def table_of(rows: Sequence[Record], columns: Sequence[Column], widths: dict[str, int], header: bool) -> Any:
-    from rich.table import Table
-    from rich.text import Text
+Texts = Mapping[str, Sequence[str]]
+"""The texts of a batch of rows: those of each column by its field."""
 
-    table = Table(box=None, show_header=header, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(
-            column.title,
-            width=widths[column.field],
-            no_wrap=True,
-            overflow="ellipsis",
-            justify="right" if column.kind in NUMBERS else "left",
-        )
-    for row in rows:
-        cells = [(column, cell(row, column)) for column in columns]
-        table.add_row(
-            *(Text(cell, style=STATE_STYLES.get(cell, "") if column.kind == "state" else "") for column, cell in cells)
-        )
-    return table
+
+def texts_of(rows: Sequence[Record], columns: Sequence[Column]) -> Texts:
+    return {column.field: [cell(row, column) for row in rows] for column in columns}
+
+
+def lines_of(texts: Texts, columns: Sequence[Column], widths: Mapping[str, int], color: bool) -> Iterator[str]:
+    """Yield the rows of a table, each of one line or more, without spaces at their ends."""
+    for row in zip(*(texts[column.field] for column in columns), strict=True):
+        parts = [_parts(text, column, widths[column.field]) for text, column in zip(row, columns, strict=True)]
+        lines = zip_longest(*parts, fillvalue="")
+        yield "\n".join(_line(cells, columns, widths, color) for cells in lines)
+
+
+def header_of(columns: Sequence[Column], widths: Mapping[str, int], color: bool) -> str:
+    line = _line([column.title for column in columns], columns, widths, False)
+    return _colored(line, "1" if color else "")
+
+
+def _colored(text: str, code: str) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if code else text
+
+
+def _parts(text: str, column: Column, width: int) -> list[str]:
+    """Return the lines of a cell."""
+    if _cells(text) <= width:
+        return [text]
+    return folded(text, width) if column.whole else [_shortened(text, width)]
+
+
+def _line(texts: Sequence[str], columns: Sequence[Column], widths: Mapping[str, int], color: bool) -> str:
+    cells = (_aligned(text, column, widths[column.field], color) for text, column in zip(texts, columns, strict=True))
+    return (" " * GAP).join(cells).rstrip()
+
+
+def _aligned(text: str, column: Column, width: int, color: bool) -> str:
+    missing = width - _cells(text)
+    filled = _colored(text, STATE_CODES.get(text, "") if color and column.kind == "state" else "")
+    return " " * missing + filled if column.kind in NUMBERS else filled + " " * missing
+
+
+def _shortened(text: str, width: int) -> str:
+    """Return the start of a text that is wider than `width` cells, with an ellipsis."""
+    from rich.cells import set_cell_size
+
+    ellipsis = symbols("…")[:width]
+    return set_cell_size(text, width - len(ellipsis)) + ellipsis
+
+
+def _cells(text: str) -> int:
+    """Return the columns that a text takes on a terminal, without its colours."""
+    if "\x1b" in text:
+        text = _COLOUR.sub("", text)
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def fitting(
-    rows: Sequence[Record], columns: Sequence[Column], header: bool, room: int
+    texts: Texts, columns: Sequence[Column], header: bool, room: int
 ) -> tuple[list[Column], dict[str, int] | None]:
     """Return the columns to show, without spare ones if necessary, and their widths; None if a table does not fit."""
     shown = list(columns)
-    while (widths := widths_of(rows, shown, header, room)) is None:
+    while (widths := widths_of(texts, shown, header, room)) is None:
         spare = [column for column in shown if column.spare]
         if not spare:
             return list(columns), None
@@ -71,22 +116,18 @@ def fitting(
 
 
 def widths_of(
-    rows: Sequence[Record], columns: Sequence[Column], header: bool, room: int, before: Mapping[str, int] | None = None
+    texts: Texts, columns: Sequence[Column], header: bool, room: int, before: Mapping[str, int] | None = None
 ) -> dict[str, int] | None:
     """Return the columns' widths in cells: as wide as their content, flexible ones as wide as the remaining room.
 
     Only a flexible column gets narrower than `before`. Returns None if the room is too small for a readable table.
     """
-    from rich.cells import cell_len
-
-    least = {column.field: cell_len(column.title) if header else 1 for column in columns} | dict(before or {})
-    widths = {
-        column.field: max([least[column.field], *(cell_len(cell(row, column)) for row in rows)]) for column in columns
-    }
-    excess = sum(widths.values()) + GAP * len(columns) - room
+    least = {column.field: len(column.title) if header else 1 for column in columns} | dict(before or {})
+    widths = {column.field: max([least[column.field], *map(_cells, texts[column.field])]) for column in columns}
+    excess = sum(widths.values()) + GAP * (len(columns) - 1) - room
     for column in columns:
         if column.flexible and excess > 0:
-            narrowed = max(MIN_FLEXIBLE, widths[column.field] - excess)
+            narrowed = max(MIN_WHOLE if column.whole else MIN_FLEXIBLE, widths[column.field] - excess)
             excess -= max(0, widths[column.field] - narrowed)
             widths[column.field] = min(narrowed, widths[column.field])
     return None if excess > 0 else widths
@@ -159,6 +200,11 @@ def when(moment: str, kind: str = "age") -> str:
     return f"{_length(elapsed)} ago" if kind == "age" else _length(elapsed)
 
 
+def moment(value: str) -> str:
+    """Return a time to the second, in UTC."""
+    return f"{datetime.fromisoformat(value).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def _length(seconds: float) -> str:
     for length, unit in AGES:
         if seconds >= length:
@@ -168,10 +214,41 @@ def _length(seconds: float) -> str:
 
 def wrapped(text: str, columns: int, indent: str = "  ") -> list[str]:
     """Return untrusted text as indented lines that fit."""
+    width = max(MIN_FLEXIBLE, columns - 1 - len(indent))
     lines = printable(text, keep="\n").splitlines()
-    width = max(MIN_FLEXIBLE, columns - 1)
-    return [
-        part
-        for line in lines
-        for part in textwrap.wrap(line, width, initial_indent=indent, subsequent_indent=indent) or [""]
-    ]
+    return [f"{indent}{part}".rstrip() for line in lines for part in folded(line, width)]
+
+
+def folded(text: str, width: int, *, chop: bool = True) -> list[str]:
+    """Return a text as lines of at most `width` cells, broken at spaces; with `chop` also within longer words."""
+    if _cells(text) <= width:
+        return [text]
+    lines, line = [], ""
+    for word in text.split(" "):
+        if not line or _cells(line) + 1 + _cells(word) <= width:
+            line = f"{line} {word}" if line else word
+        else:
+            lines.append(line)
+            line = word
+        if chop and _cells(line) > width:
+            *whole, line = _chopped(line, width)
+            lines += whole
+    return [*lines, line]
+
+
+def _chopped(word: str, width: int) -> list[str]:
+    from rich.cells import chop_cells
+
+    return chop_cells(word, width)
+
+
+def fields_of(pairs: Sequence[tuple[str, str, str]], room: int, color: bool) -> Iterator[str]:
+    """Yield the lines of one record: each title, its value, wrapped, and the colour of the value as an ANSI code."""
+    first = max((len(title) for title, *_ in pairs), default=0)
+    for title, value, code in pairs:
+        lines = [part for line in value.split("\n") for part in folded(line, max(MIN_FLEXIBLE, room - first - GAP))]
+        heading = _colored(title, "1" if color else "") + " " * (first - len(title))
+        for line in lines:
+            shown = f"{heading}{' ' * GAP}{_colored(line, code if color else '')}"
+            yield shown.rstrip()
+            heading = " " * first

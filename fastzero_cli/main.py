@@ -95,9 +95,11 @@ def _failed(error: FastZeroError) -> int:
     LIVE.clear()
     if error.exit_code == 1:
         messages.bug(error.__cause__ or error)
-    from .mistakes import with_database
+    from .mistakes import with_database, with_remedy
 
-    messages.error(with_database(error, sys.argv[1:]), _wanted_output(), sys.argv[1:])
+    words = sys.argv[1:]
+    told = with_remedy(with_database(error, words), words, typer.main.get_command(root.app))
+    messages.error(told, _wanted_output(), words)
     return error.exit_code
 
 
@@ -109,7 +111,8 @@ def _misused(error: typer.TyperException) -> int:
     from .mistakes import error_of
 
     LIVE.clear()
-    messages.error(error_of(message, getattr(error, "ctx", None)), _wanted_output(), sys.argv[1:])
+    words = sys.argv[1:]
+    messages.error(error_of(message, getattr(error, "ctx", None), words), _wanted_output(), words, is_usage=True)
     return 2
 
 

@@ -5,6 +5,7 @@
 ! The password may cross the network in clear       warning
 Error: user 'bob' does not exist                    error: what failed, with the value in quotes
 Hint: See the users: fastzero user list             hint: an imperative, with the command to type
+More: fastzero docs user_not_found                  the section of the manual about the error
 """
 
 import re
@@ -18,18 +19,28 @@ from fastzero_core.errors import FastZeroError
 from fastzero_core.events import RevisionApplied
 
 from . import style
-from .layout import for_terminal
+from .layout import folded, for_terminal
 from .streams import write_to_person
 from .style import DETAIL, paint, symbols
 
 # A command in a hint: after a colon, in backquotes, or after another command.
 COMMAND = re.compile(r"(?:(?<=: )|(?<=`)|(?<=&& ))fastzero (?!-p |--project)(?=[a-z])(?![^.]*? -p )")
+_WHOLE = re.compile(  # a command, and a number with its unit
+    r"(?:(?<=: )|(?<=`)|(?<=&& ))fastzero [^`\n]*?(?=[.,](?: |$)| &&|`|\n|$)|\b\d+ (?=(?:s|min|B|KiB|MiB|GiB)\b)"
+)
+_NO_BREAK = "\x00"
+_INDENT = "  "  # of the lines after the first one
 _FOR_ALL = ("ls", "version", "trust", "docs")  # commands that do not work on a single project
 
 
 def say(text: str, end: str = "\n") -> None:
     """Print untrusted text without colours and control characters."""
     write_to_person(f"{for_terminal(text)}{end}")
+
+
+def note(text: str) -> None:
+    """Print untrusted lines for a person to read."""
+    _print(for_terminal(text))
 
 
 def step(done: str, details: tuple[str, ...], seconds: float) -> None:
@@ -53,25 +64,30 @@ def verdict(text: str, *details: str) -> None:
 
 def warning(text: str) -> None:
     """Print a warning about something that succeeded but may not be wanted."""
-    write_to_person(f"{paint('Warning:', 'warning', sys.stderr)} {for_terminal(text)}\n")
+    _print(f"{paint('Warning:', 'warning', sys.stderr)} {for_terminal(text)}")
 
 
-def error(problem: FastZeroError, output: str | None, words: list[str]) -> None:
-    """Print what failed, what to do, and evidence such as a failed service's output. `words` is the command line."""
-    hinted = hint_for(problem.hint, words)
+def error(problem: FastZeroError, output: str | None, words: list[str], *, is_usage: bool = False) -> None:
+    """Print what failed, what to do, where to read more, and evidence such as a failed service's output.
+
+    `words` is the command line. `is_usage` says that it could not be parsed, about which the manual adds nothing.
+    """
+    hinted, more = hint_for(problem.hint, words), f"fastzero docs {problem.code}"
     if output in ("json", "ndjson"):
-        say("".join(formats.ndjson_lines([{"error": {**problem.as_dict(), "hint": hinted}}])), end="")
+        say("".join(formats.ndjson_lines([{"error": {**problem.as_dict(), "hint": hinted, "more": more}}])), end="")
         return
     if problem.evidence:
         say(problem.evidence)
-    write_to_person(f"{paint('Error:', 'error', sys.stderr)} {for_terminal(problem.message)}\n")
+    _print(f"{paint('Error:', 'error', sys.stderr)} {for_terminal(problem.message)}")
     if hinted:
         hint(hinted)
+    if not is_usage:
+        _print(paint(f"More: {more}", "dim", sys.stderr))
 
 
 def hint(text: str) -> None:
     """Print what to do."""
-    write_to_person(f"{paint('Hint:', 'accent', sys.stderr)} {for_terminal(text)}\n")
+    _print(f"{paint('Hint:', 'accent', sys.stderr)} {for_terminal(text)}")
 
 
 def hint_for(text: str, words: list[str]) -> str:
@@ -125,5 +141,13 @@ def revision_line(applied: RevisionApplied) -> str:
 
 
 def _marked(symbol: str, role: str, text: str, details: str) -> None:
-    line = f"{paint(symbols(symbol), role, sys.stderr)} {symbols(text)}{paint(symbols(details), 'dim', sys.stderr)}\n"
-    write_to_person(line)
+    _print(f"{paint(symbols(symbol), role, sys.stderr)} {symbols(text)}{paint(symbols(details), 'dim', sys.stderr)}")
+
+
+def _print(text: str) -> None:
+    """Print lines, on a terminal broken between words. Commands stay whole, so that they can be copied."""
+    if sys.stderr.isatty():
+        kept = _WHOLE.sub(lambda found: found[0].replace(" ", _NO_BREAK), text)
+        lines = (folded(line, style.width() - len(_INDENT), chop=False) for line in kept.split("\n"))
+        text = "\n".join(f"\n{_INDENT}".join(parts) for parts in lines).replace(_NO_BREAK, " ")
+    write_to_person(f"{text}\n")

@@ -8,6 +8,7 @@ from . import completion
 from .columns import APPLIED, LINT, REVISION
 from .messages import revision_line
 from .options import NoBackup, Run, Timeout, Yes
+from .style import counted
 from .tree import Group
 
 if TYPE_CHECKING:
@@ -73,7 +74,14 @@ def status(run: Run) -> None:
 
     The current revision, the head, what is pending, and where the live schema differs from the code.
     """
-    run.render.one(run.schema.status(run.database_url), APPLIED)
+    found = run.schema.status(run.database_url)
+    run.render.one(found, APPLIED)
+    if found.pending:
+        run.render.message(f"{counted(len(found.pending), 'revision')} to apply: {run.command('migrate')}")
+    elif found.drift:
+        run.render.warning("the schema differs from the models")
+    else:
+        run.render.verdict(f"The schema is at head: {found.current}")
 
 
 @group.command(example="fastzero migrate history")

@@ -12,7 +12,7 @@ import typer
 
 from fastzero_core.errors import InvalidInputError
 
-from . import messages
+from . import messages, style
 from .render import Renderer
 
 if TYPE_CHECKING:
@@ -91,7 +91,9 @@ class Run:
         """The settings, trusted or not: any folder may set how to print and whether to prompt."""
         from fastzero_core.settings import read_settings
 
-        return read_settings(**self._flags)
+        settings = read_settings(**self._flags)
+        style.choose_color(settings.color)  # also for an error, before a command renders anything
+        return settings
 
     @cached_property
     def settings(self) -> "Settings":
@@ -116,7 +118,7 @@ class Run:
 
     @cached_property
     def render(self) -> Renderer:
-        return Renderer(self._settings.output, self._settings.color, quiet=self.quiet)
+        return Renderer(self._settings.output, quiet=self.quiet)
 
     @property
     def database_url(self) -> str:

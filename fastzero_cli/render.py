@@ -16,13 +16,18 @@ from fastzero_core.formats import Record, as_dict
 from . import messages, style
 from .columns import Column
 from .layout import (
+    STATE_CODES,
     STATE_STYLES,
     cell,
+    fields_of,
     fitting,
     for_terminal,
+    header_of,
+    lines_of,
+    moment,
     plain_text,
     printable,
-    table_of,
+    texts_of,
     when,
     widths_of,
     wrapped,
@@ -42,9 +47,8 @@ BATCH = 200  # rows to format at a time; the first ones determine the columns
 class Renderer:
     """Print in one format. `output` None means a table on a terminal and TSV elsewhere."""
 
-    def __init__(self, output: str | None, color: str = "auto", *, quiet: bool = False) -> None:
+    def __init__(self, output: str | None, *, quiet: bool = False) -> None:
         self.output = output or ("table" if sys.stdout.isatty() else "tsv")
-        style.choose_color(color)
         self._quiet = quiet
         self._steps = Steps(quiet=quiet)
 
@@ -166,7 +170,7 @@ class Renderer:
         """Print a line for the user, on stderr."""
         if not self._quiet:
             LIVE.clear()
-            messages.say(style.symbols(text))
+            messages.note(style.symbols(text))
 
     def warning(self, text: str) -> None:
         """Print a warning, on stderr."""
@@ -191,7 +195,7 @@ class Renderer:
     def review(self, text: str) -> None:
         """Print what a question is about, on stderr, even with `quiet`."""
         LIVE.clear()
-        messages.say(text)
+        messages.note(text)
 
     def event(self, event: Event) -> None:
         """Print an event of a running command. A terminal shows long operations while they run."""
@@ -247,7 +251,7 @@ class Renderer:
 
         color = style.has_color(sys.stdout)
         return Console(
-            force_terminal=bool(color), no_color=not color, highlight=False, markup=False, emoji=False, soft_wrap=False
+            width=style.width(), force_terminal=color, no_color=not color, highlight=False, markup=False, emoji=False
         )
 
     def _table(
@@ -258,47 +262,51 @@ class Renderer:
             self.message(none)
             return
         notes = [column.field for column in columns if column.kind == "note"]
-        shown = [column for column in columns if column.kind != "note" and any(cell(row, column) for row in first)]
-        console = self._console()
-        shown, widths = fitting(first, shown, header, console.width)
+        texts = texts_of(first, [column for column in columns if column.kind != "note"])
+        shown = [column for column in columns if any(texts.get(column.field, ()))]
+        room, color = style.width(), style.has_color(sys.stdout)
+        shown, widths = fitting(texts, shown, header, room)
         if widths is None:
             for index, row in enumerate(chain(first, rows)):
                 self._write_one("\n" if index else "")
-                self._fields({name: value for name, value in row.items() if value not in (None, "")}, columns)
+                self._pairs([(column, cell(row, column)) for column in columns])
             return
+        if header:
+            write(f"{header_of(shown, widths, color)}\n")
         batch = first
         while batch:
-            # Later ids are longer: the columns grow with them.
-            widths = widths_of(batch, shown, header, console.width, widths) or widths
-            text = self._as_text(console, table_of(batch, shown, widths, header))
-            write(self._with_notes(text, batch, notes, header, console.width))
-            header = False
+            lines = lines_of(texts, shown, widths, color)
+            write("".join(f"{line}\n" for line in _with_notes(lines, batch, notes, room)))
             batch = list(islice(rows, BATCH))
-
-    def _with_notes(self, table: str, rows: Sequence[Record], notes: Sequence[str], header: bool, room: int) -> str:
-        """Return the table with the notes, which are too long for a column, below their rows."""
-        if not any(row.get(name) for row in rows for name in notes):
-            return table
-        lines = table.splitlines()
-        out = lines[:1] if header else []
-        for line, row in zip(lines[1:] if header else lines, rows, strict=True):
-            below = [text for name in notes if row.get(name) for text in wrapped(str(row[name]), room)]
-            out += [line, *below]
-        return "".join(f"{line}\n" for line in out)
+            texts = texts_of(batch, shown)
+            # Later ids are longer: the columns grow with them.
+            widths = widths_of(texts, shown, False, room, widths) or widths
 
     def _fields(self, row: Record, columns: Sequence[Column]) -> None:
-        from rich.table import Table
-        from rich.text import Text
-
         known = {column.field: column for column in columns}
-        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        shown = []
         for name, value in row.items():
             column = known.get(name) or Column(name, kind="age" if name.endswith("_at") else "text")
-            shown = plain_text(value, multiline=True)
+            text = plain_text(value, multiline=True)
             if column.kind in ("age", "duration", "until") and value:
-                shown = f"{value} ({when(value, 'until' if column.kind == 'until' else 'age')})"
+                text = f"{moment(value)} ({when(value, 'until' if column.kind == 'until' else 'age')})"
             elif column.kind in ("bytes", "share", "count"):
-                shown = cell(row, column)
-            style = STATE_STYLES.get(shown, "") if column.kind == "state" else ""
-            table.add_row(Text(column.title, style="bold"), Text(shown, style=style))
-        self._print(self._console(), table)
+                text = cell(row, column)
+            shown.append((column, text))
+        self._pairs(shown)
+
+    def _pairs(self, shown: Sequence[tuple[Column, str]]) -> None:
+        """Print the fields of one record that are not empty, below each other."""
+        pairs = [
+            (column.title, text, STATE_CODES.get(text, "") if column.kind == "state" else "")
+            for column, text in shown
+            if text
+        ]
+        self._write(f"{line}\n" for line in fields_of(pairs, style.width(), style.has_color(sys.stdout)))
+
+
+def _with_notes(lines: Iterable[str], rows: Sequence[Record], notes: Sequence[str], room: int) -> Iterator[str]:
+    """Yield the lines of a table, and below each the notes of its row, which are too long for a column."""
+    for line, row in zip(lines, rows, strict=True):
+        yield line
+        yield from (text for name in notes if row.get(name) for text in wrapped(str(row[name]), room))

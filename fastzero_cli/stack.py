@@ -12,7 +12,7 @@ from fastzero_core.errors import FastZeroError, InvalidInputError, UnhealthyErro
 
 from . import completion
 from .columns import ACTION, PROJECT, SERVICE
-from .ending import tell_of_running
+from .ending import tell_of_running, warn_of_undescribed
 from .options import LEVELS, RUNTIMES, NoBackup, Run, Timeout, Yes, complete_from, words_of
 from .tree import Group
 
@@ -101,9 +101,11 @@ def up(
         return
     if adopt:
         run.confirm(ADOPTION.format(run.settings.project), yes)
-    is_new, began = not stack.has_data, time.monotonic()
+    is_first, is_new, began = not stack.exists, not stack.has_data, time.monotonic()
     stack.up(**wanted, keep=keep, timeout=timeout)
     tell_of_running(run, stack, is_new=is_new, took=time.monotonic() - began)
+    if is_first:
+        warn_of_undescribed(run, stack)
     named = run.settings.database_url
     if named and not stack.serves(named.get_secret_value()):
         run.render.warning("DATABASE_URL is set: user, todo and migrate use that database, not this stack's.")

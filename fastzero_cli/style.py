@@ -4,6 +4,8 @@ CONTRIBUTING.md ("Screens") describes the design. Import only fast modules here:
 """
 
 import os
+import sys
+from contextlib import suppress
 from typing import TextIO
 
 ROLES = {
@@ -54,6 +56,17 @@ def is_ascii() -> bool:
 def symbols(text: str) -> str:
     """Return a text of fastzero itself, with ASCII in place of symbols where symbols cannot be shown."""
     return text.translate({ord(symbol): plain for symbol, plain in ASCII.items()}) if is_ascii() else text
+
+
+def width() -> int:
+    """Return the columns of the terminal, even if stdout is not one; 80 without a terminal."""
+    if (given := os.environ.get("COLUMNS", "")).isdecimal() and int(given):
+        return int(given)
+    for stream in (sys.__stdout__, sys.__stderr__, sys.__stdin__):
+        with suppress(AttributeError, ValueError, OSError):  # closed, or not a terminal
+            if columns := os.get_terminal_size(stream.fileno()).columns:  # type: ignore[union-attr]
+                return columns
+    return 80
 
 
 def spinner() -> str:

@@ -13,11 +13,12 @@ import typer.core
 import typer.main
 
 from .options import GLOBAL_OPTIONS, HELP_OPTIONS, Run, example_epilog, with_global_options
-from .style import paint
+from .style import paint, width
 
 Function = Callable[..., None]
 Builder = Callable[[], Any]
 EVERYWHERE = (*GLOBAL_OPTIONS, "help")
+MIN_WIDTH, MAX_WIDTH = 30, 80  # columns of help
 Sections = Mapping[str, tuple[str, ...]]
 
 
@@ -114,7 +115,7 @@ class _Command(typer.core.TyperCommand):
     """A command with bold headings in its help."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        _embolden(formatter)
+        _prepare(formatter)
         super().format_help(ctx, formatter)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -132,13 +133,18 @@ def _format_parameters(command: Any, ctx: Any, formatter: Any) -> None:
     for heading, found in records.items():
         if found:
             with formatter.section(heading):
-                formatter.write_dl(found)
+                formatter.write_dl(found, col_max=_first_column(formatter))
 
 
-def _embolden(formatter: Any) -> None:
-    """Make a help formatter write its headings in bold."""
+def _prepare(formatter: Any) -> None:
+    """Make a help formatter fit the terminal, which its own minimum does not, and write its headings in bold."""
+    formatter.width = max(MIN_WIDTH, min(width(), MAX_WIDTH) - 2)
     plain = formatter.write_heading
     formatter.write_heading = lambda heading: plain(paint(heading, "strong", sys.stdout))
+
+
+def _first_column(formatter: Any) -> int:
+    return min(30, int(formatter.width) * 2 // 5)
 
 
 def _lazy(builders: dict[str, Builder], default: str | None, sections: Sections) -> type[typer.core.TyperGroup]:
@@ -153,7 +159,7 @@ def _lazy(builders: dict[str, Builder], default: str | None, sections: Sections)
             return super().parse_args(ctx, args)
 
         def format_help(self, ctx: Any, formatter: Any) -> None:
-            _embolden(formatter)
+            _prepare(formatter)
             super().format_help(ctx, formatter)
 
         def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -162,11 +168,10 @@ def _lazy(builders: dict[str, Builder], default: str | None, sections: Sections)
             _format_parameters(self, ctx, formatter)
 
         def _format_sections(self, formatter: Any) -> None:
-            width = max(map(len, self.commands))
-            room = formatter.width - 6 - width
+            longest = max(map(len, self.commands))
             for heading, names in _sections(self.commands, sections).items():
                 with formatter.section(heading):
-                    helps = [(name.ljust(width), self.commands[name].get_short_help_str(room)) for name in names]
+                    helps = [(name.ljust(longest), self.commands[name].get_short_help_str(MAX_WIDTH)) for name in names]
                     formatter.write_dl(helps)
 
         def _names_none(self, args: list[str]) -> bool:

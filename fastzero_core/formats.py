@@ -3,15 +3,18 @@
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from io import StringIO
 from typing import Any
 
 Record = Mapping[str, Any]
 """One record as JSON types, as `as_dict` returns it."""
+
+_PLAIN = frozenset({str, int, bool, float, type(None)})
 
 # As in PostgreSQL's COPY text format, so that a field cannot end its line or column.
 _TSV_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -22,10 +25,17 @@ _CONTROL = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 
 def as_dict(record: Any) -> dict[str, Any]:
     """Return the repr fields of a dataclass as JSON types: times as RFC 3339, enums by value, dataclasses as dicts."""
-    return {field.name: _plain(getattr(record, field.name)) for field in fields(record) if field.repr}
+    return {name: _plain(getattr(record, name)) for name in _shown(record.__class__)}
+
+
+@cache  # a list has many records of one class
+def _shown(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind) if field.repr)
 
 
 def _plain(value: Any) -> Any:
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, StrEnum):
@@ -72,7 +82,7 @@ def csv_lines(records: Iterable[Record]) -> Iterator[str]:
 def tsv_lines(records: Iterable[Record]) -> Iterator[str]:
     """Yield tab-separated values without a header; tabs, line ends and backslashes in a field are escaped."""
     for record in records:
-        yield "\t".join(_field(value).translate(_TSV_ESCAPES) for value in record.values()) + "\n"
+        yield "\t".join(_tsv(_field(value)) for value in record.values()) + "\n"
 
 
 def id_lines(records: Iterable[Record]) -> Iterator[str]:
@@ -86,16 +96,24 @@ LINES = {"json": json_lines, "ndjson": ndjson_lines, "csv": csv_lines, "tsv": ts
 
 def json_object(record: Record) -> str:
     """Return one indented JSON object."""
-    return _json(record, indent=2) + "\n"
+    return _json(record, _indented) + "\n"
 
 
-def _json(value: Any, indent: int | None = None) -> str:
+_compact = json.JSONEncoder(ensure_ascii=False).encode
+_indented = json.JSONEncoder(ensure_ascii=False, indent=2).encode
+
+
+def _json(value: Any, encode: Callable[[Any], str] = _compact) -> str:
     """JSON in UTF-8, with escapes for what would steer a terminal: it stays the same text for whoever parses it."""
-    written = json.dumps(value, ensure_ascii=False, indent=indent)
-    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
+    written = encode(value)
+    return written if written.isprintable() else _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
 
 
 def _field(value: Any) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else _json(value)
+
+
+def _tsv(field: str) -> str:
+    return field if field.isprintable() and "\\" not in field else field.translate(_TSV_ESCAPES)

@@ -5,6 +5,7 @@ a command (`db restore`).
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -31,6 +32,14 @@ class ManualPage:
     def is_built(self) -> bool:
         """Whether it is for a browser."""
         return self.path.suffix == ".html"
+
+    @property
+    def text(self) -> str:
+        """The page as it is written, or the section that is meant."""
+        text = self.path.read_text(encoding="utf-8")
+        section = rf"^### {self.section}$.*?(?=^##|\Z)"
+        found = re.search(section, text, re.MULTILINE | re.DOTALL)
+        return f"{found[0].rstrip()}\n" if found else text
 
     @property
     def url(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .sources import text_of, toml_of
+from .sources import table_at, text_of, toml_of
 
 if TYPE_CHECKING:  # importing packaging takes longer than reading all these files, and only an application needs it
     from packaging.specifiers import SpecifierSet
@@ -94,28 +94,29 @@ def requirement_names(text: Any) -> list[str]:
 
 
 def _requirement_lists(project: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
-    table = project.get("project", {})
-    yield "", table.get("dependencies", [])
-    yield from table.get("optional-dependencies", {}).items()
-    yield from project.get("dependency-groups", {}).items()
-    tools = project.get("tool", {})
-    yield from tools.get("pdm", {}).get("dev-dependencies", {}).items()
-    yield "dev", tools.get("uv", {}).get("dev-dependencies", [])
+    lists = [
+        ("", table_at(project, "project").get("dependencies")),
+        *table_at(project, "project", "optional-dependencies").items(),
+        *table_at(project, "dependency-groups").items(),
+        *table_at(project, "tool", "pdm", "dev-dependencies").items(),
+        ("dev", table_at(project, "tool", "uv").get("dev-dependencies")),
+    ]
+    return ((group, found) for group, found in lists if isinstance(found, list))
 
 
 def _poetry(project: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    poetry = project.get("tool", {}).get("poetry", {})
-    main = poetry.get("dependencies", {})
+    poetry = table_at(project, "tool", "poetry")
+    main = table_at(poetry, "dependencies")
     extras = [
         f"{name}[{extra}]"
         for name, value in main.items()
-        if isinstance(value, dict)
-        for extra in value.get("extras", [])
+        if isinstance(value, dict) and isinstance(value.get("extras"), list)
+        for extra in value["extras"]
     ]
     yield "", [*main, *extras]
-    yield "dev", list(poetry.get("dev-dependencies", {}))
-    for name, group in poetry.get("group", {}).items():
-        yield name, list(group.get("dependencies", {}))
+    yield "dev", list(table_at(poetry, "dev-dependencies"))
+    for name in table_at(poetry, "group"):
+        yield name, list(table_at(poetry, "group", name, "dependencies"))
 
 
 # -- the command that installs them ----------------------------------------------------------------------------
@@ -181,7 +182,7 @@ def _above(folder: Path) -> list[Path]:
 
 def _manager(place: Path) -> Tool | None:
     project = project_of(place)
-    tools = project.get("tool", {})
+    tools = table_at(project, "tool")
     if not declared(project):
         return None
     if "poetry" in tools and "project" not in project:
@@ -239,8 +240,8 @@ def allowed_minors(root: Path, folder: Path) -> tuple[int, ...]:
 
 
 def _required_python(project: Mapping[str, Any]) -> str:
-    poetry = project.get("tool", {}).get("poetry", {}).get("dependencies", {}).get("python", "")
-    text = project.get("project", {}).get("requires-python") or poetry
+    poetry = table_at(project, "tool", "poetry", "dependencies").get("python")
+    text = table_at(project, "project").get("requires-python") or poetry
     return text if isinstance(text, str) else ""
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .description import AlembicCommand
-from .sources import MOST, parse_python, text_of, toml_of
+from .sources import MOST, parse_python, table_at, text_of, toml_of
 
 DEFAULT_COMMAND = "alembic upgrade head"
 INI = "alembic.ini"
@@ -137,7 +137,7 @@ def _options_of(root: Path, command: AlembicCommand) -> tuple[Path, dict[str, st
 
 
 def _tool_alembic(path: Path) -> dict[str, str]:
-    tool = toml_of(text_of(path) or "").get("tool", {}).get("alembic", {})
+    tool = table_at(toml_of(text_of(path) or ""), "tool", "alembic")
     here = str(path.parent)
     texts = {key: "\n".join(value) if isinstance(value, list) else str(value) for key, value in tool.items()}
     listed = {"path_separator": "newline"} if isinstance(tool.get("version_locations"), list) else {}

@@ -8,7 +8,7 @@ import os
 import re
 import tomllib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import islice, pairwise
 from pathlib import Path
@@ -96,6 +96,14 @@ def toml_of(text: str) -> dict[str, Any]:
         return {} if has_long_key(text) else tomllib.loads(text)
     except (ValueError, RecursionError):
         return {}
+
+
+def table_at(document: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """Return the table below the keys, empty if there is none or if a value is not a table."""
+    value: Any = document
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value if isinstance(value, dict) else {}
 
 
 def source_of(node: ast.AST) -> str:

@@ -13,6 +13,7 @@ from ..files import writing
 from .discover.findings import Discovery, Finding
 from .installation import project_of
 from .reading import FILE, TABLES, load, parse
+from .sources import table_at
 
 HEADER = "# The application of this folder, as `fastzero init` found it. Edit it, then run: fastzero up\n"
 _TABLES = ("environment", "processes", "database")
@@ -51,7 +52,7 @@ def draft(discovery: Discovery) -> Draft:
 
 def project_name(folder: Path) -> str:
     """Return a project name for the application in a folder: the name in pyproject.toml, else that of the folder."""
-    declared = project_of(folder).get("project", {}).get("name", "")
+    declared = table_at(project_of(folder), "project").get("name", "")
     for text in (declared, folder.resolve().name):
         if name := re.sub("[^a-z0-9_-]+", "-", str(text).lower()).strip("-_")[:NAME_MAX]:
             return name

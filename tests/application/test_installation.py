@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fastzero_core.application.discover.project import discover
 from fastzero_core.application.installation import (
     allowed_minors,
     declared,
@@ -13,6 +14,7 @@ from fastzero_core.application.installation import (
     interpreters,
     project_of,
 )
+from fastzero_core.application.writing import draft
 from tests.application.folders import write_files
 
 PROJECT = "[project]\nname = 'x'\ndependencies = ['fastapi>=0.1', 'alembic']\n"
@@ -148,3 +150,20 @@ def test_shims_are_no_interpreters(tmp_path: Path) -> None:
 def test_an_environment_that_is_there_is_found(place: str, tmp_path: Path) -> None:
     write_files(tmp_path, {f"{place}/bin/python": "", "api/x": ""})
     assert environment_folder(tmp_path, tmp_path / "api") == tmp_path / place
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "project = 3",
+        "tool = 'x'",
+        "[tool]\npoetry = 1\nuv = 2\npdm = []\nalembic = 3\npoe = 4\nfastapi = 5",
+        "[project]\nname = 7\ndependencies = 3\noptional-dependencies = []\nrequires-python = 3",
+        "[project]\ndependencies = [1, {}]\n[dependency-groups]\nweb = 'fastapi'",
+        "[tool.poetry.dependencies]\nflask = {extras = 1}\n[tool.poetry.group]\ndev = 'x'",
+    ],
+)
+def test_a_pyproject_with_values_of_the_wrong_type_is_read_without_them(text: str, tmp_path: Path) -> None:
+    write_files(tmp_path, {"pyproject.toml": text, "app.py": "from fastapi import FastAPI\napp = FastAPI()\n"})
+    assert set(declared(project_of(tmp_path))) <= {"flask"}
+    assert '"app:app"' in draft(discover(tmp_path)).text

@@ -34,6 +34,19 @@ with engine.begin() as connection:
         {"user_id": int(sys.argv[2]), "title": "Write the report"},
     )
 """
+PRINT_ALL = """
+import json, sys
+import psycopg, pydantic_settings, sqlalchemy, typer
+engine = sqlalchemy.create_engine(sys.argv[1])
+statement = sqlalchemy.text(
+    "SELECT id, title, description, state, created_at, updated_at, user_id FROM todos"
+    " WHERE user_id = :user_id ORDER BY id LIMIT :count"
+)
+values = {"user_id": int(sys.argv[2]), "count": int(sys.argv[3])}
+with engine.connect() as connection:
+    for row in connection.execute(statement, values):
+        print(json.dumps(row._asdict(), ensure_ascii=False, default=lambda time: time.isoformat()))
+"""
 CONNECT = """
 import sys
 import psycopg, pydantic_settings, typer
@@ -201,6 +214,23 @@ def _move(todos: Todos, size: int) -> Callable[[], object]:
     return lambda: todos.move(first + next(steps) * 7919 % size, to=next(states))
 
 
+def lists(ground: Ground, quick: bool) -> Iterator[Comparison]:
+    side, count = ground.many, min(ground.many.count, 100_000)
+    for output in ("ndjson", "json", "csv", "tsv", "table"):
+        yield compare(
+            f"todo list -o {output}, {count:,} todos",
+            "a script that prints them as JSON",
+            lambda: ground.python(PRINT_ALL, side.url, str(side.user.id), str(count)),
+            lambda output=output: ground.fastzero(  # type: ignore[misc]
+                *("todo", "list", "--all", "-n", str(count), "-o", output),
+                DATABASE_URL=side.url,
+                FASTZERO_USER=side.user.username,
+            ),
+            limit=1.2,
+            runs=3 if quick else 9,
+        )
+
+
 def memory(ground: Ground, quick: bool) -> Iterator[Comparison]:
     several, many = ground.several, ground.many
     result = Comparison(
@@ -229,6 +259,7 @@ BENCHMARKS: dict[str, Callable[[Ground, bool], Iterator[Comparison]]] = {
     "first-up": first_up,
     "operations": operations,
     "million": million,
+    "lists": lists,
     "memory": memory,
     "care": care,
     "containers": containers,

@@ -1,10 +1,14 @@
 """fastzero docs: which page a name means, in which language, and what is done with it."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from fastzero_cli import messages
 from fastzero_core import manual_pages
+from fastzero_core.errors import FastZeroError
+from tests.manual.reference import error_classes
 
 from .conftest import Run
 
@@ -96,3 +100,35 @@ def test_an_installation_without_a_manual_says_how_to_build_it(
         monkeypatch.setattr(manual_pages, name, tmp_path / "nothing")
     result = fastzero("docs")
     assert (result.code, "poe docs" in result.err) == (3, True)
+
+
+# -- the line of an error that names its section ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", ["en", "pt"])
+@pytest.mark.parametrize("code", error_classes())
+def test_an_error_names_its_section_and_the_command_shows_it(
+    code: str,
+    language: str,
+    tmp_path: Path,
+    fastzero: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(manual_pages, "BUILT", tmp_path / "nothing")
+    problem = FastZeroError("it failed", hint="Try again")
+    problem.code = code
+    messages.error(problem, None, [])
+    told = capsys.readouterr().err
+    assert told == f"Error: it failed\nHint: Try again\nMore: fastzero docs {code}\n"
+    shown = fastzero(*told.splitlines()[-1].split()[2:], "--language", language)
+    assert (shown.code, shown.out.splitlines()[0]) == (0, f"### {code}")
+    assert shown.out.count("\n#") == 0
+
+
+def test_programs_get_the_same_line(fastzero: Run) -> None:
+    assert json.loads(fastzero("todo", "list", "-o", "json").err)["error"]["more"] == "fastzero docs project_not_found"
+
+
+def test_a_command_line_that_cannot_be_parsed_has_none(fastzero: Run) -> None:
+    assert "More: " not in fastzero("todo", "list", "--nope").err

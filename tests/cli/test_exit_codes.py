@@ -73,7 +73,7 @@ def test_a_failure_says_what_is_wrong_to_people_and_programs(situation: str, ana
     answered = fastzero(*words, "-o", "json", stdin=_password(situation))
     assert (answered.code, answered.out) == (code, "")
     error = json.loads(answered.err)["error"]
-    assert list(error) == ["code", "message", "hint"]
+    assert list(error) == ["code", "message", "hint", "more"]
     assert error["code"] == name
     assert message in error["message"]
 

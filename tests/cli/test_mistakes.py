@@ -175,7 +175,8 @@ def test_an_unknown_key_names_the_nearest_and_its_line(fastzero: Run) -> None:
     Path("fastzero.toml").write_text('project = "one"\ndatabse_port = 5433\n')
     result = fastzero("ls")
     assert result.code == 2
-    assert result.err == "Error: fastzero.toml:2: unknown key 'databse_port'\nHint: Did you mean database_port?\n"
+    assert result.err.startswith("Error: fastzero.toml:2: unknown key 'databse_port'\n")
+    assert "\nHint: Did you mean database_port?\n" in result.err
 
 
 def test_a_broken_file_names_its_line(fastzero: Run) -> None:

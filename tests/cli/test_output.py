@@ -204,3 +204,13 @@ def stack_record() -> Callable[[], None]:
         project.ensure_secret("database_password")
 
     return write
+
+
+def test_a_title_that_is_cut_has_an_ellipsis_that_the_locale_can_show(
+    ana: User, fastzero: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fastzero("todo", "add", "Write the report about the year")
+    monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
+    assert "Write the repo…  now" in fastzero("todo", "list", terminal=35).out
+    monkeypatch.setenv("LC_ALL", "C")
+    assert "Write the re...  now" in fastzero("todo", "list", terminal=35).out

@@ -184,11 +184,13 @@ def test_an_error_and_its_hint_have_colours_on_a_terminal_alone(
 ) -> None:
     problem = InvalidInputError("invalid id 'x'", hint="Use a number")
     messages.error(problem, None, [])
-    assert said() == "\x1b[1;31mError:\x1b[0m invalid id 'x'\n\x1b[36mHint:\x1b[0m Use a number\n"
+    failed, todo = "\x1b[1;31mError:\x1b[0m invalid id 'x'", "\x1b[36mHint:\x1b[0m Use a number"
+    more = "More: fastzero docs invalid_input"
+    assert said() == f"{failed}\n{todo}\n\x1b[2m{more}\x1b[0m\n"
     monkeypatch.setenv("NO_COLOR", "1")
     messages.error(problem, None, [])
     messages.warning("it is old")
-    assert said() == "Error: invalid id 'x'\nHint: Use a number\nWarning: it is old\n"
+    assert said() == f"Error: invalid id 'x'\nHint: Use a number\n{more}\nWarning: it is old\n"
 
 
 @pytest.mark.parametrize(
@@ -299,3 +301,48 @@ def test_global_options_come_last_in_a_command_s_help(fastzero: Run) -> None:
 
 def test_headings_are_bold_on_a_terminal_alone(fastzero: Run) -> None:
     assert "\x1b" not in fastzero("--help").out
+
+
+def test_an_error_has_the_colours_that_were_asked_for(database: str, fastzero: Run) -> None:
+    words = ["todo", "list", "-u", "nobody"]
+    assert fastzero(*words, "--color", "always").err.startswith("\x1b[1;31mError:\x1b[0m ")
+    assert fastzero(*words).err.startswith("Error: ")
+
+
+# -- narrow terminals ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [["--help"], ["up", "--help"], ["todo", "list", "--help"], ["exec", "--help"]])
+def test_help_fits_a_narrow_terminal_but_for_its_examples(words: list[str], fastzero: Run) -> None:
+    out, _, _ = fastzero(*words, terminal=40).out.partition("Example:")
+    assert max(map(len, out.splitlines())) <= 40
+    assert "..." not in out.partition("\n\n")[2]
+
+
+def test_messages_are_broken_between_words_and_commands_stay_whole(
+    terminal: None, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    messages.hint("Start the project again: fastzero -p another up --runtime embedded. Then wait")
+    messages.verdict("Backup taken: one", "300,007 rows", "12.5 KiB", "a few words")
+    assert said().splitlines() == [
+        "Hint: Start the project again:",
+        "  fastzero -p another up --runtime embedded.",
+        "  Then wait",
+        "✓ Backup taken: one · 300,007 rows ·",
+        "  12.5 KiB · a few words",
+    ]
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_what_was_found_is_whole(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    found = "the disk of the database has no room left " * 3
+    Renderer("table").many([{"code": "disk", "result": "warning", "found": found.strip()}], FINDING)
+    lines = capsys.readouterr().out.splitlines()
+    assert " ".join(" ".join(line[15:] for line in lines[1:]).split()) == found.strip()
+    assert max(map(len, lines)) <= columns

@@ -132,8 +132,9 @@ def test_the_app_is_the_stack_s_whatever_the_environment_names(shell: Shell) -> 
 def test_a_command_that_there_is_not_is_an_error(shell: Shell) -> None:
     done = shell.run("exec", "app", "--", "nonsense")
     hint = "Hint: Check its name, and that it is installed where the service runs\n"
+    more = "More: fastzero docs command_not_found\n"
     assert (done.returncode, done.stdout) == (127, "")
-    assert done.stderr == f"Error: command 'nonsense' not found\n{hint}"
+    assert done.stderr == f"Error: command 'nonsense' not found\n{hint}{more}"
 
 
 @pytest.mark.parametrize(("file", "code"), [("/etc/passwd", 126), ("/nowhere/program", 127), ("/etc/passwd/x", 127)])

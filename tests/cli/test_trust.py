@@ -34,6 +34,7 @@ def test_every_command_that_would_use_them_refuses(words: list[str], fastzero: R
     assert refused.err.splitlines() == [
         "Error: this folder is not trusted, and sets postgres_settings.Archive-Command (fastzero.toml:4)",
         "Hint: Review what they could do, and trust them if you know the folder: fastzero trust",
+        "More: fastzero docs folder_not_trusted",
     ]
 
 

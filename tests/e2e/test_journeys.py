@@ -215,3 +215,11 @@ def test_doctor_is_content_with_a_stack_that_runs(running: Stack, fastzero: Run)
     assert findings["database"]["result"] == "ok"
     assert {finding["result"] for finding in findings.values()} <= {"ok", "warning"}
     assert re.search(r"at head \(0004\)", findings["schema"]["found"])
+
+
+def test_the_first_up_tells_of_an_application_that_is_not_described(home: Path) -> None:
+    Path("requirements.txt").write_text("fastapi\n")
+    first = script("up", "--no-app")
+    warning = "Warning: the built-in application runs, not the one of this folder (fastapi in requirements.txt)."
+    assert first.err.splitlines()[-1] == f"{warning} Run it: fastzero init"
+    assert "Warning" not in script("up").err

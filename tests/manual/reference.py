@@ -1,6 +1,6 @@
 """The parts of the reference that are made from the code: commands, settings, keys of fastzero.toml, errors, library.
 
-What the code says is English in every language of the manual; what stands around it is not.
+Descriptions of settings and keys have a translation in `portuguese`. Help and docstrings are English in every language.
 """
 
 import inspect
@@ -21,6 +21,7 @@ from fastzero_core.settings import Settings
 from fastzero_core.sources import variable_of
 from fastzero_core.trust import risk_of
 
+from . import portuguese
 from .pages import Page
 
 WORDS: Mapping[str, Mapping[str, str]] = {
@@ -58,6 +59,14 @@ TABLES: Mapping[str, type[BaseModel]] = {
     "[application.container]": ContainerTable,
     "[services.NAME]": ServiceTable,
 }
+
+
+TRANSLATED: Mapping[str, str] = {**portuguese.SETTINGS, **portuguese.APPLICATION}
+
+
+def translated(text: str, language: str) -> str:
+    """Return a description of the code in a language. Raises KeyError for one without a translation."""
+    return TRANSLATED[text] if language == "pt" and text else text
 
 
 # -- commands --------------------------------------------------------------------------------------------------
@@ -122,13 +131,22 @@ def settings(language: str) -> str:
         facts = {
             words["variable"]: f"`{variable_of(name, field)}`",
             words["key"]: f"`{name}`",
-            words["values"]: _type(field),
+            words["values"]: _type(field, language),
             words["default"]: _default(name, field, words),
         }
         if risk:
-            facts[words["trust"]] = risk.text
+            facts[words["trust"]] = translated(risk.text, language)
         rows = [f"| {key} | {_cell(value)} |" for key, value in facts.items()]
-        parts += [f"### {name}", "", _sentence(field.description or ""), "", "| | |", "|---|---|", *rows, ""]
+        parts += [
+            f"### {name}",
+            "",
+            _sentence(translated(field.description or "", language)),
+            "",
+            "| | |",
+            "|---|---|",
+            *rows,
+            "",
+        ]
     return "\n".join(parts)
 
 
@@ -138,7 +156,7 @@ def application(language: str) -> str:
     parts = []
     for title, table in TABLES.items():
         rows = [
-            f"| `{name}` | {_cell(_type(field))} | {_cell(field.description or '')} |"
+            f"| `{name}` | {_cell(_type(field, language))} | {_cell(translated(field.description or '', language))} |"
             for name, field in table.model_fields.items()
         ]
         head = [f"| {words['key']} | {words['values']} | |", "|---|---|---|"]
@@ -146,10 +164,11 @@ def application(language: str) -> str:
     return "\n".join(parts)
 
 
-def _type(field: FieldInfo) -> str:
+def _type(field: FieldInfo, language: str) -> str:
     limits = {type(each).__name__: each for each in field.metadata}
     low, high = limits.get("Ge"), limits.get("Le")
-    text = _type_name(field.annotation)
+    kinds = portuguese.KINDS if language == "pt" else {}
+    text = " / ".join(kinds.get(kind, kind) for kind in _type_name(field.annotation).split(" / "))
     if low and high:
         text += f", {low.ge:,}–{high.le:,}"
     return text

@@ -17,7 +17,7 @@ from ..installation import (
     project_of,
     requirement_names,
 )
-from ..sources import MOST, Sources
+from ..sources import MOST, Sources, table_at
 from .extras import notes, services
 from .findings import Discovery, Finding, Note
 from .images import build
@@ -71,7 +71,8 @@ def discover(folder: Path, extensions: frozenset[str] | None = None) -> Discover
     does not exist.
     """
     if not folder.is_dir():
-        raise NotFoundError(f"folder {str(folder)!r} does not exist", hint="Name the folder of an application")
+        problem = f"{str(folder)!r} is not a folder" if folder.exists() else f"folder {str(folder)!r} does not exist"
+        raise NotFoundError(problem, hint="Name the folder of an application")
     return _Project(Sources(folder), extensions).discovery()
 
 
@@ -282,7 +283,7 @@ class _Project:
                     for name in requirement_names(line.partition(";")[0].partition("--hash")[0].rstrip(" \\")):
                         found.setdefault(name, "")
         for path in self.sources.named("Pipfile"):
-            found |= dict.fromkeys(map(canonicalize_name, project_at(self.sources, path).get("packages", {})), "")
+            found |= dict.fromkeys(map(canonicalize_name, table_at(project_at(self.sources, path), "packages")), "")
         return found
 
     # -- missing extensions ------------------------------------------------------------------------------------

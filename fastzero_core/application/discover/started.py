@@ -9,7 +9,7 @@ from typing import Any
 
 from ..commands import split
 from ..migrations import without_runner
-from ..sources import Sources, toml_of
+from ..sources import Sources, table_at, toml_of
 from .compose import compose_files, services_of
 
 # By priority: commands that run in production or next to the database first.
@@ -178,9 +178,9 @@ def _as_line(instruction: str) -> str:
 def _tasks(sources: Sources) -> Iterator[FoundCommand]:
     """Yield the commands in tasks of poe and taskipy."""
     for path in sources.named("pyproject.toml"):
-        tools = project_at(sources, path).get("tool", {})
-        for table in (tools.get("poe", {}).get("tasks", {}), tools.get("taskipy", {}).get("tasks", {})):
-            for name, task in table.items():
+        project = project_at(sources, path)
+        for runner in ("poe", "taskipy"):
+            for name, task in table_at(project, "tool", runner, "tasks").items():
                 for line in _lines_of_task(task):
                     yield from _of(line, f"{path}:{_line_with(sources, path, line)}", "task", name, folder_of(path))
 

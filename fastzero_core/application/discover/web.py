@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..sources import Sources
+from ..sources import Sources, table_at
 from .objects import ASGI, WSGI, AppObject, Objects
 from .started import FoundCommand, project_at
 
@@ -49,7 +49,7 @@ def _distinct(found: Iterator[Served]) -> list[Served]:
 
 def _entrypoints(sources: Sources, objects: Objects) -> Iterator[Served]:
     for path in sources.named("pyproject.toml"):
-        entrypoint = project_at(sources, path).get("tool", {}).get("fastapi", {}).get("entrypoint")
+        entrypoint = table_at(project_at(sources, path), "tool", "fastapi").get("entrypoint")
         if isinstance(entrypoint, str) and (found := objects.find(entrypoint, [path.rpartition("/")[0]])):
             yield Served(found, path, "[tool.fastapi] entrypoint", "uvicorn")
 
