@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from ..application.description import Application
-from ..errors import InvalidInputError
+from ..errors import DependenciesMissingError, InvalidInputError
 from ..events import Listener, Notice
 from ..postgres.configuration import THROW_AWAY
 from ..postgres.sql import quote
@@ -85,6 +85,10 @@ def _run(application: Application, words: list[str], project: Project, copies: "
     program = shutil.which(words[0], path=given["PATH"])
     if program is None:
         raise cannot_run(words[0], found=False)
+    if words[0] == "pytest" and Path(program).parent != Path(programs_of(application)):
+        # one of another environment cannot import the application
+        what = f"the environment of the application in {application.folder} has no pytest"
+        raise DependenciesMissingError(what, hint="Install it there. Or set another command: fastzero.toml, key test")
     with tempfile.TemporaryDirectory(prefix="fastzero-suite-") as folder:
         shutil.copy(Path(__file__).with_name("suite_plugin.py"), Path(folder) / f"{PLUGIN}.py")
         address = Path(folder) / "socket"

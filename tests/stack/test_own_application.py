@@ -7,7 +7,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from fastzero_core import Stack
+from fastzero_core import Stack, load_settings
+from fastzero_core.care import schema_of
 from fastzero_core.errors import (
     ConflictError,
     DependenciesMissingError,
@@ -292,3 +293,20 @@ def test_doctor_knows_its_schema(stack: Stack) -> None:
     findings = {each.code: each for each in doctor.examine(stack.settings)}
     assert (findings["schema"].result, findings["schema"].found) == ("ok", "at head (0001)")
     assert {each.result for each in findings.values()} == {"ok"}
+
+
+OLD_ALEMBIC = """#!{python}
+import alembic.command
+del alembic.command.check  # as before Alembic 1.9
+from alembic.config import main
+main()
+"""
+
+
+def test_an_alembic_without_check_has_a_status_and_says_what_check_needs(stack: Stack, application: Path) -> None:
+    (application / ".venv/bin/alembic").write_text(OLD_ALEMBIC.format(python=application / ".venv/bin/python"))
+    schema = schema_of(load_settings())
+
+    assert schema.status(stack.database_url).drift == []
+    with pytest.raises(InvalidInputError, match="has no check"):
+        schema.check(stack.database_url)

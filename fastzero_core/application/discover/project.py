@@ -18,13 +18,16 @@ from ..installation import (
     requirement_names,
 )
 from ..sources import MOST, Sources
-from .extras import notes, services
+from .brokers import brokers
+from .extras import addresses_of, notes, services
 from .findings import Discovery, Finding, Note
 from .images import build
 from .objects import ASGI, Objects
+from .obstacles import unfinished, without_driver
 from .readiness import health
 from .schema import Schema, lacking, schema
 from .started import FoundCommand, found_commands, project_at
+from .suites import suite
 from .usages import Usages
 from .variables import Variables, drivers_of
 from .web import Served, served
@@ -38,6 +41,7 @@ _ORDER = (
     "health",
     "migrate",
     "after_migrate",
+    "test",
     "env_from",
     "python",
     "install",
@@ -107,14 +111,17 @@ class _Project:
             yield Finding("directory", self.directory, self._directory_reason(), "commands run there")
         yield health(self.sources, self.web.object if self.web else None)
         yield from self.schema.findings
-        yield after_migrate(self.commands)
-        yield from self._environment()
-        yield from workers(self.commands)
+        yield after_migrate(self.commands, self.sources, self.directory)
+        yield suite(self.sources, self.directory, has_pytest=not self.dependencies or self._has("pytest"))
+        beside = self._beside()
+        known = {each.key for each in beside if each.is_written}
+        yield from (each for each in self._environment() if each and each.key not in known)
         yield from self._installed()
         yield from build(self.sources, self.directory)
-        yield from services(self.sources, self.usages.all)
-        self.notes += notes(self.sources)
+        yield from beside
+        self.notes += notes(self.sources, {each.key: each for each in beside})
         self._tell_lacking()
+        self.notes += unfinished(self.sources, self.directory)
         if self.sources.truncated:
             self.notes.append(
                 Note(f"Only the first {MOST:,} files were read", hint="Describe a part: fastzero init FOLDER")
@@ -228,7 +235,7 @@ class _Project:
             self.sources, self.usages, drivers, self.directory, is_sqlalchemy=is_sqlalchemy or not self.dependencies
         )
         if self.dependencies and not drivers and self.usages.all:
-            self.notes.append(Note("No PostgreSQL driver is among the dependencies", hint="Add one, such as psycopg"))
+            self.notes.append(without_driver(self.dependencies))
         yield self._import_path()
         yield self._named_for_migrations()
         yield from known.findings()
@@ -244,6 +251,14 @@ class _Project:
         return Finding(
             f"environment.{program.upper()}_APP", reference, self.web.where, f"{program} needs it to migrate"
         )
+
+    def _beside(self) -> list[Finding]:
+        """Return the workers and the services, with the variables of their addresses."""
+        processes = list(workers(self.commands, self.sources, self.directory))
+        needed = list(brokers(self.sources, processes))
+        if any(each.key == "services.redis" for each in needed):
+            needed += addresses_of("redis", self.usages.all)
+        return [*processes, *services(self.sources, self.usages.all), *needed]
 
     # -- Python ------------------------------------------------------------------------------------------------
 
