@@ -50,6 +50,10 @@ def run_suite(settings: Settings, command: Sequence[str], *, on_event: Listener)
         raise InvalidInputError("this folder describes no application", hint="Describe it: fastzero init")
     refuse_missing(application)
     words = list(command) or shlex.split(application.test)
+    if words[0] == "pytest" and not Path(programs_of(application), "pytest").exists():
+        # one of another environment cannot import the application
+        what = f"the environment of the application in {application.folder} has no pytest"
+        raise DependenciesMissingError(what, hint="Install it there. Or set another command: fastzero.toml, key test")
     with _server(settings, application, on_event) as stack, closing(Copies(stack.project)) as copies:
         return _run(application, words, stack.project, copies)
 
@@ -85,10 +89,6 @@ def _run(application: Application, words: list[str], project: Project, copies: "
     program = shutil.which(words[0], path=given["PATH"])
     if program is None:
         raise cannot_run(words[0], found=False)
-    if words[0] == "pytest" and Path(program).parent != Path(programs_of(application)):
-        # one of another environment cannot import the application
-        what = f"the environment of the application in {application.folder} has no pytest"
-        raise DependenciesMissingError(what, hint="Install it there. Or set another command: fastzero.toml, key test")
     with tempfile.TemporaryDirectory(prefix="fastzero-suite-") as folder:
         shutil.copy(Path(__file__).with_name("suite_plugin.py"), Path(folder) / f"{PLUGIN}.py")
         address = Path(folder) / "socket"

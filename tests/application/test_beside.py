@@ -170,8 +170,9 @@ def test_a_worker_of_rq_gets_its_redis(tmp_path: Path) -> None:
 def test_an_address_in_the_code_of_celery_is_replaced_by_its_variable(tmp_path: Path) -> None:
     files = {
         "tasks.py": "from celery import Celery\nqueue = Celery('x', broker='redis://redis:6379/2')\n",
-        "compose.yml": "services: {worker: {build: ., command: celery --app tasks worker}}\n",
+        "compose.yml": "services: {worker: {build: ., command: celery --app tasks worker}, redis: {image: redis}}\n",
     }
+    assert parse(toml_of(discover(write_files(tmp_path, {**APP, **files}))), tmp_path) is not None
     assert found(files, tmp_path) == {
         "environment.CELERY_BROKER_URL": "redis://{service:redis:host}:{service:redis:port}/2",
         "processes.worker": "celery --app tasks worker",

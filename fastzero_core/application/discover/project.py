@@ -15,6 +15,7 @@ from ..installation import (
     installation,
     interpreter,
     project_of,
+    python_command,
     requirement_names,
 )
 from ..sources import MOST, Sources
@@ -255,16 +256,20 @@ class _Project:
     def _beside(self) -> list[Finding]:
         """Return the workers and the services, with the variables of their addresses."""
         processes = list(workers(self.commands, self.sources, self.directory))
-        needed = list(brokers(self.sources, processes))
-        if any(each.key == "services.redis" for each in needed):
-            needed += addresses_of("redis", self.usages.all)
-        return [*processes, *services(self.sources, self.usages.all), *needed]
+        described = list(services(self.sources, self.usages.all))
+        keys = [each.key for each in described]
+        kind = "valkey" if "services.valkey" in keys else "redis"
+        needed = list(brokers(self.sources, processes, kind))
+        if needed:
+            needed += addresses_of(kind, self.usages.all)
+        return [*processes, *needed, *described]
 
     # -- Python ------------------------------------------------------------------------------------------------
 
     def _installed(self) -> Iterator[Finding]:
         root = self.sources.folder / self.directory
-        found: Installation | None = installation(self.sources.folder, root)
+        python = python_command(root, self.sources.folder)
+        found: Installation | None = installation(self.sources.folder, root, python=python)
         if found:
             yield Finding("install", found.command, self._relative(found.file), f"{found.tool}", active=False)
         else:
@@ -274,9 +279,9 @@ class _Project:
         minors = allowed_minors(root, folder)
         if there:
             yield Finding("python", self._relative(there), self._relative(there), "the environment there", active=False)
-        elif python := interpreter(root, folder):
+        elif there := interpreter(root, folder):
             why = f"of {', '.join(f'3.{minor}' for minor in minors[:3])}{' …' if minors[3:] else ''}"
-            yield Finding("python", python.name.removeprefix("python"), "", why, active=False)
+            yield Finding("python", there.name.removeprefix("python"), "", why, active=False)
         else:
             least = f"3.{minors[0]}" if minors else "another version"
             text = f"This machine has no Python that the application allows: it needs {least}"

@@ -12,7 +12,7 @@ _UNITTEST = re.compile(r"^(import|from) unittest\b", re.MULTILINE)
 
 
 def suite(sources: Sources, directory: str, *, has_pytest: bool) -> Finding | None:
-    """Return the command, None if plain `pytest` in the directory is right or if there are no tests."""
+    """Return the command, None if plain `pytest` in the directory is right or if tests do not exist."""
     files = [path for path in sources.files if _FILE.search(path)]
     inside = [path for path in files if not directory or path.startswith(f"{directory}/")]
     outside = next((path for path in files if path.startswith(("tests/", "test/"))), None)
