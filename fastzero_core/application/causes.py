@@ -110,6 +110,10 @@ _CAUSES: tuple[tuple[re.Pattern[str], Callable[[Match], str]], ...] = (
         ),
     ),
     (
+        re.compile(r"Can't connect to (?P<name>MySQL) server|(?P<other>pymongo)\.errors\.\w*Timeout"),
+        lambda match: f"it uses {match['name'] or 'MongoDB'}, and fastzero runs PostgreSQL alone",
+    ),
+    (
         re.compile(r"(?i)(?:connection refused|Connect call failed)\D*(?P<address>[\w.]+'?[:,]\s*\d+)?"),
         lambda match: f"something that it needs does not answer{_at(match['address'])}",
     ),

@@ -224,6 +224,12 @@ def test_the_command_that_tests_it(files: dict[str, str], command: str | None, t
 # -- what stands in the way ------------------------------------------------------------------------------------
 
 
+def parse_environment(folder: Path) -> list[str]:
+    described = parse(toml_of(discover(folder)), folder)
+    assert described is not None
+    return [*described.environment]
+
+
 def notes_of(files: dict[str, str], folder: Path) -> dict[str, str]:
     return {note.text: note.hint for note in discover(write_files(folder, files)).notes}
 
@@ -235,6 +241,7 @@ def test_another_database_is_named(package: str, database: str, tmp_path: Path) 
     source = "import os\nURL = os.environ['DATABASE_URL']\n"
     notes = notes_of({**APP, "requirements.txt": f"fastapi\nuvicorn\n{package}\n", "config.py": source}, tmp_path)
     assert f"The application uses {database} ({package}), and fastzero runs PostgreSQL alone" in notes
+    assert "DATABASE_URL" not in parse_environment(tmp_path)
 
 
 def test_a_template_is_told_how_to_become_an_application(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ SECRET_KEY
         ("FileNotFoundError: [Errno 2] No such file or directory: 'keys.pem'", "the file keys.pem is missing"),
         ("socket.gaierror: [Errno -2] Name or service not known", "a host that does not exist here"),
         ('could not translate host name "db" to address', "a host that does not exist here (db)"),
+        ("(2003, \"Can't connect to MySQL server on 'localhost'\")", "it uses MySQL"),
+        ("pymongo.errors.ServerSelectionTimeoutError: localhost:27017: [Errno 111]", "it uses MongoDB"),
         ("ConnectionError: Error 111 connecting to localhost:6379. Connection refused.", "does not answer"),
     ],
 )

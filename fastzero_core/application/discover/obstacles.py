@@ -16,13 +16,19 @@ _DRIVERS = {
 }
 
 
+def other_database(dependencies: Mapping[str, str]) -> tuple[str, str]:
+    """Return the database that an application without a PostgreSQL driver uses, and its driver, "" if unknown."""
+    found = ((name, each) for name, packages in _DRIVERS.items() for each in packages if each in dependencies)
+    return next(found, ("", ""))
+
+
 def without_driver(dependencies: Mapping[str, str]) -> Note:
     """Return the note about an application without a PostgreSQL driver, with the database that it uses instead."""
-    for database, packages in _DRIVERS.items():
-        if found := next((name for name in packages if name in dependencies), None):
-            text = f"The application uses {database} ({found}), and fastzero runs PostgreSQL alone"
-            return Note(text, hint="If its code can use PostgreSQL, add a driver such as psycopg")
-    return Note("No PostgreSQL driver is among the dependencies", hint="Add one, such as psycopg")
+    database, driver = other_database(dependencies)
+    if not database:
+        return Note("No PostgreSQL driver is among the dependencies", hint="Add one, such as psycopg")
+    text = f"The application uses {database} ({driver}), and fastzero runs PostgreSQL alone"
+    return Note(text, hint="If its code can use PostgreSQL, add a driver such as psycopg, and run again: fastzero init")
 
 
 def unfinished(sources: Sources, directory: str) -> Iterator[Note]:

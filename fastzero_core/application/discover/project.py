@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
@@ -24,7 +25,7 @@ from .extras import addresses_of, notes, services
 from .findings import Discovery, Finding, Note
 from .images import build
 from .objects import ASGI, Objects
-from .obstacles import unfinished, without_driver
+from .obstacles import other_database, unfinished, without_driver
 from .readiness import health
 from .schema import Schema, lacking, schema
 from .started import FoundCommand, found_commands, project_at
@@ -239,7 +240,10 @@ class _Project:
             self.notes.append(without_driver(self.dependencies))
         yield self._import_path()
         yield self._named_for_migrations()
-        yield from known.findings()
+        other, _ = ("", "") if drivers else other_database(self.dependencies)
+        for each in known.findings():
+            is_address = str(each.value).startswith("{") and each.value != "{secret}"
+            yield replace(each, active=False, why=f"the application uses {other}") if other and is_address else each
         yield known.env_from()
 
     def _named_for_migrations(self) -> Finding | None:
