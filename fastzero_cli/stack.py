@@ -101,6 +101,8 @@ def up(
         return
     if adopt:
         run.confirm(ADOPTION.format(run.settings.project), yes)
+    if reload:
+        stack.reloadable(runtime)
     is_first, is_new, began = not stack.exists, not stack.has_data, time.monotonic()
     stack.up(**wanted, keep=keep, timeout=timeout)
     tell_of_running(run, stack, is_new=is_new, took=time.monotonic() - began)
@@ -110,10 +112,10 @@ def up(
     if named and not stack.serves(named.get_secret_value()):
         run.render.warning("DATABASE_URL is set: user, todo and migrate use that database, not this stack's.")
     if attach or reload:
-        _attend(run, stack, reload)
+        _attend(run, stack, reload=reload and bool(stack.reloadable()))
 
 
-def _attend(run: Run, stack: "Stack", reload: bool) -> None:
+def _attend(run: Run, stack: "Stack", *, reload: bool) -> None:
     """Follow the logs until Ctrl-C, then stop the stack."""
     import threading
 

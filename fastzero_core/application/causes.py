@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from os.path import normpath
 
 Match = re.Match[str]
 
@@ -63,6 +64,17 @@ _CAUSES: tuple[tuple[re.Pattern[str], Callable[[Match], str]], ...] = (
     ),
     (re.compile(r"KeyError: '(?P<name>[^']+)'\s*$", re.MULTILINE), _variable),
     (re.compile(r"(?i)^(?P<name>\w+)\n\s+Field required \[type=missing", re.MULTILINE), _field),
+    (
+        re.compile(r"(?m)^\s+Value error, (?P<text>.+?) \[type=value_error"),
+        lambda match: f"its settings refuse a value ({match['text']}): set it in {ENVIRONMENT}",
+    ),
+    (
+        re.compile(
+            r"(?:Config file |FileNotFoundError: \[Errno 2\] No such file or directory: )'(?P<path>[^']+)'"
+            r"(?: not found)?"
+        ),
+        lambda match: f"the file {normpath(match['path'])} is missing: create it",
+    ),
     (re.compile(r"ModuleNotFoundError: No module named '(?P<name>[^']+)'"), _module),
     (
         re.compile(r'(?:Attribute|attribute) "(?P<name>[^"]+)" not found in module "(?P<module>[^"]+)"'),
@@ -89,10 +101,28 @@ _CAUSES: tuple[tuple[re.Pattern[str], Callable[[Match], str]], ...] = (
         lambda _: "its program is not installed: install the dependencies with fastzero up --install",
     ),
     (
+        re.compile(
+            r"socket\.gaierror|could not translate host name \"(?P<name>[^\"]+)\""
+            r"|failed to resolve host '(?P<host>[^']+)'"
+        ),
+        lambda match: (
+            f"it uses a host that does not exist here{_named(match)}: let it read the address from a variable"
+        ),
+    ),
+    (
+        re.compile(r"Can't connect to (?P<name>MySQL) server|(?P<other>pymongo)\.errors\.\w*Timeout"),
+        lambda match: f"it uses {match['name'] or 'MongoDB'}, and fastzero runs PostgreSQL alone",
+    ),
+    (
         re.compile(r"(?i)(?:connection refused|Connect call failed)\D*(?P<address>[\w.]+'?[:,]\s*\d+)?"),
         lambda match: f"something that it needs does not answer{_at(match['address'])}",
     ),
 )
+
+
+def _named(match: Match) -> str:
+    name = match["name"] or match["host"]
+    return f" ({name})" if name else ""
 
 
 def _at(address: str | None) -> str:

@@ -47,7 +47,7 @@ FROM {_image(application)} AS dependencies
 WORKDIR /lock
 COPY {files} ./
 RUN {_export(application, found)}
-RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir -r {REQUIREMENTS}{_server(application)}
+RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir{_whole(found)} -r {REQUIREMENTS}{_server(application)}
 
 FROM {_image(application)}
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
@@ -82,10 +82,11 @@ def _export(application: Application, found: Installation) -> str:
         case "uv" if found.file.name == "uv.lock":
             options = f"--frozen --no-emit-workspace --no-default-groups {named}"
             return f"pip install --no-cache-dir uv && uv export {options} -o {REQUIREMENTS}"
-        case "poetry" if found.file.name == "poetry.lock":
+        case "poetry":
+            lock = "" if found.file.name == "poetry.lock" else "poetry lock && "
             chosen = " ".join([*(f"--extras {each}" for each in extras), *(f"--with {each}" for each in groups)])
             tools = "poetry poetry-plugin-export"
-            return f"pip install --no-cache-dir {tools} && poetry export {chosen} -o {REQUIREMENTS}"
+            return f"pip install --no-cache-dir {tools} && {lock}poetry export {chosen} -o {REQUIREMENTS}"
         case "pdm" if found.file.name == "pdm.lock":
             return f"pip install --no-cache-dir pdm && pdm export --prod -o {REQUIREMENTS}"
         case "pipenv":
@@ -95,13 +96,22 @@ def _export(application: Application, found: Installation) -> str:
     return f'python -c "{_FROM_PROJECT.format(extras=list(extras))}" > {REQUIREMENTS}'
 
 
+def _whole(found: Installation) -> str:
+    """Return the option of pip for a list from a lock, which is complete: with hashes, pip accepts nothing else."""
+    return " --no-deps" if found.file.name in ("uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock") else ""
+
+
 def _server(application: Application) -> str:
-    """Return the servers that processes run and that the project's own dependencies do not include, for pip."""
+    """Return the command that installs the servers that processes run and the project's own dependencies lack.
+
+    It is a second command, since a list with hashes accepts no package without them.
+    """
     names = declared(project_of(application.root))
     used = [
         name for name in ("uvicorn", "gunicorn") if any(f"-m {name} " in each.command for each in application.processes)
     ]
-    return "".join(f" {name}" for name in used if names and names.get(name, "dev") and not _has_standard(names))
+    lacking = [name for name in used if names and names.get(name, "dev") and not _has_standard(names)]
+    return f" \\\n && /venv/bin/pip install --no-cache-dir {' '.join(lacking)}" if lacking else ""
 
 
 def _has_standard(names: dict[str, str]) -> bool:

@@ -3,6 +3,8 @@
 import os
 import re
 import shlex
+import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,15 +227,15 @@ def allowed_minors(root: Path, folder: Path) -> tuple[int, ...]:
     """Return the minor versions of Python 3 that an application allows, the preferred one first.
 
     The preferred one is that in `.python-version`, else the lowest that pyproject.toml allows, since locks often have
-    wheels for older versions only. If neither names a version, it is that of the Dockerfile, and 3.10 and later are
-    allowed.
+    wheels for older versions only. If neither names a version, it is that of the Dockerfile or, without one, that of
+    this interpreter, and 3.10 and later are allowed.
     """
     texts = [text_of(place / ".python-version") or "" for place in dict.fromkeys([root, folder])]
     pinned = next((int(match[1]) for text in texts if (match := _MINOR.search(text))), None)
     required = _required_python(project_of(root)) or _required_python(project_of(folder))
     if not required and pinned is None:
         images = [text_of(place / "Dockerfile") or "" for place in dict.fromkeys([root, folder])]
-        pinned = next((int(match[1]) for text in images if (match := _FROM.search(text))), None)
+        pinned = next((int(match[1]) for text in images if (match := _FROM.search(text))), sys.version_info.minor)
         required = ">=3.10"
     minors = [minor for minor in range(8, NEWEST_MINOR + 1) if _some_patch_in(specifiers(required), minor)]
     return tuple(dict.fromkeys([pinned, *minors] if pinned else minors))
@@ -291,3 +293,11 @@ def interpreter(root: Path, folder: Path, search: tuple[Path, ...] | None = None
     """Return the interpreter of the first allowed minor version that this machine has, None if it has none of them."""
     present = interpreters(search)
     return next((present[minor] for minor in allowed_minors(root, folder) if minor in present), None)
+
+
+def python_command(root: Path, folder: Path) -> str:
+    """Return the command of the interpreter for a new environment: a name on PATH, else a path."""
+    found = interpreter(root, folder)
+    if found is None:
+        return "python3"
+    return found.name if shutil.which(found.name) == str(found) else shlex.quote(str(found))

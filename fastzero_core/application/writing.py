@@ -108,7 +108,9 @@ def toml_of(discovery: Discovery) -> str:
         )
     for each in discovery.findings:
         if each.key.startswith("services."):
-            parts.append(f"{'' if each.active else '# '}[{each.key}]{_reason(each)}\n")
+            mark = "" if each.active else "# "
+            keys = "".join(f"{mark}{key} = {_value(value)}\n" for key, value in each.value.items())
+            parts.append(f"{mark}[{each.key}]{_reason(each)}\n{keys}")
     return "\n".join(parts)
 
 
@@ -133,6 +135,8 @@ def _reason(finding: Finding) -> str:
 
 def _value(value: Any) -> str:
     """Return a value as TOML: in the form of JSON, with characters that a terminal does not show escaped."""
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{name} = {_value(each)}' for name, each in value.items())} }}"
     return "".join(_escaped(character) for character in json.dumps(value, ensure_ascii=False))
 
 

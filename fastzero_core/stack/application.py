@@ -9,9 +9,16 @@ from pathlib import Path
 
 from ..application.description import Application, Process
 from ..application.environment import Addresses, Variables, command_words, files_of_variables, variables
-from ..application.installation import environment_folder, installation
+from ..application.installation import (
+    allowed_minors,
+    environment_folder,
+    installation,
+    interpreter,
+    python_command,
+)
 from ..application.migrations import alembic_project
 from ..errors import DependenciesMissingError
+from ..events import Listener, Notice
 from ..postgres.sql import quote
 from ..project import AUTHENTICATION, DATABASE_PORT, HOST, ROLE
 from ..settings import SECRETS_FOLDER, Settings
@@ -141,6 +148,24 @@ def _lacks(environment: Path, application: Application) -> str:
     return ""
 
 
+def refuse_without_python(application: Application, on_event: Listener) -> None:
+    """Raise DependenciesMissingError if this machine has no Python for a new environment of an application.
+
+    Sends a notice instead if uv makes the environment, since it downloads Python.
+    """
+    root, folder = application.root, application.folder
+    if application.python or application.install or _environment_folder(application) or interpreter(root, folder):
+        return
+    minors = allowed_minors(root, folder)
+    what = f"it needs {f'Python 3.{minors[0]}' if minors else 'another Python'}, which this machine does not have"
+    if install_command(application).startswith("uv "):
+        on_event(Notice(f"{what}; uv downloads it"))
+        return
+    how = f"uv python install 3.{minors[0]}. " if minors else ""
+    hint = f"Install it: {how}Or use containers: fastzero up --runtime docker"
+    raise DependenciesMissingError(f"the application in {folder} cannot run: {what}", hint=hint)
+
+
 def install_script(application: Application, tools: Path) -> str:
     """Return the shell script that installs an application's dependencies into its own environment.
 
@@ -152,25 +177,26 @@ def install_script(application: Application, tools: Path) -> str:
         return command
     found = installation(application.folder, application.root)
     if tool == "poetry" and found and found.file.name == "poetry.lock":
-        return _from_poetry_lock(found.file)
+        return _from_poetry_lock(found.file, python_command(application.root, application.folder))
     folder = shlex.quote(str(tools / tool))
     made = f"python3 -m venv {folder} && {folder}/bin/pip install -q --disable-pip-version-check {tool}"
     return f"test -x {folder}/bin/{tool} || {{ {made}; }} && PATH={folder}/bin:$PATH {command}"
 
 
-def _from_poetry_lock(lock: Path) -> str:
+def _from_poetry_lock(lock: Path, python: str) -> str:
     """Return the script that installs a Poetry lock file with pip, since installing Poetry itself takes longer."""
     lines = f"{shlex.quote(sys.executable)} -m fastzero_core.application.locked {shlex.quote(str(lock))}"
     listed = ".venv/requirements.txt"
     install = f".venv/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes -r {listed}"
-    return f"python3 -m venv .venv && {lines} > {listed} && {install}"
+    return f"{python} -m venv .venv && {lines} > {listed} && {install}"
 
 
 def install_command(application: Application) -> str:
     """Return the command that installs an application's dependencies, "" if it is unknown."""
     if application.install:
         return application.install
-    found = installation(application.folder, application.root, application.extras, application.groups)
+    python = python_command(application.root, application.folder)
+    found = installation(application.folder, application.root, application.extras, application.groups, python=python)
     return found.command if found else ""
 
 

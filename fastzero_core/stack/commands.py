@@ -57,6 +57,7 @@ def up(
         except PortTakenError as error:
             if (before and error.service in before.ports) or error.service in flags.ports:
                 raise
+            flags, build, pull = replace(flags, install=False), False, False  # all of this was done before the port
     raise PortTakenError("every port tried was taken before the service could have it", hint="Try again")
 
 

@@ -79,20 +79,24 @@ class ApplicationSchema:
         """Return the state of the database's schema. Raises SchemaNewerError for a revision without a file."""
         current = self._current(url)
         pending = [each.revision for each in self._pending(current)]
-        return SchemaStatus(current, self.head(), pending, self._drift(url) if drift and not pending else [])
+        found = self._drift(url) if drift and not pending else None
+        return SchemaStatus(current, self.head(), pending, found or [])
 
     def check(self, url: str) -> SchemaStatus:
         """Return the status if the schema is at head and matches the models.
 
-        Raises SchemaOutdatedError or SchemaDriftError otherwise.
+        Raises SchemaOutdatedError or SchemaDriftError otherwise, InvalidInputError if Alembic is older than 1.9.
         """
-        found = self.status(url)
+        found = self.status(url, drift=False)
         if not found.up_to_date:
             raise SchemaOutdatedError(
                 f"the schema is at {found.current or 'base'}; pending: {', '.join(found.pending)}"
             )
-        if found.drift:
-            raise SchemaDriftError(f"the schema differs from the models: {'; '.join(found.drift)}")
+        drift = self._drift(url)
+        if drift is None:
+            raise InvalidInputError("the application's Alembic has no check", hint="Install Alembic 1.9 or later")
+        if drift:
+            raise SchemaDriftError(f"the schema differs from the models: {'; '.join(drift)}")
         return found
 
     def history(self, url: str | None = None) -> list[Revision]:
@@ -170,9 +174,11 @@ class ApplicationSchema:
     def _current(self, url: str) -> str | None:
         return probe.revision_of(url, applications.version_table(self._application))
 
-    def _drift(self, url: str) -> list[str]:
-        """Return the differences that `alembic check` reports, [] if there are none."""
+    def _drift(self, url: str) -> list[str] | None:
+        """Return the differences that `alembic check` reports, [] if there are none, None if Alembic has no check."""
         code, said = self._session.runtime.run_once(self._surrounded(url), self._alembic("check"))
+        if code != 0 and "invalid choice: 'check'" in said:
+            return None
         return [] if code == 0 else [said.strip().splitlines()[-1]]
 
     def _files(self, *, needed: bool = True) -> AlembicProject | None:

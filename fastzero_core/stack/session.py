@@ -17,7 +17,7 @@ from ..settings import Settings, folder_trust
 from ..tunnel import parse_host
 from . import decide, extras, plan, steps
 from .actions import Action, Kind, Verb
-from .application import build_of, install_script, process_names, programs_of, refuse_missing
+from .application import build_of, install_script, process_names, programs_of, refuse_missing, refuse_without_python
 from .decide import Decision, Flags, Machine
 from .execute import execute
 from .observe import head_of, missing_secrets, observe
@@ -302,6 +302,7 @@ class Session:
         if not flags.install:
             refuse_missing(application)
             return []
+        refuse_without_python(application, self.on_event)
         command = install_script(application, self.project.home / "tools")
         cause = "it was asked for"
         return [Action(Verb.INSTALL, Kind.DEPENDENCIES, str(application.root), cause, to=command)]

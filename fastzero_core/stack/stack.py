@@ -28,6 +28,8 @@ from .spec import HEALTH, READINESS, StackSpec, asked_ports
 if TYPE_CHECKING:
     import threading
 
+    from ..application.description import Application
+
 ROTATION_MARGIN = 60  # seconds, for processes that still sign with the old key, and for clocks that differ
 SHOWN = 5  # maximum number of changed files to name
 RESTING = (ServiceState.ABSENT, ServiceState.STOPPED)
@@ -151,18 +153,28 @@ class Stack:
         description says what to watch, only sources count: an application may write files next to them. Raises
         InvalidInputError for an application in containers: its files are in the image.
         """
-        application, record = self.look().application, self.project.record
-        if application is None or record is None or record.runtime != "embedded":
-            raise InvalidInputError("only an application that runs as local processes is reloaded", field="reload")
         from .watch import changes
 
-        for changed in changes(application, stop):
+        for changed in changes(self.reloadable(), stop):
             self._on_event(Notice(f"changed: {', '.join(changed[:SHOWN])}{' …' if len(changed) > SHOWN else ''}"))
             try:
                 with self.session() as session:
                     commands.reload(session)
             except FastZeroError as error:
                 self._on_event(Notice(f"{error.evidence}\n{error.message}".strip()))
+
+    def reloadable(self, runtime: str | None = None) -> "Application":
+        """Return the application whose processes can be reloaded.
+
+        `runtime` is that of a first `up`. Raises InvalidInputError for the built-in application, and for one in
+        containers: its files are in the image.
+        """
+        application, record = self.look().application, self.project.record
+        if application is None or (record.runtime if record else runtime or self.settings.runtime) == "docker":
+            what = "only your own application is reloaded, as local processes"
+            hint = "In containers, fastzero up rebuilds the image when a file changed"
+            raise InvalidInputError(what, field="reload", hint=hint)
+        return application
 
     def execute(self, service: str, command: Sequence[str], *, interactive: bool = False) -> int:
         """Run a command where the service runs, with this process's streams. Returns its exit code."""

@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from ..application.description import Application
-from ..errors import InvalidInputError
+from ..errors import DependenciesMissingError, InvalidInputError
 from ..events import Listener, Notice
 from ..postgres.configuration import THROW_AWAY
 from ..postgres.sql import quote
@@ -50,6 +50,10 @@ def run_suite(settings: Settings, command: Sequence[str], *, on_event: Listener)
         raise InvalidInputError("this folder describes no application", hint="Describe it: fastzero init")
     refuse_missing(application)
     words = list(command) or shlex.split(application.test)
+    if words[0] == "pytest" and not Path(programs_of(application), "pytest").exists():
+        # one of another environment cannot import the application
+        what = f"the environment of the application in {application.folder} has no pytest"
+        raise DependenciesMissingError(what, hint="Install it there. Or set another command: fastzero.toml, key test")
     with _server(settings, application, on_event) as stack, closing(Copies(stack.project)) as copies:
         return _run(application, words, stack.project, copies)
 

@@ -30,6 +30,13 @@ SECRET_KEY
         ("OSError: [Errno 30] Read-only file system: '/srv/x'", "it writes to /srv/x"),
         ("fastzero: nonsense cannot be run: No such file or directory", "its program is not installed"),
         ('FATAL:  password authentication failed for user "bob"', "it logs in to another database"),
+        ("  Value error, Sentry is not set [type=value_error, input_value={}]", "a value (Sentry is not set)"),
+        ("FileNotFoundError: Config file '/srv/app/../.env' not found.", "the file /srv/.env is missing"),
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'keys.pem'", "the file keys.pem is missing"),
+        ("socket.gaierror: [Errno -2] Name or service not known", "a host that does not exist here"),
+        ('could not translate host name "db" to address', "a host that does not exist here (db)"),
+        ("(2003, \"Can't connect to MySQL server on 'localhost'\")", "it uses MySQL"),
+        ("pymongo.errors.ServerSelectionTimeoutError: localhost:27017: [Errno 111]", "it uses MongoDB"),
         ("ConnectionError: Error 111 connecting to localhost:6379. Connection refused.", "does not answer"),
     ],
 )

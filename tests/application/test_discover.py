@@ -246,6 +246,7 @@ EXPECTED: list[tuple[str, dict[str, str], dict[str, Any]]] = [
         {
             "wsgi": "config.wsgi:application",
             "migrate": "python manage.py migrate --noinput",
+            "test": "python manage.py test",
             "environment.SECRET_KEY": "{secret}",
             "environment.DB_NAME": "{name}",
             "environment.DB_USER": "{user}",
@@ -326,7 +327,7 @@ def test_several_heads_are_asked_about(tmp_path: Path) -> None:
     [question] = discover(write_files(tmp_path, second)).questions
     assert question.key == "migrate"
     assert "2, 3" in question.question
-    assert question.choices == ("alembic upgrade heads",)
+    assert question.choices == ("alembic upgrade heads", "alembic upgrade 2", "alembic upgrade 3")
 
 
 def test_an_answer_takes_the_place_of_a_question(tmp_path: Path) -> None:
@@ -379,13 +380,22 @@ def test_a_server_that_is_in_a_group_alone_is_told(tmp_path: Path) -> None:
     assert "uvicorn is a dependency of dev alone" in notes
 
 
-def test_an_address_that_alembic_ini_fixes_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("source", "is_told"),
+    [
+        ("url = config.get_main_option('sqlalchemy.url')\nconnectable = engine_from_config({})  # the engine\n", True),
+        ("config.set_main_option('sqlalchemy.url', url)\n", False),
+        ("section['sqlalchemy.url'] = url\n", False),
+        ("from app.database import engine\n", False),
+    ],
+)
+def test_an_address_that_alembic_ini_fixes_is_told(source: str, is_told: bool, tmp_path: Path) -> None:
     files = {
         "alembic.ini": "[alembic]\nscript_location = db\nsqlalchemy.url = postgresql://a:b@localhost/c\n",
-        "db/env.py": "connectable = engine_from_config(config.get_section('alembic'))\n",
+        "db/env.py": source,
     }
     notes = [note.text for note in discover(write_files(tmp_path, files)).notes]
-    assert "alembic.ini fixes the database's address, and env.py sets no other" in notes
+    assert ("alembic.ini fixes the database's address, and env.py sets no other" in notes) is is_told
 
 
 def test_redis_on_this_machine_is_told_where_it_is_needed_and_missing(

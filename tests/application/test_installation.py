@@ -1,5 +1,6 @@
 """How an application's dependencies are installed, and with which Python."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from fastzero_core.application.installation import (
     interpreter,
     interpreters,
     project_of,
+    python_command,
 )
 from fastzero_core.application.writing import draft
 from tests.application.folders import write_files
@@ -119,7 +121,7 @@ def test_dependencies_are_known_by_name_and_group(tmp_path: Path) -> None:
         ({"pyproject.toml": "[tool.poetry.dependencies]\npython = '~3.12'"}, (12,)),
         ({"pyproject.toml": "[project]\nrequires-python = '>=3.13'", ".python-version": "3.14\n"}, (14, 13, 15)),
         ({"Dockerfile": "FROM python:3.12-slim\n"}, (12, 10, 11, 13, 14, 15)),
-        ({}, (10, 11, 12, 13, 14, 15)),
+        ({}, tuple(dict.fromkeys([sys.version_info.minor, 10, 11, 12, 13, 14, 15]))),
     ],
 )
 def test_the_files_tell_which_python(files: dict[str, str], minors: tuple[int, ...], tmp_path: Path) -> None:
@@ -138,6 +140,19 @@ def test_the_lowest_allowed_python_that_is_there_is_taken(tmp_path: Path) -> Non
 def test_no_python_is_taken_where_none_is_allowed(tmp_path: Path) -> None:
     write_files(tmp_path, {"pyproject.toml": "[project]\nrequires-python = '>=3.11'"})
     assert interpreter(tmp_path, tmp_path, ()) is None
+
+
+def test_pip_gets_an_environment_of_the_version_in_the_dockerfile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"Dockerfile": "FROM python:3.13\n", "requirements.txt": "x", "bin/python3.13": "", "bin/python3.12": ""}
+    write_files(tmp_path, files)
+    for name in ("python3.12", "python3.13"):
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert python_command(tmp_path, tmp_path) == "python3.13"
+    found = {each.key: each.value for each in discover(tmp_path).findings}
+    assert found["install"].startswith("python3.13 -m venv .venv && ")
 
 
 def test_shims_are_no_interpreters(tmp_path: Path) -> None:

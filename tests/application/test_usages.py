@@ -121,6 +121,7 @@ def test_a_source_for_a_newer_python_is_read_as_far_as_it_goes(tmp_path: Path) -
         ("DB_NAME", "name"),
         ("DATABASE__DB", "name"),
         ("POSTGRES_TEST_DB", "test_name"),
+        ("TEST_DB_PASSWORD", "password"),
         ("SHOP_DB_HOST", "host"),
         ("REDIS_URL", ""),
         ("MONGO_DB_URL", ""),
@@ -221,3 +222,17 @@ def test_a_url_made_of_parts_is_left_to_the_application(tmp_path: Path) -> None:
 def test_an_application_with_a_choice_of_databases_gets_postgresql(tmp_path: Path) -> None:
     source = f"{SETTINGS}    DB_ENGINE: str = 'sqlite'  # or 'postgres'"
     assert environment({"s.py": source}, tmp_path) == {"DB_ENGINE": "postgres"}
+
+
+def test_a_secret_whose_default_is_a_placeholder_is_generated(tmp_path: Path) -> None:
+    source = f"{SETTINGS}    secret_key: SecretStr = SecretStr('CHANGE_ME_IN_ENV_FILE')"
+    assert environment({"s.py": source}, tmp_path) == {"SECRET_KEY": "{secret}"}
+
+
+@pytest.mark.parametrize(("default", "expected"), [("Stage.PRODUCTION", {"ENVIRONMENT": "LOCAL"}), ("'LOCAL'", {})])
+def test_the_stage_of_an_example_is_taken_if_it_is_not_the_default(
+    default: str, expected: dict[str, str], tmp_path: Path
+) -> None:
+    source = f"{SETTINGS}    ENVIRONMENT: Stage = {default}\n    DEBUG: bool = False"
+    files = {"s.py": source, ".env.example": "ENVIRONMENT=LOCAL\nDEBUG=true\n"}
+    assert environment(files, tmp_path) == expected

@@ -2,12 +2,14 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from fastzero_core import Stack
+from fastzero_core import Stack, load_settings
+from fastzero_core.care import schema_of
 from fastzero_core.errors import (
     ConflictError,
     DependenciesMissingError,
@@ -15,6 +17,7 @@ from fastzero_core.errors import (
     RevisionFailedError,
     UnhealthyError,
 )
+from fastzero_core.events import Event, Notice
 from fastzero_core.polling import wait_until
 from fastzero_core.stack import doctor
 from fastzero_core.stack.embedded.process import Processes
@@ -292,3 +295,63 @@ def test_doctor_knows_its_schema(stack: Stack) -> None:
     findings = {each.code: each for each in doctor.examine(stack.settings)}
     assert (findings["schema"].result, findings["schema"].found) == ("ok", "at head (0001)")
     assert {each.result for each in findings.values()} == {"ok"}
+
+
+OLD_ALEMBIC = """#!{python}
+import alembic.command
+del alembic.command.check  # as before Alembic 1.9
+from alembic.config import main
+main()
+"""
+
+
+def test_an_alembic_without_check_has_a_status_and_says_what_check_needs(stack: Stack, application: Path) -> None:
+    (application / ".venv/bin/alembic").write_text(OLD_ALEMBIC.format(python=application / ".venv/bin/python"))
+    schema = schema_of(load_settings())
+
+    assert schema.status(stack.database_url).drift == []
+    with pytest.raises(InvalidInputError, match="has no check"):
+        schema.check(stack.database_url)
+
+
+TAKER = """
+import os, socket, sys
+taken = socket.create_server(("127.0.0.1", {port}))
+if os.fork() == 0:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1), os.dup2(1, 2)
+    open("taker", "w").write(str(os.getpid()))
+    taken.accept()
+print("installed", file=open("installs", "a"))
+"""
+
+
+def test_a_port_that_is_taken_meanwhile_does_not_install_again(
+    home: Path, application: Path, default_port: int
+) -> None:
+    (application / "taker.py").write_text(TAKER.format(port=default_port))
+    text = (application / "fastzero.toml").read_text()
+    install = f'[application]\ninstall = "{sys.executable} taker.py"'
+    (application / "fastzero.toml").write_text(text.replace("[application]", install, 1))
+    try:
+        stack = Stack().up(runtime="embedded", install=True)
+        assert stack.status()[0].address != f"127.0.0.1:{default_port}"
+        assert (application / "installs").read_text() == "installed\n"
+    finally:
+        os.kill(int((application / "taker").read_text()), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("tool", ["requirements.txt", "uv.lock"])
+def test_a_python_that_is_missing_is_told_before_anything_is_installed(
+    tool: str, folder_of_app: Path, home: Path
+) -> None:
+    requires = "[project]\nname = 'x'\nversion = '0'\nrequires-python = '==3.9999.*'\n"
+    (folder_of_app / "pyproject.toml").write_text(requires)
+    (folder_of_app / "requirements.txt").unlink()
+    (folder_of_app / tool).touch()
+    events: list[Event] = []
+
+    with pytest.raises(DependenciesMissingError) as caught:
+        Stack(on_event=events.append).up(runtime="embedded", port=any_free_port(), install=True)
+
+    told = [each.text for each in events if isinstance(each, Notice)]
+    assert "which this machine does not have" in "\n".join([str(caught.value), *told])

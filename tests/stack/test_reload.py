@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from fastzero_core import Stack
+from fastzero_core.errors import InvalidInputError
 from fastzero_core.events import Event, Notice
 from fastzero_core.polling import wait_until
 
@@ -127,3 +128,14 @@ def test_a_file_that_the_application_writes_is_no_change(home: Path, application
         assert is_served(stack, 2)
 
     assert {text for text in events.told if text.startswith("changed: ")} == {"changed: app.py"}
+
+
+def test_an_application_in_containers_is_not_reloaded(home: Path, application: Path) -> None:
+    with pytest.raises(InvalidInputError, match="as local processes"):
+        Stack().reloadable("docker")
+
+
+def test_the_built_in_application_is_not_reloaded(home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    with pytest.raises(InvalidInputError, match="your own application"):
+        Stack().reloadable("embedded")

@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 
 from fastzero_core import load_settings
-from fastzero_core.errors import CommandNotFoundError, InvalidInputError, RevisionFailedError
+from fastzero_core.errors import (
+    CommandNotFoundError,
+    DependenciesMissingError,
+    InvalidInputError,
+    RevisionFailedError,
+)
 from fastzero_core.events import ignore
 from fastzero_core.stack import suite
 
@@ -118,6 +123,12 @@ def test_the_exit_code_is_that_of_the_suite_and_nothing_is_left(
 def test_a_command_that_is_not_there_is_told(application: Path) -> None:
     with pytest.raises(CommandNotFoundError, match="nonsense"):
         suite.run_suite(load_settings(), ["nonsense"], on_event=ignore)
+
+
+def test_pytest_of_another_environment_is_not_taken(application: Path) -> None:
+    (application / ".venv/bin/pytest").unlink()
+    with pytest.raises(DependenciesMissingError, match="has no pytest"):
+        run()
 
 
 def test_migrations_that_fail_are_told_before_a_test_runs(application: Path) -> None:

@@ -12,12 +12,19 @@ from ..sources import Sources
 
 _FILE = re.compile(r"(?:docker-)?compose(?:[.-][\w.-]+)?\.ya?ml")
 _HEALTH_URL = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::[\w${}:-]+)?(/[^\s\"'|]*)")
+_PORT = re.compile(r"(?:(?:[\d.]+:)?(?:(\d+)|\$\{[^}]*\}):)?(\d+)(?:/tcp)?")
+_READ = {"image", "command", "build", "environment", "depends_on", "healthcheck", "ports", "expose", "volumes"}
 POSTGRES = ("postgres", "postgis", "timescale", "pgvector", "citus")
 
 
 @dataclass(frozen=True)
 class ComposeService:
-    """The relevant parts of a service in a Compose file. `health` is the path that its health check requests."""
+    """The relevant parts of a service in a Compose file.
+
+    `health` is the path that its health check requests, `check` the command of that check. `published` has the port on
+    this machine of each port inside, 0 without one. `mounts` are pairs of source and path inside. `others` are the keys
+    that are not read here, and `ports` if one is not a TCP port with a number.
+    """
 
     name: str
     where: str
@@ -27,6 +34,10 @@ class ComposeService:
     environment: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     health: str | None = None
+    check: str = ""
+    published: Mapping[int, int] = field(default_factory=dict)
+    mounts: tuple[tuple[str, str], ...] = ()
+    others: frozenset[str] = frozenset()
 
     @property
     def is_postgres(self) -> bool:
@@ -71,6 +82,9 @@ def _line(lines: list[str], name: str) -> int:
 
 def _service(name: str, value: dict[str, Any], where: str) -> ComposeService:
     build = value.get("build")
+    ports = [*_list(value.get("ports")), *_list(value.get("expose"))]
+    published = dict(_published(ports))
+    unread = {"ports"} if len(published) < len({*map(str, ports)}) else set()
     return ComposeService(
         name,
         where,
@@ -80,6 +94,10 @@ def _service(name: str, value: dict[str, Any], where: str) -> ComposeService:
         environment=dict(_environment(value.get("environment"))),
         needs=tuple(_names(value.get("depends_on"))),
         health=_health(value.get("healthcheck")),
+        check=_check(value.get("healthcheck")),
+        published=published,
+        mounts=tuple(_mounts(value.get("volumes"))),
+        others=frozenset({*map(str, value)} - _READ | unread),
     )
 
 
@@ -110,3 +128,29 @@ def _health(check: Any) -> str | None:
     test = check.get("test") if isinstance(check, dict) else None
     match = _HEALTH_URL.search(_command(test))
     return match[1] if match else None
+
+
+def _check(check: Any) -> str:
+    """Return the command of a health check, as a line for a shell."""
+    test = check.get("test") if isinstance(check, dict) else None
+    words = list(map(str, test)) if isinstance(test, list) else ["CMD-SHELL", str(test or "")]
+    kind, *rest = words or ["NONE"]
+    found = {"CMD": shlex.join(rest), "CMD-SHELL": " ".join(rest)}.get(kind, "")
+    return found.replace("$$", "$")
+
+
+def _published(ports: list[Any]) -> Iterator[tuple[int, int]]:
+    """Yield each TCP port inside with its port on this machine, 0 without one."""
+    for each in ports:
+        pair = f"{each.get('published', '')}:{each.get('target')}" if isinstance(each, dict) else str(each)
+        if match := _PORT.fullmatch(pair.removeprefix(":")):
+            yield int(match[2]), int(match[1] or 0)
+
+
+def _mounts(value: Any) -> Iterator[tuple[str, str]]:
+    for each in _list(value):
+        if isinstance(each, dict):
+            yield str(each.get("source", "")), str(each.get("target", ""))
+        else:
+            source, _, rest = str(each).partition(":")
+            yield (source, rest.partition(":")[0]) if rest else ("", source)

@@ -40,11 +40,17 @@ def _of_service(sources: Sources, service: ComposeService, path: str, near: list
         yield Finding("target", str(target), service.where, why)
 
 
-def is_run(sources: Sources, service: ComposeService, path: str) -> bool:
-    """Return whether fastzero runs a service of a Compose file: the database, the application and its commands."""
+def is_run(sources: Sources, service: ComposeService) -> bool:
+    """Return whether fastzero runs a service of a Compose file: the database, the application and its commands.
+
+    A service with a build section that depends on the database is the application too if its Dockerfile is missing.
+    """
     if service.is_postgres or not (service.image or service.build):
         return True
+    path = service.where.rpartition(":")[0]
     _, dockerfile = _built_from(service, path)
+    if dockerfile and not sources.has(dockerfile):
+        return any(each.is_postgres and each.name in service.needs for each in services_of(sources, path))
     text = _text(sources, dockerfile) if dockerfile else ""
     return bool(_PYTHON.search(text) or _DATABASE.search(text))
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
@@ -15,16 +16,20 @@ from ..installation import (
     installation,
     interpreter,
     project_of,
+    python_command,
     requirement_names,
 )
 from ..sources import MOST, Sources, table_at
-from .extras import notes, services
+from .brokers import brokers
+from .extras import addresses_of, notes, services
 from .findings import Discovery, Finding, Note
 from .images import build
 from .objects import ASGI, Objects
+from .obstacles import other_database, unfinished, without_driver
 from .readiness import health
 from .schema import Schema, lacking, schema
 from .started import FoundCommand, found_commands, project_at
+from .suites import suite
 from .usages import Usages
 from .variables import Variables, drivers_of
 from .web import Served, served
@@ -38,6 +43,7 @@ _ORDER = (
     "health",
     "migrate",
     "after_migrate",
+    "test",
     "env_from",
     "python",
     "install",
@@ -108,14 +114,17 @@ class _Project:
             yield Finding("directory", self.directory, self._directory_reason(), "commands run there")
         yield health(self.sources, self.web.object if self.web else None)
         yield from self.schema.findings
-        yield after_migrate(self.commands)
-        yield from self._environment()
-        yield from workers(self.commands)
+        yield after_migrate(self.commands, self.sources, self.directory)
+        yield suite(self.sources, self.directory, has_pytest=not self.dependencies or self._has("pytest"))
+        beside = self._beside()
+        known = {each.key for each in beside if each.is_written}
+        yield from (each for each in self._environment() if each and each.key not in known)
         yield from self._installed()
         yield from build(self.sources, self.directory)
-        yield from services(self.sources, self.usages.all)
-        self.notes += notes(self.sources)
+        yield from beside
+        self.notes += notes(self.sources, {each.key: each for each in beside})
         self._tell_lacking()
+        self.notes += unfinished(self.sources, self.directory)
         if self.sources.truncated:
             self.notes.append(
                 Note(f"Only the first {MOST:,} files were read", hint="Describe a part: fastzero init FOLDER")
@@ -229,10 +238,13 @@ class _Project:
             self.sources, self.usages, drivers, self.directory, is_sqlalchemy=is_sqlalchemy or not self.dependencies
         )
         if self.dependencies and not drivers and self.usages.all:
-            self.notes.append(Note("No PostgreSQL driver is among the dependencies", hint="Add one, such as psycopg"))
+            self.notes.append(without_driver(self.dependencies))
         yield self._import_path()
         yield self._named_for_migrations()
-        yield from known.findings()
+        other, _ = ("", "") if drivers else other_database(self.dependencies)
+        for each in known.findings():
+            is_address = str(each.value).startswith("{") and each.value != "{secret}"
+            yield replace(each, active=False, why=f"the application uses {other}") if other and is_address else each
         yield known.env_from()
 
     def _named_for_migrations(self) -> Finding | None:
@@ -246,11 +258,23 @@ class _Project:
             f"environment.{program.upper()}_APP", reference, self.web.where, f"{program} needs it to migrate"
         )
 
+    def _beside(self) -> list[Finding]:
+        """Return the workers and the services, with the variables of their addresses."""
+        processes = list(workers(self.commands, self.sources, self.directory))
+        described = list(services(self.sources, self.usages.all))
+        keys = [each.key for each in described]
+        kind = "valkey" if "services.valkey" in keys else "redis"
+        needed = list(brokers(self.sources, processes, kind))
+        if needed:
+            needed += addresses_of(kind, self.usages.all)
+        return [*processes, *needed, *described]
+
     # -- Python ------------------------------------------------------------------------------------------------
 
     def _installed(self) -> Iterator[Finding]:
         root = self.sources.folder / self.directory
-        found: Installation | None = installation(self.sources.folder, root)
+        python = python_command(root, self.sources.folder)
+        found: Installation | None = installation(self.sources.folder, root, python=python)
         if found:
             yield Finding("install", found.command, self._relative(found.file), f"{found.tool}", active=False)
         else:
@@ -260,9 +284,9 @@ class _Project:
         minors = allowed_minors(root, folder)
         if there:
             yield Finding("python", self._relative(there), self._relative(there), "the environment there", active=False)
-        elif python := interpreter(root, folder):
+        elif there := interpreter(root, folder):
             why = f"of {', '.join(f'3.{minor}' for minor in minors[:3])}{' …' if minors[3:] else ''}"
-            yield Finding("python", python.name.removeprefix("python"), "", why, active=False)
+            yield Finding("python", there.name.removeprefix("python"), "", why, active=False)
         else:
             least = f"3.{minors[0]}" if minors else "another version"
             text = f"This machine has no Python that the application allows: it needs {least}"

@@ -23,7 +23,11 @@ _NAME = r"(?:IF\s+NOT\s+EXISTS\s+)?[\"']?([\w-]+)[\"']?"
 _EXTENSION = re.compile(rf"CREATE\s+EXTENSION\s+{_NAME}", re.IGNORECASE)
 _SCHEMA = re.compile(rf"CREATE\s+SCHEMA\s+{_NAME}", re.IGNORECASE)
 _FIXED = re.compile(r"^sqlalchemy\.url\s*=\s*postgres", re.MULTILINE)
-_SETS_ADDRESS = re.compile(r"set_main_option|sqlalchemy\.url|create_(async_)?engine|\bengine\b|environ|settings")
+_SETS_ADDRESS = re.compile(
+    r"set_(?:main|section)_option|[\"']sqlalchemy\.url[\"']\s*[\]:,]|create_(?:async_)?engine"
+    r"|^\s*(?:from|import)\b.*\bengine\b|environ|getenv|[sS]ettings",
+    re.MULTILINE,
+)
 _BY_PACKAGE = {"advanced-alchemy": "litestar database upgrade --no-prompt", "aerich": "aerich upgrade"}
 # Names that only the extension defines.
 _USES = {
@@ -146,9 +150,9 @@ def _heads(project: AlembicProject, command: str, where: str, told: _Found) -> N
             )
         )
     if len(project.heads) > 1:
-        heads = command.replace("upgrade head", "upgrade heads")
+        heads = [command.replace("upgrade head", f"upgrade {head}") for head in ("heads", *project.heads)]
         question = f"Alembic has {len(project.heads)} heads: {', '.join(project.heads)}. Command that migrates"
-        told.findings.append(Finding("migrate", None, where, "several heads", question, (heads,)))
+        told.findings.append(Finding("migrate", None, where, "several heads", question, tuple(heads)))
 
 
 def _address(project: AlembicProject, told: _Found) -> None:

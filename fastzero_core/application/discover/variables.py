@@ -54,6 +54,8 @@ _LIBPQ = ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE")  # every pro
 _TEST = re.compile(r"(^|_)TEST(S|ING)?(_|$)")
 _SCHEME = re.compile(r"^(?P<scheme>[a-z0-9]+)(?:\+(?P<driver>\w+))?:")
 _SECRET = re.compile(r"SECRET|JWT")
+_PLACEHOLDER = re.compile(r"change.?(me|this|it)|replace.?(me|this)", re.IGNORECASE)
+_STAGE = re.compile(r"(?:^|_)(?:ENV|ENVIRONMENT|STAGE)$")
 _NO_SECRET = re.compile(
     r"ALG|EXPIRE|MINUTES|SECONDS|HOURS|DAYS|TTL|LIFETIME|ISSUER|AUDIENCE|HEADER|COOKIE|TYPE|PREFIX|LOCATION|URL|PATH|FILE"
 )
@@ -95,7 +97,7 @@ def role(usage: Usage) -> str:
     if not _TEST.search(name):
         return _part(usage, name)
     part = _part(usage, _TEST.sub("_", name).strip("_"))
-    return f"test_{part}" if part in ("url", "name") else ""
+    return f"test_{part}" if part in ("url", "name") else part  # the tests' database is on the same server
 
 
 def _part(usage: Usage, name: str) -> str:
@@ -177,10 +179,12 @@ class Variables:
         key = f"environment.{usage.name}"
         if _KIND.search(usage.name.upper()):
             yield from self._kind_of_database(usage)
-        if not usage.required or usage.name in _SYSTEM or usage.name in self.dotenv:
+        if usage.name in _SYSTEM or usage.name in self.dotenv:
             return
         if self._is_secret(usage):
-            yield Finding(key, "{secret}", usage.where, "required; generated once and kept")
+            yield from self._generated(usage)
+        elif not usage.required:
+            yield from self._stage(usage)
         elif usage.name in self._elsewhere:
             value, where = self._elsewhere[usage.name]
             yield Finding(key, value, where, "the value there")
@@ -189,6 +193,19 @@ class Variables:
             yield Finding(
                 key, None, usage.where, "read by a function" if usage.late else "required", question, active=False
             )
+
+    def _generated(self, usage: Usage) -> Iterator[Finding]:
+        """Yield a generated secret for a variable without a usable default."""
+        if usage.required or _PLACEHOLDER.search(usage.default or ""):
+            why = "required" if usage.required else "its default is a placeholder"
+            yield Finding(f"environment.{usage.name}", "{secret}", usage.where, f"{why}; generated once and kept")
+
+    def _stage(self, usage: Usage) -> Iterator[Finding]:
+        """Yield the stage that an example sets, such as LOCAL, if it is not the default."""
+        for example in self.examples if _STAGE.search(usage.name.upper()) else ():
+            value = example.values.get(usage.name, "")
+            if value and value != usage.default:
+                yield Finding(f"environment.{usage.name}", value, example.path, "the stage that the example sets")
 
     def _kind_of_database(self, usage: Usage) -> Iterator[Finding]:
         """Yield the value that selects PostgreSQL if the application supports several databases."""
