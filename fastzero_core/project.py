@@ -141,6 +141,11 @@ class Project:
         """Change the value of a secret, atomically."""
         self._write(self.secret_file(name), value)
 
+    def remove_secret(self, name: str) -> None:
+        """Delete a secret if it exists."""
+        with writing(self.secret_file(name), HOME):
+            self.secret_file(name).unlink(missing_ok=True)
+
     @property
     def current_user(self) -> str | None:
         """The default user, as set by `fastzero user use`."""

@@ -14,7 +14,7 @@ from ..events import Listener, Notice
 from ..folders import mark_of
 from ..project import Place, Project, ProjectRecord, not_there, ports_of_others
 from ..settings import Settings, folder_trust
-from . import decide, extras, plan, steps
+from . import decide, extras, plan, rotation, steps
 from .actions import Action, Kind, Verb
 from .application import build_of, install_script, process_names, programs_of, refuse_missing
 from .decide import Decision, Flags, Machine
@@ -59,6 +59,12 @@ class Session:
     def place(self) -> Place:
         """The current place of the database."""
         return decide.place_of(self.settings, self.known)
+
+    @property
+    def rotating_roles(self) -> tuple[str, ...]:
+        """The roles whose passwords are being rotated, by this command or by one that was killed."""
+        roles = self.record.roles if self.record else ()
+        return tuple(role for role in roles if self.project.has_secret(rotation.next_secret(role)))
 
     # -- specification -----------------------------------------------------------------------------------------
 
@@ -252,13 +258,14 @@ class Session:
         return self.with_leftovers(observed, decision.change)
 
     def planned(
-        self, decision: Decision, flags: Flags, *, build: bool = False, pull: bool = False
+        self, decision: Decision, flags: Flags, *, build: bool = False, pull: bool = False, quickly: bool = False
     ) -> tuple[Observed, list[Action], list[Action]]:
         """Return the current stack, the actions for images and dependencies, and those that then carry out a decision.
 
-        Raises ForeignStackError, DataGoneError, and ConflictError for a name that something else has.
+        With `quickly`, services are not queried. Raises ForeignStackError, DataGoneError, and ConflictError for a name
+        that something else has.
         """
-        look = self._looked_at_to_adopt if flags.adopt else self.looked_at
+        look = self._looked_at_quickly if flags.adopt or quickly else self.looked_at
         self._refuse_lacking_extensions(decision)
         first = self._installs(decision, flags)
         observed, change = look(decision, self.timeout)
@@ -267,8 +274,8 @@ class Session:
         marked = plan.plan_marks(self.unmarked())
         return observed, first, [*marked, *make(decision.spec, observed, head_of(decision.spec), change)]
 
-    def _looked_at_to_adopt(self, decision: Decision, patience: float | None) -> tuple[Observed, RecordChange]:
-        """Return the current stack, whichever home it belongs to. Services are not queried: they have other secrets."""
+    def _looked_at_quickly(self, decision: Decision, patience: float | None) -> tuple[Observed, RecordChange]:
+        """Return the current stack, whichever home it belongs to. Services are not queried: they may refuse logins."""
         observed = self.runtime_of(decision.record).observe(decision.spec, decision.record)
         return replace(observed, missing_secrets=missing_secrets(decision.spec, self.project)), decision.change
 

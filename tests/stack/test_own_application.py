@@ -20,10 +20,19 @@ from fastzero_core.stack import doctor
 from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.observed import ServiceState
 
-from .conftest import SOON, any_free_port
+from .conftest import SOON, RunPython, any_free_port
 from .own_app import add_revision, answer, make_environment, states, write_application
 
 ONE_SCREEN = 24  # lines
+KILLED_AFTER = """
+import os, signal, sys
+from fastzero_core import Stack
+from fastzero_core.events import ActionDone
+def note(event):
+    if isinstance(event, ActionDone) and str(event.action) == sys.argv[1]:
+        os.kill(os.getpid(), signal.SIGKILL)
+Stack(on_event=note).rotate_database_passwords()
+"""
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("trusted_folder")]
 
@@ -85,6 +94,18 @@ def test_it_logs_in_with_the_rotated_password(stack: Stack) -> None:
 
     assert answer(stack)["notes"] == 0
     assert stack.status()[0].pid == database
+    assert stack.plan() == []
+
+
+@pytest.mark.parametrize("step", ["set role fastzero", "set secret database_password", "stop process web"])
+def test_it_logs_in_again_after_a_rotation_that_was_killed(stack: Stack, run_python: RunPython, step: str) -> None:
+    killed = run_python(KILLED_AFTER, step)
+    said, _ = killed.communicate()
+    assert killed.returncode == -signal.SIGKILL, said
+
+    Stack().up()
+
+    assert answer(stack)["notes"] == 0
     assert stack.plan() == []
 
 
