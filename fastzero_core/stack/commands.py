@@ -201,6 +201,7 @@ def rotate_passwords(session: Session) -> None:
     are restarted. A stopped database is started for this, and stopped again. If this command is killed, the next
     rotation or the next `up` completes it.
     """
+    session.require_trust()
     if session.rotating_roles:
         session.on_event(Notice(INTERRUPTED))
         _rotate(session, was_interrupted=True)

@@ -341,7 +341,8 @@ class Session:
         self.converge(self.as_recorded(), Flags())
 
     def as_recorded(self) -> Decision:
-        """Return the decision to keep the record as it is."""
+        """Return the decision to keep the record as it is. Raises UntrustedFolderError."""
+        self.require_trust()
         record = self.known
         return Decision(RecordChange(record, record), self.spec(record))
 

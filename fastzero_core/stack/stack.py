@@ -202,6 +202,7 @@ class Stack:
                 field="split_roles",
                 hint="Unset FASTZERO_SPLIT_ROLES for the export",
             )
+        session.require_trust()
         from .docker.compose import compose_yaml
 
         return compose_yaml(session.spec(), self.project)

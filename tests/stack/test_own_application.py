@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -14,8 +15,10 @@ from fastzero_core.errors import (
     InvalidInputError,
     RevisionFailedError,
     UnhealthyError,
+    UntrustedFolderError,
 )
 from fastzero_core.polling import wait_until
+from fastzero_core.settings import folder_trust
 from fastzero_core.stack import doctor
 from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.observed import ServiceState
@@ -107,6 +110,44 @@ def test_it_logs_in_again_after_a_rotation_that_was_killed(stack: Stack, run_pyt
 
     assert answer(stack)["notes"] == 0
     assert stack.plan() == []
+
+
+CHANGED = """
+migrate = "touch harmed"
+
+[application.processes]
+worker = "touch harmed"
+"""
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda: Stack("own").restart(),
+        lambda: Stack("own").restart("database"),
+        lambda: Stack("own").rotate_database_passwords(),
+        lambda: Stack("own").move("embedded"),
+        lambda: Stack("own").migrate_down("base"),
+        lambda: Stack("own").rehearse(),
+        lambda: Stack("own").reset(no_backup=True),
+    ],
+    ids=["restart", "restart database", "rotate", "move", "migrate down", "rehearse", "reset"],
+)
+def test_no_command_runs_a_description_that_has_changed_since_it_was_trusted(
+    stack: Stack, application: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[[], object]
+) -> None:
+    monkeypatch.delenv("FASTZERO_TRUST")
+    folder_trust(application).give()
+    described = application / "fastzero.toml"
+    described.write_text(described.read_text().partition("[application.environment]")[0] + CHANGED)
+    monkeypatch.chdir("/")
+    before = {each.service: each.pid for each in Stack("own").status()}
+
+    with pytest.raises(UntrustedFolderError):
+        run()
+
+    assert not (application / "harmed").exists()
+    assert {each.service: each.pid for each in Stack("own").status()} == before
 
 
 def test_new_revisions_are_applied_before_its_processes_are_touched(stack: Stack, application: Path) -> None:
