@@ -140,7 +140,7 @@ class Session:
     @property
     def surroundings(self) -> Surroundings:
         """The environment in which the processes of the user's application run."""
-        return decide.surroundings(self.known, self.machine)
+        return decide.surroundings(self.known, self.settings, self.machine)
 
     def whole_spec(self, record: ProjectRecord | None = None) -> StackSpec:
         """Return the specification with all services, also those that the record does not include."""

@@ -198,7 +198,7 @@ class Stack:
             )
         if self.settings.split_roles:
             raise InvalidInputError(
-                "Docker Compose cannot run a stack with split roles: its app migrates, which the app's role may not",
+                "Docker Compose cannot run a stack with split roles: no service of it would migrate as the owner",
                 field="split_roles",
                 hint="Unset FASTZERO_SPLIT_ROLES for the export",
             )

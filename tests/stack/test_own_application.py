@@ -112,6 +112,36 @@ def test_it_logs_in_again_after_a_rotation_that_was_killed(stack: Stack, run_pyt
     assert stack.plan() == []
 
 
+def test_with_split_roles_it_migrates_as_the_owner_and_runs_as_a_role_that_changes_rows_alone(
+    stack: Stack, application: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FASTZERO_SPLIT_ROLES", "true")
+    add_revision(application, "0002", "0001", up="CREATE SCHEMA more; CREATE TABLE more.rows (id serial, text text)")
+    split = Stack().up()
+
+    assert answer(split)["notes"] == 0
+    assert split.execute("web", ["printenv", "PGUSER"]) == 0
+    assert capfd.readouterr().out.strip() == "fastzero_app"
+    assert split.run(["printenv", "PGUSER"]) == 0
+    assert capfd.readouterr().out.strip() == "fastzero"
+    with psycopg.connect(split.project.app_url(), autocommit=True) as session:
+        session.execute("INSERT INTO more.rows (text) VALUES ('one')")
+        for refused in (
+            "CREATE TABLE x ()",
+            "DROP TABLE notes",
+            "CREATE TABLE more.x ()",
+            "ALTER TABLE notes ADD x int",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                session.execute(refused.encode())
+    split.rotate_database_passwords()
+    assert answer(split)["notes"] == 0
+    assert split.plan() == []
+
+    monkeypatch.delenv("FASTZERO_SPLIT_ROLES")
+    assert answer(Stack().up())["notes"] == 0
+
+
 CHANGED = """
 migrate = "touch harmed"
 
