@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from ..errors import (
     ConflictError,
@@ -12,6 +13,7 @@ from ..errors import (
     PortTakenError,
     ProjectNotFoundError,
     UnavailableError,
+    UntrustedFolderError,
 )
 from ..events import Notice
 from ..project import PASSWORDS, ROLES_OF_BEFORE, ProjectRecord
@@ -24,7 +26,7 @@ from .observed import DataState, Observed, Thing
 from .perform import engine_answers
 from .plan import RecordChange
 from .runtime import Finding
-from .session import PORT_RACES, Session
+from .session import PORT_RACES, Session, described_in
 from .spec import StackSpec
 
 RELOAD_STOPS = 1.0  # seconds for open requests to end during a reload, which must be fast
@@ -296,10 +298,24 @@ def unite_roles(session: Session) -> None:
 def examine(session: Session) -> Iterator[Finding]:
     """Yield findings about the project's runtime, or about the runtime that the first `up` would choose.
 
-    Raises, after all findings, the error with which `up` would refuse the settings.
+    Raises, after all findings, the error with which `up` would refuse the folder or the settings.
     """
+    refusal = _leave_untrusted_out(session)
     record = session.record or ProjectRecord(decide.choose_runtime(session.settings, None, engine_answers))
     wanted = replace(record, processes=process_names(session.settings, session.application))
     yield from session.runtime_of(record).examine(session.spec(wanted), record)
     session.refuse_without_program(wanted)
     decide.refuse_other_major(session.settings, record)
+    if refusal:
+        raise refusal
+
+
+def _leave_untrusted_out(session: Session) -> UntrustedFolderError | None:
+    """Ignore the application of a folder that is not trusted: finding its image reads all files of the folder."""
+    try:
+        if session.record is None:
+            described_in(Path.cwd(), to_run=True)
+    except UntrustedFolderError as error:
+        session.application = None
+        return error
+    return None
