@@ -126,8 +126,7 @@ def kubernetes(
     The database is a cluster of CloudNativePG with three instances. The manifests refer to secrets; --secrets prints
     these, with their values.
     """
-    stack = run.stack
-    run.render.text(stack.kubernetes_secrets() if secrets else stack.kubernetes(registry=registry, backup_to=backup_to))
+    run.render.text(run.stack.kubernetes(registry=registry, backup_to=backup_to, secrets=secrets))
 
 
 @export.command(example="fastzero export dashboard > dashboard.json")

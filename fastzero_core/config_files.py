@@ -123,7 +123,7 @@ def _variables(path: Path) -> dict[str, Variable]:
         raise InvalidInputError(f"{path} contains 1,000 consecutive blanks", hint="Remove them")
     return {
         name.lower(): variable
-        for name, variable in _substituted(_bindings(text, path), path).items()
+        for name, variable in substituted(_bindings(text, path), path).items()
         if name.upper().startswith(PREFIX) and variable.value
     }
 
@@ -143,8 +143,11 @@ def _bindings(text: str, path: Path) -> Iterator[tuple[str, Variable]]:
             yield binding.key, Variable(binding.value, line)
 
 
-def _substituted(bindings: Iterable[tuple[str, Variable]], path: Path) -> dict[str, Variable]:
-    """Replace each `${NAME}` and `${NAME:-default}` by an earlier variable or by one of the environment."""
+def substituted(bindings: Iterable[tuple[str, Variable]], path: Path) -> dict[str, Variable]:
+    """Replace each `${NAME}` and `${NAME:-default}` by an earlier variable or by one of the environment.
+
+    Raises InvalidInputError for values that together are too long: each could be several times the one before.
+    """
     values: dict[str, str] = {}
     found: dict[str, Variable] = {}
     known = ChainMap(values, os.environ)

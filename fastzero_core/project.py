@@ -141,6 +141,11 @@ class Project:
         """Change the value of a secret, atomically."""
         self._write(self.secret_file(name), value)
 
+    def remove_secret(self, name: str) -> None:
+        """Delete a secret if it exists."""
+        with writing(self.secret_file(name), HOME):
+            self.secret_file(name).unlink(missing_ok=True)
+
     @property
     def current_user(self) -> str | None:
         """The default user, as set by `fastzero user use`."""
@@ -184,9 +189,10 @@ class Project:
         from filelock import FileLock, Timeout
 
         path = self.home / "locks" / f"{self.name}.lock"
-        make_folder(path.parent, 0o755)
-        with writing(path, HOME), open_append(path, 0o666):
-            pass
+        make_folder(path.parent, 0o700)
+        with writing(path, HOME):
+            path.parent.chmod(0o700)  # who can open the file can take the lock; older versions let every user
+            open_append(path, 0o600).close()
         lock = FileLock(path, poll_interval=0.05)
         try:
             lock.acquire(timeout=min(LOCK_NOTICE, timeout))

@@ -4,7 +4,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import StringIO
+from pathlib import Path
 
+from ..config_files import DOTENV, Variable, substituted
 from ..errors import InvalidInputError
 from ..postgres.url import database_url
 from .commands import words
@@ -12,7 +14,6 @@ from .description import NOTHING, WEB, Application, ExtraService, Process
 from .placeholders import URLS, Placeholder, fill, is_confidential
 from .sources import text_of
 
-DOTENV = ".env"
 # Variables of fastzero itself, and those that would make the application use another database or interpreter.
 NOT_INHERITED = ("FASTZERO_", "PG")
 _LONG_BLANK = re.compile(r"[^\S\r\n]{1000}")  # python-dotenv takes quadratic time to parse it
@@ -207,11 +208,15 @@ def _dotenv(text: str) -> dict[str, str]:
 def dotenv_variables(text: str, *, substitute: bool = False) -> dict[str, str]:
     """Return the variables of a `.env`, with `${NAME}` replaced if `substitute`.
 
-    Returns an empty dictionary for a text with a run of 1,000 blanks, which could take very long to parse.
+    Returns an empty dictionary for a text with a run of 1,000 blanks, which could take very long to parse. Raises
+    InvalidInputError for values that are too long after the replacement.
     """
-    from dotenv import dotenv_values
+    from dotenv.parser import parse_stream
 
     if _LONG_BLANK.search(text):
         return {}
-    found = dotenv_values(stream=StringIO(text), interpolate=substitute)
-    return {name: value for name, value in found.items() if value is not None}
+    lines = [(each.key, each.value, each.original.line) for each in parse_stream(StringIO(text))]
+    found = {name: Variable(value, line) for name, value, line in lines if name is not None and value is not None}
+    if substitute:
+        found = substituted(found.items(), Path(DOTENV))
+    return {name: each.value for name, each in found.items()}

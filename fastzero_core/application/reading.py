@@ -83,6 +83,10 @@ def load(text: str, label: str = FILE) -> dict[str, Any]:
         line = place.split()[1].rstrip(",") if place.startswith("line") else str(text.count("\n") + 1)
         message = f"{label}:{line}: {reason[:1].lower()}{reason[1:]}"
         raise InvalidInputError(message, field=label, hint="Correct the line; see https://toml.io") from None
+    except RecursionError:
+        raise InvalidInputError(f"{label} is nested too deeply", field=label, hint="Make it flatter") from None
+    except ValueError as error:  # an integer of thousands of digits
+        raise InvalidInputError(f"{label}: {error}", field=label, hint="Correct that value") from None
 
 
 # -- mistakes --------------------------------------------------------------------------------------------------

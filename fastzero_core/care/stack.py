@@ -117,6 +117,8 @@ class Stack(DatabaseCare, MovableStack):
     @contextmanager
     def _locked(self, cause: str, *, stop_processes: bool = False) -> Iterator[None]:
         with self.session() as session, session.database_running(cause):
+            if stop_processes:
+                session.require_trust()  # they are started again
             stops = _stop_processes(session, cause) if stop_processes else []
             try:
                 yield
@@ -139,4 +141,7 @@ def _stop_processes(session: Session, cause: str) -> list[Action]:
 
 
 def _restart(session: Session, stops: list[Action]) -> None:
+    """Start what was stopped. Raises UntrustedFolderError if it would not run as it did."""
+    if stops:
+        session.require_trust()
     session.run(start for stop in reversed(stops) if (start := inverse(stop)))

@@ -20,7 +20,7 @@ from ..application.migrations import alembic_project
 from ..errors import DependenciesMissingError
 from ..events import Listener, Notice
 from ..postgres.sql import quote
-from ..project import AUTHENTICATION, DATABASE_PORT, HOST, ROLE
+from ..project import AUTHENTICATION, DATABASE_PORT, HOST, PASSWORDS
 from ..settings import SECRETS_FOLDER, Settings
 from . import extras
 from .spec import (
@@ -212,7 +212,7 @@ def _environment_folder(application: Application) -> Path | None:
 
 
 def _service(application: Application, name: str, process: Process, where: Surroundings) -> ServiceSpec:
-    addresses = _addresses(application, where)
+    addresses = _addresses(application, where, process)
     return replace(
         surrounded(application, where, process),
         name=name,
@@ -253,7 +253,7 @@ def surrounded(application: Application, where: Surroundings, process: Process |
             programs=(where.programs,),
             variables={**given.plain, **environment},
             secret_variables=secret,
-            roles=(ROLE,),
+            roles=(where.role_of(process),),
             depends_on=(DATABASE_SERVICE,),
         )
     container = application.container
@@ -264,7 +264,7 @@ def surrounded(application: Application, where: Surroundings, process: Process |
         build=build_of(application),
         variables={**given.plain, **required, CREDENTIALS: str(SECRETS_FOLDER)},
         secret_variables=secret,
-        roles=(ROLE,),
+        roles=(where.role_of(process),),
         depends_on=(DATABASE_SERVICE,),
         user=container.user or "",
         read_only=container.read_only,
@@ -276,11 +276,12 @@ def surrounded(application: Application, where: Surroundings, process: Process |
 
 def _variables(application: Application, where: Surroundings, process: Process | None) -> Variables:
     dotenv, defaults = files_of_variables(application)
-    return variables(application, _addresses(application, where), process, dotenv=dotenv, defaults=defaults)
+    return variables(application, _addresses(application, where, process), process, dotenv=dotenv, defaults=defaults)
 
 
-def _addresses(application: Application, where: Surroundings) -> Addresses:
+def _addresses(application: Application, where: Surroundings, process: Process | None = None) -> Addresses:
     """Return the addresses of the database, the processes and the services, with marks in place of secrets."""
+    role = where.role_of(process)
     listening = service_names(application)
     inside = {process.name: process.port or 0 for process in application.processes}
     outside = {process.name: where.ports.get(name, 0) for name, process in listening.items()}
@@ -288,8 +289,8 @@ def _addresses(application: Application, where: Surroundings) -> Addresses:
     return Addresses(
         host=DATABASE_SERVICE if in_containers else HOST,
         port=DATABASE_PORT if in_containers else where.ports[DATABASE_SERVICE],
-        user=ROLE,
-        password=secret_mark("database_password"),
+        user=role,
+        password=secret_mark(PASSWORDS[role]),
         name=where.database,
         test_name=where.test_database,
         code="." if in_containers else str(application.root),

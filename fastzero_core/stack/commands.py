@@ -2,7 +2,9 @@
 
 import secrets
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from ..errors import (
     ConflictError,
@@ -12,13 +14,15 @@ from ..errors import (
     PortTakenError,
     ProjectNotFoundError,
     UnavailableError,
+    UntrustedFolderError,
 )
 from ..events import Notice
 from ..project import PASSWORDS, ROLES_OF_BEFORE, ProjectRecord
-from . import decide, plan, probe, steps
+from . import decide, plan, probe, rotation, steps
 from .actions import Action, Kind, Verb
 from .application import process_names
 from .decide import Decision, Flags
+from .described import described_in
 from .observe import head_of
 from .observed import DataState, Observed, Thing
 from .perform import engine_answers
@@ -28,14 +32,16 @@ from .session import PORT_RACES, Session
 from .spec import StackSpec
 
 RELOAD_STOPS = 1.0  # seconds for open requests to end during a reload, which must be fast
+INTERRUPTED = "a rotation of the database's passwords was interrupted; it is completed first"
 SIGNING_KEY = "secret_key"  # the secret that tokens are signed with
 
 
 def plan_up(session: Session, flags: Flags, *, build: bool = False, pull: bool = False) -> list[Action]:
     """Return what `up` would do. Only a pulled image may turn out to be another one. Raises as `up` does."""
     decision = decided(session, flags)
-    _, images, actions = session.planned(decision, flags, build=build, pull=pull)
-    return [*images, *actions]
+    completing = _completing(session) if session.rotating_roles and not _gets_passwords_anyway(session, flags) else []
+    _, images, actions = session.planned(decision, flags, build=build, pull=pull, quickly=bool(completing))
+    return [*completing, *images, *actions]
 
 
 def up(
@@ -45,6 +51,8 @@ def up(
 
     Returns the decision, what was observed if nothing had to be done, and the services that were started.
     """
+    if session.rotating_roles:
+        _complete_rotation(session, flags)
     before, told = session.record, set[str]()
     for _ in range(PORT_RACES):
         decision = decided(session, flags)
@@ -188,25 +196,85 @@ def rotate_signing_key(session: Session, *, keep: float) -> None:
     after = rotated_keys(before, secrets.token_urlsafe(32), keep=keep)
     observed = session.observe_quickly(spec, session.known)
     plan.refuse_foreign(spec.project, observed.foreign)
-    session.run(plan.plan_secret(spec, observed, SIGNING_KEY, before, after, "its key is rotated"))
+    session.run(rotation.plan_secret(spec, observed, SIGNING_KEY, before, after, "its key is rotated"))
 
 
 def rotate_passwords(session: Session) -> None:
     """Set a new password for every role of the database.
 
     The built-in app keeps working: it reads its password for each login. Running processes that have it in a variable
-    are restarted. A stopped database is started for this, and stopped again.
+    are restarted. A stopped database is started for this, and stopped again. If this command is killed, the next
+    rotation or the next `up` completes it.
     """
-    with session.database_running("its passwords are rotated"):
+    session.require_trust()
+    if session.rotating_roles:
+        session.on_event(Notice(INTERRUPTED))
+        _rotate(session, was_interrupted=True)
+    session.run(rotation.plan_begin(session.known.roles))
+    _rotate(session)
+
+
+def _complete_rotation(session: Session, flags: Flags) -> None:
+    """Complete the rotation of a killed command, or forget it if the server gets the project's passwords anyway."""
+    if not _gets_passwords_anyway(session, flags):
+        session.on_event(Notice(INTERRUPTED))
+        _set_next_passwords(session)
+    session.run(rotation.plan_end(session.rotating_roles))
+
+
+def _gets_passwords_anyway(session: Session, flags: Flags) -> bool:
+    return flags.adopt or (flags.start_over and session.data_is_gone)
+
+
+def _rotate(session: Session, *, was_interrupted: bool = False) -> None:
+    has_stopped = _set_next_passwords(session)
+    if has_stopped or was_interrupted:
+        spec = session.spec()
+        if session.observe_quickly(spec, session.known).service(spec.database.name).runs:
+            session.ensure_up()
+    session.run(rotation.plan_end(session.rotating_roles))
+
+
+def _set_next_passwords(session: Session) -> bool:
+    """Set the next password of each role that has one, wherever it is used. All of it can be repeated.
+
+    Stops the running processes that have a password in a variable. Returns whether there were any.
+    """
+    with session.database_started(rotation.CAUSE) as stack:
+        with suppress(DatabaseLoginError):  # it answers, and its owner may have the next password already
+            session.performer.wait(stack.database)
         spec = session.whole_spec()
         observed = session.observe_quickly(spec, session.known)
-        for role in session.known.roles:
-            before = session.project.secret(PASSWORDS[role])
-            session.run(plan.plan_rotation(spec, observed, role, before, secrets.token_urlsafe(32)))
-        rotated = {PASSWORDS[role] for role in session.known.roles}
-        running = [process for process in spec.processes if observed.service(process.name).runs]
-        if stale := tuple(process.name for process in running if rotated.intersection(process.secrets_in_variables)):
-            _restart(session, session.as_recorded(), stale)
+        for actions in _rotations(session, spec, observed):
+            session.run(actions)
+        return bool(session.run(_stops(session, spec, observed)))
+
+
+def _completing(session: Session) -> list[Action]:
+    """Return the actions that complete the rotation of a killed command."""
+    spec = session.whole_spec()
+    observed = session.observe_quickly(spec, session.known)
+    return [
+        *plan.plan_start_database(spec, observed, rotation.CAUSE),
+        *(action for actions in _rotations(session, spec, observed) for action in actions),
+        *_stops(session, spec, observed),
+        *rotation.plan_end(session.rotating_roles),
+    ]
+
+
+def _rotations(session: Session, spec: StackSpec, observed: Observed) -> list[list[Action]]:
+    secret = session.project.secret
+    return [
+        rotation.plan_rotation(spec, observed, role, secret(PASSWORDS[role]), secret(rotation.next_secret(role)))
+        for role in session.rotating_roles
+    ]
+
+
+def _stops(session: Session, spec: StackSpec, observed: Observed) -> list[Action]:
+    """Return the actions that stop the processes which have a rotated password in a variable."""
+    rotated = {PASSWORDS[role] for role in session.rotating_roles}
+    stale = [process.name for process in spec.processes if rotated.intersection(process.secrets_in_variables)]
+    return plan.plan_stop(spec, observed, stale, rotation.CAUSE)
 
 
 def unite_roles(session: Session) -> None:
@@ -233,8 +301,9 @@ def unite_roles(session: Session) -> None:
 def examine(session: Session) -> Iterator[Finding]:
     """Yield findings about the project's runtime, or about the runtime that the first `up` would choose.
 
-    Raises, after all findings, the error with which `up` would refuse the settings.
+    Raises, after all findings, the error with which `up` would refuse the folder or the settings.
     """
+    refusal = _leave_untrusted_out(session)
     host = session.machine.host
     runtime = decide.choose_runtime(session.settings, None, engine_answers, host)
     record = session.record or ProjectRecord(runtime, host=host)
@@ -242,6 +311,19 @@ def examine(session: Session) -> Iterator[Finding]:
     yield from session.runtime_of(record).examine(session.spec(wanted), record)
     session.refuse_without_program(wanted)
     decide.refuse_other_major(session.settings, record)
+    if refusal:
+        raise refusal
+
+
+def _leave_untrusted_out(session: Session) -> UntrustedFolderError | None:
+    """Ignore the application of a folder that is not trusted: finding its image reads all files of the folder."""
+    try:
+        if session.record is None:
+            described_in(Path.cwd(), to_run=True)
+    except UntrustedFolderError as error:
+        session.application = None
+        return error
+    return None
 
 
 def exported(session: Session) -> StackSpec:
@@ -254,8 +336,9 @@ def exported(session: Session) -> StackSpec:
         )
     if session.settings.split_roles:
         raise InvalidInputError(
-            "a stack with split roles cannot be exported: its app migrates, which the app's role may not",
+            "a stack with split roles cannot be exported: no service of it would migrate as the owner",
             field="split_roles",
             hint="Unset FASTZERO_SPLIT_ROLES for the export",
         )
+    session.require_trust()
     return session.spec()

@@ -124,15 +124,16 @@ def spec_of(record: ProjectRecord, settings: Settings, machine: Machine) -> Stac
         spec = stack_spec(settings, numbers, app_image=machine.app_image(), app=built_in, place=place)
     if own is None:
         return spec
-    return applications.with_application(spec, own, surroundings(record, machine), record.processes)
+    return applications.with_application(spec, own, surroundings(record, settings, machine), record.processes)
 
 
-def surroundings(record: ProjectRecord, machine: Machine) -> Surroundings:
+def surroundings(record: ProjectRecord, settings: Settings, machine: Machine) -> Surroundings:
     """Return where the processes of the user's application run."""
     numbers = {**applications.default_ports(machine.application), **record.ports}
     if record.runtime == "docker":
-        return Surroundings(numbers, image=machine.app_image())
-    return Surroundings(numbers, programs=machine.programs(), state=machine.state)
+        return Surroundings(numbers, image=machine.app_image(), split_roles=settings.split_roles)
+    programs, state = machine.programs(), machine.state
+    return Surroundings(numbers, programs=programs, state=state, split_roles=settings.split_roles)
 
 
 def container_place(settings: Settings, record: ProjectRecord) -> Place:

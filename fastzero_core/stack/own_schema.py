@@ -157,6 +157,7 @@ class ApplicationSchema:
         raise _failure(f"`{shlex.join(command)}` failed with exit code {code}", said)
 
     def _surrounded(self, url: str) -> ServiceSpec:
+        self._session.require_trust()
         return self._release(url).service
 
     def _release(self, url: str) -> Release:

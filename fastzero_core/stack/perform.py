@@ -63,6 +63,8 @@ class Performer:
                 self._write(action.subject[1])
             case Kind.SECRET if action.verb is Verb.SET:
                 self._project.replace_secret(action.name, action.subject[1])
+            case Kind.SECRET if action.verb is Verb.REMOVE:
+                self._project.remove_secret(action.name)
             case Kind.SECRET:
                 self._project.ensure_secret(action.name)
             case Kind.ARCHIVE:

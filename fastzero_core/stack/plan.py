@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import ConflictError, DataGoneError, ForeignStackError
-from ..project import PASSWORDS, ProjectRecord
+from ..project import ProjectRecord
 from . import steps
 from .actions import NEW, OLD, PROVISIONS, Action, Kind, Verb
 from .observed import DataState, Observed, ServiceState, Thing
@@ -125,28 +125,6 @@ def plan_password(database: ServiceSpec, observed: Observed) -> list[Action]:
     stopping = steps.stop(database, observed.service(database.name), cause)
     again = Action(Verb.START, Kind.PROCESS, database.name, cause, database.name, subject=database)
     return [*stopping, setting, again, steps.wait(database)]
-
-
-def plan_secret(spec: StackSpec, observed: Observed, name: str, before: str, after: str, cause: str) -> list[Action]:
-    """Return the actions that change a secret in the project and in containers. Processes read it when it changes."""
-    actions = [Action(Verb.SET, Kind.SECRET, name, cause, subject=(before, after))]
-    for service in spec.services:
-        found = observed.service(service.name)
-        if service.image and found.thing and name in service.secrets:
-            actions.append(Action(Verb.FILL, Kind.SECRETS, found.thing, cause, service.name, subject=service))
-    return actions
-
-
-def plan_rotation(spec: StackSpec, observed: Observed, role: str, before: str, after: str) -> list[Action]:
-    """Return the actions that change the password of a role of the running database, and then update its users."""
-    cause, database = "its password is rotated", spec.database
-    change = Action(Verb.SET, Kind.ROLE, role, cause, database.name, subject=(database, before, after))
-    actions = [change, *plan_secret(spec, observed, PASSWORDS[role], before, after, cause)]
-    for process in spec.processes:
-        found = observed.service(process.name)
-        if process.image and found.thing and role in process.roles:  # its database URL contains the password
-            actions.append(Action(Verb.FILL, Kind.SECRETS, found.thing, cause, process.name, subject=process))
-    return actions
 
 
 def plan_stop(spec: StackSpec, observed: Observed, names: Iterable[str], cause: str) -> list[Action]:

@@ -285,6 +285,7 @@ def use(session: Session, place: Place) -> Place:
     Raises DataGoneError, without changing anything, if the kept place has lost its data.
     """
     refuse_gone(session, place)
+    session.require_trust()
     before, left = session.known, place_left(session)
     kept = tuple(each for each in before.kept if each != place)
     old = session.whole_spec(before)

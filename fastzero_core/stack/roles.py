@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ..errors import DatabaseLoginError
 from ..postgres import roles
 from ..postgres.roles import APP, SUPERUSER, TEMPORARY, Open
 from ..postgres.url import parse, render
@@ -35,13 +36,22 @@ def perform(project: Project, action: Action) -> None:
 
 
 def _set_password(project: Project, action: Action) -> None:
-    """Change a role's password on the running server. To change the superuser's, log in with its old password."""
+    """Change a role's password on the running server, which may have been done already, by a command that was killed.
+
+    The superuser's is changed by the superuser itself, with the password that the server still has, or has already.
+    """
     service, before, after = action.subject
     record = project.record
     superuser = record.roles[0] if record else SUPERUSER
-    known = before if action.name == superuser else project.secret(PASSWORDS[superuser])
-    open_session = sessions(project, service.port, {superuser: known})
-    roles.set_password(open_session, superuser, action.name, after)
+    known = (before, after) if action.name == superuser else (project.secret(PASSWORDS[superuser]),)
+    for password in known:
+        open_session = sessions(project, service.port, {superuser: password})
+        try:
+            roles.set_password(open_session, superuser, action.name, after)
+            return
+        except DatabaseLoginError:
+            if password == known[-1]:
+                raise
 
 
 def sessions(project: Project, port: int, passwords: Mapping[str, str] | None = None) -> Open:

@@ -8,17 +8,18 @@ from functools import cached_property
 from pathlib import Path
 
 from .. import marks
-from ..application.description import Application, Process
+from ..application.description import Application
 from ..errors import ExtensionMissingError, ForeignStackError, InvalidInputError, UnavailableError
 from ..events import Listener, Notice
 from ..folders import mark_of
 from ..project import Place, Project, ProjectRecord, not_there, ports_of_others
-from ..settings import Settings, folder_trust
+from ..settings import Settings
 from ..tunnel import parse_host
-from . import decide, extras, plan, steps
+from . import decide, extras, plan, rotation, steps
 from .actions import Action, Kind, Verb
 from .application import build_of, install_script, process_names, programs_of, refuse_missing, refuse_without_python
 from .decide import Decision, Flags, Machine
+from .described import described_in, remembered
 from .execute import execute
 from .observe import head_of, missing_secrets, observe
 from .observed import DataState, Observed, ServiceState, Thing
@@ -28,7 +29,6 @@ from .runtime import Runtime
 from .spec import StackSpec
 from .surroundings import Surroundings
 
-TABLES = ("application", "services")  # the tables of fastzero.toml that describe an application
 PORT_RACES = 5  # attempts, if another process takes a port between the check and the start
 
 
@@ -61,6 +61,12 @@ class Session:
         """The current place of the database."""
         return decide.place_of(self.settings, self.known)
 
+    @property
+    def rotating_roles(self) -> tuple[str, ...]:
+        """The roles whose passwords are being rotated, by this command or by one that was killed."""
+        roles = self.record.roles if self.record else ()
+        return tuple(role for role in roles if self.project.has_secret(rotation.next_secret(role)))
+
     # -- specification -----------------------------------------------------------------------------------------
 
     @cached_property
@@ -89,7 +95,7 @@ class Session:
             return described_in(Path.cwd())
         if not record.application:
             return None
-        return described_in(Path(record.application)) or _remembered(record)
+        return described_in(Path(record.application)) or remembered(record)
 
     def require_trust(self) -> None:
         """Raise UntrustedFolderError if the description of the application has changed since the user trusted it."""
@@ -136,7 +142,7 @@ class Session:
     @property
     def surroundings(self) -> Surroundings:
         """The environment in which the processes of the user's application run."""
-        return decide.surroundings(self.known, self.machine)
+        return decide.surroundings(self.known, self.settings, self.machine)
 
     def whole_spec(self, record: ProjectRecord | None = None) -> StackSpec:
         """Return the specification with all services, also those that the record does not include."""
@@ -256,13 +262,14 @@ class Session:
         return self.with_leftovers(observed, decision.change)
 
     def planned(
-        self, decision: Decision, flags: Flags, *, build: bool = False, pull: bool = False
+        self, decision: Decision, flags: Flags, *, build: bool = False, pull: bool = False, quickly: bool = False
     ) -> tuple[Observed, list[Action], list[Action]]:
         """Return the current stack, the actions for images and dependencies, and those that then carry out a decision.
 
-        Raises ForeignStackError, DataGoneError, and ConflictError for a name that something else has.
+        With `quickly`, services are not queried. Raises ForeignStackError, DataGoneError, and ConflictError for a name
+        that something else has.
         """
-        look = self._looked_at_to_adopt if flags.adopt else self.looked_at
+        look = self._looked_at_quickly if flags.adopt or quickly else self.looked_at
         self._refuse_lacking_extensions(decision)
         first = self._installs(decision, flags)
         observed, change = look(decision, self.timeout)
@@ -271,8 +278,8 @@ class Session:
         marked = plan.plan_marks(self.unmarked())
         return observed, first, [*marked, *make(decision.spec, observed, head_of(decision.spec), change)]
 
-    def _looked_at_to_adopt(self, decision: Decision, patience: float | None) -> tuple[Observed, RecordChange]:
-        """Return the current stack, whichever home it belongs to. Services are not queried: they have other secrets."""
+    def _looked_at_quickly(self, decision: Decision, patience: float | None) -> tuple[Observed, RecordChange]:
+        """Return the current stack, whichever home it belongs to. Services are not queried: they may refuse logins."""
         observed = self.runtime_of(decision.record).observe(decision.spec, decision.record)
         return replace(observed, missing_secrets=missing_secrets(decision.spec, self.project)), decision.change
 
@@ -339,7 +346,8 @@ class Session:
         self.converge(self.as_recorded(), Flags())
 
     def as_recorded(self) -> Decision:
-        """Return the decision to keep the record as it is."""
+        """Return the decision to keep the record as it is. Raises UntrustedFolderError."""
+        self.require_trust()
         record = self.known
         return Decision(RecordChange(record, record), self.spec(record))
 
@@ -371,24 +379,3 @@ class Session:
         finally:
             if not found.runs:
                 self.run(plan.plan_down(spec, self.observe_quickly(spec, record), spec.names))
-
-
-def described_in(folder: Path, *, to_run: bool = False) -> Application | None:
-    """Return the application that a folder describes, None if it describes none.
-
-    Raises InvalidInputError for mistakes; with `to_run`, UntrustedFolderError for a description that is not trusted.
-    """
-    trust = folder_trust(folder)
-    if not set(TABLES) & trust.folder.toml.keys():
-        return None
-    if to_run:
-        trust.require(*TABLES)
-    from ..application.reading import parse
-
-    return parse(trust.folder.toml_text, Path(trust.folder.path))
-
-
-def _remembered(record: ProjectRecord) -> Application:
-    """Return an application without its description, from a record: enough to observe it and to stop it."""
-    processes = tuple(Process(name, "", record.ports.get(name), None) for name in record.processes)
-    return Application(Path(record.application), processes=processes)

@@ -210,22 +210,17 @@ class Stack:
 
         return compose_yaml(spec, self.project)
 
-    def kubernetes(self, *, registry: str = "", backup_to: str = "") -> str:
-        """Return the stack as manifests for Kubernetes, without secrets. Raises InvalidInputError as `compose` does.
+    def kubernetes(self, *, registry: str = "", backup_to: str = "", secrets: bool = False) -> str:
+        """Return the stack as manifests for Kubernetes, or the secrets that they refer to. Raises as `compose` does.
 
         `registry` is where the built images are pushed; `backup_to` is an `s3://` address for backups of the database.
         """
         spec = commands.exported(self.look())
-        from .docker.kubernetes import kubernetes_yaml
+        from .docker.kubernetes import kubernetes_yaml, secrets_yaml
 
+        if secrets:
+            return secrets_yaml(spec, self.project)
         return kubernetes_yaml(spec, registry=registry, backup_to=backup_to)
-
-    def kubernetes_secrets(self) -> str:
-        """Return the secrets that `kubernetes` refers to, with their values."""
-        spec = commands.exported(self.look())
-        from .docker.kubernetes import secrets_yaml
-
-        return secrets_yaml(spec, self.project)
 
     def repair_password(self, *, timeout: float | None = None) -> bool:
         """Set the passwords of the database's roles to the project's. Returns whether one differed.

@@ -465,7 +465,15 @@ def test_a_compose_file_of_merges_within_merges_takes_no_memory(tmp_path: Path) 
     assert [note for note in discover(write_files(tmp_path, files)).notes if "adminer" in note.text]
 
 
+ALIASES = "\n".join(["a0: &a0 [x, x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 20))])
 HOSTILE = {
+    **{
+        f"aliases within aliases as {key}": {"compose.yml": f"{ALIASES}\nservices: {{x: {{{key}: {value}}}}}\n"}
+        for key, value in {
+            "image": "*a19", "command": "*a19", "environment": "{A: *a19}", "build": "{context: *a19}",
+            "depends_on": "*a19", "healthcheck": "{test: *a19}",
+        }.items()
+    },
     "a list in lists": {"pyproject.toml": "a = " + "[" * 5_000 + "]" * 5_000},
     "a key of parts": {"pyproject.toml": ".".join(["a"] * 100_000) + " = 1"},
     "a line without end": {"Makefile": "a" * 400_000},

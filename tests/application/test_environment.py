@@ -210,3 +210,11 @@ def test_generated_urls_survive_alembics_configuration() -> None:
     parser.read_string("[alembic]")
     parser.set("alembic", "sqlalchemy.url", safe.url("psycopg"))
     assert parser.get("alembic", "sqlalchemy.url") == safe.url("psycopg")
+
+
+def test_references_within_references_are_refused_before_they_take_all_memory(tmp_path: Path) -> None:
+    levels = [f"A{n}={f'${{A{n - 1}}}' * 8}" for n in range(1, 12)]
+    (tmp_path / ".env").write_text("\n".join(["A0=xxxxxxxx", *levels]))
+
+    with pytest.raises(InvalidInputError, match="more than"):
+        files_of_variables(Application(tmp_path))

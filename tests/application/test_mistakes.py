@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fastzero_core.application.reading import parse
+from fastzero_core.application.reading import load, parse
 from fastzero_core.errors import InvalidInputError
 
 # A name, the text, the line of the mistake, what is wrong, and the remedy.
@@ -100,3 +100,9 @@ def test_a_line_is_counted_after_texts_of_several_lines(tmp_path: Path) -> None:
     text = '[application]\ntest = """\npytest \\\n  tests"""\nwatch = [\n  ".", # one\n]\nport = 0\n'
     with pytest.raises(InvalidInputError, match=r"^fastzero.toml:8: "):
         parse(text, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 60_000, "a = " + "9" * 5_000], ids=["nesting", "digits"])
+def test_what_no_parser_bears_is_a_mistake_as_well(text: str) -> None:
+    with pytest.raises(InvalidInputError):
+        load(text)

@@ -223,15 +223,15 @@ def test_an_extension_that_a_superuser_has_approved_of_in_the_database_is_there_
         ]
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "CREATE EXTENSION dblink",
-        "CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
-        "CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION f()",
-        "CREATE FUNCTION f(int) RETURNS int LANGUAGE internal AS 'int4abs'",
-    ],
-)
+FOR_SUPERUSERS = [
+    "CREATE EXTENSION dblink",
+    "CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
+    "CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION f()",
+    "CREATE FUNCTION f(int) RETURNS int LANGUAGE internal AS 'int4abs'",
+]
+
+
+@pytest.mark.parametrize("statement", FOR_SUPERUSERS)
 def test_what_only_a_superuser_may_create_is_refused_until_the_backup_is_trusted(
     statement: str, target: Target, ours: Target
 ) -> None:

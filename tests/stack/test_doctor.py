@@ -20,6 +20,8 @@ from fastzero_core.stack.spec import DEFAULT_PORTS
 
 from .conftest import Contained, any_free_port
 
+TOML = '[application]\ncommand = "python x.py"\n'
+
 
 def examined(stack: Stack, *, fix: bool = False) -> dict[str, Finding]:
     """The findings by code, the worst where a code has several."""
@@ -166,6 +168,18 @@ def test_containers_in_order_have_nothing_but_ok(served: Contained) -> None:
         *("home", "disk", "engine", "engine_disk", "volume", "port", "secrets", "database", "schema", "clock", "app")
     }
     assert "Docker Engine" in findings["engine"].found
+
+
+@pytest.mark.docker
+def test_a_folder_that_is_not_trusted_is_told_before_its_files_are_read(
+    contained: Contained, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    # A pattern that takes longer to match such a name than anyone would wait.
+    for name, text in {"fastzero.toml": TOML, ".dockerignore": "*a" * 20 + "b", "a" * 200: "", "x.py": ""}.items():
+        (folder / name).write_text(text)
+    monkeypatch.chdir(folder)
+
+    assert troubles(contained.stack()) == {"folder_not_trusted": "failed"}
 
 
 @pytest.mark.docker

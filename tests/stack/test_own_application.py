@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -16,17 +17,28 @@ from fastzero_core.errors import (
     InvalidInputError,
     RevisionFailedError,
     UnhealthyError,
+    UntrustedFolderError,
 )
 from fastzero_core.events import Event, Notice
 from fastzero_core.polling import wait_until
+from fastzero_core.settings import folder_trust
 from fastzero_core.stack import doctor
 from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.observed import ServiceState
 
-from .conftest import SOON, any_free_port
+from .conftest import SOON, RunPython, any_free_port
 from .own_app import add_revision, answer, make_environment, states, write_application
 
 ONE_SCREEN = 24  # lines
+KILLED_AFTER = """
+import os, signal, sys
+from fastzero_core import Stack
+from fastzero_core.events import ActionDone
+def note(event):
+    if isinstance(event, ActionDone) and str(event.action) == sys.argv[1]:
+        os.kill(os.getpid(), signal.SIGKILL)
+Stack(on_event=note).rotate_database_passwords()
+"""
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("trusted_folder")]
 
@@ -89,6 +101,86 @@ def test_it_logs_in_with_the_rotated_password(stack: Stack) -> None:
     assert answer(stack)["notes"] == 0
     assert stack.status()[0].pid == database
     assert stack.plan() == []
+
+
+@pytest.mark.parametrize("step", ["set role fastzero", "set secret database_password", "stop process web"])
+def test_it_logs_in_again_after_a_rotation_that_was_killed(stack: Stack, run_python: RunPython, step: str) -> None:
+    killed = run_python(KILLED_AFTER, step)
+    said, _ = killed.communicate()
+    assert killed.returncode == -signal.SIGKILL, said
+
+    Stack().up()
+
+    assert answer(stack)["notes"] == 0
+    assert stack.plan() == []
+
+
+def test_with_split_roles_it_migrates_as_the_owner_and_runs_as_a_role_that_changes_rows_alone(
+    stack: Stack, application: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FASTZERO_SPLIT_ROLES", "true")
+    add_revision(application, "0002", "0001", up="CREATE SCHEMA more; CREATE TABLE more.rows (id serial, text text)")
+    split = Stack().up()
+
+    assert answer(split)["notes"] == 0
+    assert split.execute("web", ["printenv", "PGUSER"]) == 0
+    assert capfd.readouterr().out.strip() == "fastzero_app"
+    assert split.run(["printenv", "PGUSER"]) == 0
+    assert capfd.readouterr().out.strip() == "fastzero"
+    with psycopg.connect(split.project.app_url(), autocommit=True) as session:
+        session.execute("INSERT INTO more.rows (text) VALUES ('one')")
+        for refused in (
+            "CREATE TABLE x ()",
+            "DROP TABLE notes",
+            "CREATE TABLE more.x ()",
+            "ALTER TABLE notes ADD x int",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                session.execute(refused.encode())
+    split.rotate_database_passwords()
+    assert answer(split)["notes"] == 0
+    assert split.plan() == []
+
+    monkeypatch.delenv("FASTZERO_SPLIT_ROLES")
+    assert answer(Stack().up())["notes"] == 0
+
+
+CHANGED = """
+migrate = "touch harmed"
+
+[application.processes]
+worker = "touch harmed"
+"""
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda: Stack("own").restart(),
+        lambda: Stack("own").restart("database"),
+        lambda: Stack("own").rotate_database_passwords(),
+        lambda: Stack("own").move("embedded"),
+        lambda: Stack("own").migrate_down("base"),
+        lambda: Stack("own").rehearse(),
+        lambda: Stack("own").reset(no_backup=True),
+    ],
+    ids=["restart", "restart database", "rotate", "move", "migrate down", "rehearse", "reset"],
+)
+def test_no_command_runs_a_description_that_has_changed_since_it_was_trusted(
+    stack: Stack, application: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[[], object]
+) -> None:
+    monkeypatch.delenv("FASTZERO_TRUST")
+    folder_trust(application).give()
+    described = application / "fastzero.toml"
+    described.write_text(described.read_text().partition("[application.environment]")[0] + CHANGED)
+    monkeypatch.chdir("/")
+    before = {each.service: each.pid for each in Stack("own").status()}
+
+    with pytest.raises(UntrustedFolderError):
+        run()
+
+    assert not (application / "harmed").exists()
+    assert {each.service: each.pid for each in Stack("own").status()} == before
 
 
 def test_new_revisions_are_applied_before_its_processes_are_touched(stack: Stack, application: Path) -> None:

@@ -64,6 +64,23 @@ def test_it_logs_in_with_the_rotated_password(stack: Stack) -> None:
     assert stack.plan() == []
 
 
+def test_with_split_roles_it_has_the_password_of_a_role_that_changes_rows_alone(
+    stack: Stack, capfd: pytest.CaptureFixture[str]
+) -> None:
+    split = Stack(stack.settings.model_copy(update={"split_roles": True})).up()
+
+    assert answer(split)["notes"] == 0
+    assert split.execute("web", ["sh", "-c", "printenv; cat /run/secrets/*"]) == 0
+    said = capfd.readouterr().out
+    assert "PGUSER=fastzero_app\n" in said
+    assert split.project.secret("app_password") in said
+    assert split.project.secret("database_password") not in said
+    assert split.migrate_down("base").current is None
+    split.up()
+
+    assert answer(stack.up())["notes"] == 0
+
+
 def test_a_second_up_has_nothing_to_do(stack: Stack) -> None:
     assert stack.plan() == []
 

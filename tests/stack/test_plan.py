@@ -17,9 +17,9 @@ from fastzero_core.stack.plan import (
     plan_down,
     plan_images,
     plan_restart,
-    plan_secret,
     plan_up,
 )
+from fastzero_core.stack.rotation import plan_secret
 from fastzero_core.stack.spec import ServiceSpec, StackSpec
 
 HEAD = "0002"

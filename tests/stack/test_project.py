@@ -233,6 +233,18 @@ def hold(run_python: RunPython, project: Project) -> "subprocess.Popen[str]":
     return holder
 
 
+def test_no_other_user_can_take_the_lock_of_a_home_of_an_older_version_either(project: Project) -> None:
+    folder = project.home / "locks"
+    make_folder(folder, 0o755)
+    folder.chmod(0o755)
+
+    with project.lock(1):
+        pass
+
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "demo.lock").stat().st_mode) == 0o600
+
+
 def test_a_second_command_says_that_it_waits_and_proceeds_once_the_first_has_ended(
     project: Project, run_python: RunPython
 ) -> None:

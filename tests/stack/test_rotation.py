@@ -1,9 +1,12 @@
 """The signing key of a stack is changed while its app runs: no token ends early, and no request is refused."""
 
+import os
 import secrets
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,9 +17,33 @@ from fastzero_core.polling import wait_until
 from fastzero_core.todo_app.tokens import RELOAD_INTERVAL, parse_keys
 from tests.api.client import PATIENCE, Client
 
-from .conftest import Contained, Template, any_free_port
+from .conftest import Contained, RunPython, Template, add_user, any_free_port, users_of
 
 PASSWORD = "correct horse"
+KILLED_AT = """
+import os, signal, sys
+from fastzero_core import Stack
+from fastzero_core.events import ActionDone, ActionStarted
+moment = ActionStarted if sys.argv[1] == "before" else ActionDone
+def note(event):
+    if isinstance(event, moment) and str(event.action).startswith(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+Stack(on_event=note).rotate_database_passwords()
+"""
+MOMENTS = [
+    ("after", "create secret superuser_password.next"),
+    ("before", "set role postgres"),
+    ("after", "set role postgres"),
+    ("after", "set secret superuser_password"),
+    ("after", "set role fastzero"),
+    ("after", "set secret database_password"),
+    ("after", "remove secret superuser_password.next"),
+]
+IN_CONTAINERS = [
+    ("after", "set role postgres"),
+    ("after", "set role fastzero"),
+    ("before", "fill secrets"),
+]
 
 
 @pytest.fixture
@@ -158,6 +185,92 @@ def test_the_passwords_of_before_a_rotation_are_refused(stack: Stack) -> None:
     for url in before:
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
             psycopg.connect(url)
+
+
+# -- killed ----------------------------------------------------------------------------------------------------
+
+
+def kill(run_python: RunPython, *moment: str, **options: Any) -> None:
+    killed = run_python(KILLED_AT, *moment, **options)
+    said, _ = killed.communicate()
+    assert killed.returncode == -signal.SIGKILL, said
+
+
+def rotations_left(stack: Stack) -> list[str]:
+    return [path.name for path in stack.project.secret_file("").iterdir() if path.suffix == ".next"]
+
+
+def is_refused(url: str) -> bool:
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError as error:
+        return "password authentication failed" in str(error)
+    return False
+
+
+def all_have_access(stack: Stack) -> None:
+    """Assert that the passwords of the project are those of the server."""
+    for url in (stack.database_url, stack.superuser_url):
+        psycopg.connect(url).close()
+    assert rotations_left(stack) == []
+    assert stack.plan() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("moment", "step"), MOMENTS)
+def test_a_rotation_that_was_killed_is_completed_by_the_next_up(
+    home: Path, free_port: int, template: Template, run_python: RunPython, moment: str, step: str
+) -> None:
+    template.copy_to(home, free_port)
+    stack = Stack("demo").up()
+    add_user(stack)
+    before, pid = stack.project.passwords(), stack.status()[0].pid
+    kill(run_python, moment, step, env={**os.environ, "FASTZERO_PROJECT": "demo"})
+    planned = [str(action) for action in stack.plan()]
+
+    stack.up()
+
+    all_have_access(stack)
+    assert [text for text in planned if text.startswith("remove secret")]
+    assert users_of(stack) == ["ana"]
+    assert stack.status()[0].pid == pid
+    assert stack.project.passwords()["postgres"] != before["postgres"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("moment", "step"), MOMENTS)
+def test_a_rotation_that_was_killed_is_completed_by_the_next_one(
+    home: Path, free_port: int, template: Template, run_python: RunPython, moment: str, step: str
+) -> None:
+    template.copy_to(home, free_port)
+    stack = Stack("demo").up()
+    kill(run_python, moment, step, env={**os.environ, "FASTZERO_PROJECT": "demo"})
+    left = (stack.database_url, stack.superuser_url)
+    stack.down()
+
+    stack.rotate_database_passwords()
+
+    stack.up()
+    all_have_access(stack)
+    assert [is_refused(url) for url in left] == [True, True]
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize(("moment", "step"), IN_CONTAINERS)
+def test_in_containers_a_rotation_that_was_killed_is_completed_by_the_next_up(
+    served: Contained, run_python: RunPython, moment: str, step: str
+) -> None:
+    stack = served.stack(app=True)
+    api = client_of(stack)
+    token = api.token(new_user(stack))
+    kill(run_python, moment, step, env=served.environment(app="true"))
+
+    stack.up()
+
+    all_have_access(stack)
+    with psycopg.connect(stack.superuser_url) as session:
+        session.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'fastzero'")
+    assert [api.get("/todos/", token).status for _ in range(5)] == [200] * 5
 
 
 def test_without_a_stack_there_is_no_key_to_rotate(home: Path) -> None:

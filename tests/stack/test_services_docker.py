@@ -148,6 +148,19 @@ def test_its_log_its_container_and_its_address_are_known(stack: Stack, capfd: py
     assert (found["cache"], found["volume"]) == ("ok", "ok")
 
 
+def test_a_new_health_check_is_not_run_before_up_accepts_it(
+    stack: Stack, project: Contained, application: Path
+) -> None:
+    described = application / "fastzero.toml"
+    text = described.read_text()
+    described.write_text(text.replace('health = "python', 'health = "touch /data/harmed; python'))
+    try:
+        assert states(stack)["cache"] is ServiceState.RUNNING
+    finally:
+        described.write_text(text)
+    assert project.container("cache").exec_run(["test", "-e", "/data/harmed"]).exit_code == 1
+
+
 def test_a_restart_touches_it_alone_and_keeps_its_data(stack: Stack, project: Contained) -> None:
     told, before = count(stack), ids(project)
     stack.restart("cache")

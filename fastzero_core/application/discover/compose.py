@@ -30,7 +30,7 @@ class ComposeService:
     where: str
     image: str = ""
     command: str = ""
-    build: Mapping[str, Any] = field(default_factory=dict)
+    build: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     health: str | None = None
@@ -88,9 +88,9 @@ def _service(name: str, value: dict[str, Any], where: str) -> ComposeService:
     return ComposeService(
         name,
         where,
-        image=str(value.get("image", "")),
+        image=_text(value.get("image")),
         command=_command(value.get("command")),
-        build={"context": build} if isinstance(build, str) else build if isinstance(build, dict) else {},
+        build={"context": build} if isinstance(build, str) else dict(_environment(build)),
         environment=dict(_environment(value.get("environment"))),
         needs=tuple(_names(value.get("depends_on"))),
         health=_health(value.get("healthcheck")),
@@ -101,27 +101,32 @@ def _service(name: str, value: dict[str, Any], where: str) -> ComposeService:
     )
 
 
+def _text(value: Any) -> str:
+    """Return a scalar as text, "" for anything else: aliases within aliases would be a text without end."""
+    return "" if value is None or isinstance(value, list | dict | set | tuple) else str(value)
+
+
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
 def _command(value: Any) -> str:
-    return shlex.join(map(str, value)) if isinstance(value, list) else str(value or "")
+    return shlex.join(map(_text, value)) if isinstance(value, list) else _text(value)
 
 
 def _environment(value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
         for name, each in value.items():
             if each is not None:
-                yield str(name), str(each).lower() if isinstance(each, bool) else str(each)
+                yield str(name), str(each).lower() if isinstance(each, bool) else _text(each)
     for each in _list(value):
-        name, equals, text = str(each).partition("=")
+        name, equals, text = _text(each).partition("=")
         if equals:
             yield name, text
 
 
 def _names(value: Any) -> Iterator[str]:
-    yield from map(str, value if isinstance(value, list | dict) else ())
+    yield from map(_text, value if isinstance(value, list | dict) else ())
 
 
 def _health(check: Any) -> str | None:

@@ -127,7 +127,7 @@ def _paths(build: Build) -> set[str]:
     if not folder.is_dir():
         raise InvalidInputError(f"the application's folder {folder} does not exist", hint="Restore it")
     ignore = folder / IGNORE
-    said = ignore.read_text(encoding="utf-8").splitlines() if ignore.is_file() else list(LEFT_OUT)
+    said = ignore.read_text(encoding="utf-8", errors="replace").splitlines() if ignore.is_file() else list(LEFT_OUT)
     patterns = [line.strip() for line in said if line.strip() and not line.startswith("#")]
     return set(exclude_paths(build.folder, patterns, dockerfile=_dockerfile_name(build)))
 

@@ -187,10 +187,15 @@ class DockerRuntime:
             return exec.execute(self._client.api, str(container.id), command, interactive=interactive)
 
     def failed_check(self, service: ServiceSpec) -> str:
-        """Run the check in the container: the result of the engine's own check may be five seconds old."""
+        """Run the check that the container was created with: the engine's own result may be five seconds old."""
         with engine_errors():
             container = self._find(service.name)
-            return exec.failure(self._client.api, container, service.health_command) if container else "it is gone"
+            if container is None:
+                return "it is gone"
+            match (container.attrs["Config"].get("Healthcheck") or {}).get("Test"):
+                case ["CMD", *command]:
+                    return exec.failure(self._client.api, container, command)
+            return ""
 
     def run_once(self, service: ServiceSpec, command: Sequence[str]) -> tuple[int, str]:
         with engine_errors():
