@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from . import __version__
+from .archive.description import Archive
 from .errors import RecordError
 from .files import path_as_text, path_from_text
 from .postgres.roles import OWNER, SUPERUSER
 
-FORMAT = 3  # of the record
+FORMAT = 4  # of the record
+FORMAT_WITHOUT_ARCHIVE = 3
 FORMAT_OF_ONE_ROLE = 2  # of a record whose databases all have the single role of older versions
 RUNTIMES = ("embedded", "docker")
 ROLES = (SUPERUSER, OWNER)
@@ -50,7 +52,8 @@ class ProjectRecord:
     `data`, `image` and `volume` are the location of the database; `image` is the one that served it last. `filling` is
     the target of a move that is not complete: its data is not in service. `leaving` is the source of the last move if
     what served the database there may still have to be removed. `kept` are the locations before earlier moves, the
-    latest last, with their data unchanged. `owner` is the label of all objects of this project on an engine.
+    latest last, with their data unchanged. `owner` is the label of all objects of this project on an engine. `archive`
+    is where its write-ahead log and base backups go.
     """
 
     runtime: str
@@ -66,6 +69,7 @@ class ProjectRecord:
     kept: tuple[Place, ...] = ()
     owner: str = ""
     roles: tuple[str, ...] = ROLES
+    archive: Archive | None = None
 
     @property
     def place(self) -> Place:
@@ -90,6 +94,9 @@ class ProjectRecord:
         for each in places:
             each["data"] = path_as_text(each["data"])
         written["application"] = path_as_text(self.application)
+        if self.archive is None:
+            del written["archive"]  # older versions do not know it
+            written["format"] = FORMAT_WITHOUT_ARCHIVE
         if all(each["roles"] == ROLES_OF_BEFORE for each in places):
             del written["application"]  # older versions know only the built-in one
             written["format"] = FORMAT_OF_ONE_ROLE
@@ -149,6 +156,7 @@ def _record(written: dict[str, Any]) -> ProjectRecord:
             "processes": tuple(written.get("processes", ("app",))),
             "filling": _place(written.get("filling")),
             "leaving": _place(written.get("leaving")),
+            "archive": Archive(**written["archive"]) if written.get("archive") else None,
             "kept": tuple(place for each in written.get("kept", ()) if (place := _place(each))),
         }
     )

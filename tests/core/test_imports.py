@@ -64,6 +64,7 @@ ROOMS = (
         "trust",
     ),
     ("postgres",),
+    ("archive",),
     ("application",),
     ("marks", "record", "project", "credentials"),
     ("todo_app",),
