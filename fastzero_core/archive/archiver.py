@@ -19,7 +19,7 @@ from .. import folders
 from ..errors import ConflictError, FastZeroError
 from ..files import make_folder, write_atomically
 from .description import CREDENTIALS_FILE, DATA, DESCRIPTION, FAILED, PAUSED, RUNNING, Archive, state_folder
-from .segments import ARCHIVED, HISTORY, SIZE
+from .segments import ARCHIVED, HISTORY, SEGMENT, SIZE
 from .store import Store, store_of
 
 EVERY = 0.1  # seconds between two looks for a new segment
@@ -82,7 +82,7 @@ class Archiver:
         """Return whether archiving is paused. Pause it if more write-ahead log waits than may."""
         if (self._state / PAUSED).exists():
             return True
-        names = list(new)
+        names = [name for name in new if SEGMENT.fullmatch(name)]
         if len(names) * SIZE <= self._archive.max_kept:
             return False
         self._tell(PAUSED, f"{datetime.now(UTC).isoformat()}\n{names[0]}\n")

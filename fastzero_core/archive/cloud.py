@@ -36,7 +36,7 @@ _ERRORS: tuple[tuple[str, type[FastZeroError], str, str], ...] = (
     (
         "Unable to locate credentials|PartialCredentials",
         NotAllowedError,
-        "there are no credentials for {}",
+        "credentials for {} were not given",
         "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give --credentials-file FILE",
     ),
     (

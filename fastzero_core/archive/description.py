@@ -17,6 +17,7 @@ from ..errors import InvalidInputError
 ARCHIVER = "archiver"  # the name of the service
 CREDENTIALS = "archive_credentials"  # the name of the secret
 MAX_KEPT = 10 * 2**30  # bytes of write-ahead log that may wait for the archive
+LEAST_KEPT = 64 * 2**20  # bytes
 TIMEOUT = 60  # seconds until a segment with changes is archived, even if it is not full
 # Variables of the server and the archiver.
 DESCRIPTION, STATE = "FASTZERO_ARCHIVE", "FASTZERO_ARCHIVE_STATE"
@@ -96,11 +97,12 @@ def days_of(keep: str) -> int | None:
 
 
 def bytes_of(text: str) -> int:
-    """Return a size such as `10GiB` in bytes. Raises InvalidInputError."""
+    """Return a size such as `10GiB` in bytes. Raises InvalidInputError, also if it is less than four segments."""
     match = re.fullmatch(r"(\d{1,6})\s*([KMGT]iB)", text, re.IGNORECASE)
-    if match is None:
-        raise InvalidInputError(f"invalid size {text!r}", field="max_kept", hint="Use a size such as 10GiB")
-    return int(match[1]) * _UNITS[match[2].lower()]
+    size = int(match[1]) * _UNITS[match[2].lower()] if match else 0
+    if size < LEAST_KEPT:
+        raise InvalidInputError(f"invalid size {text!r}", field="max_kept", hint="Use a size such as 10GiB, from 64MiB")
+    return size
 
 
 def state_folder(data: Path) -> Path:

@@ -109,8 +109,8 @@ def _fetch_wal(recovery: Recovery, folder: Path, binaries: Binaries, user: Servi
     for start in range(0, len(names), BATCH):
         batch = names[start : start + BATCH]
         recovery.store.pull(batch, folder)
-        last = last_commit([folder / name for name in batch], binaries) if recovery.time else None
-        if last and recovery.time and last > recovery.time:
+        last = last_commit([folder / name for name in batch], binaries) if recovery.target else None
+        if last and recovery.target and last > recovery.target:
             break
     _give(folder, user)
 
@@ -127,7 +127,7 @@ def _give(folder: Path, user: ServiceUser | None) -> None:
 def _replay(
     recovery: Recovery, inner: Path, staging: Path, binaries: Binaries, user: ServiceUser | None, name: str
 ) -> None:
-    """Run a server that nobody can connect to over the network until it has replayed all, and shut it down."""
+    """Run a server without a network port until it has replayed all, and shut it down."""
     options = process_options(user)
     options["env"] = {**options["env"], WAL: str(staging / "wal")}
     log = staging / "log"
@@ -155,7 +155,7 @@ def _replay(
 
 
 def _settings(recovery: Recovery) -> dict[str, str]:
-    time = {"recovery_target_time": recovery.time.isoformat(sep=" ")} if recovery.time else {}
+    time = {"recovery_target_time": recovery.target.isoformat(sep=" ")} if recovery.target else {}
     return {
         "restore_command": f'cp "${WAL}/%f" "%p"',
         "recovery_target_action": "promote",

@@ -33,6 +33,11 @@ class Recovery:
     time: datetime | None
     reachable: datetime | None
 
+    @property
+    def target(self) -> datetime | None:
+        """The time at which PostgreSQL stops, None to replay the whole chain: it stops only at a later transaction."""
+        return self.time if self.time and (self.reachable is None or self.time < self.reachable) else None
+
 
 def time_of(text: str, now: datetime) -> datetime | None:
     """Return the time that a user gives, None for `latest`. Without a zone it is UTC. Raises InvalidInputError."""

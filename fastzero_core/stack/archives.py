@@ -5,9 +5,7 @@ archive is one write of the record, and `up` carries it out. A recovery is a mov
 place as one that is being filled, the data is recovered there, and one write of the record puts it into service.
 """
 
-import shutil
 import struct
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -15,18 +13,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..archive import status as archive_status
-from ..archive.description import CREDENTIALS, MAX_KEPT, PAUSED, Archive, state_folder
-from ..archive.recovery import Recovery, prepare
-from ..archive.segments import SEGMENT, BaseBackup
-from ..archive.status import ArchiveStatus, ServerStatistics
-from ..archive.store import Server, Store, store_of
+from ..archive.description import ARCHIVER, CREDENTIALS, MAX_KEPT, PAUSED, Archive, state_folder
 from ..errors import ConflictError, FastZeroError, InvalidInputError, NotFoundError, UnavailableError
 from ..events import Notice
 from ..files import write_atomically
 from ..polling import wait_until
 from ..postgres.account import service_user
 from ..project import Place
+from . import steps
 from .actions import Action, Kind, Verb
 from .places import MovableStack
 from .recovering import Recovering, programs_for
@@ -34,6 +28,11 @@ from .session import Session
 
 if TYPE_CHECKING:
     import psycopg
+
+    from ..archive.recovery import Recovery
+    from ..archive.segments import BaseBackup
+    from ..archive.status import ArchiveStatus
+    from ..archive.store import Store
 
 _SYSTEM_AT = 24  # bytes before the system identifier in a segment
 _TABLESPACES = "SELECT spcname FROM pg_catalog.pg_tablespace WHERE spcname !~ '^pg_' LIMIT 1"
@@ -69,8 +68,7 @@ class ArchivedStack(MovableStack):
         NotAllowedError, ConflictError for an archive of another system, UnavailableError.
         """
         with self.session(timeout) as session:
-            folder = Path(session.known.data or "/")
-            limit = max_kept or min(MAX_KEPT, shutil.disk_usage(folder).free // 2)
+            limit = max_kept or min(MAX_KEPT, _free_at(Path(session.known.data or "/")) // 2)
             archive = Archive(url, self.project.name, endpoint_url=endpoint_url, keep=keep, max_kept=limit)
             return _enable(session, archive, credentials)
 
@@ -81,27 +79,22 @@ class ArchivedStack(MovableStack):
             _write_archive(session, None)
             return archive
 
-    def archive_status(self) -> ArchiveStatus:
+    def archive_status(self) -> "ArchiveStatus":
         """Return the state of the archive. Raises NotFoundError if none is enabled."""
+        from ..archive import status
+
         session = self.look()
         archive = archive_of(session)
         is_running = session.runtime.is_alive(session.spec().database.name)
-        counted = archive_status.statistics(self.superuser_url) if is_running else ServerStatistics()
-        return archive_status.status(archive, Path(session.known.data), _store(session, archive), counted)
+        counted = status.statistics(self.superuser_url) if is_running else status.ServerStatistics()
+        return status.status(archive, Path(session.known.data), _store(session, archive), counted)
 
-    def archive_problem(self) -> tuple[str, str] | None:
-        """Return the state of archiving and why, without asking the archive; None if none is enabled."""
-        record = self.project.record
-        if record is None or record.archive is None:
-            return None
-        return archive_status.problem_of(record.archive, Path(record.data))
-
-    def archive_backups(self, archive: Archive | None = None, credentials: Path | None = None) -> list[BaseBackup]:
+    def archive_backups(self, archive: Archive | None = None, credentials: Path | None = None) -> "list[BaseBackup]":
         """Return the base backups in an archive, by default the project's, oldest first."""
         session = self.look()
         return _store(session, archive or archive_of(session), credentials).backups()
 
-    def back_up_to_archive(self, *, timeout: float | None = None) -> BaseBackup:
+    def back_up_to_archive(self, *, timeout: float | None = None) -> "BaseBackup":
         """Take a base backup now, and delete what is no longer kept. Resumes archiving if it was paused."""
         with self.session(timeout) as session, session.database_running("a base backup is taken"):
             return _take(session, archive_of(session))
@@ -122,7 +115,7 @@ class ArchivedStack(MovableStack):
 
     def plan_recovery(
         self, time: datetime | None, archive: Archive | None = None, credentials: Path | None = None
-    ) -> Recovery:
+    ) -> "Recovery":
         """Return what a recovery to a time needs, None for all that is archived. Changes nothing.
 
         `archive` is by default the project's. Raises BackupNotFoundError, ArchiveIncompleteError.
@@ -131,7 +124,7 @@ class ArchivedStack(MovableStack):
             return self._prepared(session, archive or archive_of(session), time, credentials)
 
     def recover(
-        self, recovery: Recovery, archive: Archive | None = None, *, timeout: float | None = None
+        self, recovery: "Recovery", archive: Archive | None = None, *, timeout: float | None = None
     ) -> Place | None:
         """Recover the database to a new place, and put it into service. Returns the place before, which is kept.
 
@@ -143,7 +136,9 @@ class ArchivedStack(MovableStack):
 
     def _prepared(
         self, session: Session, archive: Archive, time: datetime | None, credentials: Path | None
-    ) -> Recovery:
+    ) -> "Recovery":
+        from ..archive.recovery import prepare
+
         if session.record and session.record.archive == archive:
             _seal_if_possible(session, archive)
         return prepare(_store(session, archive, credentials), time, name=str(archive))
@@ -160,7 +155,9 @@ def archive_of(session: Session) -> Archive:
     return archive
 
 
-def _store(session: Session, archive: Archive, credentials: Path | None = None) -> Store:
+def _store(session: Session, archive: Archive, credentials: Path | None = None) -> "Store":
+    from ..archive.store import store_of
+
     return store_of(archive, credentials or session.project.secret_file(CREDENTIALS))
 
 
@@ -195,7 +192,9 @@ def _as_file(session: Session, credentials: str | None) -> Iterator[Path | None]
     if credentials is None:
         yield None
         return
-    with tempfile.TemporaryDirectory(dir=session.project.folder, prefix=".archive.partial-") as folder:
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory(dir=session.project.folder, prefix=".archive.partial-") as folder:
         file = Path(folder) / CREDENTIALS
         write_atomically(file, credentials)
         yield file
@@ -213,9 +212,15 @@ def _write_archive(session: Session, archive: Archive | None, credentials: str |
     actions.append(Action(Verb.WRITE, Kind.RECORD, "project.json", cause, subject=(before, after)))
     session.run(actions)
     session.ensure_up()
+    if archive is None:
+        orphans = session.observe_quickly(session.spec(), session.known).orphans
+        archivers = [each for each in orphans if each.service == ARCHIVER]
+        session.run([action for each in archivers for action in steps.take_away_orphan(each)])
 
 
-def _take(session: Session, archive: Archive) -> BaseBackup:
+def _take(session: Session, archive: Archive) -> "BaseBackup":
+    from ..archive.store import Server
+
     store, data = _store(session, archive), Path(session.known.data)
     (state_folder(data) / PAUSED).unlink(missing_ok=True)
     with _connected(session) as connection:
@@ -240,8 +245,11 @@ def _seal_if_possible(session: Session, archive: Archive) -> None:
 
 def _seal(session: Session) -> None:
     """Archive what was written until now, with a transaction of this moment. Raises UnavailableError."""
+    from ..archive import status
+    from ..archive.segments import SEGMENT
+
     with _connected(session) as connection:
-        archive_status.mark_time(session.project.superuser_url())
+        status.mark_time(session.project.superuser_url())
         row = connection.execute("SELECT pg_catalog.pg_walfile_name(pg_catalog.pg_switch_wal())").fetchone()
         assert row is not None, "a query of a value returns a row"
         segment, data = str(row[0]), Path(session.known.data)
@@ -253,9 +261,9 @@ def _seal(session: Session) -> None:
 
         archive = session.known.archive
         assert archive is not None, "it is enabled"
-        wait_until(lambda: is_archived() or archive_status.problem_of(archive, data)[0] == "failing", session.timeout)
+        wait_until(lambda: is_archived() or status.problem_of(archive, data)[0] == "failing", session.timeout)
         if not is_archived():
-            state, detail = archive_status.problem_of(archive, data)
+            state, detail = status.problem_of(archive, data)
             hint = f"See its log: fastzero logs archiver -p {session.project.name}"
             raise UnavailableError(f"segment {segment} is not archived: {detail or state}", hint=hint)
 
@@ -281,12 +289,16 @@ def _system(session: Session) -> str:
         return str(int(row[0]) % 2**64)
 
 
-def _refuse_another_system(store: Store, archive: Archive) -> None:
+def _refuse_another_system(store: "Store", archive: Archive) -> None:
     """Raise ConflictError if an archive has the write-ahead log of another server."""
+    from tempfile import TemporaryDirectory
+
+    from ..archive.segments import SEGMENT
+
     names = sorted(filter(SEGMENT.fullmatch, store.names()))
     if not names:
         return
-    with tempfile.TemporaryDirectory(prefix="fastzero-wal-") as folder:
+    with TemporaryDirectory(prefix="fastzero-wal-") as folder:
         store.pull(names[-1:], Path(folder))
         header = (Path(folder) / names[-1]).read_bytes()[: _SYSTEM_AT + 8]
     found = str(struct.unpack_from("=Q", header, _SYSTEM_AT)[0])
@@ -295,6 +307,12 @@ def _refuse_another_system(store: Store, archive: Archive) -> None:
             f"{archive} is the archive of another server: its system is {found}, and this one's {archive.system}",
             hint="Nothing was changed. Archive to another prefix: --to",
         )
+
+
+def _free_at(folder: Path) -> int:
+    from shutil import disk_usage
+
+    return disk_usage(folder).free
 
 
 def _major(session: Session) -> int:

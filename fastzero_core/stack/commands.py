@@ -4,7 +4,6 @@ import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from ..archive.status import mark_time
 from ..errors import (
     ConflictError,
     DatabaseLoginError,
@@ -94,6 +93,8 @@ def down(session: Session, *, volumes: bool) -> list[Action]:
 def _mark_archive(session: Session, record: ProjectRecord) -> None:
     """Let a recovery reach this moment, if the database is archived and runs."""
     if record.archive and session.runtime_of(record).is_alive(session.spec(record).database.name):
+        from ..archive.status import mark_time
+
         try:
             mark_time(session.project.superuser_url())
         except FastZeroError as error:

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import folders
-from ..archive.recovery import Recovery
 from ..errors import InvalidInputError
 from ..events import Notice
 from ..postgres.account import service_user
@@ -16,6 +16,9 @@ from .decide import Flags
 from .execute import execute
 from .relocate import place_left
 from .session import Session
+
+if TYPE_CHECKING:
+    from ..archive.recovery import Recovery
 
 
 def programs_for(major: int) -> Binaries:
@@ -29,7 +32,7 @@ def programs_for(major: int) -> Binaries:
 class Recovering:
     """One recovery of a project's database."""
 
-    def __init__(self, session: Session, recovery: Recovery, name: str) -> None:
+    def __init__(self, session: Session, recovery: "Recovery", name: str) -> None:
         self._session, self._recovery, self._name = session, recovery, name
 
     def run(self) -> Place | None:

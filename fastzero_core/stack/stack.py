@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ..archive.description import ARCHIVER
-from ..archive.status import problem_of
 from ..errors import FastZeroError, InvalidInputError
 from ..events import Listener, Notice, ignore
 from ..postgres.url import url_of, variables
@@ -369,6 +368,8 @@ def _of_archiver(status: ServiceStatus, record: ProjectRecord) -> ServiceStatus:
     """Return the status of an archiver with what keeps it from archiving; that of any other service as it is."""
     if record.archive is None or status.service != ARCHIVER or status.state is not ServiceState.RUNNING:
         return status
+    from ..archive.status import problem_of
+
     state, why = problem_of(record.archive, Path(record.data))
     return status if state == "archiving" else replace(status, state=ServiceState.UNHEALTHY, detail=why)
 
