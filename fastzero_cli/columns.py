@@ -80,6 +80,31 @@ BACKUP = (
     Column("size", kind="bytes"),
     Column("problem", kind="note"),
 )
+ARCHIVED = (
+    Column("url", flexible=True),
+    Column("server"),
+    Column("system", spare=True),
+    Column("keep"),
+    Column("max_kept", kind="bytes"),
+)
+ARCHIVE = (
+    Column("archive", flexible=True),
+    Column("state", kind="state"),
+    Column("waiting", kind="count"),
+    Column("waiting_bytes", "size", kind="bytes"),
+    Column("lag_seconds", "lag"),
+    Column("last_archived_at", kind="age"),
+    Column("backups", kind="count"),
+    Column("backup_age_seconds", "backup age"),
+    Column("detail", kind="note"),
+)
+BASE_BACKUP = (
+    Column("id"),
+    Column("begun", spare=True),
+    Column("ended", kind="age"),
+    Column("begin_wal", "first segment", spare=True),
+    Column("size", kind="bytes"),
+)
 KEPT = (Column("database"), Column("kept_at", kind="age"), Column("size", kind="bytes"))
 PLACE = (
     Column("name", flexible=True),

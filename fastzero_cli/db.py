@@ -8,6 +8,7 @@ import typer
 
 from fastzero_core.errors import InvalidInputError, NotFoundError
 
+from . import archive as archives
 from . import completion
 from .columns import BACKUP, INDEX, KEPT, PLACE, RESTORED, SERVICE, STATS, TABLE
 from .layout import size
@@ -33,6 +34,7 @@ backups = Group(
     example="fastzero db backup\nfastzero db backup list",
 )
 group.add_group(backups)
+group.add_group(archives.group)
 STREAM = "-"
 
 BACKUP_HELP = "A backup's name, or its file as a path with a slash in it."
@@ -111,7 +113,10 @@ def verify(run: Run, archive: Archive, trusted: Trusted = False) -> None:
     )
 
 
-@group.command(example="fastzero db restore before-holidays\nfastzero db restore --undo")
+@group.command(
+    example="fastzero db restore before-holidays\nfastzero db restore --undo\n"
+    "fastzero db restore --to-time 2026-11-24T18:00Z"
+)
 def restore(
     run: Run,
     archive: Annotated[
@@ -122,20 +127,39 @@ def restore(
         bool, typer.Option("--into-empty", help="Into the database itself, which must have no tables.")
     ] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Put the database back that the last restore replaced.")] = False,
+    to_time: Annotated[
+        str | None,
+        typer.Option("--to-time", metavar="TIME|latest", help="From the archive, as the database was at this time."),
+    ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar=archives.URL, help="With --to-time: another archive.")
+    ] = None,
+    endpoint_url: archives.Endpoint = None,
+    credentials_file: archives.CredentialsFile = None,
     trusted: Trusted = False,
     no_backup: NoBackup = False,
     yes: Yes = False,
 ) -> None:
-    """Restore a backup.
+    """Restore a backup, or the database as it was at a time.
 
     It is restored beside the database, compared with its manifest, and swapped in within a moment. The database
     before it is kept until `db restore --undo` or `db backup prune`. A name is looked up among the backups of the
     database itself: one of another database is given as a path with a slash in it. Code in the backup runs as a role
     made for it, if the database's role may create one; then everything belongs to the owner of the database.
+
+    With --to-time the database is recovered from its archive to a new place, its pages are checked, and it is put
+    into service; the place before is kept. --from restores a project that no longer exists.
     """
     if undo:
         _undo(run, archive, yes)
         return
+    if to_time is not None:
+        if archive is not None:
+            raise InvalidInputError("a backup or --to-time, not both", field="to_time")
+        archives.restore_to_time(run, to_time, from_, endpoint_url, credentials_file, yes)
+        return
+    if from_ is not None:
+        raise InvalidInputError("--from needs a time", field="to_time", hint="Say when: --to-time TIME, or latest")
     if archive is None:
         raise InvalidInputError("which backup?", field="archive", hint="See which there are: fastzero db backup list")
     database = run.doomed

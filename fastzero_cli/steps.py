@@ -20,6 +20,10 @@ PHASES = {
     "migrate": ("Migrating the schema", "Schema migrated"),
     "swap": ("Putting the database into service", "Database put into service"),
     "analyze": ("Collecting statistics", "Statistics collected"),
+    "fetch": ("Fetching the base backup", "Base backup fetched"),
+    "wal": ("Fetching the write-ahead log", "Write-ahead log fetched"),
+    "replay": ("Replaying the write-ahead log", "Write-ahead log replayed"),
+    "pages": ("Checking each page", "Pages checked"),
     "rehearse": ("Rehearsing on a copy", "Rehearsed on a copy"),
 }
 STARTS = ("process", "container")

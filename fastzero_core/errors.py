@@ -122,10 +122,13 @@ class DatabaseNotEmptyError(ConflictError):
 
 
 class BackupMismatchError(ConflictError):
-    """The restored data differs from the manifest of the backup."""
-
     code = "backup_mismatch"
     default_hint = "The database in service was not changed. Use another backup: fastzero db backup list"
+
+
+class ArchiveIncompleteError(ConflictError):
+    code = "archive_incomplete"
+    default_hint = "Nothing was changed. Recover to an earlier time: fastzero db archive verify"
 
 
 class RecordError(ConflictError):
@@ -143,8 +146,6 @@ class ForeignStackError(ConflictError):
 
 
 class DataGoneError(ConflictError):
-    """The data that the project served before no longer exists."""
-
     code = "data_gone"
     default_hint = "Nothing was changed. List the backups: fastzero db backup list"
 
@@ -265,8 +266,6 @@ class ConnectionLostError(UnavailableError):
 
 
 class BusyError(UnavailableError):
-    """The process already handles as many requests as it accepts."""
-
     code = "busy"
     default_hint = "Try again in a moment"
 

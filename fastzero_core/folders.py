@@ -13,7 +13,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from errno import EISDIR, ELOOP, ENXIO, EPERM
 from pathlib import Path
@@ -123,13 +123,15 @@ def make(path: Path, mode: int, *, own: bool = False) -> None:
 
 
 @contextmanager
-def file_of_owner(folder: Path, name: str, flags: int = os.O_RDONLY) -> Iterator[BinaryIO]:
-    """Open a file in a folder that may belong to another account, as a data directory may.
+def file_of_owner(
+    folder: Path, name: str, flags: int = os.O_RDONLY, *, below: tuple[str, ...] = ()
+) -> Iterator[BinaryIO]:
+    """Open a file in a folder that may belong to another account, as a data directory may; or `below` it.
 
     Raises PermissionError unless it is a regular file of the folder's owner, and so for a link; NotAllowedError if
     another user can change a parent of the folder; OSError.
     """
-    with _foreign_folder(folder) as opened_folder:
+    with _foreign_folder(folder, below) as opened_folder:
         try:
             descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=opened_folder)
         except OSError as error:
@@ -142,10 +144,10 @@ def file_of_owner(folder: Path, name: str, flags: int = os.O_RDONLY) -> Iterator
         yield file
 
 
-def names_in(folder: Path) -> list[str]:
-    """Return the names in a folder that may belong to another account; none if the folder does not exist."""
+def names_in(folder: Path, *below: str) -> list[str]:
+    """Return the names in a folder that may belong to another account, or `below` it; none if it does not exist."""
     try:
-        with _foreign_folder(folder) as descriptor:
+        with _foreign_folder(folder, below) as descriptor:
             return sorted(os.listdir(descriptor))  # noqa: PTH208 - by its descriptor
     except (FileNotFoundError, NotADirectoryError):
         return []
@@ -179,14 +181,19 @@ def remove(path: Path) -> None:
 
 
 @contextmanager
-def _foreign_folder(folder: Path) -> Iterator[int]:
-    """Open a folder that may belong to another account. As root, its parents must be safe from other users."""
-    with parent_of(folder, own=True, follow=True) as (parent, name):
-        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=parent)
-    try:
+def _foreign_folder(folder: Path, below: tuple[str, ...] = ()) -> Iterator[int]:
+    """Open a folder that may belong to another account, or one `below` it without following links.
+
+    As root, its parents must be safe from other users.
+    """
+    with ExitStack() as opened_folders:
+        with parent_of(folder, own=True, follow=True) as (parent, name):
+            descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=parent)
+        opened_folders.callback(os.close, descriptor)
+        for each in below:
+            descriptor = os.open(each, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+            opened_folders.callback(os.close, descriptor)
         yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _walked(path: Path, *, own: bool, follow: bool) -> tuple[int, str]:

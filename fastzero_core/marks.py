@@ -15,7 +15,7 @@ from .errors import ConflictError, ForeignStackError
 # The names that fastzero creates in a project's folder, also before the folder has its mark.
 _OWN_NAMES = re.compile(
     r"project\.json|secrets|credentials|logs|processes|services|user|moving|container-secrets|volume-owner|data(-[0-9a-f]{8})?"
-    r"|\.data.*\.init-[0-9a-f]{8}|\..+\.partial-[0-9a-f]{8}|\.fastzero.*"
+    r"|\.data.*\.archive|\.data.*\.init-[0-9a-f]{8}|\..+\.partial-[0-9a-f]{8}|\.fastzero.*"
 )
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from . import __version__
+from .archive.description import Archive
 from .errors import RecordError
 from .files import path_as_text, path_from_text
 from .postgres.roles import OWNER, SUPERUSER
 
 FORMAT = 4  # of the record
-FORMAT_OF_ONE_ENGINE = 3  # of a record whose containers run on this machine's engine
+FORMAT_OF_BEFORE = 3  # of a record without an archive, whose containers run on this machine's engine
 FORMAT_OF_ONE_ROLE = 2  # of a record whose databases all have the single role of older versions
 RUNTIMES = ("embedded", "docker")
 ROLES = (SUPERUSER, OWNER)
@@ -52,7 +53,7 @@ class ProjectRecord:
     the target of a move that is not complete: its data is not in service. `leaving` is the source of the last move if
     what served the database there may still have to be removed. `kept` are the locations before earlier moves, the
     latest last, with their data unchanged. `owner` is the label of all objects of this project on an engine. `host` is
-    the machine of the engine, `ssh://…`; "" for this one.
+    the machine of the engine, `ssh://…`; "" for this one. `archive` is where its write-ahead log and base backups go.
     """
 
     runtime: str
@@ -69,6 +70,7 @@ class ProjectRecord:
     owner: str = ""
     roles: tuple[str, ...] = ROLES
     host: str = ""
+    archive: Archive | None = None
 
     @property
     def place(self) -> Place:
@@ -93,10 +95,15 @@ class ProjectRecord:
         for each in places:
             each["data"] = path_as_text(each["data"])
         written["application"] = path_as_text(self.application)
+        # Older versions know neither.
         if not self.host:
-            del written["host"]  # older versions know only this machine
-            written["format"] = FORMAT_OF_ONE_ENGINE
-        if not self.host and all(each["roles"] == ROLES_OF_BEFORE for each in places):
+            del written["host"]
+        if self.archive is None:
+            del written["archive"]
+        is_as_before = not self.host and self.archive is None
+        if is_as_before:
+            written["format"] = FORMAT_OF_BEFORE
+        if is_as_before and all(each["roles"] == ROLES_OF_BEFORE for each in places):
             del written["application"]  # older versions know only the built-in one
             written["format"] = FORMAT_OF_ONE_ROLE
             for each in places:
@@ -155,6 +162,7 @@ def _record(written: dict[str, Any]) -> ProjectRecord:
             "processes": tuple(written.get("processes", ("app",))),
             "filling": _place(written.get("filling")),
             "leaving": _place(written.get("leaving")),
+            "archive": Archive(**written["archive"]) if written.get("archive") else None,
             "kept": tuple(place for each in written.get("kept", ()) if (place := _place(each))),
         }
     )

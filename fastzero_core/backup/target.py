@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from .. import folders
 from ..postgres.programs import Programs, find_programs
-from ..postgres.url import DEFAULT_PORT, LOOPBACK, parse
+from ..postgres.url import LOOPBACK, hosts, parse
 from ..project import Project
 from ..schema.revisions import VERSION_TABLE
 
@@ -26,14 +26,15 @@ PART_MAX = 60  # characters of a host or a database in a folder's name
 
 @dataclass(frozen=True)
 class Address:
-    """The host, port and name of a database."""
+    """The host, port and name of a database; several hosts and ports are separated by commas."""
 
     host: str
     port: str
     database: str
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        pairs = zip(self.host.split(","), self.port.split(","), strict=True)
+        return ",".join(f"{host}:{port}" for host, port in pairs)
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,11 @@ class Target:
 
 
 def address_of(url: str) -> Address:
-    """Return the address in a URL; all loopback names become 127.0.0.1. Raises InvalidInputError."""
+    """Return the address in a URL; loopback names become 127.0.0.1, hosts are sorted. Raises InvalidInputError."""
     options = parse(url)
-    host = options.get("host", "localhost").lower()
+    where = sorted(("127.0.0.1" if host in LOOPBACK else host.lower(), port) for host, port in hosts(options))
     database = options.get("dbname") or options.get("user", "")
-    return Address("127.0.0.1" if host in LOOPBACK else host, options.get("port", DEFAULT_PORT), database)
+    return Address(",".join(host for host, _ in where), ",".join(port for _, port in where), database)
 
 
 def backups_of_project(project: Project) -> Path:

@@ -14,7 +14,7 @@ from ..postgres.url import same_database
 from ..stack import commands, plan
 from ..stack.actions import Action, inverse
 from ..stack.application import service_names
-from ..stack.places import MovableStack
+from ..stack.archives import ArchivedStack
 from ..stack.session import Session
 from ..stack.spec import APP_SERVICE, DATABASE_SERVICE
 from ..stack.targets import target_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DEFAULT_PROJECT = "fastzero"
 
 
-class Stack(DatabaseCare, MovableStack):
+class Stack(DatabaseCare, ArchivedStack):
     """A project's stack and its database.
 
     `project` is a name, or Settings to use instead of the usual sources. `with Stack("demo").up() as stack:` stops at

@@ -22,8 +22,13 @@ STAGING = "a data directory that is being made\n"  # the mark of a data director
 _IN_STAGING = {"cluster", "password"}
 INITDB_EXIT_TIMEOUT = 10  # seconds until the initdb of a killed command notices that its parent process has ended
 _VERSION_MAX = 100  # bytes
-# A statement may contain a password, which must not be logged.
-_SINGLE_USER = {"exit_on_error": "on", "log_statement": "none", "log_min_error_statement": "panic"}
+# A statement may contain a password, which must not be logged. Write-ahead log that is not archived yet must stay.
+_SINGLE_USER = {
+    "exit_on_error": "on",
+    "log_statement": "none",
+    "log_min_error_statement": "panic",
+    "archive_mode": "on",
+}
 
 
 def initialise(

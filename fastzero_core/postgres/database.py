@@ -27,7 +27,17 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 CONNECT_TIMEOUT = 5  # seconds; libpq by default waits until the kernel gives up
+CONNECT_TIMEOUT_OF_EACH = 2  # seconds, if there are several hosts: one that is off must not use up the time
+# Notice within about 20 seconds that the server's machine is gone. The kernel's default is two hours for a connection
+# that waits for a result, and a quarter of an hour for one with unacknowledged data.
+KEEPALIVES = {
+    "keepalives_idle": 10,  # seconds
+    "keepalives_interval": 5,  # seconds
+    "keepalives_count": 2,
+    "tcp_user_timeout": 20_000,  # milliseconds
+}
 DRIVER = "postgresql+psycopg"
+READ_ONLY = "25006"  # SQLSTATE of a refused write
 REFUSED_PASSWORD = "password authentication failed"  # noqa: S105 - part of the server's message
 ROTATION_DELAYS = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds to wait before a rotated password is read again
 
@@ -55,7 +65,7 @@ CATALOG_SETTINGS = {**SESSION_SETTINGS, **CATALOG_PATH}
 def parse_url(url: str | URL) -> URL:
     """Parse any form of PostgreSQL URL into one for psycopg 3. Raises InvalidInputError for other URLs."""
     try:
-        parsed = make_url(url)
+        parsed = make_url(url_of(url) if isinstance(url, str) else url)
     except (ArgumentError, ValueError):
         raise invalid_url("the database URL cannot be read") from None
     if any("\0" in str(part) for part in parsed):
@@ -169,7 +179,9 @@ def _connect_arguments(parsed: URL, settings: dict[str, str] | None, connect_tim
     own = [given] if isinstance(given, str) else []
     defaults = session_options(SESSION_SETTINGS)
     options = " ".join([defaults, *own] if settings is None else [*own, session_options(settings)])
-    arguments = {"connect_timeout": connect_timeout, "application_name": "fastzero"}
+    if "," in str(parsed.query.get("host", "")):
+        connect_timeout = min(connect_timeout, CONNECT_TIMEOUT_OF_EACH)
+    arguments = {"connect_timeout": connect_timeout, "application_name": "fastzero", **KEEPALIVES}
     return {**{name: value for name, value in arguments.items() if name not in parsed.query}, "options": options}
 
 
@@ -194,6 +206,9 @@ def _translate_in_engine(context: ExceptionContext) -> None:
     if context.is_pre_ping or isinstance(context.original_exception, errors.FastZeroError):
         return
     error = context.sqlalchemy_exception or context.original_exception
+    # The server was the primary when the pool connected, and is now a standby: the pool has to connect again.
+    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+        context.is_disconnect = True
     # A KeyboardInterrupt also arrives here and is not a database error.
     if isinstance(error, Exception):
         raise translate(error) from context.original_exception

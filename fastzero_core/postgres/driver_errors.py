@@ -3,6 +3,7 @@
 Uses class names and SQLSTATEs, and the standard library only, so that a readiness check does not load SQLAlchemy.
 """
 
+import re
 from typing import Protocol
 
 from .. import errors
@@ -21,7 +22,9 @@ class _Diagnostic(Protocol):
     message_primary: str | None
 
 
-_BY_CONSTRAINT: dict[str | None, tuple[type[errors.FastZeroError], str]] = {
+_SHARD = re.compile(r"_\d{6,}$")  # Citus appends the number of a shard to the names of its constraints
+
+_BY_CONSTRAINT: dict[str, tuple[type[errors.FastZeroError], str]] = {
     "uq_users_username": (errors.UsernameTakenError, "this username is taken"),
     "uq_users_email": (errors.EmailTakenError, "this e-mail address is taken"),
     "fk_todos_user_id": (errors.UserNotFoundError, "the owner of this todo does not exist"),
@@ -100,7 +103,8 @@ def _translate(error: BaseException, original: BaseException) -> errors.FastZero
 
 
 def _from_sqlstate(sqlstate: str, detail: str, diagnostic: _Diagnostic | None) -> errors.FastZeroError:
-    constraint = diagnostic.constraint_name if diagnostic else None
+    named = (diagnostic.constraint_name if diagnostic else None) or ""
+    constraint = _SHARD.sub("", named)
     if constraint in _BY_CONSTRAINT:
         error_class, message = _BY_CONSTRAINT[constraint]
         return error_class(message)

@@ -2,6 +2,10 @@
 
 Options have the names of libpq: host, port, user, password, dbname, sslmode, …
 All special characters are percent-encoded: libpq rejects a space, and does not decode a plus sign to a space.
+
+Several hosts may be written as `postgresql://a:1,b:2/db` or `?host=a:1&host=b:2`. They are rendered as
+`?host=a,b&port=1,2`, which libpq and its programs, SQLAlchemy and asyncpg all read. Unless the URL says otherwise, a
+session must then be with the server that accepts writes.
 """
 
 import os
@@ -26,17 +30,18 @@ POSTGRES_DRIVERS = (
 PASSWORDS = ("password", "sslpassword")
 WITHOUT_TLS = ("disable", "allow", "prefer")  # values of sslmode that allow a connection without TLS
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+ACCEPTS_WRITES = ("target_session_attrs", "read-write")
 
 # Splits a URL as SQLAlchemy does.
 _URL = re.compile(
     r"""(?P<driver>[\w+]+)://
     (?: (?P<user>[^:/]*) (?: :(?P<password>[^@]*) )? @ )?
-    (?: \[(?P<ipv6>[^/?]+)\] | (?P<host>[^/:?]+) )?
-    (?: :(?P<port>\d*) )?
+    (?: (?P<hosts>[^/?@]*,[^/?@]*) | (?: \[(?P<ipv6>[^/?]+)\] | (?P<host>[^/:?]+) )? (?: :(?P<port>\d*) )? )
     (?: /(?P<dbname>[^?]*) )?
     (?: \?(?P<query>.*) )?""",
     re.VERBOSE | re.DOTALL,
 )
+_HOST = re.compile(r"(?:\[(?P<ipv6>[^]]+)]|(?P<host>[^]:/@[]*))(?::(?P<port>\d*))?")
 
 # https://www.postgresql.org/docs/current/libpq-envars.html
 _VARIABLES = {
@@ -110,15 +115,39 @@ def parse(url: str) -> dict[str, str]:
     if parts["driver"] not in POSTGRES_DRIVERS:
         raise invalid_url(f"the database URL begins with {parts['driver']!r}; fastzero needs PostgreSQL")
     quoted = {name: parts[name] for name in ("user", "password", "dbname")}
+    query = parse_qsl(parts["query"] or "", keep_blank_values=True)
     options = {
         **{name: unquote(value) for name, value in quoted.items() if value is not None},
         "host": parts["ipv6"] or parts["host"],
         "port": parts["port"],
-        **dict(parse_qsl(parts["query"] or "", keep_blank_values=True)),
+        **dict(query),
+        **_listed(parts["hosts"], query),
     }
     given = {name: value for name, value in options.items() if value}
     _refuse_unencodable("".join(given.values()))
     return given
+
+
+def _listed(hosts: str | None, query: list[tuple[str, str]]) -> dict[str, str]:
+    """Return the options for hosts that are given as a list, or with their ports in the query; else {}."""
+    named = [value for name, value in query if name == "host"] or ([hosts] if hosts else [])
+    tokens = ",".join(named).split(",")
+    pairs = [_host_and_port(token) for token in tokens]
+    if tokens == [host for host, _ in pairs] and len(tokens) == 1:
+        return {}
+    given = dict(query)
+    separate = given.get("port", "").split(",") if given.get("port") else []
+    ports = [port for _, port in pairs] if not separate else separate * (len(pairs) if len(separate) == 1 else 1)
+    if len(ports) != len(pairs):
+        raise invalid_url(f"the database URL has {len(pairs)} hosts and {len(ports)} ports")
+    written = ",".join(port or DEFAULT_PORT for port in ports) if any(ports) else ""
+    default = dict([ACCEPTS_WRITES]) if len(pairs) > 1 and "PGTARGETSESSIONATTRS" not in os.environ else {}
+    return {**default, **given, "host": ",".join(host for host, _ in pairs), "port": written}
+
+
+def _host_and_port(text: str) -> tuple[str, str]:
+    match = _HOST.fullmatch(text)
+    return (match["ipv6"] or match["host"], match["port"] or "") if match else (text, "")
 
 
 def _refuse_unencodable(text: str) -> None:
@@ -165,9 +194,15 @@ def without_password(url: str) -> str:
 
 
 def address(url: str) -> str:
-    """Return `host:port` for display."""
-    options = parse(url)
-    return f"{_bracketed(options.get('host', 'localhost'))}:{options.get('port', DEFAULT_PORT)}"
+    """Return `host:port` for display, several separated by commas."""
+    return ",".join(f"{_bracketed(host)}:{port}" for host, port in hosts(parse(url)))
+
+
+def hosts(options: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the hosts in these options, each with its port."""
+    names = options.get("host", "localhost").split(",")
+    ports = options.get("port", DEFAULT_PORT).split(",")
+    return list(zip(names, ports if len(ports) == len(names) else ports * len(names), strict=True))
 
 
 def sslmode(url: str) -> str:
@@ -223,14 +258,9 @@ def conninfo(database: str) -> str:
 
 def _identity(url: str) -> tuple[str, ...]:
     options = parse(url)
-    host = options.get("host", "").lower()
     user = options.get("user", "")
-    return (
-        LOOPBACK[0] if host in LOOPBACK else host,
-        options.get("port", DEFAULT_PORT),
-        user,
-        options.get("dbname", user),
-    )
+    where = [f"{LOOPBACK[0] if host in LOOPBACK else host.lower()}:{port}" for host, port in hosts(options)]
+    return (*sorted(where), user, options.get("dbname", user))
 
 
 def _quoted(text: str) -> str:

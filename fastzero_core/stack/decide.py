@@ -118,7 +118,8 @@ def spec_of(record: ProjectRecord, settings: Settings, machine: Machine) -> Stac
     own = machine.application
     built_in = bool(record.processes) and own is None
     if record.runtime != "docker":
-        spec = stack_spec(settings, numbers, app=built_in, place=record.place)
+        place = record.place
+        spec = stack_spec(settings, numbers, app=built_in, place=place, archive=record.archive, state=machine.state)
     else:
         place = container_place(settings, record)
         spec = stack_spec(settings, numbers, app_image=machine.app_image(), app=built_in, place=place)

@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .. import folders
+from ..archive import status as archive_status
+from ..archive.description import ARCHIVER, CREDENTIALS
+from ..archive.store import store_of
 from ..errors import DatabaseLoginError, FastZeroError
 from ..postgres.url import address, clear_password, sslmode
 from ..project import HOST
@@ -17,6 +20,8 @@ from .runtime import Finding, disk_finding, weak_finding
 from .spec import DATABASE_SERVICE, asked_ports
 from .stack import ServiceStatus, Stack
 
+DAY = 24 * 60 * 60  # seconds
+MAX_BACKUP_AGE = 8 * DAY  # seconds; a recovery replays all that was written since the base backup
 MAX_SKEW = 2.0  # seconds; with more, timestamps of this machine and the database would be out of order
 
 
@@ -109,7 +114,9 @@ def _services(stack: Stack) -> Iterator[Finding]:
         return
     extras = [extra.name for extra in stack.look().spec().extras] if services else []
     for service in services:
-        if service.state is ServiceState.UNHEALTHY:
+        if service.service == ARCHIVER and service.state is not ServiceState.STOPPED:
+            yield _archive(stack)
+        elif service.state is ServiceState.UNHEALTHY:
             yield Finding(service.service, "failed", service.detail, "Restart it: fastzero restart")
         elif service.state is not ServiceState.RUNNING:
             yield Finding(service.service, "warning", f"it is {service.state}", "Start it: fastzero up")
@@ -119,6 +126,22 @@ def _services(stack: Stack) -> Iterator[Finding]:
             yield Finding(service.service, "ok", f"it answers on {service.address}" if service.address else "it runs")
         else:
             yield Finding(service.service, "ok", f"it is ready on http://{service.address}")
+
+
+def _archive(stack: Stack) -> Finding:
+    record = stack.project.record
+    assert record is not None, "it has an archiver"
+    assert record.archive is not None, "it has an archiver"
+    store = store_of(record.archive, stack.project.secret_file(CREDENTIALS))
+    counted = archive_status.statistics(stack.superuser_url)
+    found = archive_status.status(record.archive, Path(record.data), store, counted)
+    if found.state != "archiving":
+        return Finding("archive", "failed", f"{found.archive}: {found.detail}", "See its log: fastzero logs archiver")
+    if found.backup_age_seconds is None or found.backup_age_seconds > MAX_BACKUP_AGE:
+        old = f"{found.archive}: no base backup in the last {MAX_BACKUP_AGE // DAY} days"
+        return Finding("archive", "warning", old, "Take one: fastzero db archive backup")
+    age = found.backup_age_seconds / DAY
+    return Finding("archive", "ok", f"{found.archive}: lag {found.lag_seconds:.0f} s, base backup {age:.1f} d old")
 
 
 def _database(stack: Stack, service: ServiceStatus) -> Iterator[Finding]:

@@ -139,7 +139,8 @@ def plan_start_database(spec: StackSpec, observed: Observed, cause: str) -> list
     if observed.service(spec.database.name).runs:
         return []
     swept = list(_sweep(observed.leftovers))
-    work = list(steps.start(spec.project, spec.database, observed, cause))
+    resting = [each for each in spec.services if not observed.service(each.name).runs]  # its archiver too
+    work = [action for each in resting for action in steps.start(spec.project, each, observed, cause)]
     return _possible([*swept, *_network(spec, observed, work), *work], observed)
 
 

@@ -8,12 +8,15 @@ import socket
 import time
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
+from typing import Any
 
 from ..postgres.driver_errors import translate
+from ..postgres.url import url_of
 from ..schema import revisions
 
 TIMEOUT = 2  # seconds for one attempt
 CLOSED_WITHIN = 0.2  # seconds for a proxy to notice that no process listens in the container
+_SESSION: dict[str, Any] = {"connect_timeout": TIMEOUT, "application_name": "fastzero"}
 APP_TIMEOUT = 5  # seconds; the app itself waits for the database before it answers that it is not ready
 
 
@@ -35,7 +38,7 @@ def is_encrypted(url: str) -> bool:
     import psycopg
 
     try:
-        with psycopg.connect(url, connect_timeout=TIMEOUT, application_name="fastzero") as connection:
+        with psycopg.connect(url_of(url), **_SESSION) as connection:
             return bool(connection.pgconn.ssl_in_use)
     except psycopg.Error as error:
         raise translate(error) from error
@@ -46,7 +49,9 @@ def clock_skew(url: str) -> float:
     import psycopg
 
     try:
-        with psycopg.connect(url, connect_timeout=TIMEOUT, application_name="fastzero", autocommit=True) as connection:
+        with psycopg.connect(
+            url_of(url), connect_timeout=TIMEOUT, application_name="fastzero", autocommit=True
+        ) as connection:
             before = time.time()
             now = "SELECT pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())"
             row = connection.execute(now).fetchone()

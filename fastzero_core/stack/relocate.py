@@ -103,6 +103,7 @@ class Relocation:
         Raises VersionMismatchError for an image that is too old, ImageError, UnhealthyError, BackupMismatchError.
         """
         session = self._session
+        refuse_archived(session)
         session.ensure_up()
         self._refuse_older()
         before, left = session.known, place_left(session)
@@ -218,6 +219,15 @@ class Relocation:
         restore.restore_into_empty(target, archive, trusted=True, on_event=session.on_event)
         carry_properties(source, to)
         carry_system_settings(source, to, session.on_event)
+
+
+def refuse_archived(session: Session) -> None:
+    """Raise ConflictError if the database is archived: an archive is that of one server."""
+    if session.known.archive:
+        raise ConflictError(
+            f"the database is archived to {session.known.archive}, and a move makes another server",
+            hint="Nothing was changed. Disable the archive first: fastzero db archive disable",
+        )
 
 
 def place_left(session: Session) -> Place:

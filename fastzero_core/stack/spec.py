@@ -128,8 +128,8 @@ class ServiceSpec:
             host=settings["host"],
             port=int(settings["port"]),
             command=tuple(shlex.split(settings.get("command", ""))),
-            variables={} if self.is_database else rest,
-            configuration=rest if self.is_database else {},
+            variables={name: value for name, value in rest.items() if not self.is_database or name.isupper()},
+            configuration={name: value for name, value in rest.items() if self.is_database and not name.isupper()},
         )
 
     @property

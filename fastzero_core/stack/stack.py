@@ -2,18 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ..errors import (
-    FastZeroError,
-    InvalidInputError,
-)
+from ..archive.description import ARCHIVER
+from ..errors import FastZeroError, InvalidInputError
 from ..events import Listener, Notice, ignore
 from ..postgres.url import url_of, variables
-from ..project import project_of, projects
+from ..project import ProjectRecord, project_of, projects
 from ..settings import Settings, load_settings
 from . import commands
 from .actions import Action
@@ -271,7 +270,8 @@ class Stack:
         if session.record is None or not session.record.ports:
             return []
         spec = session.spec()
-        return _statuses(spec, session.observe(spec, session.known))
+        found = _statuses(spec, session.observe(spec, session.known))
+        return [_of_archiver(each, session.known) for each in found]
 
     @property
     def found_all_well(self) -> bool:
@@ -344,7 +344,7 @@ class Stack:
         """
         database = {"DATABASE_URL": url_of(self.database_url, require_auth=False), **variables(self.database_url)}
         record = self.project.record
-        services = self.look().spec().extras if record and record.application else ()
+        services = [each for each in self.look().spec().extras if each.name != ARCHIVER] if record else []
         return {**database, **address_variables(services)}
 
     @property
@@ -378,6 +378,16 @@ class Stack:
     def look(self, timeout: float | None = None) -> Session:
         """Return a session on the project's current state, without a lock."""
         return Session(self.project, self.settings, self._on_event, timeout or self.settings.timeout)
+
+
+def _of_archiver(status: ServiceStatus, record: ProjectRecord) -> ServiceStatus:
+    """Return the status of an archiver with what keeps it from archiving; that of any other service as it is."""
+    if record.archive is None or status.service != ARCHIVER or status.state is not ServiceState.RUNNING:
+        return status
+    from ..archive.status import problem_of
+
+    state, why = problem_of(record.archive, Path(record.data))
+    return status if state == "archiving" else replace(status, state=ServiceState.UNHEALTHY, detail=why)
 
 
 def _statuses(spec: StackSpec, observed: Observed) -> list[ServiceStatus]:

@@ -24,7 +24,7 @@ def _signed(account: Account, key: str = SECRET_KEY, algorithm: str = "HS256", *
 
 
 def _unsigned(account: Account) -> str:
-    return jwt.encode(_own(account), None, algorithm="none")
+    return jwt.encode(_own(account), "", algorithm="none")
 
 
 def _with_numeric_subject(account: Account) -> str:

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from fastzero_core.polling import wait_until
+from fastzero_core.postgres.url import as_role
 from fastzero_core.schema import migrate
 from tests import forked
 
@@ -188,9 +189,11 @@ def test_migrate_brings_the_schema_to_head_first(fastzero_serve: FastzeroServe, 
     assert migrate.status(empty_database_url).pending == []
 
 
-def test_a_migration_that_cannot_be_is_an_error_before_anything_is_served(fastzero_serve: FastzeroServe) -> None:
-    served = fastzero_serve("--migrate", url=NOBODY)
-    assert served.process.wait(PATIENCE) == 6
+def test_a_migration_that_is_refused_is_an_error_before_anything_is_served(
+    fastzero_serve: FastzeroServe, empty_database_url: str
+) -> None:
+    served = fastzero_serve("--migrate", url=as_role(empty_database_url, "nobody", "a-secret"))
+    assert served.process.wait(PATIENCE) == 5
     assert "Traceback" not in served.log
 
 

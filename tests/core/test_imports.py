@@ -67,6 +67,7 @@ ROOMS = (
         "tunnel",
     ),
     ("postgres",),
+    ("archive",),
     ("application",),
     ("marks", "record", "project", "credentials"),
     ("todo_app",),

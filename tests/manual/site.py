@@ -39,7 +39,7 @@ NAV: tuple[str | tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     ("reference", ("commands", "settings", "application", "errors", "exit-codes", "library")),
-    ("explanation", ("design", "data-safety")),
+    ("explanation", ("design", "data-safety", "larger-databases")),
 )
 WORDS: Mapping[str, Mapping[str, str]] = {
     "en": {"how-to": "How-to", "reference": "Reference", "explanation": "Explanation", "theme": "en"},

@@ -1,11 +1,15 @@
 """Database URLs: every reader of one reads what was meant, and none of them loads SQLAlchemy for it."""
 
+from pathlib import Path
+
 import pytest
 from psycopg.pq import Conninfo
 from sqlalchemy.engine import make_url
 
+from fastzero_core.backup.target import backups_of_url
 from fastzero_core.errors import InvalidInputError
 from fastzero_core.postgres import url as urls
+from fastzero_core.postgres.database import parse_url
 from fastzero_core.postgres.url import (
     address,
     clear_password,
@@ -52,7 +56,7 @@ def test_a_host_may_be_a_name_an_address_or_the_folder_of_a_socket(host: str) ->
     [
         {},
         {"dbname": "x"},
-        {"host": "a,b", "port": "1,2"},
+        {"host": "a,b", "port": "1,2", "target_session_attrs": "any"},
         {"host": "h", "options": "-c search_path=a b+c", "sslmode": "require", "dbname": "x y"},
         {"password": "p", "host": "h"},
     ],
@@ -205,3 +209,56 @@ def test_the_environment_s_mode_counts_where_the_url_has_none(monkeypatch: pytes
     monkeypatch.setenv("PGSSLMODE", "verify-full")
     assert clear_password(REMOTE) == ""
     assert clear_password(f"{REMOTE}?sslmode=prefer") != ""
+
+
+SEVERAL = {"host": "a,::1", "port": "1,2", "target_session_attrs": "read-write", "user": "ana", "dbname": "x"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ana@a:1,[::1]:2/x",
+        "postgresql://ana@/x?host=a:1&host=[::1]:2",
+        "postgresql+psycopg://ana@/x?host=a,::1&port=1,2",
+    ],
+)
+def test_several_hosts_may_be_written_in_each_usual_form(url: str) -> None:
+    assert parse(url) == read_by_libpq(url_of(url)) == SEVERAL
+    parsed = parse_url(url)
+    assert parsed.get_dialect()().create_connect_args(parsed)[1] == SEVERAL
+    assert address(url) == "a:1,[::1]:2"
+    assert (variables(url)["PGHOST"], variables(url)["PGPORT"]) == ("a,::1", "1,2")
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("postgresql://a:1,b/x", "1,5432"),
+        ("postgresql:///x?host=a,b&port=7", "7,7"),
+        ("postgresql://a,b/x", ""),
+        ("postgresql:///x?host=a:1", "1"),
+    ],
+)
+def test_each_host_has_its_port(url: str, port: str) -> None:
+    assert parse(url).get("port", "") == port
+
+
+def test_one_host_may_be_a_standby_and_of_several_a_session_is_with_the_primary_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert "target_session_attrs" not in parse("postgresql://a:1/x")
+    assert parse("postgresql://a:1,b:2/x?target_session_attrs=any")["target_session_attrs"] == "any"
+    monkeypatch.setenv("PGTARGETSESSIONATTRS", "prefer-standby")
+    assert "target_session_attrs" not in parse("postgresql://a:1,b:2/x")
+
+
+def test_more_ports_than_hosts_are_invalid() -> None:
+    with pytest.raises(InvalidInputError, match="2 hosts and 3 ports"):
+        parse("postgresql:///x?host=a,b&port=1,2,3")
+
+
+def test_the_order_of_hosts_does_not_make_another_database() -> None:
+    assert same_database("postgresql://a:1,b:2/x", "postgresql:///x?host=B:2&host=A:1")
+    assert not same_database("postgresql://a:1,b:2/x", "postgresql://a:1,b:3/x")
+    one, other = "postgresql://a:1,b:2/x", "postgresql://b:2,a:1/x"
+    assert backups_of_url(Path("/tmp/home"), one) == backups_of_url(Path("/tmp/home"), other)

@@ -18,7 +18,14 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from ...credentials import app_url
-from ...errors import FastZeroError, InvalidInputError, UnavailableError
+from ...errors import (
+    ConnectionLostError,
+    DatabaseUnreachableError,
+    FastZeroError,
+    InvalidInputError,
+    ReadOnlyDatabaseError,
+    UnavailableError,
+)
 from ...events import Listener, Notice, ignore
 from ...postgres import database
 from ...postgres.url import clear_password
@@ -37,6 +44,7 @@ if TYPE_CHECKING:
 DRAIN = 3  # seconds for requests in flight at shutdown; a complete shutdown takes at most 5
 KEEP_ALIVE = 75  # seconds that a connection may be idle
 RETRY = 1  # seconds between attempts to connect to the database
+AWAY = (DatabaseUnreachableError, ConnectionLostError, ReadOnlyDatabaseError)  # it may come, or another become primary
 # Seconds until a worker that does not answer is replaced. uvicorn's default of 5 is too short on a busy machine, where
 # importing alone takes that long.
 HEALTHCHECK_TIMEOUT = 30
@@ -56,6 +64,7 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests in flight. With `migrate`, first migrate to head.
 
+    If the database does not answer, the app serves without being ready, and migrates once it does.
     Raises PortTakenError; ProjectNotFoundError if neither DATABASE_URL nor a project gives a database;
     InvalidInputError if SECRET_KEY is missing or too short; and the errors of `migrate.up`.
     """
@@ -69,15 +78,14 @@ def serve(
         on_event(Notice(warning))
     for key in parse_keys(secret_key(settings)):
         checked_key(key.value)
+    migration = _Migration(settings, on_event)
     if migrate:
-        from ...schema import migrate as migrations
-
-        migrations.up(database_url(settings), timeout=settings.timeout, on_event=on_event)
+        migration.run_or_wait()
     _export_settings(settings)
     config = _config(settings, workers)
     _allow_many_connections()
     threading.Thread(target=_log_pools, args=(url, settings.connections, workers), daemon=True).start()
-    with _listening(host, port) as listener, suppress(KeyboardInterrupt):
+    with migration.reported(), _listening(host, port) as listener, suppress(KeyboardInterrupt):
         logs.SERVER.info("Serving on http://%s:%d", f"[{host}]" if ":" in host else host, listener.getsockname()[1])
         if workers > 1:
             with _metrics_folder():
@@ -106,6 +114,53 @@ def _config(settings: Settings, workers: int) -> uvicorn.Config:
         forwarded_allow_ips=settings.forwarded_allow_ips,
         server_header=False,
     )
+
+
+class _Migration:
+    """The migration to head. One that has to wait for the database runs in a thread, and ends the process if it fails.
+
+    Until the schema is at head, the app is alive but not ready.
+    """
+
+    def __init__(self, settings: Settings, on_event: Listener) -> None:
+        self._settings = settings
+        self._on_event = on_event
+        self._error: FastZeroError | None = None
+
+    def run_or_wait(self) -> None:
+        """Migrate; if the database does not answer, continue in a thread. Raises the errors of `migrate.up`."""
+        try:
+            self._run()
+        except AWAY as error:
+            logs.SERVER.warning("waiting for the database to migrate it: %s", error.message)
+            threading.Thread(target=self._wait, daemon=True).start()
+
+    def _run(self) -> None:
+        from ...schema import migrate as migrations
+
+        migrations.up(database_url(self._settings), timeout=self._settings.timeout, on_event=self._on_event)
+
+    def _wait(self) -> None:
+        while True:
+            time.sleep(RETRY)
+            try:
+                self._run()
+                return
+            except AWAY:
+                continue
+            except FastZeroError as error:
+                self._error = error
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    @contextmanager
+    def reported(self) -> Iterator[None]:
+        """Raise the error of the thread after the block, instead of the exit that it caused."""
+        try:
+            yield
+        finally:
+            if self._error:
+                raise self._error
 
 
 class _Workers(Multiprocess):

@@ -1,0 +1,135 @@
+"""Copy each finished segment of a server's write-ahead log to its archive. A process of the project, which `up` starts.
+
+The server's `archive_command` waits for a file of the segment's name in the state folder: see `description`. If the
+archive cannot be reached, this process tries again, and the server keeps its segments. If they would fill the disk,
+archiving is paused: segments are given up, which leaves a gap, until a base backup is taken.
+"""
+
+import os
+import signal
+import struct
+import sys
+import tempfile
+import threading
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .. import folders
+from ..errors import ConflictError, FastZeroError
+from ..files import make_folder, write_atomically
+from .description import CREDENTIALS_FILE, DATA, DESCRIPTION, FAILED, PAUSED, RUNNING, Archive, state_folder
+from .segments import ARCHIVED, HISTORY, SEGMENT, SIZE
+from .store import Store, store_of
+
+EVERY = 0.1  # seconds between two looks for a new segment
+AGAIN = 2.0  # seconds until a segment that could not be archived is tried again
+STATUSES = ("pg_wal", "archive_status")  # the folder in which the server says what is finished
+READY = ".ready"
+READABLE = 0o644
+
+
+class Archiver:
+    """Archives the segments of one data directory."""
+
+    def __init__(self, archive: Archive, store: Store, data: Path) -> None:
+        self._archive, self._store, self._data = archive, store, data
+        self._state = state_folder(data)
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        """Archive until `stop`."""
+        make_folder(self._state, 0o755)
+        self._tell(RUNNING, f"{os.getpid()}\n")
+        try:
+            while not self._stopped.is_set():
+                self._stopped.wait(0 if self.step() else EVERY)
+        finally:
+            self._clear(RUNNING)
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def step(self) -> bool:
+        """Archive the next segment. Returns whether there was one."""
+        ready = waiting(self._data)
+        told = {name for name in folders.names_in(self._state) if ARCHIVED.fullmatch(name)}
+        for name in told - set(ready):
+            self._clear(name)
+        new = [name for name in ready if name not in told]
+        if not new:
+            return False
+        if not self._is_paused(new):
+            try:
+                self._push(new[0])
+            except FastZeroError as error:
+                self._fail(error)
+                return True
+        self._clear(FAILED)
+        self._tell(new[0], "")
+        return True
+
+    def _push(self, name: str) -> None:
+        if (found := system_of(self._data)) != self._archive.system:
+            raise ConflictError(f"the archive is that of system {self._archive.system}, and this is system {found}")
+        with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".segment-") as folder:
+            copy = Path(folder) / name
+            with folders.file_of_owner(self._data, name, below=("pg_wal",)) as segment:
+                copy.write_bytes(segment.read(2 * SIZE))
+            self._store.push(copy)
+
+    def _is_paused(self, new: Iterable[str]) -> bool:
+        """Return whether archiving is paused. Pause it if more write-ahead log waits than may."""
+        if (self._state / PAUSED).exists():
+            return True
+        names = [name for name in new if SEGMENT.fullmatch(name)]
+        if len(names) * SIZE <= self._archive.max_kept:
+            return False
+        self._tell(PAUSED, f"{datetime.now(UTC).isoformat()}\n{names[0]}\n")
+        _say(f"archiving is paused: {len(names)} segments wait. Take a base backup: fastzero db archive backup")
+        return True
+
+    def _fail(self, error: FastZeroError) -> None:
+        if not (self._state / FAILED).exists():
+            self._tell(FAILED, f"{datetime.now(UTC).isoformat()}\n{error.message}\n")
+        _say("\n".join(filter(None, [error.message, error.evidence])))
+        self._stopped.wait(AGAIN)
+
+    def _tell(self, name: str, text: str) -> None:
+        path = self._state / name
+        write_atomically(path, text)
+        path.chmod(READABLE)  # the server's account looks for it
+
+    def _clear(self, name: str) -> None:
+        (self._state / name).unlink(missing_ok=True)
+
+
+def waiting(data: Path) -> list[str]:
+    """Return the finished files of write-ahead log that are not archived yet, in the order in which they must be."""
+    found = folders.names_in(data, *STATUSES)
+    names = (name.removesuffix(READY) for name in found if name.endswith(READY))
+    return sorted(filter(ARCHIVED.fullmatch, names), key=lambda name: (not HISTORY.fullmatch(name), name))
+
+
+def system_of(data: Path) -> str:
+    """Return the system identifier of a data directory."""
+    with folders.file_of_owner(data, "pg_control", below=("global",)) as file:
+        return str(struct.unpack("=Q", file.read(8))[0])
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC {text}\n")
+    sys.stderr.flush()
+
+
+def main() -> None:
+    archive = Archive.of_text(os.environ[DESCRIPTION])
+    store = store_of(archive, Path(os.environ[CREDENTIALS_FILE]))
+    archiver = Archiver(archive, store, Path(os.environ[DATA]))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: archiver.stop())
+    archiver.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Report how an archive is doing: what waits, what fails, and how old its newest base backup is."""
+
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .. import folders
+from ..errors import FastZeroError
+from .archiver import READY, STATUSES, waiting
+from .description import FAILED, PAUSED, RUNNING, Archive, state_folder
+from .segments import SIZE
+from .store import Store
+
+LATE = 5 * 60  # seconds that a segment may wait before archiving counts as failing
+
+
+@dataclass(frozen=True)
+class ArchiveStatus:
+    """The state of an archive: archiving, failing, paused, or stopped with its database. Sizes are in bytes.
+
+    `lag_seconds` is how long the oldest segment has waited; `backup_age_seconds` the age of the newest base backup,
+    None without one or if the archive cannot be reached.
+    """
+
+    archive: str
+    state: str
+    detail: str
+    waiting: int
+    waiting_bytes: int
+    max_kept_bytes: int
+    lag_seconds: float
+    last_archived_wal: str
+    last_archived_at: datetime | None
+    failed_count: int
+    backups: int | None
+    backup_age_seconds: float | None
+    keep: str
+
+
+@dataclass(frozen=True)
+class ServerStatistics:
+    """What the server counts: pg_stat_archiver."""
+
+    last_archived_wal: str = ""
+    last_archived_at: datetime | None = None
+    failed_count: int = 0
+
+
+def problem_of(archive: Archive, data: Path) -> tuple[str, str]:
+    """Return the state of archiving and why, without asking the archive or the server."""
+    state = state_folder(data)
+    if (state / PAUSED).exists():
+        since, segment = (*_lines(state / PAUSED), "", "")[:2]
+        lost = f"paused since {since}: segment {segment} and later ones are not archived"
+        return "paused", f"{lost}. Resume: fastzero db archive backup"
+    if (state / FAILED).exists():
+        since, why = (*_lines(state / FAILED), "", "")[:2]
+        return "failing", f"failing since {since}: {why}"
+    if not (state / RUNNING).exists():
+        return "stopped", "the archiver does not run"
+    if (late := lag(data)) > LATE:
+        return "failing", f"a segment has waited for {late:.0f} s"
+    return "archiving", ""
+
+
+def lag(data: Path) -> float:
+    """Return how long the oldest finished segment has waited to be archived, in seconds, 0 without one."""
+    began = []
+    for name in waiting(data):
+        with suppress(FileNotFoundError), folders.file_of_owner(data, f"{name}{READY}", below=STATUSES) as file:
+            began.append(os.fstat(file.fileno()).st_mtime)
+    return max(0.0, time.time() - min(began)) if began else 0.0
+
+
+def statistics(url: str) -> ServerStatistics:
+    """Return what the server counts. `url` is that of a role that may read it."""
+    import psycopg
+
+    from ..postgres.driver_errors import translate
+
+    query = "SELECT last_archived_wal, last_archived_time, failed_count FROM pg_catalog.pg_stat_archiver"
+    try:
+        with psycopg.connect(url, connect_timeout=5, autocommit=True) as connection:
+            row = connection.execute(query).fetchone()
+    except psycopg.Error as error:
+        raise translate(error) from error
+    assert row is not None, "the view has one row"
+    return ServerStatistics(row[0] or "", row[1], int(row[2]))
+
+
+def mark_time(url: str) -> None:
+    """Write a transaction of this moment, so that a recovery can reach it. Raises a FastZeroError."""
+    import psycopg
+
+    from ..postgres.driver_errors import translate
+
+    try:
+        with psycopg.connect(url, connect_timeout=5, autocommit=True) as connection:
+            connection.execute("SELECT pg_catalog.pg_logical_emit_message(true, 'fastzero', 'archive')")
+    except psycopg.Error as error:
+        raise translate(error) from error
+
+
+def status(archive: Archive, data: Path, store: Store, counted: ServerStatistics) -> ArchiveStatus:
+    """Return the state of an archive. If it cannot be reached, the state says so."""
+    state, detail = problem_of(archive, data)
+    left = waiting(data)
+    number: int | None = None
+    age: float | None = None
+    try:
+        backups = store.backups()
+        number = len(backups)
+        age = (datetime.now(UTC) - backups[-1].ended).total_seconds() if backups else None
+    except FastZeroError as error:
+        state, detail = ("failing", error.message) if state == "archiving" else (state, detail)
+    return ArchiveStatus(
+        archive=str(archive),
+        state=state,
+        detail=detail,
+        waiting=len(left),
+        waiting_bytes=len(left) * SIZE,
+        max_kept_bytes=archive.max_kept,
+        lag_seconds=round(lag(data), 1),
+        last_archived_wal=counted.last_archived_wal,
+        last_archived_at=counted.last_archived_at,
+        failed_count=counted.failed_count,
+        backups=number,
+        backup_age_seconds=None if age is None else round(age, 1),
+        keep=archive.keep,
+    )
+
+
+def _lines(path: Path) -> list[str]:
+    with suppress(FileNotFoundError):
+        return path.read_text(encoding="utf-8").splitlines()
+    return []
