@@ -8,7 +8,7 @@ from .style import seconds
 
 if TYPE_CHECKING:
     from fastzero_core import Stack
-    from fastzero_core.stack.stack import ServiceStatus
+    from fastzero_core.stack.status import ServiceStatus
 
     from .options import Run
 

@@ -18,7 +18,7 @@ from .tree import Group
 
 if TYPE_CHECKING:
     from fastzero_core import Stack
-    from fastzero_core.stack.stack import ServiceStatus
+    from fastzero_core.stack.status import ServiceStatus
 
 group = Group("stack", "")
 ADOPTION = (

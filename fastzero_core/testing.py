@@ -209,7 +209,7 @@ class _Session:
 
 def _application_folder(config: pytest.Config) -> Path | None:
     """Return the folder that describes the user's own application, None if there is none."""
-    from .stack.session import described_in
+    from .stack.described import described_in
 
     here = config.invocation_params.dir
     above = [folder for folder in here.parents if folder.is_relative_to(config.rootpath)]

@@ -18,7 +18,8 @@ from .observe import head_of
 from .observed import ServiceState
 from .runtime import Finding, disk_finding, weak_finding
 from .spec import DATABASE_SERVICE, asked_ports
-from .stack import ServiceStatus, Stack
+from .stack import Stack
+from .status import ServiceStatus
 
 DAY = 24 * 60 * 60  # seconds
 MAX_BACKUP_AGE = 8 * DAY  # seconds; a recovery replays all that was written since the base backup

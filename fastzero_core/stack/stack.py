@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -19,10 +19,11 @@ from .actions import Action
 from .decide import Flags
 from .extras import address_variables, with_data
 from .lines import LogLine
-from .observed import Observed, ObservedService, ServiceState
+from .observed import ServiceState
 from .runtime import Finding
 from .session import Session
-from .spec import HEALTH, READINESS, StackSpec, asked_ports
+from .spec import HEALTH, READINESS, asked_ports
+from .status import ServiceStatus, statuses
 
 if TYPE_CHECKING:
     import threading
@@ -32,20 +33,6 @@ if TYPE_CHECKING:
 ROTATION_MARGIN = 60  # seconds, for processes that still sign with the old key, and for clocks that differ
 SHOWN = 5  # maximum number of changed files to name
 RESTING = (ServiceState.ABSENT, ServiceState.STOPPED)
-
-
-@dataclass(frozen=True)
-class ServiceStatus:
-    """The status of one service."""
-
-    service: str
-    state: ServiceState
-    address: str
-    version: str
-    revision: str | None
-    pid: int | None
-    started_at: datetime | None
-    detail: str
 
 
 class Stack:
@@ -107,7 +94,7 @@ class Stack:
         with self.session(timeout) as session:
             decision, observed, started = commands.up(session, flags, build=build, pull=pull, keep=keep)
             self._started |= started
-            self._seen = _statuses(decision.spec, observed) if observed else None
+            self._seen = statuses(decision.spec, observed) if observed else None
         return self
 
     def plan(
@@ -270,7 +257,7 @@ class Stack:
         if session.record is None or not session.record.ports:
             return []
         spec = session.spec()
-        found = _statuses(spec, session.observe(spec, session.known))
+        found = statuses(spec, session.observe(spec, session.known))
         return [_of_archiver(each, session.known) for each in found]
 
     @property
@@ -388,21 +375,3 @@ def _of_archiver(status: ServiceStatus, record: ProjectRecord) -> ServiceStatus:
 
     state, why = problem_of(record.archive, Path(record.data))
     return status if state == "archiving" else replace(status, state=ServiceState.UNHEALTHY, detail=why)
-
-
-def _statuses(spec: StackSpec, observed: Observed) -> list[ServiceStatus]:
-    return [_status(spec, observed.service(name), observed) for name in spec.names]
-
-
-def _status(spec: StackSpec, service: ObservedService, observed: Observed) -> ServiceStatus:
-    wanted = spec.service(service.name)
-    return ServiceStatus(
-        service=service.name,
-        state=service.state,
-        address=", ".join(f"{wanted.host}:{port}" for port in (wanted.port, *wanted.more_ports.values()) if port),
-        version=service.version,
-        revision=observed.revision if wanted.is_database else None,
-        pid=service.pid,
-        started_at=service.started_at,
-        detail=service.detail,
-    )

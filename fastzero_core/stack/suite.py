@@ -26,11 +26,11 @@ from ..postgres.url import url_of
 from ..project import DATABASE, Project
 from ..settings import Settings, load_settings
 from .application import programs_of, refuse_missing, surrounded
+from .described import described_in
 from .embedded.runtime import EmbeddedRuntime
 from .extras import without_program
 from .ports import free_port
 from .runtime import cannot_run
-from .session import described_in
 from .stack import Stack
 from .surroundings import Surroundings
 
