@@ -1,5 +1,6 @@
 """Logins that fail: who waits for how long, from where, however many ask at once."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -130,9 +131,11 @@ def test_of_many_guesses_at_once_five_are_looked_at(name: str, engine: Engine) -
             return error.retry_after
         return 0
 
+    began = time.monotonic()
     with ThreadPoolExecutor(at_once) as threads:
-        waits = sorted(threads.map(guess, range(at_once)))
-    assert waits == [0] * FREE_FAILURES + [1] * (at_once - FREE_FAILURES)
+        waits = list(threads.map(guess, range(at_once)))
+    # After the free ones, one more is looked at for each second that passes.
+    assert FREE_FAILURES <= waits.count(0) <= FREE_FAILURES + int(time.monotonic() - began)
 
 
 def test_failures_of_an_hour_ago_do_not_count(engine: Engine, other: psycopg.Connection) -> None:
