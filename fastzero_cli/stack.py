@@ -14,6 +14,7 @@ from . import completion
 from .columns import ACTION, PROJECT, SERVICE
 from .ending import tell_of_running, warn_of_undescribed
 from .options import LEVELS, RUNTIMES, NoBackup, Run, Timeout, Yes, complete_from, words_of
+from .style import counted
 from .tree import Group
 
 if TYPE_CHECKING:
@@ -97,7 +98,10 @@ def up(
         "install": install,
     }
     if dry_run:
-        run.render.many(stack.plan(**wanted), ACTION, none="Nothing to do.")
+        actions = stack.plan(**wanted)
+        run.render.many(actions, ACTION, none="Nothing to do.")
+        if actions and run.render.output == "table":
+            run.render.message(f"{counted(len(actions), 'action')} planned. Nothing was changed.")
         return
     if adopt:
         run.confirm(ADOPTION.format(run.settings.project), yes)
@@ -305,7 +309,9 @@ def restart(run: Run, service: Service = None, timeout: Timeout = None) -> None:
 
 
 @group.command(example="fastzero ls\nfastzero ls --all")
-def ls(run: Run, all: Annotated[bool, typer.Option("-a", "--all", help="Also those that do not run.")] = False) -> None:
+def ls(
+    run: Run, all: Annotated[bool, typer.Option("-a", "--all", help="Include projects that are not running.")] = False
+) -> None:
     """List the projects of this machine."""
     from fastzero_core.stack.listing import RESTING, list_projects
 
@@ -313,7 +319,7 @@ def ls(run: Run, all: Annotated[bool, typer.Option("-a", "--all", help="Also tho
     shown = projects if all else [each for each in projects if each.state not in RESTING]
     run.render.many(shown, PROJECT, none="No project is running." if projects else "No projects yet: fastzero up")
     if run.render.output == "table" and len(shown) < len(projects):
-        run.render.message(f"{len(projects) - len(shown)} more that do not run: fastzero ls -a")
+        run.render.message(f"{counted(len(projects) - len(shown), 'project')} not running: fastzero ls -a")
 
 
 def _chosen(run: Run, all: bool, *, destroy: bool) -> "list[Stack]":

@@ -81,8 +81,9 @@ def password(value: str) -> str:
     """Check a password: 8–128 characters of any kind. The message never contains the password."""
     _encodable(value, "password")
     if not PASSWORD_MIN <= len(value) <= PASSWORD_MAX:
+        length = "1 character" if len(value) == 1 else f"{len(value)} characters"
         raise InvalidInputError(
-            f"password has {len(value)} characters; {PASSWORD_MIN} to {PASSWORD_MAX} are allowed", field="password"
+            f"password has {length}; {PASSWORD_MIN} to {PASSWORD_MAX} are allowed", field="password"
         )
     return value
 

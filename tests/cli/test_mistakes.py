@@ -260,7 +260,7 @@ def test_after_three_bad_passwords_it_gives_up(database: str) -> None:
 def test_projects_that_do_not_run_are_counted(project: None, fastzero: Run) -> None:
     result = fastzero("ls", terminal=80)
     assert (result.code, result.out) == (0, "")
-    assert "1 more that do not run: fastzero ls -a" in result.err
+    assert "1 project not running: fastzero ls -a" in result.err
 
 
 @pytest.mark.skipif(not shutil.which("sh"), reason="there is no shell")

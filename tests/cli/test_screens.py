@@ -346,3 +346,9 @@ def test_what_was_found_is_whole(
     lines = capsys.readouterr().out.splitlines()
     assert " ".join(" ".join(line[15:] for line in lines[1:]).split()) == found.strip()
     assert max(map(len, lines)) <= columns
+
+
+def test_a_plan_ends_with_what_it_was(fastzero: Run) -> None:
+    result = fastzero("up", "--runtime", "embedded", "--no-app", "--dry-run", terminal=200)
+    assert result.code == 0
+    assert result.err == f"{len(result.out.splitlines()) - 1} actions planned. Nothing was changed.\n"
