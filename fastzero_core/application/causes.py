@@ -97,6 +97,13 @@ _CAUSES: tuple[tuple[re.Pattern[str], Callable[[Match], str]], ...] = (
         lambda match: f"it writes to {match['path']}: add the folder to `writable` of [application.container]",
     ),
     (
+        re.compile(r"PermissionError: \[Errno 13\] Permission denied: '(?P<path>[^']+)'"),
+        lambda match: (
+            f"its user may not write to {match['path']}; in containers, add the folder to `writable` of"
+            " [application.container]"
+        ),
+    ),
+    (
         re.compile(r"(?i)cannot be run: no such file|command not found|executable file not found"),
         lambda _: "its program is not installed: install the dependencies with fastzero up --install",
     ),

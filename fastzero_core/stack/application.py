@@ -30,13 +30,13 @@ from .spec import (
     DEFAULT_PORTS,
     PORT_OPTIONS,
     RETRIES,
-    TMPFS,
     Build,
     Release,
     ServiceSpec,
     StackSpec,
     memory_of,
     secret_mark,
+    writable_folders,
 )
 from .surroundings import Surroundings
 
@@ -256,7 +256,10 @@ def surrounded(application: Application, where: Surroundings, process: Process |
             roles=(where.role_of(process),),
             depends_on=(DATABASE_SERVICE,),
         )
+    from ..application.dockerfile import USER
+
     container = application.container
+    user = container.user or ("" if application.build.dockerfile else USER)
     return ServiceSpec(
         name="",
         port=0,
@@ -268,7 +271,7 @@ def surrounded(application: Application, where: Surroundings, process: Process |
         depends_on=(DATABASE_SERVICE,),
         user=container.user or "",
         read_only=container.read_only,
-        tmpfs=dict.fromkeys(container.writable, TMPFS["/tmp"]),  # noqa: S108 - inside the container
+        tmpfs=writable_folders(container.writable, user),
         capabilities=container.capabilities,
         memory=memory_of(container.memory),
     )

@@ -12,7 +12,7 @@ from ..application.environment import ServiceAddress, program_words
 from ..config_files import PROJECT_FILE
 from ..errors import DependenciesMissingError, FastZeroError, InvalidInputError
 from ..project import HOST, ProjectRecord
-from .spec import RETRIES, TMPFS, ServiceSpec, memory_of, volume_name
+from .spec import RETRIES, ServiceSpec, memory_of, volume_name, writable_folders
 from .surroundings import Surroundings
 
 GRACE = 2.0  # seconds that a service without a port and a health check must run to be ready
@@ -93,7 +93,7 @@ def _container(project: str, application: Application, service: ExtraService, wh
         stop_signal="",
         user=confined.user or "",
         read_only=confined.read_only,
-        tmpfs=dict.fromkeys(confined.writable, TMPFS["/tmp"]),  # noqa: S108 - inside the container
+        tmpfs=writable_folders(confined.writable, confined.user or ""),
         capabilities=confined.capabilities,
         memory=memory_of(confined.memory),
         restart="on-failure",

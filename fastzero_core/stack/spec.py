@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -303,3 +303,13 @@ def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         if before.get(name) != after.get(name)
     ]
     return ", ".join(parts)
+
+
+def writable_folders(paths: Iterable[str], user: str) -> dict[str, str]:
+    """Return the options of folders in memory that a user of a container, as `uid:gid`, may write to.
+
+    runc before 1.2 gives such a folder the mode of the image's one, so that only its owner can write to it.
+    """
+    numbers = re.fullmatch(r"(\d+)(?::(\d+))?", user)
+    owner = f",uid={numbers[1]},gid={numbers[2] or numbers[1]}" if numbers else ""
+    return {path: f"{TMPFS['/tmp']}{owner if path not in TMPFS else ''}" for path in paths}  # noqa: S108 - see TMPFS

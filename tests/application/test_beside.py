@@ -122,6 +122,10 @@ def test_the_port_of_a_development_machine_tells_the_service(tmp_path: Path) -> 
         "privileged: true",
         "environment: {PASSWORD: $PASSWORD}",
         "command: echo '",
+        "ports: ['99999:99999']",
+        f"ports: ['{'9' * 5000}']",
+        "volumes: ['queue:data']",
+        "environment: {FASTZERO_HOME: x}",
     ],
 )
 def test_a_service_that_needs_more_is_left_to_compose(line: str, tmp_path: Path) -> None:
@@ -129,6 +133,12 @@ def test_a_service_that_needs_more_is_left_to_compose(line: str, tmp_path: Path)
         f"queue: {{image: rabbitmq, expose: [5672], {line}}}" if "ports" not in line else f"queue: {{image: x, {line}}}"
     )
     compose = f"services: {{web: {{build: ., depends_on: [queue]}}, {queue}}}\n"
+    assert found({"compose.yml": compose}, tmp_path) == {}
+
+
+@pytest.mark.parametrize("name", ["web", "database", "Queue"])
+def test_a_service_with_a_name_of_fastzero_is_left_to_compose(name: str, tmp_path: Path) -> None:
+    compose = f"services: {{api: {{build: ., depends_on: [{name}]}}, {name}: {{image: x, expose: [5672]}}}}\n"
     assert found({"compose.yml": compose}, tmp_path) == {}
 
 

@@ -28,6 +28,7 @@ SECRET_KEY
         ('Error loading ASGI app. Could not import module "mian".', "module mian is not there"),
         ("OSError: [Errno 98] Address already in use", "another program has its port"),
         ("OSError: [Errno 30] Read-only file system: '/srv/x'", "it writes to /srv/x"),
+        ("PermissionError: [Errno 13] Permission denied: '/srv/x'", "its user may not write to /srv/x"),
         ("fastzero: nonsense cannot be run: No such file or directory", "its program is not installed"),
         ('FATAL:  password authentication failed for user "bob"', "it logs in to another database"),
         ("  Value error, Sentry is not set [type=value_error, input_value={}]", "a value (Sentry is not set)"),

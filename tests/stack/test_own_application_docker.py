@@ -14,7 +14,7 @@ from fastzero_core.polling import wait_until
 from fastzero_core.stack.observed import ServiceState
 
 from .conftest import SOON, Contained, any_free_port, new_project, up_in_containers
-from .own_app import DOCKERFILE, add_revision, answer, working_in, write_application
+from .own_app import DOCKERFILE, add_revision, answer, describe, working_in, write_application
 
 IN_ORDER = True  # a stack in containers takes too long to be made for each test
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.usefixtures("trusted_folder")]
@@ -189,11 +189,16 @@ def test_without_a_dockerfile_fastzero_makes_one(stack: Stack, application: Path
     before = answer(stack)
     (application / "Dockerfile").unlink()
     (application / "requirements.txt").write_text("uvicorn\nalembic\npsycopg[binary]\nsqlalchemy<2.1\n")
+    description = (application / "fastzero.toml").read_text()
+    describe(application, '\n[application.container]\nwritable = ["/tmp", "/srv"]\n')
     try:
         after = answer(stack.up(timeout=SOON * 3))
+        written = stack.execute("web", ["touch", "/srv/written"])
     finally:
         (application / "Dockerfile").write_text(DOCKERFILE)
+        (application / "fastzero.toml").write_text(description)
         stack.up(timeout=SOON * 3)
 
+    assert written == 0, "the image has the folder, and it belongs to root there"
     assert after["prefix"] == "/venv"
     assert {**after, "prefix": ""} == {**before, "prefix": ""}

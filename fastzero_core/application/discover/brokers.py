@@ -7,6 +7,7 @@ from typing import Any
 from ..commands import split
 from ..sources import Sources
 from .findings import Finding
+from .objects import is_source
 
 # Celery reads these variables before the arguments of its objects, so that they replace an address in the code.
 _CELERY = {
@@ -44,7 +45,7 @@ def _words(command: Any) -> list[str]:
 
 def _of_celery(sources: Sources) -> Iterator[tuple[str, tuple[str, str]]]:
     """Yield the variables for addresses of Redis that the code has itself, each with its database and its place."""
-    for path in sources.ending(".py"):
+    for path in filter(is_source, sources.files):
         text = sources.text(path)
         for name, pattern in _CELERY.items() if "elery" in text else ():
             if match := pattern.search(text):

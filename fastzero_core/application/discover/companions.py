@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ..commands import split
+from pydantic import ValidationError
+
+from ..description import WEB
+from ..tables import File
 from .compose import ComposeService
 from .usages import Usage
 
 # Keys of a service that change nothing here: fastzero has its own rule, or the key is for other programs.
 _HARMLESS = {"restart", "container_name", "hostname", "labels", "logging", "networks", "platform", "stdin_open", "tty"}
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
-_VARIABLE = re.compile(r"[A-Za-z_]\w*")
-_IMAGE = re.compile(r"[\w./:@-]+")
 _DEFAULT = re.compile(r"\$\{\w+:?-([^${}]*)\}")
 _URL = re.compile(
     r"(?P<before>[a-z][a-z0-9+.-]*://(?:[^/@\s]*@)?)(?P<host>[\w.-]+)(?::(?P<port>\d+))?(?P<after>[/?].*)?"
@@ -28,20 +28,16 @@ _HOST = re.compile(r"_?(HOST|HOSTNAME|SERVER|ADDRESS|ADDR)$")
 def table(service: ComposeService) -> dict[str, Any] | None:
     """Return the keys of [services.NAME], None if a service needs what fastzero does not give to services."""
     volumes = [inside for source, inside in service.mounts if not source.startswith((".", "/", "~", "$"))]
-    texts = {name: _filled(value) for name, value in service.environment.items() if _VARIABLE.fullmatch(name)}
+    texts = {name: _filled(value) for name, value in service.environment.items()}
     is_simple = (
-        _NAME.fullmatch(service.name)
-        and _IMAGE.fullmatch(service.image)
-        and not service.build
+        not service.build
+        and service.image
+        and service.published
         and service.others <= _HARMLESS
         and len(volumes) == len(service.mounts) <= 1
-        and len(texts) == len(service.environment)
         and None not in texts.values()
-        and all(_is_command(each) for each in (service.command, service.check))
-        and service.published
+        and "$" not in f"{service.command}{service.check}"
     )
-    if not is_simple:
-        return None
     found = {
         "image": service.image,
         "ports": list(service.published),
@@ -50,20 +46,22 @@ def table(service: ComposeService) -> dict[str, Any] | None:
         "health": service.check,
         "environment": texts,
     }
-    return {name: value for name, value in found.items() if value}
+    described = {name: value for name, value in found.items() if value}
+    return described if is_simple and service.name != WEB and _is_valid(service.name, described) else None
+
+
+def _is_valid(name: str, described: Mapping[str, Any]) -> bool:
+    try:
+        File.model_validate({"services": {name: described}})
+    except ValidationError:
+        return False
+    return True
 
 
 def _filled(text: str) -> str | None:
     """Return a value with the defaults of its variables, None if one has no default."""
     filled = _DEFAULT.sub(lambda match: match[1], text).replace("$$", "\0")
     return None if "$" in filled else filled.replace("\0", "$")
-
-
-def _is_command(text: str) -> bool:
-    try:
-        return "$" not in text and (not text or bool(split(text)))
-    except ValueError:
-        return False
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ def _host(service: ComposeService) -> str:
 
 def _inside(service: ComposeService, text: str | None) -> int | None:
     """Return the port inside of a port inside or on this machine, None if it is not one of the service's."""
-    port = int(text) if text and text.isdecimal() else 0
+    port = int(text) if text and re.fullmatch("[0-9]{1,5}", text) else 0
     return next((inside for inside, here in service.published.items() if port and port in (inside, here)), None)
 
 

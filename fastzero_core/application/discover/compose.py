@@ -12,7 +12,7 @@ from ..sources import Sources
 
 _FILE = re.compile(r"(?:docker-)?compose(?:[.-][\w.-]+)?\.ya?ml")
 _HEALTH_URL = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::[\w${}:-]+)?(/[^\s\"'|]*)")
-_PORT = re.compile(r"(?:(?:[\d.]+:)?(?:(\d+)|\$\{[^}]*\}):)?(\d+)(?:/tcp)?")
+_PORT = re.compile(r"(?:(?:[\d.]+:)?(?:(\d{1,5})|\$\{[^}]*\}):)?(\d{1,5})(?:/tcp)?", re.ASCII)
 _READ = {"image", "command", "build", "environment", "depends_on", "healthcheck", "ports", "expose", "volumes"}
 POSTGRES = ("postgres", "postgis", "timescale", "pgvector", "citus")
 

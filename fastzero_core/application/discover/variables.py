@@ -204,7 +204,7 @@ class Variables:
         """Yield the stage that an example sets, such as LOCAL, if it is not the default."""
         for example in self.examples if _STAGE.search(usage.name.upper()) else ():
             value = example.values.get(usage.name, "")
-            if value and value != usage.default:
+            if value and value != usage.default and "{" not in value:
                 yield Finding(f"environment.{usage.name}", value, example.path, "the stage that the example sets")
 
     def _kind_of_database(self, usage: Usage) -> Iterator[Finding]:
