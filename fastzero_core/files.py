@@ -153,12 +153,19 @@ def claim(path: Path) -> Iterator[None]:
         yield
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file of fastzero, with mode 0600. After a crash it has either the old content or the new."""
-    make_folder(path.parent, 0o711)
-    with writing(path, HOME), folders.opened(path.parent, own=True) as folder:
+def write_atomically(path: Path, text: str, *, hints: Hints = HOME) -> None:
+    """Replace a file of fastzero, with mode 0600. After a crash it has either the old content or the new.
+
+    With the hints for a path that the user chose, the file has the mode of the user's new files. A link is replaced.
+    """
+    own = hints is HOME
+    make_folder(path.parent, 0o711, hints)
+    with writing(path, hints), folders.opened(path.parent, own=own) as folder:
         _remove_abandoned(folder)
         with _partial_file(folder, path, secrets.token_hex(4)) as (partial, file):
+            if not own:
+                os.umask(umask := os.umask(0o077))
+                os.fchmod(file.fileno(), 0o666 & ~umask)
             file.write(text.encode("utf-8"))
             _flush_to_disk(file)
             os.replace(partial, path.name, src_dir_fd=folder, dst_dir_fd=folder)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..config_files import read_bounded
 from ..errors import ConflictError
-from ..files import writing
+from ..files import CHOSEN, write_atomically
 from .discover.findings import Discovery, Finding
 from .installation import project_of
 from .reading import FILE, TABLES, load, parse
@@ -62,10 +62,7 @@ def project_name(folder: Path) -> str:
 def write(new: Draft) -> None:
     """Write the file atomically. Raises InvalidInputError, NotAllowedError, UnavailableError."""
     parse(new.text, new.path.parent)
-    partial = new.path.with_name(f".{FILE}.new")
-    with writing(new.path):
-        partial.write_text(new.text, encoding="utf-8")
-        partial.replace(new.path)
+    write_atomically(new.path, new.text, hints=CHOSEN)
 
 
 def is_described(folder: Path) -> bool:

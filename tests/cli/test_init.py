@@ -56,6 +56,21 @@ def test_what_it_writes_is_read_as_an_application(small: Path, fastzero: Run) ->
     assert [process.health for process in application.processes] == ["/health"]
 
 
+@pytest.mark.parametrize("name", ["fastzero.toml", ".fastzero.toml.new"])
+def test_it_writes_through_no_link(name: str, small: Path, fastzero: Run, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    (small / name).symlink_to(victim)
+    assert fastzero("init").code == 0
+    assert not victim.exists()
+    assert not (small / "fastzero.toml").is_symlink()
+
+
+def test_its_file_has_the_mode_of_any_new_file(small: Path, fastzero: Run) -> None:
+    fastzero("init")
+    (small / "another").touch()
+    assert (small / "fastzero.toml").stat().st_mode == (small / "another").stat().st_mode
+
+
 def test_it_prints_the_whole_file(small: Path, fastzero: Run) -> None:
     assert fastzero("init").out == (small / "fastzero.toml").read_text()
 

@@ -78,7 +78,6 @@ class World:
         began = time.monotonic()
         self.run("up", "--runtime", self.runtime)
         self.seconds_of_up = time.monotonic() - began
-        self.database_url: str = self.ask("env", "--format", "json")["DATABASE_URL"]
         with FastZero(self.database_url) as fz:
             for name in (OWNER, STRANGER):
                 fz.users.add(name, email=f"{name}@example.com", password=PASSWORD)
@@ -112,6 +111,11 @@ class World:
     def stack(self) -> Stack:
         """The project, to look at it."""
         return Stack(load_settings(**{name.lower(): value for name, value in self._settings().items()}))
+
+    @property
+    def database_url(self) -> str:
+        """The URL of the database with its current password."""
+        return self.stack.database_url
 
     def run(self, *words: str, settings: Mapping[str, str] | None = None) -> str:
         """Run a command to its end. Returns its output; raises CommandFailedError."""

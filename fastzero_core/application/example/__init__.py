@@ -5,7 +5,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from ...errors import ConflictError
-from ...files import writing
+from ...files import CHOSEN, write_atomically, writing
 
 SUFFIX = ".template"
 _HIDDEN = {"gitignore": ".gitignore"}
@@ -30,4 +30,4 @@ def _copy(source: Traversable, target: Path) -> None:
             _copy(each, target / each.name)
         elif each.name.endswith(SUFFIX):
             name = each.name.removesuffix(SUFFIX)
-            (target / _HIDDEN.get(name, name)).write_text(each.read_text("utf-8"), "utf-8")
+            write_atomically(target / _HIDDEN.get(name, name), each.read_text("utf-8"), hints=CHOSEN)
