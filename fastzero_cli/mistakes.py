@@ -179,6 +179,17 @@ ALIASES: dict[str, dict[str, str]] = {
         "start": "up",
         "stop": "down",
     },
+    "db archive": {
+        "start": "db archive enable",
+        "on": "db archive enable",
+        "stop": "db archive disable",
+        "off": "db archive disable",
+        "show": "db archive status",
+        "ls": "db archive list",
+        "check": "db archive verify",
+        "take": "db archive backup",
+        "restore": "db restore --to-time TIME",
+    },
     "migrate": {
         "upgrade": "migrate up",
         "head": "migrate up",

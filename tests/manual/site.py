@@ -29,6 +29,7 @@ NAV: tuple[str | tuple[str, tuple[str, ...]], ...] = (
             "own-application",
             "services",
             "backups",
+            "archives",
             "upgrades",
             "tests",
             "containers",

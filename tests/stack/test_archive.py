@@ -176,8 +176,8 @@ def test_the_moment_of_down_can_be_reached_where_nothing_was_written_after_it(ru
     assert content(running)[0] == 10
 
 
-def test_the_database_before_a_recovery_is_kept_and_can_be_used_again(running: Stack, place: Place) -> None:
-    place.enable(running)
+def test_the_database_before_a_recovery_is_kept_and_can_be_used_again(running: Stack, in_folder: Place) -> None:
+    in_folder.enable(running)
     fill(running)
     before, moment = content(running), now(running)
     run(running, "DELETE FROM kept")
@@ -358,14 +358,14 @@ def test_each_mistake_has_its_exit_code_and_says_what_to_do(
 
 
 def test_the_archive_of_another_system_is_refused_before_anything_changes(
-    running: Stack, place: Place, home: Path
+    running: Stack, in_folder: Place, home: Path
 ) -> None:
-    place.enable(running)
+    in_folder.enable(running)
     running.down(volumes=True)
     settings = load_settings(project="demo", home=home, runtime="embedded", app=False)
     other = Stack(settings).up(port=any_free_port())
     with pytest.raises(ConflictError, match="archive of another server"):
-        place.enable(other)
+        in_folder.enable(other)
     assert [each.service for each in other.status()] == ["database"]
 
 
