@@ -12,8 +12,10 @@ from packaging.utils import canonicalize_name
 
 CHECKOUT = Path(__file__).parents[2]
 IMAGE, TESTS = CHECKOUT / "docker" / "requirements.txt", CHECKOUT / "tests" / "requirements.txt"
+ARCHIVE = CHECKOUT / "tests" / "requirements-archive.txt"
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCKS = pytest.mark.parametrize("lock", [IMAGE, TESTS], ids=["image", "tests"])
+ALL_LOCKS = pytest.mark.parametrize("lock", [IMAGE, TESTS, ARCHIVE], ids=["image", "tests", "archive"])
 RENEW = "run: poe lock"
 NOT_IN_IMAGE = set(PROJECT["tool"]["poe"]["tasks"]["lock"]["env"]["NOT_IN_IMAGE"].split())
 
@@ -49,13 +51,13 @@ def applies(requirement: Requirement, extras: set[str]) -> bool:
     return not requirement.marker or any(requirement.marker.evaluate({"extra": extra}) for extra in extras)
 
 
-@LOCKS
+@ALL_LOCKS
 def test_every_package_has_one_version_and_the_hashes_of_its_files(lock: Path) -> None:
     for entry in entries(lock):
         assert re.fullmatch(r"[a-z0-9-]+==\S+( ; [^-]+?)?( +--hash=sha256:[0-9a-f]{64})+", entry), entry
 
 
-@LOCKS
+@ALL_LOCKS
 def test_no_lock_names_where_packages_come_from(lock: Path) -> None:
     text = lock.read_text(encoding="utf-8")
 
@@ -86,10 +88,18 @@ def test_the_lock_of_the_image_has_neither_a_postgresql_nor_tools() -> None:
 
 def test_the_lock_of_the_tests_has_everything_that_the_tests_need() -> None:
     groups = PROJECT["dependency-groups"]
-    tools = [each for group in groups.values() for each in group if isinstance(each, str)]
+    named = [group for name, group in groups.items() if name != "archive"]  # which has a lock of its own
+    tools = [each for group in named for each in group if isinstance(each, str)]
     names = {canonicalize_name(requirement.name) for requirement in needed(tools)}
 
     assert names <= versions(TESTS).keys(), RENEW
+
+
+def test_the_lock_of_archives_fits_its_group_and_the_extra() -> None:
+    group = PROJECT["dependency-groups"]["archive"]
+    assert {*PROJECT["project"]["optional-dependencies"]["archive"]} <= {*group}
+    for requirement in map(Requirement, group):
+        assert requirement.specifier.contains(versions(ARCHIVE)[requirement.name]), RENEW
 
 
 def test_the_tests_run_with_the_versions_of_the_image() -> None:
