@@ -384,6 +384,7 @@ def test_a_server_that_is_in_a_group_alone_is_told(tmp_path: Path) -> None:
     ("source", "is_told"),
     [
         ("url = config.get_main_option('sqlalchemy.url')\nconnectable = engine_from_config({})  # the engine\n", True),
+        ("from sqlalchemy.engine import Connection\n", True),
         ("config.set_main_option('sqlalchemy.url', url)\n", False),
         ("section['sqlalchemy.url'] = url\n", False),
         ("from app.database import engine\n", False),
