@@ -193,9 +193,9 @@ class Renderer:
         return typer.confirm(for_terminal(question), err=True)
 
     def review(self, text: str) -> None:
-        """Print what a question is about, on stderr, even with `quiet`."""
+        """Print what a question is about, on stderr, even with `quiet`; exactly, since the user consents to it."""
         LIVE.clear()
-        messages.note(text)
+        messages.say(text)
 
     def event(self, event: Event) -> None:
         """Print an event of a running command. A terminal shows long operations while they run."""
@@ -292,7 +292,7 @@ class Renderer:
                 text = f"{moment(value)} ({when(value, 'until' if column.kind == 'until' else 'age')})"
             elif column.kind in ("bytes", "share", "count"):
                 text = cell(row, column)
-            shown.append((column, text))
+            shown.append((column, text or ("none" if name in known else "")))
         self._pairs(shown)
 
     def _pairs(self, shown: Sequence[tuple[Column, str]]) -> None:

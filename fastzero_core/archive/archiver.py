@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from .segments import ARCHIVED, HISTORY, SEGMENT, SIZE
 from .store import Store, store_of
 
 EVERY = 0.1  # seconds between two looks for a new segment
+PARALLEL = 4  # segments that are archived at the same time
 AGAIN = 2.0  # seconds until a segment that could not be archived is tried again
 STATUSES = ("pg_wal", "archive_status")  # the folder in which the server says what is finished
 READY = ".ready"
@@ -36,6 +38,7 @@ class Archiver:
         self._archive, self._store, self._data = archive, store, data
         self._state = state_folder(data)
         self._stopped = threading.Event()
+        self._threads = ThreadPoolExecutor(PARALLEL)
 
     def run(self) -> None:
         """Archive until `stop`."""
@@ -51,7 +54,7 @@ class Archiver:
         self._stopped.set()
 
     def step(self) -> bool:
-        """Archive the next segment. Returns whether there was one."""
+        """Archive the next segments. Returns whether there was one."""
         ready = waiting(self._data)
         told = {name for name in folders.names_in(self._state) if ARCHIVED.fullmatch(name)}
         for name in told - set(ready):
@@ -59,17 +62,23 @@ class Archiver:
         new = [name for name in ready if name not in told]
         if not new:
             return False
+        next_ones = new[:PARALLEL]
         if not self._is_paused(new):
             try:
-                self._push(new[0])
+                for name in self._threads.map(self._push, next_ones):
+                    self._archived(name)
             except FastZeroError as error:
                 self._fail(error)
-                return True
-        self._clear(FAILED)
-        self._tell(new[0], "")
+        else:
+            for name in next_ones:
+                self._archived(name)
         return True
 
-    def _push(self, name: str) -> None:
+    def _archived(self, name: str) -> None:
+        self._clear(FAILED)
+        self._tell(name, "")
+
+    def _push(self, name: str) -> str:
         if (found := system_of(self._data)) != self._archive.system:
             raise ConflictError(f"the archive is that of system {self._archive.system}, and this is system {found}")
         with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".segment-") as folder:
@@ -77,6 +86,7 @@ class Archiver:
             with folders.file_of_owner(self._data, name, below=("pg_wal",)) as segment:
                 copy.write_bytes(segment.read(2 * SIZE))
             self._store.push(copy)
+        return name
 
     def _is_paused(self, new: Iterable[str]) -> bool:
         """Return whether archiving is paused. Pause it if more write-ahead log waits than may."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConflictError, DamagedBackupError, NotFoundError, ProgramFailedError
-from ..files import make_folder, new_file, reading, writing
+from ..files import CHOSEN, make_folder, new_file, reading, writing
 from ..postgres.url import url_of, variables
 from .description import Archive, days_of
 from .segments import SEGMENT, SIZE, BaseBackup, name_of, number_of
@@ -47,12 +47,13 @@ class FolderStore:
 
     def push(self, file: Path) -> None:
         self.check()
-        make_folder(self._wal, 0o700)
+        make_folder(self._wal, 0o700, CHOSEN)
         content, target = file.read_bytes(), self._wal / f"{file.name}.gz"
-        if target.exists():
-            if gzip.decompress(target.read_bytes()) != content:
-                raise ConflictError(f"{target} exists with other content", hint="Archive to another folder")
-            return
+        with reading(target):
+            if target.exists():
+                if gzip.decompress(target.read_bytes()) != content:
+                    raise ConflictError(f"{target} exists with other content", hint="Archive to another folder")
+                return
         with new_file(target) as written:
             written.write(gzip.compress(content, COMPRESSION, mtime=0))
 
@@ -82,7 +83,7 @@ class FolderStore:
         begun = _clock(server.url)
         name = begun.strftime("%Y%m%dT%H%M%S%f")
         partial = self._base / f"{name}{PARTIAL}"
-        make_folder(partial, 0o700)
+        make_folder(partial, 0o700, CHOSEN)
         try:
             _run(_pg_basebackup(server, partial), server.url)
             backup = _backup_of(name, begun, _clock(server.url), server, partial)
@@ -97,7 +98,7 @@ class FolderStore:
 
     def fetch(self, backup: BaseBackup, folder: Path) -> None:
         source = self._base / backup.id
-        options: dict[str, Any] = {"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}
+        options: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
         try:
             with reading(source), tarfile.open(source / "base.tar.gz", "r|gz") as files:
                 files.extractall(folder, **options)  # noqa: S202 - fastzero wrote it, and the manifest is checked

@@ -82,6 +82,10 @@ class Stack(DatabaseCare, ArchivedStack):
                 self._on_event(Notice("the data no longer exists: skipped the backup"))
                 return commands.down(session, volumes=True)
             commands.at_every_place(session, session.known)
+            if session.known.archive:
+                from ..stack.sealing import finish
+
+                finish(session, is_last=True)
             stops = _stop_processes(session, "the project is destroyed")
             try:
                 return self._back_up_and_destroy(session)

@@ -11,24 +11,22 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..archive.description import ARCHIVER, CREDENTIALS, MAX_KEPT, PAUSED, Archive, state_folder
 from ..errors import ConflictError, FastZeroError, InvalidInputError, NotFoundError, UnavailableError
 from ..events import Notice
 from ..files import write_atomically
-from ..polling import wait_until
 from ..postgres.account import service_user
 from ..project import Place
 from . import steps
 from .actions import Action, Kind, Verb
 from .places import MovableStack
 from .recovering import Recovering, programs_for
+from .sealing import connected, seal
 from .session import Session
 
 if TYPE_CHECKING:
-    import psycopg
-
     from ..archive.recovery import Recovery
     from ..archive.segments import BaseBackup
     from ..archive.status import ArchiveStatus
@@ -223,10 +221,10 @@ def _take(session: Session, archive: Archive) -> "BaseBackup":
 
     store, data = _store(session, archive), Path(session.known.data)
     (state_folder(data) / PAUSED).unlink(missing_ok=True)
-    with _connected(session) as connection:
+    with connected(session) as connection:
         if row := connection.execute(_TABLESPACES).fetchone():
             raise ConflictError(f"tablespace {row[0]} lies outside of the data directory and cannot be archived")
-    _seal(session)
+    seal(session)
     url = session.project.superuser_url()
     store.take(Server(url, programs_for(_major(session)), archive.system))
     store.prune(archive.keep)
@@ -238,52 +236,13 @@ def _seal_if_possible(session: Session, archive: Archive) -> None:
     if not session.runtime.is_alive(session.spec().database.name):
         return
     try:
-        _seal(session)
+        seal(session)
     except UnavailableError as error:
         session.on_event(Notice(f"the latest changes are not in {archive}: {error.message}"))
 
 
-def _seal(session: Session) -> None:
-    """Archive what was written until now, with a transaction of this moment. Raises UnavailableError."""
-    from ..archive import status
-    from ..archive.segments import SEGMENT
-
-    with _connected(session) as connection:
-        status.mark_time(session.project.superuser_url())
-        row = connection.execute("SELECT pg_catalog.pg_walfile_name(pg_catalog.pg_switch_wal())").fetchone()
-        assert row is not None, "a query of a value returns a row"
-        segment, data = str(row[0]), Path(session.known.data)
-
-        def is_archived() -> bool:
-            found = connection.execute("SELECT last_archived_wal FROM pg_catalog.pg_stat_archiver").fetchone()
-            last = str(found[0] or "") if found else ""
-            return bool(SEGMENT.match(last)) and last[8:24] >= segment[8:24]
-
-        archive = session.known.archive
-        assert archive is not None, "it is enabled"
-        wait_until(lambda: is_archived() or status.problem_of(archive, data)[0] == "failing", session.timeout)
-        if not is_archived():
-            state, detail = status.problem_of(archive, data)
-            hint = f"See its log: fastzero logs archiver -p {session.project.name}"
-            raise UnavailableError(f"segment {segment} is not archived: {detail or state}", hint=hint)
-
-
-@contextmanager
-def _connected(session: Session) -> "Iterator[psycopg.Connection[Any]]":
-    import psycopg
-
-    from ..postgres.driver_errors import translate
-
-    try:
-        url = session.project.superuser_url()
-        with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
-            yield connection
-    except psycopg.Error as error:
-        raise translate(error) from error
-
-
 def _system(session: Session) -> str:
-    with _connected(session) as connection:
+    with connected(session) as connection:
         row = connection.execute("SELECT system_identifier FROM pg_catalog.pg_control_system()").fetchone()
         assert row is not None, "the function returns a row"
         return str(int(row[0]) % 2**64)

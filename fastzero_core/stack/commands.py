@@ -89,27 +89,19 @@ def down(session: Session, *, volumes: bool) -> list[Action]:
     Returns what was done.
     """
     assert session.record is not None, "somebody has looked"
+    if session.record.archive:
+        from .sealing import finish
+
+        finish(session, is_last=volumes)
     spec = session.whole_spec(session.record)
     observed = session.observe_quickly(spec, session.record)
     observed, change = session.with_leftovers(observed, RecordChange(session.record, session.record))
     actions = plan.plan_down(spec, observed)
-    _mark_archive(session, session.record)
     if not volumes:
         return session.run([*actions, *plan.write(change)], keep=True)
     things = [*at_every_place(session, change.after), *(Thing(Kind.CLAIM, name) for name in observed.claims)]
     marks = plan.plan_marks(session.unmarked())
     return session.run([*actions, *marks, *plan.plan_destroy(session.project.name, things)], keep=True)
-
-
-def _mark_archive(session: Session, record: ProjectRecord) -> None:
-    """Let a recovery reach this moment, if the database is archived and runs."""
-    if record.archive and session.runtime_of(record).is_alive(session.spec(record).database.name):
-        from ..archive.status import mark_time
-
-        try:
-            mark_time(session.project.superuser_url())
-        except FastZeroError as error:
-            session.on_event(Notice(f"the archive ends at the last transaction: {error.message}"))
 
 
 def at_every_place(session: Session, record: ProjectRecord) -> list[Thing]:

@@ -453,6 +453,26 @@ def test_archiving_pauses_before_the_disk_fills_and_a_base_backup_resumes_it(run
     assert content(running)[0] == 10
 
 
+def test_data_is_destroyed_only_once_the_archive_has_all_of_it(running: Stack, in_folder: Place) -> None:
+    archive = in_folder.enable(running)
+    fill(running, 10)
+    away = archive.folder.parent.rename(archive.folder.parent.with_name("away"))
+    with pytest.raises(UnavailableError, match="is not archived") as caught:
+        running.down(volumes=True)
+    assert "fastzero db archive disable" in caught.value.hint
+    with pytest.raises(UnavailableError, match="is not archived"):
+        running.destroy()
+    assert content(running)[0] == 10
+
+    running.down()
+    away.rename(archive.folder.parent)
+    running.up()
+    running.down(volumes=True)
+    archive = in_folder.archive()
+    running.recover(running.plan_recovery(None, archive), archive)
+    assert content(running)[0] == 10
+
+
 def test_an_archiver_that_is_killed_is_started_again(running: Stack, in_folder: Place) -> None:
     in_folder.enable(running)
     found = next(each.pid for each in running.status() if each.service == ARCHIVER)

@@ -14,6 +14,7 @@ from errno import ENOENT, ENOTDIR
 from pathlib import Path
 
 from ... import __version__, folders, marks
+from ...archive.description import state_folder
 from ...errors import FastZeroError, ProjectNotFoundError, UnhealthyError
 from ...events import Listener
 from ...files import HOME, make_folder, writing
@@ -204,7 +205,8 @@ class EmbeddedRuntime:
             with suppress(FastZeroError):  # without a matching PostgreSQL version its shared memory stays
                 server.remove_shared_memory(data, self._binaries_for(data), service_user())
         with writing(data, HOME):
-            folders.remove(data)
+            for folder in filter(Path.exists, (data, state_folder(data))):
+                folders.remove(folder)
 
     def _start(self, service: ServiceSpec, timeout: float) -> None:
         # The workers of a killed process end a moment after it, and only then free its port.
