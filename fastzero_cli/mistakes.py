@@ -325,7 +325,7 @@ def with_remedy(error: FastZeroError, words: list[str], root: Any) -> FastZeroEr
         return error
     found = _ONE_OF.search(error.message)
     known = found[2].split(", ") if found else []
-    if found and found[1].startswith("-"):
+    if found and found[1].startswith("-") and "exec" in words:
         error.hint = f"Leave {found[1]} out: `exec` uses this terminal if there is one"
     elif found and (near := get_close_matches(found[1].lower(), known, n=1)):
         error.hint = f"Did you mean {near[0]}?"
