@@ -29,6 +29,9 @@ SETTINGS: Mapping[str, str] = {
     ),
     "default user for the todo commands": "usuário padrão dos comandos de tarefas",
     "runtime of a new project": "runtime de um projeto novo",
+    "machine of the Docker Engine for a new project, ssh://USER@NAME; by default this one": (
+        "máquina do Docker Engine de um projeto novo, ssh://USER@NAME; por padrão, esta"
+    ),
     "port of the database on 127.0.0.1": "porta do banco de dados em 127.0.0.1",
     "run the app as well as the database": "rodar a aplicação além do banco de dados",
     "port of the app on 127.0.0.1": "porta da aplicação em 127.0.0.1",
