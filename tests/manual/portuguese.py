@@ -68,6 +68,7 @@ SETTINGS: Mapping[str, str] = {
         "O código da imagem é executado e pode ler os dados e as senhas do banco de dados"
     ),
     "base image of the app's image": "imagem base da imagem da aplicação",
+    "Containers run there, with the project's secrets": "Contêineres rodam lá, com os segredos do projeto",
     "Its code runs, and can read the app's secrets": (
         "O código da imagem é executado e pode ler as senhas da aplicação"
     ),
