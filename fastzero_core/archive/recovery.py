@@ -114,7 +114,8 @@ def _ancestry(store: Store, names: set[str], timeline: int) -> dict[int, int]:
 
 def _no_backup(backups: Sequence[BaseBackup], time: datetime | None, name: str) -> BackupNotFoundError:
     if not backups or time is None:
-        return BackupNotFoundError(f"{name} has no base backup", hint="Take one: fastzero db archive backup")
+        hint = "Take one: fastzero db archive backup. With --from, name the project that was archived: -p NAME"
+        return BackupNotFoundError(f"{name} does not have a base backup", hint=hint)
     first = shown(backups[0].ended)
     return BackupNotFoundError(
         f"{shown(time)} is before the first base backup, which ended at {first}",

@@ -19,11 +19,11 @@ from ..events import Notice
 from ..files import write_atomically
 from ..postgres.account import service_user
 from ..project import Place
-from . import steps
+from . import plan
 from .actions import Action, Kind, Verb
 from .places import MovableStack
 from .recovering import Recovering, programs_for
-from .sealing import connected, seal
+from .sealing import connected, finish, seal
 from .session import Session
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class ArchivedStack(MovableStack):
         """Stop archiving. What is archived stays. Restarts the database. Raises NotFoundError if none is enabled."""
         with self.session(timeout) as session:
             archive = archive_of(session)
+            finish(session, is_last=False)
             _write_archive(session, None)
             return archive
 
@@ -208,12 +209,11 @@ def _write_archive(session: Session, archive: Archive | None, credentials: str |
     after = replace(before, archive=archive)
     cause = f"it is archived to {archive}" if archive else "it is not archived any more"
     actions.append(Action(Verb.WRITE, Kind.RECORD, "project.json", cause, subject=(before, after)))
+    if archive is None and before.archive:
+        spec = session.spec()
+        actions += plan.plan_stop(spec, session.observe_quickly(spec, before), [ARCHIVER], cause)
     session.run(actions)
     session.ensure_up()
-    if archive is None:
-        orphans = session.observe_quickly(session.spec(), session.known).orphans
-        archivers = [each for each in orphans if each.service == ARCHIVER]
-        session.run([action for each in archivers for action in steps.take_away_orphan(each)])
 
 
 def _take(session: Session, archive: Archive) -> "BaseBackup":
