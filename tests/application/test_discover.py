@@ -472,7 +472,8 @@ HOSTILE = {
         f"aliases within aliases as {key}": {"compose.yml": f"{ALIASES}\nservices: {{x: {{{key}: {value}}}}}\n"}
         for key, value in {
             "image": "*a19", "command": "*a19", "environment": "{A: *a19}", "build": "{context: *a19}",
-            "depends_on": "*a19", "healthcheck": "{test: *a19}",
+            "depends_on": "*a19", "healthcheck": "{test: *a19}", "ports": "[*a19, {target: *a19}]",
+            "volumes": "[*a19, {source: *a19}]", "expose": "*a19",
         }.items()
     },
     "a list in lists": {"pyproject.toml": "a = " + "[" * 5_000 + "]" * 5_000},

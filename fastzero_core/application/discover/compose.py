@@ -84,7 +84,7 @@ def _service(name: str, value: dict[str, Any], where: str) -> ComposeService:
     build = value.get("build")
     ports = [*_list(value.get("ports")), *_list(value.get("expose"))]
     published = dict(_published(ports))
-    unread = {"ports"} if len(published) < len({*map(str, ports)}) else set()
+    unread = {"ports"} if len(published) < len({*map(_port, ports)}) else set()
     return ComposeService(
         name,
         where,
@@ -138,7 +138,7 @@ def _health(check: Any) -> str | None:
 def _check(check: Any) -> str:
     """Return the command of a health check, as a line for a shell."""
     test = check.get("test") if isinstance(check, dict) else None
-    words = list(map(str, test)) if isinstance(test, list) else ["CMD-SHELL", str(test or "")]
+    words = list(map(_text, test)) if isinstance(test, list) else ["CMD-SHELL", _text(test)]
     kind, *rest = words or ["NONE"]
     found = {"CMD": shlex.join(rest), "CMD-SHELL": " ".join(rest)}.get(kind, "")
     return found.replace("$$", "$")
@@ -147,15 +147,21 @@ def _check(check: Any) -> str:
 def _published(ports: list[Any]) -> Iterator[tuple[int, int]]:
     """Yield each TCP port inside with its port on this machine, 0 without one."""
     for each in ports:
-        pair = f"{each.get('published', '')}:{each.get('target')}" if isinstance(each, dict) else str(each)
-        if match := _PORT.fullmatch(pair.removeprefix(":")):
+        if match := _PORT.fullmatch(_port(each)):
             yield int(match[2]), int(match[1] or 0)
+
+
+def _port(value: Any) -> str:
+    """Return a port in the short form, from either form."""
+    if not isinstance(value, dict):
+        return _text(value)
+    return f"{_text(value.get('published'))}:{_text(value.get('target'))}".removeprefix(":")
 
 
 def _mounts(value: Any) -> Iterator[tuple[str, str]]:
     for each in _list(value):
         if isinstance(each, dict):
-            yield str(each.get("source", "")), str(each.get("target", ""))
+            yield _text(each.get("source")), _text(each.get("target"))
         else:
-            source, _, rest = str(each).partition(":")
+            source, _, rest = _text(each).partition(":")
             yield (source, rest.partition(":")[0]) if rest else ("", source)
