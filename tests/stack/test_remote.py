@@ -290,6 +290,7 @@ def test_a_port_that_the_other_machine_uses_is_passed_over(
     taken = any_free_port()
     # On one machine, only this makes a taken port look free here.
     monkeypatch.setattr(ports, "is_free", lambda host, port: True)
+    monkeypatch.delitem(contained.ports, "database_port")
     monkeypatch.setattr(applications, "default_ports", lambda application: {"database": taken})
     with socket.create_server(("127.0.0.1", taken)):
         stack = contained.stack().up(host=server.host)
