@@ -4,6 +4,7 @@ All commands of a user share one connection to a host, which ends after IDLE sec
 host keys are as the user's configuration of ssh says. A port has the same number on both machines.
 """
 
+import fcntl
 import hashlib
 import os
 import re
@@ -13,8 +14,8 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import InvalidInputError, NotAllowedError, PortTakenError, UnavailableError
@@ -28,8 +29,11 @@ CONNECT = 10  # seconds
 CALL = 120  # seconds for a call of ssh, in which the user may enter a password
 LOST_AFTER = (5, 3)  # seconds between questions to a silent server, and how many it may leave unanswered
 HOST = re.compile(
-    r"ssh://(?P<target>([A-Za-z0-9_][\w.-]*@)?([A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:.%]+\]))(:(?P<port>\d{1,5}))?(?P<socket>/.*)?"
+    r"ssh://(?P<target>([A-Za-z0-9_][\w.-]*@)?([A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:.%]+\]))(:(?P<port>\d{1,5}))?"
+    r"(?P<socket>/[^:\s]*)?"
 )
+# The path of a socket may have 107 bytes, of which ssh and the names here need 30. ssh interprets other characters.
+USABLE = re.compile(r"/[\w./+,=@-]{0,76}", re.ASCII)
 
 
 def asked_host(setting: str | None) -> str:
@@ -40,7 +44,8 @@ def asked_host(setting: str | None) -> str:
 
 def parse_host(host: str) -> str:
     """Return the host of an engine. Raises InvalidInputError unless it is ssh://[USER@]NAME[:PORT][/SOCKET]."""
-    if not HOST.fullmatch(host):
+    found = HOST.fullmatch(host)
+    if found is None or not 0 < int(found["port"] or 22) < 2**16:
         raise InvalidInputError(
             f"host {host!r} must be ssh://[USER@]NAME[:PORT]",
             field="host",
@@ -52,8 +57,19 @@ def parse_host(host: str) -> str:
 def engine_address(host: str) -> str:
     """Return the address of the engine's socket, forwarded to this machine. Raises UnavailableError."""
     path = _folder() / f"{_name(host)}.engine"
-    _forward(host, [f"{path}:{_parts(host)['socket'] or ENGINE_SOCKET}"])
+    _forward(host, [f"{path}:{engine_socket(host)}"])
     return f"unix://{path}"
+
+
+def engine_socket(host: str) -> str:
+    """Return the path of the engine's socket on the host."""
+    socket_there = _parts(host)["socket"]
+    return socket_there if socket_there not in ("", "/") else ENGINE_SOCKET
+
+
+def login(host: str) -> str:
+    """Return the command to log in to a host."""
+    return shlex.join(["ssh", *_destination(host)])
 
 
 def forward_ports(host: str, ports: Iterable[int]) -> None:
@@ -86,11 +102,20 @@ def close(host: str) -> None:
 
 def _forward(host: str, wanted: list[str]) -> None:
     options = _options(wanted)
-    done = _ssh(host, "-O", "forward", *options)
-    if done.returncode != 0 and not _is_connected(host):
-        done = _ssh(host, *_connection(), "-f", "-N", *options)
+    with _alone(host):
+        done = _ssh(host, "-O", "forward", *options)
+        if done.returncode != 0 and not _is_connected(host):
+            done = _ssh(host, *_connection(), "-f", "-N", *options)
     if done.returncode != 0:
         raise _error(host, wanted, done.stderr)
+
+
+@contextmanager
+def _alone(host: str) -> Iterator[None]:
+    """Keep other commands waiting: of two that connect at once, one could not be shared, and would never end."""
+    with (_folder() / f"{_name(host)}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _is_connected(host: str) -> bool:
@@ -135,10 +160,12 @@ def _error(host: str, wanted: Iterable[str], said: str) -> UnavailableError | Po
             hint="Stop what uses it, or choose other ports: fastzero up --port PORT --app-port PORT",
         )
     lines = [line.strip() for line in said.splitlines() if line.strip()]
+    is_denied = "permission denied" in said.lower()
+    remedy = "Add your key to the agent, ssh-add, and log in" if is_denied else "Log in once, and accept its key"
     return UnavailableError(
         f"{host} cannot be reached: {lines[-1] if lines else 'ssh ended'}",
-        hint=f"Log in once by yourself, and accept its key: {shlex.join(['ssh', *_destination(host)])}",
-        evidence="\n".join(lines),
+        hint=f"{remedy}: {login(host)}",
+        evidence="\n".join(lines[:-1]),
     )
 
 
@@ -168,15 +195,20 @@ def _name(host: str) -> str:
 
 
 def _folder() -> Path:
-    """Return the folder for sockets, which only this user may enter: the path of a socket may have 107 bytes.
-
-    Raises NotAllowedError if another user has made it.
-    """
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    folder = Path(runtime) / "fastzero" if runtime else Path(tempfile.gettempdir()) / f"fastzero-{os.getuid()}"
-    with suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    found = folder.lstat()
+    """Return the folder for sockets, which only this user may enter. Raises NotAllowedError if it cannot be that."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    own = f"fastzero-{os.getuid()}"
+    places = [Path(runtime, "fastzero")] if runtime and Path(runtime).is_dir() else []
+    places += [Path(tempfile.gettempdir(), own), Path("/tmp", own)]  # noqa: S108 - it is checked below
+    folder = next(place for place in places if USABLE.fullmatch(str(place)))
+    try:
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        found = folder.lstat()
+    except OSError as error:
+        raise NotAllowedError(
+            f"{folder} cannot be made: {error.strerror}", hint="Set XDG_RUNTIME_DIR to a folder of your own"
+        ) from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
         raise NotAllowedError(f"{folder} is not a folder that only you can enter", hint=f"Remove it: rm -r {folder}")
     return folder

@@ -63,10 +63,15 @@ def up(
         try:
             return (decision, *session.converge(decision, flags, build=build, pull=pull, keep=keep))
         except PortTakenError as error:
-            if (before and error.service in before.ports) or error.service in flags.ports:
+            if not error.service or (before and error.service in before.ports) or error.service in flags.ports:
                 raise
+            # Another machine's free ports are not known here.
+            session.refused_ports |= decision.spec.service(error.service).published
             flags, build, pull = replace(flags, install=False), False, False  # all of this was done before the port
-    raise PortTakenError("every port tried was taken before the service could have it", hint="Try again")
+    raise PortTakenError(
+        "every port tried was taken before the service could have it",
+        hint="Choose others: fastzero up --port PORT --app-port PORT",
+    )
 
 
 def decided(session: Session, flags: Flags) -> Decision:

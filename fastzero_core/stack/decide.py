@@ -174,16 +174,10 @@ def refuse_other_major(settings: Settings, record: ProjectRecord) -> None:
 
 
 def choose_runtime(settings: Settings, asked: str | None, engine_answers: Callable[[], bool], host: str = "") -> str:
-    """Return the runtime of a new project. Raises InvalidInputError for an unknown one, or for one without a host."""
+    """Return the runtime of a new project. Raises InvalidInputError for an unknown one."""
     chosen = asked or settings.runtime
-    if host and chosen not in (None, "docker"):
-        raise InvalidInputError(
-            f"runtime {chosen} runs on this machine, not on {host}", field="runtime", hint="Use: --runtime docker"
-        )
-    if host:
-        return "docker"
     if chosen is None:
-        return "docker" if engine_answers() else "embedded"
+        return "docker" if host or engine_answers() else "embedded"
     if chosen not in RUNTIMES:
         raise InvalidInputError(f"runtime {chosen!r} is not one of {', '.join(RUNTIMES)}", field="runtime")
     return chosen
@@ -217,7 +211,13 @@ def choose_ports(
 
 def _first(settings: Settings, flags: Flags, machine: Machine) -> ProjectRecord:
     runtime = choose_runtime(settings, flags.runtime, machine.engine_answers, machine.host)
-    return ProjectRecord(runtime, host=machine.host).at(_first_place(settings, runtime, machine))
+    asked = flags.host or (None if flags.runtime else settings.host)
+    if asked and runtime != "docker":
+        raise InvalidInputError(
+            f"runtime {runtime} runs on this machine, not on {asked}", field="runtime", hint="Use: --runtime docker"
+        )
+    host = machine.host if runtime == "docker" else ""
+    return ProjectRecord(runtime, host=host).at(_first_place(settings, runtime, machine))
 
 
 def _first_place(settings: Settings, runtime: str, machine: Machine) -> Place:

@@ -29,7 +29,7 @@ from .runtime import Runtime
 from .spec import StackSpec
 from .surroundings import Surroundings
 
-PORT_RACES = 5  # attempts, if another process takes a port between the check and the start
+PORT_RACES = 20  # attempts, if another process takes a port before the start, or has it on another machine
 
 
 class Session:
@@ -41,6 +41,7 @@ class Session:
         self.on_event = on_event
         self.timeout = timeout
         self.performer = Performer(project, settings, on_event, timeout)
+        self.refused_ports = frozenset[int]()  # those that turned out to be taken
 
     # -- the record --------------------------------------------------------------------------------------------
 
@@ -73,7 +74,7 @@ class Session:
     def machine(self) -> Machine:
         return Machine(
             engine_answers=engine_answers,
-            reserved=lambda: ports_of_others(self.project),
+            reserved=lambda: ports_of_others(self.project) | self.refused_ports,
             new_place=lambda runtime: self.performer.runtime(runtime).new_place(self.settings.postgres_image),
             app_image=self._app_image,
             new_owner=lambda: secrets.token_hex(8),

@@ -112,6 +112,11 @@ class ServiceSpec:
     port_choice: str = PORT_OPTIONS[DATABASE_SERVICE]
     document: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def published(self) -> frozenset[int]:
+        """The ports on `host`."""
+        return frozenset({self.port, *self.more_ports.values()} - {0})
+
     def settings(self) -> dict[str, str]:
         """Return the settings that users can change, as flat text. The cause of a recreation names them."""
         made_of = {"image": self.image, "volume": self.volume, "command": shlex.join(self.command)}

@@ -62,6 +62,19 @@ def test_a_flag_chooses_the_runtime_of_a_new_project() -> None:
     assert decided(None, Flags(runtime="docker")).record.runtime == "docker"
 
 
+def test_a_local_project_needs_no_other_machine() -> None:
+    elsewhere = replace(NOWHERE, host="ssh://example.com")
+    record = decided(None, Flags(runtime="embedded"), elsewhere, host="ssh://example.com").record
+
+    assert (record.runtime, record.host) == ("embedded", "")
+
+
+def test_a_local_runtime_on_another_machine_is_refused() -> None:
+    elsewhere = replace(NOWHERE, host="ssh://example.com")
+    with pytest.raises(InvalidInputError, match="runtime embedded runs on this machine"):
+        decided(None, Flags(runtime="embedded", host="ssh://example.com"), elsewhere)
+
+
 def test_a_known_project_keeps_its_runtime() -> None:
     with pytest.raises(InvalidInputError, match="runs embedded, not docker"):
         decided(LOCAL, Flags(runtime="docker"))

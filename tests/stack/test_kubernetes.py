@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from fastzero_core import load_settings
+from fastzero_core import InvalidInputError, load_settings
 from fastzero_core.application.reading import parse
 from fastzero_core.project import SECRETS, Project
 from fastzero_core.stack.application import with_application
@@ -194,3 +195,26 @@ def test_backups_are_made_where_an_address_is_given() -> None:
     backup = found["Cluster", "database-cluster"]["spec"]["backup"]
     assert backup["barmanObjectStore"]["destinationPath"] == "s3://bucket/demo"
     assert json.dumps(backup).count("database-backup") == 2
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"backup_to": "file:///backups"},
+        {"backup_to": "s3://"},
+        {"registry": "https://registry.example.com"},
+        {"registry": "my registry"},
+    ],
+)
+def test_what_is_no_registry_or_bucket_is_refused(given: dict[str, str]) -> None:
+    with pytest.raises(InvalidInputError, match="must look like"):
+        kubernetes_yaml(built_in(), **given)
+
+
+def test_kubernetes_expands_no_text_of_the_application(folder: Path) -> None:
+    spec = own(folder)
+    web = replace(spec.service("web"), variables={"PRICE": "$(cost) and $$(x) but $y"})
+    services = [web if each.name == "web" else each for each in spec.services]
+    found = by_kind(kubernetes_yaml(replace(spec, services=tuple(services))))
+    [container] = found["Deployment", "web"]["spec"]["template"]["spec"]["containers"]
+    assert {"name": "PRICE", "value": "$$(cost) and $$$$(x) but $y"} in container["env"]

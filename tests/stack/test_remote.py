@@ -3,9 +3,11 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +17,15 @@ import docker
 import psutil
 import pytest
 
-from fastzero_core import Stack, tunnel
+from fastzero_core import Stack, load_settings, tunnel
 from fastzero_core.errors import DockerUnavailableError, FastZeroError, InvalidInputError, UnavailableError
 from fastzero_core.events import ActionStarted, Event, Progress
 from fastzero_core.polling import wait_until
+from fastzero_core.project import Project, ProjectRecord
+from fastzero_core.stack import application as applications
+from fastzero_core.stack import ports
 from fastzero_core.stack.docker import sending
+from fastzero_core.stack.listing import list_projects
 from fastzero_core.testing import session_folder
 
 from .conftest import SOON, Contained, add_user, any_free_port, users_of
@@ -204,7 +210,19 @@ def test_only_the_layers_that_are_missing_are_sent(
         engine.images.remove(name, force=True)
 
 
-@pytest.mark.parametrize("host", ["example.com", "ssh://-oProxyCommand=id", "ssh://a b", "ssh://", "tcp://a:1"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "example.com",
+        "ssh://-oProxyCommand=id",
+        "ssh://a b",
+        "ssh://",
+        "tcp://a:1",
+        "ssh://a:0",
+        "ssh://a:65536",
+        "ssh://a/run/a:b",
+    ],
+)
 def test_what_is_no_host_is_refused(host: str) -> None:
     with pytest.raises(InvalidInputError, match="must be ssh"):
         tunnel.parse_host(host)
@@ -220,6 +238,83 @@ def test_what_is_no_host_is_refused(host: str) -> None:
 )
 def test_a_host_becomes_arguments_of_ssh(host: str, arguments: list[str]) -> None:
     assert tunnel._destination(host) == arguments
+
+
+def test_a_slash_at_the_end_names_no_socket() -> None:
+    assert tunnel.engine_socket("ssh://example.com/") == tunnel.engine_socket("ssh://example.com")
+
+
+@needs_sshd
+def test_commands_that_connect_at_once_share_one_connection(server: Server) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(tunnel.engine_address, [server.host] * 4))
+    ended = f"-p {server.port} 127.0.0.1"
+    commands = [" ".join(each.info["cmdline"] or []) for each in psutil.process_iter(["cmdline"])]
+    assert len([each for each in commands if each.endswith(ended) and " -N " in each]) == 1
+
+
+@needs_sshd
+def test_an_engine_that_does_not_answer_is_named_with_its_machine(contained: Contained, server: Server) -> None:
+    host = f"{server.host}/nowhere.sock"
+    with pytest.raises(DockerUnavailableError, match=f"answers on {host}") as caught:
+        contained.stack().up(host=host)
+    tunnel.close(host)
+    assert "may use /nowhere.sock" in caught.value.hint
+
+
+@needs_sshd
+def test_a_key_that_is_refused_is_to_be_added_to_the_agent(server: Server) -> None:
+    (server.folder / "key.pub").write_text("")
+    with pytest.raises(UnavailableError, match="Permission denied") as caught:
+        tunnel.engine_address(server.host)
+    assert "ssh-add" in caught.value.hint
+
+
+@needs_sshd
+@pytest.mark.parametrize("unusable", ["missing", "x" * 90])
+def test_sockets_go_elsewhere_if_the_folder_for_them_is_unusable(
+    server: Server, monkeypatch: pytest.MonkeyPatch, folder: Path, unusable: str
+) -> None:
+    if unusable != "missing":
+        (folder / unusable).mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder / unusable))
+    address = tunnel.engine_address(server.host)
+    assert Path(address.removeprefix("unix://")).is_socket()
+    tunnel.close(server.host)
+
+
+@needs_sshd
+def test_a_port_that_the_other_machine_uses_is_passed_over(
+    contained: Contained, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = any_free_port()
+    # On one machine, only this makes a taken port look free here.
+    monkeypatch.setattr(ports, "is_free", lambda host, port: True)
+    monkeypatch.delitem(contained.ports, "database_port")
+    monkeypatch.setattr(applications, "default_ports", lambda application: {"database": taken})
+    with socket.create_server(("127.0.0.1", taken)):
+        stack = contained.stack().up(host=server.host)
+    record = stack.project.record
+    assert record is not None
+    assert record.ports["database"] > taken
+    stack.down(volumes=True)
+
+
+def test_a_machine_that_is_away_is_asked_once_for_all_its_projects(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    calls = folder / "calls"
+    program = folder / "ssh"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {calls}\nexit 255\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    for name in ("one", "two", "three"):
+        other = Project(name, folder)
+        other.save(ProjectRecord("docker", ports={"database": 5432}, host="ssh://example.com"))
+    listed = list_projects(load_settings(home=folder))
+    assert [each.state.value for each in listed] == ["unknown"] * 3
+    assert calls.read_text().count("-f -N") == 1
 
 
 def test_a_folder_that_another_user_could_enter_is_refused(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

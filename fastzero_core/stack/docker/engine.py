@@ -36,8 +36,7 @@ def connect(timeout: int = TIMEOUT, host: str = "") -> docker.DockerClient:
     Raises DockerUnavailableError, DockerPermissionError, DockerNotInstalledError; UnavailableError for the host.
     """
     if host:
-        with engine_errors():
-            return docker.DockerClient(tunnel.engine_address(host), timeout=timeout)
+        return _connect_to(host, timeout)
     if os.environ.get("DOCKER_HOST", "").startswith(tunnel.SCHEME):
         raise DockerUnavailableError(
             "DOCKER_HOST names another machine, but this project's containers run on this one",
@@ -45,6 +44,18 @@ def connect(timeout: int = TIMEOUT, host: str = "") -> docker.DockerClient:
         )
     with engine_errors():
         return docker.from_env(timeout=timeout)
+
+
+def _connect_to(host: str, timeout: int) -> docker.DockerClient:
+    address = tunnel.engine_address(host)
+    try:
+        with engine_errors():
+            return docker.DockerClient(address, timeout=timeout)
+    except DockerUnavailableError as error:
+        raise DockerUnavailableError(
+            f"no Docker Engine answers on {host}",
+            hint=f"See if it runs there, and if you may use {tunnel.engine_socket(host)}: {tunnel.login(host)}",
+        ) from error
 
 
 def answers() -> bool:

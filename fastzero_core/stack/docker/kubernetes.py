@@ -5,9 +5,10 @@ https://kubernetes.io/docs/reference/ and https://cloudnative-pg.io/documentatio
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ...errors import InvalidInputError
 from ...project import DATABASE, DATABASE_PORT, PASSWORDS, ROLE, Project
 from ..spec import HEALTH, READINESS, ServiceSpec, StackSpec, hash_of
 from .containers import CHECK, CHECK_RETRIES, SECRETS, document, secrets_inside
@@ -27,14 +28,21 @@ RETENTION = "30d"
 REQUESTED_CPU = "100m"  # what a process is promised; it may use more
 MINIMUM_CONTEXT = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
+BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]+(/\S*)?")
+REGISTRY = re.compile(r"[A-Za-z0-9.-]+(:\d{1,5})?(/[a-z0-9._-]+)*/?")
+EXPANDED = re.compile(r"\$(?=[$(])")
+
 Manifest = dict[str, Any]
 
 
 def kubernetes_yaml(spec: StackSpec, *, registry: str = "", backup_to: str = "") -> str:
     """Return the manifests of a stack, without its secrets.
 
-    `registry` is where the built images are pushed; `backup_to` is an S3 address for backups of the database.
+    `registry` is where the built images are pushed; `backup_to` is an S3 address for backups of the database. Raises
+    InvalidInputError if one is not that.
     """
+    _check(registry, REGISTRY, "registry", "registry.example.com/team")
+    _check(backup_to, BUCKET, "backup_to", "s3://BUCKET/PREFIX")
     return HEADER + _yaml([*_database(spec.database, backup_to), *_release(spec, registry), *_services(spec, registry)])
 
 
@@ -44,6 +52,21 @@ def secrets_yaml(spec: StackSpec, project: Project) -> str:
     secrets = [_secret(OWNER_SECRET, owner, "kubernetes.io/basic-auth")]
     secrets += [_secret(_secret_name(each), secrets_inside(each, project)) for each in _with_secrets(spec)]
     return _yaml(secrets)
+
+
+def _check(value: str, pattern: re.Pattern[str], field: str, example: str) -> None:
+    if value and not pattern.fullmatch(value):
+        option = f"--{field.replace('_', '-')}"
+        raise InvalidInputError(f"{option} {value!r} must look like {example}", field=field)
+
+
+def _literal(text: str) -> str:
+    """Return a text that Kubernetes, which expands $(NAME), leaves as it is."""
+    return EXPANDED.sub("$$", text)
+
+
+def _literals(texts: Iterable[str]) -> list[str]:
+    return [_literal(text) for text in texts]
 
 
 def _yaml(manifests: list[Manifest]) -> str:
@@ -251,13 +274,13 @@ def _container(spec: StackSpec, service: ServiceSpec, registry: str, command: tu
         *({"name": f"scratch-{number}", "mountPath": path} for number, path in enumerate(service.tmpfs)),
         *([{"name": "data", "mountPath": service.mount}] if service.volume else []),
     ]
-    variables = [{"name": name, "value": value} for name, value in service.variables.items()]
+    variables = [{"name": name, "value": _literal(value)} for name, value in service.variables.items()]
     limits = {"memory": _mebibytes(service)} if service.memory else {}
     cpus = {"cpu": str(service.cpus)} if service.cpus else {}
     return {
         "image": f"{registry.rstrip('/')}/{service.image}" if registry and service.is_built else service.image,
-        **({"command": made_of["Entrypoint"]} if "Entrypoint" in made_of else {}),
-        "args": list(command),
+        **({"command": _literals(made_of["Entrypoint"])} if "Entrypoint" in made_of else {}),
+        "args": _literals(command),
         **({"env": variables} if variables else {}),
         "resources": {"requests": {"cpu": REQUESTED_CPU, **limits}, "limits": {**cpus, **limits}},
         "securityContext": {**MINIMUM_CONTEXT, "readOnlyRootFilesystem": service.read_only},
@@ -277,7 +300,7 @@ def _ports(service: ServiceSpec) -> Manifest:
 def _probes(service: ServiceSpec) -> Manifest:
     """Return separate probes: a process whose database is away is alive, but must get no requests."""
     if service.is_extra and service.health_command:
-        check: Manifest = {"exec": {"command": list(service.health_command)}}
+        check: Manifest = {"exec": {"command": _literals(service.health_command)}}
         return {"livenessProbe": {**check, **_times()}, "readinessProbe": {**check, **_times()}}
     if not service.container_port:
         return {}

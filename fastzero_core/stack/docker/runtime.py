@@ -6,6 +6,7 @@ Everything that it creates has labels with the project and its owner, and it cha
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -15,7 +16,7 @@ import docker
 import docker.errors
 from docker.models.containers import Container
 
-from ...errors import UnhealthyError
+from ...errors import PortTakenError, UnhealthyError
 from ...events import Listener
 from ...project import Place, Project, ProjectRecord
 from ...tunnel import forward_ports, release_ports
@@ -87,13 +88,14 @@ class DockerRuntime:
             found = observe.find(self._client, spec.project, spec.database.volume, record.owner, is_known=is_known)
             observed = observe.observed(self._client, found, spec, record)
         running = [each for each in spec.services if observed.service(each.name).runs]
-        self._reach(as_it_runs(each, observed.service(each.name)) for each in running)
+        with suppress(PortTakenError):  # a project must be able to stop, and to start with other ports
+            self._reach(as_it_runs(each, observed.service(each.name)) for each in running)
         return observed
 
     def _reach(self, services: Iterable[ServiceSpec]) -> None:
         """Make the ports of services on another machine reachable on this one."""
         if self._host:
-            forward_ports(self._host, [port for service in services for port in _ports(service)])
+            forward_ports(self._host, [port for service in services for port in service.published])
 
     def extensions(self) -> frozenset[str] | None:
         return None
@@ -139,7 +141,7 @@ class DockerRuntime:
         if action.verb is Verb.START:
             self._reach([action.subject])
         elif action.verb is Verb.STOP and self._host:
-            release_ports(self._host, _ports(action.subject))
+            release_ports(self._host, action.subject.published)
 
     # -- queries -----------------------------------------------------------------------------------------------
 
@@ -224,6 +226,7 @@ class DockerRuntime:
             yield from findings.of_owner(found)
             yield from findings.of_data(self._client, found, spec.database, record)
             yield from findings.of_ports(found)
+        self._reach(each for each in spec.services if self.is_alive(each.name))
 
     def _find(self, service: str) -> Container | None:
         """Return the container of a service, None if it does not exist or is not the project's."""
@@ -240,7 +243,3 @@ class DockerRuntime:
         if container.labels.get(containers.OWNER, self._owner()) != self._owner():
             refuse_foreign(self._project.name, [f"container {container.name}"])
         return container
-
-
-def _ports(service: ServiceSpec) -> list[int]:
-    return [port for port in (service.port, *service.more_ports.values()) if port]
