@@ -7,8 +7,8 @@ import sys
 
 
 def main() -> None:
-    import boto3  # type: ignore[import-untyped]
-    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
 
     bucket, prefix, *endpoint = sys.argv[1:]
     try:
