@@ -82,9 +82,9 @@ def _line(lines: list[str], name: str) -> int:
 
 def _service(name: str, value: dict[str, Any], where: str) -> ComposeService:
     build = value.get("build")
-    ports = [*_list(value.get("ports")), *_list(value.get("expose"))]
+    ports = [_port(each) for each in (*_list(value.get("ports")), *_list(value.get("expose")))]
     published = dict(_published(ports))
-    unread = {"ports"} if len(published) < len({*map(str, ports)}) else set()
+    unread = {"ports"} if len(published) < len({*ports}) else set()
     return ComposeService(
         name,
         where,
@@ -138,24 +138,28 @@ def _health(check: Any) -> str | None:
 def _check(check: Any) -> str:
     """Return the command of a health check, as a line for a shell."""
     test = check.get("test") if isinstance(check, dict) else None
-    words = list(map(str, test)) if isinstance(test, list) else ["CMD-SHELL", str(test or "")]
+    words = list(map(_text, test)) if isinstance(test, list) else ["CMD-SHELL", _text(test)]
     kind, *rest = words or ["NONE"]
     found = {"CMD": shlex.join(rest), "CMD-SHELL": " ".join(rest)}.get(kind, "")
     return found.replace("$$", "$")
 
 
-def _published(ports: list[Any]) -> Iterator[tuple[int, int]]:
+def _port(value: Any) -> str:
+    """Return a port as `PUBLISHED:TARGET`, as Compose's short form."""
+    return f"{_text(value.get('published'))}:{_text(value.get('target'))}" if isinstance(value, dict) else _text(value)
+
+
+def _published(ports: list[str]) -> Iterator[tuple[int, int]]:
     """Yield each TCP port inside with its port on this machine, 0 without one."""
     for each in ports:
-        pair = f"{each.get('published', '')}:{each.get('target')}" if isinstance(each, dict) else str(each)
-        if match := _PORT.fullmatch(pair.removeprefix(":")):
+        if match := _PORT.fullmatch(each.removeprefix(":")):
             yield int(match[2]), int(match[1] or 0)
 
 
 def _mounts(value: Any) -> Iterator[tuple[str, str]]:
     for each in _list(value):
         if isinstance(each, dict):
-            yield str(each.get("source", "")), str(each.get("target", ""))
+            yield _text(each.get("source")), _text(each.get("target"))
         else:
-            source, _, rest = str(each).partition(":")
+            source, _, rest = _text(each).partition(":")
             yield (source, rest.partition(":")[0]) if rest else ("", source)
