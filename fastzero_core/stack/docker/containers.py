@@ -23,7 +23,7 @@ VARIABLES = "variables"  # the file with the secrets of a process's environment
 # `docker inspect` shows a container's variables, so those that contain secrets are read from a file instead.
 WITH_VARIABLES = ("/bin/sh", "-c", f'set -a; . {SECRETS}/{VARIABLES}; set +a; exec "$@"', "sh")
 # An image whose own command is `uv run …` has its programs in an environment that is not in its PATH.
-PATH_SCRIPT = 'if [ -x .venv/bin/python ]; then PATH=$PWD/.venv/bin:$PATH; fi\n'
+PATH_SCRIPT = "if [ -x .venv/bin/python ]; then PATH=$PWD/.venv/bin:$PATH; fi\n"
 FIRST_START = "/docker-entrypoint-initdb.d"  # the image runs the scripts in it once it has created the data
 FIRST_START_FILE = "roles.sh"
 SECOND = 1_000_000_000  # nanoseconds
