@@ -94,7 +94,10 @@ _CAUSES: tuple[tuple[re.Pattern[str], Callable[[Match], str]], ...] = (
     ),
     (
         re.compile(r"(?i)read-only file system: '(?P<path>[^']+)'"),
-        lambda match: f"it writes to {match['path']}: add the folder to `writable` of [application.container]",
+        lambda match: (
+            f"it writes to {match['path']}: add the folder to `writable` of [application.container], or set"
+            " `read_only = false` there if the folder has the code, which `writable` hides"
+        ),
     ),
     (
         re.compile(r"PermissionError: \[Errno 13\] Permission denied: '(?P<path>[^']+)'"),

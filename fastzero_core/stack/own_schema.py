@@ -36,6 +36,13 @@ from .spec import Release, ServiceSpec
 if TYPE_CHECKING:
     from ..backup.target import Target
 
+# What shows the state of migrations that another tool manages, by a part of the command that migrates.
+_SHOWS = {
+    "flask db": "flask db current",
+    "litestar database": "litestar database show-current-revision",
+    "manage.py": "python manage.py showmigrations",
+    "aerich": "aerich heads",
+}
 _WRITTEN = re.compile(r"Generating (?P<path>.+?\.py)\s")  # in the output of `alembic revision`
 
 
@@ -245,8 +252,11 @@ def _failure(message: str, said: str) -> FastZeroError:
 
 
 def _no_alembic(application: Application) -> InvalidInputError:
-    return InvalidInputError(
-        f"the application in {application.folder} is not migrated by Alembic",
-        field="migrate",
-        hint="fastzero migrate up runs its own command. Or run that tool: fastzero run -- COMMAND",
-    )
+    command = application.migrate.command
+    if command is None:
+        text, hint = f"the application in {application.folder} has no migrations", "Set migrate in fastzero.toml"
+    else:
+        text = f"fastzero cannot read the migrations that {command!r} runs"
+        shows = next((shows for tool, shows in _SHOWS.items() if tool in command), "COMMAND")
+        hint = f"Ask their own tool: fastzero run -- {shows}. To migrate: fastzero migrate up"
+    return InvalidInputError(text, field="migrate", hint=hint)

@@ -27,7 +27,10 @@ SECRET_KEY
         ('Error loading ASGI app. Attribute "ap" not found in module "main".', "module main has no ap"),
         ('Error loading ASGI app. Could not import module "mian".', "module mian is not there"),
         ("OSError: [Errno 98] Address already in use", "another program has its port"),
-        ("OSError: [Errno 30] Read-only file system: '/srv/x'", "it writes to /srv/x"),
+        (
+            "OSError: [Errno 30] Read-only file system: '/srv/x'",
+            "set `read_only = false` there if the folder has the code",
+        ),
         ("PermissionError: [Errno 13] Permission denied: '/srv/x'", "its user may not write to /srv/x"),
         ("fastzero: nonsense cannot be run: No such file or directory", "its program is not installed"),
         ('FATAL:  password authentication failed for user "bob"', "it logs in to another database"),

@@ -353,6 +353,29 @@ def test_no_revisions_are_told(tmp_path: Path) -> None:
 # -- notes -----------------------------------------------------------------------------------------------------
 
 
+def test_a_process_and_a_service_of_one_name_get_two(tmp_path: Path) -> None:
+    files = {
+        **DJANGO,
+        "docker-compose.yml": """
+            services:
+              web:
+                build: .
+                depends_on: [worker]
+              worker:
+                image: acme/worker:1
+                ports: ["9000:9000"]
+            """,
+        "Dockerfile": "FROM python:3.13-slim\nCMD gunicorn config.wsgi\n",
+    }
+    folder = write_files(tmp_path, files)
+
+    described = parse(toml_of(discover(folder)), folder)
+
+    assert described is not None
+    assert [each.name for each in described.services] == ["worker"]
+    assert [each.name for each in described.processes] == ["web", "worker-process"]
+
+
 def test_services_that_are_not_run_are_told_with_a_way_out(tmp_path: Path) -> None:
     notes = discover(write_files(tmp_path, WORKSPACE)).notes
     told = [note for note in notes if "not run" in note.text]
@@ -388,6 +411,8 @@ def test_a_server_that_is_in_a_group_alone_is_told(tmp_path: Path) -> None:
         ("config.set_main_option('sqlalchemy.url', url)\n", False),
         ("section['sqlalchemy.url'] = url\n", False),
         ("from app.database import engine\n", False),
+        ("from app.database import async_engine\n", False),
+        ("from sqlalchemy.ext.asyncio import async_engine_from_config\n", True),
     ],
 )
 def test_an_address_that_alembic_ini_fixes_is_told(source: str, is_told: bool, tmp_path: Path) -> None:

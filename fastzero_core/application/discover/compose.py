@@ -82,9 +82,9 @@ def _line(lines: list[str], name: str) -> int:
 
 def _service(name: str, value: dict[str, Any], where: str) -> ComposeService:
     build = value.get("build")
-    ports = [*_list(value.get("ports")), *_list(value.get("expose"))]
+    ports = [_port(each) for each in (*_list(value.get("ports")), *_list(value.get("expose")))]
     published = dict(_published(ports))
-    unread = {"ports"} if len(published) < len({*map(_port, ports)}) else set()
+    unread = {"ports"} if len(published) < len({*ports}) else set()
     return ComposeService(
         name,
         where,
@@ -144,18 +144,16 @@ def _check(check: Any) -> str:
     return found.replace("$$", "$")
 
 
-def _published(ports: list[Any]) -> Iterator[tuple[int, int]]:
+def _port(value: Any) -> str:
+    """Return a port as `PUBLISHED:TARGET`, as Compose's short form."""
+    return f"{_text(value.get('published'))}:{_text(value.get('target'))}" if isinstance(value, dict) else _text(value)
+
+
+def _published(ports: list[str]) -> Iterator[tuple[int, int]]:
     """Yield each TCP port inside with its port on this machine, 0 without one."""
     for each in ports:
-        if match := _PORT.fullmatch(_port(each)):
+        if match := _PORT.fullmatch(each.removeprefix(":")):
             yield int(match[2]), int(match[1] or 0)
-
-
-def _port(value: Any) -> str:
-    """Return a port in the short form, from either form."""
-    if not isinstance(value, dict):
-        return _text(value)
-    return f"{_text(value.get('published'))}:{_text(value.get('target'))}".removeprefix(":")
 
 
 def _mounts(value: Any) -> Iterator[tuple[str, str]]:

@@ -70,6 +70,14 @@ def _asgi_command(server: str, reference: str) -> str:
     return _ASGI_SERVERS[server].format(f"--factory {plain}" if server == "granian" else f"'{reference}'")
 
 
+def _beside_service(process: Finding, keys: list[str]) -> Finding:
+    """Return a process under another name if a service has its name, which variables refer to."""
+    name = process.key.removeprefix("processes.")
+    if f"services.{name}" not in keys:
+        return process
+    return replace(process, key=f"{process.key}-process", why=f"{process.why}; a service is called {name} too")
+
+
 def discover(folder: Path, extensions: frozenset[str] | None = None) -> Discovery:
     """Return what is found about the application in a folder.
 
@@ -260,9 +268,9 @@ class _Project:
 
     def _beside(self) -> list[Finding]:
         """Return the workers and the services, with the variables of their addresses."""
-        processes = list(workers(self.commands, self.sources, self.directory))
         described = list(services(self.sources, self.usages.all))
         keys = [each.key for each in described]
+        processes = [_beside_service(each, keys) for each in workers(self.commands, self.sources, self.directory)]
         kind = "valkey" if "services.valkey" in keys else "redis"
         needed = list(brokers(self.sources, processes, kind))
         if needed:

@@ -25,7 +25,7 @@ _SCHEMA = re.compile(rf"CREATE\s+SCHEMA\s+{_NAME}", re.IGNORECASE)
 _FIXED = re.compile(r"^sqlalchemy\.url\s*=\s*postgres", re.MULTILINE)
 _SETS_ADDRESS = re.compile(
     r"set_(?:main|section)_option|[\"']sqlalchemy\.url[\"']\s*[\]:,]|create_(?:async_)?engine"
-    r"|^\s*(?:from\s+\S+\s+)?import\b.*\bengine\b|environ|getenv|[sS]ettings",
+    r"|^\s*(?:from\s+\S+\s+)?import\b.*engine\b|environ|getenv|[sS]ettings",
     re.MULTILINE,
 )
 _BY_PACKAGE = {"advanced-alchemy": "litestar database upgrade --no-prompt", "aerich": "aerich upgrade"}

@@ -4,10 +4,13 @@ An image that exists is current: if a file changes, the image gets another name.
 """
 
 import hashlib
+import io
 import os
+import re
 import shutil
 import stat
 import subprocess
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from functools import cache
@@ -15,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 import docker
-from docker.utils.build import create_archive, exclude_paths
+from docker.utils.build import exclude_paths
 
 from ...config_files import PROJECT_FILE
 from ...errors import ImageError, InvalidInputError
@@ -27,6 +30,7 @@ GENERATED = "Dockerfile.fastzero"  # the name of a generated Dockerfile in the c
 IGNORE = ".dockerignore"
 # Left out of the context if the folder does not have a .dockerignore.
 LEFT_OUT = (".git", ".venv", "venv", "**/__pycache__", "**/node_modules", ".env", "**/.mypy_cache", "**/.pytest_cache")
+_COPIES = re.compile(r"^\s*(?:COPY|ADD)\s+(?!.*--from=)(.*)", re.MULTILINE | re.IGNORECASE)
 LAST_LINES = 30
 
 
@@ -37,11 +41,26 @@ def image_name(project: str, build: Build) -> str:
 
 
 def context(build: Build) -> IO[bytes]:
-    """Return the build context as a tar archive, in a temporary file."""
-    extra = [(GENERATED, build.dockerfile)] if build.is_text else []
+    """Return the build context as a tar archive, in a temporary file.
+
+    Its first entry has a plain header: buildx takes an archive that begins with any other for a Dockerfile.
+    """
     archive = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
-    create_archive(build.folder, sorted(_paths(build)), archive, extra_files=extra)
+    with tarfile.open(fileobj=archive, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for path in sorted(_paths(build), key=len):
+            tar.add(Path(build.folder, path), path, recursive=False)
+        if build.is_text:
+            _add_text(tar, GENERATED, build.dockerfile)
+    archive.flush()  # the docker program reads the file, not what Python still holds
+    archive.seek(0)
     return archive
+
+
+def _add_text(tar: tarfile.TarFile, name: str, text: str) -> None:
+    content = text.encode()
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    tar.addfile(entry, io.BytesIO(content))
 
 
 def build_image(client: docker.DockerClient, service: ServiceSpec, on_event: Listener, *, pull: bool = False) -> None:
@@ -127,9 +146,17 @@ def _paths(build: Build) -> set[str]:
     if not folder.is_dir():
         raise InvalidInputError(f"the application's folder {folder} does not exist", hint="Restore it")
     ignore = folder / IGNORE
-    said = ignore.read_text(encoding="utf-8", errors="replace").splitlines() if ignore.is_file() else list(LEFT_OUT)
+    said = ignore.read_text(encoding="utf-8", errors="replace").splitlines() if ignore.is_file() else _left_out(build)
     patterns = [line.strip() for line in said if line.strip() and not line.startswith("#")]
     return set(exclude_paths(build.folder, patterns, dockerfile=_dockerfile_name(build)))
+
+
+def _left_out(build: Build) -> list[str]:
+    """Return what is left out without a .dockerignore: nothing that the application's own Dockerfile copies by name."""
+    path = Path(build.folder, build.dockerfile)
+    text = "" if build.is_text or not path.is_file() else path.read_text(encoding="utf-8", errors="replace")
+    copied = {word.removeprefix("./") for line in _COPIES.findall(text) for word in line.split()}
+    return [each for each in LEFT_OUT if each not in copied]
 
 
 def _named_by(build: Build) -> list[str]:

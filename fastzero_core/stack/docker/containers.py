@@ -22,6 +22,8 @@ SECRETS = "/run/secrets"
 VARIABLES = "variables"  # the file with the secrets of a process's environment
 # `docker inspect` shows a container's variables, so those that contain secrets are read from a file instead.
 WITH_VARIABLES = ("/bin/sh", "-c", f'set -a; . {SECRETS}/{VARIABLES}; set +a; exec "$@"', "sh")
+# An image whose own command is `uv run …` has its programs in an environment that is not in its PATH.
+PATH_SCRIPT = "if [ -x .venv/bin/python ]; then PATH=$PWD/.venv/bin:$PATH; fi\n"
 FIRST_START = "/docker-entrypoint-initdb.d"  # the image runs the scripts in it once it has created the data
 FIRST_START_FILE = "roles.sh"
 SECOND = 1_000_000_000  # nanoseconds
@@ -68,7 +70,7 @@ def secrets_inside(service: ServiceSpec, project: Project) -> dict[str, str]:
     named = {name: project.secret_inside(name, role) for name in service.secrets}
     values = {name: with_secrets(text, project.secret) for name, text in service.secret_variables.items()}
     script = "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
-    return {**named, **values, **({VARIABLES: script} if values else {})}
+    return {**named, **values, **({VARIABLES: PATH_SCRIPT + script} if values else {})}
 
 
 def owned(project: str, owner: str) -> dict[str, str]:
