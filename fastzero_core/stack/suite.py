@@ -37,6 +37,7 @@ from .surroundings import Surroundings
 MEMORY = Path("/dev/shm")  # noqa: S108 - in a new folder, whose name cannot be guessed
 PROJECT = "tests"
 PLUGIN = "fastzero_suite"
+ROOM = 2**30  # bytes: containers have 64 MiB of memory for files, too little for copies of a database
 
 
 def run_suite(settings: Settings, command: Sequence[str], *, on_event: Listener) -> int:
@@ -58,6 +59,12 @@ def run_suite(settings: Settings, command: Sequence[str], *, on_event: Listener)
         return _run(application, words, stack.project, copies)
 
 
+def _roomy(memory: Path) -> Path:
+    """Return the folder in memory if it has room for databases, else the system's folder for temporary files."""
+    has_room = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM
+    return memory if has_room else Path(tempfile.gettempdir())
+
+
 @contextmanager
 def _server(settings: Settings, application: Application, on_event: Listener) -> Iterator[Stack]:
     """Run a stack with the migrated database in memory for one block. Yields the stack.
@@ -65,8 +72,7 @@ def _server(settings: Settings, application: Application, on_event: Listener) ->
     Initial data is not added: tests create the rows that they need. Extra services that have a program on this machine
     run as well.
     """
-    memory = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
-    home = Path(tempfile.mkdtemp(prefix="fastzero-suite-", dir=memory))
+    home = Path(tempfile.mkdtemp(prefix="fastzero-suite-", dir=_roomy(MEMORY)))
     home.chmod(0o711)  # PostgreSQL's own user must be able to enter it
     flags = {"project": PROJECT, "home": home, "runtime": "embedded", "app": False, "timeout": settings.timeout}
     stack = Stack(load_settings(**flags, postgres_settings=THROW_AWAY), on_event=on_event)

@@ -1,5 +1,7 @@
 """`fastzero test`: an application's own tests, in its own environment, on databases that are gone afterwards."""
 
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -141,3 +143,11 @@ def test_a_folder_without_an_application_has_no_suite(folder: Path, monkeypatch:
     monkeypatch.chdir(folder)
     with pytest.raises(InvalidInputError, match="describes no application"):
         run()
+
+
+def test_databases_are_on_disk_where_memory_is_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    monkeypatch.setattr(suite, "ROOM", free * 2)
+    assert suite._roomy(tmp_path) == Path(tempfile.gettempdir())
+    monkeypatch.setattr(suite, "ROOM", 0)
+    assert suite._roomy(tmp_path) == tmp_path
