@@ -43,6 +43,7 @@ class Archiver:
     def run(self) -> None:
         """Archive until `stop`."""
         make_folder(self._state, 0o755)
+        self._clear(FAILED)  # what failed before may work now, and whoever waits for the archive would give up
         self._tell(RUNNING, f"{os.getpid()}\n")
         try:
             while not self._stopped.is_set():

@@ -17,7 +17,8 @@ from fastzero_core.postgres.account import service_user
 from fastzero_core.postgres.binaries import find_binaries
 from fastzero_core.postgres.cluster import initialise
 from fastzero_core.postgres.roles import APP, OWNER, SUPERUSER
-from fastzero_core.project import FORMAT, ROLES, ROLES_OF_BEFORE, Project, ProjectRecord
+from fastzero_core.project import ROLES, ROLES_OF_BEFORE, Project, ProjectRecord
+from fastzero_core.record import FORMAT_OF_BEFORE
 from fastzero_core.schema import migrate
 from tests.api.client import Client
 
@@ -103,7 +104,7 @@ def test_the_next_up_makes_two_roles_of_one_and_every_row_is_there(of_before: St
         of_before.database_url, "SELECT pg_get_userbyid(datdba)::text FROM pg_database WHERE datname = 'another'"
     ) == [(OWNER,)]
     written = json.loads((of_before.project.folder / "project.json").read_text())
-    assert (written["format"], written["roles"]) == (FORMAT, list(ROLES))
+    assert (written["format"], written["roles"]) == (FORMAT_OF_BEFORE, list(ROLES))
     assert of_before.plan() == []
 
 
