@@ -24,6 +24,7 @@ from . import containers, files, images, networks, observe, sending
 from .engine import GONE, is_port_conflict
 
 EVIDENCE_LINES = 20
+FIRST_START_STOPS = 5  # seconds
 SERVER_ANSWERS = 60  # seconds for a started server to answer on its socket
 
 
@@ -211,7 +212,13 @@ class Operations:
 
     def _stop(self, name: str, service: ServiceSpec | None) -> None:
         with suppress(GONE):
-            self._own(name).stop(timeout=int(service.stop_timeout) if service else 0)
+            self._own(name).stop(timeout=self._stop_timeout(service) if service else 0)
+
+    def _stop_timeout(self, service: ServiceSpec) -> int:
+        """Return how long a service may take to stop. While its data is made, the image ignores the signal."""
+        record = self._project.record
+        is_being_made = service.is_database and record is not None and not record.initialised
+        return FIRST_START_STOPS if is_being_made else int(service.stop_timeout)
 
     def _set_password(self, service: str) -> None:
         """Set the passwords of the database's roles to the project's, through the container's socket."""
