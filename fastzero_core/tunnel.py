@@ -4,12 +4,10 @@ All commands of a user share one connection to a host, which ends after IDLE sec
 host keys are as the user's configuration of ssh says. A port has the same number on both machines.
 """
 
-import fcntl
 import hashlib
 import os
 import re
 import shlex
-import socket
 import stat
 import subprocess
 import sys
@@ -19,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import InvalidInputError, NotAllowedError, PortTakenError, UnavailableError
+from .listening import is_free
 
 LOCALHOST = "127.0.0.1"
 THIS_MACHINE = (LOCALHOST, "localhost", "[::1]")
@@ -95,11 +94,6 @@ def _options(forwards: Iterable[str]) -> list[str]:
     return [part for each in forwards for part in ("-L", each)]
 
 
-def close(host: str) -> None:
-    """End the connection to a host, if there is one."""
-    _ssh(host, "-O", "exit")
-
-
 def _forward(host: str, wanted: list[str]) -> None:
     options = _options(wanted)
     with _alone(host):
@@ -113,8 +107,9 @@ def _forward(host: str, wanted: list[str]) -> None:
 @contextmanager
 def _alone(host: str) -> Iterator[None]:
     """Keep other commands waiting: of two that connect at once, one could not be shared, and would never end."""
-    with (_folder() / f"{_name(host)}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    from filelock import FileLock
+
+    with FileLock(_folder() / f"{_name(host)}.lock"):
         yield
 
 
@@ -140,7 +135,7 @@ def _connection() -> list[str]:
 
 def _ssh(host: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = ["ssh", "-T", "-o", f"ControlPath={_folder() / _name(host)}", *arguments, *_destination(host)]
-    # The connection outlives this command: in a session of its own, Ctrl-C does not end it. It may not keep our pipes.
+    # The connection outlives this command, so it may not keep a pipe of it open.
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
         try:
             done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=said, timeout=CALL)
@@ -153,7 +148,7 @@ def _ssh(host: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def _error(host: str, wanted: Iterable[str], said: str) -> UnavailableError | PortTakenError:
-    taken = [port for each in wanted if (port := each.split(":")[1]).isdecimal() and not _is_free(int(port))]
+    taken = [port for each in wanted if (port := each.split(":")[1]).isdecimal() and not is_free(LOCALHOST, int(port))]
     if taken:
         return PortTakenError(
             f"port {taken[0]} of this machine is taken, which {host} should be reached by",
@@ -167,16 +162,6 @@ def _error(host: str, wanted: Iterable[str], said: str) -> UnavailableError | Po
         hint=f"{remedy}: {login(host)}",
         evidence="\n".join(lines[:-1]),
     )
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOCALHOST, port))
-        except OSError:
-            return False
-        return True
 
 
 def _destination(host: str) -> list[str]:

@@ -4,19 +4,9 @@ import socket
 from collections.abc import Collection
 
 from ..errors import PortTakenError
+from ..listening import is_free as is_free
 
 TRIES = 200
-
-
-def is_free(host: str, port: int) -> bool:
-    """Return whether a server could listen there now. Like PostgreSQL, ignores connections that are being closed."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-        return True
 
 
 def next_free(host: str, first: int, reserved: Collection[int]) -> int:

@@ -90,7 +90,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     made = Server(folder, any_free_port())
     made.start()
     yield made
-    tunnel.close(made.host)
+    tunnel._ssh(made.host, "-O", "exit")
     made.cut()
     shutil.rmtree(folder)
 
@@ -258,7 +258,7 @@ def test_an_engine_that_does_not_answer_is_named_with_its_machine(contained: Con
     host = f"{server.host}/nowhere.sock"
     with pytest.raises(DockerUnavailableError, match=f"answers on {host}") as caught:
         contained.stack().up(host=host)
-    tunnel.close(host)
+    tunnel._ssh(host, "-O", "exit")
     assert "may use /nowhere.sock" in caught.value.hint
 
 
@@ -280,7 +280,7 @@ def test_sockets_go_elsewhere_if_the_folder_for_them_is_unusable(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder / unusable))
     address = tunnel.engine_address(server.host)
     assert Path(address.removeprefix("unix://")).is_socket()
-    tunnel.close(server.host)
+    tunnel._ssh(server.host, "-O", "exit")
 
 
 @needs_sshd
