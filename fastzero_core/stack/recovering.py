@@ -14,7 +14,7 @@ from . import commands, plan
 from .actions import Action, Kind, Verb
 from .decide import Flags
 from .execute import execute
-from .relocate import place_left
+from .relocate import place_left, start_at_new_place
 from .session import Session
 
 if TYPE_CHECKING:
@@ -48,11 +48,7 @@ class Recovering:
                 hint="Recover it as another project: -p NAME",
             )
         left = self._replace()
-        try:
-            session.ensure_up()
-        except KeyboardInterrupt:
-            session.on_event(Notice("too late to interrupt: the database is at its new place"))
-            session.ensure_up()
+        start_at_new_place(session)
         return left
 
     def _create(self) -> None:

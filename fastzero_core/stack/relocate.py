@@ -128,11 +128,7 @@ class Relocation:
         finally:
             self._held.close()
             session.project.remove_archive()
-        try:
-            session.ensure_up()
-        except KeyboardInterrupt:
-            session.on_event(Notice("too late to interrupt: the database is at its new place"))
-            session.ensure_up()
+        start_at_new_place(session)
         return left
 
     def _refuse_older(self) -> None:
@@ -325,3 +321,12 @@ def discard(session: Session, chosen: tuple[Place, ...]) -> tuple[Place, ...]:
     marks = plan.plan_marks(session.unmarked())
     session.run([*marks, *plan.plan_discard(things), _write(before, after, "what was kept is destroyed")], keep=True)
     return chosen
+
+
+def start_at_new_place(session: Session) -> None:
+    """Start the stack once the record has the database's new place, after which nothing is undone."""
+    try:
+        session.ensure_up()
+    except KeyboardInterrupt:
+        session.on_event(Notice("too late to interrupt: the database is at its new place"))
+        session.ensure_up()
