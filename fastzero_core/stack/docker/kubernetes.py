@@ -207,11 +207,11 @@ def _deployment(spec: StackSpec, service: ServiceSpec, registry: str) -> Manifes
         "labelSelector": {"matchLabels": chosen},
     }
     pod = {**_pod(service, _secret_name(service)), "topologySpreadConstraints": [spread], "containers": [container]}
-    # Two pods cannot share a volume, so the old one ends first.
     rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
     content = {
         "replicas": _replicas(service),
         "selector": {"matchLabels": chosen},
+        # Two pods cannot share a volume, so the old one ends first.
         "strategy": {"type": "Recreate"} if service.volume else rolling,
         "template": {"metadata": {"labels": chosen}, "spec": pod},
     }
