@@ -26,6 +26,7 @@ from fastzero_core.testing import Databases
 from fastzero_core.todo_app.api.app import create_app
 from fastzero_core.todo_app.api.connection import Connection
 from tests import forked
+from tests.ports import any_free_port
 
 from .client import PATIENCE, Account, Answer, Client, answers, get
 
@@ -126,7 +127,7 @@ def fastzero_serve(folder: Path) -> Iterator[FastzeroServe]:
     started: list[Served] = []
 
     def start(*options: str, url: str, port: int | None = None) -> Served:
-        served = Served(folder, port or free_port(), *options, url=url)
+        served = Served(folder, port or any_free_port(), *options, url=url)
         started.append(served)
         return served
 
@@ -151,12 +152,6 @@ def _is_zombie(process: psutil.Process) -> bool:
         return bool(process.status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
-
-
-def free_port() -> int:
-    from tests.stack.conftest import any_free_port
-
-    return any_free_port()
 
 
 @pytest.fixture

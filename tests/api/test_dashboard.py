@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from fastzero_core.polling import wait_until
-from fastzero_core.stack.ports import free_port
 from fastzero_core.todo_app.dashboard import ALERTS, INTERVAL, PANELS, dashboard_json, rules_yaml
+from tests.ports import any_free_port
 
 from .client import PATIENCE
 from .conftest import Client, ServeApp
@@ -42,7 +42,7 @@ def ask(busy: Client, folder: Path) -> Iterator[Ask]:
     """Asks a Prometheus that has scraped the application twice or more."""
     if PROMETHEUS is None:
         pytest.skip("prometheus is not installed")
-    port = free_port()
+    port = any_free_port()
     scrape = {"job_name": "fastzero", "static_configs": [{"targets": [f"127.0.0.1:{busy.port}"]}]}
     configuration = {"global": {"scrape_interval": "1s"}, "scrape_configs": [scrape]}
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))

@@ -20,9 +20,10 @@ from fastzero_core.postgres.cluster import initialise
 from fastzero_core.postgres.url import database_url
 from fastzero_core.schema import migrate
 from tests.cli.shell import script
+from tests.ports import any_free_port
 
 from .client import PATIENCE
-from .conftest import Client, FastzeroServe, ServeApp, free_port, get
+from .conftest import Client, FastzeroServe, ServeApp, get
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +36,7 @@ class Node:
     """A server of a pair, on its own data directory and port."""
 
     def __init__(self, data: Path) -> None:
-        self.data, self.port = data, free_port()
+        self.data, self.port = data, any_free_port()
         self.user = service_user()
 
     def start(self) -> None:
@@ -184,7 +185,7 @@ def test_every_command_reads_several_hosts(pair: tuple[Node, Node]) -> None:
 def test_a_process_whose_databases_are_absent_at_its_start_waits_and_then_migrates(
     folder: Path, fastzero_serve: FastzeroServe
 ) -> None:
-    late, never = Node(folder / "late"), free_port()
+    late, never = Node(folder / "late"), any_free_port()
     url = f"postgresql://ana:{PASSWORD}@127.0.0.1:{never},127.0.0.1:{late.port}/postgres"
     served = fastzero_serve("--migrate", url=url).until_it_answers()
     assert get(served.port, "/readyz").status == 503

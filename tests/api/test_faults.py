@@ -19,9 +19,10 @@ from fastzero_core.todo_app.api import hashing, logs
 from fastzero_core.todo_app.models import Identity
 from fastzero_core.todo_app.tokens import Tokens
 from tests.faults.network import Proxy, proxy_to
+from tests.ports import any_free_port
 
 from .client import PATIENCE, Answer, Client
-from .conftest import SECRET_KEY, ServeApp, free_port, served
+from .conftest import SECRET_KEY, ServeApp, served
 
 AT_MOST = 5  # seconds until the answer
 NOBODY = "postgresql://nobody:a-secret@127.0.0.1:{port}/nothing"
@@ -51,7 +52,7 @@ def is_unavailable(answer: Answer) -> bool:
 
 @pytest.mark.parametrize(("method", "path"), REQUESTS)
 def test_a_database_that_is_away_is_a_503_that_tells_nothing_of_it(method: str, path: str, serve_app: ServeApp) -> None:
-    answer = ask(serve_app(NOBODY.format(port=free_port())), method, path)
+    answer = ask(serve_app(NOBODY.format(port=any_free_port())), method, path)
     assert is_unavailable(answer)
     assert "nobody" not in answer.text
     assert "127.0.0.1" not in answer.text
@@ -60,7 +61,7 @@ def test_a_database_that_is_away_is_a_503_that_tells_nothing_of_it(method: str, 
 def test_why_the_database_is_away_is_in_the_log_with_the_request(
     serve_app: ServeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
-    port = free_port()
+    port = any_free_port()
     with caplog.at_level(logging.WARNING, logs.SERVER.name):
         answer = ask(serve_app(NOBODY.format(port=port)), "GET", "/todos/")
     reasons = [record.getMessage() for record in caplog.records if record.name == logs.SERVER.name]
@@ -192,7 +193,7 @@ def test_a_database_lost_while_a_password_is_checked_is_a_503_in_time(
 
 @pytest.fixture
 def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
-    settings = load_settings(project="faults", runtime="embedded", app=False, database_port=free_port())
+    settings = load_settings(project="faults", runtime="embedded", app=False, database_port=any_free_port())
     stack = Stack(settings).up()
     yield stack
     stack.down(volumes=True)

@@ -8,8 +8,9 @@ import pytest
 
 from fastzero_core.schema import migrate
 from fastzero_core.schema.revisions import head_revision
+from tests.ports import any_free_port
 
-from .conftest import ServeApp, free_port
+from .conftest import ServeApp
 
 NOBODY = "postgresql://nobody:wrong@127.0.0.1:{port}/nothing"
 
@@ -20,7 +21,7 @@ def test_the_root_greets(serve_app: ServeApp, database_url: str) -> None:
 
 
 def test_it_is_alive_without_a_database(serve_app: ServeApp) -> None:
-    answer = serve_app(NOBODY.format(port=free_port())).get("/healthz")
+    answer = serve_app(NOBODY.format(port=any_free_port())).get("/healthz")
     assert (answer.status, answer.json["status"]) == (200, "ok")
 
 
@@ -53,7 +54,7 @@ def test_it_becomes_ready_when_the_schema_does(serve_app: ServeApp, empty_databa
 def test_a_database_that_is_away_is_a_reason_that_names_no_host_port_or_role(
     serve_app: ServeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
-    port = free_port()
+    port = any_free_port()
     answer = serve_app(NOBODY.format(port=port)).get("/readyz")
     assert (answer.status, answer.json["reason"]) == (503, "the database does not answer: see the app's log")
     assert str(port) in caplog.text

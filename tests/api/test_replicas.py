@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from fastzero_core.testing import Databases, session_folder
+from tests.ports import any_free_port
 
 from .client import Account, Client
-from .conftest import Served, free_port
+from .conftest import Served
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +19,7 @@ def replicas(fastzero_databases: Databases) -> Iterator[list[Client]]:
     folder = session_folder()
     variables = {"HOME": str(folder), "FASTZERO_HOME": str(folder / "nothing")}
     with fastzero_databases.temporary() as url:
-        started = [Served(folder, free_port(), url=url, **variables) for _ in range(3)]
+        started = [Served(folder, any_free_port(), url=url, **variables) for _ in range(3)]
         yield [Client(each.until_it_answers().port) for each in started]
         for each in started:
             each.kill()

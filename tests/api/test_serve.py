@@ -19,9 +19,10 @@ from fastzero_core.polling import wait_until
 from fastzero_core.postgres.url import as_role
 from fastzero_core.schema import migrate
 from tests import forked
+from tests.ports import any_free_port
 
 from .client import PATIENCE
-from .conftest import Answer, FastzeroServe, answers, free_port, get, is_waiting
+from .conftest import Answer, FastzeroServe, answers, get, is_waiting
 
 pytestmark = pytest.mark.slow
 
@@ -166,7 +167,7 @@ def test_an_address_of_another_machine_is_an_error(fastzero_serve: FastzeroServe
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_without_a_database_to_serve_it_is_the_usual_error(workers: str) -> None:
-    command = [sys.executable, "-m", "fastzero_cli", "serve", "--workers", workers, "--port", str(free_port())]
+    command = [sys.executable, "-m", "fastzero_cli", "serve", "--workers", workers, "--port", str(any_free_port())]
     run = forked.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert run.returncode == 3
     assert run.stderr.startswith("Error: project fastzero has no stack yet")

@@ -21,7 +21,8 @@ import yaml
 
 from fastzero_core.polling import wait_until
 from tests import forked
-from tests.stack.conftest import any_free_port, new_home
+from tests.ports import any_free_port
+from tests.stack.conftest import new_home
 
 pytestmark = pytest.mark.slow
 

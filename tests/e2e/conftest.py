@@ -3,7 +3,6 @@
 `home` is an empty place for projects, `running` the stack of the default project that a worker's tests share.
 """
 
-import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,9 +12,9 @@ import pytest
 
 from fastzero_core import Stack, load_settings
 from fastzero_core.project import projects
-from fastzero_core.stack.ports import is_free
 from fastzero_core.testing import session_folder
 from tests.cli.conftest import fastzero as fastzero
+from tests.ports import any_free_port
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     home = folder / "home"
     monkeypatch.setenv("FASTZERO_HOME", str(home))
     # A port of its own, since others may take the usual one while a test has its stack down.
-    monkeypatch.setenv("FASTZERO_DATABASE_PORT", str(_free_port()))
+    monkeypatch.setenv("FASTZERO_DATABASE_PORT", str(any_free_port()))
     yield home
     _destroy_all(home)
 
@@ -32,7 +31,9 @@ def home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def shared() -> Iterator[Stack]:
     home = Path(tempfile.mkdtemp(dir=session_folder()))
     home.chmod(0o755)
-    settings = load_settings(project="fastzero", home=home, runtime="embedded", app=False, database_port=_free_port())
+    settings = load_settings(
+        project="fastzero", home=home, runtime="embedded", app=False, database_port=any_free_port()
+    )
     yield Stack(settings).up()
     _destroy_all(home)
     shutil.rmtree(home)
@@ -42,13 +43,6 @@ def shared() -> Iterator[Stack]:
 def running(shared: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
     monkeypatch.setenv("FASTZERO_HOME", str(shared.settings.home))
     return shared
-
-
-def _free_port() -> int:
-    # Below those the system hands out itself, and not from `random`, which every xdist worker seeds alike.
-    while not is_free("127.0.0.1", port := 15_000 + secrets.randbelow(15_000)):
-        pass
-    return port
 
 
 def _destroy_all(home: Path) -> None:

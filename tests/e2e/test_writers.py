@@ -22,7 +22,8 @@ from fastzero_core.polling import wait_until
 from tests import forked
 from tests.api.client import Client, answers
 from tests.cli.shell import Result
-from tests.stack.conftest import any_free_port, new_home
+from tests.ports import any_free_port
+from tests.stack.conftest import new_home
 
 pytestmark = pytest.mark.slow
 

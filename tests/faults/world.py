@@ -24,7 +24,7 @@ from fastzero_core.polling import wait_until
 from fastzero_core.stack.docker.containers import CLAIM, PROJECT
 from fastzero_core.testing import docker_answers
 from tests.api.client import answers
-from tests.stack.conftest import any_free_port
+from tests.ports import any_free_port
 
 from . import clock, disk
 from .ledger import Row

@@ -11,7 +11,7 @@ import pytest
 
 from fastzero_core import load_settings
 from fastzero_core.application.reading import parse
-from tests.stack.conftest import any_free_port
+from tests.ports import any_free_port
 
 from .examples import FOLDERS
 from .pages import Page, pages

@@ -35,10 +35,10 @@ from fastzero_core.stack.actions import Action, Kind, Verb
 from fastzero_core.stack.built_in import stack_spec
 from fastzero_core.stack.docker import image, images
 from fastzero_core.stack.embedded.process import Processes
-from fastzero_core.stack.ports import is_free
 from fastzero_core.stack.spec import DEFAULT_PORTS
 from fastzero_core.testing import session_folder
 from tests import forked
+from tests.ports import any_free_port
 
 from .own_app import make_environment, write_application
 
@@ -93,13 +93,6 @@ def application(folder_of_app: Path) -> Path:
 @pytest.fixture
 def free_port() -> int:
     return any_free_port()
-
-
-def any_free_port() -> int:
-    # Below those the system hands out itself, and not from `random`, which every xdist worker seeds alike.
-    while not is_free("127.0.0.1", port := 15_000 + secrets.randbelow(15_000)):
-        pass
-    return port
 
 
 @contextmanager

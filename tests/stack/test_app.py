@@ -21,8 +21,9 @@ from fastzero_core.polling import wait_until
 from fastzero_core.project import Place
 from fastzero_core.stack.embedded.process import Processes, ProcessRecord
 from fastzero_core.stack.observed import ServiceState
+from tests.ports import any_free_port
 
-from .conftest import SOON, Template, any_free_port, steps
+from .conftest import SOON, Template, steps
 
 pytestmark = pytest.mark.slow
 

@@ -34,8 +34,9 @@ from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.observed import ServiceState
 from fastzero_core.testing import session_folder
 from tests.cli.shell import script
+from tests.ports import any_free_port
 
-from .conftest import SOON, Contained, RunPython, any_free_port
+from .conftest import SOON, Contained, RunPython
 from .s3 import BUCKET, S3, s3_server
 
 pytestmark = pytest.mark.slow

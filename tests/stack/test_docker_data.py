@@ -24,8 +24,9 @@ from fastzero_core.files import write_atomically
 from fastzero_core.polling import wait_until
 from fastzero_core.stack.docker import files
 from fastzero_core.stack.observed import ServiceState
+from tests.ports import any_free_port
 
-from .conftest import SOON, Contained, RunPython, add_user, any_free_port, in_mounted, new_project, users_of
+from .conftest import SOON, Contained, RunPython, add_user, in_mounted, new_project, users_of
 
 pytestmark = pytest.mark.docker
 

@@ -30,8 +30,9 @@ from fastzero_core.stack.docker import image
 from fastzero_core.stack.listing import list_projects
 from fastzero_core.stack.observed import ServiceState
 from fastzero_core.stack.spec import DEFAULT_PORTS
+from tests.ports import any_free_port
 
-from .conftest import Contained, Proxy, RunPython, add_user, any_free_port, users_of
+from .conftest import Contained, Proxy, RunPython, add_user, users_of
 
 AS_ANOTHER = """
 import os, sys

@@ -21,8 +21,9 @@ from fastzero_core.stack.actions import Action, Kind, Verb
 from fastzero_core.stack.built_in import stack_spec
 from fastzero_core.stack.docker import image
 from fastzero_core.stack.docker.runtime import DockerRuntime
+from tests.ports import any_free_port
 
-from .conftest import SOON, Contained, any_free_port, texts
+from .conftest import SOON, Contained, texts
 
 PROGRAM = shutil.which("docker-registry")
 pytestmark = [pytest.mark.docker, pytest.mark.skipif(not PROGRAM, reason="docker-registry is not installed")]

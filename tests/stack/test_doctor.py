@@ -17,8 +17,9 @@ from fastzero_core.schema import migrate
 from fastzero_core.stack import doctor
 from fastzero_core.stack.runtime import Finding
 from fastzero_core.stack.spec import DEFAULT_PORTS
+from tests.ports import any_free_port
 
-from .conftest import Contained, any_free_port
+from .conftest import Contained
 
 TOML = '[application]\ncommand = "python x.py"\n'
 

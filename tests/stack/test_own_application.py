@@ -25,8 +25,9 @@ from fastzero_core.settings import folder_trust
 from fastzero_core.stack import doctor
 from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.observed import ServiceState
+from tests.ports import any_free_port
 
-from .conftest import SOON, RunPython, any_free_port
+from .conftest import SOON, RunPython
 from .own_app import add_revision, answer, make_environment, states, write_application
 
 ONE_SCREEN = 24  # lines

@@ -12,8 +12,9 @@ from fastzero_core import Stack
 from fastzero_core.errors import ImageError, RevisionFailedError, UnhealthyError
 from fastzero_core.polling import wait_until
 from fastzero_core.stack.observed import ServiceState
+from tests.ports import any_free_port
 
-from .conftest import SOON, Contained, any_free_port, new_project, up_in_containers
+from .conftest import SOON, Contained, new_project, up_in_containers
 from .own_app import DOCKERFILE, add_revision, answer, describe, working_in, write_application
 
 IN_ORDER = True  # a stack in containers takes too long to be made for each test

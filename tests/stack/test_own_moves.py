@@ -8,8 +8,9 @@ import psycopg
 import pytest
 
 from fastzero_core import Stack, load_settings
+from tests.ports import any_free_port
 
-from .conftest import SOON, Contained, any_free_port, new_project
+from .conftest import SOON, Contained, new_project
 from .own_app import DOCKERFILE, add_revision, answer, describe, make_environment, write_application
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.usefixtures("trusted_folder")]

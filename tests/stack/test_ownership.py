@@ -22,8 +22,9 @@ from fastzero_core.errors import (
 )
 from fastzero_core.events import Event
 from fastzero_core.stack.actions import Action
+from tests.ports import any_free_port
 
-from .conftest import Contained, RunPython, add_user, any_free_port, done, in_mounted, new_project, texts, users_of
+from .conftest import Contained, RunPython, add_user, done, in_mounted, new_project, texts, users_of
 
 pytestmark = pytest.mark.docker
 

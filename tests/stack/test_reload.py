@@ -13,8 +13,9 @@ from fastzero_core import Stack
 from fastzero_core.errors import InvalidInputError
 from fastzero_core.events import Event, Notice
 from fastzero_core.polling import wait_until
+from tests.ports import any_free_port
 
-from .conftest import SOON, any_free_port
+from .conftest import SOON
 from .own_app import answer, started_by
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("trusted_folder")]

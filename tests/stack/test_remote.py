@@ -27,8 +27,9 @@ from fastzero_core.stack import ports
 from fastzero_core.stack.docker import sending
 from fastzero_core.stack.listing import list_projects
 from fastzero_core.testing import session_folder
+from tests.ports import any_free_port
 
-from .conftest import SOON, Contained, add_user, any_free_port, users_of
+from .conftest import SOON, Contained, add_user, users_of
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
 needs_sshd = pytest.mark.skipif(SSHD is None, reason="sshd is not installed")

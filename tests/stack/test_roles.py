@@ -21,8 +21,9 @@ from fastzero_core.project import ROLES, ROLES_OF_BEFORE, Project, ProjectRecord
 from fastzero_core.record import FORMAT_OF_BEFORE
 from fastzero_core.schema import migrate
 from tests.api.client import Client
+from tests.ports import any_free_port
 
-from .conftest import Contained, RunPython, Template, add_user, any_free_port, new_home, users_of
+from .conftest import Contained, RunPython, Template, add_user, new_home, users_of
 
 pytestmark = pytest.mark.slow
 

@@ -16,8 +16,9 @@ from fastzero_core.errors import ProjectNotFoundError
 from fastzero_core.polling import wait_until
 from fastzero_core.todo_app.tokens import RELOAD_INTERVAL, parse_keys
 from tests.api.client import PATIENCE, Client
+from tests.ports import any_free_port
 
-from .conftest import Contained, RunPython, Template, add_user, any_free_port, users_of
+from .conftest import Contained, RunPython, Template, add_user, users_of
 
 PASSWORD = "correct horse"
 KILLED_AT = """

@@ -21,8 +21,9 @@ from fastzero_core.stack import doctor
 from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.observed import ServiceState
 from fastzero_core.stack.suite import run_suite
+from tests.ports import any_free_port
 
-from .conftest import SOON, any_free_port, end_all, new_home, texts
+from .conftest import SOON, end_all, new_home, texts
 from .own_app import make_environment, working_in, write_application
 from .own_services import add_service, address_of, edit, has, pids, redis, tell
 

@@ -14,8 +14,9 @@ from fastzero_core.errors import ForeignStackError, ImageError, InvalidInputErro
 from fastzero_core.polling import wait_until
 from fastzero_core.stack import doctor
 from fastzero_core.stack.observed import ServiceState
+from tests.ports import any_free_port
 
-from .conftest import SOON, Contained, any_free_port, new_project, up_in_containers
+from .conftest import SOON, Contained, new_project, up_in_containers
 from .own_app import DOCKERFILE, make_environment, working_in, write_application
 from .own_services import CACHE, add_service, address_of, edit, pids, tell
 

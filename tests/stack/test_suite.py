@@ -15,8 +15,8 @@ from fastzero_core.errors import (
 )
 from fastzero_core.events import ignore
 from fastzero_core.stack import suite
+from tests.ports import any_free_port
 
-from .conftest import any_free_port
 from .own_app import add_revision, make_environment, write_application
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("trusted_folder")]

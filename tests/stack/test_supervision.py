@@ -14,8 +14,9 @@ from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.embedded.supervision import Supervised, supervised
 from fastzero_core.stack.observed import ServiceState
 from fastzero_core.stack.spec import ServiceSpec
+from tests.ports import any_free_port
 
-from .conftest import SOON, any_free_port
+from .conftest import SOON
 from .own_app import answer, describe, started_by, states
 
 NAME = "worker"

@@ -28,8 +28,9 @@ from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.listing import list_projects
 from fastzero_core.stack.observed import ServiceState
 from fastzero_core.stack.spec import DEFAULT_PORTS
+from tests.ports import any_free_port
 
-from .conftest import RunPython, Template, WorkingOn, any_free_port, done, new_home, steps, texts
+from .conftest import RunPython, Template, WorkingOn, done, new_home, steps, texts
 
 
 def ask(stack: Stack, query: str) -> str:
