@@ -4,7 +4,8 @@ Typer builds every command of an app before it runs one, which takes as long as 
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -16,10 +17,23 @@ from .options import GLOBAL_OPTIONS, HELP_OPTIONS, Run, example_epilog, with_glo
 from .style import paint, width
 
 Function = Callable[..., None]
-Builder = Callable[[], Any]
 EVERYWHERE = (*GLOBAL_OPTIONS, "help")
 MIN_WIDTH, MAX_WIDTH = 30, 80  # columns of help
 Sections = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A command or a group of the tree. A list of commands needs its `help`, and not what `build` makes."""
+
+    build: Callable[[], Any]
+    help: Callable[[], str | None]
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of the help."""
+        sentence, dot, _ = " ".join((self.help() or "").split()).partition(". ")
+        return sentence + dot.rstrip()
 
 
 class Group:
@@ -40,12 +54,12 @@ class Group:
         default: str | None = None,
         sections: Sections | None = None,
     ) -> None:
-        self.builders: dict[str, Builder] = {}
+        self.entries: dict[str, Entry] = {}
         self.app = typer.Typer(
             name=name,
             help=help or None,
             epilog=example_epilog(example),
-            cls=_lazy(self.builders, default, sections or {}),
+            cls=_lazy(self.entries, default, sections or {}),
             rich_markup_mode=None,
             pretty_exceptions_enable=False,
             no_args_is_help=alone_is_help and default is None,
@@ -64,22 +78,28 @@ class Group:
         """Register a command: a function of a Run and its own parameters. Adds the global options."""
 
         def register(function: Function) -> Function:
-            self.builders[name or function.__name__] = lambda: _command(function, name, example, settings)
+            self.entries[name or function.__name__] = Entry(
+                lambda: _command(function, name, example, settings), lambda: function.__doc__
+            )
             return function
 
         return register
 
     def add(self, name: str, module: str) -> None:
         """Register the group of a module in this package. Imports the module on first use."""
-        self.builders[name] = lambda: typer.main.get_group(import_module(f".{module}", __package__).group.app)
+        self.entries[name] = _entry(lambda: import_module(f".{module}", __package__).group)
 
     def add_group(self, other: "Group") -> None:
         """Register a group that is already imported."""
-        self.builders[str(other.app.info.name)] = lambda: typer.main.get_group(other.app)
+        self.entries[str(other.app.info.name)] = _entry(lambda: other)
 
     def include(self, other: "Group") -> None:
         """Register the commands of another group in this one."""
-        self.builders.update(other.builders)
+        self.entries.update(other.entries)
+
+
+def _entry(group: Callable[[], Group]) -> Entry:
+    return Entry(lambda: typer.main.get_group(group().app), lambda: group().app.info.help)
 
 
 def _options_only(run: Run) -> None:
@@ -89,26 +109,29 @@ def _options_only(run: Run) -> None:
 class _Commands(MutableMapping[str, Any]):
     """Commands by name, each built on first use."""
 
-    def __init__(self, builders: dict[str, Builder]) -> None:
-        self._builders = builders
+    def __init__(self, entries: dict[str, Entry]) -> None:
+        self._entries = entries
         self._built: dict[str, Any] = {}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._built:
-            self._built[name] = self._builders[name]()
+            self._built[name] = self._entries[name].build()
         return self._built[name]
 
     def __setitem__(self, name: str, command: Any) -> None:
-        self._builders[name] = lambda: command
+        self._entries[name] = Entry(lambda: command, lambda: command.help)
 
     def __delitem__(self, name: str) -> None:
-        del self._builders[name]
+        del self._entries[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._builders)
+        return iter(self._entries)
 
     def __len__(self) -> int:
-        return len(self._builders)
+        return len(self._entries)
 
 
 class _Command(typer.core.TyperCommand):
@@ -147,11 +170,11 @@ def _first_column(formatter: Any) -> int:
     return min(30, int(formatter.width) * 2 // 5)
 
 
-def _lazy(builders: dict[str, Builder], default: str | None, sections: Sections) -> type[typer.core.TyperGroup]:
+def _lazy(entries: dict[str, Entry], default: str | None, sections: Sections) -> type[typer.core.TyperGroup]:
     class LazyGroup(typer.core.TyperGroup):
         def __init__(self, **settings: Any) -> None:
             super().__init__(**settings)
-            self.commands = _Commands(builders)
+            self.commands = _Commands(entries)
 
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
             if default and not {*HELP_OPTIONS["help_option_names"]} & {*args} and self._names_none(args):
@@ -168,11 +191,10 @@ def _lazy(builders: dict[str, Builder], default: str | None, sections: Sections)
             _format_parameters(self, ctx, formatter)
 
         def _format_sections(self, formatter: Any) -> None:
-            longest = max(map(len, self.commands))
-            for heading, names in _sections(self.commands, sections).items():
+            longest = max(map(len, entries))
+            for heading, names in _sections(entries, sections).items():
                 with formatter.section(heading):
-                    helps = [(name.ljust(longest), self.commands[name].get_short_help_str(MAX_WIDTH)) for name in names]
-                    formatter.write_dl(helps)
+                    formatter.write_dl([(name.ljust(longest), entries[name].summary) for name in names])
 
         def _names_none(self, args: list[str]) -> bool:
             """Return whether the first word that is neither an option nor an option's value is not a command."""
@@ -188,7 +210,7 @@ def _lazy(builders: dict[str, Builder], default: str | None, sections: Sections)
     return LazyGroup
 
 
-def _sections(commands: Mapping[str, Any], sections: Sections) -> dict[str, list[str]]:
+def _sections(commands: Collection[str], sections: Sections) -> dict[str, list[str]]:
     """Return the existing commands under their headings."""
     named = {heading: [name for name in names if name in commands] for heading, names in sections.items()}
     others = [name for name in commands if not any(name in names for names in named.values())]
