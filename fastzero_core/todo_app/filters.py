@@ -32,24 +32,22 @@ def matching(filters: Mapping[str, Any], zone: tzinfo | None, *, sort: TodoSort 
     """Return the conditions for checked filters, and for a list by `sort`. Raises InvalidInputError."""
     _refuse_unknown(filters)
     given = {name: value for name, value in filters.items() if value is not None}
-    values: dict[str, Any] = _texts(given) | _tags(given) | _moments(given, zone)
-    if "priorities" in given:
-        values["priorities"] = sorted({RANKS[validate.priority(each)] for each in given["priorities"]})
+    tags = validate.tags(given.get("tags", ()))
+    values: dict[str, Any] = _texts(given) | _moments(given, zone)
+    values |= {f"tag_{number}": tag for number, tag in enumerate(tags)}
     where = Conditions(
-        priorities="priorities" in values,
+        priorities=_priorities(given),
         text="text" in values,
         title="title_part" in values,
         description="description_part" in values,
-        tag="tag" in values,
-        tags="all_tags" in values,
+        tags=len(tags),
         due="due_before" in values,
         created="created_before" in values,
     )
     order = sort or (TodoSort.DUE if where.due else TodoSort.CREATED if where.created else TodoSort.ID)
-    by_index = order is not TodoSort.ID or where.tag or where.priorities
+    by_index = order is not TodoSort.ID or where.priorities
     if "states" in given or by_index or given.get("overdue"):
-        values["states"] = _states(given)
-        where = replace(where, states=True)
+        where = replace(where, states=_states(given))
     return Matching(where, values, order)
 
 
@@ -66,9 +64,17 @@ def _refuse_unknown(filters: Mapping[str, Any]) -> None:
         raise TypeError(f"unknown filter {sorted(unknown)[0]!r}")
 
 
-def _states(given: Mapping[str, Any]) -> list[str]:
+def _states(given: Mapping[str, Any]) -> tuple[str, ...]:
     wanted = set(TodoState) if "states" not in given else {validate.state(state) for state in given["states"]}
-    return sorted(wanted & set(OPEN) if given.get("overdue") else wanted)
+    if given.get("overdue"):
+        wanted &= set(OPEN)
+    return tuple(sorted(state.value for state in wanted))
+
+
+def _priorities(given: Mapping[str, Any]) -> tuple[int, ...] | None:
+    if "priorities" not in given:
+        return None
+    return tuple(sorted({RANKS[validate.priority(each)] for each in given["priorities"]}))
 
 
 def _texts(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,12 +85,6 @@ def _texts(given: Mapping[str, Any]) -> dict[str, Any]:
 def _pattern(text: str, field: str) -> str:
     """Return the ILIKE pattern that matches a text literally, anywhere."""
     return "%" + re.sub(r"([\\%_])", r"\\\1", validate.text(text, field)) + "%"
-
-
-def _tags(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the tag by which an index finds todos, and all of them if there are more."""
-    tags = validate.tags(given.get("tags", ()))
-    return ({"tag": tags[0]} if tags else {}) | ({"all_tags": tags} if len(tags) > 1 else {})
 
 
 def _moments(given: Mapping[str, Any], zone: tzinfo | None) -> dict[str, Any]:

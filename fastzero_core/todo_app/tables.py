@@ -164,5 +164,5 @@ todo_tags = Table(
         ["user_id", "todo_id"], ["todos.user_id", "todos.id"], name="fk_todo_tags_todo", ondelete="CASCADE"
     ),
     CheckConstraint(f"char_length(tag) BETWEEN 1 AND {TAG_MAX}", name="tag_length"),
-    Index("ix_todo_tags_tag", "user_id", "tag", "state", "todo_id"),
+    Index("ix_todo_tags_tag", "user_id", "tag", "todo_id", postgresql_include=["state"]),
 )

@@ -5,7 +5,7 @@ module is pure: it uses no connection and no values.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -34,6 +34,7 @@ from sqlalchemy import (
     select,
     true,
     tuple_,
+    union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.dml import ReturningInsert
@@ -98,18 +99,19 @@ TAG_SEPARATOR = ","
 class Conditions:
     """The shape of the conditions of a list, without their values.
 
-    The parameters are `states` and `priorities`; the patterns `text`, `title_part` and `description_part`; `tag`, and
-    `all_tags` if there are more; the moments `due_after`, `due_before`, `created_after` and `created_before`, which are
-    exclusive.
+    `states` and `priorities`, by their numbers, are those wanted, None means any: as few sets of them exist, they are a
+    part of the shape. PostgreSQL does not know how many elements an array has that is a parameter, and would plan each
+    run again. `tags` is how many the todo must have. The parameters are the patterns `text`, `title_part` and
+    `description_part`; `tag_0`, `tag_1` …; the moments `due_after`, `due_before`, `created_after` and
+    `created_before`, which are exclusive.
     """
 
-    states: bool = False
-    priorities: bool = False
+    states: tuple[str, ...] | None = None
+    priorities: tuple[int, ...] | None = None
     text: bool = False
     title: bool = False
     description: bool = False
-    tag: bool = False
-    tags: bool = False
+    tags: int = 0
     due: bool = False
     created: bool = False
 
@@ -119,8 +121,8 @@ class Page:
     """The shape of a list: its order and its conditions, without their values.
 
     The parameters are those of `Conditions`; `last_0`, `last_1` and `last_id`, the sort keys and the id of the todo
-    after which the page starts; `page_size`, `skipped`, and `reach`, the sum of these two. `states` is one of them for
-    every order but that by id.
+    after which the page starts; `page_size`, `skipped`, and `reach`, the sum of these two. `states` is given for every
+    order but that by id.
     """
 
     with_token: bool
@@ -129,6 +131,12 @@ class Page:
     where: Conditions = Conditions()
     after: bool = False
     offset: bool = False
+
+    @property
+    def is_merged(self) -> bool:
+        """Whether each state is read separately, and not all of them from an index in the order of the list."""
+        is_by_tag = self.where.tags and not self.where.priorities and self.order is TodoSort.ID
+        return bool(self.where.states) and not is_by_tag
 
 
 def owned(with_token: bool) -> list[ColumnElement[bool]]:
@@ -145,12 +153,7 @@ def among(with_token: bool) -> list[ColumnElement[bool]]:
 
 def matching(with_token: bool, where: Conditions) -> list[ColumnElement[bool]]:
     """Return the conditions for the owner's todos that meet all of `where`."""
-    found = [*owned(with_token), *_filters(where)]
-    if where.states:
-        found.append(todos.c.state == any_(_array("states", Text)))
-    if where.priorities:
-        found.append(todos.c.priority == any_(_array("priorities", SmallInteger)))
-    return found
+    return [*owned(with_token), *_filters(where), *_one_of(where)]
 
 
 @cache
@@ -159,14 +162,14 @@ def insertion(with_token: bool) -> ReturningInsert[Any]:
     arrays = [_array(f"new_{name}", kind) for name, kind in NEW_FIELDS.items()]
     columns = [column(name, kind) for name, kind in NEW_FIELDS.items()]
     given = func.unnest(*arrays).table_valued(*columns, with_ordinality="number", name="given").render_derived()
-    values = {name: given.c[name] for name in NEW_FIELDS} | {
+    fields = {name: given.c[name] for name in NEW_FIELDS} | {
         "tags": func.string_to_array(given.c.tags, literal_column(f"'{TAG_SEPARATOR}'"), type_=ARRAY(Text)),
         "completed_at": case((given.c.state == literal_column(f"'{TodoState.DONE}'"), NOW)),
     }
-    rows = select(_number("owner_id"), *values.values()).order_by(given.c.number)
+    rows = select(_number("owner_id"), *fields.values()).order_by(given.c.number)
     if with_token:
         rows = rows.where(_token_is_valid())
-    return insert(todos).from_select(["user_id", *values], rows).returning(*FIELDS)
+    return insert(todos).from_select(["user_id", *fields], rows).returning(*FIELDS)
 
 
 @cache
@@ -189,7 +192,10 @@ def page(shape: Page) -> Select[Any]:
     rows = select(*FIELDS).where(*owned(shape.with_token), *_filters(shape.where))
     if shape.after:
         rows = rows.where(_is_after(shape))
-    rows = _in_states(rows, shape) if shape.where.states else rows.order_by(*_ordering(todos.c, shape))
+    if shape.is_merged:
+        rows = _in_states(rows, shape)
+    else:
+        rows = rows.where(*_one_of(shape.where)).order_by(*_ordering(todos.c, shape))
     rows = rows.limit(_count("page_size"))
     return rows.offset(_count("skipped")) if shape.offset else rows
 
@@ -202,10 +208,7 @@ def _filters(where: Conditions) -> list[ColumnElement[bool]]:
         filters.append(_contains(todos.c.title, "title_part"))
     if where.description:
         filters.append(_contains(todos.c.description, "description_part"))
-    if where.tag:
-        filters.append(_has_tag())
-    if where.tags:
-        filters.append(todos.c.tags.contains(_array("all_tags", Text)))
+    filters += [_has_tag(f"tag_{number}", where.states) for number in range(where.tags)]
     if where.due:
         filters += _between(due_key(todos.c), "due_after", "due_before")
     if where.created:
@@ -213,18 +216,28 @@ def _filters(where: Conditions) -> list[ColumnElement[bool]]:
     return filters
 
 
+def _one_of(where: Conditions) -> list[ColumnElement[bool]]:
+    """Return the conditions for the states and priorities."""
+    found: list[ColumnElement[bool]] = []
+    if where.states is not None:
+        found.append(todos.c.state.in_(list(map(_literal, where.states))))
+    if where.priorities is not None:
+        found.append(todos.c.priority.in_(list(map(_literal, where.priorities))))
+    return found
+
+
 def _contains(column: Column[Any], parameter: str) -> ColumnElement[bool]:
     return column.ilike(bindparam(parameter, type_=Text))
 
 
-def _has_tag() -> ColumnElement[bool]:
-    """Return the condition that the todo has `tag`. The state is compared too, since the index has it before the id."""
-    return exists().where(
+def _has_tag(parameter: str, states: tuple[str, ...] | None) -> ColumnElement[bool]:
+    """Return the condition that the todo has a tag. The index of tags is in the order of ids, and has the states."""
+    found = exists().where(
         todo_tags.c.user_id == _number("owner_id"),
-        todo_tags.c.tag == bindparam("tag", type_=Text),
-        todo_tags.c.state == todos.c.state,
+        todo_tags.c.tag == bindparam(parameter, type_=Text),
         todo_tags.c.todo_id == todos.c.id,
     )
+    return found if states is None else found.where(todo_tags.c.state.in_(list(map(_literal, states))))
 
 
 def _between(key: ColumnElement[Any], after: str, before: str) -> list[ColumnElement[bool]]:
@@ -233,8 +246,8 @@ def _between(key: ColumnElement[Any], after: str, before: str) -> list[ColumnEle
 
 def _is_after(shape: Page) -> ColumnElement[bool]:
     keys = SORT_KEYS[shape.order](todos.c)
-    values: list[ColumnElement[Any]] = [_last(number, key) for number, key in enumerate(keys)]
-    here, there = tuple_(*keys, todos.c.id), tuple_(*values, _number("last_id"))
+    last: list[ColumnElement[Any]] = [_last(number, key) for number, key in enumerate(keys)]
+    here, there = tuple_(*keys, todos.c.id), tuple_(*last, _number("last_id"))
     if not keys:
         return todos.c.id < _number("last_id") if shape.descending else todos.c.id > _number("last_id")
     return here < there if shape.descending else here > there
@@ -255,20 +268,27 @@ def _in_states(rows: Select[Any], shape: Page) -> Select[Any]:
     with the owner and the state, so sorting without a filter also reads each state separately. Where the index
     continues with the priority, each priority is read separately as well.
     """
-    wanted: Any = _unnested("states", "state", Text)
-    rows = rows.where(todos.c.state == wanted.c.state)
+    states = _wanted("state", shape.where.states or ())
+    rows = rows.where(todos.c.state == states.c.state)
+    wanted: Any = states
     if shape.where.priorities and shape.order in (TodoSort.ID, TodoSort.PRIORITY):
-        priorities = _unnested("priorities", "priority", SmallInteger)
+        priorities = _wanted("priority", shape.where.priorities)
         rows = rows.where(todos.c.priority == priorities.c.priority)
-        wanted = wanted.join(priorities, true())
-    elif shape.where.priorities:
-        rows = rows.where(todos.c.priority == any_(_array("priorities", SmallInteger)))
+        wanted = states.join(priorities, true())
+    elif shape.where.priorities is not None:
+        rows = rows.where(*_one_of(replace(shape.where, states=None)))
     of_each = rows.order_by(*_ordering(todos.c, shape)).limit(_count("reach")).lateral("page")
     return select(*of_each.c).select_from(wanted.join(of_each, true())).order_by(*_ordering(of_each.c, shape))
 
 
-def _unnested(parameter: str, name: str, kind: Any) -> Any:
-    return func.unnest(_array(parameter, kind)).table_valued(column(name, kind), name=f"wanted_{name}").render_derived()
+def _wanted(name: str, values: tuple[Any, ...]) -> Any:
+    """Return the values as the rows of a table with one column."""
+    return union_all(*(select(_literal(value).label(name)) for value in values)).subquery(f"wanted_{name}")
+
+
+def _literal(value: Any) -> ColumnElement[Any]:
+    """Return a state or the number of a priority as a constant."""
+    return literal_column(f"'{value}'", Text) if isinstance(value, str) else literal_column(str(value), SmallInteger)
 
 
 def _ordering(columns: Any, shape: Page) -> list[ColumnElement[Any]]:

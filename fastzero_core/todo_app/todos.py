@@ -118,9 +118,9 @@ class Todos:
             values |= self._last(after, found.sort)
         if offset:
             values["skipped"] = offset
-        if found.where.states:
-            values["reach"] = limit + offset
         shape = Page(self._with_token, found.sort, descending, found.where, after is not None, offset > 0)
+        if shape.is_merged:
+            values["reach"] = limit + offset
         rows = self._execute(page(shape), **values).all()
         if not rows:
             self._confirm()

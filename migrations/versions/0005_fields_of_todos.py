@@ -81,7 +81,7 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("char_length(tag) BETWEEN 1 AND 50", name="tag_length"),
     )
-    op.create_index("ix_todo_tags_tag", "todo_tags", ["user_id", "tag", "state", "todo_id"])
+    op.create_index("ix_todo_tags_tag", "todo_tags", ["user_id", "tag", "todo_id"], postgresql_include=["state"])
     op.execute(FUNCTION)
     for trigger in TRIGGERS:
         op.execute(trigger)

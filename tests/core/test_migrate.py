@@ -541,11 +541,11 @@ BLOCKED_MAX = 1.0  # seconds that a writer may wait for a revision
 def test_no_writer_waits_a_second_for_a_revision_that_waits_for_a_reader(
     direction: str, empty_database_url: str, session: psycopg.Connection
 ) -> None:
-    migrate.up(empty_database_url, "0004" if direction == "up" else "head")
+    migrate.up(empty_database_url, "0004" if direction == "up" else "0005")
     session.execute("INSERT INTO users (username, email, password_hash) VALUES ('ana', 'a@b.c', '')")
     session.execute("INSERT INTO todos (user_id, title) SELECT id, 'x' FROM users, generate_series(1, 1000)")
     waits: list[float] = []
-    ended = threading.Event()
+    reads, ended = threading.Event(), threading.Event()
 
     def write() -> None:
         with psycopg.connect(empty_database_url, autocommit=True) as writing:
@@ -557,12 +557,13 @@ def test_no_writer_waits_a_second_for_a_revision_that_waits_for_a_reader(
     def read() -> None:
         with psycopg.connect(empty_database_url) as reading:
             reading.execute("SELECT count(*) FROM todos")
+            reads.set()
             ended.wait(3)
 
     threads = [threading.Thread(target=each) for each in (write, read)]
     for thread in threads:
         thread.start()
-    assert wait_until(lambda: len(waits) > 3, START_TIMEOUT)
+    assert wait_until(lambda: reads.is_set() and len(waits) > 3, START_TIMEOUT)
     try:
         if direction == "up":
             assert migrate.up(empty_database_url).up_to_date
