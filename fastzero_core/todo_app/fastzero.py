@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import tzinfo
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -94,9 +95,10 @@ class FastZero:
     def invitations(self) -> Invitations:
         return Invitations(self._bound)
 
-    def todos(self, owner: User | Identity | int | str | None = None) -> Todos:
+    def todos(self, owner: User | Identity | int | str | None = None, *, time_zone: tzinfo | None = None) -> Todos:
         """Return the operations on the todos of one user: a User, an id, a username, or None for the only user.
 
+        `time_zone` is where days begin and end, for dates without a time; None is the time zone of this machine.
         With the Identity of a token, the operations raise InvalidTokenError if the token has been revoked.
         Raises UserNotFoundError; InvalidInputError for None if there are several users.
         """
@@ -104,7 +106,7 @@ class FastZero:
             owner = self.users.only()
         if isinstance(owner, str):
             owner = self.users.get(owner)
-        return Todos(self._bound, owner.id if isinstance(owner, User) else owner)
+        return Todos(self._bound, owner.id if isinstance(owner, User) else owner, time_zone=time_zone)
 
     @property
     def driver_connection(self) -> Any:
