@@ -100,6 +100,22 @@ class Todo:
     position: Decimal | None = field(default=None, repr=False)  # in the order made by hand, None as long as by id
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of the history: how many todos a command or request added, changed and removed, and when.
+
+    `title` is that of the first of these todos. `undone` says whether it is undone, and can be redone.
+    """
+
+    entry: int
+    at: datetime
+    added: int
+    changed: int
+    removed: int
+    title: str
+    undone: bool
+
+
 class TodoConditions(TypedDict, total=False):
     """Conditions that a todo must meet, all of them. Text is matched literally, anywhere, ignoring case.
 

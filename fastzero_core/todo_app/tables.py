@@ -8,6 +8,7 @@ page would read and sort all todos with the tag: 10,000 of them take 23 ms inste
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -20,13 +21,14 @@ from sqlalchemy import (
     MetaData,
     Numeric,
     PrimaryKeyConstraint,
+    Sequence,
     SmallInteger,
     Table,
     Text,
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from .models import TodoState
 from .validate import DESCRIPTION_MAX, EMAIL_MAX, TAG_MAX, TAGS_MAX, TITLE_MAX, USERNAME_MAX
@@ -165,4 +167,31 @@ todo_tags = Table(
     ),
     CheckConstraint(f"char_length(tag) BETWEEN 1 AND {TAG_MAX}", name="tag_length"),
     Index("ix_todo_tags_tag", "user_id", "tag", "todo_id", postgresql_include=["state"]),
+)
+
+# What `todos` was like before each change, kept by triggers: see `history`. `other` is the todo on the other side of
+# the change, NULL where it does not exist; `stamp` its `updated_at` on this side.
+todo_history = Table(
+    "todo_history",
+    metadata,
+    Column("user_id", BigInteger, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("entry", BigInteger, Sequence("todo_history_entry_seq", metadata=metadata), nullable=False),
+    Column("todo_id", BigInteger, nullable=False),
+    Column("other", JSONB),
+    Column("stamp", DateTime(timezone=True)),
+    Column("undone", Boolean, nullable=False, server_default=text("false")),
+    _time("at"),
+    PrimaryKeyConstraint("user_id", "entry", "todo_id"),
+    Index("ix_todo_history_undone", "user_id", "entry", postgresql_where=text("undone")),
+)
+
+# The windows that show the todos of a user: changes are announced only while somebody watches, since PostgreSQL
+# commits the transactions that announce something one after the other.
+todo_watchers = Table(
+    "todo_watchers",
+    metadata,
+    Column("user_id", BigInteger, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("watcher", Text, nullable=False),
+    Column("until", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("user_id", "watcher"),
 )
