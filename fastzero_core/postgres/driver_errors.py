@@ -27,6 +27,7 @@ _SHARD = re.compile(r"_\d{6,}$")  # Citus appends the number of a shard to the n
 _BY_CONSTRAINT: dict[str, tuple[type[errors.FastZeroError], str]] = {
     "uq_users_username": (errors.UsernameTakenError, "this username is taken"),
     "uq_users_email": (errors.EmailTakenError, "this e-mail address is taken"),
+    "ck_todos_tags_few": (errors.ConflictError, "a todo may have at most 20 tags"),
     "fk_todos_user_id": (errors.UserNotFoundError, "the owner of this todo does not exist"),
 }
 

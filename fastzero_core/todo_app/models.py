@@ -77,7 +77,7 @@ class NewTodo:
     description: str = ""
     state: TodoState | str = TodoState.TODO
     priority: Priority | str = Priority.NONE
-    due: date | str | None = None
+    due: datetime | date | str | None = None
     tags: Iterable[str] = ()
 
 
@@ -93,7 +93,7 @@ class Todo:
     updated_at: datetime
     user_id: int
     priority: Priority = Priority.NONE
-    due: date | None = None
+    due: datetime | date | None = None
     tags: tuple[str, ...] = ()
     completed_at: datetime | None = None
     due_at: datetime | None = field(default=None, repr=False)  # when it becomes overdue; of a whole day its end

@@ -160,10 +160,11 @@ class Todos:
     ) -> int:
         """Change all todos that meet all `filters`, in one statement. Return how many.
 
-        `expected` is how many they must be. Raises InvalidInputError, also without any filter; ConflictError if another
-        number of todos match, and changes nothing then.
+        `expected` is how many they must be; without any filter it must be given. Raises InvalidInputError;
+        ConflictError if another number of todos match, and changes nothing then.
         """
-        require_any(filters)
+        if expected is None:
+            require_any(filters)
         found = matching(filters, self._zone)
         these = conditions(self._with_token, found.where)
         locked = select(todos.c.id).where(*these).with_for_update(of=todos).cte("locked")
@@ -171,13 +172,13 @@ class Todos:
         if expected is not None:
             statement = statement.where(select(func.count()).select_from(locked).scalar_subquery() == expected)
         changed = self._execute(statement.values(**with_times(values_of(changes, self._zone))), **found.values).rowcount
-        if not changed:
-            self._confirm()
         if expected is not None and changed != expected:
             raise ConflictError(
                 f"{self.count(**filters)} todos match now, not {expected}",
                 hint="Nothing was changed; look at them again",
             )
+        if not changed:
+            self._confirm()
         return changed
 
     def place(self, id: int, *, before: int | None = None, after: int | None = None) -> Todo:
@@ -186,9 +187,11 @@ class Todos:
         Raises InvalidInputError unless exactly one of `before` and `after` is given; TodoNotFoundError.
         """
         others = [each for each in (before, after) if each is not None]
-        if len(others) != 1 or others == [id]:
+        if len(others) != 1:
             raise InvalidInputError("give one other todo: before or after", field="before")
         ids = validate.record_ids([id, *others])
+        if len(ids) == 1:
+            return self.get(id)
         values = {"moved": ids[0], "target": ids[1]}
         row = self._execute(placement(self._with_token, before is not None), **values).first()
         return _todo(row) if row else self.get_many(ids)[0]
