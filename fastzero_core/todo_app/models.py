@@ -100,6 +100,31 @@ class Todo:
     position: Decimal | None = field(default=None, repr=False)  # in the order made by hand, None as long as by id
 
 
+@dataclass(frozen=True, slots=True)
+class DayCount:
+    """How many todos were created and completed on a day."""
+
+    day: date
+    created: int
+    completed: int
+
+
+@dataclass(frozen=True, slots=True)
+class TodoStats:
+    """Statistics of a user's todos. `completed`, and `throughput` per day, are of the days in `by_day`, oldest first.
+
+    `by_tag` has the most frequent tags outside of the trash. Todos that were purged are not counted.
+    """
+
+    total: int
+    by_state: dict[str, int]
+    by_tag: dict[str, int]
+    overdue: int
+    completed: int
+    throughput: float
+    by_day: list[DayCount]
+
+
 class TodoConditions(TypedDict, total=False):
     """Conditions that a todo must meet, all of them. Text is matched literally, anywhere, ignoring case.
 

@@ -6,7 +6,7 @@ statement; only if it finds no rows, a second one determines whether the token i
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from itertools import islice
 from typing import Any, Unpack
 
@@ -16,8 +16,21 @@ from ..errors import ConflictError, InvalidInputError, TodoNotFoundError, TodoNo
 from . import validate
 from .changes import restored, stored_due, values_of, with_times
 from .filters import PRIORITIES, RANKS, matching, require_any
-from .models import Identity, NewTodo, Priority, Todo, TodoChanges, TodoConditions, TodoFilters, TodoSort, TodoState
+from .models import (
+    Identity,
+    NewTodo,
+    Priority,
+    Todo,
+    TodoChanges,
+    TodoConditions,
+    TodoFilters,
+    TodoSort,
+    TodoState,
+    TodoStats,
+)
 from .placing import placement
+from .reports import DAYS_MAX, days_until, stats_of
+from .reports import counting as statistics
 from .tables import todos
 from .todo_statements import (
     FIELDS,
@@ -245,6 +258,17 @@ class Todos:
         if not counted:
             self._confirm()
         return counted
+
+    def stats(self, days: int = 14) -> TodoStats:
+        """Return statistics, by day for the last `days` days, today included. Raises InvalidInputError."""
+        if not 1 <= days <= DAYS_MAX:
+            raise InvalidInputError(f"days must be between 1 and {DAYS_MAX}", field="days")
+        each, bounds = days_until(datetime.now(UTC).astimezone(self._zone).date(), days, self._zone)
+        values = {"bounds": bounds, "first": bounds[0], "end": bounds[-1]}
+        found = stats_of(self._execute(statistics(self._with_token), **values).all(), each)
+        if not found.total:
+            self._confirm()
+        return found
 
     def _insert(self, new: Sequence[dict[str, Any]]) -> TodoList:
         """Insert todos with one statement; columns are passed as arrays."""

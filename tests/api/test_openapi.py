@@ -75,6 +75,7 @@ def test_every_path_of_the_contract_is_described_once(api: Client) -> None:
         "POST /todos/bulk",
         "GET /todos/count",
         "GET /todos/next",
+        "GET /todos/stats",
         "PUT /todos/{id}/place",
         "GET /todos/{id}",
         "PATCH /todos/{id}",

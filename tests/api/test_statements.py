@@ -16,6 +16,7 @@ BUDGET: list[tuple[str, str, Any, int]] = [
     ("GET", "/todos/?priority=high&tag=a&tag=b&overdue=true&created_after=2026-01-01&sort=due", None, 2),
     ("GET", "/todos/count?state=todo", None, 1),
     ("GET", "/todos/next", None, 1),
+    ("GET", "/todos/stats?days=366", None, 1),
     ("PATCH", "/todos/?text=write", {"state": "done", "add_tags": ["a"], "expected": 1}, 1),
     ("PATCH", "/todos/?tag=nothing", {"state": "done", "expected": 1}, 3),
     ("PUT", "/todos/{todo}/place", {"other": 1000000, "side": "after"}, 3),

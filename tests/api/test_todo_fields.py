@@ -157,7 +157,18 @@ def test_todos_are_placed_by_hand(api: Client, ana: Account, bob: Account) -> No
     assert api.put(f"/todos/{a}/place", {"other": b, "side": "beside"}, ana.token).status == 422
 
 
-@pytest.mark.parametrize("path", ["count", "next"])
+def test_statistics_are_by_state_tag_and_day(several: None, api: Client, ana: Account, bob: Account) -> None:
+    found = api.get("/todos/stats?days=2&time_zone=America/Sao_Paulo", ana.token).json
+    assert found["by_state"] == {"draft": 0, "todo": 3, "doing": 0, "done": 1, "trash": 0}
+    assert (found["total"], found["by_tag"], found["overdue"]) == (4, {"home": 2, "work": 2}, 1)
+    assert (found["completed"], found["throughput"], len(found["by_day"])) == (1, 0.5, 2)
+    assert sum(day["created"] for day in found["by_day"]) == 4
+    assert api.get("/todos/stats", bob.token).json["total"] == 0
+    for query in ("days=0", "days=367", "days=x", "day=1"):
+        assert api.get(f"/todos/stats?{query}", ana.token).status == 422
+
+
+@pytest.mark.parametrize("path", ["count", "next", "stats"])
 def test_the_name_of_a_view_is_not_an_id(path: str, api: Client, ana: Account) -> None:
     for method in ("POST", "PUT", "PATCH", "DELETE"):
         assert api.request(method, f"/todos/{path}", token=ana.token).status == 405

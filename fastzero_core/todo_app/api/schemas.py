@@ -260,6 +260,24 @@ class TodoList(BaseModel):
     todos: list[TodoOut]
 
 
+class DayCount(BaseModel):
+    day: Annotated[date, Field(examples=["2026-01-31"])]
+    created: Annotated[int, Field(examples=[3])]
+    completed: Annotated[int, Field(examples=[2])]
+
+
+class Stats(BaseModel):
+    """Statistics. `completed`, and `throughput` per day, are of the days in `by_day`."""
+
+    total: Annotated[int, Field(examples=[12])]
+    by_state: Annotated[dict[str, int], Field(examples=[{"todo": 5, "done": 7}])]
+    by_tag: Annotated[dict[str, int], Field(examples=[{"work": 4}])]
+    overdue: Annotated[int, Field(examples=[1])]
+    completed: Annotated[int, Field(examples=[2])]
+    throughput: Annotated[float, Field(examples=[0.14])]
+    by_day: Annotated[list[DayCount], Field(examples=[[{"day": "2026-01-31", "created": 3, "completed": 2}]])]
+
+
 class Count(BaseModel):
     count: Annotated[int, Field(examples=[2])]
 

@@ -10,12 +10,15 @@ from starlette import status
 
 from ...errors import ConflictError, TodoNotFoundError
 from ..models import Todo
+from ..reports import DAYS_MAX
 from ..todos import Todos
 from . import schemas
 from .deps import Caller, GivenOnce, WithToken
 from .problems import BOUNDS, documented
 from .routing import OrderedRoute
 from .users import BigInt, Limit
+
+Days = Annotated[int, Query(ge=1, le=DAYS_MAX, description="Up to today"), schemas.DIGITS]
 
 BULK_PATH = "/todos/bulk"
 BULK_BODY_MAX = 512 * 1024  # bytes: indexing that much text takes about a second, most of the request's time
@@ -96,6 +99,14 @@ async def list_next_todos(caller: WithToken, limit: Limit = 10) -> Response:
     return _many(await _run(caller, None, lambda todos: todos.next(limit)))
 
 
+@router.get("/stats", dependencies=[GivenOnce])
+async def read_stats(caller: WithToken, days: Days = 14, time_zone: schemas.Zone = None) -> schemas.Stats:
+    """Return statistics of your todos: by state, tag and day."""
+    return schemas.Stats.model_validate(
+        await _run(caller, time_zone, lambda todos: todos.stats(days)), from_attributes=True
+    )
+
+
 @router.post("/bulk", response_model=schemas.TodoList)
 async def create_todos(caller: WithToken, bulk: schemas.Bulk, time_zone: schemas.Zone = None) -> Response:
     """Create up to 1,000 todos, all or none. The body may have up to 512 KiB."""
@@ -105,6 +116,7 @@ async def create_todos(caller: WithToken, bulk: schemas.Bulk, time_zone: schemas
 
 @router.api_route("/bulk", methods=["GET", "PUT", "PATCH", "DELETE"], include_in_schema=False)
 @router.api_route("/count", methods=["POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+@router.api_route("/stats", methods=["POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
 @router.api_route("/next", methods=["POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
 async def refuse_other_methods() -> None:
     """Answer 405 instead of treating the last part of the path as an id."""
