@@ -30,6 +30,7 @@ _BY_CONSTRAINT: dict[str, tuple[type[errors.FastZeroError], str]] = {
     # Of the functions of the history of todos.
     "history_is_current": (errors.ConflictError, "todo {} was changed in another way since"),
     "history_has_entries": (errors.NotFoundError, "only {} changes can be undone or redone"),
+    "ck_todos_tags_few": (errors.ConflictError, "a todo may have at most 20 tags"),
     "fk_todos_user_id": (errors.UserNotFoundError, "the owner of this todo does not exist"),
 }
 

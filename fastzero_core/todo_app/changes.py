@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Text, case, func, literal, null, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from ..errors import InvalidInputError
+from ..errors import ConflictError, InvalidInputError
 from . import due, validate
 from .filters import RANKS
 from .models import TodoChanges, TodoState
@@ -81,7 +81,10 @@ def _tags(given: Mapping[str, Any]) -> Any:
     """Return the new tags: `tags` or the present ones, with those to add and without those to remove, in order."""
     added, removed = (validate.tags(given.get(name) or ()) for name in ("add_tags", "remove_tags"))
     if "tags" in given:
-        return validate.tags({*validate.tags(given["tags"]), *added} - {*removed})
+        tags = sorted({*validate.tags(given["tags"]), *added} - {*removed})
+        if len(tags) > validate.TAGS_MAX:
+            raise ConflictError(f"a todo may have at most {validate.TAGS_MAX} tags")
+        return tags
     each = func.unnest(todos.c.tags.concat(_array(added))).table_valued("tag", name="each").render_derived()
     kept = select(each.c.tag).distinct().where(each.c.tag != func.all(_array(removed)))
     return func.array(kept.order_by(each.c.tag).scalar_subquery(), type_=_TAGS)

@@ -21,7 +21,20 @@ _STEPS = {"d": timedelta(days=1), "w": timedelta(weeks=1), "h": timedelta(hours=
 _STEP = re.compile(r"([+-]\d{1,6})(d|w|h|min)", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _TIME = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d{1,6})?)?", re.ASCII)
-_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[tT ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?([zZ]|[+-]\d{2}:\d{2})?", re.ASCII)
+_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[tT ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([zZ]|[+-]\d{2}:\d{2})?", re.ASCII)
+_EXACT = re.compile(r"\d{4}-\d{2}-\d{2}([tT]\d{2}:\d{2}:\d{2}(\.\d+)?([zZ]|[+-]\d{2}:\d{2}))?", re.ASCII)
+
+
+def zone(name: str) -> tzinfo:
+    """Return a time zone by its name in the IANA database, such as America/Sao_Paulo. Raises InvalidInputError."""
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(name)
+    except (ValueError, KeyError, OSError):  # also of a name that is a path
+        raise InvalidInputError(
+            f"unknown time zone {name!r}", field="time_zone", hint="Use a name such as America/Sao_Paulo or UTC"
+        ) from None
 
 
 def parse(text: str, zone: tzinfo | None = None, now: datetime | None = None) -> date | None:
@@ -41,6 +54,15 @@ def parse(text: str, zone: tzinfo | None = None, now: datetime | None = None) ->
     if found is None:
         raise InvalidInputError(f"invalid date {text!r}", field="due", hint=HINT)
     return checked(found)
+
+
+def parse_exact(text: str, field: str = "due") -> date:
+    """Return a date or a moment in RFC 3339, as programs write them. Raises InvalidInputError."""
+    if not _EXACT.fullmatch(text):
+        raise InvalidInputError(f"invalid {field} {text!r}", field=field, hint="Use a date or a date-time of RFC 3339")
+    found = read(text, UTC, field)
+    assert found is not None, "it is not `none`"
+    return found
 
 
 def checked(value: date, field: str = "due") -> date:

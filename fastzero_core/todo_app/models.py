@@ -77,7 +77,7 @@ class NewTodo:
     description: str = ""
     state: TodoState | str = TodoState.TODO
     priority: Priority | str = Priority.NONE
-    due: date | str | None = None
+    due: datetime | date | str | None = None
     tags: Iterable[str] = ()
 
 
@@ -93,7 +93,7 @@ class Todo:
     updated_at: datetime
     user_id: int
     priority: Priority = Priority.NONE
-    due: date | None = None
+    due: datetime | date | None = None
     tags: tuple[str, ...] = ()
     completed_at: datetime | None = None
     due_at: datetime | None = field(default=None, repr=False)  # when it becomes overdue; of a whole day its end
@@ -114,6 +114,31 @@ class Entry:
     removed: int
     title: str
     undone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DayCount:
+    """How many todos were created and completed on a day."""
+
+    day: date
+    created: int
+    completed: int
+
+
+@dataclass(frozen=True, slots=True)
+class TodoStats:
+    """Statistics of a user's todos. `completed`, and `throughput` per day, are of the days in `by_day`, oldest first.
+
+    `by_tag` has the most frequent tags outside of the trash. Todos that were purged are not counted.
+    """
+
+    total: int
+    by_state: dict[str, int]
+    by_tag: dict[str, int]
+    overdue: int
+    completed: int
+    throughput: float
+    by_day: list[DayCount]
 
 
 class TodoConditions(TypedDict, total=False):

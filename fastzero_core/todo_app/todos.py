@@ -6,7 +6,7 @@ statement; only if it finds no rows, a second one determines whether the token i
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from itertools import islice
 from typing import Any, Unpack
 
@@ -16,8 +16,21 @@ from ..errors import ConflictError, InvalidInputError, TodoNotFoundError, TodoNo
 from . import validate
 from .changes import restored, stored_due, values_of, with_times
 from .filters import PRIORITIES, RANKS, matching, require_any
-from .models import Identity, NewTodo, Priority, Todo, TodoChanges, TodoConditions, TodoFilters, TodoSort, TodoState
+from .models import (
+    Identity,
+    NewTodo,
+    Priority,
+    Todo,
+    TodoChanges,
+    TodoConditions,
+    TodoFilters,
+    TodoSort,
+    TodoState,
+    TodoStats,
+)
 from .placing import placement
+from .reports import DAYS_MAX, days_until, stats_of
+from .reports import counting as statistics
 from .tables import todos
 from .todo_statements import (
     FIELDS,
@@ -160,10 +173,11 @@ class Todos:
     ) -> int:
         """Change all todos that meet all `filters`, in one statement. Return how many.
 
-        `expected` is how many they must be. Raises InvalidInputError, also without any filter; ConflictError if another
-        number of todos match, and changes nothing then.
+        `expected` is how many they must be; without any filter it must be given. Raises InvalidInputError;
+        ConflictError if another number of todos match, and changes nothing then.
         """
-        require_any(filters)
+        if expected is None:
+            require_any(filters)
         found = matching(filters, self._zone)
         these = conditions(self._with_token, found.where)
         locked = select(todos.c.id).where(*these).with_for_update(of=todos).cte("locked")
@@ -171,13 +185,13 @@ class Todos:
         if expected is not None:
             statement = statement.where(select(func.count()).select_from(locked).scalar_subquery() == expected)
         changed = self._execute(statement.values(**with_times(values_of(changes, self._zone))), **found.values).rowcount
-        if not changed:
-            self._confirm()
         if expected is not None and changed != expected:
             raise ConflictError(
                 f"{self.count(**filters)} todos match now, not {expected}",
                 hint="Nothing was changed; look at them again",
             )
+        if not changed:
+            self._confirm()
         return changed
 
     def place(self, id: int, *, before: int | None = None, after: int | None = None) -> Todo:
@@ -186,9 +200,11 @@ class Todos:
         Raises InvalidInputError unless exactly one of `before` and `after` is given; TodoNotFoundError.
         """
         others = [each for each in (before, after) if each is not None]
-        if len(others) != 1 or others == [id]:
+        if len(others) != 1:
             raise InvalidInputError("give one other todo: before or after", field="before")
         ids = validate.record_ids([id, *others])
+        if len(ids) == 1:
+            return self.get(id)
         values = {"moved": ids[0], "target": ids[1]}
         row = self._execute(placement(self._with_token, before is not None), **values).first()
         return _todo(row) if row else self.get_many(ids)[0]
@@ -242,6 +258,17 @@ class Todos:
         if not counted:
             self._confirm()
         return counted
+
+    def stats(self, days: int = 14) -> TodoStats:
+        """Return statistics, by day for the last `days` days, today included. Raises InvalidInputError."""
+        if not 1 <= days <= DAYS_MAX:
+            raise InvalidInputError(f"days must be between 1 and {DAYS_MAX}", field="days")
+        each, bounds = days_until(datetime.now(UTC).astimezone(self._zone).date(), days, self._zone)
+        values = {"bounds": bounds, "first": bounds[0], "end": bounds[-1]}
+        found = stats_of(self._execute(statistics(self._with_token), **values).all(), each)
+        if not found.total:
+            self._confirm()
+        return found
 
     def _insert(self, new: Sequence[dict[str, Any]]) -> TodoList:
         """Insert todos with one statement; columns are passed as arrays."""

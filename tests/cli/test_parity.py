@@ -29,8 +29,8 @@ from .tree import COMMANDS
 PASSWORD, ANOTHER = "correct horse", "another horse"
 # What differs between two databases that are alike, and between two moments.
 VOLATILE = {
-    "database", "file", "kept", "size", "taken_at", "created_at", "updated_at", "connections", "oldest_transaction",
-    "cache_hits", "bloat", "scans", "tables", "indexes",
+    "database", "file", "kept", "size", "taken_at", "created_at", "updated_at", "completed_at", "connections",
+    "oldest_transaction", "cache_hits", "bloat", "scans", "tables", "indexes",
 }  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def care_of(url: str) -> DatabaseCare:
 def rows_of(url: str) -> dict[str, Any]:
     """All that a command may have changed in a database."""
     with psycopg.connect(url) as session:
-        query = "SELECT to_jsonb(t) - 'created_at' - 'updated_at' FROM {} AS t ORDER BY 1"
+        query = "SELECT to_jsonb(t) - 'created_at' - 'updated_at' - 'completed_at' FROM {} AS t ORDER BY 1"
         tables = session.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND oid >= 16384 ORDER BY 1")
         names = [name for (name,) in tables]
         rows = {name: [row for (row,) in session.execute(query.format(name).encode())] for name in names}

@@ -118,7 +118,9 @@ def test_invalid_values_are_refused_and_named(todos: Todos, field: str, values: 
 
 def test_more_tags_than_allowed_cannot_be_added_to_those_that_are_there(todos: Todos) -> None:
     todo = todos.add("Write", tags=[f"t{number}" for number in range(20)])
-    with pytest.raises(InvalidInputError):
+    with pytest.raises(ConflictError, match="at most 20 tags"):
+        todos.edit(todo.id, tags=todo.tags, add_tags=["more"])
+    with pytest.raises(ConflictError, match="at most 20 tags"):
         todos.edit(todo.id, add_tags=["more"])
 
 
@@ -341,9 +343,10 @@ def test_the_order_is_that_of_a_list_whose_items_are_moved(
 
 def test_a_place_needs_one_other_todo_of_the_same_owner(fz: FastZero, todos: Todos) -> None:
     one, other = (todo.id for todo in todos.add_many([NewTodo("a"), NewTodo("b")]))
+    assert todos.place(one, before=one) == todos.get(one)
     bob = fz.users.add("bob", email="bob@example.com", password="correct horse")
     theirs = fz.todos(bob).add("c").id
-    for arguments in ({}, {"before": one}, {"before": other, "after": other}):
+    for arguments in ({}, {"before": other, "after": other}):
         with pytest.raises(InvalidInputError):
             todos.place(one, **arguments)
     for id, target in ((one, theirs), (theirs, one), (one, 999_999)):
@@ -420,6 +423,37 @@ def statements_of(fz: FastZero) -> Iterator[list[str]]:
     event.listen(engine, "before_cursor_execute", remember)
     yield sent
     event.remove(engine, "before_cursor_execute", remember)
+
+
+# -- statistics ------------------------------------------------------------------------------------------------
+
+
+def test_statistics_are_by_state_tag_and_day(several: Todos, statements_of: list[str]) -> None:
+    several.add("thrown away", state="trash", tags=["work"])
+    statements_of.clear()
+    found = several.stats(3)
+    assert len(statements_of) == 1
+    assert found.by_state == {"draft": 0, "todo": 5, "doing": 0, "done": 1, "trash": 1}
+    assert (found.total, found.overdue, found.completed) == (7, 1, 1)
+    assert list(found.by_tag.items()) == [("home", 2), ("work", 2), ("work/fastzero", 1)]
+    assert [day.day for day in found.by_day] == [NOW.astimezone(BERLIN).date() - timedelta(days=n) for n in (2, 1, 0)]
+    assert [(day.created, day.completed) for day in found.by_day] == [(0, 0), (0, 0), (7, 1)]
+    assert found.throughput == 0.33
+
+
+def test_a_day_begins_and_ends_in_the_time_zone(fz: FastZero, ana: User) -> None:
+    id = fz.todos(ana).add("Write", state="done").id
+    midnight = datetime.combine(NOW.astimezone(BERLIN).date(), datetime.min.time(), BERLIN)
+    for moment, day in ((midnight, -1), (midnight - timedelta(microseconds=1), -2)):
+        fz._bound.execute(tables.todos.update().where(tables.todos.c.id == id).values(completed_at=moment))
+        counts = [day.completed for day in fz.todos(ana, time_zone=BERLIN).stats().by_day]
+        assert counts[day] == sum(counts) == 1
+
+
+@pytest.mark.parametrize("days", [0, 367])
+def test_statistics_are_of_up_to_a_year(days: int, todos: Todos) -> None:
+    with pytest.raises(InvalidInputError, match="between 1 and 366"):
+        todos.stats(days)
 
 
 def test_several_by_id_are_changed_all_or_none(several: Todos) -> None:

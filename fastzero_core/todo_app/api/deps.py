@@ -21,6 +21,8 @@ from .security import ACCOUNT
 DATABASE_TIMEOUT = 4  # seconds from the start of a request, so that it is answered within five
 DATABASE_TIMEOUT_MIN = 0.5  # seconds for the database after slow work before it, such as hashing
 
+REPEATABLE = {"state", "priority", "tag"}
+
 _CALLER = "fastzero.caller"  # in the scope
 
 T = TypeVar("T")
@@ -113,12 +115,12 @@ def caller_of(request: Request) -> Caller:
 async def _refuse_unclear(request: Request) -> None:
     """Refuse parameters that would be ignored: unknown ones, and those that are given twice."""
     seen = set()
-    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    known = request.scope["route"].parameters
     for name, _ in request.query_params.multi_items():
         if name not in known:
             hint = f"Use {', '.join(sorted(known))}"
             raise InvalidInputError(f"unknown parameter {name!r}", field=name, hint=hint)
-        if name in seen and name != "state":
+        if name in seen and name not in REPEATABLE:
             raise InvalidInputError(f"{name} is given more than once", field=name)
         seen.add(name)
 

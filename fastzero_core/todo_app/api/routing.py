@@ -1,6 +1,7 @@
 """The order of work in a request: cheap checks (`middleware`), token, body, validation, statements."""
 
 from collections.abc import Callable, Coroutine
+from functools import cached_property
 from typing import Any
 
 from fastapi import Request, Response
@@ -18,6 +19,13 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 class OrderedRoute(APIRoute):
     """Checks the token before it reads the body, so that requests without a token use little memory and time."""
+
+    @cached_property
+    def parameters(self) -> set[str]:
+        """The names of the query parameters, also of those that are fields of a model."""
+        given = self.dependant.query_params
+        fields = [getattr(each.field_info.annotation, "model_fields", {each.alias: None}) for each in given]
+        return {name for names in fields for name in names}
 
     def get_route_handler(self) -> Handler:
         handle = super().get_route_handler()
