@@ -29,6 +29,15 @@ TODO = (
     Column("title", flexible=True),
     Column("updated_at", kind="age"),
 )
+ENTRY = (
+    Column("entry", kind="number"),
+    Column("at", kind="age"),
+    Column("added", kind="count"),
+    Column("changed", kind="count"),
+    Column("removed", kind="count"),
+    Column("title", flexible=True),
+    Column("undone"),
+)
 USER = (
     Column("id", kind="number"),
     Column("username"),

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, tzinfo
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
 from fastapi import Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from ...errors import InvalidInputError
 from .. import due, models, validate
+from ..history import STEPS_MAX
 from ..models import NewTodo, Priority, TodoFilters, TodoSort, TodoState
 
 T = TypeVar("T")
@@ -276,6 +277,30 @@ class Stats(BaseModel):
     completed: Annotated[int, Field(examples=[2])]
     throughput: Annotated[float, Field(examples=[0.14])]
     by_day: Annotated[list[DayCount], Field(examples=[[{"day": "2026-01-31", "created": 3, "completed": 2}]])]
+
+
+class Steps(BaseModel):
+    steps: Annotated[int, Field(ge=1, le=STEPS_MAX, description="How many changes", examples=[1])] = 1
+
+
+class EntryOut(BaseModel):
+    """A change: how many todos a request or a command added, changed and removed. `title` is that of the first."""
+
+    entry: Annotated[int, Field(examples=[12])]
+    at: Annotated[datetime, Field(examples=["2026-01-31T12:00:00Z"])]
+    added: Annotated[int, Field(examples=[0])]
+    changed: Annotated[int, Field(examples=[1])]
+    removed: Annotated[int, Field(examples=[0])]
+    title: Annotated[str, Field(examples=["Write the report"])]
+    undone: Annotated[bool, Field(examples=[False])]
+
+
+class History(BaseModel):
+    entries: list[EntryOut]
+
+    @classmethod
+    def of(cls, entries: list[models.Entry]) -> Self:
+        return cls.model_validate({"entries": entries}, from_attributes=True)
 
 
 class Count(BaseModel):
