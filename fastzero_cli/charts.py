@@ -21,7 +21,7 @@ Piece = tuple[str, str]
 
 
 def board_lines(columns: "Mapping[str, tuple[Sequence[Todo], int]]", room: int, color: bool) -> Iterator[str]:
-    """Yield the lines of a board: states side by side, or one below the other if there is no room."""
+    """Yield the lines of a board: states side by side, or one below the other if they do not fit."""
     width = (room - GAP * (len(columns) - 1)) // max(1, len(columns))
     is_stacked = width < MIN_COLUMN
     width = room if is_stacked else width

@@ -172,7 +172,7 @@ def move(
         str | None,
         typer.Option("--before", metavar="ID", help="Place it before this todo.", autocompletion=completion.todo_ids),
     ] = None,
-    behind: Annotated[
+    after: Annotated[
         str | None,
         typer.Option("--after", metavar="ID", help="Place it after this todo.", autocompletion=completion.todo_ids),
     ] = None,
@@ -186,12 +186,12 @@ def move(
 
     Lists with `--sort position` and the board are in that order.
     """
-    if (to is None) == (before is None and behind is None):
+    if (to is None) == (before is None and after is None):
         raise InvalidInputError("give one of --to, --before and --after", field="to")
     if to is not None:
         _change(run, _Selected(ids, where, dry_run, yes, user), TodoChanges(state=to), VERBS.get(to, ""))
         return
-    beside: dict[str, Any] = {"before": before and one_id(before), "after": behind and one_id(behind)}
+    beside: dict[str, Any] = {"before": before and one_id(before), "after": after and one_id(after)}
     with run.fastzero() as fz:
         placed = owned(run, fz, user).place(one_id(" ".join(ids or [])), **beside)
     _tell(run, [placed], "placed")

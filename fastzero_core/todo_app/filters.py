@@ -52,7 +52,7 @@ def matching(filters: Mapping[str, Any], zone: tzinfo | None, *, sort: TodoSort 
 
 
 def require_any(filters: Mapping[str, Any]) -> None:
-    """Raise InvalidInputError if there is no filter: a change of all todos must be meant."""
+    """Raise InvalidInputError without any filter: a change of all todos must be meant."""
     if not any(value not in (None, False, (), []) for value in filters.values()):
         raise InvalidInputError(
             "no filter given", field="filter", hint="Give at least one filter, such as a state or a tag"
