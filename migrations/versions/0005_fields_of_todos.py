@@ -59,7 +59,7 @@ TRIGGERS = (
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '900ms'")  # other sessions wait meanwhile; a try that fails is repeated
+    op.execute("SET LOCAL lock_timeout = '900ms'")  # other sessions wait for it; a try that fails is repeated
     op.add_column("todos", sa.Column("priority", sa.SmallInteger(), server_default=sa.text("4"), nullable=False))
     op.add_column("todos", sa.Column("due_at", sa.DateTime(timezone=True)))
     op.add_column("todos", sa.Column("due_on", sa.Date()))
