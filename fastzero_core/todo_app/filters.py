@@ -28,8 +28,13 @@ class Matching:
     sort: TodoSort
 
 
+_EVERY = Matching(Conditions(), {}, TodoSort.ID)
+
+
 def matching(filters: Mapping[str, Any], zone: tzinfo | None, *, sort: TodoSort | None = None) -> Matching:
     """Return the conditions for checked filters, and for a list by `sort`. Raises InvalidInputError."""
+    if not filters and sort in (None, TodoSort.ID):
+        return _EVERY
     _refuse_unknown(filters)
     given = {name: value for name, value in filters.items() if value is not None}
     tags = validate.tags(given.get("tags", ()))
@@ -52,7 +57,7 @@ def matching(filters: Mapping[str, Any], zone: tzinfo | None, *, sort: TodoSort 
 
 
 def require_any(filters: Mapping[str, Any]) -> None:
-    """Raise InvalidInputError if there is no filter: a change of all todos must be meant."""
+    """Raise InvalidInputError without any filter: a change of all todos must be meant."""
     if not any(value not in (None, False, (), []) for value in filters.values()):
         raise InvalidInputError(
             "no filter given", field="filter", hint="Give at least one filter, such as a state or a tag"

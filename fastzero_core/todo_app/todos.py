@@ -10,12 +10,12 @@ from datetime import UTC, date, datetime, tzinfo
 from itertools import islice
 from typing import Any, Unpack
 
-from sqlalchemy import ColumnElement, Connection, CursorResult, Row, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, CursorResult, delete, func, select, update
 
 from ..errors import ConflictError, InvalidInputError, TodoNotFoundError, TodoNotTrashedError
 from . import validate
 from .changes import restored, stored_due, values_of, with_times
-from .filters import PRIORITIES, RANKS, matching, require_any
+from .filters import RANKS, matching, require_any
 from .models import (
     Identity,
     NewTodo,
@@ -32,9 +32,9 @@ from .placing import placement
 from .reports import DAYS_MAX, days_until, stats_of
 from .reports import counting as statistics
 from .tables import todos
+from .todo_rows import TodoRow, sort_keys, todo_of
 from .todo_statements import (
     FIELDS,
-    INFINITY,
     TAG_SEPARATOR,
     Page,
     among,
@@ -48,13 +48,8 @@ from .todo_statements import (
 from .todo_statements import matching as conditions
 from .users import confirm
 
-# Used for every row of a list: a lookup takes a tenth of the time of TodoState(…).
-_STATES = {state.value: state for state in TodoState}
-_PRIORITIES = (Priority.NONE, *PRIORITIES)  # by their numbers in the database
 _PAGE = 1000
 _BATCH = 10_000
-
-TodoRow = Row[*tuple[Any, ...]]
 
 # In the class, `list` is a method.
 TodoList = list[Todo]
@@ -137,7 +132,7 @@ class Todos:
         rows = self._execute(page(shape), **values).all()
         if not rows:
             self._confirm()
-        return [_todo(row) for row in rows]
+        return [todo_of(row) for row in rows]
 
     def stream(
         self,
@@ -167,6 +162,10 @@ class Todos:
     def edit_many(self, ids: Iterable[int], **changes: Unpack[TodoChanges]) -> TodoList:
         """Change the given fields of todos, all or none. Raises InvalidInputError; TodoNotFoundError."""
         return self._update(ids, values_of(changes, self._zone))
+
+    def check_changes(self, changes: TodoChanges) -> None:
+        """Raise InvalidInputError for changes that are invalid or empty. Uses no database."""
+        values_of(changes, self._zone)
 
     def edit_matching(
         self, changes: TodoChanges, *, expected: int | None = None, **filters: Unpack[TodoFilters]
@@ -207,7 +206,7 @@ class Todos:
             return self.get(id)
         values = {"moved": ids[0], "target": ids[1]}
         row = self._execute(placement(self._with_token, before is not None), **values).first()
-        return _todo(row) if row else self.get_many(ids)[0]
+        return todo_of(row) if row else self.get_many(ids)[0]
 
     def move(self, *ids: int, to: TodoState | str) -> TodoList:
         """Set the state of todos, all or none. Those already in that state are not changed.
@@ -273,7 +272,7 @@ class Todos:
     def _insert(self, new: Sequence[dict[str, Any]]) -> TodoList:
         """Insert todos with one statement; columns are passed as arrays."""
         values = {f"new_{name}": [todo[name] for todo in new] for name in new[0]}
-        added = [_todo(row) for row in self._execute(insertion(self._with_token), **values)]
+        added = [todo_of(row) for row in self._execute(insertion(self._with_token), **values)]
         if not added:
             self._confirm()
         # Ids are assigned in the order of the input, but the order of RETURNING is not guaranteed.
@@ -324,7 +323,7 @@ class Todos:
         return self._in_order(wanted, rows) if rows or len(wanted) == 1 else self.get_many(wanted)
 
     def _in_order(self, ids: IdList, rows: Iterable[TodoRow]) -> TodoList:
-        found = {row.id: _todo(row) for row in rows}
+        found = {row.id: todo_of(row) for row in rows}
         if missing := [id for id in ids if id not in found]:
             self._confirm()
             raise TodoNotFoundError(missing)
@@ -335,22 +334,7 @@ class Todos:
         if order is TodoSort.ID:
             return {"last_id": after.id if isinstance(after, Todo) else validate.record_id(after, "after")}
         last = after if isinstance(after, Todo) else self.get(validate.record_id(after, "after"))
-        return {"last_id": last.id} | {f"last_{number}": key for number, key in enumerate(_sort_keys(last, order))}
-
-
-def _sort_keys(todo: Todo, order: TodoSort) -> list[Any]:
-    match order:
-        case TodoSort.DUE:
-            return [todo.due_at.isoformat() if todo.due_at else INFINITY, RANKS[todo.priority]]
-        case TodoSort.PRIORITY:
-            return [RANKS[todo.priority]]
-        case TodoSort.POSITION:
-            return [todo.id if todo.position is None else todo.position]
-        case TodoSort.TITLE:
-            return [todo.title]
-        case TodoSort.CREATED:
-            return [todo.created_at.isoformat()]
-    return [todo.updated_at.isoformat()]
+        return {"last_id": last.id} | {f"last_{number}": key for number, key in enumerate(sort_keys(last, order))}
 
 
 def _all_there(conditions: list[ColumnElement[bool]], count: int) -> ColumnElement[bool]:
@@ -375,25 +359,3 @@ def _batches(new: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 def _reusable(value: Any) -> Any:
     """Return a filter's value that can be read more than once."""
     return [*value] if isinstance(value, Iterator) else value
-
-
-def _todo(row: TodoRow) -> Todo:
-    (
-        id, title, description, state, created_at, updated_at, user_id,
-        priority, due_on, tags, completed_at, due_at, position,
-    ) = row  # fmt: skip
-    return Todo(
-        id,
-        title,
-        description,
-        _STATES[state],
-        created_at,
-        updated_at,
-        user_id,
-        _PRIORITIES[priority],
-        due_on or due_at,
-        tuple(tags),
-        completed_at,
-        due_at,
-        position,
-    )

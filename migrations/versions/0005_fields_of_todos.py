@@ -32,7 +32,7 @@ NEW = ("priority", "due_at", "due_on", "tags", "position", "completed_at")
 FUNCTION = """
 CREATE FUNCTION keep_todo_tags() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    target text := format('%I.%I', TG_TABLE_SCHEMA, coalesce(TG_ARGV[0], 'todo_tags'));
+    target regclass := coalesce(TG_ARGV[0], format('%I.todo_tags', TG_TABLE_SCHEMA))::regclass;
 BEGIN
     IF TG_OP = 'UPDATE' THEN
         EXECUTE format('DELETE FROM %s WHERE user_id = $1 AND todo_id = $2 AND tag <> ALL ($3)', target)
@@ -59,7 +59,7 @@ TRIGGERS = (
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '900ms'")  # other sessions queue behind it; a try that fails is repeated
+    op.execute("SET LOCAL lock_timeout = '900ms'")  # other sessions wait for it; a try that fails is repeated
     op.add_column("todos", sa.Column("priority", sa.SmallInteger(), server_default=sa.text("4"), nullable=False))
     op.add_column("todos", sa.Column("due_at", sa.DateTime(timezone=True)))
     op.add_column("todos", sa.Column("due_on", sa.Date()))

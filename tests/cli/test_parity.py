@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import date
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,12 @@ CASES = {
     ),
     "Users.remove": Case("user rm ana --yes --no-backup", with_fz(lambda fz: [fz.users.remove("ana")])),
     "Todos.add": Case(
-        "todo add new -d text -s doing", with_fz(lambda fz: [fz.todos().add("new", description="text", state="doing")])
+        "todo add new -d text -s doing --priority low --due +0d --tag b --tag a",
+        with_fz(
+            lambda fz: [
+                fz.todos().add("new", description="text", state="doing", priority="low", due="today", tags=["a", "b"])
+            ]
+        ),
     ),
     "Todos.add_many": Case(
         "todo add -", with_fz(lambda fz: fz.todos().add_many([NewTodo("a"), NewTodo("b")])), "a\nb\n"
@@ -160,6 +166,24 @@ CASES = {
     ),
     "Todos.stream": Case("todo list --all --text is", with_fz(lambda fz: list(fz.todos().stream(text="is")))),
     "Todos.edit": Case("todo edit 1 --title other", with_fz(lambda fz: [fz.todos().edit(1, title="other")])),
+    "Todos.edit_many": Case(
+        "todo tag 1 2 --add b --add a", with_fz(lambda fz: fz.todos().edit_many([1, 2], add_tags=["a", "b"]))
+    ),
+    "Todos.edit_matching": Case(
+        "todo edit --text is --priority high --due 2026-12-24 --yes",
+        with_fz(
+            lambda fz: {
+                "changed": fz.todos().edit_matching(
+                    {"priority": "high", "due": date(2026, 12, 24)},
+                    text="is",
+                    states=["draft", "todo", "doing", "done"],
+                )
+            }
+        ),
+    ),
+    "Todos.place": Case("todo move 1 --after 3", with_fz(lambda fz: [fz.todos().place(1, after=3)])),
+    "Todos.next": Case("todo next -n 1", with_fz(lambda fz: fz.todos().next(1))),
+    "Todos.stats": Case("todo stats --days 2", with_fz(lambda fz: fz.todos().stats(2))),
     "Todos.move": Case("todo move 1 2 --to done", with_fz(lambda fz: fz.todos().move(1, 2, to="done"))),
     "Todos.trash": Case("todo trash 1", with_fz(lambda fz: fz.todos().trash(1))),
     "Todos.restore": Case("todo restore 5 --to draft", with_fz(lambda fz: fz.todos().restore(5, to="draft"))),
@@ -259,6 +283,7 @@ NOT_FOR_THE_SHELL = {
     "Users.confirm": "whether a token still holds; the shell has none",
     "Todos.remove": "how the HTTP API deletes; the shell goes by the trash, and purges",
     "Todos.require_trashed": "what `todo purge` asks before it asks the user",
+    "Todos.check_changes": "what a change by filter asks before it counts",
     "Todos.count": "what a question says, and the headings of the board",
     "DatabaseCare.way_back": "the words of a notice",
     "DatabaseCare.folder": "where `db backup list` looks",
@@ -296,7 +321,7 @@ def _is_operation(member: object) -> bool:
         ("db place", "list use rm"),
         ("secret", "rotate"),
         ("user", "add list show edit passwd logout invite use rm"),
-        ("todo", "add list show edit start done reopen trash restore move purge"),
+        ("todo", "add list next stats show edit tag start done reopen trash restore move purge"),
     ],
 )
 def test_the_tree_has_the_designed_commands(group: str, names: str) -> None:

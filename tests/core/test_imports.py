@@ -43,6 +43,7 @@ STANDARD_LIBRARY_ONLY = {
     "postgres.url",
     "schema.revisions",
     "todo_app.dashboard",
+    "todo_app.due",
     "todo_app.models",
     "todo_app.validate",
     "toml_lines",
@@ -93,6 +94,12 @@ OPERATIONS = [
     "logins",
     "tokens",
     "todo_statements",
+    "todo_rows",
+    "filters",
+    "changes",
+    "placing",
+    "reports",
+    "due",
 ]
 
 

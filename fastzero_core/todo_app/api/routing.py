@@ -22,10 +22,8 @@ class OrderedRoute(APIRoute):
 
     @cached_property
     def parameters(self) -> set[str]:
-        """The names of the query parameters, also of those that are fields of a model."""
-        given = self.dependant.query_params
-        fields = [getattr(each.field_info.annotation, "model_fields", {each.alias: None}) for each in given]
-        return {name for names in fields for name in names}
+        """The names of the query parameters."""
+        return {each.alias for each in self.dependant.query_params}
 
     def get_route_handler(self) -> Handler:
         handle = super().get_route_handler()

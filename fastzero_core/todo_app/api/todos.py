@@ -15,6 +15,7 @@ from ..todos import Todos
 from . import schemas
 from .deps import Caller, GivenOnce, WithToken
 from .problems import BOUNDS, documented
+from .queries import documented_query, query_of
 from .routing import OrderedRoute
 from .users import BigInt, Limit
 
@@ -27,8 +28,9 @@ T = TypeVar("T")
 
 router = APIRouter(prefix="/todos", tags=["todos"], route_class=OrderedRoute, responses=documented(401, *BOUNDS))
 
-Filters = Annotated[schemas.Filters, Query()]
-Listing = Annotated[schemas.Listing, Query()]
+Filters = Annotated[schemas.Filters, Depends(query_of(schemas.Filters))]
+Listing = Annotated[schemas.Listing, Depends(query_of(schemas.Listing))]
+FILTERS, LISTING = documented_query(schemas.Filters), documented_query(schemas.Listing)
 
 HIDDEN = {"user_id", "due_at", "position"}
 _TODO = TypeAdapter(Todo)
@@ -57,7 +59,7 @@ async def create_todo(caller: WithToken, new: schemas.TodoIn, time_zone: schemas
     return _one(added, status.HTTP_201_CREATED)
 
 
-@router.get("/", response_model=schemas.TodoList, dependencies=[GivenOnce], responses=documented(404))
+@router.get("/", response_model=schemas.TodoList, responses=documented(404), openapi_extra=LISTING)
 async def list_todos(caller: WithToken, query: Listing) -> Response:
     """List your todos by id. `state`, `priority` and `tag` may be repeated; texts match anywhere in their fields."""
     found = await _run(
@@ -75,7 +77,7 @@ async def list_todos(caller: WithToken, query: Listing) -> Response:
     return _many(found)
 
 
-@router.patch("/", dependencies=[GivenOnce], responses=documented(409))
+@router.patch("/", responses=documented(409), openapi_extra=FILTERS)
 async def change_matching_todos(caller: WithToken, query: Filters, changes: schemas.MatchingChanges) -> schemas.Changed:
     """Change all of your todos that match, in one statement: all or none. Count them first."""
     given = changes.given()
@@ -87,7 +89,7 @@ async def change_matching_todos(caller: WithToken, query: Filters, changes: sche
     return schemas.Changed(changed=changed)
 
 
-@router.get("/count", dependencies=[GivenOnce])
+@router.get("/count", openapi_extra=FILTERS)
 async def count_todos(caller: WithToken, query: Filters) -> schemas.Count:
     """Count your todos that match."""
     return schemas.Count(count=await _run(caller, query.zone, lambda todos: todos.count(**query.filters())))
