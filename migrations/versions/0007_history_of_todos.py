@@ -55,7 +55,7 @@ BEGIN
             ON CONFLICT (user_id, entry, todo_id) DO UPDATE SET stamp = NULL;
     END IF;
     DELETE FROM todo_history WHERE user_id = ANY (owners) AND undone;
-    IF number::bigint % 64 = 0 THEN
+    IF mod(number::bigint, 64) = 0 THEN
         DELETE FROM todo_history h USING unnest(owners) AS owner WHERE h.user_id = owner
             AND h.entry < (
                 SELECT entry FROM todo_history WHERE user_id = owner GROUP BY entry
@@ -82,7 +82,7 @@ BEGIN
             SELECT min(entry) INTO chosen FROM todo_history WHERE user_id = owner AND undone;
         END IF;
         IF chosen IS NULL THEN
-            RAISE '%', step - 1 USING ERRCODE = '23000', CONSTRAINT = 'history_has_entries';
+            RAISE USING ERRCODE = '23000', CONSTRAINT = 'history_has_entries', MESSAGE = (step - 1)::text;
         END IF;
         PERFORM FROM todos t JOIN todo_history h ON h.user_id = t.user_id AND h.todo_id = t.id
             WHERE h.user_id = owner AND h.entry = chosen ORDER BY t.id FOR UPDATE OF t;
@@ -90,7 +90,7 @@ BEGIN
             FROM todo_history h LEFT JOIN todos t ON t.user_id = h.user_id AND t.id = h.todo_id
             WHERE h.user_id = owner AND h.entry = chosen AND t.updated_at IS DISTINCT FROM h.stamp;
         IF changed IS NOT NULL THEN
-            RAISE '%', changed USING ERRCODE = '23000', CONSTRAINT = 'history_is_current';
+            RAISE USING ERRCODE = '23000', CONSTRAINT = 'history_is_current', MESSAGE = changed::text;
         END IF;
         PERFORM set_config('fastzero.entry', 'none', true);
         WITH wanted AS MATERIALIZED (

@@ -92,8 +92,8 @@ OFFERED = [
     ("fastzero logs --level w", {"warning"}),
     ("fastzero up --runtime ", {"embedded", "docker"}),
     ("fastzero env --format d", {"dotenv"}),
-    ("fastzero migrate down ", {"head", "base", "0001", "0002", "0003", "0004", "0005", "0006"}),
-    ("fastzero migrate stamp 000", {"0001", "0002", "0003", "0004", "0005", "0006"}),
+    ("fastzero migrate down ", {"head", "base", "0001", "0002", "0003", "0004", "0005", "0006", "0007"}),
+    ("fastzero migrate stamp 000", {"0001", "0002", "0003", "0004", "0005", "0006", "0007"}),
 ]
 
 
