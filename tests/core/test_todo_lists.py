@@ -279,6 +279,42 @@ def test_a_page_of_common_states_reads_no_more_than_a_page_of_each(
     assert scan["Actual Rows"] * scan["Actual Loops"] <= 20 + RARE
 
 
+@pytest.fixture
+def tagged(crowded: Todos, other: psycopg.Connection) -> Todos:
+    """Of each user's todos the first and the last few have a tag of their own, and most have another one."""
+    other.execute(
+        "UPDATE todos SET tags = CASE WHEN title::int < 3 THEN '{rare}'::text[] ELSE '{common}' END,"
+        " priority = CASE WHEN title::int < 3 THEN 1 ELSE 4 END, due_at = now() - title::int * interval '1 h'"
+    )
+    other.execute("ANALYZE")
+    return crowded
+
+
+@pytest.mark.parametrize(
+    ("filters", "index"),
+    [
+        ({"tags": ["rare"]}, "ix_todo_tags_tag"),
+        ({"tags": ["rare"], "states": ["todo", "done"]}, "ix_todo_tags_tag"),
+        ({"tags": ["common"], "states": ["todo", "done"]}, ""),
+        ({"priorities": ["high"]}, "ix_todos_state_priority"),
+        ({"priorities": ["none"], "states": ["todo"]}, ""),
+        ({"overdue": True}, "ix_todos_state_due"),
+        ({"due_before": EPOCH}, "ix_todos_state_due"),
+    ],
+)
+def test_a_filtered_page_reads_no_more_than_a_page(
+    tagged: Todos, other: psycopg.Connection, statements: list[tuple[str, Any]], filters: dict[str, Any], index: str
+) -> None:
+    tagged.list(limit=5, **filters)
+    scans = [node for node in _plan(other, statements[-1]) if "Index Name" in node]
+    assert not index or index in [
+        node["Index Name"] for node in scans
+    ]  # of what most have, other indexes serve as well
+    for node in scans:
+        assert node["Actual Rows"] * node["Actual Loops"] <= 5 * len(TodoState) + 2
+        assert node.get("Rows Removed by Filter", 0) <= 5
+
+
 def test_title_and_description_are_matched_each_in_its_own(fz: FastZero, ana: User) -> None:
     todos = fz.todos(ana)
     both = todos.add("Write the report", description="for Friday")
