@@ -1,0 +1,252 @@
+"""Observe and change a database with standbys, through the interfaces of its Patronis. Standard library only.
+
+https://patroni.readthedocs.io/en/latest/rest_api.html
+"""
+
+import base64
+import http.client
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from ..errors import ConflictError, FastZeroError, NotFoundError, UnavailableError
+from ..polling import wait_until
+from .configuration import API_USER, TIMES
+
+TIMEOUT = 2  # seconds for an answer
+LONG_TIMEOUT = 60  # seconds for an answer that comes when the operation is over
+PRIMARY, STANDBY = "primary", "standby"  # roles
+RUNNING = ("running", "streaming", "in archive recovery")  # states of a server that answers
+NO_ANSWER = "no answer"
+SEE_STATE = "See the state of every node: fastzero db status"
+FAILURES = (OSError, http.client.HTTPException, ValueError)
+NOTICED = 5 * TIMES["loop_wait"]  # seconds in which every member reads new settings, and PostgreSQL too
+
+
+@dataclass(frozen=True)
+class Node:
+    """One server of a database. `lag` is what it has not received of the primary's write-ahead log, in bytes.
+
+    A commit waits for one of the `is_synchronous` standbys, which alone can become the primary. `timeline` and `lag`
+    are None if they are not known.
+    """
+
+    name: str
+    role: str
+    state: str
+    timeline: int | None = None
+    lag: int | None = None
+    is_synchronous: bool = False
+    needs_restart: bool = False
+
+    @property
+    def is_running(self) -> bool:
+        return self.state in RUNNING
+
+
+@dataclass(frozen=True)
+class State:
+    """The servers of a database, by name."""
+
+    nodes: tuple[Node, ...]
+
+    @property
+    def primary(self) -> Node | None:
+        """The server that accepts writes, None if there is none at the moment."""
+        return next((node for node in self.nodes if node.role == PRIMARY and node.is_running), None)
+
+    @property
+    def standbys(self) -> tuple[Node, ...]:
+        return tuple(node for node in self.nodes if node.role == STANDBY)
+
+    def node(self, name: str) -> Node:
+        """Return a node by name. Raises NotFoundError."""
+        found = next((node for node in self.nodes if node.name == name), None)
+        if found is None:
+            names = ", ".join(node.name for node in self.nodes)
+            raise NotFoundError(f"node {name!r} does not exist", hint=f"Use one of: {names}")
+        return found
+
+    @property
+    def problem(self) -> str:
+        """Why writes are not accepted, or what is not as it should be, "" if nothing."""
+        absent = [node.name for node in self.nodes if not node.is_running]
+        missing = f": {', '.join(absent)} {'does' if len(absent) == 1 else 'do'} not run" if absent else ""
+        if self.primary is None:
+            return f"no server accepts writes{missing}"
+        if not any(node.is_synchronous and node.is_running for node in self.standbys):
+            return f"commits wait for a standby{missing}"
+        return missing.removeprefix(": ")
+
+
+class Cluster:
+    """Speaks with the members at `addresses`, each `host:port` by the member's name."""
+
+    def __init__(self, addresses: Mapping[str, str], password: str) -> None:
+        self._addresses = dict(addresses)
+        self._login = base64.b64encode(f"{API_USER}:{password}".encode()).decode()
+
+    def state(self) -> State:
+        """Return the state of every server. Raises UnavailableError if no member answers.
+
+        Each member is asked for itself, since without a majority of etcd they only know what was.
+        """
+        with ThreadPoolExecutor(len(self._addresses)) as pool:
+            answers = dict(zip(self._addresses, pool.map(self._own_state, self._addresses), strict=True))
+        if not any(answers.values()):
+            raise UnavailableError("no node of the database answers", hint="Start them: fastzero up")
+        known = self._known([name for name, answer in answers.items() if answer])
+        return State(tuple(_node(name, answer, known.get(name, {})) for name, answer in answers.items()))
+
+    def _own_state(self, name: str) -> dict[str, Any]:
+        """Return what a member says of its server, nothing if it does not answer."""
+        with suppress(*FAILURES):
+            _, text = self._ask(name, "GET", "/patroni")  # whose status depends on the role
+            return dict(json.loads(text))
+        return {}
+
+    def _known(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return what the members know of each other, nothing without a majority of etcd."""
+        for name in names:
+            with suppress(*FAILURES):
+                status, text = self._ask(name, "GET", "/cluster")
+                if status == HTTPStatus.OK:
+                    return {each["name"]: each for each in json.loads(text)["members"]}
+        return {}
+
+    def wait_for_primary(self, timeout: float) -> State:
+        """Wait until a server accepts writes and a standby is synchronous. Returns the last state.
+
+        Raises UnavailableError if no member answers by then.
+        """
+        last: list[State] = []
+
+        def is_ready() -> bool:
+            try:
+                last[:] = [self.state()]
+            except UnavailableError:
+                return False
+            return last[0].primary is not None and any(node.is_synchronous for node in last[0].standbys)
+
+        wait_until(is_ready, timeout, every=0.2)
+        return last[0] if last else self.state()
+
+    def switch_over(self, to: str | None = None) -> str:
+        """Make a synchronous standby the primary, the named or the best one. Returns its name.
+
+        Raises NotFoundError, ConflictError if it cannot be the primary, UnavailableError.
+        """
+        primary = self._writing()
+        if to is not None and self.state().node(to) == primary:
+            return primary.name
+        body = {"leader": primary.name, **({"candidate": to} if to else {})}
+        self._order(primary.name, "POST", "/switchover", body)
+        after = self.wait_for_primary(LONG_TIMEOUT).primary
+        if after is None:
+            raise UnavailableError("the switchover has not ended", hint=SEE_STATE)
+        return after.name
+
+    def copy_again(self, name: str) -> None:
+        """Delete the data of a standby, and copy it from the primary. Does not wait until it is copied."""
+        if self.state().node(name).role == PRIMARY:
+            raise ConflictError(
+                f"{name} is the primary", hint="Make another one the primary first: fastzero db failover"
+            )
+        self._order(name, "POST", "/reinitialize", {"force": True, "from-leader": True})
+
+    def configuration(self) -> dict[str, Any]:
+        """Return the configuration that all members share, as `configuration.dynamic` builds it."""
+        for name in self._addresses:
+            with suppress(*FAILURES):
+                status, text = self._ask(name, "GET", "/config")
+                if status == HTTPStatus.OK:
+                    return dict(json.loads(text))
+        raise UnavailableError("no node of the database knows its configuration", hint=SEE_STATE)
+
+    def configure(self, wanted: Mapping[str, Any]) -> None:
+        """Give all members this configuration, with no other PostgreSQL settings, and wait until they have read it.
+
+        Servers that have to be restarted for a setting `needs_restart` afterwards.
+        """
+        primary, now = self._writing(), self.configuration()
+        parameters = wanted["postgresql"]["parameters"]
+        removed = dict.fromkeys(now["postgresql"]["parameters"].keys() - parameters.keys())
+        servers = {**wanted["postgresql"], "parameters": {**parameters, **removed}}
+        self._order(primary.name, "PATCH", "/config", {**wanted, "postgresql": servers})
+        wait_until(lambda: all(node.needs_restart for node in self.state().nodes), NOTICED, every=0.5)
+
+    def restart_for_settings(self) -> list[str]:
+        """Restart the servers that have to be, one after the other. Returns their names.
+
+        The standbys are first, so that one is ready if the primary does not come back. Those that may not allow less
+        than the primary, as of `max_connections`, have to be restarted again after it.
+        """
+        restarted = []
+        for role in (STANDBY, PRIMARY, STANDBY):
+            for node in self.state().nodes:
+                if node.role == role and node.needs_restart:
+                    self._order(node.name, "POST", "/restart", {"timeout": LONG_TIMEOUT})
+                    restarted.append(node.name)
+                    self.wait_for_primary(LONG_TIMEOUT)
+        return restarted
+
+    def _writing(self) -> Node:
+        """Return the primary. Raises UnavailableError if there is none at the moment."""
+        state = self.state()
+        if state.primary is None:
+            raise UnavailableError(state.problem, hint="It returns by itself once two nodes of three run")
+        return state.primary
+
+    def _order(self, name: str, method: str, path: str, body: Mapping[str, Any]) -> None:
+        """Have a member do something. Raises ConflictError with its reason, UnavailableError."""
+        try:
+            status, text = self._ask(name, method, path, body, LONG_TIMEOUT)
+        except FAILURES as error:
+            raise UnavailableError(
+                f"{name} does not answer: {error}", hint="See its state: fastzero db status"
+            ) from error
+        if status not in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
+            raise _refusal(name, status, text)
+
+    def _ask(
+        self, name: str, method: str, path: str, body: Mapping[str, Any] | None = None, timeout: float = TIMEOUT
+    ) -> tuple[int, str]:
+        host, _, port = self._addresses[name].rpartition(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=timeout)
+        try:
+            headers = {"Authorization": f"Basic {self._login}"}
+            connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode("utf-8", "replace")
+        finally:
+            connection.close()
+
+
+def _node(name: str, own: Mapping[str, Any], known: Mapping[str, Any]) -> Node:
+    """Return a server as its member describes it, with what the others know besides."""
+    if not own:
+        return Node(name, STANDBY, NO_ANSWER)
+    leads = own.get("role") == PRIMARY
+    lag = known.get("receive_lag")
+    return Node(
+        name=name,
+        role=PRIMARY if leads else STANDBY,
+        state=own.get("replication_state") or own.get("state", NO_ANSWER),
+        timeline=own.get("timeline") or known.get("timeline"),
+        lag=lag if isinstance(lag, int) and not leads else None,
+        is_synchronous=bool(own.get("quorum_standby") or own.get("sync_standby")),
+        needs_restart=bool(own.get("pending_restart")),
+    )
+
+
+def _refusal(name: str, status: int, text: str) -> FastZeroError:
+    if status == HTTPStatus.UNAUTHORIZED:
+        return ConflictError(
+            f"{name} refuses the password of Patroni's API", hint="Give it the current one: fastzero up"
+        )
+    reason = text.strip() or f"status {status}"
+    return ConflictError(f"{name} refused: {reason}", hint=SEE_STATE)

@@ -1,0 +1,119 @@
+"""Return the services of a database with standbys: on each of three nodes a server and an etcd. Pure.
+
+They are in one container each, so that a restarted server does not cost etcd its majority.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..ha import configuration
+from ..ha.configuration import API_PASSWORD, API_PORT, NODES, PEER_PORT, POSTGRES_PORT, REPLICATION_PASSWORD
+from ..ha.run_patroni import VARIABLE
+from ..postgres.roles import APP
+from ..project import DATABASE, ROLE, ROLES
+from .built_in import DATABASE_SHARED_MEMORY, confinement
+from .spec import STOP_TIMEOUT, TMPFS, ServiceSpec, data_mount, major_of, volume_name
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+PROGRAMS = "/opt/fastzero"  # in the image
+STATE = "/tmp/supervisor.json"  # noqa: S108 - in the container
+FAST_ENDS = 3  # ends of Patroni shortly after its start before the container ends too, and PostgreSQL with it
+STORE_MEMORY = 256 * 2**20  # bytes
+STORE_PIDS = 128
+SECRETS = (REPLICATION_PASSWORD, API_PASSWORD)  # secrets of the project that only these services have
+
+
+@dataclass(frozen=True)
+class Member:
+    """A service of a database with standbys.
+
+    It stays on one node, numbered from 1, where its volume is. If `is_internal`, only the other members may reach it:
+    whoever writes to etcd configures the servers.
+    """
+
+    service: ServiceSpec
+    node: int
+    is_internal: bool
+
+
+def members(settings: "Settings", port: int, image: str) -> tuple[Member, ...]:
+    """Return every service of the database, those of one node after the other.
+
+    `image` is built from docker/ha, and has the major version in its tag. `port` is the port of each server on its own
+    node. Raises InvalidInputError for PostgreSQL settings that cannot be used with standbys.
+    """
+    configuration.dynamic(settings.postgres_settings)
+    numbers = range(1, NODES + 1)
+    stores = (Member(_store(settings, number, image), number, True) for number in numbers)
+    servers = (Member(_server(settings, number, port, image), number, False) for number in numbers)
+    return (*stores, *servers)
+
+
+def _server(settings: "Settings", number: int, port: int, image: str) -> ServiceSpec:
+    name, major = configuration.names(configuration.SERVER)[number - 1], major_of(image)
+    data = f"{data_mount(major)}/cluster"
+    document = configuration.patroni(settings.project, number, major=major, data=data, database=DATABASE)
+    return ServiceSpec(
+        name=name,
+        port=port,
+        is_database=True,
+        container_port=POSTGRES_PORT,
+        image=image,
+        base_image=settings.postgres_image,
+        volume=volume_name(settings.project, name),
+        # PGUSER and PGDATABASE are for psql, run in the container.
+        variables={VARIABLE: configuration.as_text(document), "PGUSER": ROLE, "PGDATABASE": DATABASE},
+        # Patroni is started again if it is killed: it then finds its server running, and keeps the leader's key.
+        command=(
+            *_program("supervisor.py"),
+            STATE,
+            "on-failure",
+            str(FAST_ENDS),
+            *_program("run_patroni.py"),
+        ),
+        health_command=_answers(API_PORT, "/liveness"),
+        secrets=SECRETS,
+        roles=(*ROLES, *((APP,) if settings.split_roles else ())),
+        stop_timeout=STOP_TIMEOUT,
+        shared_memory=DATABASE_SHARED_MEMORY,
+        restart="always",
+        **{**confinement(settings), "capabilities": (), "tmpfs": TMPFS, "scratch": ""},
+    )
+
+
+def _store(settings: "Settings", number: int, image: str) -> ServiceSpec:
+    name, mount = configuration.names(configuration.STORE)[number - 1], data_mount(major_of(image))
+    return ServiceSpec(
+        name=name,
+        port=0,
+        is_extra=True,
+        image=image,
+        base_image=settings.postgres_image,
+        # The image declares a volume there, which would be created besides.
+        volume=volume_name(settings.project, name),
+        mount=mount,
+        variables=configuration.etcd(settings.project, number, f"{mount}/etcd"),
+        command=_program("run_etcd.py"),
+        health_command=_answers(PEER_PORT, "/version"),
+        roles=(),
+        read_only=True,
+        tmpfs=TMPFS,
+        memory=STORE_MEMORY,
+        pids=STORE_PIDS,
+        restart="always",
+    )
+
+
+def _program(name: str) -> tuple[str, ...]:
+    return "python3", f"{PROGRAMS}/{name}"
+
+
+def _answers(port: int, path: str) -> tuple[str, ...]:
+    """Return the health check of a process: whether it answers, not whether the cluster can work.
+
+    An engine that replaced what waits for a majority would make it worse. bash costs less than Python.
+    """
+    request = f"exec 3<>/dev/tcp/127.0.0.1/{port}; printf 'GET {path} HTTP/1.0\\r\\n\\r\\n' >&3"
+    return "bash", "-c", f'{request}; read -r _ code _ <&3; [ "$code" = 200 ] || {{ echo "$code"; exit 1; }}'
