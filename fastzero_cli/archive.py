@@ -1,7 +1,5 @@
 """fastzero db archive: archive the database continuously, and recover it to a point in time."""
 
-import configparser
-import io
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -148,6 +146,9 @@ def _credentials(file: str | None) -> str | None:
             return Path(file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidInputError(f"cannot read {file}: {error}", field="credentials_file") from None
+    import configparser
+    import io
+
     given = {name.lower(): os.environ[name] for name in SECRETS if os.environ.get(name)}
     if not all(name.lower() in given for name, is_needed in SECRETS.items() if is_needed):
         return None

@@ -5,9 +5,8 @@ waiting until the service is ready are one step. Writing to the project's folder
 every action with its cause.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastzero_core.events import Progress
 
@@ -29,8 +28,7 @@ PHASES = {
 STARTS = ("process", "container")
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """What the user sees of actions with the same `key`: `done` is empty until the last of them."""
 
     key: str

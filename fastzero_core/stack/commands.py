@@ -20,9 +20,9 @@ from ..events import Notice
 from ..project import PASSWORDS, ROLES_OF_BEFORE, ProjectRecord
 from . import decide, plan, probe, rotation, steps
 from .actions import Action, Kind, Verb
-from .application import process_names
 from .decide import Decision, Flags
 from .described import described_in
+from .names import process_names
 from .observe import head_of
 from .observed import DataState, Observed, Thing
 from .perform import engine_answers

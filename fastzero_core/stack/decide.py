@@ -5,13 +5,12 @@ A command decides before it observes anything. Facts about the machine, such as 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from ..application.description import Application
 from ..errors import ConflictError, InvalidInputError
 from ..project import HOST, ROLES_OF_BEFORE, RUNTIMES, Place, ProjectRecord
 from ..settings import Settings
-from . import application as applications
-from . import ports
+from . import names, ports
 from .built_in import stack_spec
 from .observed import Estate
 from .plan import RecordChange
@@ -23,6 +22,9 @@ from .spec import (
     volume_name,
 )
 from .surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from ..application.description import Application
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Machine:
     new_owner: Callable[[], str]
     estate: Callable[[str], Estate]
     programs: Callable[[], str] = str
-    application: Application | None = None
+    application: "Application | None" = None
     state: str = ""
     host: str = ""
 
@@ -94,11 +96,11 @@ def decide(record: ProjectRecord | None, settings: Settings, flags: Flags, machi
     after = _at_another_place(settings, after, flags, machine)
     refuse_other_major(settings, after)
     after = _with_application(settings, record, after, machine.application)
-    processes = applications.process_names(settings, machine.application, flags.app)
+    processes = names.process_names(settings, machine.application, flags.app)
     processes = tuple(name for name in processes if name not in flags.without)
-    asked = applications.ports_asked(machine.application, flags.ports)
+    asked = names.ports_asked(machine.application, flags.ports)
     chosen = choose_ports(after, asked, processes, machine, check=not flags.adopt)
-    notices += _taken(after, asked, chosen, applications.default_ports(machine.application))
+    notices += _taken(after, asked, chosen, names.default_ports(machine.application))
     after = replace(after, ports=chosen, processes=processes)
     if after.runtime == "docker" and not after.owner:
         after = replace(after, owner=machine.new_owner())
@@ -114,7 +116,7 @@ def as_recorded(record: ProjectRecord, settings: Settings, machine: Machine) -> 
 
 def spec_of(record: ProjectRecord, settings: Settings, machine: Machine) -> StackSpec:
     """Return the stack for a record and settings. A service without a port in the record gets its default port."""
-    numbers = {**applications.default_ports(machine.application), **record.ports}
+    numbers = {**names.default_ports(machine.application), **record.ports}
     own = machine.application
     built_in = bool(record.processes) and own is None
     if record.runtime != "docker":
@@ -125,12 +127,14 @@ def spec_of(record: ProjectRecord, settings: Settings, machine: Machine) -> Stac
         spec = stack_spec(settings, numbers, app_image=machine.app_image(), app=built_in, place=place)
     if own is None:
         return spec
-    return applications.with_application(spec, own, surroundings(record, settings, machine), record.processes)
+    from .application import with_application
+
+    return with_application(spec, own, surroundings(record, settings, machine), record.processes)
 
 
 def surroundings(record: ProjectRecord, settings: Settings, machine: Machine) -> Surroundings:
     """Return where the processes of the user's application run."""
-    numbers = {**applications.default_ports(machine.application), **record.ports}
+    numbers = {**names.default_ports(machine.application), **record.ports}
     if record.runtime == "docker":
         return Surroundings(numbers, image=machine.app_image(), split_roles=settings.split_roles)
     programs, state = machine.programs(), machine.state
@@ -198,12 +202,12 @@ def choose_ports(
     """
     chosen, wanted = {**record.ports, **asked}, (DATABASE_SERVICE, *processes)
     for name, number in asked.items():
-        is_checked = check and applications.owner_of_port(name) in wanted
+        is_checked = check and names.owner_of_port(name) in wanted
         if is_checked and number != record.ports.get(name) and not ports.is_free(HOST, number):
-            choice = applications.port_choice(name, machine.application)
-            raise ports.taken_error(applications.owner_of_port(name), HOST, number, choice)
-    for name, default in applications.default_ports(machine.application).items():
-        if name not in chosen and applications.owner_of_port(name) in wanted:
+            choice = names.port_choice(name, machine.application)
+            raise ports.taken_error(names.owner_of_port(name), HOST, number, choice)
+    for name, default in names.default_ports(machine.application).items():
+        if name not in chosen and names.owner_of_port(name) in wanted:
             taken = machine.reserved() | set(chosen.values())
             chosen[name] = ports.next_free(HOST, default, taken)
     return chosen
@@ -265,7 +269,7 @@ def _adopted(settings: Settings, record: ProjectRecord, machine: Machine) -> Pro
 
 
 def _with_application(
-    settings: Settings, before: ProjectRecord | None, record: ProjectRecord, application: Application | None
+    settings: Settings, before: ProjectRecord | None, record: ProjectRecord, application: "Application | None"
 ) -> ProjectRecord:
     """Return the record with the application that is described now.
 

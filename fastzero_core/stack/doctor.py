@@ -13,7 +13,7 @@ from ..postgres.url import address, clear_password, sslmode
 from ..project import HOST
 from ..settings import Settings
 from . import ports, probe
-from .application import default_ports, owner_of_port, port_choice, ports_asked, process_names
+from .names import default_ports, owner_of_port, port_choice, ports_asked, process_names
 from .observe import head_of
 from .observed import ServiceState
 from .runtime import Finding, disk_finding, weak_finding

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from ..application.description import DatabaseNeeds
 from ..errors import InvalidInputError, VersionMismatchError
 from ..postgres.configuration import arguments
+from ..postgres.provisions import DatabaseNeeds
 from ..project import DATABASE_PORT, HOST, ROLES, SECRETS
 
 if TYPE_CHECKING:

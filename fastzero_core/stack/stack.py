@@ -17,7 +17,6 @@ from ..settings import Settings, load_settings
 from . import commands
 from .actions import Action
 from .decide import Flags
-from .extras import address_variables, with_data
 from .lines import LogLine
 from .observed import ServiceState
 from .runtime import Finding
@@ -329,6 +328,8 @@ class Stack:
         PGREQUIREAUTH is a separate variable, since not every driver accepts it in the URL. Extra services have
         variables such as REDIS_HOST and REDIS_PORT, and MAILPIT_PORT_1025 for a port other than the main one.
         """
+        from .extras import address_variables
+
         database = {"DATABASE_URL": url_of(self.database_url, require_auth=False), **variables(self.database_url)}
         record = self.project.record
         services = [each for each in self.look().spec().extras if each.name != ARCHIVER] if record else []
@@ -340,6 +341,8 @@ class Stack:
         session = self.look()
         if session.record is None or session.application is None:
             return ()
+        from .extras import with_data
+
         return with_data(session.application, session.record)
 
     def __enter__(self) -> Self:
