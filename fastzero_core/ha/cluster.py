@@ -3,19 +3,19 @@
 https://patroni.readthedocs.io/en/latest/rest_api.html
 """
 
-import base64
-import http.client
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 from ..errors import ConflictError, FastZeroError, NotFoundError, UnavailableError
 from ..polling import wait_until
-from .configuration import API_USER, TIMES
+from .ask import FAILURES, ask
+from .configuration import TIMES
 
 TIMEOUT = 2  # seconds for an answer
 LONG_TIMEOUT = 60  # seconds for an answer that comes when the operation is over
@@ -23,8 +23,10 @@ PRIMARY, STANDBY = "primary", "standby"  # roles
 RUNNING = ("running", "streaming", "in archive recovery")  # states of a server that answers
 NO_ANSWER = "no answer"
 SEE_STATE = "See the state of every node: fastzero db status"
-FAILURES = (OSError, http.client.HTTPException, ValueError)
 NOTICED = 5 * TIMES["loop_wait"]  # seconds in which every member reads new settings, and PostgreSQL too
+
+Ask = Callable[[float, str, str, str, str | None], tuple[int, str]]
+"""Send a request, as `ask.ask` does with a password: timeout, method, address, path, body. Raises one of FAILURES."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,11 @@ class State:
 
 
 class Cluster:
-    """Speaks with the members at `addresses`, each `host:port` by the member's name."""
+    """The members at `addresses`, each `host:port` by the member's name. `ask` sends the requests to them."""
 
-    def __init__(self, addresses: Mapping[str, str], password: str) -> None:
+    def __init__(self, addresses: Mapping[str, str], ask: Ask) -> None:
         self._addresses = dict(addresses)
-        self._login = base64.b64encode(f"{API_USER}:{password}".encode()).decode()
+        self._send = ask
 
     def state(self) -> State:
         """Return the state of every server. Raises UnavailableError if no member answers.
@@ -215,15 +217,13 @@ class Cluster:
     def _ask(
         self, name: str, method: str, path: str, body: Mapping[str, Any] | None = None, timeout: float = TIMEOUT
     ) -> tuple[int, str]:
-        host, _, port = self._addresses[name].rpartition(":")
-        connection = http.client.HTTPConnection(host, int(port), timeout=timeout)
-        try:
-            headers = {"Authorization": f"Basic {self._login}"}
-            connection.request(method, path, json.dumps(body) if body is not None else None, headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode("utf-8", "replace")
-        finally:
-            connection.close()
+        text = None if body is None else json.dumps(body)
+        return self._send(timeout, method, self._addresses[name], path, text)
+
+
+def directly(password: str) -> Ask:
+    """Return what asks members whose network can be reached from here."""
+    return partial(ask, password)
 
 
 def _node(name: str, own: Mapping[str, Any], known: Mapping[str, Any]) -> Node:

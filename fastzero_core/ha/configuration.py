@@ -8,19 +8,18 @@ https://patroni.readthedocs.io/en/latest/yaml_configuration.html
 import json
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidInputError
 from ..postgres.configuration import INITDB_COMMON, initdb_locale
-from ..postgres.roles import APP, MAINTENANCE, OWNER, SUPERUSER, creation
+from ..postgres.roles import APP, MAINTENANCE, OWNER, REPLICATION, SUPERUSER, creation
+from .ask import PASSWORD_FILE, USER
 
 NODES = 3  # etcd decides by majority: with two nodes, the loss of either would stop the database
 SERVER, STORE = "database", "etcd"  # the services of node 1 are database-1 and etcd-1
 POSTGRES_PORT, API_PORT, CLIENT_PORT, PEER_PORT = 5432, 8008, 2379, 2380
-SECRETS = "/run/secrets"
-REPLICATION = "fastzero_replication"  # the role of standbys, also for pg_rewind
-REPLICATION_PASSWORD, API_PASSWORD = "replication_password", "patroni_password"
-API_USER = "fastzero"
+REPLICATION_PASSWORD, API_PASSWORD = "replication_password", Path(PASSWORD_FILE).name  # names of secrets
 SOCKETS = "/tmp"  # noqa: S108 - in the container, whose root is read-only
 
 # A host that is lost loses the leader's key after `ttl` seconds, of which Patroni accepts no fewer than 20. A primary
@@ -100,7 +99,7 @@ def patroni(cluster: str, number: int, *, major: int, data: str, database: str) 
     which gives no less power. The owner of `database` has none at first.
     """
     name = names(SERVER)[number - 1]
-    api = {"username": API_USER, "password_file": f"{SECRETS}/{API_PASSWORD}"}
+    api = {"username": USER, "password_file": PASSWORD_FILE}
     return {
         "scope": cluster,
         "namespace": "/fastzero/",
@@ -124,7 +123,7 @@ def _from(number: int) -> list[str]:
 
 
 def _postgresql(name: str, data: str) -> dict[str, Any]:
-    replication = {"username": REPLICATION, "password_file": f"{SECRETS}/{REPLICATION_PASSWORD}"}
+    replication = {"username": REPLICATION, "password_file": str(Path(PASSWORD_FILE).with_name(REPLICATION_PASSWORD))}
     return {
         "listen": f"0.0.0.0:{POSTGRES_PORT}",
         "connect_address": f"{name}:{POSTGRES_PORT}",
@@ -134,7 +133,7 @@ def _postgresql(name: str, data: str) -> dict[str, Any]:
         "use_unix_socket_repl": True,
         "parameters": {"unix_socket_directories": SOCKETS},
         "authentication": {
-            "superuser": {"username": SUPERUSER, "password_file": f"{SECRETS}/{API_PASSWORD}"},
+            "superuser": {"username": SUPERUSER, "password_file": PASSWORD_FILE},
             "replication": replication,
             "rewind": replication,
         },

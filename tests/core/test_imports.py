@@ -25,6 +25,7 @@ STANDARD_LIBRARY_ONLY = {
     "files",
     "folders",
     "formats",
+    "ha.ask",
     "ha.cluster",
     "ha.configuration",
     "ha.passwords",

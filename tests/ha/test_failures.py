@@ -126,6 +126,14 @@ def test_passwords_rotate_without_a_lost_write(world: World) -> None:
         world.cluster_of("another").switch_over()
 
 
+def test_a_member_is_asked_through_the_container_of_another(world: World) -> None:
+    inside = world.cluster_inside(world.standbys()[0])
+
+    assert {(node.name, node.role, node.is_running) for node in inside.state().nodes} == {
+        (node.name, node.role, True) for node in world.cluster.state().nodes
+    }
+
+
 def test_orders_that_cannot_be_obeyed_say_why(world: World) -> None:
     with pytest.raises(NotFoundError, match="node 'database-9' does not exist"):
         world.cluster.switch_over("database-9")

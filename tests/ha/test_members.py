@@ -98,6 +98,7 @@ def test_the_context_has_the_programs_and_the_lock() -> None:
         "programs/run_patroni.py",
         "programs/run_etcd.py",
         "programs/supervisor.py",
+        "programs/ask.py",
     }
     for name, content in files.items():
         assert not re.search(rb"^(from|import) (fastzero|\.)", content, re.MULTILINE), name

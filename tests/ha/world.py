@@ -3,6 +3,7 @@
 The containers are those of the specification. A node is its two containers: its loss is the end of both.
 """
 
+import json
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,12 +17,11 @@ import psycopg
 
 from fastzero_core import FastZero, load_settings
 from fastzero_core.events import ignore
-from fastzero_core.ha.cluster import Cluster
+from fastzero_core.ha.cluster import Cluster, directly
 from fastzero_core.ha.configuration import (
     API_PASSWORD,
     API_PORT,
     NODES,
-    REPLICATION,
     REPLICATION_PASSWORD,
     SERVER,
     STORE,
@@ -30,11 +30,11 @@ from fastzero_core.ha.configuration import (
 )
 from fastzero_core.ha.passwords import set_first
 from fastzero_core.polling import wait_until
-from fastzero_core.postgres.roles import OPTIONS, OWNER, SUPERUSER, Open, set_password
+from fastzero_core.postgres.roles import OPTIONS, OWNER, REPLICATION, SUPERUSER, Open, set_password
 from fastzero_core.postgres.url import render
 from fastzero_core.schema import migrate
 from fastzero_core.stack.docker import containers, files, ha_image, images, networks
-from fastzero_core.stack.ha import SECRETS, Member, members
+from fastzero_core.stack.ha import PROGRAMS, SECRETS, Member, members
 from fastzero_core.stack.steps import container_name, network_name
 from tests.faults.ledger import Ledger, Row
 from tests.faults.writers import OWNER as USER
@@ -108,7 +108,20 @@ class World:
         return self.cluster_of(self.secrets[API_PASSWORD])
 
     def cluster_of(self, password: str) -> Cluster:
-        return Cluster({name: f"{HOST}:{port}" for name, port in self.api_ports.items()}, password)
+        return Cluster({name: f"{HOST}:{port}" for name, port in self.api_ports.items()}, directly(password))
+
+    def cluster_inside(self, name: str) -> Cluster:
+        """The same, asked through the container of a member."""
+
+        def ask(timeout: float, *request: str | None) -> tuple[int, str]:
+            words = [str(timeout), *(word for word in request if word is not None)]
+            code, output = self.container(name).exec_run(["python3", f"{PROGRAMS}/ask.py", *words])
+            if code:
+                raise ConnectionError(output.decode())
+            status, text = json.loads(output)
+            return status, text
+
+        return Cluster({each: f"{each}:{API_PORT}" for each in self.ports}, ask)
 
     # -- sessions ----------------------------------------------------------------------------------------------
 

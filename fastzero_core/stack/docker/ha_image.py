@@ -4,13 +4,13 @@ import io
 from pathlib import Path
 
 from ... import __version__
-from ...ha import run_etcd, run_patroni
+from ...ha import ask, run_etcd, run_patroni
 from ..embedded import supervisor
 from ..spec import major_of
 from .image import archive_of, build_file, name_of, own_index
 
 NAME = "fastzero-ha"
-PROGRAMS = (run_patroni, run_etcd, supervisor)
+PROGRAMS = (run_patroni, run_etcd, supervisor, ask)
 
 
 def context_files() -> dict[str, bytes]:
