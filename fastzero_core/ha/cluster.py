@@ -12,15 +12,17 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from ..errors import ConflictError, FastZeroError, NotFoundError, UnavailableError
+from ..errors import ConflictError, FastZeroError, NotFoundError, UnavailableError, UnhealthyError
 from ..polling import wait_until
 from .ask import FAILURES, ask
 from .configuration import TIMES
 
 TIMEOUT = 2  # seconds for an answer
+BETWEEN = 0.2  # seconds between two looks at the state
 LONG_TIMEOUT = 60  # seconds for an answer that comes when the operation is over
 PRIMARY, STANDBY = "primary", "standby"  # roles
-RUNNING = ("running", "streaming", "in archive recovery")  # states of a server that answers
+STREAMING = "streaming"  # the state of a standby that receives from the primary
+RUNNING = ("running", STREAMING, "in archive recovery")  # states of a server that answers
 NO_ANSWER = "no answer"
 SEE_STATE = "See the state of every node: fastzero db status"
 NOTICED = 5 * TIMES["loop_wait"]  # seconds in which every member reads new settings, and PostgreSQL too
@@ -49,6 +51,11 @@ class Node:
     def is_running(self) -> bool:
         return self.state in RUNNING
 
+    @property
+    def confirms(self) -> bool:
+        """Whether a commit may be acknowledged once this standby has it."""
+        return self.is_synchronous and self.state == STREAMING
+
 
 @dataclass(frozen=True)
 class State:
@@ -74,15 +81,24 @@ class State:
         return found
 
     @property
+    def is_writable(self) -> bool:
+        """Whether commits are acknowledged: by a primary, and a standby that has them too."""
+        return self.primary is not None and any(node.confirms for node in self.standbys)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether any node can be lost: every standby follows the primary."""
+        return self.primary is not None and all(node.confirms for node in self.nodes if node != self.primary)
+
+    @property
     def problem(self) -> str:
-        """Why writes are not accepted, or what is not as it should be, "" if nothing."""
+        """Why writes are not acknowledged, or which servers do not run; "" if all is as it should be."""
         absent = [node.name for node in self.nodes if not node.is_running]
-        missing = f": {', '.join(absent)} {'does' if len(absent) == 1 else 'do'} not run" if absent else ""
-        if self.primary is None:
-            return f"no server accepts writes{missing}"
-        if not any(node.is_synchronous and node.is_running for node in self.standbys):
-            return f"commits wait for a standby{missing}"
-        return missing.removeprefix(": ")
+        missing = f"{', '.join(absent)} {'does' if len(absent) == 1 else 'do'} not run" if absent else ""
+        stopped = (
+            "" if self.is_writable else "commits wait for a standby" if self.primary else "no server accepts writes"
+        )
+        return ": ".join(part for part in (stopped, missing) if part)
 
 
 class Cluster:
@@ -121,21 +137,42 @@ class Cluster:
         return {}
 
     def wait_for_primary(self, timeout: float) -> State:
-        """Wait until a server accepts writes and a standby is synchronous. Returns the last state.
+        """Wait until a server accepts writes and a standby confirms them. Raises UnhealthyError after `timeout` s."""
+        return self._wait(lambda state: state.is_writable, timeout)
 
-        Raises UnavailableError if no member answers by then.
+    def wait_until_whole(self, timeout: float) -> State:
+        """Wait until any node can be lost. Raises UnhealthyError after `timeout` seconds."""
+        return self._wait(lambda state: state.is_whole, timeout)
+
+    def _wait(self, is_reached: Callable[[State], bool], timeout: float) -> State:
+        last = State(())
+
+        def is_over() -> bool:
+            nonlocal last
+            with suppress(UnavailableError):
+                last = self.state()
+                return is_reached(last)
+            return False
+
+        if not wait_until(is_over, timeout, every=BETWEEN):
+            problem = last.problem if last.nodes else "no node of the database answers"
+            raise UnhealthyError(problem or "a standby does not follow the primary", hint=SEE_STATE)
+        return last
+
+    def roll(self, replace: Callable[[str], object], timeout: float) -> None:
+        """Replace the servers one after the other: the standbys, then the primary, once it is a standby itself.
+
+        `replace` does it with a server's name; then no other is touched until any node can be lost again. Raises
+        UnhealthyError after `timeout` seconds for one server; the others are as they were.
         """
-        last: list[State] = []
-
-        def is_ready() -> bool:
-            try:
-                last[:] = [self.state()]
-            except UnavailableError:
-                return False
-            return last[0].primary is not None and any(node.is_synchronous for node in last[0].standbys)
-
-        wait_until(is_ready, timeout, every=0.2)
-        return last[0] if last else self.state()
+        before = self.wait_until_whole(timeout)
+        assert before.primary is not None
+        for node in before.standbys:
+            replace(node.name)
+            self.wait_until_whole(timeout)
+        self.switch_over()
+        replace(before.primary.name)
+        self.wait_until_whole(timeout)
 
     def switch_over(self, to: str | None = None) -> str:
         """Make a synchronous standby the primary, the named or the best one. Returns its name.
@@ -148,8 +185,7 @@ class Cluster:
         body = {"leader": primary.name, **({"candidate": to} if to else {})}
         self._order(primary.name, "POST", "/switchover", body)
         after = self.wait_for_primary(LONG_TIMEOUT).primary
-        if after is None:
-            raise UnavailableError("the switchover has not ended", hint=SEE_STATE)
+        assert after is not None
         return after.name
 
     def copy_again(self, name: str) -> None:

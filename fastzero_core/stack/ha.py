@@ -10,7 +10,8 @@ from ..ha import configuration
 from ..ha.configuration import API_PASSWORD, API_PORT, NODES, PEER_PORT, POSTGRES_PORT, REPLICATION_PASSWORD
 from ..ha.run_patroni import VARIABLE
 from ..postgres.roles import APP
-from ..project import DATABASE, ROLE, ROLES
+from ..postgres.url import render
+from ..project import AUTHENTICATION, DATABASE, ROLE, ROLES
 from .built_in import DATABASE_SHARED_MEMORY, confinement
 from .spec import STOP_TIMEOUT, TMPFS, ServiceSpec, data_mount, major_of, volume_name
 
@@ -49,6 +50,12 @@ def members(settings: "Settings", port: int, image: str) -> tuple[Member, ...]:
     stores = (Member(_store(settings, number, image), number, True) for number in numbers)
     servers = (Member(_server(settings, number, port, image), number, False) for number in numbers)
     return (*stores, *servers)
+
+
+def database_url(role: str, password: str) -> str:
+    """Return the URL with which a process reaches the primary in the project's network, as a role."""
+    options = {"user": role, "password": password, "dbname": DATABASE, "require_auth": AUTHENTICATION}
+    return render({**options, **configuration.address()})
 
 
 def _server(settings: "Settings", number: int, port: int, image: str) -> ServiceSpec:

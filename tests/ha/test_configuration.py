@@ -7,7 +7,6 @@ import pytest
 
 from fastzero_core.errors import InvalidInputError
 from fastzero_core.ha import configuration, run_patroni
-from fastzero_core.postgres.url import hosts, parse, render
 
 DATA = "/var/lib/postgresql/cluster"
 
@@ -126,10 +125,3 @@ def test_etcd_knows_every_member_by_name() -> None:
     assert variables["ETCD_NAME"] == "etcd-3"
     assert variables["ETCD_INITIAL_CLUSTER"].split(",") == [f"etcd-{n}=http://etcd-{n}:2380" for n in (1, 2, 3)]
     assert variables["ETCD_INITIAL_ADVERTISE_PEER_URLS"] in variables["ETCD_INITIAL_CLUSTER"]
-
-
-def test_the_application_finds_the_server_that_accepts_writes() -> None:
-    url = render({"user": "fastzero", "password": "x", "dbname": "fastzero", **configuration.address()})
-
-    assert hosts(parse(url)) == [(f"database-{n}", "5432") for n in (1, 2, 3)]
-    assert parse(url)["target_session_attrs"] == "read-write"

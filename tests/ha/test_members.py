@@ -6,9 +6,10 @@ import pytest
 
 from fastzero_core import load_settings
 from fastzero_core.errors import InvalidInputError
+from fastzero_core.postgres.url import hosts, parse
 from fastzero_core.stack.docker import ha_image
 from fastzero_core.stack.docker.containers import document
-from fastzero_core.stack.ha import Member, members
+from fastzero_core.stack.ha import Member, database_url, members
 from fastzero_core.stack.spec import APP_SERVICE, DATABASE_SERVICE
 
 IMAGE = "fastzero-ha:18-0123456789ab"
@@ -77,6 +78,14 @@ def test_a_setting_that_cannot_be_used_is_refused_before_anything_is_created() -
 def test_the_passwords_of_roles_are_not_handed_to_the_servers(found: dict[str, Member]) -> None:
     assert found["database-1"].service.secrets == ("replication_password", "patroni_password")
     assert found["etcd-1"].service.secrets == ()
+
+
+def test_processes_find_the_server_that_accepts_writes_and_require_scram() -> None:
+    options = parse(database_url("fastzero_app", "p@ss"))
+
+    assert hosts(options) == [(f"database-{number}", "5432") for number in (1, 2, 3)]
+    assert (options["user"], options["password"]) == ("fastzero_app", "p@ss")
+    assert (options["target_session_attrs"], options["require_auth"]) == ("read-write", "scram-sha-256")
 
 
 def test_the_image_is_named_by_its_major_version_and_content() -> None:

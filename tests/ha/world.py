@@ -17,7 +17,7 @@ import psycopg
 
 from fastzero_core import FastZero, load_settings
 from fastzero_core.events import ignore
-from fastzero_core.ha.cluster import Cluster, directly
+from fastzero_core.ha.cluster import PRIMARY, Cluster, Node, directly
 from fastzero_core.ha.configuration import (
     API_PASSWORD,
     API_PORT,
@@ -81,7 +81,7 @@ class World:
         networks.create(self.engine.api, network_name(self.name), {"fastzero.test": self.name})
         for name in self.members:
             self.create(name)
-        assert self.cluster.wait_for_primary(READY).problem == ""
+        self.cluster.wait_until_whole(READY)
         set_first(self.sessions, self.passwords, self.secrets[API_PASSWORD])
         migrate.up(self.url)
         with FastZero(self.url) as fz:
@@ -178,7 +178,7 @@ class World:
 
     def primary(self) -> str:
         state = self.cluster.wait_for_primary(READY)
-        assert state.primary, state
+        assert state.primary
         return state.primary.name
 
     def standbys(self) -> list[str]:
@@ -204,6 +204,36 @@ class World:
     def heal(self, name: str) -> None:
         for each in self.node_of(name):
             self._network.connect(self.container_name(each), aliases=[each])
+
+    def pause(self, name: str) -> None:
+        for each in self.node_of(name):
+            self.container(each).pause()
+
+    def resume(self, name: str) -> None:
+        for each in self.node_of(name):
+            self.container(each).unpause()
+
+    def end(self, name: str) -> None:
+        """Kill a container, which its engine starts again."""
+        self.container(name).restart(timeout=0)
+
+    def wait_for_another_primary(self, name: str) -> bool:
+        """Wait until a server other than this one accepts writes."""
+        return wait_until(lambda: any(each.name != name for each in self._primaries()), READY, every=0.3)
+
+    def _primaries(self) -> list[Node]:
+        return [node for node in self.cluster.state().nodes if node.role == PRIMARY and node.is_running]
+
+    def wait_until_left_out(self, name: str) -> bool:
+        """Wait until commits do not wait for a standby that is lost."""
+        names = "SHOW synchronous_standby_names"
+        return wait_until(lambda: name not in str(self.query(self.primary(), names)), READY, every=0.3)
+
+    def is_live(self, name: str) -> bool:
+        """Whether the engine would leave a container alone."""
+        check = self.members[name].service.health_command
+        code, _ = self.container(name).exec_run(list(check))
+        return bool(code == 0)
 
     @property
     def _network(self) -> Any:
@@ -241,20 +271,12 @@ class World:
             self.passwords[role] = new
 
     def rotate_secrets(self) -> None:
-        """Change the secrets of the servers: the standbys' first, then, once it is one itself, the primary's.
-
-        The primary obeys the password that it still has.
-        """
-        before = self.cluster
+        """Change the secrets of the servers. The primary obeys the password that it still has."""
+        cluster = self.cluster
         self.secrets = {name: secrets.token_urlsafe(16) for name in SECRETS}
         new = self.secrets[REPLICATION_PASSWORD]
         set_password(self.sessions(self.passwords[SUPERUSER]), SUPERUSER, REPLICATION, new)
-        old = self.primary()
-        for name in self.standbys():
-            self.recreate(name)
-            self.wait_until_whole()
-        before.switch_over()
-        self.recreate(old)
+        cluster.roll(self.recreate, READY)
         del self.cluster
 
     def recreate(self, name: str) -> None:
@@ -267,14 +289,6 @@ class World:
     def copies(self, name: str) -> int:
         """How often the data of a server was copied from another since its container was created."""
         return int(self.container(name).logs().count(b"replica has been created using basebackup"))
-
-    def is_whole(self) -> bool:
-        """Whether a primary and two synchronous standbys without lag run."""
-        state = self.cluster.state()
-        return not state.problem and [each.lag == 0 and each.is_synchronous for each in state.standbys] == [True] * 2
-
-    def wait_until_whole(self, timeout: float = READY) -> None:
-        assert wait_until(self.is_whole, timeout, every=0.3), self.cluster.state()
 
     def logs(self) -> str:
         return "\n".join(f"== {name}\n{self.container(name).logs(tail=40).decode()}" for name in self.members)

@@ -1,0 +1,154 @@
+"""What can happen to a database with standbys while clients write, and how long no write may be acknowledged."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.faults.ledger import Verdict
+from tests.faults.writers import ALWAYS_EXPECTED
+
+from .world import READY, World
+
+# What is promised, in seconds without an acknowledged write.
+SWITCHOVER, PROCESS, HOST = 3, 5, 30
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that happens. `limit` is None if writes may wait until it is over.
+
+    `refusals` are errors of a write that may be tried again.
+    """
+
+    name: str
+    limit: float | None
+    inflict: Callable[[World], object]
+    refusals: frozenset[str] = ALWAYS_EXPECTED
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What clients and the database said about a fault."""
+
+    fault: Fault
+    acknowledged: int
+    longest_outage: float
+    refusals: dict[str, int]
+    verdict: Verdict
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is lost, and errors were such that the same write may succeed later."""
+        return self.verdict.is_sound and self.refusals.keys() <= self.fault.refusals
+
+    @property
+    def is_in_time(self) -> bool:
+        return self.fault.limit is None or self.longest_outage <= self.fault.limit
+
+
+def run(world: World, fault: Fault) -> Outcome:
+    """Inflict a fault under load, wait until writes go on and every node is whole again, and read what is there."""
+    with world.load() as load:
+        before = world.ledger.total
+        load.begin_round()
+        fault.inflict(world)
+        assert load.wait_for_writes(50, READY), world.cluster.state()
+        world.cluster.wait_until_whole(READY)
+        assert load.wait_for_writes(20, READY)
+        longest, refusals = load.longest_outage, dict(load.refusals)
+    return Outcome(fault, world.ledger.total - before, longest, refusals, world.ledger.check(world.rows()))
+
+
+def _lose(world: World) -> None:
+    node = world.primary()
+    world.power_off(node)
+    _wait_for_a_primary_besides(world, node)
+    world.power_on(node)
+
+
+def _lose_standby(world: World) -> None:
+    node = world.standbys()[0]
+    world.power_off(node)
+    assert world.wait_until_left_out(node), world.cluster.state()
+    world.power_on(node)
+
+
+def _cut(world: World) -> None:
+    node = world.primary()
+    world.cut(node)
+    _wait_for_a_primary_besides(world, node)
+    world.heal(node)
+
+
+def _hang(world: World) -> None:
+    """Stop a node as if its machine had no time for it, and let it go on once another is the primary."""
+    node = world.primary()
+    world.pause(node)
+    _wait_for_a_primary_besides(world, node)
+    world.resume(node)
+
+
+def _wait_for_a_primary_besides(world: World, node: str) -> None:
+    assert world.wait_for_another_primary(node), world.cluster.state()
+
+
+def _two_lost(world: World) -> None:
+    """Power two nodes of three off: the last one acknowledges nothing, and says why."""
+    left, lost = world.primary(), world.standbys()
+    for name in lost:
+        world.power_off(name)
+    time.sleep(1)
+    acknowledged = world.ledger.total
+    time.sleep(10)
+    assert world.ledger.total == acknowledged
+    assert world.cluster.state().problem == f"no server accepts writes: {', '.join(lost)} do not run"
+    assert world.query(left, "SELECT count(*) > 0 FROM todos") == (True,)
+    assert world.is_live(left)
+    for name in lost:
+        world.power_on(name)
+
+
+def _all_lost(world: World) -> None:
+    primary, others = world.primary(), world.standbys()
+    for name in (primary, *others):
+        world.power_off(name)
+    for name in (primary, *others):
+        world.power_on(name)
+
+
+def _settings(world: World) -> None:
+    """Raise a setting that needs a restart, and lower it again, which the primary has to do first."""
+    for parameters in ({"work_mem": "8MB", "max_connections": "120"}, {}):
+        world.configure(parameters)
+        world.cluster.restart_for_settings()
+        expected = parameters.get("max_connections", "100")
+        assert {world.query(name, "SHOW max_connections") for name in world.ports} == {(expected,)}
+
+
+def _passwords(world: World) -> None:
+    world.rotate_roles()
+    world.rotate_secrets()
+
+
+FAULTS = (
+    Fault("switchover", SWITCHOVER, lambda world: world.cluster.switch_over()),
+    Fault("PostgreSQL killed", PROCESS, lambda world: world.kill_postmaster(world.primary())),
+    Fault("Patroni killed", PROCESS, lambda world: world.kill_patroni(world.primary())),
+    Fault("primary's container killed", PROCESS, lambda world: world.end(world.primary())),
+    Fault("primary's etcd killed", PROCESS, lambda world: world.end(world.node_of(world.primary())[1])),
+    Fault("primary's node lost", HOST, _lose),
+    Fault("standby's node lost", PROCESS, _lose_standby),
+    Fault("primary's network cut", HOST, _cut),
+    Fault("primary hangs", None, _hang),
+    Fault("two nodes lost", None, _two_lost),
+    Fault("all nodes lost", None, _all_lost),
+    Fault("standby replaced by an empty node", PROCESS, lambda world: world.replace(world.standbys()[0])),
+    Fault("primary replaced by an empty node", HOST, lambda world: world.replace(world.primary())),
+    Fault("settings changed", SWITCHOVER, _settings),
+    # A login with the password before may be on its way.
+    Fault("passwords rotated", SWITCHOVER, _passwords, ALWAYS_EXPECTED | {"DatabaseLoginError"}),
+)
+
+
+def fault(name: str) -> Fault:
+    return next(each for each in FAULTS if each.name == name)
