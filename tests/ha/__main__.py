@@ -38,12 +38,12 @@ def main() -> int:
 def _rounds(world: World, faults: list[Fault], order: Random, deadline: float) -> int:
     """Inflict each fault at least once. Returns the exit code."""
     worst = 0
-    print(f"{'fault':36}{'acknowledged':>14}{'lost':>6}{'longest outage':>16}{'promised':>10}", flush=True)
+    print(f"{'fault':38}{'acknowledged':>14}{'lost':>6}{'longest outage':>16}{'promised':>10}", flush=True)
     while True:
         for fault in order.sample(faults, len(faults)):
             outcome = run(world, fault)
             print(
-                f"{fault.name:36}{outcome.acknowledged:14,}{len(outcome.verdict.lost):6}"
+                f"{fault.name:38}{outcome.acknowledged:14,}{len(outcome.verdict.lost):6}"
                 f"{outcome.longest_outage:14.1f} s{f'{fault.limit:g} s' if fault.limit else '–':>10}",
                 flush=True,
             )

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fastzero_core.ha.configuration import STORE, TIMES, names
 from fastzero_core.polling import wait_until
 from tests.faults.ledger import Verdict
 from tests.faults.writers import ALWAYS_EXPECTED
@@ -112,20 +113,40 @@ def _two_lost(world: World) -> None:
 
 
 def _all_lost(world: World) -> None:
-    primary, others = world.primary(), world.standbys()
-    for name in (primary, *others):
+    for name in world.ports:
         world.power_off(name)
-    for name in (primary, *others):
+    for name in world.ports:
         world.power_on(name)
 
 
-def _settings(world: World) -> None:
-    """Raise a setting that needs a restart, and lower it again, which the primary has to do first."""
-    for parameters in ({"work_mem": "8MB", "max_connections": "120"}, {}):
-        world.configure(parameters)
-        world.cluster.restart_for_settings()
-        expected = parameters.get("max_connections", "100")
-        assert {world.query(name, "SHOW max_connections") for name in world.ports} == {(expected,)}
+def _all_lost_and_one_emptied(world: World) -> None:
+    """Power all nodes off, and on again with one that has no data, which must not begin a cluster of its own."""
+    emptied = world.standbys()[0]
+    for name in world.ports:
+        world.power_off(name)
+    world.replace(emptied)
+    time.sleep(IN_FLIGHT)
+    for name in world.ports.keys() - {emptied}:
+        world.power_on(name)
+
+
+def _stores_lost(world: World) -> None:
+    """Stop every etcd for longer than the primary may go without one, unless it reaches all standbys."""
+    acknowledged = world.ledger.total
+    for store in names(STORE):
+        world.container(store).kill()
+    time.sleep(TIMES["ttl"] + 2 * TIMES["retry_timeout"])
+    assert world.ledger.total > acknowledged
+    for store in names(STORE):
+        world.container(store).start()
+
+
+def _settings(world: World, **parameters: str) -> None:
+    """Change settings, and restart every server if it has to be."""
+    world.configure(parameters)
+    world.cluster.restart_for_settings()
+    for name, value in parameters.items():
+        assert {world.query(server, f"SHOW {name}") for server in world.ports} == {(value,)}
 
 
 def _passwords(world: World) -> None:
@@ -145,9 +166,12 @@ FAULTS = (
     Fault("primary hangs", None, _hang),
     Fault("two nodes lost", None, _two_lost),
     Fault("all nodes lost", None, _all_lost),
+    Fault("all nodes lost, one without its data", None, _all_lost_and_one_emptied),
     Fault("standby replaced by an empty node", PROCESS, lambda world: world.replace(world.standbys()[0])),
     Fault("primary replaced by an empty node", HOST, lambda world: world.replace(world.primary())),
-    Fault("settings changed", SWITCHOVER, _settings),
+    Fault("every etcd lost", PROCESS, _stores_lost),
+    Fault("settings raised", PROCESS, lambda world: _settings(world, work_mem="8MB", max_connections="120")),
+    Fault("settings lowered", PROCESS, lambda world: _settings(world, work_mem="4MB", max_connections="80")),
     # A login with the password before may be on its way.
     Fault("passwords rotated", SWITCHOVER, _passwords, ALWAYS_EXPECTED | {"DatabaseLoginError"}),
 )

@@ -50,7 +50,7 @@ def test_an_empty_node_copies_the_data_and_joins_etcd_again(world: World) -> Non
 
 
 def test_settings_change_one_server_after_the_other(world: World) -> None:
-    check(world, "settings changed")
+    check(world, "settings raised")
 
     assert not any(node.needs_restart for node in world.cluster.state().nodes)
 
