@@ -12,14 +12,15 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from ..errors import ConflictError, FastZeroError, NotFoundError, UnavailableError, UnhealthyError
+from ..errors import ConflictError, DatabaseLoginError, FastZeroError, NotFoundError, UnavailableError, UnhealthyError
 from ..polling import wait_until
 from .ask import FAILURES, ask
 from .configuration import TIMES
 
 TIMEOUT = 2  # seconds for an answer
 BETWEEN = 0.2  # seconds between two looks at the state
-LONG_TIMEOUT = 60  # seconds for an answer that comes when the operation is over
+CANDIDATE = 10  # seconds for a standby to answer the primary that it can take over
+LONG_TIMEOUT = 60  # seconds for an operation
 PRIMARY, STANDBY = "primary", "standby"  # roles
 STREAMING = "streaming"  # the state of a standby that receives from the primary
 RUNNING = ("running", STREAMING, "in archive recovery")  # states of a server that answers
@@ -162,7 +163,8 @@ class Cluster:
     def roll(self, replace: Callable[[str], object], timeout: float) -> None:
         """Replace the servers one after the other: the standbys, then the primary, once it is a standby itself.
 
-        `replace` does it with a server's name; then no other is touched until any node can be lost again. Raises
+        `replace` does it with a server's name; then no other is touched until any node can be lost again. It may give
+        the servers another password of Patroni's API: orders go to the primary alone, which is the last. Raises
         UnhealthyError after `timeout` seconds for one server; the others are as they were.
         """
         before = self.wait_until_whole(timeout)
@@ -179,25 +181,39 @@ class Cluster:
 
         Raises NotFoundError, ConflictError if it cannot be the primary, UnavailableError.
         """
-        primary = self._writing()
-        if to is not None and self.state().node(to) == primary:
-            return primary.name
-        body = {"leader": primary.name, **({"candidate": to} if to else {})}
-        self._order(primary.name, "POST", "/switchover", body)
+        primary, state = self._writing(), self.state()
+        if to == primary.name:
+            return to
+        if to is not None and not state.node(to).confirms:
+            raise ConflictError(f"{to} does not follow the primary: {state.node(to).state}", hint=SEE_STATE)
+        self._switch_over({"leader": primary.name, **({"candidate": to} if to else {})})
         after = self.wait_for_primary(LONG_TIMEOUT).primary
         assert after is not None
         return after.name
 
+    def _switch_over(self, body: Mapping[str, str]) -> None:
+        """Order a switchover, again if it is refused: a standby that is slow to answer is no candidate at that time."""
+        refusal: list[ConflictError] = []
+
+        def is_obeyed() -> bool:
+            try:
+                self._order(body["leader"], "POST", "/switchover", body)
+            except ConflictError as error:
+                refusal[:] = [error]
+                return False
+            return True
+
+        if not wait_until(is_obeyed, CANDIDATE, every=1):
+            raise refusal[0]
+
     def copy_again(self, name: str) -> None:
         """Delete the data of a standby, and copy it from the primary. Does not wait until it is copied."""
         if self.state().node(name).role == PRIMARY:
-            raise ConflictError(
-                f"{name} is the primary", hint="Make another one the primary first: fastzero db failover"
-            )
+            raise ConflictError(f"{name} is the primary", hint="Make another node the primary: fastzero db failover")
         self._order(name, "POST", "/reinitialize", {"force": True, "from-leader": True})
 
     def configuration(self) -> dict[str, Any]:
-        """Return the configuration that all members share, as `configuration.dynamic` builds it."""
+        """Return the configuration that all members share: equal to what `configuration.dynamic` built for it."""
         for name in self._addresses:
             with suppress(*FAILURES):
                 status, text = self._ask(name, "GET", "/config")
@@ -240,13 +256,11 @@ class Cluster:
         return state.primary
 
     def _order(self, name: str, method: str, path: str, body: Mapping[str, Any]) -> None:
-        """Have a member do something. Raises ConflictError with its reason, UnavailableError."""
+        """Have a member do something. Raises ConflictError with its reason, DatabaseLoginError, UnavailableError."""
         try:
-            status, text = self._ask(name, method, path, body, LONG_TIMEOUT)
+            status, text = self._ask(name, method, path, body, LONG_TIMEOUT + TIMEOUT)
         except FAILURES as error:
-            raise UnavailableError(
-                f"{name} does not answer: {error}", hint="See its state: fastzero db status"
-            ) from error
+            raise UnavailableError(f"{name} does not answer: {error}", hint=SEE_STATE) from error
         if status not in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
             raise _refusal(name, status, text)
 
@@ -281,7 +295,7 @@ def _node(name: str, own: Mapping[str, Any], known: Mapping[str, Any]) -> Node:
 
 def _refusal(name: str, status: int, text: str) -> FastZeroError:
     if status == HTTPStatus.UNAUTHORIZED:
-        return ConflictError(
+        return DatabaseLoginError(
             f"{name} refuses the password of Patroni's API", hint="Give it the current one: fastzero up"
         )
     reason = text.strip() or f"status {status}"

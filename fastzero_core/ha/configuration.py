@@ -29,9 +29,9 @@ TIMES = {"ttl": 20, "loop_wait": 1, "retry_timeout": 6}
 # A commit waits for either standby (quorum), so that the loss of one does not stop writes until Patroni has chosen the
 # other; strict: without any standby a commit waits, since the loss of the primary would lose it.
 SYNCHRONOUS = {"synchronous_mode": "quorum", "synchronous_mode_strict": True, "synchronous_node_count": 1}
-# A primary that is alone with etcd's failure goes on if it reaches every member; the loss of etcd alone stops nothing.
+# Without etcd, a primary goes on if it reaches every standby, since none of them can have become one.
 FAILSAFE = {"failsafe_mode": True}
-# A recovery that takes longer than the loss of the host would gives way to a standby; a shutdown that does is killed.
+# A primary whose recovery takes longer gives way to a standby, which would be ready sooner; a slow shutdown is killed.
 LIMITS = {"primary_start_timeout": 15, "primary_stop_timeout": 15}
 # A link that is cut is noticed before `ttl` ends. A standby soon tries again to connect: commits wait for it.
 PARAMETERS = {"wal_sender_timeout": "10s", "wal_receiver_timeout": "10s", "wal_retrieve_retry_interval": "500ms"}
@@ -91,12 +91,14 @@ def _refuse(name: str, value: str) -> None:
         raise InvalidInputError(problem, field="postgres_settings", hint="Remove it from FASTZERO_POSTGRES_SETTINGS")
 
 
-def patroni(cluster: str, number: int, *, major: int, data: str, database: str) -> dict[str, Any]:
+def patroni(
+    cluster: str, number: int, *, major: int, data: str, database: str, parameters: Mapping[str, str]
+) -> dict[str, Any]:
     """Return the configuration of one node's Patroni, with names of files in place of passwords.
 
     A change of PostgreSQL settings or of a role's password must not restart a container. So the settings are part of
-    `dynamic`, and of the roles' passwords there is only the first of the superuser: the password of Patroni's API,
-    which gives no less power. The owner of `database` has none at first.
+    `dynamic`, which begins with these `parameters`. Of the roles' passwords there is only the first of the superuser:
+    the password of Patroni's API, which gives no less power. The owner of `database` has none at first.
     """
     name = names(SERVER)[number - 1]
     api = {"username": USER, "password_file": PASSWORD_FILE}
@@ -110,7 +112,11 @@ def patroni(cluster: str, number: int, *, major: int, data: str, database: str) 
             "authentication": api,
         },
         "etcd3": {"hosts": [f"{host}:{CLIENT_PORT}" for host in _from(number)]},
-        "bootstrap": {"dcs": dynamic(), "initdb": _initdb(major), "post_bootstrap": _first_start(database)},
+        "bootstrap": {
+            "dcs": dynamic(parameters),
+            "initdb": _initdb(major),
+            "post_bootstrap": _first_start(database),
+        },
         "postgresql": _postgresql(name, data),
         "watchdog": {"mode": "off"},  # containers have no such device
     }

@@ -8,12 +8,13 @@ import pytest
 from fastzero_core.errors import InvalidInputError
 from fastzero_core.ha import configuration, run_patroni
 
+QUIET = {"log_error_verbosity": "terse"}
 DATA = "/var/lib/postgresql/cluster"
 
 
 @pytest.fixture
 def document() -> dict[str, Any]:
-    return configuration.patroni("demo", 2, major=18, data=DATA, database="fastzero")
+    return configuration.patroni("demo", 2, major=18, data=DATA, database="fastzero", parameters=QUIET)
 
 
 def test_a_primary_that_is_cut_off_has_stopped_before_another_is_chosen() -> None:
@@ -115,7 +116,7 @@ def test_the_program_of_the_image_puts_passwords_in_the_place_of_their_files(tmp
 
 
 def test_a_member_has_no_settings_of_the_project(document: dict[str, Any]) -> None:
-    assert document["bootstrap"]["dcs"] == configuration.dynamic()
+    assert document["bootstrap"]["dcs"] == configuration.dynamic(QUIET)
     assert document["postgresql"]["parameters"] == {"unix_socket_directories": "/tmp"}
 
 

@@ -3,12 +3,17 @@
 `poe faults-ha` has more faults, and repeats them.
 """
 
+import time
+
 import pytest
 
-from fastzero_core.errors import ConflictError, NotFoundError
+from fastzero_core import load_settings
+from fastzero_core.errors import ConflictError, DatabaseLoginError, NotFoundError
+from fastzero_core.polling import wait_until
+from fastzero_core.stack.ha import shared
 
 from .faults import fault, run
-from .world import World
+from .world import READY, World
 
 pytestmark = [pytest.mark.slow, pytest.mark.docker]
 
@@ -55,6 +60,23 @@ def test_settings_change_one_server_after_the_other(world: World) -> None:
     assert not any(node.needs_restart for node in world.cluster.state().nodes)
 
 
+def test_a_second_container_with_the_same_data_waits(world: World) -> None:
+    standby = world.standbys()[0]
+    with world.double(standby) as second:
+        assert wait_until(lambda: second.top()["Processes"], 10)
+        time.sleep(3)
+        assert {" ".join(each[-1].split()[:2]) for each in second.top()["Processes"]} <= {"flock 9", "bash -c"}
+    assert world.cluster.wait_until_whole(READY)
+
+
+def test_members_share_the_configuration_that_was_built_for_them(world: World) -> None:
+    world.configure({"work_mem": "16MB"})
+
+    assert world.cluster.configuration() == shared(
+        load_settings(project=world.name, postgres_settings={"work_mem": "16MB"})
+    )
+
+
 def test_a_member_is_asked_through_the_container_of_another(world: World) -> None:
     inside = world.cluster_inside(world.standbys()[0])
 
@@ -68,5 +90,5 @@ def test_orders_that_cannot_be_obeyed_say_why(world: World) -> None:
         world.cluster.switch_over("database-9")
     with pytest.raises(ConflictError, match="is the primary"):
         world.cluster.copy_again(world.primary())
-    with pytest.raises(ConflictError, match="refuses the password"):
+    with pytest.raises(DatabaseLoginError, match="refuses the password"):
         world.cluster_of("another").switch_over()

@@ -1,5 +1,6 @@
 """The services of a database with standbys, and their image. Pure."""
 
+import json
 import re
 
 import pytest
@@ -9,16 +10,19 @@ from fastzero_core.errors import InvalidInputError
 from fastzero_core.postgres.url import hosts, parse
 from fastzero_core.stack.docker import ha_image
 from fastzero_core.stack.docker.containers import document
-from fastzero_core.stack.ha import Member, database_url, members
+from fastzero_core.stack.ha import Member, database_url, members, shared
 from fastzero_core.stack.spec import APP_SERVICE, DATABASE_SERVICE
 
 IMAGE = "fastzero-ha:18-0123456789ab"
 BASE = "postgres:18"
+PORTS = {"database-1": 5432, "database-2": 5433, "database-3": 5434}
+LOCKED = ("bash", "-c", 'exec 9<"$1"; flock 9; shift; exec "$@"')
+API_PORTS = {"database-1": 8008, "database-2": 8009, "database-3": 8010}
 
 
 @pytest.fixture
 def found() -> dict[str, Member]:
-    return {member.service.name: member for member in members(load_settings(project="demo"), 5432, IMAGE)}
+    return {member.service.name: member for member in members(load_settings(project="demo"), IMAGE, PORTS, API_PORTS)}
 
 
 def test_each_of_three_nodes_has_a_server_and_an_etcd(found: dict[str, Member]) -> None:
@@ -33,6 +37,22 @@ def test_only_servers_can_be_reached_from_outside(found: dict[str, Member]) -> N
 
     assert reachable == {name for name, member in found.items() if member.service.port}
     assert reachable == {"database-1", "database-2", "database-3"}
+
+
+def test_servers_and_their_patronis_are_published_on_the_given_ports(found: dict[str, Member]) -> None:
+    assert (found["database-2"].service.port, found["database-2"].service.more_ports) == (5433, {8008: 8009})
+
+
+def test_data_is_used_by_one_container_at_a_time(found: dict[str, Member]) -> None:
+    for member in found.values():
+        assert member.service.command[:5] == (*LOCKED, "bash", "/var/lib/postgresql")
+
+
+def test_a_server_logs_no_values_of_rows_from_its_start(found: dict[str, Member]) -> None:
+    document = json.loads(found["database-1"].service.variables["FASTZERO_PATRONI"])
+
+    assert document["bootstrap"]["dcs"] == shared(load_settings(project="demo"))
+    assert document["bootstrap"]["dcs"]["postgresql"]["parameters"]["log_error_verbosity"] == "terse"
 
 
 def test_each_has_a_volume_of_its_own(found: dict[str, Member]) -> None:
@@ -67,12 +87,13 @@ def test_health_is_whether_the_process_answers(found: dict[str, Member]) -> None
 def test_a_setting_changes_no_container() -> None:
     changed = load_settings(project="demo", postgres_settings={"work_mem": "64MB"})
 
-    assert members(changed, 5432, IMAGE) == members(load_settings(project="demo"), 5432, IMAGE)
+    assert members(changed, IMAGE) == members(load_settings(project="demo"), IMAGE)
+    assert shared(changed)["postgresql"]["parameters"]["work_mem"] == "64MB"
 
 
 def test_a_setting_that_cannot_be_used_is_refused_before_anything_is_created() -> None:
     with pytest.raises(InvalidInputError, match="could lose acknowledged writes"):
-        members(load_settings(project="demo", postgres_settings={"fsync": "off"}), 5432, IMAGE)
+        members(load_settings(project="demo", postgres_settings={"fsync": "off"}), IMAGE)
 
 
 def test_the_passwords_of_roles_are_not_handed_to_the_servers(found: dict[str, Member]) -> None:

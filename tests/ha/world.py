@@ -25,7 +25,6 @@ from fastzero_core.ha.configuration import (
     REPLICATION_PASSWORD,
     SERVER,
     STORE,
-    dynamic,
     names,
 )
 from fastzero_core.ha.passwords import set_first
@@ -34,7 +33,7 @@ from fastzero_core.postgres.roles import OPTIONS, OWNER, REPLICATION, SUPERUSER,
 from fastzero_core.postgres.url import render
 from fastzero_core.schema import migrate
 from fastzero_core.stack.docker import containers, files, ha_image, images, networks
-from fastzero_core.stack.ha import PROGRAMS, SECRETS, Member, members
+from fastzero_core.stack.ha import PROGRAMS, SECRETS, members, shared
 from fastzero_core.stack.steps import container_name, network_name
 from tests.faults.ledger import Ledger, Row
 from tests.faults.writers import OWNER as USER
@@ -63,16 +62,9 @@ class World:
         self.api_ports = {name: any_free_port() for name in names(SERVER)}
         self.settings = load_settings(project=self.name)
         self.image = ha_image.image_name(self.settings.postgres_image)
-        self.members = {each.service.name: self._in_test(each) for each in members(self.settings, 0, self.image)}
+        made = members(self.settings, self.image, self.ports, self.api_ports)
+        self.members = {member.service.name: member for member in made}
         self.ledger = Ledger()
-
-    def _in_test(self, member: Member) -> Member:
-        """The member with ports of its own on this machine, which in a cluster are those of its node."""
-        name = member.service.name
-        if name not in self.ports:
-            return member
-        more = {API_PORT: self.api_ports[name]}
-        return replace(member, service=replace(member.service, port=self.ports[name], more_ports=more))
 
     def start(self) -> None:
         """Create everything, and wait until it is ready, migrated and has a user."""
@@ -96,6 +88,18 @@ class World:
         if service.secrets:
             files.fill(api, self.container_name(name), service, {each: self.secrets[each] for each in service.secrets})
         api.start(self.container_name(name))
+
+    @contextmanager
+    def double(self, name: str) -> Iterator[Any]:
+        """A second container of a member for one block, with the same data."""
+        service = replace(self.members[name].service, port=0, more_ports={})
+        made = self.engine.api.create_container_from_config(containers.document(self.name, service))  # type: ignore[no-untyped-call]
+        container = self.engine.containers.get(made["Id"])
+        try:
+            container.start()
+            yield container
+        finally:
+            container.remove(force=True, v=True)
 
     def container_name(self, name: str) -> str:
         return container_name(self.name, name)
@@ -261,7 +265,7 @@ class World:
 
     def configure(self, parameters: Mapping[str, str]) -> None:
         """Give all servers these settings."""
-        self.cluster.configure(dynamic(parameters))
+        self.cluster.configure(shared(load_settings(project=self.name, postgres_settings=parameters)))
 
     def rotate_roles(self) -> None:
         """Change the passwords of the superuser and the owner: no container knows them."""
