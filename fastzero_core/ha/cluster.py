@@ -192,7 +192,7 @@ class Cluster:
         return after.name
 
     def _switch_over(self, body: Mapping[str, str]) -> None:
-        """Order a switchover, again if it is refused: a standby that is slow to answer is no candidate at that time."""
+        """Order a switchover, again if it is refused: a standby that answers too late is not a candidate."""
         refusal: list[ConflictError] = []
 
         def is_obeyed() -> bool:

@@ -106,6 +106,7 @@ def patroni(
         "scope": cluster,
         "namespace": "/fastzero/",
         "name": name,
+        "log": {"deduplicate_heartbeat_logs": True},  # not a line every second
         "restapi": {
             "listen": f"0.0.0.0:{API_PORT}",
             "connect_address": f"{name}:{API_PORT}",

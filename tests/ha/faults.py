@@ -158,7 +158,7 @@ FAULTS = (
     Fault("switchover", SWITCHOVER, lambda world: world.cluster.switch_over()),
     Fault("PostgreSQL killed", PROCESS, lambda world: world.kill_postmaster(world.primary())),
     Fault("Patroni killed", PROCESS, lambda world: world.kill_patroni(world.primary())),
-    Fault("primary's container killed", PROCESS, lambda world: world.end(world.primary())),
+    Fault("primary's container killed", HOST, lambda world: world.end(world.primary())),
     Fault("primary's etcd killed", PROCESS, lambda world: world.end(world.node_of(world.primary())[1])),
     Fault("primary's node lost", HOST, _lose),
     Fault("standby's node lost", PROCESS, _lose_standby),
