@@ -29,10 +29,11 @@ from .bodies import SMALL
 from .deps import Services
 from .hashing import Hashing
 from .middleware import Observability, OperatorToken, RequestLimits, TrailingSlash
+from .page import routes as page
 
 BODY_MAX = 1024 * 1024  # bytes
 # Bodies that are read without a token are limited to what an account or a login needs.
-BODIES_MAX = {todos.BULK_PATH: todos.BULK_BODY_MAX, "/users/": SMALL, "/auth/": SMALL}
+BODIES_MAX = {todos.BULK_PATH: todos.BULK_BODY_MAX, "/users/": SMALL, "/auth/": SMALL, "/login": SMALL}
 SLOW_TIMEOUT = 30  # seconds to delete an account with as many todos as it may have
 SESSION = {
     "TimeZone": "UTC",
@@ -65,7 +66,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.engine, app.state.slow_engine = engine, slow_engine
     app.state.services = services
-    routers = [todos.router, users.router, auth.router, health.router, *_optional_routers(settings)]
+    own = [todos.router, users.router, auth.router, health.router, page.greeting, page.router]
+    routers = [*own, *_optional_routers(settings)]
     routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
     # Added without their routers, which every request would have to search, and before the pages.
     app.router.routes[:0] = routes

@@ -12,7 +12,6 @@ from ...schema import revisions
 from ...schema.revisions import head_revision
 from . import logs, metrics
 from .problems import RETRY_AFTER
-from .schemas import Message
 
 LIMIT = 3  # seconds for the database to answer
 
@@ -26,12 +25,6 @@ class Health(BaseModel):
     status: str
     revision: str | None = None
     reason: str = ""
-
-
-@router.get("/")
-async def root() -> Message:
-    """Return a greeting."""
-    return Message(message="Olá Mundo!")
 
 
 @router.get("/healthz")

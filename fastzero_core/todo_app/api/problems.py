@@ -68,9 +68,16 @@ def answer(code: int, detail: Any, headers: dict[str, str] | None = None) -> Res
     return Response(json.dumps({"detail": detail}), code, headers, "application/json")
 
 
+def note(request: Request, error: FastZeroError) -> None:
+    """Log what operators have to know of an error."""
+    log_refusal(request.scope, error)
+    if error.http_status == status.HTTP_503_SERVICE_UNAVAILABLE:
+        logs.unavailable(request.method, request.scope["path"], error.message, request.scope.get(REQUEST_ID, "-"))
+
+
 async def _answer_own(request: Request, error: Exception) -> Response:
     assert isinstance(error, FastZeroError)
-    log_refusal(request.scope, error)
+    note(request, error)
     match error:
         case InvalidInputError():
             place = "query" if request.method == "GET" else "body"
@@ -81,7 +88,6 @@ async def _answer_own(request: Request, error: Exception) -> Response:
         case errors.AuthenticationError():
             return answer(error.http_status, error.message, {"WWW-Authenticate": "Bearer"})
         case FastZeroError() if error.http_status == status.HTTP_503_SERVICE_UNAVAILABLE:
-            logs.unavailable(request.method, request.scope["path"], error.message, request.scope.get(REQUEST_ID, "-"))
             return answer(error.http_status, _detail(error), {"Retry-After": RETRY_AFTER})
         case FastZeroError() if error.http_status < status.HTTP_500_INTERNAL_SERVER_ERROR:
             return answer(error.http_status, _detail(error))

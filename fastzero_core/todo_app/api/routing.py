@@ -23,7 +23,7 @@ class OrderedRoute(APIRoute):
         handle = super().get_route_handler()
         needs_token = any(isinstance(needed.call, Bearer) for needed in self.dependant.dependencies)
         if self.body_field is not None:
-            handle = _with_body(handle)
+            handle = read_body_first(handle)
         return _with_token(handle) if needs_token else handle
 
 
@@ -35,12 +35,14 @@ def _with_token(handle: Handler) -> Handler:
     return check_token_first
 
 
-def _with_body(handle: Handler) -> Handler:
-    async def read_body_first(request: Request) -> Response:
+def read_body_first(handle: Handler) -> Handler:
+    """Return a handler that gets the request with its body in memory."""
+
+    async def with_body(request: Request) -> Response:
         body = Body(BUDGET, request.scope[BODY_LIMIT])
         try:
             return await handle(await body.read(request))
         finally:
             body.close()
 
-    return read_body_first
+    return with_body
