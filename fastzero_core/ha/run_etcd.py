@@ -72,7 +72,9 @@ def _join(members: list[dict[str, Any]], url: str) -> None:
     own = next((member for member in members if url in member["peerURLs"]), None)
     if own and not own.get("clientURLs"):  # it never ran
         return
-    client = next(member["clientURLs"][0] for member in members if member is not own and member.get("clientURLs"))
+    client = next((each["clientURLs"][0] for each in members if each is not own and each.get("clientURLs")), None)
+    if client is None:
+        raise ValueError("no member answers to clients")
     if own:
         _say(f"the data of this member is lost: it is replaced in the cluster, as {client} knows it")
         _request(client, "POST", "/v3/cluster/member/remove", {"ID": str(own["id"])})
