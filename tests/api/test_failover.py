@@ -164,6 +164,14 @@ def test_the_app_follows_the_primary_and_loses_no_acknowledged_write(
     assert get(api.port, "/readyz").status == 200
 
 
+def test_a_standby_without_its_primary_says_that_no_server_accepts_writes(pair: tuple[Node, Node]) -> None:
+    primary, standby = pair
+    primary.kill()
+    for order in ((primary, standby), (standby, primary)):
+        with pytest.raises(ReadOnlyDatabaseError, match="no server of the database accepts writes"):
+            database.create_engine(of_both(order)).connect()
+
+
 def test_every_command_reads_several_hosts(pair: tuple[Node, Node]) -> None:
     primary, standby = pair
     both = ["--database-url", of_both(pair)]
