@@ -79,6 +79,9 @@ _BY_CONNECT_MESSAGE: tuple[tuple[str, type[errors.FastZeroError]], ...] = (
 # Messages for a server that does not prove by SCRAM that it knows the password.
 _BY_WRONG_SERVER = ("authentication method requirement", "incorrect server signature")
 
+# Messages for a server that cannot be used since `target_session_attrs` requires another.
+_NOT_WRITABLE = ("session is read-only", "server is in hot standby mode")
+
 # psycopg raises these before it connects.
 _UNUSABLE_OPTIONS = ("invalid connection option", "bad value for")
 URL_HINT = "Use the form postgresql://user:password@host:5432/database"
@@ -96,6 +99,10 @@ def _translate(error: BaseException, original: BaseException) -> errors.FastZero
     if sqlstate:
         return _from_sqlstate(sqlstate, detail, getattr(original, "diag", None))
     if _is_connection_failure(error, original):
+        if any(fragment in str(original) for fragment in _NOT_WRITABLE):  # of any of several servers
+            return errors.ReadOnlyDatabaseError(
+                "no server of the database accepts writes", hint="Try again: a standby may become the primary"
+            )
         return connect_error(detail, lost=bool(getattr(error, "connection_invalidated", False)))
     if detail.startswith(_UNUSABLE_OPTIONS):
         return errors.InvalidInputError(

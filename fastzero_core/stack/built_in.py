@@ -100,7 +100,7 @@ def _database(settings: "Settings", port: int, *, image: str = "", volume: str =
         stop_signal="SIGINT",  # PostgreSQL's fast shutdown, which ends sessions and writes a checkpoint
         stop_timeout=STOP_TIMEOUT,
         shared_memory=DATABASE_SHARED_MEMORY,
-        **(_confinement(settings) if image else {}),
+        **(confinement(settings) if image else {}),
     )
 
 
@@ -133,7 +133,7 @@ def _archiver(archive: Archive, data: str, state: str) -> ServiceSpec:
     )
 
 
-def _confinement(settings: "Settings") -> dict[str, Any]:
+def confinement(settings: "Settings") -> dict[str, Any]:
     """Return the privileges and limits of a database's container: only what its image needs."""
     connections = settings.postgres_settings.get("max_connections", "")
     return {

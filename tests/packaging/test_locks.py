@@ -13,9 +13,10 @@ from packaging.utils import canonicalize_name
 CHECKOUT = Path(__file__).parents[2]
 IMAGE, TESTS = CHECKOUT / "docker" / "requirements.txt", CHECKOUT / "tests" / "requirements.txt"
 ARCHIVE = CHECKOUT / "tests" / "requirements-archive.txt"
+HA = CHECKOUT / "docker" / "ha" / "requirements.txt"
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCKS = pytest.mark.parametrize("lock", [IMAGE, TESTS], ids=["image", "tests"])
-ALL_LOCKS = pytest.mark.parametrize("lock", [IMAGE, TESTS, ARCHIVE], ids=["image", "tests", "archive"])
+ALL_LOCKS = pytest.mark.parametrize("lock", [IMAGE, TESTS, ARCHIVE, HA], ids=["image", "tests", "archive", "ha"])
 RENEW = "run: poe lock"
 NOT_IN_IMAGE = set(PROJECT["tool"]["poe"]["tasks"]["lock"]["env"]["NOT_IN_IMAGE"].split())
 
@@ -88,7 +89,7 @@ def test_the_lock_of_the_image_has_neither_a_postgresql_nor_tools() -> None:
 
 def test_the_lock_of_the_tests_has_everything_that_the_tests_need() -> None:
     groups = PROJECT["dependency-groups"]
-    named = [group for name, group in groups.items() if name != "archive"]  # which has a lock of its own
+    named = [group for name, group in groups.items() if name not in ("archive", "ha")]  # which have locks of their own
     tools = [each for group in named for each in group if isinstance(each, str)]
     names = {canonicalize_name(requirement.name) for requirement in needed(tools)}
 
@@ -100,6 +101,14 @@ def test_the_lock_of_archives_fits_its_group_and_the_extra() -> None:
     assert {*PROJECT["project"]["optional-dependencies"]["archive"]} <= {*group}
     for requirement in map(Requirement, group):
         assert requirement.specifier.contains(versions(ARCHIVE)[requirement.name]), RENEW
+
+
+def test_the_lock_of_a_database_with_standbys_fits_its_group() -> None:
+    locked = versions(HA)
+
+    for requirement in map(Requirement, PROJECT["dependency-groups"]["ha"]):
+        assert requirement.specifier.contains(locked[requirement.name]), RENEW
+    assert not locked.keys() & set(PROJECT["tool"]["poe"]["tasks"]["lock"]["env"]["NOT_IN_HA"].split())
 
 
 def test_the_tests_run_with_the_versions_of_the_image() -> None:

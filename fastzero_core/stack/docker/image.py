@@ -9,7 +9,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -67,10 +67,15 @@ def context_files() -> dict[str, bytes]:
 
 def image_name(base: str) -> str:
     """Return `fastzero-app:<hash>`, with a hash of the context and of the base image's name."""
+    return f"{NAME}:{name_of(base, context_files())}"
+
+
+def name_of(base: str, files: Mapping[str, bytes]) -> str:
+    """Return a hash of a build context and of the base image's name."""
     digest = hashlib.sha256(base.encode())
-    for name, content in sorted(context_files().items()):
+    for name, content in sorted(files.items()):
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
-    return f"{NAME}:{digest.hexdigest()[:12]}"
+    return digest.hexdigest()[:12]
 
 
 def remembered_name(base: str) -> str:
@@ -98,9 +103,14 @@ def fingerprint(base: str) -> str:
 
 def context_archive() -> io.BytesIO:
     """Return the build context as a tar archive, with the same bytes for the same content."""
+    return archive_of(context_files())
+
+
+def archive_of(files: Mapping[str, bytes]) -> io.BytesIO:
+    """Return files as a tar archive."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
-        for name, content in context_files().items():
+        for name, content in files.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             entry.mode = 0o755 if "/bin/" in name else 0o644
@@ -110,7 +120,11 @@ def context_archive() -> io.BytesIO:
 
 
 def build_arguments(base: str) -> dict[str, str]:
-    """Return the Dockerfile's arguments. A package index with a password is left out: an engine stores arguments."""
+    """Return the Dockerfile's arguments."""
+    return {"PYTHON_IMAGE": base, "VERSION": __version__, **own_index()}
+
+
+def own_index() -> dict[str, str]:
+    """Return the argument for a package index. One with a password is left out: an engine stores arguments."""
     index = os.environ.get(INDEX, "")
-    own_index = {INDEX: index} if index and "@" not in urlsplit(index).netloc else {}
-    return {"PYTHON_IMAGE": base, "VERSION": __version__, **own_index}
+    return {INDEX: index} if index and "@" not in urlsplit(index).netloc else {}

@@ -9,7 +9,7 @@ from ... import __version__
 from ...errors import ImageError
 from ...events import Listener, Notice, Progress
 from ..spec import ServiceSpec
-from . import image
+from . import ha_image, image
 from .containers import VERSION
 from .engine import GONE, UNREACHABLE
 
@@ -65,11 +65,12 @@ def build(client: docker.DockerClient, service: ServiceSpec, on_event: Listener)
 
         build_image(client, service, on_event)
         return
-    arguments = image.build_arguments(service.base_image)
+    source = ha_image if service.image.startswith(f"{ha_image.NAME}:") else image
+    arguments = source.build_arguments(service.base_image)
     if os.environ.get(image.INDEX) and image.INDEX not in arguments:
         on_event(Notice(f"{image.INDEX} holds a password and is not passed to the build, whose engine would keep it"))
     events = client.api.build(
-        fileobj=image.context_archive(),
+        fileobj=source.context_archive(),
         custom_context=True,
         tag=service.image,
         buildargs=arguments,
