@@ -127,7 +127,7 @@ def restore_to_time(
     until = shown(time) if time else "the end of its archive"
     if stack.exists:
         run.confirm(lambda: f"The {stack.description} will be as it was at {until}, and kept as it is now.", yes)
-    left = stack.recover(found, archive)
+    left = stack.recover(found)
     if left:
         run.render.message(f"Kept: {left}. {stack.way_back(f'db place use {left.name}')}")
     if archive:

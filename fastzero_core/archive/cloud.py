@@ -85,7 +85,7 @@ class CloudStore:
         options = parse(server.url)
         address = ["-h", options["host"], "-p", options["port"], "-U", options["user"], "-d", options["dbname"]]
         environment = {
-            "PGPASSWORD": options["password"],
+            "PGPASSWORD": options.get("password", ""),
             "PGREQUIREAUTH": variables(server.url).get("PGREQUIREAUTH", ""),
         }
         fast = ["--gzip", "--immediate-checkpoint"]
@@ -124,7 +124,7 @@ class CloudStore:
 
     def _environment(self) -> dict[str, str]:
         default = {"AWS_DEFAULT_REGION": "us-east-1", **os.environ}
-        if self._credentials is None or not self._credentials.exists():
+        if self._credentials is None or not self._credentials.exists() or not self._credentials.stat().st_size:
             return default
         rest = {name: value for name, value in default.items() if name not in OF_THE_USER}
         return {**rest, "AWS_SHARED_CREDENTIALS_FILE": str(self._credentials)}

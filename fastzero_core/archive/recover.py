@@ -45,11 +45,12 @@ def recover(
 ) -> None:
     """Create a data directory with the content that the archive `name` has for the time of the recovery.
 
-    The roles in `passwords` get these passwords. Raises the errors of `recovered`.
+    The roles in `passwords` get these passwords; without a `mark` it gets none. Raises the errors of `recovered`.
     """
     with recovered(recovery, data, binaries, user, name=name, on_event=on_event) as inner:
         cluster.set_passwords(inner, binaries, user, passwords)
-        folders.write_mark(inner, mark)
+        if mark:
+            folders.write_mark(inner, mark)
         inner.rename(data)
 
 

@@ -350,4 +350,6 @@ def exported(session: Session) -> StackSpec:
             hint="Unset FASTZERO_SPLIT_ROLES for the export",
         )
     session.require_trust()
-    return session.spec()
+    if session.record.archive:
+        session.on_event(Notice(f"what archives the database to {session.record.archive} is not exported"))
+    return session.spec(replace(session.record, archive=None))

@@ -4,7 +4,6 @@ import gzip
 import os
 import shutil
 import signal
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -36,12 +35,11 @@ from fastzero_core.testing import session_folder
 from tests.cli.shell import script
 from tests.ports import any_free_port
 
-from .conftest import SOON, Contained, RunPython
+from .archived import archived, content, fill, now, run, state, switch
+from .conftest import SOON, RunPython
 from .s3 import BUCKET, S3, s3_server
 
 pytestmark = pytest.mark.slow
-
-ROWS = 100_000
 
 
 @pytest.fixture(scope="module")
@@ -104,48 +102,6 @@ def credentials(folder: Path, place: Place) -> Path | None:
     return file
 
 
-def run(stack: Stack, statement: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(stack.superuser_url, dbname="fastzero", autocommit=True) as connection:
-        done = connection.execute(statement.encode())
-        return done.fetchall() if done.description else []
-
-
-def now(stack: Stack) -> datetime:
-    """The time, by the clock of the server, with a moment before and after it."""
-    time.sleep(0.05)
-    [(found,)] = run(stack, "SELECT clock_timestamp()")
-    assert isinstance(found, datetime)
-    time.sleep(0.05)
-    return found.astimezone(UTC)
-
-
-def fill(stack: Stack, rows: int = ROWS) -> None:
-    run(stack, f"CREATE TABLE kept AS SELECT g AS id, md5(g::text) AS content FROM generate_series(1, {rows}) g")
-
-
-def content(stack: Stack) -> tuple[object, ...]:
-    [found] = run(stack, "SELECT count(*), md5(string_agg(id || content, ',' ORDER BY id)) FROM kept")
-    return found
-
-
-def switch(stack: Stack) -> str:
-    """Finish a segment. Returns its name."""
-    run(stack, "SELECT pg_logical_emit_message(true, 'test', repeat('x', 1000))")
-    [(name,)] = run(stack, "SELECT pg_walfile_name(pg_switch_wal())")
-    return str(name)
-
-
-def archived(stack: Stack) -> str:
-    """Finish a segment and wait until it is archived. Returns its name."""
-    name = switch(stack)
-    assert wait_until(lambda: stack.archive_status().last_archived_wal >= name, SOON), stack.archive_status()
-    return name
-
-
-def state(stack: Stack) -> ServiceState:
-    return next(each.state for each in stack.status() if each.service == ARCHIVER)
-
-
 # -- recovery ----------------------------------------------------------------------------------------------------
 
 
@@ -161,7 +117,7 @@ def test_a_second_in_the_past_is_reached_from_the_archive_alone_after_all_else_i
     assert not running.exists
 
     archive = place.archive()
-    left = running.recover(running.plan_recovery(moment, archive, credentials), archive)
+    left = running.recover(running.plan_recovery(moment, archive, credentials))
 
     assert left is None
     assert content(running) == before
@@ -176,7 +132,7 @@ def test_the_moment_of_down_can_be_reached_where_nothing_was_written_after_it(ru
     moment = now(running)
     running.down(volumes=True)
     archive = in_folder.archive()
-    running.recover(running.plan_recovery(moment, archive), archive)
+    running.recover(running.plan_recovery(moment, archive))
     assert content(running)[0] == 10
 
 
@@ -304,7 +260,7 @@ def test_a_time_after_the_last_transaction_of_a_lost_database_names_the_last_tim
     with pytest.raises(ArchiveIncompleteError, match="no later transaction") as caught:
         running.plan_recovery(moment, lost)
     assert "--to-time latest" in caught.value.hint
-    running.recover(running.plan_recovery(None, lost), lost)
+    running.recover(running.plan_recovery(None, lost))
     assert content(running)[0] == 10
 
 
@@ -378,14 +334,6 @@ def test_a_database_that_is_archived_does_not_move(running: Stack, in_folder: Pl
     with pytest.raises(ConflictError, match="is archived") as caught:
         running.move("docker")
     assert "fastzero db archive disable" in caught.value.hint
-
-
-@pytest.mark.docker
-def test_a_database_in_containers_is_refused_with_the_way_out(contained: Contained, folder: Path) -> None:
-    stack = contained.stack().up()
-    with pytest.raises(InvalidInputError, match="in containers") as caught:
-        stack.enable_archive(folder.as_uri())
-    assert "fastzero db move --to embedded" in caught.value.hint
 
 
 # -- archiving ----------------------------------------------------------------------------------------------------
@@ -470,7 +418,7 @@ def test_data_is_destroyed_only_once_the_archive_has_all_of_it(running: Stack, i
     running.up()
     running.down(volumes=True)
     archive = in_folder.archive()
-    running.recover(running.plan_recovery(None, archive), archive)
+    running.recover(running.plan_recovery(None, archive))
     assert content(running)[0] == 10
 
 

@@ -9,7 +9,7 @@ from ... import __version__
 from ...errors import ImageError
 from ...events import Listener, Notice, Progress
 from ..spec import ServiceSpec
-from . import image
+from . import archiver_image, image
 from .containers import VERSION
 from .engine import GONE, UNREACHABLE
 
@@ -65,14 +65,15 @@ def build(client: docker.DockerClient, service: ServiceSpec, on_event: Listener)
 
         build_image(client, service, on_event)
         return
-    arguments = image.build_arguments(service.base_image)
+    recipe = archiver_image if service.recipe == archiver_image.RECIPE else image
+    arguments = recipe.build_arguments(service.base_image)
     if os.environ.get(image.INDEX) and image.INDEX not in arguments:
         on_event(Notice(f"{image.INDEX} holds a password and is not passed to the build, whose engine would keep it"))
     events = client.api.build(
-        fileobj=image.context_archive(),
+        fileobj=recipe.context_archive(),
         custom_context=True,
         tag=service.image,
-        buildargs=arguments,
+        buildargs=dict(arguments),
         labels={VERSION: __version__},
         rm=True,
         decode=True,
