@@ -19,7 +19,7 @@ from pathlib import Path
 from .. import folders
 from ..errors import ConflictError, FastZeroError
 from ..files import make_folder, write_atomically
-from .description import CREDENTIALS_FILE, DATA, DESCRIPTION, FAILED, PAUSED, RUNNING, STATE, Archive
+from .description import CREDENTIALS_FILE, DATA, DESCRIPTION, FAILED, NOT_BEGUN, PAUSED, RUNNING, STATE, Archive
 from .segments import ARCHIVED, HISTORY, SEGMENT, SIZE
 from .store import Store, store_of
 
@@ -67,19 +67,18 @@ class Archiver:
         if not self._is_paused(new):
             try:
                 for name in self._threads.map(self._push, next_ones):
-                    self._archived(name)
+                    self._clear(FAILED)
+                    self._tell(name, "")
             except FastZeroError as error:
                 self._fail(error)
         else:
-            for name in next_ones:
-                self._archived(name)
+            for name in next_ones:  # FAILED stays, so that the server counts a failure for each new segment
+                self._tell(name, "")
         return True
 
-    def _archived(self, name: str) -> None:
-        self._clear(FAILED)
-        self._tell(name, "")
-
     def _push(self, name: str) -> str:
+        if not self._archive.system:
+            raise ConflictError(NOT_BEGUN)
         if (found := system_of(self._data)) != self._archive.system:
             raise ConflictError(f"the archive is that of system {self._archive.system}, and this is system {found}")
         with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".segment-") as folder:

@@ -3,7 +3,7 @@
 import shutil
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from ..events import Listener
 from ..postgres.account import ServiceUser
 from ..postgres.binaries import Binaries
-from .description import PAUSED, Archive
+from .description import FAILED, NOT_BEGUN, PAUSED, Archive
 from .recover import recover as recover_data
 from .recover import recovered
 from .recovery import RecoveryPlan, prepare
@@ -36,6 +36,7 @@ class Operations:
     programs: Callable[[int], Binaries]
     user: ServiceUser | None
     on_event: Listener
+    in_container: bool = False
 
     def check(self) -> int:
         """Raise an error unless the archive can be reached. Returns the free space where the data is, in bytes."""
@@ -54,11 +55,13 @@ class Operations:
         return str(struct.unpack_from("=Q", header, _SYSTEM_AT)[0])
 
     def condition(self) -> Condition:
-        return condition(self.data, self.state)
+        found = condition(self.data, self.state)
+        return found if self.archive.system else replace(found, state="failing", detail=NOT_BEGUN)
 
     def resume(self) -> None:
         """Archive again if archiving was paused: the base backup that follows ends the gap."""
-        (self.state / PAUSED).unlink(missing_ok=True)
+        for name in (PAUSED, FAILED):
+            (self.state / name).unlink(missing_ok=True)
 
     def backups(self) -> list[BaseBackup]:
         return self.store.backups()
@@ -92,5 +95,6 @@ class Operations:
             passwords=passwords,
             mark=mark,
             name=name,
+            in_container=self.in_container,
             on_event=self.on_event,
         )

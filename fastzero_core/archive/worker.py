@@ -36,7 +36,7 @@ def main() -> None:
             _print(RESULT, None)
             return
         store, data, state = store_of(archive, credentials), Path(os.environ[DATA]), Path(os.environ[STATE])
-        work = Operations(archive, store, data, state, find_binaries, None, _tell)
+        work = Operations(archive, store, data, state, find_binaries, None, _tell, in_container=True)
         _print(RESULT, _perform(work, operation, given, credentials.parent))
     except FastZeroError as error:
         _print(ERROR, {"class": type(error).__name__, **_of_container(error, archive), "evidence": error.evidence})

@@ -67,10 +67,15 @@ class Archivist(Protocol):
         """Create the data at a new place as it was at a time, with the passwords of the project."""
 
 
-def archivist_of(session: Session, archive: Archive, credentials: Path | None = None) -> Archivist:
-    """Return what operates on an archive. `credentials` is a file in the form of AWS, by default the project's."""
+def archivist_of(
+    session: Session, archive: Archive, credentials: Path | None = None, *, runtime: str = ""
+) -> Archivist:
+    """Return what operates on an archive in a runtime, by default that of the project.
+
+    `credentials` is a file in the form of AWS, by default the project's.
+    """
     file = credentials or session.project.secret_file(CREDENTIALS)
-    if runtime_for(session) == "docker":
+    if (runtime or runtime_for(session)) == "docker":
         return ContainedArchivist(session, archive, file)
     return LocalArchivist(session, archive, file)
 
@@ -242,7 +247,8 @@ class ContainedArchivist:
     def _explained(self, error: UnavailableError) -> FastZeroError:
         if NO_FOLDER not in error.message:
             return error
-        folder, host = self._archive.folder.parent, self._session.performer.first_host
+        record = self._session.record
+        folder, host = self._archive.folder.parent, record.host if record else self._session.machine.host
         where = f" on {host}" if host else ""
         return NotFoundError(
             f"the folder {folder} does not exist{where}", hint=f"Create it, or mount it: mkdir -p {folder}"

@@ -245,7 +245,8 @@ def _at_another_place(settings: Settings, record: ProjectRecord, flags: Flags, m
         # Use a new name: a kept place may have an old one, and its data must not be taken for the new database.
         place = replace(machine.new_place(record.runtime), image=record.image)
         kept = tuple(each for each in record.kept if each.name != place.name)
-        return replace(record.at(place), initialised=False, kept=kept)
+        archive = record.archive and record.archive.of_next_server()
+        return replace(record.at(place), initialised=False, kept=kept, archive=archive)
     return _adopted(settings, record, machine) if flags.adopt else record
 
 

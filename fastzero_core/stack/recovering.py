@@ -14,7 +14,7 @@ from .decide import Flags
 from .execute import execute
 from .relocate import place_left, start_at_new_place
 from .session import Session
-from .spec import ServiceSpec, major_of, with_major
+from .spec import ServiceSpec, asked_ports, major_of, with_major
 
 if TYPE_CHECKING:
     from ..archive.recovery import RecoveryPlan
@@ -39,7 +39,8 @@ class Recovering:
 
     def _create(self) -> None:
         """Create the stack of a project that has none, with the recovered data instead of an empty database."""
-        session, flags = self._session, Flags(runtime_for(self._session))
+        session = self._session
+        flags = Flags(runtime_for(session), ports=asked_ports(session.settings))
         decision = commands.decided(session, flags)
         database = decision.spec.database
         self._refuse_other_major(database)
@@ -64,6 +65,10 @@ class Recovering:
         before, left = session.known, place_left(session)
         place = self._new_place()
         filling, after = replace(before, filling=place), before.moved(left, place, before.kept)
+        if before.archive and before.archive.server != self._found.archive.server:
+            after = replace(
+                after, archive=before.archive.of_next_server()
+            )  # it is another server than the archived one
         there = session.spec(after)
         session.run(plan.plan_images(there, session.observe_quickly(there, after)))
         made = steps.make_data(there.database, f"the database is recovered to the {place}")

@@ -1,5 +1,6 @@
 """Wait until an archive has all that was written to a database until now."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from .session import Session
 
 if TYPE_CHECKING:
     import psycopg
+
+WAKE_EVERY = 5  # seconds; after failures the server waits for up to a minute
 
 
 def finish(session: Session, *, is_last: bool) -> None:
@@ -57,7 +60,11 @@ def seal(session: Session) -> None:
         archive = session.known.archive
         assert archive is not None, "it is enabled"
         archivist = archivist_of(session, archive)
-        wait_until(lambda: is_archived() or archivist.condition().state == "failing", session.timeout)
+        is_over = lambda: is_archived() or archivist.condition().state == "failing"  # noqa: E731
+        for _ in range(math.ceil(session.timeout / WAKE_EVERY)):
+            if wait_until(is_over, min(WAKE_EVERY, session.timeout)):
+                break
+            connection.execute("SELECT pg_catalog.pg_reload_conf()")  # which also wakes what runs the archive_command
         found = archivist.condition()
         if not is_archived() or found.state == "paused":
             hint = f"See its log: fastzero logs archiver -p {session.project.name}"

@@ -30,6 +30,7 @@ STANDARD_LIBRARY_ONLY = {
     "marks",
     "parameters",
     "polling",
+    "postgres.access",
     "postgres.account",
     "postgres.binaries",
     "postgres.cluster",

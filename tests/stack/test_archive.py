@@ -1,9 +1,11 @@
 """An archive is what is left when all else is lost: each second can be reached, or the refusal says which can."""
 
 import gzip
+import io
 import os
 import shutil
 import signal
+import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,10 +25,12 @@ from fastzero_core.errors import (
     BackupMismatchError,
     BackupNotFoundError,
     ConflictError,
+    DamagedBackupError,
     InvalidInputError,
     NotFoundError,
     UnavailableError,
 )
+from fastzero_core.events import Event
 from fastzero_core.polling import wait_until
 from fastzero_core.stack import doctor
 from fastzero_core.stack.embedded.process import Processes
@@ -36,7 +40,7 @@ from tests.cli.shell import script
 from tests.ports import any_free_port
 
 from .archived import archived, content, fill, now, run, state, switch
-from .conftest import SOON, RunPython
+from .conftest import SOON, RunPython, texts
 from .s3 import BUCKET, S3, s3_server
 
 pytestmark = pytest.mark.slow
@@ -273,6 +277,20 @@ def test_a_damaged_base_backup_is_refused(running: Stack, in_folder: Place) -> N
         running.verify_archive()
 
 
+def test_a_base_backup_writes_nothing_outside_of_its_place(running: Stack, in_folder: Place, folder: Path) -> None:
+    in_folder.enable(running)
+    [backup] = running.archive_backups()
+    whole = in_folder.archive().folder / "base" / backup.id / "base.tar.gz"
+    with tarfile.open(whole, "w:gz") as forged:
+        for name in ("../../../outside", "/outside"):
+            entry = tarfile.TarInfo(name)
+            entry.size = 1
+            forged.addfile(entry, io.BytesIO(b"x"))
+    with pytest.raises(DamagedBackupError, match="outside"):
+        running.verify_archive()
+    assert [path for path in folder.rglob("outside") if path.is_file()] == []
+
+
 # -- mistakes -----------------------------------------------------------------------------------------------------
 
 
@@ -329,11 +347,80 @@ def test_the_archive_of_another_system_is_refused_before_anything_changes(
     assert [each.service for each in other.status()] == ["database"]
 
 
-def test_a_database_that_is_archived_does_not_move(running: Stack, in_folder: Place) -> None:
+# -- another server ----------------------------------------------------------------------------------------------
+
+
+def server(stack: Stack) -> str:
+    """The folder of the archive that the project's record names, whose server is known."""
+    assert stack.project.record is not None
+    assert stack.project.record.archive is not None
+    assert stack.project.record.archive.system
+    return stack.project.record.archive.server
+
+
+def test_a_kept_place_that_is_used_again_is_archived_to_a_folder_of_its_own(running: Stack, in_folder: Place) -> None:
     in_folder.enable(running)
-    with pytest.raises(ConflictError, match="is archived") as caught:
-        running.move("docker")
-    assert "fastzero db archive disable" in caught.value.hint
+    fill(running, 10)
+    moment = now(running)
+    run(running, "INSERT INTO kept VALUES (11, '')")
+    left = running.recover(running.plan_recovery(moment))
+    assert left is not None
+    assert server(running) == "demo"
+    running.use_place(left.name)
+    assert server(running) == "demo.2"
+    assert content(running)[0] == 11
+    assert running.verify_archive().segments >= 1
+
+    run(running, "INSERT INTO kept VALUES (12, '')")
+    assert running.plan_recovery(None).archive.server == "demo.2"
+    running.recover(running.plan_recovery(moment))
+    assert content(running)[0] == 10
+    assert server(running) == "demo.3"
+    assert len(running.archive_backups()) == 1
+
+
+@pytest.mark.usefixtures("default_port")
+def test_an_empty_database_in_place_of_one_that_is_gone_is_archived_too_and_the_one_before_can_be_recovered(
+    running: Stack, in_folder: Place
+) -> None:
+    in_folder.enable(running)
+    fill(running, 10)
+    archived(running)
+    moment = now(running)
+    running.down()
+    assert running.project.record is not None
+    shutil.rmtree(running.project.record.data)
+    running.up(start_over=True)
+    assert server(running) == "demo.2"
+    assert len(running.archive_backups()) == 1
+    running.recover(running.plan_recovery(moment))
+    assert content(running)[0] == 10
+    running.down(volumes=True)
+    found = running.plan_recovery(None, in_folder.archive())  # with nothing left, the newest server is found
+    assert found.archive.server == "demo.3"
+    running.recover(found)
+    assert content(running)[0] == 10
+    in_folder.enable(running)
+    assert server(running) == "demo.3"
+
+
+def test_a_server_whose_archive_cannot_begin_says_so_and_the_next_up_begins_it(
+    running: Stack, in_folder: Place
+) -> None:
+    archive = in_folder.enable(running)
+    fill(running, 10)
+    left = running.recover(running.plan_recovery(None))
+    assert left is not None
+    away = archive.folder.parent.rename(archive.folder.parent.with_name("away"))
+    events: list[Event] = []
+    Stack("demo", on_event=events.append).use_place(left.name)
+    assert any("is not archived to" in text for text in texts(events))
+    assert content(running)[0] == 10
+    assert wait_until(lambda: state(running) is ServiceState.UNHEALTHY, SOON)
+    away.rename(archive.folder.parent)
+    running.up()
+    assert server(running) == "demo.2"
+    archived(running)
 
 
 # -- archiving ----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -193,3 +194,34 @@ def test_a_recovery_that_is_killed_leaves_what_was_there_and_nothing_else(
         assert contained.services() == {"database", ARCHIVER}
         volumes = contained.engine.volumes.list(filters={"name": contained.name("")})
         assert {each.name for each in volumes} == {contained.name("database"), contained.name(ARCHIVER)}
+
+
+def test_an_upgrade_and_a_move_go_on_in_folders_of_their_own_and_the_time_before_them_can_be_reached(
+    contained: Contained, place: Path
+) -> None:
+    stack = contained.stack(postgres_image="postgres:17").up()
+    stack.enable_archive(place.as_uri())
+    fill(stack, 10)
+    moment = now(stack)
+    stack = contained.stack().up(port=any_free_port())
+    stack.upgrade(18)
+    assert sorted(each.name for each in place.iterdir()) == [contained.project, f"{contained.project}.2"]
+    assert [each.major for each in stack.archive_backups()] == [18]
+    upgraded = now(stack)
+    run(stack, "DELETE FROM kept")
+    stack.move("embedded")
+    assert [each.major for each in stack.archive_backups()] == [18]
+    assert contained.all_containers() == []
+    stack.recover(stack.plan_recovery(upgraded))  # what containers archived, without them
+    assert content(stack)[0] == 10
+    run(stack, "INSERT INTO kept VALUES (11, '')")
+    moved = now(stack)
+    stack.move("docker")
+    local = place / f"{contained.project}.4"
+    subprocess.run(["chown", "-R", "999:999", str(local)], check=True)
+    stack.recover(stack.plan_recovery(moved))  # and the other way
+    assert content(stack)[0] == 11
+    stack.recover(stack.plan_recovery(moment))
+    assert run(stack, "SHOW server_version_num")[0][0].startswith("17")  # type: ignore[attr-defined]
+    assert content(stack)[0] == 10
+    archived(stack)
