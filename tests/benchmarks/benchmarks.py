@@ -17,6 +17,7 @@ from fastzero_core.todo_app.tables import todos
 from fastzero_core.todo_app.todos import Todos
 
 from .api import api, endurance, logins
+from .archive import archive, recovery
 from .care import KIB_A_UNIT, PEAK_MEMORY, care
 from .containers import containers
 from .ground import Ground, Side, free_port
@@ -262,6 +263,8 @@ BENCHMARKS: dict[str, Callable[[Ground, bool], Iterator[Comparison]]] = {
     "lists": lists,
     "memory": memory,
     "care": care,
+    "archive": archive,
+    "recovery": recovery,
     "containers": containers,
     "api": api,
     "logins": logins,
