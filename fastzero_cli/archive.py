@@ -60,7 +60,7 @@ def enable(
     """Archive the database, beginning with a base backup. Restarts it.
 
     The credentials are those of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or of a file. They are kept as a secret of
-    the project. S3 needs barman: pip install 'fastzero[archive]'.
+    the project. Without containers S3 needs barman: pip install 'fastzero[archive]'.
     """
     from fastzero_core.archive.description import bytes_of, checked_keep, checked_url
 
