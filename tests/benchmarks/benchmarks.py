@@ -18,6 +18,7 @@ from fastzero_core.todo_app.todo_statements import FIELDS
 from fastzero_core.todo_app.todos import Todos
 
 from .api import api, endurance, logins
+from .archive import archive, recovery
 from .care import KIB_A_UNIT, PEAK_MEMORY, care
 from .containers import containers
 from .ground import Ground, Side, free_port
@@ -269,6 +270,8 @@ BENCHMARKS: dict[str, Callable[[Ground, bool], Iterator[Comparison]]] = {
     "lists": lists,
     "memory": memory,
     "care": care,
+    "archive": archive,
+    "recovery": recovery,
     "containers": containers,
     "api": api,
     "logins": logins,

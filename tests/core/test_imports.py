@@ -36,6 +36,7 @@ STANDARD_LIBRARY_ONLY = {
     "marks",
     "parameters",
     "polling",
+    "postgres.access",
     "postgres.account",
     "postgres.binaries",
     "postgres.cluster",
