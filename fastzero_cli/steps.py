@@ -26,7 +26,8 @@ PHASES = {
     "pages": ("Checking each page", "Pages checked"),
     "rehearse": ("Rehearsing on a copy", "Rehearsed on a copy"),
 }
-STARTS = ("process", "container")
+DOING = {"create": "Creating", "update": "Updating", "restart": "Restarting"}  # a service of a swarm
+STARTS = ("process", "container", "service")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,16 @@ def step_of(action: Any) -> Step | None:
             return _whole(action, "Pulling", "Image pulled", action.name, slow=True)
         case ("build", _):
             return _whole(action, "Building image", "Image built", action.name, slow=True)
+        case ("push", _):
+            return _whole(action, "Pushing", "Image pushed", action.name, slow=True)
+        case ("create" | "update" | "restart", "service"):
+            return Step(_service(action), f"{DOING[str(action.verb)]} {_name(action)}")
+        case ("remove", "service"):
+            return Step(str(action), f"Removing {_name(action)}", f"{_title(_name(action))} stopped")
+        case ("revert", "service"):
+            return Step(
+                str(action), f"Going back to the previous {_name(action)}", f"{_title(_name(action))} as before"
+            )
         case ("install", _):
             return _whole(action, "Installing", "Dependencies installed", action.to or action.name, slow=True)
         case ("create", "data"):

@@ -5,12 +5,12 @@ from ..project import Place
 from . import decide, relocate
 from .perform import engine_answers
 from .relocate import PlaceStatus, Relocation
+from .scaling import ScalableStack
 from .session import Session
 from .spec import major_of, with_major
-from .stack import Stack
 
 
-class MovableStack(Stack):
+class MovableStack(ScalableStack):
     """A stack with the places of its database: the current one, and the kept ones that it was moved from."""
 
     def upgrade(self, major: int, *, timeout: float | None = None) -> Place | None:

@@ -19,6 +19,7 @@ from . import decide, extras, plan, rotation, steps
 from .actions import Action, Kind, Verb
 from .application import build_of, install_script, process_names, programs_of, refuse_missing, refuse_without_python
 from .decide import Decision, Flags, Machine
+from .deployment import one_service_each
 from .described import described_in, remembered
 from .execute import execute
 from .observe import head_of, missing_secrets, observe
@@ -80,6 +81,7 @@ class Session:
             new_owner=lambda: secrets.token_hex(8),
             estate=lambda runtime: self.performer.runtime(runtime).estate(),
             programs=lambda: programs_of(self.application) if self.application else "",
+            node=lambda: self.performer.swarm().node(),
             application=self.application,
             state=str(self.project.folder),
             host=self.performer.first_host,
@@ -96,7 +98,8 @@ class Session:
             return described_in(Path.cwd())
         if not record.application:
             return None
-        return described_in(Path(record.application)) or remembered(record)
+        found = described_in(Path(record.application)) or remembered(record)
+        return one_service_each(found) if record.runtime == "swarm" else found
 
     def require_trust(self) -> None:
         """Raise UntrustedFolderError if the description of the application has changed since the user trusted it."""
@@ -252,6 +255,9 @@ class Session:
         if flags.host:
             self.performer.first_host = parse_host(flags.host)
         self.application = self._application_to_run()
+        runtime = self.record.runtime if self.record else flags.runtime or self.settings.runtime
+        if self.application and runtime == "swarm":
+            self.application = one_service_each(self.application)
         if self.application and not flags.after_migrate:
             self.application = replace(self.application, after_migrate=None)
         decision = decide.decide(self.record, self.settings, flags, self.machine)
