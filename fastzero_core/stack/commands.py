@@ -206,6 +206,13 @@ def rotate_signing_key(session: Session, *, keep: float) -> None:
     observed = session.observe_quickly(spec, session.known)
     plan.refuse_foreign(spec.project, observed.foreign)
     session.run(rotation.plan_secret(spec, observed, SIGNING_KEY, before, after, "its key is rotated"))
+    _discard_unused(session, spec)
+
+
+def _discard_unused(session: Session, spec: StackSpec) -> None:
+    """Remove the secrets of a swarm that no service mounts any more."""
+    if session.known.runtime == "swarm":
+        session.run(plan.plan_discard(session.observe_quickly(spec, session.known).leftovers))
 
 
 def rotate_passwords(session: Session) -> None:
@@ -256,7 +263,8 @@ def _set_next_passwords(session: Session) -> bool:
         observed = session.observe_quickly(spec, session.known)
         for actions in _rotations(session, spec, observed):
             session.run(actions)
-        return bool(session.run(_stops(session, spec, observed)))
+        _discard_unused(session, spec)
+        return bool(session.run(_stops(session, spec, observed))) or session.known.runtime == "swarm"
 
 
 def _completing(session: Session) -> list[Action]:
@@ -280,7 +288,12 @@ def _rotations(session: Session, spec: StackSpec, observed: Observed) -> list[li
 
 
 def _stops(session: Session, spec: StackSpec, observed: Observed) -> list[Action]:
-    """Return the actions that stop the processes which have a rotated password in a variable."""
+    """Return the actions that stop the processes which have a rotated password in a variable.
+
+    In a swarm the next `up` replaces their tasks one after the other.
+    """
+    if session.known.runtime == "swarm":
+        return []
     rotated = {PASSWORDS[role] for role in session.rotating_roles}
     stale = [process.name for process in spec.processes if rotated.intersection(process.secrets_in_variables)]
     return plan.plan_stop(spec, observed, stale, rotation.CAUSE)

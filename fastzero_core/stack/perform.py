@@ -162,6 +162,8 @@ class Performer:
                 )
 
     def _runtime_name(self, action: Action) -> str:
+        if getattr(action.subject, "deploy", None):
+            return "swarm"  # there may be no record yet
         if action.kind in IN_CONTAINERS:
             return self._containers(action.service)
         if action.kind in LOCAL:

@@ -2,28 +2,53 @@
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import docker
 
+from ..docker.engine import UNREACHABLE
 from ..lines import STREAMS, LogLine, moment_of
 
+SILENCE = 5  # seconds
 TASK_ID = "com.docker.swarm.task.id"
 
 
 def lines_of(
     api: docker.APIClient, service: str, names: Mapping[str, str], tail: int | None, since: datetime | None, name: str
 ) -> list[LogLine]:
-    """Return the lines of all tasks of a service. `names` are those of the tasks, by id, `name` that of others."""
+    """Return the lines of all tasks of a service. `names` are those of the tasks, by id, `name` that of others.
+
+    An engine that waits for the log of a task which is just stopping may wait forever: it gets SILENCE seconds.
+    """
     limits: dict[str, Any] = {"tail": "all" if tail is None else tail, "since": int(since.timestamp()) if since else 0}
-    return [
-        line
-        for stream in STREAMS
-        for line in _decoded(_open(api, service, stream, follow=False, **limits), stream, names, name)
-        if since is None or line.time is None or line.time >= since
-    ]
+    queue: SimpleQueue[LogLine | None] = SimpleQueue()
+
+    def feed(stream: str) -> None:
+        with suppress(*UNREACHABLE):  # it is closed after the silence
+            for line in _decoded(_open(api, service, stream, follow=False, **limits), stream, names, name):
+                queue.put(line)
+        queue.put(None)
+
+    for stream in STREAMS:
+        threading.Thread(target=feed, args=(stream,), daemon=True).start()
+    return [line for line in _until_silent(queue) if since is None or line.time is None or line.time >= since]
+
+
+def _until_silent(queue: "SimpleQueue[LogLine | None]") -> Iterator[LogLine]:
+    """Yield lines until both streams have ended, or none came for a while."""
+    ended = 0
+    while ended < len(STREAMS):
+        try:
+            line = queue.get(timeout=SILENCE)
+        except Empty:
+            return
+        if line is None:
+            ended += 1
+        else:
+            yield line
 
 
 def text_of(api: docker.APIClient, service: str, tail: int) -> str:

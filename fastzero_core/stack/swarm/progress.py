@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..docker.containers import HASH
 from ..lines import moment_of
 from ..observed import TaskState
 from .services import TASK
@@ -11,8 +12,8 @@ from .services import TASK
 Attributes = Mapping[str, Any]
 FAILED = ("failed", "rejected", "orphaned")
 ENDED = (*FAILED, "complete", "shutdown", "remove")
-UPDATED = ("", "completed")
-REVERTED = ("rollback_completed", "rollback_paused", "paused")
+UPDATED = ("", "completed", "rollback_completed")
+GIVEN_UP = ("rollback_paused", "paused")
 ATTEMPTS = 3  # failed tasks of a new service, after which waiting is of no use
 
 
@@ -71,8 +72,13 @@ class Progress:
 
     @property
     def is_reverted(self) -> bool:
-        """Whether the swarm undid its last update, or gave up."""
-        return self.update in REVERTED
+        """Whether the swarm undid its last update."""
+        return self.update == "rollback_completed"
+
+    def has_failed(self, config_hash: str) -> bool:
+        """Return whether it will not run as specified: the swarm went back, gave up, or starts it in vain."""
+        runs = self.service["Spec"]["Labels"].get(HASH)
+        return self.update in GIVEN_UP or self.is_hopeless or (self.is_reverted and runs != config_hash)
 
     @property
     def is_hopeless(self) -> bool:

@@ -32,10 +32,11 @@ from . import logs, observe, places
 from .images import digest
 from .observe import Found
 from .operations import Operations as SwarmOperations
-from .progress import Progress
+from .progress import GIVEN_UP, Progress
 from .services import service_document
 
 EVIDENCE_LINES = 20
+DEFAULT_NETWORKS = ("10.0.0.0/8",)  # unless the swarm was created with others
 IN_SWARM = (Kind.SERVICE, Kind.MOUNTED_SECRET, Kind.CONFIG)
 
 
@@ -85,7 +86,8 @@ class SwarmRuntime(DockerRuntime):
     @property
     def _networks(self) -> list[str]:
         """The ranges of addresses that the swarm gives its networks, and so the proxy."""
-        return list((self._client and self._swarm.get("Cluster", {}).get("DefaultAddrPool")) or ())
+        self.node()  # connects
+        return list(self._swarm.get("Cluster", {}).get("DefaultAddrPool") or DEFAULT_NETWORKS)
 
     def _document(self, project: str, service: ServiceSpec) -> Mapping[str, Any]:
         return service_document(project, service) if service.deploy else containers.document(project, service)
@@ -170,22 +172,18 @@ class SwarmRuntime(DockerRuntime):
             progress = self._progress(service.name)
             if progress is None:
                 return "it is gone"
-            if progress.is_reverted or progress.is_hopeless:
+            if progress.has_failed(service.config_hash):
                 raise self._failure(service.name, progress)
             return progress.detail
 
     def _failure(self, service: str, progress: Progress) -> UnhealthyError:
+        why = f"{service} does not start: {progress.detail}"
         if progress.is_reverted:
-            what = f"the new version of {service} failed, and the swarm runs the one before again: {progress.message}"
-            if progress.update != "rollback_completed":
-                what = f"the update of {service} failed, and the swarm gave up: {progress.message}"
-        else:
-            what = f"{service} does not start: {progress.detail}"
-        return UnhealthyError(
-            what,
-            hint=f"The whole log: fastzero logs {service} -p {self._project.name}",
-            evidence=self._evidence(service, progress),
-        )
+            why = f"the new version of {service} failed, and the swarm runs the one before again"
+        elif progress.update in GIVEN_UP:
+            why = f"the update of {service} failed, and the swarm gave up: {progress.message}"
+        whole_log = f"The whole log: fastzero logs {service} -p {self._project.name}"
+        return UnhealthyError(why, hint=whole_log, evidence=self._evidence(service, progress))
 
     def evidence(self, service: str) -> str:
         with engine_errors():
@@ -223,6 +221,17 @@ class SwarmRuntime(DockerRuntime):
         yield from super().examine(spec, record)
         with engine_errors():
             yield from places.findings(self._client, record)
+
+    def run(self, spec: StackSpec, command: Sequence[str], *, interactive: bool) -> int:
+        """Run a command in a task of the application, on the engine of this manager if one runs there."""
+        with engine_errors():
+            found = observe.find(self._client, spec.project, self._owner())
+        active = {each.name: progress.active for each in spec.processes if (progress := found.service(each.name))}
+        here = [name for name, tasks in active.items() if any(task["NodeID"] == self.node() for task in tasks)]
+        running = [*here, *(name for name, tasks in active.items() if tasks)]
+        if not running:
+            raise UnhealthyError("no process of the application is running", hint="Start it: fastzero up")
+        return self.execute_in(running[0], command, interactive=interactive)
 
     def _find(self, service: str) -> Container | None:
         """Return the container of a service: the gateway's, or that of a task whose engine can be reached."""
