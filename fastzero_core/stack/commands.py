@@ -350,8 +350,8 @@ def _leave_untrusted_out(session: Session) -> UntrustedFolderError | None:
 
 def exported(session: Session) -> StackSpec:
     """Return the stack to export to another tool. Raises InvalidInputError if it does not run in containers."""
-    name = session.project.name
-    if session.record is None or session.record.runtime != "docker":
+    name, record = session.project.name, session.record
+    if record is None or record.runtime == "embedded":
         raise InvalidInputError(
             f"project {name} does not run in containers",
             hint="Make one that does: fastzero up --runtime docker -p NAME",
@@ -361,6 +361,17 @@ def exported(session: Session) -> StackSpec:
             "a stack with split roles cannot be exported: no service of it would migrate as the owner",
             field="split_roles",
             hint="Unset FASTZERO_SPLIT_ROLES for the export",
+        )
+    session.require_trust()
+    return session.spec(replace(record, runtime="docker"))
+
+
+def in_swarm(session: Session) -> StackSpec:
+    """Return the stack as services of a swarm. Raises InvalidInputError if it does not run in one."""
+    if session.known.runtime != "swarm":
+        raise InvalidInputError(
+            f"project {session.project.name} does not run in a swarm",
+            hint="Make one that does: fastzero up --runtime swarm -p NAME. Or: fastzero export compose",
         )
     session.require_trust()
     return session.spec()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ..errors import InvalidInputError
-from . import plan
+from . import commands, plan
 from .deployment import counts_of
 from .observe import head_of
 from .observed import NodeState
@@ -42,6 +42,14 @@ class ScalableStack(Stack):
             observed = session.observe_quickly(spec, session.known)
             session.run(plan.plan_rebalance(spec, observed))
             return [each.name for each in spec.processes if observed.service(each.name).uneven]
+
+    def stack_file(self) -> str:
+        """Return the stack as a stack.yml for `docker stack deploy`. Raises InvalidInputError outside of a swarm."""
+        session = self.look()
+        spec = commands.in_swarm(session)
+        from .swarm.export import stack_yaml
+
+        return stack_yaml(spec, self.project, session.known.owner)
 
     def nodes(self) -> list[NodeState]:
         """Return the nodes of the project's swarm, [] if it does not run in one."""
