@@ -26,7 +26,12 @@ PHASES = {
     "pages": ("Checking each page", "Pages checked"),
     "rehearse": ("Rehearsing on a copy", "Rehearsed on a copy"),
 }
-DOING = {"create": "Creating", "update": "Updating", "restart": "Restarting"}  # a service of a swarm
+DOING = {
+    "create": "Creating",
+    "update": "Updating",
+    "restart": "Restarting",
+    "fill": "Updating",
+}  # a service of a swarm
 STARTS = ("process", "container", "service")
 
 
@@ -58,8 +63,10 @@ def step_of(action: Any) -> Step | None:
             return _whole(action, "Building image", "Image built", action.name, slow=True)
         case ("push", _):
             return _whole(action, "Pushing", "Image pushed", action.name, slow=True)
-        case ("create" | "update" | "restart", "service"):
+        case ("create" | "update" | "restart" | "fill", "service" | "secrets") if _is_deployed(action):
             return Step(_service(action), f"{DOING[str(action.verb)]} {_name(action)}")
+        case ("set", "replicas"):
+            return Step(_service(action), f"Scaling {_name(action)} to {action.to}")
         case ("remove", "service"):
             return Step(str(action), f"Removing {_name(action)}", f"{_title(_name(action))} stopped")
         case ("revert", "service"):
@@ -89,6 +96,10 @@ def phase_of(progress: Progress) -> Step:
     """Return the step of a phase. A phase that is not in PHASES is a program's message, shown while the phase lasts."""
     doing, done = PHASES.get(progress.step, (progress.step, ""))
     return Step(progress.step, doing, done)
+
+
+def _is_deployed(action: Any) -> bool:
+    return bool(getattr(action.subject, "deploy", None))
 
 
 def _whole(action: Any, doing: str, done: str, name: str, *, slow: bool = False) -> Step:

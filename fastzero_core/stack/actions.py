@@ -57,6 +57,7 @@ class Kind(StrEnum):
     MARK = "mark"  # of a folder that fastzero created: it deletes only marked folders
     SERVICE = "service"
     MOUNTED_SECRET = "swarm secret"  # noqa: S105 - a copy of a secret in a swarm, which its tasks mount
+    REPLICAS = "replicas"  # the number of tasks of a service in a swarm
     CONFIG = "config"  # a file in a swarm, which its tasks mount
     SCHEMA = "schema"
     ARCHIVE = "archive"  # the dump through which a move copies the database
@@ -76,6 +77,7 @@ IN_CONTAINERS = (
     Kind.CONTAINER,
     Kind.SECRETS,
     Kind.SERVICE,
+    Kind.REPLICAS,
     *MOUNTED,
 )
 LOCAL = (Kind.DATA, Kind.STAGING, Kind.BACKENDS, Kind.PROCESS, Kind.DEPENDENCIES)

@@ -104,6 +104,9 @@ def down(session: Session, *, volumes: bool) -> list[Action]:
     actions = plan.plan_down(spec, observed)
     if not volumes:
         return session.run([*actions, *plan.write(change)], keep=True)
+    if session.record.runtime == "swarm":
+        for volume in session.performer.swarm().left_behind(spec, session.record):
+            session.on_event(Notice(f"volume {volume} stays: no engine of its node is used. There: docker volume rm"))
     things = [*at_every_place(session, change.after), *(Thing(Kind.CLAIM, name) for name in observed.claims)]
     marks = plan.plan_marks(session.unmarked())
     return session.run([*actions, *marks, *plan.plan_destroy(session.project.name, things)], keep=True)
@@ -121,7 +124,8 @@ def at_every_place(session: Session, record: ProjectRecord) -> list[Thing]:
             things += session.own_remains(place)
             extra[place.runtime] = extra.get(place.runtime) or session.own_extra_data(place.runtime)
         except UnavailableError as error:
-            error.hint = f"Nothing was changed. The project has data in the {place}: start Docker, then try again"
+            if place.runtime != "swarm":
+                error.hint = f"Nothing was changed. The project has data in the {place}: start Docker, then try again"
             raise
     return [*things, *(thing for each in extra.values() for thing in each)]
 

@@ -44,7 +44,7 @@ def _hand_over(spec: StackSpec, service: ServiceSpec, found: ObservedService, na
     secret = f"{steps.container_name(spec.project, service.name)}-{name}"
     return [
         Action(Verb.CREATE, Kind.MOUNTED_SECRET, secret, cause, service.name, subject=service),
-        Action(Verb.UPDATE, Kind.SERVICE, found.thing, cause, service.name, subject=service),
+        Action(Verb.FILL, Kind.SECRETS, found.thing, cause, service.name, subject=service),
         steps.wait(service),
     ]
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from ..errors import InvalidInputError
 from . import commands, plan
 from .deployment import counts_of
-from .observe import head_of
 from .observed import NodeState
 from .plan import RecordChange
 from .session import Session
@@ -28,8 +27,8 @@ class ScalableStack(Stack):
             after = replace(record, replicas=replicas)
             change = RecordChange(record, after, "other numbers of tasks were asked for")
             spec = session.spec(after)
-            observed = session.observe(spec, after, session.timeout)
-            session.run(plan.plan_up(spec, observed, head_of(spec), change))
+            observed = session.observe_quickly(spec, after)
+            session.run(plan.plan_scale(spec, observed, change, counts), keep=True)
 
     def rebalance(self, *, timeout: float | None = None) -> list[str]:
         """Spread the tasks over the nodes again, one after the other. Returns the services that were not spread evenly.

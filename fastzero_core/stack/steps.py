@@ -41,6 +41,9 @@ def deploy(
     project: str, service: ServiceSpec, observed: Observed, cause: str, verb: Verb = Verb.UPDATE
 ) -> Iterator[Action]:
     """Yield the actions that create or update a service of a swarm, with the secrets and configs that it lacks."""
+    has_data = service.is_extra and bool(service.deploy and service.deploy.node)
+    if verb is Verb.CREATE and has_data and service.volume not in observed.volumes:
+        yield make_data(service, "it has none yet")
     for thing in observed.lacking:
         if thing.service == service.name:
             yield Action(Verb.CREATE, thing.kind, thing.name, thing.cause, service.name, subject=service)

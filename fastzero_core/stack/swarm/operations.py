@@ -67,6 +67,10 @@ class Operations:
                 self._create(action.subject)
             case Verb.UPDATE | Verb.START, Kind.SERVICE:
                 self._update(action.subject)
+            case Verb.FILL, Kind.SECRETS:
+                self._fill(action.subject)
+            case Verb.SET, Kind.REPLICAS:
+                self._scale(action.subject)
             case Verb.RESTART, Kind.SERVICE:
                 self._restart(action.subject)
             case Verb.STOP, Kind.SERVICE:
@@ -139,6 +143,13 @@ class Operations:
         document = copy.deepcopy(service_document(self._project.name, service))
         return self._completed(document, service, current)
 
+    def _with_hash(self, template: Document) -> None:
+        """Give tasks a label with a hash of their specification."""
+        container = template["ContainerSpec"]
+        container["Labels"] = {}
+        made_of = json.dumps(template, sort_keys=True)
+        container["Labels"] = {TASK: hashlib.sha256(made_of.encode()).hexdigest()[:16]}
+
     def _completed(
         self, document: Document, service: ServiceSpec, current: Mapping[str, Any] | None = None
     ) -> Document:
@@ -146,8 +157,7 @@ class Operations:
         container = template["ContainerSpec"]
         container["Image"] = self._image(service, current)
         self._with_ids(document, service)
-        made_of = json.dumps(template, sort_keys=True)
-        container["Labels"] = {TASK: hashlib.sha256(made_of.encode()).hexdigest()[:16]}
+        self._with_hash(template)
         template["ForceUpdate"] = current["TaskTemplate"].get("ForceUpdate", 0) if current else 0
         document["Labels"] = containers.labels(self._project.name, self._owner, service)
         return document
@@ -170,6 +180,24 @@ class Operations:
     def _update(self, service: ServiceSpec) -> None:
         found = self._own(container_name(self._project.name, service.name))
         self._change(found, self._document(service, found["Spec"]))
+
+    def _fill(self, service: ServiceSpec) -> None:
+        """Let the tasks mount the current secrets. All else about them stays as it is."""
+        found = self._own(container_name(self._project.name, service.name))
+        document = copy.deepcopy(found["Spec"])
+        self._with_ids(document, service)
+        self._with_hash(document["TaskTemplate"])
+        self._change(found, document)
+
+    def _scale(self, service: ServiceSpec) -> None:
+        """Change the number of tasks. A service that was as specified before is so afterwards."""
+        found = self._own(container_name(self._project.name, service.name))
+        document = copy.deepcopy(found["Spec"])
+        before, document["Mode"] = document["Mode"], service.document["Mode"]
+        as_before = replace(service, document={**service.document, "Mode": before})
+        if document["Labels"].get(containers.HASH) == as_before.config_hash:
+            document["Labels"] = containers.labels(self._project.name, self._owner, service)
+        self._change(found, document)
 
     def _restart(self, service: ServiceSpec) -> None:
         """Replace each task of a service by one of the same specification."""

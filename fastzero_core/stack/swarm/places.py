@@ -11,8 +11,11 @@ from ...project import ProjectRecord
 from ..docker.engine import connect
 from ..observed import NodeState
 from ..runtime import Finding
+from ..spec import StackSpec
 from .engine import api_of
 from .progress import Progress, is_usable, node_name
+
+THERE = "Nothing was changed. Run it with that node's engine: DOCKER_HOST=ssh://USER@NODE, or on the node itself"
 
 
 def container_of(task: Mapping[str, Any]) -> str:
@@ -67,6 +70,24 @@ def nodes(client: docker.DockerClient, record: ProjectRecord) -> list[NodeState]
         for each in api_of(client).nodes()
     ]
     return sorted(found, key=lambda each: each.node)
+
+
+def node_of(client: docker.DockerClient, record: ProjectRecord) -> NodeState | None:
+    """Return the node that has the project's data, None if it left the swarm."""
+    return next((each for each in nodes(client, record) if each.has_data), None)
+
+
+def left_behind(client: docker.DockerClient, spec: StackSpec, record: ProjectRecord, here: str) -> list[str]:
+    """Return the volumes on nodes that are not `here`, as `VOLUME on NODE, NODE`."""
+    every = nodes(client, record)
+    found = []
+    for service in spec.services:
+        if service.volume and service.deploy:
+            is_pinned = bool(service.deploy.node)
+            there = [each.node for each in every if not is_pinned or (each.has_data and service.deploy.node != here)]
+            gone = [record.node] if is_pinned and not any(each.has_data for each in every) else []
+            found += [f"{service.volume} on {', '.join([*there, *gone])}"] if there or gone else []
+    return found
 
 
 def findings(client: docker.DockerClient, record: ProjectRecord) -> Iterator[Finding]:

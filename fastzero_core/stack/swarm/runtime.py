@@ -13,9 +13,9 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 
-from ...errors import InvalidInputError, UnhealthyError
+from ...errors import InvalidInputError, UnavailableError, UnhealthyError
 from ...events import Listener
-from ...project import ProjectRecord
+from ...project import Place, ProjectRecord
 from ...tunnel import asked_host
 from ..actions import Action, Kind, Verb
 from ..deployment import behind_proxy
@@ -25,7 +25,7 @@ from ..docker.engine import connect, engine_errors
 from ..docker.logs import in_order
 from ..docker.runtime import DockerRuntime
 from ..lines import LogLine
-from ..observed import DataState, NodeState, Observed
+from ..observed import DataState, NodeState, Observed, Thing
 from ..runtime import Finding
 from ..spec import ServiceSpec, StackSpec
 from . import logs, observe, places
@@ -37,7 +37,7 @@ from .services import service_document
 
 EVIDENCE_LINES = 20
 DEFAULT_NETWORKS = ("10.0.0.0/8",)  # unless the swarm was created with others
-IN_SWARM = (Kind.SERVICE, Kind.MOUNTED_SECRET, Kind.CONFIG)
+IN_SWARM = (Kind.SERVICE, Kind.REPLICAS, Kind.MOUNTED_SECRET, Kind.CONFIG)
 
 
 class SwarmRuntime(DockerRuntime):
@@ -127,7 +127,9 @@ class SwarmRuntime(DockerRuntime):
 
     def perform(self, action: Action, *, timeout: float, on_event: Listener) -> None:
         with engine_errors():
-            if action.kind in IN_SWARM or action.verb in (Verb.PIN, Verb.PUSH):
+            is_image = action.verb in (Verb.PIN, Verb.PUSH)
+            is_filled = action.kind is Kind.SECRETS and action.subject.deploy  # the gateway has none
+            if action.kind in IN_SWARM or is_image or is_filled:
                 self._in_swarm(timeout).perform(action, on_event)
                 return
             if action.verb is Verb.BUILD:
@@ -135,11 +137,38 @@ class SwarmRuntime(DockerRuntime):
             if (action.verb, action.kind) == (Verb.CREATE, Kind.NETWORK):
                 self._create_network(action.name)
                 return
+            if (action.verb, action.kind) == (Verb.CREATE, Kind.VOLUME):
+                self._refuse_elsewhere(action.name)
         super().perform(action, timeout=timeout, on_event=on_event)
 
     def _create_network(self, name: str) -> None:
         labels = containers.owned(self._project.name, self._owner())
         self._client.api.create_network(name, driver="overlay", attachable=True, labels=labels, scope="swarm")
+
+    def remains(self, place: Place) -> list[Thing]:
+        """Return the volume of the database. Raises UnavailableError if it is on another node that runs."""
+        record = self._project.record
+        if record is None or self._has_data(record):
+            return super().remains(place)
+        with engine_errors():
+            home = places.node_of(self._client, record)
+        if home and home.state == "ready":
+            self._refuse_elsewhere(place.volume)
+        return []  # `left_behind` tells of it
+
+    def _refuse_elsewhere(self, volume: str) -> None:
+        """Raise UnavailableError if the node with the project's data is another than this manager."""
+        record = self._project.record
+        if record is None or self._has_data(record):
+            return
+        home = places.node_of(self._client, record)
+        name = f"{home.node} ({home.address})" if home else record.node
+        raise UnavailableError(f"volume {volume} is on node {name}, not on this manager", hint=places.THERE)
+
+    def left_behind(self, spec: StackSpec, record: ProjectRecord) -> list[str]:
+        """Return the volumes that `down --volumes` cannot remove, each with its nodes."""
+        with engine_errors():
+            return places.left_behind(self._client, spec, record, self.node())
 
     def run_once(self, service: ServiceSpec, command: Sequence[str]) -> tuple[int, str]:
         with engine_errors():
