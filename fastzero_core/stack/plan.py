@@ -332,8 +332,8 @@ def _converge(spec: StackSpec, service: ServiceSpec, observed: Observed) -> list
     match found.state:
         case ServiceState.ABSENT:
             return list(steps.create(spec.project, service, observed, "it does not exist yet"))
-        case ServiceState.UNHEALTHY if service.deploy and _is_as_specified(service, found):
-            return [steps.wait(service)]  # the swarm itself replaces its tasks
+        case ServiceState.UNHEALTHY if _recovers(service, found):
+            return []
         case ServiceState.UNHEALTHY if not service.deploy:
             return list(steps.replace(spec.project, service, observed, found.detail or "it does not answer"))
     if found.config_hash != service.config_hash and (found.runs or found.exists):
@@ -346,8 +346,10 @@ def _converge(spec: StackSpec, service: ServiceSpec, observed: Observed) -> list
     return []
 
 
-def _is_as_specified(service: ServiceSpec, found: ObservedService) -> bool:
-    return found.config_hash == service.config_hash and not found.outdated
+def _recovers(service: ServiceSpec, found: ObservedService) -> bool:
+    """Return whether a swarm is replacing the tasks of a service that is as specified: it only needs time."""
+    is_as_specified = found.config_hash == service.config_hash and not found.outdated
+    return bool(service.deploy) and found.state is ServiceState.UNHEALTHY and is_as_specified
 
 
 def _restart(
@@ -375,7 +377,8 @@ def _until_ready(
     its processes are started only once the services that they and the migrations may use are ready, and the schema is
     at the revision that their code needs.
     """
-    database, touched = spec.database, {action.service for action in work}
+    recovering = {each.name for each in spec.services if _recovers(each, observed.service(each.name))}
+    database, touched = spec.database, {action.service for action in work} | recovering
     names = {process.name for process in spec.processes} if spec.release else set()
     later = [action for action in work if action.service in names]
     actions = [action for action in work if action.service not in names]

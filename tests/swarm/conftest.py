@@ -101,7 +101,7 @@ class Deployed:
     def fastzero(self, *arguments: str, node: int = 1, code: int = 0, text: str = "") -> str:
         """Run a command on a node; return its output, with what it tells a person."""
         command = [PROGRAM, "in", str(node), sys.executable, "-m", "fastzero_cli", *arguments]
-        environment = {**os.environ, **self.environment(node)}
+        environment = self.environment(node)
         done = subprocess.run(
             command, cwd=self.folder, env=environment, input=text, capture_output=True, text=True, timeout=280
         )
@@ -109,7 +109,9 @@ class Deployed:
         return done.stdout + done.stderr
 
     def environment(self, node: int = 1) -> dict[str, str]:
+        outer = {name: value for name, value in os.environ.items() if not name.startswith(("FASTZERO_", "XDG_"))}
         return {
+            **outer,
             "DOCKER_HOST": cluster_program("host", str(node)),
             "FASTZERO_HOME": str(self.home),
             "HOME": str(self.home.parent),  # what it trusts is known there

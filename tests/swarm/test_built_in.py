@@ -1,7 +1,6 @@
 """The built-in application in a swarm of three nodes."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,7 +35,7 @@ def first(cluster: None, folder: Path) -> Iterator[tuple[Deployed, list[list[str
     """A project that is up, with what was planned, what was done, and what was left to do."""
     for project in deployed("built-in", folder / "home", folder):
         command = [PROGRAM, "in", "1", sys.executable, "-c", AS_PLANNED, str(project.port), str(project.database_port)]
-        environment = {**os.environ, **project.environment()}
+        environment = project.environment()
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
         assert done.returncode == 0, done.stderr
         yield project, json.loads(done.stdout)
