@@ -105,7 +105,7 @@ def down(session: Session, *, volumes: bool) -> list[Action]:
     if not volumes:
         return session.run([*actions, *plan.write(change)], keep=True)
     if session.record.runtime == "swarm":
-        for volume in session.performer.swarm().left_behind(spec, session.record):
+        for volume in session.performer.swarm().remaining(spec, session.record):
             session.on_event(Notice(f"volume {volume} stays: no engine of its node is used. There: docker volume rm"))
     things = [*at_every_place(session, change.after), *(Thing(Kind.CLAIM, name) for name in observed.claims)]
     marks = plan.plan_marks(session.unmarked())

@@ -130,17 +130,17 @@ def _proxy(spec: StackSpec, settings: Settings) -> tuple[ServiceSpec, ...]:
     return (proxy(settings.proxy_image, spec.processes, volume=volume, web=web, domain=settings.domain or ""),)
 
 
-def behind_proxy(spec: StackSpec, networks: Sequence[str]) -> StackSpec:
+def trusting_proxy(spec: StackSpec, networks: Sequence[str]) -> StackSpec:
     """Return the stack with processes that trust the proxy, in these ranges of addresses, to name their clients.
 
     Nothing else reaches them: they are published through the proxy alone. Of the user's own processes, those that
     uvicorn serves are told.
     """
-    services = [_behind_proxy(each, ",".join(networks)) if each in spec.processes else each for each in spec.services]
+    services = [_trusting_proxy(each, ",".join(networks)) if each in spec.processes else each for each in spec.services]
     return replace(spec, services=tuple(services))
 
 
-def _behind_proxy(process: ServiceSpec, networks: str) -> ServiceSpec:
+def _trusting_proxy(process: ServiceSpec, networks: str) -> ServiceSpec:
     is_uvicorn = {"uvicorn", "fastapi"} & {PurePosixPath(word).name for word in process.command}
     name = FORWARDED if process.interpreter else FORWARDED.removeprefix(PREFIX) if is_uvicorn else ""
     if not name or not networks or name in {**process.variables, **process.secret_variables}:

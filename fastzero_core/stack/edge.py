@@ -53,7 +53,7 @@ SITE = """\
 }
 """
 
-# Each argument is a port and the address behind it. A connection is closed once both sides have ended.
+# Each argument is a port and the address that it leads to. A connection is closed once both sides have ended.
 FORWARD = """\
 import asyncio, contextlib, sys
 async def copy(source, sink):

@@ -15,7 +15,7 @@ from fastzero_core.record import parse_record
 from fastzero_core.stack import edge
 from fastzero_core.stack.actions import Action, Kind, Verb, inverse
 from fastzero_core.stack.built_in import stack_spec
-from fastzero_core.stack.deployment import behind_proxy, deployed, one_service_each
+from fastzero_core.stack.deployment import deployed, one_service_each, trusting_proxy
 from fastzero_core.stack.observed import DataState, Observed, ObservedService, ServiceState, Thing
 from fastzero_core.stack.plan import (
     RecordChange,
@@ -77,7 +77,9 @@ def texts(actions: list[Action]) -> list[str]:
 def test_the_stack_has_a_gateway_and_a_proxy_and_the_database_stays_on_its_node() -> None:
     assert SPEC.names == ("database", "gateway", "app", "proxy")
     database, app, proxy = (SPEC.service(name).deploy for name in ("database", "app", "proxy"))
-    assert database and app and proxy
+    assert database
+    assert app
+    assert proxy
     assert (database.node, database.start_first) == ("n1", False)
     assert (app.node, app.start_first, app.replicas) == ("", True, 2)
     assert (proxy.replicas, proxy.start_first, proxy.ports) == (0, False, {18000: 18000})
@@ -107,6 +109,7 @@ def test_a_built_image_is_in_the_registry() -> None:
 def test_one_service_runs_all_replicas_and_elsewhere_one_that_listens_runs_once(tmp_path: Path) -> None:
     text = "[application.processes]\nweb = {command = 'x', port = 1, replicas = 3}\nw = {command = 'y', replicas = 2}"
     application = parse(text, tmp_path)
+    assert application
     assert [(each.name, each.replicas) for each in application.processes] == [("web", 1), ("w", 2)]
     in_swarm = one_service_each(application)
     assert [(each.name, each.replicas, each.tasks) for each in in_swarm.processes] == [("web", 1, 3), ("w", 1, 2)]
@@ -114,11 +117,11 @@ def test_one_service_runs_all_replicas_and_elsewhere_one_that_listens_runs_once(
 
 
 def test_processes_trust_the_proxy_alone_to_name_their_clients() -> None:
-    app = behind_proxy(SPEC, ["10.0.0.0/8"]).service("app")
+    app = trusting_proxy(SPEC, ["10.0.0.0/8"]).service("app")
     assert app.variables["FASTZERO_FORWARDED_ALLOW_IPS"] == "10.0.0.0/8"
     own = replace(SPEC.service("app"), interpreter=(), command=("uvicorn", "app:app"))
     other = replace(own, name="other", command=("gunicorn", "app:app"))
-    spec = behind_proxy(replace(SPEC, services=(SPEC.database, own, other)), ["10.0.0.0/8"])
+    spec = trusting_proxy(replace(SPEC, services=(SPEC.database, own, other)), ["10.0.0.0/8"])
     assert spec.service("app").variables["FORWARDED_ALLOW_IPS"] == "10.0.0.0/8"
     assert "FORWARDED_ALLOW_IPS" not in spec.service("other").variables
 

@@ -66,7 +66,8 @@ def project(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     (folder / "Dockerfile").write_text(DOCKERFILE.format(base=base))
     (folder / "app.py").write_text(APP)
     (folder / "migration.py").write_text(MIGRATION)
-    for project in deployed("own", folder / "home", folder):
+    home = tmp_path_factory.mktemp("home") / "fastzero"  # in the folder, its files would be in the image
+    for project in deployed("own", home, folder):
         (folder / "fastzero.toml").write_text(DESCRIPTION.format(project=project.name))
         project.fastzero("trust", "--yes")
         yield project

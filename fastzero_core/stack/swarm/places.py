@@ -77,7 +77,7 @@ def node_of(client: docker.DockerClient, record: ProjectRecord) -> NodeState | N
     return next((each for each in nodes(client, record) if each.has_data), None)
 
 
-def left_behind(client: docker.DockerClient, spec: StackSpec, record: ProjectRecord, here: str) -> list[str]:
+def remaining(client: docker.DockerClient, spec: StackSpec, record: ProjectRecord, here: str) -> list[str]:
     """Return the volumes on nodes that are not `here`, as `VOLUME on NODE, NODE`."""
     every = nodes(client, record)
     found = []

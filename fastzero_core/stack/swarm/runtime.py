@@ -18,7 +18,7 @@ from ...events import Listener
 from ...project import Place, ProjectRecord
 from ...tunnel import asked_host
 from ..actions import Action, Kind, Verb
-from ..deployment import behind_proxy
+from ..deployment import trusting_proxy
 from ..docker import containers, images
 from ..docker import observe as on_engine
 from ..docker.engine import connect, engine_errors
@@ -79,7 +79,7 @@ class SwarmRuntime(DockerRuntime):
     # -- specification and observation -------------------------------------------------------------------------
 
     def completed(self, spec: StackSpec) -> StackSpec:
-        spec = behind_proxy(spec, self._networks)
+        spec = trusting_proxy(spec, self._networks)
         services = [replace(each, document=self._document(spec.project, each)) for each in spec.services]
         return replace(spec, services=tuple(services))
 
@@ -154,7 +154,7 @@ class SwarmRuntime(DockerRuntime):
             home = places.node_of(self._client, record)
         if home and home.state == "ready":
             self._refuse_elsewhere(place.volume)
-        return []  # `left_behind` tells of it
+        return []  # `remaining` tells of it
 
     def _refuse_elsewhere(self, volume: str) -> None:
         """Raise UnavailableError if the node with the project's data is another than this manager."""
@@ -165,10 +165,10 @@ class SwarmRuntime(DockerRuntime):
         name = f"{home.node} ({home.address})" if home else record.node
         raise UnavailableError(f"volume {volume} is on node {name}, not on this manager", hint=places.THERE)
 
-    def left_behind(self, spec: StackSpec, record: ProjectRecord) -> list[str]:
+    def remaining(self, spec: StackSpec, record: ProjectRecord) -> list[str]:
         """Return the volumes that `down --volumes` cannot remove, each with its nodes."""
         with engine_errors():
-            return places.left_behind(self._client, spec, record, self.node())
+            return places.remaining(self._client, spec, record, self.node())
 
     def run_once(self, service: ServiceSpec, command: Sequence[str]) -> tuple[int, str]:
         with engine_errors():
