@@ -45,6 +45,7 @@ def observe(
         found = observed.service(service.name)
         if (
             found.state is ServiceState.RUNNING
+            and not service.deploy  # its swarm has been asked
             and (service.port or service.health_command)
             and (patience is None or _should_be_ready(service, spec, observed))
         ):
