@@ -58,6 +58,33 @@ SERVICE = (
     Column("started_at", "up for", kind="duration"),
     Column("detail", kind="note"),
 )
+DEPLOYED = (
+    Column("service"),
+    Column("state", kind="state"),
+    Column("running"),
+    Column("address"),
+    Column("version", spare=True),
+    Column("revision", spare=True),
+    Column("nodes", flexible=True),
+    Column("update", spare=True),
+    Column("detail", kind="note"),
+)
+TASK = (
+    Column("task"),
+    Column("state", kind="state"),
+    Column("node"),
+    Column("since", "for", kind="duration"),
+    Column("detail", kind="note"),
+)
+NODE = (
+    Column("node"),
+    Column("state", kind="state"),
+    Column("availability", spare=True),
+    Column("role"),
+    Column("address"),
+    Column("has_data", "has the data"),
+    Column("detail", kind="note"),
+)
 PROJECT = (
     Column("project"),
     Column("runtime", spare=True),

@@ -28,6 +28,7 @@ root = Group(
     sections={
         "Start here": ("init", "up", "doctor", "docs"),
         "Stack": ("down", "status", "logs", "restart", "exec", "run", "serve", "test", "ls", "export", "secret"),
+        "Swarm": ("scale", "rebalance"),
         "Database": ("db", "migrate"),
         "Todos": ("todo", "user"),
         "Tools": ("env", "config", "trust", "version"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fastzero_core.schema.interface import Schema
 
 OUTPUTS = ("table", "json", "ndjson", "csv", "tsv", "ids")
-RUNTIMES = ("embedded", "docker")
+RUNTIMES = ("embedded", "docker", "swarm")
 LEVELS = ("debug", "info", "warning", "error", "critical")  # of log lines
 COLORS = ("auto", "always", "never")
 ATTEMPTS = 3  # to type a password

@@ -11,7 +11,7 @@ import typer
 from fastzero_core.errors import FastZeroError, InvalidInputError, UnhealthyError
 
 from . import completion
-from .columns import ACTION, PROJECT, SERVICE
+from .columns import ACTION, DEPLOYED, NODE, PROJECT, SERVICE, TASK
 from .ending import tell_of_running, warn_of_undescribed
 from .options import LEVELS, RUNTIMES, NoBackup, Run, Timeout, Yes, complete_from, words_of
 from .style import counted
@@ -48,7 +48,7 @@ def up(
         typer.Option(
             "--runtime",
             metavar="RUNTIME",
-            help="embedded | docker; a project keeps its first.",
+            help="embedded | docker | swarm; a project keeps its first.",
             autocompletion=complete_from(*RUNTIMES),
         ),
     ] = None,
@@ -59,6 +59,9 @@ def up(
     port: Port = None,
     app_port: Annotated[
         int | None, typer.Option("--app-port", metavar="PORT", min=1, max=65535, help="The app's port.")
+    ] = None,
+    replicas: Annotated[
+        int | None, typer.Option("--replicas", metavar="N", min=1, max=1000, help="The app's tasks in a swarm; kept.")
     ] = None,
     no_app: Annotated[bool, typer.Option("--no-app", help="Leave the application out.")] = False,
     build: Annotated[bool, typer.Option("--build", help="Rebuild the app's image.")] = False,
@@ -96,6 +99,7 @@ def up(
         "adopt": adopt,
         "start_over": start_over,
         "install": install,
+        "replicas": replicas,
     }
     if dry_run:
         actions = stack.plan(**wanted)
@@ -243,10 +247,14 @@ def status(
     it.
     """
     services = _services(run)
-    run.render.many(services, SERVICE, none=NO_SERVICES.format(run.settings.project))
+    columns = DEPLOYED if any(hasattr(each, "tasks") for each in services) else SERVICE
+    run.render.many(services, columns, none=NO_SERVICES.format(run.settings.project))
+    if run.render.output == "table" and columns is DEPLOYED:
+        run.render.many([task for each in services for task in getattr(each, "tasks", ())], TASK)
+        run.render.many(run.stack.nodes(), NODE)
     while watch:
         time.sleep(1)
-        run.render.again(run.stack.status(), SERVICE)
+        run.render.again(run.stack.status(), columns)
     if exit_code and not (services and all(service.state == "running" for service in services)):
         raise typer.Exit(UnhealthyError.exit_code)
 
@@ -306,6 +314,44 @@ def restart(run: Run, service: Service = None, timeout: Timeout = None) -> None:
     stack = run.stack.restart(service, timeout=timeout)
     what = f"Service {service}" if service else f"Project {stack.project.name}"
     run.render.outcome(stack.status(), SERVICE, f"{what} restarted")
+
+
+@group.command(example="fastzero scale app=3\nfastzero scale web=5 worker=2")
+def scale(
+    run: Run,
+    counts: Annotated[list[str], typer.Argument(metavar="SERVICE=N", help="A process, and its number of tasks.")],
+    timeout: Timeout = None,
+) -> None:
+    """Run more or fewer tasks of a process in a swarm.
+
+    The numbers are kept; the tasks that run already go on running.
+    """
+    wanted = dict(map(_count, counts))
+    run.stack.scale(wanted, timeout=timeout)
+    run.render.outcome(run.stack.status(), DEPLOYED, f"Project {run.stack.project.name} scaled", ", ".join(counts))
+
+
+def _count(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    if not name or not number.isdecimal() or not 0 < int(number) <= 1000:
+        raise InvalidInputError(f"invalid number of tasks {text!r}", field="counts", hint="Write it as app=3")
+    return name, int(number)
+
+
+@group.command(example="fastzero rebalance")
+def rebalance(run: Run, timeout: Timeout = None) -> None:
+    """Spread the tasks over the nodes of a swarm again.
+
+    As after a node came back: a swarm does not move tasks that run. Each task is replaced once its successor is ready.
+    """
+    uneven = run.stack.rebalance(timeout=timeout)
+    name = run.stack.project.name
+    run.render.outcome(
+        run.stack.status(),
+        DEPLOYED,
+        f"Project {name} spread again" if uneven else f"Project {name} is spread evenly",
+        *([", ".join(uneven)] if uneven else ["nothing to do"]),
+    )
 
 
 @group.command(example="fastzero ls\nfastzero ls --all")

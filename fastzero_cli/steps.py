@@ -25,7 +25,13 @@ PHASES = {
     "pages": ("Checking each page", "Pages checked"),
     "rehearse": ("Rehearsing on a copy", "Rehearsed on a copy"),
 }
-STARTS = ("process", "container")
+DOING = {
+    "create": "Creating",
+    "update": "Updating",
+    "restart": "Restarting",
+    "fill": "Updating",
+}  # a service of a swarm
+STARTS = ("process", "container", "service")
 
 
 class Step(NamedTuple):
@@ -53,6 +59,18 @@ def step_of(action: Any) -> Step | None:
             return _whole(action, "Pulling", "Image pulled", action.name, slow=True)
         case ("build", _):
             return _whole(action, "Building image", "Image built", action.name, slow=True)
+        case ("push", _):
+            return _whole(action, "Pushing", "Image pushed", action.name, slow=True)
+        case ("create" | "update" | "restart" | "fill", "service" | "secrets") if _is_deployed(action):
+            return Step(_service(action), f"{DOING[str(action.verb)]} {_name(action)}")
+        case ("set", "replicas"):
+            return Step(_service(action), f"Scaling {_name(action)} to {action.to}")
+        case ("remove", "service"):
+            return Step(str(action), f"Removing {_name(action)}", f"{_title(_name(action))} stopped")
+        case ("revert", "service"):
+            return Step(
+                str(action), f"Going back to the previous {_name(action)}", f"{_title(_name(action))} as before"
+            )
         case ("install", _):
             return _whole(action, "Installing", "Dependencies installed", action.to or action.name, slow=True)
         case ("create", "data"):
@@ -76,6 +94,10 @@ def phase_of(progress: Progress) -> Step:
     """Return the step of a phase. A phase that is not in PHASES is a program's message, shown while the phase lasts."""
     doing, done = PHASES.get(progress.step, (progress.step, ""))
     return Step(progress.step, doing, done)
+
+
+def _is_deployed(action: Any) -> bool:
+    return bool(getattr(action.subject, "deploy", None))
 
 
 def _whole(action: Any, doing: str, done: str, name: str, *, slow: bool = False) -> Step:

@@ -110,6 +110,15 @@ def compose(run: Run) -> None:
     run.render.text(run.stack.compose())
 
 
+@export.command(example="fastzero export stack > stack.yml")
+def stack(run: Run) -> None:
+    """Print the stack as a stack.yml.
+
+    For `docker stack deploy`: the same services, images, secrets and placement, of a project in a swarm.
+    """
+    run.render.text(run.stack.stack_file())
+
+
 @export.command(example="fastzero export kubernetes --registry registry.example.com > stack.yaml")
 def kubernetes(
     run: Run,

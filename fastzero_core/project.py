@@ -244,7 +244,7 @@ class Project:
             error = not_there(self)
             error.hint += ". Or use another database: DATABASE_URL"
             raise error
-        if record.host and record.runtime == "docker":
+        if record.host and record.runtime != "embedded":
             from .tunnel import forward_ports
 
             forward_ports(record.host, [record.ports["database"]])

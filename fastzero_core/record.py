@@ -11,10 +11,11 @@ from .errors import RecordError
 from .files import path_as_text, path_from_text
 from .postgres.roles import OWNER, SUPERUSER
 
-FORMAT = 4  # of the record
+FORMAT = 5  # of the record
+FORMAT_WITHOUT_SWARM = 4
 FORMAT_OF_BEFORE = 3  # of a record without an archive, whose containers run on this machine's engine
 FORMAT_OF_ONE_ROLE = 2  # of a record whose databases all have the single role of older versions
-RUNTIMES = ("embedded", "docker")
+RUNTIMES = ("embedded", "docker", "swarm")
 ROLES = (SUPERUSER, OWNER)
 ROLES_OF_BEFORE = (OWNER,)  # of older versions: the superuser is the owner
 
@@ -48,12 +49,14 @@ class Place:
 class ProjectRecord:
     """What the first `up` decided. Later ones keep it, except `processes`, which each `up` sets again.
 
-    `application` is the folder whose `fastzero.toml` describes the application; "" for the built-in one.
-    `data`, `image` and `volume` are the location of the database; `image` is the one that served it last. `filling` is
-    the target of a move that is not complete: its data is not in service. `leaving` is the source of the last move if
-    what served the database there may still have to be removed. `kept` are the locations before earlier moves, the
-    latest last, with their data unchanged. `owner` is the label of all objects of this project on an engine. `host` is
-    the machine of the engine, `ssh://…`; "" for this one. `archive` is where its write-ahead log and base backups go.
+    `application` is the folder whose `fastzero.toml` describes the application; "" for the built-in one. `data`,
+    `image` and `volume` are the location of the database; `image` is the one that served it last. `filling` is the
+    target of a move that is not complete: its data is not in service. `leaving` is the source of the last move if what
+    served the database there may still have to be removed. `kept` are the locations before earlier moves, the latest
+    last, with their data unchanged. `owner` is the label of all objects of this project on an engine. `host` is the
+    machine of the engine, `ssh://…`; "" for this one. `archive` is where its write-ahead log and base backups go.
+    `node` is the node of a swarm whose disk has the data, and `replicas` are the numbers that `scale` chose, by
+    service.
     """
 
     runtime: str
@@ -71,6 +74,8 @@ class ProjectRecord:
     roles: tuple[str, ...] = ROLES
     host: str = ""
     archive: Archive | None = None
+    node: str = ""
+    replicas: dict[str, int] = field(default_factory=dict)
 
     @property
     def place(self) -> Place:
@@ -95,12 +100,15 @@ class ProjectRecord:
         for each in places:
             each["data"] = path_as_text(each["data"])
         written["application"] = path_as_text(self.application)
-        # Older versions know neither.
+        # Older versions know none of these.
+        if self.runtime != "swarm":
+            del written["node"], written["replicas"]
+            written["format"] = FORMAT_WITHOUT_SWARM
         if not self.host:
             del written["host"]
         if self.archive is None:
             del written["archive"]
-        is_as_before = not self.host and self.archive is None
+        is_as_before = self.runtime != "swarm" and not self.host and self.archive is None
         if is_as_before:
             written["format"] = FORMAT_OF_BEFORE
         if is_as_before and all(each["roles"] == ROLES_OF_BEFORE for each in places):

@@ -108,7 +108,7 @@ class Settings(BaseSettings):
         24, gt=0, le=8760, description="how long tokens can be refreshed after a login, in hours"
     )
     user: Free[str | None] = Field(None, description="default user for the todo commands")
-    runtime: Free[Literal["embedded", "docker"] | None] = Field(None, description="runtime of a new project")
+    runtime: Free[Literal["embedded", "docker", "swarm"] | None] = Field(None, description="runtime of a new project")
     host: Annotated[str | None, Risk("Containers run there, with the project's secrets")] = Field(
         None, description="machine of the Docker Engine for a new project, ssh://USER@NAME; by default this one"
     )
@@ -116,6 +116,9 @@ class Settings(BaseSettings):
     app: Free[bool] = Field(True, description="run the app as well as the database")
     app_port: Free[int | None] = Field(None, ge=1, le=65535, description="port of the app on 127.0.0.1")
     workers: Free[int] = Field(1, ge=1, le=64, description="number of processes that serve the app")
+    replicas: Free[int] = Field(
+        2, ge=1, le=1000, description="number of tasks of the app in a swarm, until `fastzero scale` chooses another"
+    )
     pool_size: Free[int] = Field(10, ge=1, le=1000, description="database connections per worker")
     signup: Annotated[Literal["open", "closed", "invite"], Risk("It decides who may create an account")] = Field(
         "open", description="who may create an account over HTTP"
@@ -150,6 +153,19 @@ class Settings(BaseSettings):
     )
     python_image: Annotated[str, Risk("Its code runs, and can read the app's secrets")] = Field(
         "python:3.13-slim", description="base image of the app's image"
+    )
+    proxy_image: Annotated[str, Risk("Its code runs, and sees every request")] = Field(
+        "caddy:2", description="image of the edge proxy, for the swarm runtime"
+    )
+    registry: Annotated[str | None, Risk("The app's image is pushed there, and nodes run what is there")] = Field(
+        None,
+        pattern=r"^[A-Za-z0-9.-]+(:\d{1,5})?(/[a-z0-9._-]+)*$",
+        description="registry of the images that are built for a swarm, such as registry.example.com/team",
+    )
+    domain: Annotated[str | None, Risk("The edge proxy asks for certificates of it, and answers for it")] = Field(
+        None,
+        pattern=r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$",
+        description="domain of the app in a swarm: the edge proxy serves it with TLS on ports 80 and 443",
     )
     database_memory: Free[int] = Field(
         4096, ge=0, description="memory limit of the database's container, in MiB; 0 for no limit"

@@ -28,7 +28,7 @@ class Process:
     `port` is the preferred port on loopback, None for a process that does not listen on a port. `health` is the path
     that returns a status below 500 when the process is ready; "" accepts any HTTP answer, None accepts an open port. A
     process without a port is ready when it still runs after `grace_period` seconds. `stop_timeout` is the number of
-    seconds between SIGTERM and SIGKILL.
+    seconds between SIGTERM and SIGKILL. `tasks` is the number of replicas if one service of a swarm runs all of them.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Process:
     restart: Restart = "on-failure"
     grace_period: float = 2.0
     stop_timeout: float = 10.0
+    tasks: int = 1
 
 
 @dataclass(frozen=True)

@@ -189,8 +189,9 @@ def _contradictions(file: File, document: Mapping[str, Any], folder: Path) -> It
         yield Mistake(("services",), "[application] is missing", "Services belong to an application: fastzero init")
         return
     yield from _two_webs(table)
-    for name, process in table.processes.items():
-        yield from _twice(name, process, file.services)
+    for name in table.processes.keys() & file.services.keys():
+        what = f"a service is called {name!r} too"
+        yield Mistake(("application", "processes", name), what, "Give one of them another name")
     yield from _of_services(table, file.services)
     yield from _absent(table, folder)
 
@@ -224,18 +225,6 @@ def _two_webs(table: ApplicationTable) -> Iterator[Mistake]:
         for name in [*given, *({"port", "health"} & table.model_fields_set)]:
             hint = f"Keep it in one place: move {name!r} into [application.processes.web], or remove that table"
             yield Mistake(("application", name), "the web process is described under processes too", hint)
-
-
-def _twice(name: str, process: ProcessTable, services: Mapping[str, ServiceTable]) -> Iterator[Mistake]:
-    path = ("application", "processes", name)
-    if name in services:
-        yield Mistake(path, f"a service is called {name!r} too", "Give one of them another name")
-    if process.replicas > 1 and (process.port or name == WEB):
-        yield Mistake(
-            (*path, "replicas"),
-            "a process that listens on a port runs once",
-            "Remove replicas, and let its server start workers, like uvicorn --workers 4",
-        )
 
 
 def _absent(table: ApplicationTable, folder: Path) -> Iterator[Mistake]:
@@ -287,6 +276,8 @@ def _processes(table: ApplicationTable) -> Iterator[Process]:
         values = _values(process)
         if name == WEB:
             values["port"] = process.port or table.port
+        if values["port"]:  # only in a swarm can several listen on one port
+            values |= {"replicas": 1, "tasks": process.replicas}
         yield Process(name, **values)
 
 

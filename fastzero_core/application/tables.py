@@ -161,7 +161,7 @@ class ProcessTable(Table):
     health: Annotated[UrlPath | None, FALSE] = _key(
         "The path that answers when it is ready; false: an open port is enough.", ""
     )
-    replicas: int = _key("How many run at once; one that listens on a port runs once.", 1, ge=1, le=64)
+    replicas: int = _key("How many run at once; one that listens on a port only in a swarm.", 1, ge=1, le=64)
     restart: Restart = _key("When it is started again: on-failure, always or no.", "on-failure")
     grace_period: Seconds = _key("Seconds that it must keep running to be ready, where it has no port.", 2.0)
     stop_timeout: Seconds = _key("Seconds between SIGTERM and SIGKILL.", 10.0)

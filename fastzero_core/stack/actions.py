@@ -27,6 +27,11 @@ class Verb(StrEnum):
     HOLD = "hold"
     RELEASE = "release"
     COPY = "copy"
+    PIN = "pin"
+    PUSH = "push"
+    UPDATE = "update"
+    RESTART = "restart"
+    REVERT = "revert"
 
 
 class Kind(StrEnum):
@@ -51,6 +56,9 @@ class Kind(StrEnum):
     PROJECT = "project"  # its folder
     MARK = "mark"  # of a folder that fastzero created: it deletes only marked folders
     SERVICE = "service"
+    MOUNTED_SECRET = "swarm secret"  # noqa: S105 - a copy of a secret in a swarm, which its tasks mount
+    REPLICAS = "replicas"  # the number of tasks of a service in a swarm
+    CONFIG = "config"  # a file in a swarm, which its tasks mount
     SCHEMA = "schema"
     ARCHIVE = "archive"  # the dump through which a move copies the database
     WRITES = "writes"
@@ -60,7 +68,18 @@ class Kind(StrEnum):
 
 NEW, OLD = "-new", "-old"  # suffixes of a container's name while it is being replaced
 MIGRATES = "alembic.command"  # the module that a migration needs
-IN_CONTAINERS = (Kind.IMAGE, Kind.NETWORK, Kind.VOLUME, Kind.CLAIM, Kind.CONTAINER, Kind.SECRETS)
+MOUNTED = (Kind.MOUNTED_SECRET, Kind.CONFIG)
+IN_CONTAINERS = (
+    Kind.IMAGE,
+    Kind.NETWORK,
+    Kind.VOLUME,
+    Kind.CLAIM,
+    Kind.CONTAINER,
+    Kind.SECRETS,
+    Kind.SERVICE,
+    Kind.REPLICAS,
+    *MOUNTED,
+)
 LOCAL = (Kind.DATA, Kind.STAGING, Kind.BACKENDS, Kind.PROCESS, Kind.DEPENDENCIES)
 
 
@@ -90,9 +109,10 @@ _OPPOSITES = {
     Verb.START: Verb.STOP,
     Verb.STOP: Verb.START,
     Verb.HOLD: Verb.RELEASE,
+    Verb.UPDATE: Verb.REVERT,
 }
 PROVISIONS = (Kind.SCHEMA, Kind.EXTENSION, Kind.PRIVILEGE)
-_STAYS = (Kind.SECRET, Kind.MARK, *PROVISIONS)  # created once; the next `up` uses them
+_STAYS = (Kind.SECRET, Kind.MARK, *MOUNTED, *PROVISIONS)  # created once; the next `up` uses them
 
 
 def inverse(action: Action) -> Action | None:
@@ -114,6 +134,8 @@ def inverse(action: Action) -> Action | None:
 
 
 def is_decided(begun: Sequence[Action]) -> bool:
-    """Return whether the last of these actions removes a container that was replaced: the new one is in service."""
+    """Return whether the last of these actions removes what was replaced: the new one is in service."""
     last = begun[-1]
+    if last.verb is Verb.REMOVE and last.kind in MOUNTED:
+        return True
     return (last.verb, last.kind) == (Verb.REMOVE, Kind.CONTAINER) and last.name.endswith(OLD)

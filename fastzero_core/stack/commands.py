@@ -113,6 +113,9 @@ def down(session: Session, *, volumes: bool) -> list[Action]:
     actions = plan.plan_down(spec, observed)
     if not volumes:
         return session.run([*actions, *plan.write(change)], keep=True)
+    if session.record.runtime == "swarm":
+        for volume in session.performer.swarm().remaining(spec, session.record):
+            session.on_event(Notice(f"volume {volume} stays: no engine of its node is used. There: docker volume rm"))
     things = [*at_every_place(session, change.after), *(Thing(Kind.CLAIM, name) for name in observed.claims)]
     marks = plan.plan_marks(session.unmarked())
     return session.run([*actions, *marks, *plan.plan_destroy(session.project.name, things)], keep=True)
@@ -130,7 +133,8 @@ def at_every_place(session: Session, record: ProjectRecord) -> list[Thing]:
             things += session.own_remains(place)
             extra[place.runtime] = extra.get(place.runtime) or session.own_extra_data(place.runtime)
         except UnavailableError as error:
-            error.hint = f"Nothing was changed. The project has data in the {place}: start Docker, then try again"
+            if place.runtime != "swarm":
+                error.hint = f"Nothing was changed. The project has data in the {place}: start Docker, then try again"
             raise
     return [*things, *(thing for each in extra.values() for thing in each)]
 
@@ -215,6 +219,13 @@ def rotate_signing_key(session: Session, *, keep: float) -> None:
     observed = session.observe_quickly(spec, session.known)
     plan.refuse_foreign(spec.project, observed.foreign)
     session.run(rotation.plan_secret(spec, observed, SIGNING_KEY, before, after, "its key is rotated"))
+    _discard_unused(session, spec)
+
+
+def _discard_unused(session: Session, spec: StackSpec) -> None:
+    """Remove the secrets of a swarm that no service mounts any more."""
+    if session.known.runtime == "swarm":
+        session.run(plan.plan_discard(session.observe_quickly(spec, session.known).leftovers))
 
 
 def rotate_passwords(session: Session) -> None:
@@ -265,7 +276,8 @@ def _set_next_passwords(session: Session) -> bool:
         observed = session.observe_quickly(spec, session.known)
         for actions in _rotations(session, spec, observed):
             session.run(actions)
-        return bool(session.run(_stops(session, spec, observed)))
+        _discard_unused(session, spec)
+        return bool(session.run(_stops(session, spec, observed))) or session.known.runtime == "swarm"
 
 
 def _completing(session: Session) -> list[Action]:
@@ -289,7 +301,12 @@ def _rotations(session: Session, spec: StackSpec, observed: Observed) -> list[li
 
 
 def _stops(session: Session, spec: StackSpec, observed: Observed) -> list[Action]:
-    """Return the actions that stop the processes which have a rotated password in a variable."""
+    """Return the actions that stop the processes which have a rotated password in a variable.
+
+    In a swarm the next `up` replaces their tasks one after the other.
+    """
+    if session.known.runtime == "swarm":
+        return []
     rotated = {PASSWORDS[role] for role in session.rotating_roles}
     stale = [process.name for process in spec.processes if rotated.intersection(process.secrets_in_variables)]
     return plan.plan_stop(spec, observed, stale, rotation.CAUSE)
@@ -346,8 +363,8 @@ def _leave_untrusted_out(session: Session) -> UntrustedFolderError | None:
 
 def exported(session: Session) -> StackSpec:
     """Return the stack to export to another tool. Raises InvalidInputError if it does not run in containers."""
-    name = session.project.name
-    if session.record is None or session.record.runtime != "docker":
+    name, record = session.project.name, session.record
+    if record is None or record.runtime == "embedded":
         raise InvalidInputError(
             f"project {name} does not run in containers",
             hint="Make one that does: fastzero up --runtime docker -p NAME",
@@ -359,6 +376,17 @@ def exported(session: Session) -> StackSpec:
             hint="Unset FASTZERO_SPLIT_ROLES for the export",
         )
     session.require_trust()
-    if session.record.archive:
-        session.on_event(Notice(f"what archives the database to {session.record.archive} is not exported"))
-    return session.spec(replace(session.record, archive=None))
+    if record.archive:
+        session.on_event(Notice(f"what archives the database to {record.archive} is not exported"))
+    return session.spec(replace(record, runtime="docker", archive=None))
+
+
+def in_swarm(session: Session) -> StackSpec:
+    """Return the stack as services of a swarm. Raises InvalidInputError if it does not run in one."""
+    if session.known.runtime != "swarm":
+        raise InvalidInputError(
+            f"project {session.project.name} does not run in a swarm",
+            hint="Make one that does: fastzero up --runtime swarm -p NAME. Or: fastzero export compose",
+        )
+    session.require_trust()
+    return session.spec()

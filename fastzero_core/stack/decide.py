@@ -15,6 +15,7 @@ from .built_in import stack_spec
 from .observed import Estate
 from .plan import RecordChange
 from .spec import (
+    APP_SERVICE,
     DATABASE_SERVICE,
     StackSpec,
     major_of,
@@ -32,7 +33,8 @@ class Flags:
     """The flags of a command, None for those not given.
 
     `ports` are the ports that flags or settings request, by service. If `after_migrate` is false, the command that adds
-    initial data is not run. `without` are the extra services that must not run.
+    initial data is not run. `without` are the extra services that must not run. `replicas` is the number of tasks of
+    the process that answers HTTP, in a swarm.
     """
 
     runtime: str | None = None
@@ -44,6 +46,7 @@ class Flags:
     install: bool = False
     after_migrate: bool = True
     without: tuple[str, ...] = ()
+    replicas: int | None = None
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,8 @@ class Machine:
     `app_image` returns the name of the image for the application's current code, `archiver_image` that of the archiver
     of a database with an image. `estate` returns what a runtime has
     under the project's name, whichever home it belongs to. `application` is the user's application, None for the
-    built-in one; `programs` returns the folder of its programs; `state` is the project's folder. `host` is the
-    machine of the engine for a new project, "" for this one.
+    built-in one; `programs` returns the folder of its programs; `state` is the project's folder. `node` returns the id
+    of the engine in its swarm. `host` is the machine of the engine for a new project, "" for this one.
     """
 
     engine_answers: Callable[[], bool]
@@ -65,6 +68,7 @@ class Machine:
     new_owner: Callable[[], str]
     estate: Callable[[str], Estate]
     programs: Callable[[], str] = str
+    node: Callable[[], str] = str
     application: "Application | None" = None
     state: str = ""
     host: str = ""
@@ -104,8 +108,10 @@ def decide(record: ProjectRecord | None, settings: Settings, flags: Flags, machi
     chosen = choose_ports(after, asked, processes, machine, check=not flags.adopt)
     notices += _taken(after, asked, chosen, names.default_ports(machine.application))
     after = replace(after, ports=chosen, processes=processes)
-    if after.runtime == "docker" and not after.owner:
+    if after.runtime != "embedded" and not after.owner:
         after = replace(after, owner=machine.new_owner())
+    if after.runtime == "swarm":
+        after = _in_swarm(after, flags, machine)
     cause = "it is taken over" if flags.adopt else "the first `up` decides" if record is None else RecordChange.cause
     change = RecordChange(record, after, cause)
     return Decision(change, spec_of(after, settings, machine), tuple(notices))
@@ -121,7 +127,7 @@ def spec_of(record: ProjectRecord, settings: Settings, machine: Machine) -> Stac
     numbers = {**names.default_ports(machine.application), **record.ports}
     own = machine.application
     built_in = bool(record.processes) and own is None
-    if record.runtime != "docker":
+    if record.runtime == "embedded":
         place = record.place
         spec = stack_spec(settings, numbers, app=built_in, place=place, archive=record.archive, state=machine.state)
     else:
@@ -136,17 +142,21 @@ def spec_of(record: ProjectRecord, settings: Settings, machine: Machine) -> Stac
             archive=record.archive,
             archiver_image=archiver,
         )
-    if own is None:
-        return spec
-    from .application import with_application
+    if own:
+        from .application import with_application
 
-    return with_application(spec, own, surroundings(record, settings, machine), record.processes)
+        spec = with_application(spec, own, surroundings(record, settings, machine), record.processes)
+    if record.runtime != "swarm":
+        return spec
+    from .deployment import deployed
+
+    return deployed(spec, settings, record, own)
 
 
 def surroundings(record: ProjectRecord, settings: Settings, machine: Machine) -> Surroundings:
     """Return where the processes of the user's application run."""
     numbers = {**names.default_ports(machine.application), **record.ports}
-    if record.runtime == "docker":
+    if record.runtime != "embedded":
         return Surroundings(numbers, image=machine.app_image(), split_roles=settings.split_roles)
     programs, state = machine.programs(), machine.state
     return Surroundings(numbers, programs=programs, state=state, split_roles=settings.split_roles)
@@ -171,7 +181,7 @@ def image_of(settings: Settings, record: ProjectRecord) -> str:
 
 def place_of(settings: Settings, record: ProjectRecord) -> Place:
     """Return the place of a project's database."""
-    return container_place(settings, record) if record.runtime == "docker" else record.place
+    return record.place if record.runtime == "embedded" else container_place(settings, record)
 
 
 def is_of_another_major(settings: Settings, record: ProjectRecord) -> bool:
@@ -227,18 +237,30 @@ def choose_ports(
 def _first(settings: Settings, flags: Flags, machine: Machine) -> ProjectRecord:
     runtime = choose_runtime(settings, flags.runtime, machine.engine_answers, machine.host)
     asked = flags.host or (None if flags.runtime else settings.host)
-    if asked and runtime != "docker":
+    if asked and runtime == "embedded":
         raise InvalidInputError(
             f"runtime {runtime} runs on this machine, not on {asked}", field="runtime", hint="Use: --runtime docker"
         )
-    host = machine.host if runtime == "docker" else ""
+    host = "" if runtime == "embedded" else machine.host
     return ProjectRecord(runtime, host=host).at(_first_place(settings, runtime, machine))
 
 
 def _first_place(settings: Settings, runtime: str, machine: Machine) -> Place:
-    if runtime == "docker":
+    if runtime != "embedded":
         return Place(runtime, image=settings.postgres_image, volume=volume_name(settings.project))
     return machine.new_place(runtime)
+
+
+def _in_swarm(record: ProjectRecord, flags: Flags, machine: Machine) -> ProjectRecord:
+    """Return the record with the node that has the data, and the numbers of tasks that a flag chooses."""
+    if flags.adopt:
+        raise InvalidInputError(
+            "--adopt does not work in a swarm", field="adopt", hint="Restore a backup: fastzero db restore"
+        )
+    web = machine.application.web if machine.application else None
+    name = APP_SERVICE if machine.application is None else web.name if web else ""
+    chosen = {name: flags.replicas} if name and flags.replicas else {}
+    return replace(record, node=record.node or machine.node(), replicas={**record.replicas, **chosen})
 
 
 def _at_another_place(settings: Settings, record: ProjectRecord, flags: Flags, machine: Machine) -> ProjectRecord:

@@ -39,7 +39,7 @@ def _summary(stack: Stack, away: set[str]) -> ProjectSummary:
         if record is not None:
             runtime, port = record.runtime, record.ports.get(DATABASE_SERVICE)
             address = f"{HOST}:{port}" if port else ""
-            machine = record.host if runtime == "docker" else ""
+            machine = record.host if runtime != "embedded" else ""
         if machine not in away:
             database = next(iter(stack.status()), None)
             state = database.state if database else ServiceState.ABSENT

@@ -8,6 +8,7 @@ from ..postgres.provisions import provisions
 from ..project import DATABASE, ROLE, Project, ProjectRecord
 from ..schema.revisions import head_revision
 from . import wait
+from .edge import GATEWAY
 from .observed import WITHOUT_DATA, Observed, ObservedService, ServiceState
 from .plan import data_is_gone
 from .roles import sessions
@@ -44,6 +45,7 @@ def observe(
         found = observed.service(service.name)
         if (
             found.state is ServiceState.RUNNING
+            and not service.deploy  # its swarm has been asked
             and (service.port or service.health_command)
             and (patience is None or _should_be_ready(service, spec, observed))
         ):
@@ -60,6 +62,9 @@ def _ask_database(spec: StackSpec, observed: Observed, runtime: Runtime, project
     found = observed.service(spec.database.name)
     if found.state is not ServiceState.RUNNING:
         return observed
+    if spec.database.deploy and not observed.service(GATEWAY).runs:
+        why = "it was not asked: this manager has no gateway to it. Create one: fastzero up"
+        return observed.having(replace(found, detail=why))
     service = as_it_runs(spec.database, found)
     url = project.url(ROLE, service.port)
     is_alive = lambda: runtime.is_alive(service.name)  # noqa: E731

@@ -32,12 +32,38 @@ class DataState(StrEnum):
 
 
 @dataclass(frozen=True)
+class TaskState:
+    """One task of a service in a swarm, as `app.1`, with the node that runs it, and the engine's words if it failed."""
+
+    task: str
+    state: str
+    node: str
+    since: datetime | None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class NodeState:
+    """One node of a swarm. `has_data` says that the project's database is on its disk."""
+
+    node: str
+    state: str
+    availability: str
+    role: str
+    address: str
+    has_data: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True)
 class ObservedService:
     """One service as a runtime found it.
 
     `settings` are its current settings, None if they are unknown. `thing` is the name of its container or process, ""
     without one. `resumable` says whether it can be started unchanged. `document` is what a local process was started
-    from. `outdated` is the reason why it must be recreated although its settings are the same, or "".
+    from. `outdated` is the reason why it must be recreated although its settings are the same, or "". `tasks` are those
+    of a service of a swarm, `update` is the state of its last update, and `uneven` says why its tasks should be spread
+    again.
     """
 
     name: str
@@ -51,6 +77,9 @@ class ObservedService:
     started_at: datetime | None = None
     thing: str = ""
     resumable: bool = True
+    tasks: tuple[TaskState, ...] = ()
+    update: str = ""
+    uneven: str = ""
     document: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -95,7 +124,9 @@ class Observed:
     `data` is the state of the data at the database's place, `volumes` are those of extra services. `orphans` belong to
     services that the specification does not have. `foreign` are the things with the project's name that belong to
     another home. `taken` are the names, as `container NAME`, of things that do not belong to the project. `claims` are
-    the volumes that record the owner of a project that was taken over.
+    the volumes that record the owner of a project that was taken over. `mounts` are the secrets and configs that the
+    project has in a swarm, `stale` those of them that a service mounts and should not, and `lacking` those that
+    services should mount and that are missing, by their names without a hash.
     """
 
     services: Mapping[str, ObservedService] = field(default_factory=dict)
@@ -111,6 +142,9 @@ class Observed:
     foreign: tuple[str, ...] = ()
     taken: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
+    mounts: tuple[Thing, ...] = ()
+    stale: tuple[Thing, ...] = ()
+    lacking: tuple[Thing, ...] = ()
 
     def service(self, name: str) -> ObservedService:
         return self.services.get(name, ObservedService(name, ServiceState.ABSENT))

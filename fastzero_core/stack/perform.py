@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import folders, marks
 from ..errors import RevisionFailedError
@@ -18,6 +19,9 @@ from .actions import IN_CONTAINERS, LOCAL, MIGRATES, Action, Kind, Verb
 from .observe import head_of
 from .runtime import MOVING, Runtime
 from .spec import Release, ServiceSpec, StackSpec
+
+if TYPE_CHECKING:
+    from .swarm.runtime import SwarmRuntime
 
 EVIDENCE_LINES = 30  # of the output of a failed migration command
 
@@ -56,6 +60,14 @@ class Performer:
     def _host(self) -> str:
         return self.record.host if self.record else self.first_host
 
+    def swarm(self) -> "SwarmRuntime":
+        """Return the runtime of services in a swarm."""
+        from .swarm.runtime import SwarmRuntime
+
+        runtime = self.runtime("swarm")
+        assert isinstance(runtime, SwarmRuntime)
+        return runtime
+
     def perform(self, action: Action) -> None:
         """Perform one action."""
         match action.kind:
@@ -73,7 +85,7 @@ class Performer:
                 self._mark(Path(action.name))
             case Kind.PROJECT:
                 self._remove_project()
-            case Kind.SERVICE:
+            case Kind.SERVICE if action.verb is Verb.WAIT:
                 self.wait(action.subject)
             case Kind.ROLE | Kind.OWNER:
                 roles.perform(self._project, action)
@@ -92,7 +104,7 @@ class Performer:
         whole_log = f"The whole log: fastzero logs {service.name} -p {self._project.name}"
         hint = "The data stays where it was" if service.name == MOVING else whole_log
         url = self._project.url(ROLE, service.port) if service.is_database else ""
-        witness = self.runtime("docker" if service.image else "embedded")
+        witness = self.runtime(self._containers(service.name) if service.image else "embedded")
         ran = time.monotonic() - self._started.get(service.name, time.monotonic())
         answer = wait.until_ready(service, witness, url, self._timeout, hint, ran=ran)
         self._ready[service.name] = answer.revision
@@ -124,7 +136,9 @@ class Performer:
         from ..schema import migrate
 
         url = self._project.database_url()
-        if spec.release is None:
+        if spec.release and spec.release.locks:
+            self._release(spec.release)
+        elif spec.release is None:
             migrate.up(url, timeout=self._timeout, on_event=self._on_event)
         else:
             with migrate.only_runner(url, self._timeout):
@@ -134,7 +148,7 @@ class Performer:
         """Run the commands that migrate the schema of a user's application. Raises RevisionFailedError."""
         from ..application.causes import probable_cause
 
-        runtime = self.runtime("docker" if release.service.image else "embedded")
+        runtime = self.runtime(self._containers() if release.service.image else "embedded")
         for command in release.commands:
             code, said = runtime.run_once(release.service, command)
             if code != 0:
@@ -148,11 +162,17 @@ class Performer:
                 )
 
     def _runtime_name(self, action: Action) -> str:
+        if getattr(action.subject, "deploy", None):
+            return "swarm"  # there may be no record yet
         if action.kind in IN_CONTAINERS:
-            return "docker"
+            return self._containers(action.service)
         if action.kind in LOCAL:
             return "embedded"
-        return "docker" if action.subject.image else "embedded"
+        return self._containers(action.service) if action.subject.image else "embedded"
+
+    def _containers(self, service: str = "") -> str:
+        """Return the runtime of a service's container: a database that moves gets one of the engine itself."""
+        return "swarm" if self.record and self.record.runtime == "swarm" and service != MOVING else "docker"
 
 
 def engine_answers() -> bool:
@@ -167,6 +187,10 @@ def _make_runtime(name: str, project: Project, owner: Callable[[], str], host: s
         from .docker.runtime import DockerRuntime
 
         return DockerRuntime(project, owner, host)
+    if name == "swarm":
+        from .swarm.runtime import SwarmRuntime
+
+        return SwarmRuntime(project, owner, host)
     from .embedded.runtime import EmbeddedRuntime
 
     return EmbeddedRuntime(project)

@@ -5,12 +5,12 @@ from ..project import Place
 from . import decide, relocate
 from .perform import engine_answers
 from .relocate import PlaceStatus, Relocation
+from .scaling import ScalableStack
 from .session import Session
 from .spec import major_of, with_major
-from .stack import Stack
 
 
-class MovableStack(Stack):
+class MovableStack(ScalableStack):
     """A stack with the places of its database: the current one, and the kept ones that it was moved from."""
 
     def upgrade(self, major: int, *, timeout: float | None = None) -> Place | None:
@@ -31,6 +31,7 @@ class MovableStack(Stack):
     def _image_for(self, session: Session, major: int) -> str | None:
         """Return the image of that version, None if the database already has it. Raises InvalidInputError."""
         runtime = session.known.runtime
+        _refuse_swarm(session)
         if runtime != "docker":
             raise InvalidInputError(
                 f"project {self.project.name} runs {runtime}: its PostgreSQL is the one that is installed",
@@ -72,6 +73,7 @@ class MovableStack(Stack):
             if decide.choose_runtime(self.settings, runtime, engine_answers) == session.known.runtime:
                 session.ensure_up()
                 return None
+            _refuse_swarm(session, runtime)
             return Relocation(session, runtime, self.settings.postgres_image).run()
 
     def places(self) -> list[PlaceStatus]:
@@ -105,3 +107,13 @@ class MovableStack(Stack):
         """
         with self.session(timeout) as session:
             return relocate.discard(session, session.known.kept)
+
+
+def _refuse_swarm(session: Session, runtime: str = "") -> None:
+    """Raise InvalidInputError if the database is in a swarm, or would be moved into one."""
+    if "swarm" in (session.known.runtime, runtime):
+        raise InvalidInputError(
+            "a database is not moved into a swarm, out of it, or within it",
+            field="to",
+            hint="Restore a backup into another project: fastzero db backup, then fastzero db restore -p NAME",
+        )

@@ -7,7 +7,7 @@ from ..errors import ConflictError, DataGoneError, ForeignStackError
 from ..project import ProjectRecord
 from . import steps
 from .actions import NEW, OLD, PROVISIONS, Action, Kind, Verb
-from .observed import DataState, Observed, ServiceState, Thing
+from .observed import DataState, Observed, ObservedService, ServiceState, Thing
 from .spec import ServiceSpec, StackSpec, changed
 
 ANOTHER_WAY = "fastzero makes it in another way now"
@@ -38,6 +38,11 @@ def _image(service: ServiceSpec, images: frozenset[str], build: bool, pull: bool
     """Yield the actions that pull an image, or build it; with `pull`, also pull its base image first."""
     missing = "" if service.image in images else f"image {service.image} is not here yet"
     asked = f"it was asked for, though image {service.image} is here"
+    if service.deploy and not service.is_built:
+        if missing or pull:
+            cause = "every node is to run the same one" if missing else "it was asked for"
+            yield Action(Verb.PIN, Kind.IMAGE, service.image, cause, service.name, subject=service)
+        return
     if not service.is_built:
         if missing or pull:
             yield Action(Verb.PULL, Kind.IMAGE, service.image, missing or asked, service.name, subject=service)
@@ -48,6 +53,8 @@ def _image(service: ServiceSpec, images: frozenset[str], build: bool, pull: bool
     if missing or build or pull:
         cause = asked if build else f"image {service.base_image or 'below it'} may be another one now"
         yield Action(Verb.BUILD, Kind.IMAGE, service.image, missing or cause, service.name, subject=service)
+        if service.deploy and "/" in service.image:
+            yield Action(Verb.PUSH, Kind.IMAGE, service.image, "the nodes pull it", service.name, subject=service)
 
 
 def plan_up(spec: StackSpec, observed: Observed, head: str, change: RecordChange) -> list[Action]:
@@ -102,6 +109,8 @@ def plan_down(spec: StackSpec, observed: Observed, names: Iterable[str] | None =
         found = observed.service(service.name)
         if service.name in wanted:
             actions += steps.take_away(service, found, f"it is {found.state}")
+    idle = [each for each in observed.mounts if names is None or each.service in wanted]
+    actions += _sweep(replace(each, cause="its service is gone") for each in idle)
     others = [name for name in spec.names if name not in wanted and observed.service(name).thing]
     if observed.network and len(orphans) == len(observed.orphans) and not others:
         cause = "nothing is left in it"
@@ -132,6 +141,35 @@ def plan_stop(spec: StackSpec, observed: Observed, names: Iterable[str], cause: 
     wanted = set(names)
     chosen = [service for service in reversed(spec.services) if service.name in wanted]
     return [action for each in chosen for action in steps.stop(each, observed.service(each.name), cause)]
+
+
+def plan_scale(spec: StackSpec, observed: Observed, change: RecordChange, names: Iterable[str]) -> list[Action]:
+    """Return the actions that change the number of tasks of the named services, and nothing else about them."""
+    cause = "another number of tasks was asked for"
+    chosen = [service for service in spec.services if service.name in names and observed.service(service.name).thing]
+    scaled = [
+        Action(
+            Verb.SET,
+            Kind.REPLICAS,
+            observed.service(each.name).thing,
+            cause,
+            each.name,
+            to=str(each.deploy.replicas if each.deploy else 1),
+            subject=each,
+        )
+        for each in chosen
+    ]
+    return [*write(change), *scaled, *map(steps.wait, chosen)]
+
+
+def plan_rebalance(spec: StackSpec, observed: Observed) -> list[Action]:
+    """Return the actions that replace the tasks of services which are not spread evenly, one after the other."""
+    chosen = [(each, found.uneven) for each in spec.processes if (found := observed.service(each.name)).uneven]
+    return [
+        action
+        for service, cause in chosen
+        for action in (steps.roll(spec.project, service, cause), steps.wait(service))
+    ]
 
 
 def plan_start_database(spec: StackSpec, observed: Observed, cause: str) -> list[Action]:
@@ -282,7 +320,8 @@ def _secrets(observed: Observed) -> list[Action]:
 
 
 def _network(spec: StackSpec, observed: Observed, work: Sequence[Action]) -> list[Action]:
-    makes_containers = any(each.verb is Verb.CREATE and each.kind is Kind.CONTAINER for each in work)
+    joins = (Kind.CONTAINER, Kind.SERVICE)
+    makes_containers = any(each.verb is Verb.CREATE and each.kind in joins for each in work)
     if observed.network is not False or not makes_containers:
         return []
     return [Action(Verb.CREATE, Kind.NETWORK, steps.network_name(spec.project), "its services meet in it")]
@@ -293,7 +332,9 @@ def _converge(spec: StackSpec, service: ServiceSpec, observed: Observed) -> list
     match found.state:
         case ServiceState.ABSENT:
             return list(steps.create(spec.project, service, observed, "it does not exist yet"))
-        case ServiceState.UNHEALTHY:
+        case ServiceState.UNHEALTHY if _recovers(service, found):
+            return []
+        case ServiceState.UNHEALTHY if not service.deploy:
             return list(steps.replace(spec.project, service, observed, found.detail or "it does not answer"))
     if found.config_hash != service.config_hash and (found.runs or found.exists):
         difference = changed(found.settings or {}, service.settings()) or ANOTHER_WAY
@@ -305,10 +346,18 @@ def _converge(spec: StackSpec, service: ServiceSpec, observed: Observed) -> list
     return []
 
 
+def _recovers(service: ServiceSpec, found: ObservedService) -> bool:
+    """Return whether a swarm is replacing the tasks of a service that is as specified: it only needs time."""
+    is_as_specified = found.config_hash == service.config_hash and not found.outdated
+    return bool(service.deploy) and found.state is ServiceState.UNHEALTHY and is_as_specified
+
+
 def _restart(
     spec: StackSpec, service: ServiceSpec, observed: Observed, names: Sequence[str], needed: set[str]
 ) -> Iterator[Action]:
     found = observed.service(service.name)
+    if service.name in names and found.runs and service.deploy:
+        return iter([steps.roll(spec.project, service, "a restart was asked for")])
     if service.name in names and found.runs:
         return steps.replace(spec.project, service, observed, "a restart was asked for")
     if service.name in names or (service.name in needed and not found.runs):
@@ -328,7 +377,8 @@ def _until_ready(
     its processes are started only once the services that they and the migrations may use are ready, and the schema is
     at the revision that their code needs.
     """
-    database, touched = spec.database, {action.service for action in work}
+    recovering = {each.name for each in spec.services if _recovers(each, observed.service(each.name))}
+    database, touched = spec.database, {action.service for action in work} | recovering
     names = {process.name for process in spec.processes} if spec.release else set()
     later = [action for action in work if action.service in names]
     actions = [action for action in work if action.service not in names]
@@ -346,7 +396,10 @@ def _until_ready(
         actions += [*steps.remove_roles(database, surplus), *write(_without_roles(ready, database))]
     olds = [action for action in work if action.verb is Verb.RENAME and action.to.endswith(OLD)]
     cause = "the new one is ready"
-    return [*actions, *(Action(Verb.REMOVE, Kind.CONTAINER, old.to, cause, old.service) for old in olds)]
+    actions += [Action(Verb.REMOVE, Kind.CONTAINER, old.to, cause, old.service) for old in olds]
+    updated = {each.service for each in work if each.kind is Kind.SERVICE and each.verb is Verb.UPDATE}
+    stale = [replace(each, cause="nothing mounts it any more") for each in observed.stale if each.service in updated]
+    return [*actions, *_sweep(stale)]
 
 
 def _change_roles(database: ServiceSpec, record: ProjectRecord, work: Sequence[Action]) -> list[Action]:

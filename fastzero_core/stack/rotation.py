@@ -7,11 +7,13 @@ whatever a killed command left, the role has one of two passwords that are known
 from collections.abc import Sequence
 
 from ..project import PASSWORDS
+from . import steps
 from .actions import Action, Kind, Verb
-from .observed import Observed
-from .spec import StackSpec
+from .observed import Observed, ObservedService
+from .spec import ServiceSpec, StackSpec
 
 CAUSE = "its password is rotated"
+URL = "database_url"  # the secret that has a password in it
 
 
 def next_secret(role: str) -> str:
@@ -25,8 +27,26 @@ def plan_secret(spec: StackSpec, observed: Observed, name: str, before: str, aft
     for service in spec.services:
         found = observed.service(service.name)
         if service.image and found.thing and name in service.secrets:
-            actions.append(Action(Verb.FILL, Kind.SECRETS, found.thing, cause, service.name, subject=service))
+            actions += _hand_over(spec, service, found, name, cause)
     return actions
+
+
+def _hand_over(spec: StackSpec, service: ServiceSpec, found: ObservedService, name: str, cause: str) -> list[Action]:
+    """Return the actions that give a secret to a service.
+
+    A swarm replaces the tasks one after the other, but not the database, which reads its secrets only at its first
+    start.
+    """
+    if not service.deploy:
+        return [Action(Verb.FILL, Kind.SECRETS, found.thing, cause, service.name, subject=service)]
+    if service.is_database:
+        return []
+    secret = f"{steps.container_name(spec.project, service.name)}-{name}"
+    return [
+        Action(Verb.CREATE, Kind.MOUNTED_SECRET, secret, cause, service.name, subject=service),
+        Action(Verb.FILL, Kind.SECRETS, found.thing, cause, service.name, subject=service),
+        steps.wait(service),
+    ]
 
 
 def plan_begin(roles: Sequence[str]) -> list[Action]:
@@ -42,7 +62,9 @@ def plan_rotation(spec: StackSpec, observed: Observed, role: str, before: str, a
     for process in spec.processes:
         found = observed.service(process.name)
         if process.image and found.thing and role in process.roles:  # its database URL contains the password
-            actions.append(Action(Verb.FILL, Kind.SECRETS, found.thing, CAUSE, process.name, subject=process))
+            actions += (
+                _hand_over(spec, process, found, URL, CAUSE) if URL in process.secrets or not process.deploy else []
+            )
     return actions
 
 

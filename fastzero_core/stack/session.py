@@ -84,6 +84,7 @@ class Session:
             new_owner=lambda: secrets.token_hex(8),
             estate=lambda runtime: self.performer.runtime(runtime).estate(),
             programs=self._programs,
+            node=lambda: self.performer.swarm().node(),
             application=self.application,
             state=str(self.project.folder),
             host=self.performer.first_host,
@@ -100,7 +101,8 @@ class Session:
             return described_in(Path.cwd())
         if not record.application:
             return None
-        return described_in(Path(record.application)) or remembered(record)
+        found = described_in(Path(record.application)) or remembered(record)
+        return _deployed(found) if record.runtime == "swarm" else found
 
     def require_trust(self) -> None:
         """Raise UntrustedFolderError if the description of the application has changed since the user trusted it."""
@@ -264,6 +266,9 @@ class Session:
         if flags.host:
             self.performer.first_host = parse_host(flags.host)
         self.application = self._application_to_run()
+        runtime = self.record.runtime if self.record else flags.runtime or self.settings.runtime
+        if self.application and runtime == "swarm":
+            self.application = _deployed(self.application)
         if self.application and not flags.after_migrate:
             self.application = replace(self.application, after_migrate=None)
         decision = decide.decide(self.record, self.settings, flags, self.machine)
@@ -402,3 +407,9 @@ def _archiver_image(base: str) -> str:
     from .docker.archiver_image import remembered_name
 
     return remembered_name(base)
+
+
+def _deployed(application: "Application") -> "Application":
+    from .deployment import one_service_each
+
+    return one_service_each(application)

@@ -26,6 +26,7 @@ HEALTH = "/healthz"
 CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd's variable for the folder with a process's secrets
 TMPFS = {"/tmp": "size=64m,mode=1777"}  # noqa: S108 - inside the container, whose root is read-only
 RETRIES = 5
+SLOWEST_TASK = 90  # seconds, after which a swarm gives a task up
 STOP_TIMEOUT = 60  # seconds for a database; less can cut its last checkpoint short
 
 
@@ -53,6 +54,33 @@ class Mount:
 
 
 @dataclass(frozen=True)
+class Deployment:
+    """How a swarm runs a service.
+
+    It runs `replicas` tasks, spread over the nodes, or one on each node if that is 0. With `node`, only this node runs
+    it, since its data is there. `start_first` starts the new task of an update before it stops the old one. `ports` are
+    published on each node that runs a task, each with the port inside. `files` are mounted, by their path inside.
+    `readiness` says what makes a task ready.
+    """
+
+    replicas: int = 1
+    node: str = ""
+    start_first: bool = False
+    ports: Mapping[int, int] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    readiness: str = "runs"
+
+    @property
+    def patience(self) -> float:
+        """How many seconds more than other services it may take: its tasks are replaced one by one."""
+        return SLOWEST_TASK * max(1, self.replicas)
+
+    def settings(self) -> dict[str, str]:
+        """Return what users can change, as flat text."""
+        return {"replicas": str(self.replicas or "one per node"), **({"node": self.node} if self.node else {})}
+
+
+@dataclass(frozen=True)
 class ServiceSpec:
     """One service: what it runs, where it listens, its configuration, its limits, and how it is stopped.
 
@@ -65,14 +93,15 @@ class ServiceSpec:
     the data directory of a local server. A local process runs in `directory`, with `interpreter` before its command,
     and with `programs` first in PATH. `variables` are its environment, and
     `secret_variables` the secret part of it, with marks (`secret_mark`) in place of the project's secrets.
-    `configuration` are the settings of a database server, `version_table` is the table with the revision of its schema,
-    `needs` is what the application needs in it. `readiness` is the path that answers once a process is ready: if it is
+    `entrypoint` is what a container runs instead of its image's, `configuration` are the settings of a database server,
+    `version_table` is the table with the revision of its schema, `needs` is what the application needs in it. `readiness` is the path that answers once a process is ready: if it is
     "", any answer is accepted; if it is None, an open port is enough. A process without a port must run for `grace`
     seconds. `migrates` are arguments with which it migrates the schema to head itself. `roles` are those that a
     database should have, or that a process logs in as. `first_start` is a script that the database's image runs once
     it has created the data. `scratch` is a folder on disk that is removed with the container, which is otherwise
     read-only. `memory` is in bytes; 0 sets no limit. `port_choice` says how to choose another port, which replaces its
-    braces. `document` is what a runtime creates the service from, set by `Runtime.completed`.
+    braces. `deploy` is set for a service of a swarm. `document` is what a runtime creates the service from, set by
+    `Runtime.completed`.
     """
 
     name: str
@@ -97,6 +126,7 @@ class ServiceSpec:
     configuration: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     secret_variables: Mapping[str, str] = field(default_factory=dict)
+    entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     version_table: str = ""
     needs: DatabaseNeeds = field(default_factory=DatabaseNeeds)
@@ -122,6 +152,7 @@ class ServiceSpec:
     restart: str = "no"  # always, on-failure or no
     retries: int = 0  # maximum number of restarts on failure
     port_choice: str = PORT_OPTIONS[DATABASE_SERVICE]
+    deploy: Deployment | None = None
     document: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -133,6 +164,7 @@ class ServiceSpec:
         """Return the settings that users can change, as flat text. The cause of a recreation names them."""
         made_of = {"image": self.image, "volume": self.volume, "command": shlex.join(self.command)}
         given = {name: value for name, value in made_of.items() if value}
+        given |= self.deploy.settings() if self.deploy else {}
         given |= {f"port {inside}": str(outside) for inside, outside in self.more_ports.items()}
         return {"host": self.host, "port": str(self.port), **given, **self.variables, **self.configuration}
 
@@ -182,13 +214,15 @@ class ServiceSpec:
 class Release:
     """What migrates the schema to the revision that a user's application needs, before its processes run.
 
-    `commands` run one after the other in the place of `service`. `head` is the revision that the code needs, as `1a2b`
+    `commands` run one after the other in the place of `service`. `locks` says that they keep other migrations waiting
+    themselves. `head` is the revision that the code needs, as `1a2b`
     or `1a2b,3c4d`; if only the commands know it, it is "", and they run each time before a process is started.
     """
 
     service: ServiceSpec
     commands: tuple[tuple[str, ...], ...]
     head: str = ""
+    locks: bool = False
 
 
 @dataclass(frozen=True)

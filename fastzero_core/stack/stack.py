@@ -16,6 +16,7 @@ from ..settings import Settings, load_settings
 from . import commands
 from .actions import Action
 from .decide import Flags
+from .edge import GATEWAY, PROXY
 from .lines import LogLine
 from .observed import ServiceState
 from .runtime import Finding
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 ROTATION_MARGIN = 60  # seconds, for processes that still sign with the old key, and for clocks that differ
 SHOWN = 5  # maximum number of changed files to name
+OWN_EXTRAS = (ARCHIVER, GATEWAY, PROXY)  # services of fastzero itself
 RESTING = (ServiceState.ABSENT, ServiceState.STOPPED)
 
 
@@ -73,6 +75,7 @@ class Stack:
         install: bool = False,
         after_migrate: bool = True,
         without: Sequence[str] = (),
+        replicas: int | None = None,
         timeout: float | None = None,
     ) -> Self:
         """Start or update the stack, until its database answers, its schema is at head, and its app is ready.
@@ -83,12 +86,12 @@ class Stack:
         failure, what this run did is undone, unless `keep` is set. `adopt` takes over containers and data of a lost
         home; `start_over` creates an empty database if the data is gone. `install` first installs the dependencies of a
         user's application that runs as local processes; without `after_migrate`, its initial data is not added. Extra
-        services in `without` are not run. `timeout`, in seconds, limits each wait.
-        Raises LockedError, PortTakenError, VersionMismatchError, SchemaNewerError, DatabaseLoginError, ImageError,
-        UnhealthyError, ForeignStackError, DataGoneError.
+        services in `without` are not run. `replicas` is the number of tasks of the process that answers HTTP, in a
+        swarm. `timeout`, in seconds, limits each wait. Raises LockedError, PortTakenError, VersionMismatchError,
+        SchemaNewerError, DatabaseLoginError, ImageError, UnhealthyError, ForeignStackError, DataGoneError.
         """
         asked = asked_ports(self.settings, port=port, app_port=app_port)
-        flags = Flags(runtime, host, asked, app, start_over, adopt, install, after_migrate, tuple(without))
+        flags = Flags(runtime, host, asked, app, start_over, adopt, install, after_migrate, tuple(without), replicas)
         with self.session(timeout) as session:
             decision, observed, started = commands.up(session, flags, build=build, pull=pull, keep=keep)
             self._started |= started
@@ -108,10 +111,11 @@ class Stack:
         adopt: bool = False,
         start_over: bool = False,
         install: bool = False,
+        replicas: int | None = None,
     ) -> list[Action]:
         """Return the actions that `up` would perform now, with their causes. Changes nothing. Raises as `up` does."""
         asked = asked_ports(self.settings, port=port, app_port=app_port)
-        flags = Flags(runtime, host, asked, app, start_over, adopt, install)
+        flags = Flags(runtime, host, asked, app, start_over, adopt, install, replicas=replicas)
         return commands.plan_up(self.look(), flags, build=build, pull=pull)
 
     def down(self, *, volumes: bool = False, timeout: float | None = None) -> list[Action]:
@@ -154,7 +158,10 @@ class Stack:
         containers: its files are in the image.
         """
         application, record = self.look().application, self.project.record
-        if application is None or (record.runtime if record else runtime or self.settings.runtime) == "docker":
+        if application is None or (record.runtime if record else runtime or self.settings.runtime) in (
+            "docker",
+            "swarm",
+        ):
             what = "only your own application is reloaded, as local processes"
             hint = "In containers, fastzero up rebuilds the image when a file changed"
             raise InvalidInputError(what, field="reload", hint=hint)
@@ -331,7 +338,7 @@ class Stack:
 
         database = {"DATABASE_URL": url_of(self.database_url, require_auth=False), **variables(self.database_url)}
         record = self.project.record
-        services = [each for each in self.look().spec().extras if each.name != ARCHIVER] if record else []
+        services = [each for each in self.look().spec().extras if each.name not in OWN_EXTRAS] if record else []
         return {**database, **address_variables(services)}
 
     @property

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from .observed import Observed, ObservedService, ServiceState
-from .spec import StackSpec
+from .observed import Observed, ObservedService, ServiceState, TaskState
+from .spec import ServiceSpec, StackSpec
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,16 @@ class ServiceStatus:
     detail: str
 
 
+@dataclass(frozen=True)
+class DeployedStatus(ServiceStatus):
+    """The status of one service of a swarm: how many of its tasks run, where, and the state of its last update."""
+
+    running: str
+    nodes: str
+    update: str
+    tasks: tuple[TaskState, ...]
+
+
 def statuses(spec: StackSpec, observed: Observed) -> list[ServiceStatus]:
     """Return the status of every service of a stack, in its order."""
     return [_status(spec, observed.service(name), observed) for name in spec.names]
@@ -28,6 +38,16 @@ def statuses(spec: StackSpec, observed: Observed) -> list[ServiceStatus]:
 
 def _status(spec: StackSpec, service: ObservedService, observed: Observed) -> ServiceStatus:
     wanted = spec.service(service.name)
+    status = _basic(wanted, service, observed)
+    if not spec.database.deploy:
+        return status
+    ready = [each for each in service.tasks if each.state == "running"]
+    nodes = ", ".join(sorted({each.node for each in service.tasks if each.node}))
+    running = f"{len(ready)}/{len(service.tasks)}" if wanted.deploy else ""
+    return DeployedStatus(**vars(status), running=running, nodes=nodes, update=service.update, tasks=service.tasks)
+
+
+def _basic(wanted: ServiceSpec, service: ObservedService, observed: Observed) -> ServiceStatus:
     return ServiceStatus(
         service=service.name,
         state=service.state,

@@ -29,9 +29,33 @@ def create(project: str, service: ServiceSpec, observed: Observed, cause: str) -
     if not service.image:
         yield Action(Verb.START, Kind.PROCESS, service.name, cause, service.name, subject=service)
         return
+    if service.deploy:
+        yield from deploy(project, service, observed, cause, Verb.CREATE)
+        return
     name = container_name(project, service.name)
     yield from make_container(service, name, observed, cause)
     yield Action(Verb.START, Kind.CONTAINER, name, cause, service.name, subject=service)
+
+
+def deploy(
+    project: str, service: ServiceSpec, observed: Observed, cause: str, verb: Verb = Verb.UPDATE
+) -> Iterator[Action]:
+    """Yield the actions that create or update a service of a swarm, with the secrets and configs that it lacks."""
+    has_data = service.is_extra and bool(service.deploy and service.deploy.node)
+    if verb is Verb.CREATE and has_data and service.volume not in observed.volumes:
+        yield make_data(service, "it has none yet")
+    for thing in observed.lacking:
+        if thing.service == service.name:
+            yield Action(Verb.CREATE, thing.kind, thing.name, thing.cause, service.name, subject=service)
+    name = container_name(project, service.name)
+    yield Action(verb, Kind.SERVICE, name, cause, service.name, subject=service)
+
+
+def roll(project: str, service: ServiceSpec, cause: str) -> Action:
+    """Return the action that replaces each task of a service in a swarm, one after the other."""
+    return Action(
+        Verb.RESTART, Kind.SERVICE, container_name(project, service.name), cause, service.name, subject=service
+    )
 
 
 def make_data(service: ServiceSpec, cause: str) -> Action:
@@ -56,7 +80,7 @@ def start(project: str, service: ServiceSpec, observed: Observed, cause: str) ->
     """Yield the actions that start a stopped service, in its container if that can still be used, else in a new one."""
     found = observed.service(service.name)
     if not service.image or (found.thing and found.resumable):
-        kind, name = (Kind.CONTAINER, found.thing) if service.image else (Kind.PROCESS, service.name)
+        kind, name = (_kind(service), found.thing) if service.image else (Kind.PROCESS, service.name)
         yield Action(Verb.START, kind, name, cause, service.name, subject=service)
         return
     if found.thing:
@@ -70,6 +94,9 @@ def replace(project: str, service: ServiceSpec, observed: Observed, cause: str) 
     if not service.image:
         yield from stop(service, found, cause)
         yield Action(Verb.START, Kind.PROCESS, service.name, cause, service.name, subject=service)
+        return
+    if service.deploy:
+        yield from deploy(project, service, observed, cause)
         return
     name = container_name(project, service.name)
     yield from make_container(service, f"{name}{NEW}", observed, cause)
@@ -87,20 +114,28 @@ def stop(service: ServiceSpec, found: ObservedService, cause: str) -> Iterator[A
     if not found.runs:
         return
     if service.image:
-        yield Action(Verb.STOP, Kind.CONTAINER, found.thing, cause, service.name, subject=service)
+        yield Action(Verb.STOP, _kind(service), found.thing, cause, service.name, subject=service)
         return
     yield Action(Verb.STOP, Kind.PROCESS, service.name, cause, service.name, subject=_as_it_runs(service, found))
 
 
 def take_away(service: ServiceSpec, found: ObservedService, cause: str) -> Iterator[Action]:
     """Yield the actions that stop a service and remove its container."""
-    yield from stop(service, found, cause)
+    if not service.deploy:
+        yield from stop(service, found, cause)
     if service.image and found.thing:
-        yield Action(Verb.REMOVE, Kind.CONTAINER, found.thing, cause, service.name)
+        yield Action(Verb.REMOVE, _kind(service), found.thing, cause, service.name, subject=service)
+
+
+def _kind(service: ServiceSpec) -> Kind:
+    return Kind.SERVICE if service.deploy else Kind.CONTAINER
 
 
 def take_away_orphan(thing: Thing) -> Iterator[Action]:
     """Yield the actions that stop a service that is no longer described, and remove its container."""
+    if thing.kind is Kind.SERVICE:
+        yield Action(Verb.REMOVE, thing.kind, thing.name, thing.cause, thing.service)
+        return
     yield Action(Verb.STOP, thing.kind, thing.name, thing.cause, thing.service, subject=ServiceSpec(thing.service, 0))
     if thing.kind is Kind.CONTAINER:
         yield Action(Verb.REMOVE, Kind.CONTAINER, thing.name, thing.cause, thing.service)
@@ -201,6 +236,9 @@ def shown(command: Sequence[str]) -> str:
 def _readiness(service: ServiceSpec) -> str:
     if service.is_database:
         return "a login answers a query"
+    if service.deploy:
+        tasks = f"each of {service.deploy.replicas} tasks" if service.deploy.replicas else "a task on each node"
+        return f"{tasks} {service.deploy.readiness}"
     if service.is_extra and service.health_command:
         return f"`{shown(service.health_command)}` succeeds"
     if not service.port:

@@ -12,8 +12,8 @@ def target_of(project: Project, runtime: str, service: str, url: str, superuser_
     """Return the database of a project's service as a target. A container has its own programs."""
     folder = backups_of_project(project)
     target = Target.of_url(url, folder, superuser_url=superuser_url)
-    if runtime != "docker":
+    if runtime == "embedded":
         return target
     from .docker.programs import container_programs
 
-    return replace(target, programs=partial(container_programs, project, service, parse(url)["user"]))
+    return replace(target, programs=partial(container_programs, project, runtime, service, parse(url)["user"]))

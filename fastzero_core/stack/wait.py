@@ -64,8 +64,11 @@ def ask(service: ServiceSpec, url: str, witness: Witness) -> Answer:
 
 
 def _not_ready(service: ServiceSpec, witness: Witness) -> str:
-    """Return why a service is not ready, "" if it is or cannot be probed. An extra service's check is used first."""
-    if service.is_extra and service.health_command:
+    """Return why a service is not ready, "" if it is or cannot be probed. An extra service's check is used first.
+
+    A swarm checks its tasks itself.
+    """
+    if service.deploy or (service.is_extra and service.health_command):
         return witness.failed_check(service)
     if not service.port:
         return ""
@@ -105,8 +108,9 @@ def until_ready(
     with its evidence and `hint`, DatabaseLoginError.
     """
     is_alive = lambda: witness.is_alive(service.name)  # noqa: E731
+    timeout += service.deploy.patience if service.deploy else 0
     answer = poll(lambda: ask(service, url, witness), is_alive, timeout, timeout)
-    if service.grace:
+    if service.grace and not service.deploy:
         answer = _still_runs(is_alive, service.grace, ran)
     if answer.is_ready:
         return answer

@@ -37,7 +37,6 @@ MISTAKES = [
     ("reserved_process", '[application.processes]\ndatabase = "x"', 2, "'database' is reserved", "another name"),
     ("no_name", '[application.processes]\nMy_Worker = "x"', 2, "invalid name 'My_Worker'", "a-z"),
     ("process_without_command", "[application.processes.w]\nreplicas = 2", 1, "'command' is missing", "command = "),
-    ("replicas_on_a_port", "[application.processes]\nw = {command = 'x', port = 1, replicas = 2}", 2, "once", "worker"),
     ("unknown_restart", "[application.processes]\nw = {command = 'x', restart = 'never'}", 2, "'never'", "on-failure"),
     ("web_described_twice", '[application]\nasgi = "a:b"\n[application.processes]\nweb = "x"', 2, "too", "move"),
     ("no_path_of_a_url", '[application]\nhealth = "health"', 2, "invalid path", "Begin the path with a slash"),

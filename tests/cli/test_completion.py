@@ -90,7 +90,7 @@ OFFERED = [
     ("fastzero logs ", {"database", "app"}),
     ("fastzero exec d", {"database"}),
     ("fastzero logs --level w", {"warning"}),
-    ("fastzero up --runtime ", {"embedded", "docker"}),
+    ("fastzero up --runtime ", {"embedded", "docker", "swarm"}),
     ("fastzero env --format d", {"dotenv"}),
     ("fastzero migrate down ", {"head", "base", "0001", "0002", "0003", "0004", "0005", "0006", "0007"}),
     ("fastzero migrate stamp 000", {"0001", "0002", "0003", "0004", "0005", "0006", "0007"}),

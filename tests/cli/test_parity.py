@@ -312,7 +312,7 @@ def _is_operation(member: object) -> bool:
         (
             "",
             "up down status logs exec restart ls env doctor config serve export version migrate db user todo secret"
-            " trust init run test docs",
+            " trust init run test docs scale rebalance",
         ),
         ("migrate", "up down status history new check sql stamp"),
         ("db", "archive backup verify restore reset upgrade move place shell url stats"),

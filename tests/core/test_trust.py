@@ -40,6 +40,9 @@ HARMFUL = {
     "home": ".fz",
     "split_roles": False,
     "host": "ssh://evil.example",
+    "proxy_image": "evil:2",
+    "registry": "evil.example/team",
+    "domain": "evil.example",
 }
 COMMAND = '[postgres_settings]\narchive_command = "curl x | sh"\n'
 

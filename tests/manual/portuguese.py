@@ -36,6 +36,23 @@ SETTINGS: Mapping[str, str] = {
     "run the app as well as the database": "rodar a aplicação além do banco de dados",
     "port of the app on 127.0.0.1": "porta da aplicação em 127.0.0.1",
     "number of processes that serve the app": "número de processos que atendem a aplicação",
+    "number of tasks of the app in a swarm, until `fastzero scale` chooses another": (
+        "número de tasks da aplicação em um swarm, até que `fastzero scale` escolha outro"
+    ),
+    "image of the edge proxy, for the swarm runtime": "imagem do proxy de borda, no runtime swarm",
+    "Its code runs, and sees every request": "O código da imagem é executado e vê todas as requisições",
+    "registry of the images that are built for a swarm, such as registry.example.com/team": (
+        "registry das imagens construídas para um swarm, como registry.example.com/team"
+    ),
+    "The app's image is pushed there, and nodes run what is there": (
+        "A imagem da aplicação é enviada para lá, e os nós rodam o que estiver lá"
+    ),
+    "domain of the app in a swarm: the edge proxy serves it with TLS on ports 80 and 443": (
+        "domínio da aplicação em um swarm: o proxy de borda o atende com TLS nas portas 80 e 443"
+    ),
+    "The edge proxy asks for certificates of it, and answers for it": (
+        "O proxy de borda pede certificados para ele e responde por ele"
+    ),
     "database connections per worker": "conexões com o banco de dados por worker",
     "who may create an account over HTTP": "quem pode criar uma conta por HTTP",
     "It decides who may create an account": "Define quem pode criar uma conta",
@@ -144,8 +161,8 @@ APPLICATION: Mapping[str, str] = {
     "The path that answers when it is ready; false: an open port is enough.": (
         "O caminho que responde quando ele está pronto; false: basta a porta aberta."
     ),
-    "How many run at once; one that listens on a port runs once.": (
-        "Quantos rodam ao mesmo tempo; um que escuta em uma porta roda uma vez só."
+    "How many run at once; one that listens on a port only in a swarm.": (
+        "Quantos rodam ao mesmo tempo; um que escuta em uma porta, só em um swarm."
     ),
     "When it is started again: on-failure, always or no.": "Quando ele é reiniciado: on-failure, always ou no.",
     "Seconds that it must keep running to be ready, where it has no port.": (

@@ -104,7 +104,7 @@ def test_nothing_of_a_restore_stays_in_the_container(contained: Contained) -> No
 def test_a_program_that_fails_in_the_container_says_why(served: Contained) -> None:
     from fastzero_core.stack.docker.programs import container_programs
 
-    programs = container_programs(served.stack().project, "database", "fastzero", 18)
+    programs = container_programs(served.stack().project, "docker", "database", "fastzero", 18)
     with pytest.raises(ProgramFailedError, match="unrecognized option") as failed:
         programs.run("pg_dump", ["--nonsense"], "fastzero")
     assert "--nonsense" in failed.value.evidence

@@ -44,7 +44,7 @@ def compose_yaml(spec: StackSpec, project: Project) -> str:
         "volumes": {service.name: _volume(project.name, service) for service in spec.services if service.volume},
         "secrets": {name: {"file": str(path)} for name, path in sorted(files.items())},
     }
-    return HEADER + yaml.safe_dump(_escaped(content), sort_keys=False, allow_unicode=True, width=120)
+    return HEADER + yaml.safe_dump(escaped(content), sort_keys=False, allow_unicode=True, width=120)
 
 
 def _volume(project: str, service: ServiceSpec) -> dict[str, Any]:
@@ -58,15 +58,15 @@ def _first_start(service: ServiceSpec) -> list[dict[str, str]]:
     return [{"source": FIRST_START_FILE, "target": target}] if service.first_start else []
 
 
-def _escaped(part: Any) -> Any:
+def escaped(part: Any) -> Any:
     """Double every dollar sign, since Compose would expand a variable after a single one."""
     match part:
         case str():
             return part.replace("$", "$$")
         case dict():
-            return {name: _escaped(value) for name, value in part.items()}
+            return {name: escaped(value) for name, value in part.items()}
         case list():
-            return [_escaped(value) for value in part]
+            return [escaped(value) for value in part]
     return part
 
 

@@ -40,7 +40,7 @@ def document(project: str, service: ServiceSpec, cpus_present: int | None = None
     return {
         "Image": service.image,
         "Cmd": list(service.arguments),
-        **({"Entrypoint": list(WITH_VARIABLES)} if service.secret_variables else {}),
+        **({"Entrypoint": list(entrypoint)} if (entrypoint := _entrypoint(service)) else {}),
         "Hostname": service.name,
         "User": service.user,
         "Env": [f"{name}={value}" for name, value in service.variables.items()],
@@ -87,6 +87,10 @@ def owned(project: str, owner: str) -> dict[str, str]:
 def volume_labels(project: str, owner: str, service: ServiceSpec) -> dict[str, str]:
     """Return the labels of the volume of a service's data; one label tells extra services from the database."""
     return {**owned(project, owner), SERVICE: service.name, **({EXTRA: "true"} if service.is_extra else {})}
+
+
+def _entrypoint(service: ServiceSpec) -> tuple[str, ...]:
+    return WITH_VARIABLES if service.secret_variables else service.entrypoint
 
 
 def _ports(service: ServiceSpec) -> dict[int, int]:

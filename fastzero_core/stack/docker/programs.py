@@ -58,8 +58,12 @@ class ContainerPrograms:
         raise_if_failed(program, code, said)
 
 
-def container_programs(project: Project, service: str, role: str, major: int) -> ContainerPrograms:
+def container_programs(project: Project, runtime: str, service: str, role: str, major: int) -> ContainerPrograms:
     """Return the programs of the service's container, whose server has this major version."""
+    if runtime == "swarm":
+        from ..swarm.runtime import SwarmRuntime
+
+        return ContainerPrograms(SwarmRuntime(project), service, role, major)
     return ContainerPrograms(DockerRuntime(project), service, role, major)
 
 

