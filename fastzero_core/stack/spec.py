@@ -85,23 +85,22 @@ class ServiceSpec:
     """One service: what it runs, where it listens, its configuration, its limits, and how it is stopped.
 
     `is_extra` marks a service that is neither the database nor a process of the application, such as Redis, and runs
-    third-party software. `described_at` is the file and line that name its image, "" if a setting does.
-    `port` is the port on `host`, `container_port` the one inside a container; both are 0 if it does not listen.
-    `more_ports` are further ports inside, each with its port on `host`.
-    `base_image` or `build` is set if the image is built; with the first, `recipe` says how, as the app's if it is "".
-    `volume` is the volume of a container, at `mount` except for the database's; `mounts` are further ones. `data` is
-    the data directory of a local server. A local process runs in `directory`, with `interpreter` before its command,
-    and with `programs` first in PATH. `variables` are its environment, and
-    `secret_variables` the secret part of it, with marks (`secret_mark`) in place of the project's secrets.
-    `entrypoint` is what a container runs instead of its image's, `configuration` are the settings of a database server,
-    `version_table` is the table with the revision of its schema, `needs` is what the application needs in it. `readiness` is the path that answers once a process is ready: if it is
-    "", any answer is accepted; if it is None, an open port is enough. A process without a port must run for `grace`
-    seconds. `migrates` are arguments with which it migrates the schema to head itself. `roles` are those that a
-    database should have, or that a process logs in as. `first_start` is a script that the database's image runs once
-    it has created the data. `scratch` is a folder on disk that is removed with the container, which is otherwise
-    read-only. `memory` is in bytes; 0 sets no limit. `port_choice` says how to choose another port, which replaces its
-    braces. `deploy` is set for a service of a swarm. `document` is what a runtime creates the service from, set by
-    `Runtime.completed`.
+    third-party software. `described_at` is the file and line that name its image, "" if a setting does. `port` is the
+    port on `host`, `container_port` the one inside a container; both are 0 if it does not listen. `more_ports` are
+    further ports inside, each with its port on `host`. `base_image` or `build` is set if the image is built; with the
+    first, `recipe` says how, as the app's if it is "". `volume` is the volume of a container, at `mount` except for the
+    database's; `mounts` are further ones. `data` is the data directory of a local server. A local process runs in
+    `directory`, with `interpreter` before its command, and with `programs` first in PATH. `variables` are its
+    environment, and `secret_variables` the secret part of it, with marks (`secret_mark`) in place of the project's
+    secrets. `entrypoint` is what a container runs instead of its image's, `configuration` are the settings of a
+    database server, `version_table` is the table with the revision of its schema, `needs` is what the application needs
+    in it. `readiness` is the path that answers once a process is ready: if it is "", any answer is accepted; if it is
+    None, an open port is enough. A process without a port must run for `grace` seconds. `migrates` are arguments with
+    which it migrates the schema to head itself. `roles` are those that a database should have, or that a process logs
+    in as. `first_start` is a script that the database's image runs once it has created the data. `scratch` is a folder
+    on disk that is removed with the container, which is otherwise read-only. `memory` is in bytes; 0 sets no limit.
+    `port_choice` says how to choose another port, which replaces its braces. `deploy` is set for a service of a swarm.
+    `document` is what a runtime creates the service from, set by `Runtime.completed`.
     """
 
     name: str
