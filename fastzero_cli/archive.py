@@ -58,7 +58,7 @@ def enable(
     """Archive the database, beginning with a base backup. Restarts it.
 
     The credentials are those of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or of a file. They are kept as a secret of
-    the project. S3 needs barman: pip install 'fastzero[archive]'.
+    the project. Without containers S3 needs barman: pip install 'fastzero[archive]'.
     """
     from fastzero_core.archive.description import bytes_of, checked_keep, checked_url
 
@@ -125,7 +125,7 @@ def restore_to_time(
     until = shown(time) if time else "the end of its archive"
     if stack.exists:
         run.confirm(lambda: f"The {stack.description} will be as it was at {until}, and kept as it is now.", yes)
-    left = stack.recover(found, archive)
+    left = stack.recover(found)
     if left:
         run.render.message(f"Kept: {left}. {stack.way_back(f'db place use {left.name}')}")
     if archive:

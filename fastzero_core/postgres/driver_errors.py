@@ -27,6 +27,10 @@ _SHARD = re.compile(r"_\d{6,}$")  # Citus appends the number of a shard to the n
 _BY_CONSTRAINT: dict[str, tuple[type[errors.FastZeroError], str]] = {
     "uq_users_username": (errors.UsernameTakenError, "this username is taken"),
     "uq_users_email": (errors.EmailTakenError, "this e-mail address is taken"),
+    # Of the functions of the history of todos.
+    "history_is_current": (errors.ConflictError, "todo {} was changed in another way since"),
+    "history_has_entries": (errors.NotFoundError, "only {} changes can be undone or redone"),
+    "ck_todos_tags_few": (errors.ConflictError, "a todo may have at most 20 tags"),
     "fk_todos_user_id": (errors.UserNotFoundError, "the owner of this todo does not exist"),
 }
 
@@ -114,7 +118,7 @@ def _from_sqlstate(sqlstate: str, detail: str, diagnostic: _Diagnostic | None) -
     constraint = _SHARD.sub("", named)
     if constraint in _BY_CONSTRAINT:
         error_class, message = _BY_CONSTRAINT[constraint]
-        return error_class(message)
+        return error_class(message.format(detail))
     if sqlstate == "23514":
         return errors.InvalidInputError(f"the database refused this value: {detail}")
     for prefix, error_class, message in _BY_SQLSTATE:

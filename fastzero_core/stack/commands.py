@@ -61,7 +61,9 @@ def up(
                 session.on_event(Notice(notice))
         told |= set(decision.notices)
         try:
-            return (decision, *session.converge(decision, flags, build=build, pull=pull, keep=keep))
+            done = session.converge(decision, flags, build=build, pull=pull, keep=keep)
+            _begin_archive(session)
+            return (decision, *done)
         except PortTakenError as error:
             if not error.service or (before and error.service in before.ports) or error.service in flags.ports:
                 raise
@@ -72,6 +74,13 @@ def up(
         "every port tried was taken before the service could have it",
         hint="Choose others: fastzero up --port PORT --app-port PORT",
     )
+
+
+def _begin_archive(session: Session) -> None:
+    if session.record and session.record.archive and not session.record.archive.system:
+        from .archiving import begin
+
+        begin(session)
 
 
 def decided(session: Session, flags: Flags) -> Decision:
@@ -350,4 +359,6 @@ def exported(session: Session) -> StackSpec:
             hint="Unset FASTZERO_SPLIT_ROLES for the export",
         )
     session.require_trust()
-    return session.spec()
+    if session.record.archive:
+        session.on_event(Notice(f"what archives the database to {session.record.archive} is not exported"))
+    return session.spec(replace(session.record, archive=None))

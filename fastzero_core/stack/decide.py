@@ -50,7 +50,8 @@ class Flags:
 class Machine:
     """What decisions need to know besides the record.
 
-    `app_image` returns the name of the image for the application's current code. `estate` returns what a runtime has
+    `app_image` returns the name of the image for the application's current code, `archiver_image` that of the archiver
+    of a database with an image. `estate` returns what a runtime has
     under the project's name, whichever home it belongs to. `application` is the user's application, None for the
     built-in one; `programs` returns the folder of its programs; `state` is the project's folder. `host` is the
     machine of the engine for a new project, "" for this one.
@@ -60,6 +61,7 @@ class Machine:
     reserved: Callable[[], frozenset[int]]
     new_place: Callable[[str], Place]
     app_image: Callable[[], str]
+    archiver_image: Callable[[str], str]
     new_owner: Callable[[], str]
     estate: Callable[[str], Estate]
     programs: Callable[[], str] = str
@@ -124,7 +126,16 @@ def spec_of(record: ProjectRecord, settings: Settings, machine: Machine) -> Stac
         spec = stack_spec(settings, numbers, app=built_in, place=place, archive=record.archive, state=machine.state)
     else:
         place = container_place(settings, record)
-        spec = stack_spec(settings, numbers, app_image=machine.app_image(), app=built_in, place=place)
+        archiver = machine.archiver_image(place.image) if record.archive else ""
+        spec = stack_spec(
+            settings,
+            numbers,
+            app_image=machine.app_image(),
+            app=built_in,
+            place=place,
+            archive=record.archive,
+            archiver_image=archiver,
+        )
     if own is None:
         return spec
     from .application import with_application
@@ -238,7 +249,8 @@ def _at_another_place(settings: Settings, record: ProjectRecord, flags: Flags, m
         # Use a new name: a kept place may have an old one, and its data must not be taken for the new database.
         place = replace(machine.new_place(record.runtime), image=record.image)
         kept = tuple(each for each in record.kept if each.name != place.name)
-        return replace(record.at(place), initialised=False, kept=kept)
+        archive = record.archive and record.archive.of_next_server()
+        return replace(record.at(place), initialised=False, kept=kept, archive=archive)
     return _adopted(settings, record, machine) if flags.adopt else record
 
 

@@ -19,6 +19,7 @@ from .spec import STOP_TIMEOUT, TMPFS, ServiceSpec, data_mount, major_of, volume
 if TYPE_CHECKING:
     from ..settings import Settings
 
+RECIPE = "ha"  # how its image is built
 PROGRAMS = "/opt/fastzero"  # in the image
 STATE = "/tmp/supervisor.json"  # noqa: S108 - in the container
 FAST_ENDS = 3  # ends of Patroni shortly after its start before the container ends too, and PostgreSQL with it
@@ -97,6 +98,7 @@ def _server(settings: "Settings", number: int, image: str) -> ServiceSpec:
         container_port=POSTGRES_PORT,
         image=image,
         base_image=settings.postgres_image,
+        recipe=RECIPE,
         volume=volume_name(settings.project, name),
         # PGUSER and PGDATABASE are for psql, run in the container.
         variables={VARIABLE: configuration.as_text(document), "PGUSER": ROLE, "PGDATABASE": DATABASE, **RESOLVER},
@@ -122,6 +124,7 @@ def _store(settings: "Settings", number: int, image: str) -> ServiceSpec:
         is_extra=True,
         image=image,
         base_image=settings.postgres_image,
+        recipe=RECIPE,
         # The image declares a volume there, which would be created besides.
         volume=volume_name(settings.project, name),
         mount=mount,

@@ -80,6 +80,7 @@ class Session:
             reserved=lambda: ports_of_others(self.project) | self.refused_ports,
             new_place=lambda runtime: self.performer.runtime(runtime).new_place(self.settings.postgres_image),
             app_image=self._app_image,
+            archiver_image=_archiver_image,
             new_owner=lambda: secrets.token_hex(8),
             estate=lambda runtime: self.performer.runtime(runtime).estate(),
             programs=self._programs,
@@ -395,3 +396,9 @@ class Session:
         finally:
             if not found.runs:
                 self.run(plan.plan_down(spec, self.observe_quickly(spec, record), spec.names))
+
+
+def _archiver_image(base: str) -> str:
+    from .docker.archiver_image import remembered_name
+
+    return remembered_name(base)

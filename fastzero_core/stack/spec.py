@@ -44,6 +44,15 @@ class Build:
 
 
 @dataclass(frozen=True)
+class Mount:
+    """A further volume of a container, or, if `source` is an absolute path, a folder of the engine's machine."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
 class ServiceSpec:
     """One service: what it runs, where it listens, its configuration, its limits, and how it is stopped.
 
@@ -51,9 +60,10 @@ class ServiceSpec:
     third-party software. `described_at` is the file and line that name its image, "" if a setting does.
     `port` is the port on `host`, `container_port` the one inside a container; both are 0 if it does not listen.
     `more_ports` are further ports inside, each with its port on `host`.
-    `base_image` or `build` is set if the image is built. `volume` is the volume of a container, at `mount` except for
-    the database's. `data` is the data directory of a local server. A local process runs in `directory`, with
-    `interpreter` before its command, and with `programs` first in PATH. `variables` are its environment, and
+    `base_image` or `build` is set if the image is built; with the first, `recipe` says how, as the app's if it is "".
+    `volume` is the volume of a container, at `mount` except for the database's; `mounts` are further ones. `data` is
+    the data directory of a local server. A local process runs in `directory`, with `interpreter` before its command,
+    and with `programs` first in PATH. `variables` are its environment, and
     `secret_variables` the secret part of it, with marks (`secret_mark`) in place of the project's secrets.
     `configuration` are the settings of a database server, `version_table` is the table with the revision of its schema,
     `needs` is what the application needs in it. `readiness` is the path that answers once a process is ready: if it is
@@ -75,9 +85,11 @@ class ServiceSpec:
     more_ports: Mapping[int, int] = field(default_factory=dict)
     image: str = ""
     base_image: str = ""
+    recipe: str = ""
     build: Build | None = None
     volume: str = ""
     mount: str = ""
+    mounts: tuple[Mount, ...] = ()
     data: str = ""
     directory: str = "/"
     interpreter: tuple[str, ...] = ()
@@ -270,6 +282,11 @@ def major_of(image: str) -> int:
 def data_mount(major: int) -> str:
     """Return where the official image expects its volume, which changed in 18."""
     return "/var/lib/postgresql" if major >= 18 else "/var/lib/postgresql/data"
+
+
+def data_folder(major: int) -> str:
+    """Return where the official image has its data directory."""
+    return f"{data_mount(major)}/{major}/docker" if major >= 18 else data_mount(major)
 
 
 def with_major(image: str, major: int) -> str:

@@ -145,3 +145,59 @@ def test_a_narrow_screen_needs_no_scrolling_sideways(page: Page, language: str) 
     page.goto(f"{page.url}?lang={language}")
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= NARROW["width"]
+
+
+def test_a_change_is_taken_back_and_made_again(page: Page) -> None:
+    keys = page.keyboard
+    page.get_by_role("link", name="Buy milk").focus()
+    keys.press("Delete")
+    expect(page.get_by_role("link", name="Buy milk")).to_have_count(0)
+    page.get_by_role("button", name="Undo").click()
+    expect(column(page, "To do").get_by_role("link", name="Buy milk")).to_be_visible()
+    page.get_by_role("button", name="Redo").click()
+    expect(page.get_by_role("link", name="Buy milk")).to_have_count(0)
+    page.get_by_role("link", name="Write the report").focus()
+    keys.press("Control+z")
+    expect(page.get_by_role("link", name="Buy milk")).to_be_visible()
+
+
+def test_the_fields_of_a_todo_are_set_and_shown(page: Page) -> None:
+    page.get_by_role("link", name="Buy milk").click()
+    page.get_by_label("Priority").select_option("High")
+    page.get_by_role("textbox", name="Due").fill("2026-01-02 18:00")
+    page.get_by_label("Tags").fill("home, shop")
+    page.get_by_role("button", name="Save").click()
+    card = page.get_by_role("link", name="Buy milk")
+    expect(card).to_contain_text("High")
+    expect(card).to_contain_text("2026-01-02 18:00")
+    expect(card).to_contain_text("#home #shop")
+    page.get_by_role("searchbox", name="Tag").fill("shop")
+    expect(page.locator("#board").get_by_role("link")).to_have_count(1)
+    page.get_by_role("searchbox", name="Tag").fill("")
+    expect(page.locator("#board").get_by_role("link")).to_have_count(2)
+    page.get_by_label("Overdue").check()
+    expect(page.locator("#board").get_by_role("link")).to_have_count(1)
+    assert violations(page) == []
+
+
+def test_another_window_shows_a_change_at_once(page: Page, context: BrowserContext, api: Client, ana: Account) -> None:
+    other = context.new_page()
+    other.goto(page.url)
+    expect(other.get_by_role("link", name="Buy milk")).to_be_visible()
+    api.post("/todos/", {"title": "From the API", "description": ""}, ana.token)
+    for window in (page, other):
+        expect(window.get_by_role("link", name="From the API")).to_be_visible()
+    other.get_by_role("link", name="From the API").click()
+    other.get_by_label("Title").fill("From another window")
+    other.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("link", name="From another window")).to_be_visible()
+
+
+def test_a_dialog_that_is_open_stays_while_others_change_the_board(page: Page, api: Client, ana: Account) -> None:
+    page.get_by_role("link", name="Buy milk").click()
+    page.get_by_label("Title").fill("Being typed")
+    api.post("/todos/", {"title": "Meanwhile", "description": ""}, ana.token)
+    page.wait_for_timeout(500)
+    expect(page.get_by_label("Title")).to_have_value("Being typed")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("link", name="Meanwhile")).to_be_visible()

@@ -36,6 +36,7 @@ STANDARD_LIBRARY_ONLY = {
     "marks",
     "parameters",
     "polling",
+    "postgres.access",
     "postgres.account",
     "postgres.binaries",
     "postgres.cluster",
@@ -49,6 +50,7 @@ STANDARD_LIBRARY_ONLY = {
     "postgres.url",
     "schema.revisions",
     "todo_app.dashboard",
+    "todo_app.due",
     "todo_app.models",
     "todo_app.validate",
     "toml_lines",
@@ -100,6 +102,12 @@ OPERATIONS = [
     "logins",
     "tokens",
     "todo_statements",
+    "todo_rows",
+    "filters",
+    "changes",
+    "placing",
+    "reports",
+    "due",
 ]
 
 

@@ -3,11 +3,11 @@
 import io
 from pathlib import Path
 
-from ... import __version__
 from ...ha import ask, run_etcd, run_patroni
 from ..embedded import supervisor
+from ..ha import RECIPE as RECIPE
 from ..spec import major_of
-from .image import archive_of, build_file, name_of, own_index
+from . import image
 
 NAME = "fastzero-ha"
 PROGRAMS = (run_patroni, run_etcd, supervisor, ask)
@@ -15,7 +15,7 @@ PROGRAMS = (run_patroni, run_etcd, supervisor, ask)
 
 def context_files() -> dict[str, bytes]:
     """Return the content of every file of the build context, by path."""
-    files = {name: build_file(f"ha/{name}") for name in ("Dockerfile", "requirements.txt")}
+    files = {name: image.build_file(f"ha/{name}") for name in ("Dockerfile", "requirements.txt")}
     files |= {f"programs/{path.name}": path for path in (Path(str(program.__file__)) for program in PROGRAMS)}
     return {name: path.read_bytes() for name, path in files.items()}
 
@@ -25,14 +25,14 @@ def image_name(base: str) -> str:
 
     Raises InvalidInputError for an image without a major version.
     """
-    return f"{NAME}:{major_of(base)}-{name_of(base, context_files())}"
+    return image.named(f"{NAME}:{major_of(base)}", base, context_files(), separator="-")
 
 
 def context_archive() -> io.BytesIO:
     """Return the build context as a tar archive, with the same bytes for the same content."""
-    return archive_of(context_files())
+    return image.packed(context_files())
 
 
 def build_arguments(base: str) -> dict[str, str]:
     """Return the Dockerfile's arguments."""
-    return {"POSTGRES_IMAGE": base, "VERSION": __version__, **own_index()}
+    return image.build_arguments(base, "POSTGRES_IMAGE")

@@ -10,7 +10,7 @@ from ...errors import DatabaseLoginError, DatabasePrivilegeError, FastZeroError,
 from ...postgres import database
 from ...schema import revisions
 from ...schema.revisions import head_revision
-from . import logs, metrics
+from . import archive_metrics, logs, metrics
 from .problems import RETRY_AFTER
 
 LIMIT = 3  # seconds for the database to answer
@@ -56,9 +56,10 @@ async def readyz(request: Request, response: Response) -> Health:
 @metrics_router.get(
     "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}, "description": "Metrics"}}
 )
-async def read_metrics() -> Response:
+async def read_metrics(request: Request) -> Response:
     """Return the metrics in the Prometheus text format."""
-    return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)
+    of_archive = await archive_metrics.exposition(request.app.state.engine)
+    return Response(metrics.exposition() + of_archive, media_type=metrics.CONTENT_TYPE)
 
 
 def _reason(error: FastZeroError) -> str:

@@ -19,6 +19,7 @@ from .bodies import TOO_LARGE
 DATABASE_SECONDS = "fastzero.database_seconds"  # in the scope: how long the request has waited for the database
 REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 BODY_LIMIT = "fastzero.body_limit"  # in the scope: the maximum size of the request's body, in bytes
+STREAMED = "fastzero.streamed"  # in the scope: when the response began, if it is a stream that stays open
 OWN_HEADERS = "fastzero.own_headers"  # in the scope: the headers of a response that is a page of the board
 ADDRESS_MAX = 8 * 1024  # bytes of the path and the query
 PARAMETERS_MAX = 100
@@ -167,7 +168,7 @@ class Observability:
             if not status:
                 await problems.answer(500, "Internal Server Error")(scope, receive, send_observed)
         finally:
-            seconds = time.perf_counter() - started
+            seconds = scope.get(STREAMED, time.perf_counter()) - started
             metrics.observe(scope["method"], _route(scope), status, seconds, scope[DATABASE_SECONDS])
             logs.access(scope, _path(scope), status, seconds, request_id, scope.get(security.ACCOUNT))
 

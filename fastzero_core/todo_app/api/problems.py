@@ -54,7 +54,7 @@ _DESCRIPTIONS = {
     403: "Not allowed: the account belongs to another user, the current password is wrong, or sign-up is closed",
     404: "It does not exist, or belongs to another user",
     408: "The body was not received in time",
-    409: "The username or e-mail address is taken",
+    409: "It conflicts with what there is: a username or e-mail address is taken, or other todos match",
     413: "The body is too large",
     414: "The URL is too long",
     429: "Too many failed logins. Wait, then try again",

@@ -1,6 +1,7 @@
 """The order of work in a request: cheap checks (`middleware`), token, body, validation, statements."""
 
 from collections.abc import Callable, Coroutine
+from functools import cached_property
 from typing import Any
 
 from fastapi import Request, Response
@@ -18,6 +19,11 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 class OrderedRoute(APIRoute):
     """Checks the token before it reads the body, so that requests without a token use little memory and time."""
+
+    @cached_property
+    def parameters(self) -> set[str]:
+        """The names of the query parameters."""
+        return {each.alias for each in self.dependant.query_params}
 
     def get_route_handler(self) -> Handler:
         handle = super().get_route_handler()

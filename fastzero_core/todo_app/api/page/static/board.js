@@ -6,25 +6,52 @@ const columns = () => [...document.querySelectorAll(".column")];
 const cards = (column) => [...column.querySelectorAll("li a")];
 const focused = () => document.activeElement?.closest("#board li a");
 
+let dragged = null;
 let position = null; // of the focused card, for when the board is replaced
 
 function announce(text) {
   find("#status").textContent = text;
 }
 
+function ask(method, path, values = {}) {
+  const filters = Object.fromEntries(new FormData(find("#filters")));
+  return htmx.ajax(method, path, { target: "#board", swap: "outerHTML", values: { ...filters, ...values } });
+}
+
+const told = () => {}; // what fails is told by the events of htmx
+
 function move(card, column) {
   const name = find("h2", column).firstChild.textContent.trim();
-  const values = { state: column.dataset.state, q: find("#search")?.value ?? "" };
-  const change = { target: "#board", swap: "outerHTML", values };
-  htmx.ajax("POST", `${card.getAttribute("href")}/move`, change).then(() => {
+  ask("POST", `${card.getAttribute("href")}/move`, { state: column.dataset.state }).then(() => {
     announce(document.body.dataset.moved.replace("{state}", name));
+  }, told);
+}
+
+document.addEventListener("htmx:configRequest", (event) => {
+  event.detail.headers["X-Time-Zone"] = Intl.DateTimeFormat().resolvedOptions().timeZone;
+});
+
+// -- changes of other windows --
+
+let behind = false; // the board changed while it must not be replaced
+
+function refresh() {
+  behind = Boolean(dragged || find("#dialog")?.open);
+  if (behind) return;
+  const problem = find("#problem");
+  if (problem.textContent === document.body.dataset.offline) problem.textContent = "";
+  ask("GET", "/board").catch(told);
+}
+
+function watch() {
+  const source = new EventSource("/board/events");
+  source.addEventListener("changed", refresh);
+  source.addEventListener("error", () => {
+    if (source.readyState === EventSource.CLOSED) setTimeout(watch, 5000);
   });
 }
 
-function toTrash(card) {
-  const values = { state: "trash", q: find("#search")?.value ?? "" };
-  htmx.ajax("POST", `${card.getAttribute("href")}/move`, { target: "#board", swap: "outerHTML", values });
-}
+document.addEventListener("DOMContentLoaded", () => find("#board") && watch());
 
 // -- the dialog --
 
@@ -68,7 +95,14 @@ document.addEventListener("htmx:afterSwap", (event) => {
   }
 });
 
-document.addEventListener("close", () => position && document.getElementById(position.id)?.focus(), true);
+document.addEventListener(
+  "close",
+  () => {
+    if (position) document.getElementById(position.id)?.focus();
+    if (behind) refresh();
+  },
+  true,
+);
 
 for (const failure of ["htmx:sendError", "htmx:timeout"]) {
   document.addEventListener(failure, () => {
@@ -79,14 +113,20 @@ for (const failure of ["htmx:sendError", "htmx:timeout"]) {
 // -- keys --
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea, select")) return;
+  if (event.altKey || event.target.matches("input, textarea, select")) return;
   if (find("#dialog")?.open || !find("#board")) return;
+  if (event.ctrlKey || event.metaKey) {
+    if (event.key.toLowerCase() !== "z") return;
+    event.preventDefault();
+    ask("POST", event.shiftKey ? "/board/redo" : "/board/undo").catch(told);
+    return;
+  }
   const card = focused();
   const key = event.key;
   if (key === "/") find("#search").focus();
   else if (key === "n") find("#new-title").focus();
   else if (key.startsWith("Arrow")) go(card, key.slice(5), event.shiftKey);
-  else if (key === "Delete" && card) toTrash(card);
+  else if (key === "Delete" && card) ask("POST", `${card.getAttribute("href")}/move`, { state: "trash" }).catch(told);
   else return;
   event.preventDefault();
 });
@@ -119,8 +159,6 @@ function go(card, direction, moves) {
 
 // -- drag and drop --
 
-let dragged = null;
-
 document.addEventListener("dragstart", (event) => {
   dragged = event.target.closest("#board li");
   dragged?.classList.add("dragged");
@@ -130,6 +168,7 @@ document.addEventListener("dragstart", (event) => {
 document.addEventListener("dragend", () => {
   dragged?.classList.remove("dragged");
   dragged = null;
+  if (behind) refresh();
   for (const column of columns()) column.classList.remove("over");
 });
 
