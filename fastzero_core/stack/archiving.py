@@ -130,13 +130,12 @@ def _secret(session: Session, archive: Archive | None, credentials: str | None) 
     """Return the actions that set the credentials of an archive, also in a running archiver."""
     project, spec = session.project, session.whole_spec()
     old = project.secret(CREDENTIALS) if project.has_secret(CREDENTIALS) else None
-    if archive is None or archive.is_folder or credentials in (None, old):
-        # A container reads a file even if the archive needs no credentials, as on a machine that has its own.
-        credentials = "" if archive and not archive.is_folder and old is None else None
-    if credentials is None:
+    # Without any it is empty: a container reads the file in any case.
+    after = (old or "") if credentials is None else credentials
+    if archive is None or archive.is_folder or after == old:
         return []
     observed = session.observe_quickly(spec, session.known)
-    return rotation.plan_secret(spec, observed, CREDENTIALS, old or "", credentials, "the archive needs them")
+    return rotation.plan_secret(spec, observed, CREDENTIALS, old or "", after, "the archive needs them")
 
 
 def take(session: Session) -> "BaseBackup":

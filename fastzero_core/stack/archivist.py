@@ -72,8 +72,12 @@ def archivist_of(
 ) -> Archivist:
     """Return what operates on an archive in a runtime, by default that of the project.
 
-    `credentials` is a file in the form of AWS, by default the project's.
+    `credentials` is a file in the form of AWS, by default the project's. Raises NotFoundError if it does not exist.
     """
+    if credentials and not credentials.exists():
+        raise NotFoundError(
+            f"{credentials} does not exist", hint="Give the file of the credentials: --credentials-file"
+        )
     file = credentials or session.project.secret_file(CREDENTIALS)
     if (runtime or runtime_for(session)) == "docker":
         return ContainedArchivist(session, archive, file)
