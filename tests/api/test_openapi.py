@@ -19,6 +19,7 @@ from .conftest import ServeApp
 CHECKOUT = Path(__file__).parents[2]
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 LISTS = {
+    "History",
     "TodoList",
     "UserList",
     "Bulk",
@@ -73,6 +74,9 @@ def test_every_path_of_the_contract_is_described_once(api: Client) -> None:
         "GET /todos/",
         "PATCH /todos/",
         "POST /todos/bulk",
+        "GET /history/",
+        "POST /history/undo",
+        "POST /history/redo",
         "GET /todos/count",
         "GET /todos/next",
         "GET /todos/stats",

@@ -30,7 +30,7 @@ from .tree import COMMANDS
 PASSWORD, ANOTHER = "correct horse", "another horse"
 # What differs between two databases that are alike, and between two moments.
 VOLATILE = {
-    "database", "file", "kept", "size", "taken_at", "created_at", "updated_at", "completed_at", "connections",
+    "at", "database", "file", "kept", "size", "taken_at", "created_at", "updated_at", "completed_at", "connections",
     "oldest_transaction", "cache_hits", "bloat", "scans", "tables", "indexes",
 }  # fmt: skip
 
@@ -88,10 +88,15 @@ def care_of(url: str) -> DatabaseCare:
     return database_of(load_settings(database_url=url))
 
 
+WITHOUT_TIMES = "to_jsonb(t) - ARRAY['created_at', 'updated_at', 'completed_at', 'at', 'stamp']" + "".join(
+    f" #- ARRAY['other', '{name}']" for name in ("created_at", "updated_at", "completed_at")
+)
+
+
 def rows_of(url: str) -> dict[str, Any]:
     """All that a command may have changed in a database."""
     with psycopg.connect(url) as session:
-        query = "SELECT to_jsonb(t) - 'created_at' - 'updated_at' - 'completed_at' FROM {} AS t ORDER BY 1"
+        query = f"SELECT {WITHOUT_TIMES} FROM {{}} AS t ORDER BY 1"
         tables = session.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND oid >= 16384 ORDER BY 1")
         names = [name for (name,) in tables]
         rows = {name: [row for (row,) in session.execute(query.format(name).encode())] for name in names}
@@ -187,6 +192,8 @@ CASES = {
     "Todos.move": Case("todo move 1 2 --to done", with_fz(lambda fz: fz.todos().move(1, 2, to="done"))),
     "Todos.trash": Case("todo trash 1", with_fz(lambda fz: fz.todos().trash(1))),
     "Todos.restore": Case("todo restore 5 --to draft", with_fz(lambda fz: fz.todos().restore(5, to="draft"))),
+    "History.undo": Case("todo undo", with_fz(lambda fz: fz.history().undo())),
+    "History.log": Case("todo log", with_fz(lambda fz: fz.history().log())),
     "Todos.purge": Case("todo purge --yes", with_fz(lambda fz: {"purged": fz.todos().purge()})),
     "migrate.up": Case("migrate up", lambda twins: migrate.up(twins.library)),
     "migrate.down": Case("migrate down 0001 --yes --no-backup", lambda twins: migrate.down(twins.library, "0001")),
@@ -321,7 +328,7 @@ def _is_operation(member: object) -> bool:
         ("db place", "list use rm"),
         ("secret", "rotate"),
         ("user", "add list show edit passwd logout invite use rm"),
-        ("todo", "add list next stats show edit tag start done reopen trash restore move purge"),
+        ("todo", "add list next stats show edit tag start done reopen trash restore move purge undo redo log"),
     ],
 )
 def test_the_tree_has_the_designed_commands(group: str, names: str) -> None:

@@ -11,12 +11,12 @@ from pydantic_core import PydanticCustomError
 
 from ...errors import InvalidInputError
 from .. import due, models, validate
-from ..history import STEPS_MAX
 from ..models import NewTodo, Priority, TodoFilters, TodoSort, TodoState
 
 T = TypeVar("T")
 
 BULK_MAX = 1000
+STEPS_OF_REQUEST = 50  # each may be of a thousand todos
 JSON_MAX = 2**53 - 1  # the largest integer that every JSON parser reads exactly
 NO_NUL = r"^[^\x00]*$"
 # The characters that str.strip removes, listed because \s differs between dialects of regular expressions.
@@ -280,7 +280,7 @@ class Stats(BaseModel):
 
 
 class Steps(BaseModel):
-    steps: Annotated[int, Field(ge=1, le=STEPS_MAX, description="How many changes", examples=[1])] = 1
+    steps: Annotated[int, Field(ge=1, le=STEPS_OF_REQUEST, description="How many changes", examples=[1])] = 1
 
 
 class EntryOut(BaseModel):
