@@ -139,8 +139,8 @@ def owned(run: Run, fz: "FastZero", user: str | None) -> "Todos":
     return fz.todos(run.settings.user or project_of(run.settings).current_user)
 
 
-def one_id(text: str) -> int:
-    ids = parse_ids([text])
+def one_id(*words: str) -> int:
+    ids = parse_ids(words)
     if len(ids) != 1:
         raise InvalidInputError("one id is wanted here", field="id")
     return ids[0]
