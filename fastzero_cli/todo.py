@@ -114,7 +114,7 @@ def edit(
     title: Annotated[str | None, typer.Option("--title", metavar="TEXT", help="The new title.")] = None,
     description: Description = None,
     state: Annotated[str | None, state_option("-s", "--state", help="The new state: ")] = None,
-    priority: Annotated[str | None, priority_option("--priority", help="The new one: ")] = None,
+    priority: Annotated[str | None, priority_option("--priority", help="The new priority: ")] = None,
     due: Due = None,
     dry_run: DryRun = False,
     yes: Yes = False,

@@ -44,7 +44,7 @@ Ids = Annotated[
 IdsOrFilters = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[ID]",
+        metavar="ID",
         help="Ids as `3 5-9`, or - to read them from standard input. Without ids, filters select the todos.",
         autocompletion=completion.todo_ids,
     ),
@@ -125,7 +125,7 @@ _RENAMED: dict[str, Any] = {
         state_option("--where-state", help="Only in this state; may repeat; without it all but trash: "),
     ],
     "priorities": Annotated[
-        list[str] | None, priority_option("--where-priority", help="Only of this one; may repeat: ")
+        list[str] | None, priority_option("--where-priority", help="Only of this priority; may repeat: ")
     ],
 }
 
