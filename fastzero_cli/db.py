@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from fastzero_core.project import Place
     from fastzero_core.stack.relocate import PlaceStatus
 
+INDEXES_SHOWN = 15  # the largest ones, so that the statistics fit a screen
+
 group = Group(
     "db",
     "Back up, restore, inspect and move the database.",
@@ -227,10 +229,12 @@ def stats(run: Run) -> None:
         run.render.one(found, STATS)
         return
     run.render.one(found.overview(), STATS)
-    for records, columns in ((found.tables, TABLE), (found.indexes, INDEX), (found.kept, KEPT)):
+    for records, columns in ((found.tables, TABLE), (found.indexes[:INDEXES_SHOWN], INDEX), (found.kept, KEPT)):
         if records:
             run.render.text("\n")
             run.render.many(records, columns)
+    if (more := len(found.indexes) - INDEXES_SHOWN) > 0:
+        run.render.message(f"… and {more:,} smaller indexes: fastzero db stats -o json")
 
 
 @group.command(example="fastzero db upgrade --to 18\nfastzero db upgrade --rollback")

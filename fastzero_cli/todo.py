@@ -2,8 +2,6 @@
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -12,14 +10,13 @@ from fastzero_core.errors import ConflictError, InvalidInputError
 from fastzero_core.events import Progress
 from fastzero_core.todo_app import validate
 from fastzero_core.todo_app.models import NewTodo, Priority, TodoChanges, TodoFilters, TodoState
-from fastzero_core.todo_app.validate import BULK_MAX
 
 from . import completion, history, todo_views
 from .columns import TODO
 from .options import Run, Yes
 from .style import counted
+from .todo_changes import VERBS, Selected, batches, change, move_to, tell
 from .todo_options import (
-    SHOWN,
     Description,
     DryRun,
     Due,
@@ -48,13 +45,6 @@ group = Group(
 
 T = TypeVar("T")
 _NOT_UTF_8 = re.compile("[\udc80-\udcff]")  # how Python decodes bytes that are not UTF-8
-VERBS = {
-    "draft": "moved to draft",
-    "todo": "reopened",
-    "doing": "started",
-    "done": "done",
-    "trash": "moved to the trash",
-}
 Tags = Annotated[list[str] | None, tag_option("--tag", help="A tag; may repeat.")]
 
 
@@ -95,7 +85,7 @@ def add(
             added = _add_many(run, todos, [NewTodo(each, **fields) for each in titles])
         else:
             added = [todos.add(title, **fields)]
-    _tell(run, added, "added", added[0].title if len(added) == 1 else "")
+    tell(run, added, "added", added[0].title if len(added) == 1 else "")
 
 
 group.include(todo_views.group)
@@ -107,7 +97,7 @@ def show(run: Run, ids: Ids, user: User = None) -> None:
     """Show todos with all their fields."""
     with run.fastzero(autocommit=True) as fz:
         todos = owned(run, fz, user)
-        found = [todo for batch in _batches(parse_ids(ids)) for todo in todos.get_many(batch)]
+        found = [todo for batch in batches(parse_ids(ids)) for todo in todos.get_many(batch)]
     if len(found) == 1:
         run.render.one(found[0], TODO)
     else:
@@ -125,7 +115,7 @@ def edit(
     title: Annotated[str | None, typer.Option("--title", metavar="TEXT", help="The new title.")] = None,
     description: Description = None,
     state: Annotated[str | None, state_option("-s", "--state", help="The new state: ")] = None,
-    priority: Annotated[str | None, priority_option("--priority", help="The new one: ")] = None,
+    priority: Annotated[str | None, priority_option("--priority", help="The new priority: ")] = None,
     due: Due = None,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -138,9 +128,9 @@ def edit(
     Several todos are changed all or none. Their tags: `fastzero todo tag`.
     """
     if ids and (title or description):
-        ids = [str(one_id(" ".join(ids)))]
+        ids = [str(one_id(*ids))]
     changes = TodoChanges(title=title, description=description, state=state, priority=priority, due=due)
-    _change(run, _Selected(ids, where, dry_run, yes, user), changes, "changed")
+    change(run, Selected(ids, where, dry_run, yes, user), changes, "changed")
 
 
 @group.command(example="fastzero todo tag 3 5-9 --add work --remove home\nfastzero todo tag --text report --add work")
@@ -160,7 +150,7 @@ def tag(
     if not add and not remove:
         raise InvalidInputError("no tag given", field="tag", hint="Give tags: --add TAG or --remove TAG")
     changes = TodoChanges(add_tags=add or (), remove_tags=remove or ())
-    _change(run, _Selected(ids, where, dry_run, yes, user), changes, "changed")
+    change(run, Selected(ids, where, dry_run, yes, user), changes, "changed")
 
 
 @group.command(example="fastzero todo move 3 5-9 --to doing\nfastzero todo move 3 --before 5")
@@ -190,12 +180,12 @@ def move(
     if (to is None) == (before is None and after is None):
         raise InvalidInputError("give one of --to, --before and --after", field="to")
     if to is not None:
-        _change(run, _Selected(ids, where, dry_run, yes, user), TodoChanges(state=to), VERBS.get(to, ""))
+        change(run, Selected(ids, where, dry_run, yes, user), TodoChanges(state=to), VERBS.get(to, ""))
         return
     beside: dict[str, Any] = {"before": before and one_id(before), "after": after and one_id(after)}
     with run.fastzero() as fz:
-        placed = owned(run, fz, user).place(one_id(" ".join(ids or [])), **beside)
-    _tell(run, [placed], "placed")
+        placed = owned(run, fz, user).place(one_id(*ids or []), **beside)
+    tell(run, [placed], "placed")
 
 
 @group.command(example="fastzero todo start 3")
@@ -210,7 +200,7 @@ def start(
     where: TodoFilters,
 ) -> None:
     """Start todos: move them to doing."""
-    _move(run, _Selected(ids, where, dry_run, yes, user), TodoState.DOING)
+    move_to(run, Selected(ids, where, dry_run, yes, user), TodoState.DOING)
 
 
 @group.command(example="fastzero todo done 3 5-9\nfastzero todo list --text report -o ids | fastzero todo done -")
@@ -225,7 +215,7 @@ def done(
     where: TodoFilters,
 ) -> None:
     """Complete todos: move them to done."""
-    _move(run, _Selected(ids, where, dry_run, yes, user), TodoState.DONE)
+    move_to(run, Selected(ids, where, dry_run, yes, user), TodoState.DONE)
 
 
 @group.command(example="fastzero todo reopen 3")
@@ -240,7 +230,7 @@ def reopen(
     where: TodoFilters,
 ) -> None:
     """Reopen todos: move them back to todo."""
-    _move(run, _Selected(ids, where, dry_run, yes, user), TodoState.TODO)
+    move_to(run, Selected(ids, where, dry_run, yes, user), TodoState.TODO)
 
 
 @group.command(example="fastzero todo trash 3\nfastzero todo trash --state done --created-before 2026-01-01")
@@ -258,7 +248,7 @@ def trash(
 
     `restore` takes them out again.
     """
-    _move(run, _Selected(ids, where, dry_run, yes, user), TodoState.TRASH)
+    move_to(run, Selected(ids, where, dry_run, yes, user), TodoState.TRASH)
 
 
 @group.command(example="fastzero todo restore 3")
@@ -275,8 +265,8 @@ def restore(
     wanted = parse_ids(ids)
     with run.fastzero() as fz:
         todos = owned(run, fz, user)
-        restored = [todo for batch in _batches(wanted) for todo in todos.restore(*batch, to=to)]
-    _tell(run, restored, "restored")
+        restored = [todo for batch in batches(wanted) for todo in todos.restore(*batch, to=to)]
+    tell(run, restored, "restored")
 
 
 @group.command(example="fastzero todo purge 3\nfastzero todo purge --yes")
@@ -296,7 +286,7 @@ def purge(
     database = run.doomed
     with run.fastzero(autocommit=True) as fz:
         todos = owned(run, fz, user)
-        for batch in _batches(wanted):
+        for batch in batches(wanted):
             todos.require_trashed(*batch)
         count = len(wanted) or todos.count([TodoState.TRASH])
     if count:
@@ -306,87 +296,19 @@ def purge(
         )
     with run.fastzero() as fz:
         todos = owned(run, fz, user)
-        purged = sum(todos.purge(*batch) for batch in _batches(wanted)) if wanted else todos.purge()
+        purged = sum(todos.purge(*batch) for batch in batches(wanted)) if wanted else todos.purge()
         if purged != count and not yes:
             raise ConflictError(f"the trash has {counted(purged, 'todo')} now, not {count}", hint="Nothing was deleted")
     run.render.proof({"purged": purged}, (), f"{counted(purged, 'todo')} permanently deleted")
 
 
-@dataclass(frozen=True)
-class _Selected:
-    """What a command is about: ids or filters, and how it is run."""
-
-    ids: list[str] | None
-    where: TodoFilters
-    dry_run: bool
-    yes: bool
-    user: str | None
-
-
-def _move(run: Run, selected: _Selected, state: str) -> None:
-    _change(run, selected, TodoChanges(state=state), VERBS[state])
-
-
-def _change(run: Run, selected: _Selected, changes: TodoChanges, verb: str) -> None:
-    """Change the todos with some ids, or all that match filters."""
-    if selected.ids and (selected.where or selected.dry_run):
-        raise InvalidInputError("give ids or filters, not both", field="id")
-    if not selected.ids:
-        _change_matching(run, selected, changes, verb)
-        return
-    wanted = parse_ids(selected.ids)
-    with run.fastzero() as fz:
-        todos = owned(run, fz, selected.user)
-        changed = [todo for batch in _batches(wanted) for todo in todos.edit_many(batch, **changes)]
-    _tell(run, changed, verb)
-
-
-def _change_matching(run: Run, selected: _Selected, changes: TodoChanges, verb: str) -> None:
-    """Count what matches and ask, then change it by one statement, unless another number matches by then."""
-    if not selected.where:
-        raise InvalidInputError(
-            "give ids or filters", field="id", hint="Ids as 3 5-9, or filters as --tag work --overdue"
-        )
-    where = TodoFilters(**{"states": SHOWN, **selected.where})
-    with run.fastzero(autocommit=True) as fz:
-        todos = owned(run, fz, selected.user)
-        todos.check_changes(changes)
-        count = todos.count(**where)
-        if selected.dry_run:
-            run.render.many(todos.stream(**where), TODO, paged=True)
-    if selected.dry_run:
-        run.render.message(f"{counted(count, 'todo')} would be {verb}.")
-        return
-    if count:
-        run.confirm(lambda: f"{counted(count, 'todo')} will be {verb}.", selected.yes)
-    with run.fastzero() as fz:
-        todos = owned(run, fz, selected.user)
-        changed = todos.edit_matching(changes, expected=None if selected.yes else count, **where)
-    run.render.proof({"changed": changed}, (), f"{counted(changed, 'todo')} {verb}")
-
-
-def _tell(run: Run, todos: "Sequence[Todo]", verb: str, title: str = "") -> None:
-    """Print what happened to todos: one with its id and title, several with their number."""
-    if not todos and run.render.output == "table":
-        run.render.message("Nothing to do: standard input was empty.")
-    elif len(todos) == 1:
-        run.render.changed(todos, TODO, f"Todo {todos[0].id} {verb}", title or todos[0].title)
-    else:
-        run.render.changed(todos, TODO, f"{counted(len(todos), 'todo')} {verb}")
-
-
 def _add_many(run: Run, todos: "Todos", new: list[NewTodo]) -> "list[Todo]":
     """Add todos in one transaction, and show the progress."""
     added: list[Todo] = []
-    for batch in _batches(new) if new else [[]]:
+    for batch in batches(new) if new else [[]]:
         run.render.event(Progress("Adding todos", len(added), len(new), "todos"))
         added += todos.add_many(batch)
     return added
-
-
-def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Return batches of at most BULK_MAX items, the limit of one statement. All of them run in one transaction."""
-    return (items[first : first + BULK_MAX] for first in range(0, len(items), BULK_MAX))
 
 
 def _titles() -> list[str]:

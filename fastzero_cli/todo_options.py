@@ -44,7 +44,7 @@ Ids = Annotated[
 IdsOrFilters = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[ID]",
+        metavar="ID",
         help="Ids as `3 5-9`, or - to read them from standard input. Without ids, filters select the todos.",
         autocompletion=completion.todo_ids,
     ),
@@ -125,7 +125,7 @@ _RENAMED: dict[str, Any] = {
         state_option("--where-state", help="Only in this state; may repeat; without it all but trash: "),
     ],
     "priorities": Annotated[
-        list[str] | None, priority_option("--where-priority", help="Only of this one; may repeat: ")
+        list[str] | None, priority_option("--where-priority", help="Only of this priority; may repeat: ")
     ],
 }
 
@@ -139,8 +139,8 @@ def owned(run: Run, fz: "FastZero", user: str | None) -> "Todos":
     return fz.todos(run.settings.user or project_of(run.settings).current_user)
 
 
-def one_id(text: str) -> int:
-    ids = parse_ids([text])
+def one_id(*words: str) -> int:
+    ids = parse_ids(words)
     if len(ids) != 1:
         raise InvalidInputError("one id is wanted here", field="id")
     return ids[0]

@@ -229,6 +229,8 @@ def test_a_filter_that_matches_nothing_changes_nothing(several: None, fastzero: 
         ["trash", "--yes"],
         ["done", "1", "--tag", "work"],
         ["done", "1", "--dry-run"],
+        ["edit", "1", "2", "--title", "x"],
+        ["move", "1", "2", "--before", "3"],
         ["edit", "--tag", "work", "--yes"],
         ["tag", "--add", "a b", "--tag", "work", "--dry-run"],
         ["move", "--to", "nowhere", "--tag", "work", "--yes"],

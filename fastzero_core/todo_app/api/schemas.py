@@ -93,7 +93,7 @@ Urgency = Annotated[Priority, BeforeValidator(_checking(_priority))]
 Due = Annotated[str, _exact("due"), _WHEN]
 Tag = Annotated[str, checked(validate.tag), WithJsonSchema({"type": "string", "pattern": TAG, "examples": ["work"]})]
 Tags = Annotated[list[Tag], Field(max_length=validate.TAGS_MAX, examples=[["work"]])]
-Zone = Annotated[
+Zone = Annotated[  # validated, it is a tzinfo
     str | None,
     Query(
         max_length=64,
