@@ -1,7 +1,5 @@
 """fastzero db archive: archive the database continuously, and recover it to a point in time."""
 
-import configparser
-import io
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,7 +58,7 @@ def enable(
     """Archive the database, beginning with a base backup. Restarts it.
 
     The credentials are those of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or of a file. They are kept as a secret of
-    the project. S3 needs barman: pip install 'fastzero[archive]'.
+    the project. Without containers S3 needs barman: pip install 'fastzero[archive]'.
     """
     from fastzero_core.archive.description import bytes_of, checked_keep, checked_url
 
@@ -127,7 +125,7 @@ def restore_to_time(
     until = shown(time) if time else "the end of its archive"
     if stack.exists:
         run.confirm(lambda: f"The {stack.description} will be as it was at {until}, and kept as it is now.", yes)
-    left = stack.recover(found, archive)
+    left = stack.recover(found)
     if left:
         run.render.message(f"Kept: {left}. {stack.way_back(f'db place use {left.name}')}")
     if archive:
@@ -148,6 +146,9 @@ def _credentials(file: str | None) -> str | None:
             return Path(file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidInputError(f"cannot read {file}: {error}", field="credentials_file") from None
+    import configparser
+    import io
+
     given = {name.lower(): os.environ[name] for name in SECRETS if os.environ.get(name)}
     if not all(name.lower() in given for name, is_needed in SECRETS.items() if is_needed):
         return None

@@ -13,7 +13,7 @@ class Column:
     field: str
     header: str = ""
     kind: str = "text"
-    """text, state, age, duration, until, number, count, bytes or share; a note stands below its row, whole."""
+    """text, state, priority, due, age, duration, until, number, count, bytes or share; a note stands below its row."""
     flexible: bool = False
     whole: bool = False
     spare: bool = False  # left out first if the table does not fit
@@ -26,8 +26,20 @@ class Column:
 TODO = (
     Column("id", kind="number"),
     Column("state", kind="state"),
+    Column("priority", kind="priority"),
     Column("title", flexible=True),
-    Column("updated_at", kind="age"),
+    Column("due", kind="due"),
+    Column("tags", spare=True),
+    Column("updated_at", kind="age", spare=True),
+)
+ENTRY = (
+    Column("entry", kind="number"),
+    Column("at", kind="age"),
+    Column("added", kind="count"),
+    Column("changed", kind="count"),
+    Column("removed", kind="count"),
+    Column("title", flexible=True),
+    Column("undone"),
 )
 USER = (
     Column("id", kind="number"),

@@ -60,6 +60,24 @@ def sorts(incomplete: str) -> list[str]:
     return [sort for sort in TodoSort if sort.startswith(incomplete)]
 
 
+def priorities(incomplete: str) -> list[str]:
+    from fastzero_core.todo_app.models import Priority
+
+    return [priority for priority in Priority if priority.startswith(incomplete)]
+
+
+def dates(incomplete: str) -> list[str]:
+    return [word for word in ("today", "tomorrow", "+3d", "+1w", "none") if word.startswith(incomplete)]
+
+
+@_quietly
+def tags(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    given = _given(ctx)
+    with _database(given) as fz:
+        found = fz.todos(given.get("user") or given["settings"].user or given["chosen"]).stats(days=1).by_tag
+        return [(tag, f"{count} todos") for tag, count in found.items() if _is_offered(tag, incomplete)]
+
+
 @_quietly
 def project_names(incomplete: str) -> list[str]:
     from fastzero_core.project import projects

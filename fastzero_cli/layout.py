@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import zip_longest
 from typing import Any
 
@@ -28,6 +28,9 @@ STATE_STYLES = {
     "fixed": "green",
     "warning": "yellow",
     "failed": "red",
+    "high": "red",
+    "medium": "yellow",
+    "low": "cyan",
 }
 _CODES = {"dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 STATE_CODES = {state: ";".join(map(_CODES.__getitem__, style.split())) for state, style in STATE_STYLES.items()}
@@ -37,6 +40,9 @@ MIN_FLEXIBLE = 8  # cells; a narrower title is not readable
 MIN_WHOLE = 16
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 JUST_NOW = 5  # seconds
+DAY = 86_400
+NEAR_DAYS = {-1: "yesterday", 0: "today", 1: "tomorrow"}
+CLOSED = ("done", "trash")
 AGES = ((31_536_000, "y"), (2_592_000, "mo"), (604_800, "w"), (86_400, "d"), (3_600, "h"), (60, "min"))
 
 
@@ -56,20 +62,25 @@ def lines_of(texts: Texts, columns: Sequence[Column], widths: Mapping[str, int],
         yield "\n".join(_line(cells, columns, widths, color) for cells in lines)
 
 
+def code_of(text: str, column: Column) -> str:
+    """Return the colour of a cell as an ANSI code."""
+    if column.kind == "due":
+        return due_code(text)
+    return STATE_CODES.get(text, "") if column.kind in ("state", "priority") else ""
+
+
 def header_of(columns: Sequence[Column], widths: Mapping[str, int], color: bool) -> str:
     line = _line([column.title for column in columns], columns, widths, False)
-    return _colored(line, "1" if color else "")
+    return colored(line, "1" if color else "")
 
 
-def _colored(text: str, code: str) -> str:
+def colored(text: str, code: str) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if code else text
 
 
 def _parts(text: str, column: Column, width: int) -> list[str]:
     """Return the lines of a cell."""
-    if _cells(text) <= width:
-        return [text]
-    return folded(text, width) if column.whole else [_shortened(text, width)]
+    return folded(text, width) if column.whole else [shortened(text, width)]
 
 
 def _line(texts: Sequence[str], columns: Sequence[Column], widths: Mapping[str, int], color: bool) -> str:
@@ -78,20 +89,22 @@ def _line(texts: Sequence[str], columns: Sequence[Column], widths: Mapping[str, 
 
 
 def _aligned(text: str, column: Column, width: int, color: bool) -> str:
-    missing = width - _cells(text)
-    filled = _colored(text, STATE_CODES.get(text, "") if color and column.kind == "state" else "")
+    missing = width - cells_of(text)
+    filled = colored(text, code_of(text, column) if color else "")
     return " " * missing + filled if column.kind in NUMBERS else filled + " " * missing
 
 
-def _shortened(text: str, width: int) -> str:
-    """Return the start of a text that is wider than `width` cells, with an ellipsis."""
+def shortened(text: str, width: int) -> str:
+    """Return a text, or its start with an ellipsis if it is wider than `width` cells."""
+    if cells_of(text) <= width:
+        return text
     from rich.cells import set_cell_size
 
     ellipsis = symbols("…")[:width]
     return set_cell_size(text, width - len(ellipsis)) + ellipsis
 
 
-def _cells(text: str) -> int:
+def cells_of(text: str) -> int:
     """Return the columns that a text takes on a terminal, without its colours."""
     if "\x1b" in text:
         text = _COLOUR.sub("", text)
@@ -123,7 +136,7 @@ def widths_of(
     Only a flexible column gets narrower than `before`. Returns None if the room is too small for a readable table.
     """
     least = {column.field: len(column.title) if header else 1 for column in columns} | dict(before or {})
-    widths = {column.field: max([least[column.field], *map(_cells, texts[column.field])]) for column in columns}
+    widths = {column.field: max([least[column.field], *map(cells_of, texts[column.field])]) for column in columns}
     excess = sum(widths.values()) + GAP * (len(columns) - 1) - room
     for column in columns:
         if column.flexible and excess > 0:
@@ -144,6 +157,10 @@ def cell(row: Record, column: Column) -> str:
             return size(value)
         case "share" if value is not None:
             return f"{value:.0%}"
+        case "due":
+            return due_text(row)
+        case "priority" if value == "none":
+            return ""
     return plain_text(value)
 
 
@@ -200,6 +217,29 @@ def when(moment: str, kind: str = "age") -> str:
     return f"{_length(elapsed)} ago" if kind == "age" else _length(elapsed)
 
 
+def due_text(row: Record) -> str:
+    """Return when a todo is due: relative to now, a day in days; of a todo that is closed, the date."""
+    value = row["due"]
+    if not value:
+        return ""
+    if row["state"] in CLOSED:
+        return str(value)[:10]
+    if len(value) > len("2026-12-24"):
+        return when(value, "until")
+    days = (date.fromisoformat(value) - datetime.now().astimezone().date()).days
+    if days in NEAR_DAYS:
+        return NEAR_DAYS[days]
+    return f"in {_length(days * DAY)}" if days > 0 else f"{_length(-days * DAY)} ago"
+
+
+def due_code(text: str) -> str:
+    """Return the colour of a due date as an ANSI code: red if it is over, yellow if it is today."""
+    if text == "yesterday" or text.endswith(" ago"):
+        return _CODES["red"]
+    is_near = text == "today" or re.fullmatch(r"in \d+ (s|min|h)", text)
+    return _CODES["yellow"] if is_near else ""
+
+
 def moment(value: str) -> str:
     """Return a time to the second, in UTC."""
     return f"{datetime.fromisoformat(value).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -221,16 +261,16 @@ def wrapped(text: str, columns: int, indent: str = "  ") -> list[str]:
 
 def folded(text: str, width: int, *, chop: bool = True) -> list[str]:
     """Return a text as lines of at most `width` cells, broken at spaces; with `chop` also within longer words."""
-    if _cells(text) <= width:
+    if cells_of(text) <= width:
         return [text]
     lines, line = [], ""
     for word in text.split(" "):
-        if not line or _cells(line) + 1 + _cells(word) <= width:
+        if not line or cells_of(line) + 1 + cells_of(word) <= width:
             line = f"{line} {word}" if line else word
         else:
             lines.append(line)
             line = word
-        if chop and _cells(line) > width:
+        if chop and cells_of(line) > width:
             *whole, line = _chopped(line, width)
             lines += whole
     return [*lines, line]
@@ -247,8 +287,8 @@ def fields_of(pairs: Sequence[tuple[str, str, str]], room: int, color: bool) -> 
     first = max((len(title) for title, *_ in pairs), default=0)
     for title, value, code in pairs:
         lines = [part for line in value.split("\n") for part in folded(line, max(MIN_FLEXIBLE, room - first - GAP))]
-        heading = _colored(title, "1" if color else "") + " " * (first - len(title))
+        heading = colored(title, "1" if color else "") + " " * (first - len(title))
         for line in lines:
-            shown = f"{heading}{' ' * GAP}{_colored(line, code if color else '')}"
+            shown = f"{heading}{' ' * GAP}{colored(line, code if color else '')}"
             yield shown.rstrip()
             heading = " " * first

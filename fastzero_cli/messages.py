@@ -24,8 +24,8 @@ from .streams import write_to_person
 from .style import DETAIL, paint, symbols
 
 # A command in a hint: after a colon, in backquotes, or after another command.
-COMMAND = re.compile(r"(?:(?<=: )|(?<=`)|(?<=&& ))fastzero (?!-p |--project)(?=[a-z])(?![^.]*? -p )")
-_WHOLE = re.compile(  # a command, and a number with its unit
+COMMAND = r"(?:(?<=: )|(?<=`)|(?<=&& ))fastzero (?!-p |--project)(?=[a-z])(?![^.]*? -p )"
+_WHOLE = (  # a command, and a number with its unit
     r"(?:(?<=: )|(?<=`)|(?<=&& ))fastzero [^`\n]*?(?=[.,](?: |$)| &&|`|\n|$)|\b\d+ (?=(?:s|min|B|KiB|MiB|GiB)\b)"
 )
 _NO_BREAK = "\x00"
@@ -98,7 +98,7 @@ def hint_for(text: str, words: list[str]) -> str:
         flag = "--database-url URL "
     else:
         return text
-    return COMMAND.sub(lambda found: _with_flag(found, text, flag), text)
+    return re.sub(COMMAND, lambda found: _with_flag(found, text, flag), text)
 
 
 def _with_flag(found: re.Match[str], text: str, flag: str) -> str:
@@ -147,7 +147,7 @@ def _marked(symbol: str, role: str, text: str, details: str) -> None:
 def _print(text: str) -> None:
     """Print lines, on a terminal broken between words. Commands stay whole, so that they can be copied."""
     if sys.stderr.isatty():
-        kept = _WHOLE.sub(lambda found: found[0].replace(" ", _NO_BREAK), text)
+        kept = re.sub(_WHOLE, lambda found: found[0].replace(" ", _NO_BREAK), text)
         lines = (folded(line, style.width() - len(_INDENT), chop=False) for line in kept.split("\n"))
         text = "\n".join(f"\n{_INDENT}".join(parts) for parts in lines).replace(_NO_BREAK, " ")
     write_to_person(f"{text}\n")

@@ -16,9 +16,9 @@ from fastzero_core.formats import Record, as_dict
 from . import messages, style
 from .columns import Column
 from .layout import (
-    STATE_CODES,
-    STATE_STYLES,
     cell,
+    code_of,
+    due_text,
     fields_of,
     fitting,
     for_terminal,
@@ -26,7 +26,6 @@ from .layout import (
     lines_of,
     moment,
     plain_text,
-    printable,
     texts_of,
     when,
     widths_of,
@@ -36,9 +35,6 @@ from .progress import LIVE, Steps
 from .streams import guarded
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from fastzero_core.stack.lines import LogLine
 
 BATCH = 200  # rows to format at a time; the first ones determine the columns
@@ -137,23 +133,9 @@ class Renderer:
         """Print one JSON object, in every format."""
         self._write([formats.json_object(record)])
 
-    def board(self, columns: dict[str, tuple[list[str], int]]) -> None:
-        """Print states side by side, each with the titles to show and the number of further ones."""
-        from rich.table import Table
-        from rich.text import Text
-
-        console = self._console()
-        table = Table(box=None, expand=True, padding=(0, 1))
-        cells = []
-        for state, (titles, more) in columns.items():
-            heading = Text(f"{state} {len(titles) + more}", style=f"bold {STATE_STYLES[state]}")
-            table.add_column(heading, ratio=1, no_wrap=True)
-            lines = [Text(printable(title), no_wrap=True, overflow="ellipsis") for title in titles]
-            if more:
-                lines.append(Text(f"… {more} more", style="dim"))
-            cells.append(Text("\n", no_wrap=True, overflow="ellipsis").join(lines))
-        table.add_row(*cells)
-        self._print(console, table)
+    def lines(self, draw: Callable[[int, bool], Iterable[str]]) -> None:
+        """Print the lines that a function draws for so many columns, with or without colours."""
+        self._write(f"{line}\n" for line in draw(style.width(), style.has_color(sys.stdout)))
 
     def logs(self, lines: "Iterable[LogLine]", services: list[str]) -> None:
         """Print log lines as they come, on stdout: with the names of their services, or as JSON."""
@@ -237,23 +219,6 @@ class Renderer:
         """Return exact lines for a program, safe lines for a terminal. JSON is safe for both."""
         return map(for_terminal, lines) if sys.stdout.isatty() and "json" not in self.output else lines
 
-    def _print(self, console: "Console", table: "Table") -> None:
-        self._write([self._as_text(console, table)])
-
-    def _as_text(self, console: "Console", table: "Table") -> str:
-        # Capture the output, since Rich itself handles a closed pipe differently.
-        with console.capture() as captured:
-            console.print(table)
-        return captured.get()
-
-    def _console(self) -> "Console":
-        from rich.console import Console
-
-        color = style.has_color(sys.stdout)
-        return Console(
-            width=style.width(), force_terminal=color, no_color=not color, highlight=False, markup=False, emoji=False
-        )
-
     def _table(
         self, rows: Iterator[Record], columns: Sequence[Column], header: bool, none: str, write: Callable[[str], None]
     ) -> None:
@@ -288,7 +253,9 @@ class Renderer:
         for name, value in row.items():
             column = known.get(name) or Column(name, kind="age" if name.endswith("_at") else "text")
             text = plain_text(value, multiline=True)
-            if column.kind in ("age", "duration", "until") and value:
+            if column.kind == "due" and value:
+                text = f"{text if len(text) == len('2026-12-24') else moment(value)} ({due_text(row)})"
+            elif column.kind in ("age", "duration", "until") and value:
                 text = f"{moment(value)} ({when(value, 'until' if column.kind == 'until' else 'age')})"
             elif column.kind in ("bytes", "share", "count"):
                 text = cell(row, column)
@@ -297,11 +264,7 @@ class Renderer:
 
     def _pairs(self, shown: Sequence[tuple[Column, str]]) -> None:
         """Print the fields of one record that are not empty, below each other."""
-        pairs = [
-            (column.title, text, STATE_CODES.get(text, "") if column.kind == "state" else "")
-            for column, text in shown
-            if text
-        ]
+        pairs = [(column.title, text, code_of(text, column)) for column, text in shown if text]
         self._write(f"{line}\n" for line in fields_of(pairs, style.width(), style.has_color(sys.stdout)))
 
 

@@ -5,9 +5,8 @@ waiting until the service is ready are one step. Writing to the project's folder
 every action with its cause.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastzero_core.events import Progress
 
@@ -35,8 +34,7 @@ DOING = {
 STARTS = ("process", "container", "service")
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """What the user sees of actions with the same `key`: `done` is empty until the last of them."""
 
     key: str

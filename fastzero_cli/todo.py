@@ -2,8 +2,8 @@
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -11,28 +11,41 @@ import typer
 from fastzero_core.errors import ConflictError, InvalidInputError
 from fastzero_core.events import Progress
 from fastzero_core.todo_app import validate
-from fastzero_core.todo_app.models import NewTodo, TodoState
+from fastzero_core.todo_app.models import NewTodo, Priority, TodoChanges, TodoFilters, TodoState
 from fastzero_core.todo_app.validate import BULK_MAX
 
-from . import completion
+from . import completion, history, todo_views
 from .columns import TODO
 from .options import Run, Yes
 from .style import counted
+from .todo_options import (
+    SHOWN,
+    Description,
+    DryRun,
+    Due,
+    Ids,
+    IdsOrFilters,
+    User,
+    one_id,
+    owned,
+    parse_ids,
+    priority_option,
+    state_option,
+    tag_option,
+    with_filters,
+)
 from .tree import Group
 
 if TYPE_CHECKING:
-    from fastzero_core import FastZero, Todo
+    from fastzero_core import Todo
     from fastzero_core.todo_app.todos import Todos
 
 group = Group(
     "todo",
     "Add, list and change todos.",
-    example="fastzero todo add 'Write the report'\nfastzero todo list\nfastzero todo done 1",
+    example="fastzero todo add 'Write the report' --due fri\nfastzero todo list\nfastzero todo done 1",
 )
 
-BOARD_CARDS = 20
-CLOSED = (TodoState.DONE, TodoState.TRASH)
-RANGE_MAX = 10_000_000  # ids of one range, which is kept in memory
 T = TypeVar("T")
 _NOT_UTF_8 = re.compile("[\udc80-\udcff]")  # how Python decodes bytes that are not UTF-8
 VERBS = {
@@ -42,35 +55,12 @@ VERBS = {
     "done": "done",
     "trash": "moved to the trash",
 }
-SHOWN = [state for state in TodoState if state is not TodoState.TRASH]
-
-User = Annotated[
-    str | None,
-    typer.Option(
-        "-u",
-        "--user",
-        metavar="NAME",
-        help="Whose todos: a username, e-mail address or id.",
-        autocompletion=completion.usernames,
-    ),
-]
-Ids = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="ID",
-        help="Ids as `3 5-9`, or - to read them from standard input.",
-        autocompletion=completion.todo_ids,
-    ),
-]
-Id = Annotated[str, typer.Argument(metavar="ID", help="The todo's id.", autocompletion=completion.todo_ids)]
-StateOption = Annotated[
-    str, typer.Option("-s", "--state", metavar="STATE", help=" | ".join(TodoState), autocompletion=completion.states)
-]
-Description = Annotated[str | None, typer.Option("-d", "--description", metavar="TEXT", help="More about the todo.")]
+Tags = Annotated[list[str] | None, tag_option("--tag", help="A tag; may repeat.")]
 
 
 @group.command(
-    example="fastzero todo add 'Write the report' -d 'For Friday' -s doing\ncat titles.txt | fastzero todo add -",
+    example="fastzero todo add 'Write the report' --due fri --priority high --tag work\n"
+    "cat titles.txt | fastzero todo add -",
 )
 def add(
     run: Run,
@@ -81,7 +71,10 @@ def add(
         ),
     ],
     description: Description = None,
-    state: StateOption = TodoState.TODO.value,
+    state: Annotated[str, state_option("-s", "--state")] = TodoState.TODO.value,
+    priority: Annotated[str, priority_option("--priority")] = Priority.NONE.value,
+    due: Due = None,
+    tag: Tags = None,
     user: User = None,
 ) -> None:
     """Add a todo, or one for each line of standard input.
@@ -89,60 +82,24 @@ def add(
     With - each line of standard input is a title; all are added, or none.
     """
     titles = _titles() if title == "-" else []
+    fields: Any = {
+        "description": description or "",
+        "state": state,
+        "priority": priority,
+        "due": due,
+        "tags": tag or (),
+    }
     with run.fastzero() as fz:
         todos = owned(run, fz, user)
         if title == "-":
-            added = _add_many(run, todos, [NewTodo(each, description or "", state) for each in titles])
+            added = _add_many(run, todos, [NewTodo(each, **fields) for each in titles])
         else:
-            added = [todos.add(title, description=description or "", state=state)]
+            added = [todos.add(title, **fields)]
     _tell(run, added, "added", added[0].title if len(added) == 1 else "")
 
 
-@group.command("list", example="fastzero todo list -s doing -s todo --text report\nfastzero todo list --board")
-def list_(
-    run: Run,
-    state: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-s",
-            "--state",
-            metavar="STATE",
-            help=" | ".join(TodoState) + "; may repeat. Without it all but trash.",
-            autocompletion=completion.states,
-        ),
-    ] = None,
-    all: Annotated[bool, typer.Option("-a", "--all", help="Include the trash.")] = False,
-    text: Annotated[
-        str | None, typer.Option("-t", "--text", metavar="TEXT", help="In title or description, in any case.")
-    ] = None,
-    sort: Annotated[
-        str | None,
-        typer.Option(
-            "--sort",
-            metavar="BY",
-            help="id | created | updated | title; without it by id, on a terminal open todos first.",
-            autocompletion=completion.sorts,
-        ),
-    ] = None,
-    reverse: Annotated[bool, typer.Option("-r", "--reverse", help="Reverse the order.")] = False,
-    after: Annotated[int | None, typer.Option("--after", metavar="ID", help="Start after this todo.")] = None,
-    limit: Annotated[int | None, typer.Option("-n", "--limit", metavar="N", help="Maximum number to show.")] = None,
-    board: Annotated[bool, typer.Option("--board", help="Show the states as columns.")] = False,
-    user: User = None,
-) -> None:
-    """List todos."""
-    states = state or (None if all else SHOWN)
-    filters: dict[str, Any] = {"text": text, "sort": sort or "id", "descending": reverse, "after": after}
-    with run.fastzero(autocommit=True) as fz:
-        todos = owned(run, fz, user)
-        if board and run.settings.output in (None, "table"):
-            run.render.board(_board(todos, states or list(TodoState), filters, limit or BOARD_CARDS))
-        elif run.render.output == "table" and not (sort or reverse or after):
-            _list_open_first(run, todos, states or list(TodoState), text, limit)
-        elif limit is not None:
-            run.render.many(todos.list(states=states, limit=limit, **filters), TODO)
-        else:
-            run.render.many(todos.stream(states=states, **filters), TODO, paged=True)
+group.include(todo_views.group)
+group.include(history.group)
 
 
 @group.command(example="fastzero todo show 3\nfastzero todo show 3 5-9 -o json")
@@ -157,71 +114,158 @@ def show(run: Run, ids: Ids, user: User = None) -> None:
         run.render.each(found, TODO)
 
 
-@group.command(example="fastzero todo edit 3 --title 'Write the whole report'")
+@group.command(
+    example="fastzero todo edit 3 --title 'Write the whole report' --due +3d\n"
+    "fastzero todo edit --tag work --overdue --priority high"
+)
+@with_filters(renamed=True)
 def edit(
     run: Run,
-    id: Id,
+    ids: IdsOrFilters = None,
     title: Annotated[str | None, typer.Option("--title", metavar="TEXT", help="The new title.")] = None,
     description: Description = None,
-    state: Annotated[
-        str | None,
-        typer.Option("-s", "--state", metavar="STATE", help=" | ".join(TodoState), autocompletion=completion.states),
-    ] = None,
+    state: Annotated[str | None, state_option("-s", "--state", help="The new state: ")] = None,
+    priority: Annotated[str | None, priority_option("--priority", help="The new one: ")] = None,
+    due: Due = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     user: User = None,
+    *,
+    where: TodoFilters,
 ) -> None:
-    """Change a todo's title, description or state."""
-    with run.fastzero() as fz:
-        todo = owned(run, fz, user).edit(one_id(id), title=title, description=description, state=state)
-    _tell(run, [todo], "changed", todo.title)
+    """Change a todo's fields, or those of all todos that match filters.
+
+    Several todos are changed all or none. Their tags: `fastzero todo tag`.
+    """
+    if ids and (title or description):
+        ids = [str(one_id(" ".join(ids)))]
+    changes = TodoChanges(title=title, description=description, state=state, priority=priority, due=due)
+    _change(run, _Selected(ids, where, dry_run, yes, user), changes, "changed")
 
 
-@group.command(example="fastzero todo move 3 5-9 --to doing")
+@group.command(example="fastzero todo tag 3 5-9 --add work --remove home\nfastzero todo tag --text report --add work")
+@with_filters()
+def tag(
+    run: Run,
+    ids: IdsOrFilters = None,
+    add: Annotated[list[str] | None, tag_option("--add", help="A tag to add; may repeat.")] = None,
+    remove: Annotated[list[str] | None, tag_option("--remove", help="A tag to remove; may repeat.")] = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    user: User = None,
+    *,
+    where: TodoFilters,
+) -> None:
+    """Add tags to todos and remove others, all or none."""
+    if not add and not remove:
+        raise InvalidInputError("no tag given", field="tag", hint="Give tags: --add TAG or --remove TAG")
+    changes = TodoChanges(add_tags=add or (), remove_tags=remove or ())
+    _change(run, _Selected(ids, where, dry_run, yes, user), changes, "changed")
+
+
+@group.command(example="fastzero todo move 3 5-9 --to doing\nfastzero todo move 3 --before 5")
+@with_filters()
 def move(
     run: Run,
-    ids: Ids,
-    to: Annotated[
-        str, typer.Option("--to", metavar="STATE", help=" | ".join(TodoState), autocompletion=completion.states)
-    ],
+    ids: IdsOrFilters = None,
+    to: Annotated[str | None, state_option("--to")] = None,
+    before: Annotated[
+        str | None,
+        typer.Option("--before", metavar="ID", help="Place it before this todo.", autocompletion=completion.todo_ids),
+    ] = None,
+    after: Annotated[
+        str | None,
+        typer.Option("--after", metavar="ID", help="Place it after this todo.", autocompletion=completion.todo_ids),
+    ] = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     user: User = None,
+    *,
+    where: TodoFilters,
 ) -> None:
-    """Move todos to a state, all or none."""
-    _move(run, ids, user, to)
+    """Move todos to a state, all or none, or one to its place in the order made by hand.
+
+    Lists with `--sort position` and the board are in that order.
+    """
+    if (to is None) == (before is None and after is None):
+        raise InvalidInputError("give one of --to, --before and --after", field="to")
+    if to is not None:
+        _change(run, _Selected(ids, where, dry_run, yes, user), TodoChanges(state=to), VERBS.get(to, ""))
+        return
+    beside: dict[str, Any] = {"before": before and one_id(before), "after": after and one_id(after)}
+    with run.fastzero() as fz:
+        placed = owned(run, fz, user).place(one_id(" ".join(ids or [])), **beside)
+    _tell(run, [placed], "placed")
 
 
 @group.command(example="fastzero todo start 3")
-def start(run: Run, ids: Ids, user: User = None) -> None:
+@with_filters()
+def start(
+    run: Run,
+    ids: IdsOrFilters = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    user: User = None,
+    *,
+    where: TodoFilters,
+) -> None:
     """Start todos: move them to doing."""
-    _move(run, ids, user, TodoState.DOING)
+    _move(run, _Selected(ids, where, dry_run, yes, user), TodoState.DOING)
 
 
 @group.command(example="fastzero todo done 3 5-9\nfastzero todo list --text report -o ids | fastzero todo done -")
-def done(run: Run, ids: Ids, user: User = None) -> None:
+@with_filters()
+def done(
+    run: Run,
+    ids: IdsOrFilters = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    user: User = None,
+    *,
+    where: TodoFilters,
+) -> None:
     """Complete todos: move them to done."""
-    _move(run, ids, user, TodoState.DONE)
+    _move(run, _Selected(ids, where, dry_run, yes, user), TodoState.DONE)
 
 
 @group.command(example="fastzero todo reopen 3")
-def reopen(run: Run, ids: Ids, user: User = None) -> None:
+@with_filters()
+def reopen(
+    run: Run,
+    ids: IdsOrFilters = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    user: User = None,
+    *,
+    where: TodoFilters,
+) -> None:
     """Reopen todos: move them back to todo."""
-    _move(run, ids, user, TodoState.TODO)
+    _move(run, _Selected(ids, where, dry_run, yes, user), TodoState.TODO)
 
 
-@group.command(example="fastzero todo trash 3")
-def trash(run: Run, ids: Ids, user: User = None) -> None:
+@group.command(example="fastzero todo trash 3\nfastzero todo trash --state done --created-before 2026-01-01")
+@with_filters()
+def trash(
+    run: Run,
+    ids: IdsOrFilters = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    user: User = None,
+    *,
+    where: TodoFilters,
+) -> None:
     """Move todos to the trash.
 
     `restore` takes them out again.
     """
-    _move(run, ids, user, TodoState.TRASH)
+    _move(run, _Selected(ids, where, dry_run, yes, user), TodoState.TRASH)
 
 
 @group.command(example="fastzero todo restore 3")
 def restore(
     run: Run,
     ids: Ids,
-    to: Annotated[
-        str, typer.Option("--to", metavar="STATE", help=" | ".join(TodoState), autocompletion=completion.states)
-    ] = TodoState.TODO.value,
+    to: Annotated[str, state_option("--to")] = TodoState.TODO.value,
     user: User = None,
 ) -> None:
     """Take todos out of the trash.
@@ -268,50 +312,57 @@ def purge(
     run.render.proof({"purged": purged}, (), f"{counted(purged, 'todo')} permanently deleted")
 
 
-def owned(run: Run, fz: "FastZero", user: str | None) -> "Todos":
-    """Return the todos of the named user, else of the configured one, the chosen one, or the only one."""
-    from fastzero_core.project import project_of
+@dataclass(frozen=True)
+class _Selected:
+    """What a command is about: ids or filters, and how it is run."""
 
-    if user is not None:
-        return fz.todos(user)
-    return fz.todos(run.settings.user or project_of(run.settings).current_user)
-
-
-def one_id(text: str) -> int:
-    ids = parse_ids([text])
-    if len(ids) != 1:
-        raise InvalidInputError("one id is wanted here", field="id")
-    return ids[0]
+    ids: list[str] | None
+    where: TodoFilters
+    dry_run: bool
+    yes: bool
+    user: str | None
 
 
-def parse_ids(words: Iterable[str]) -> list[int]:
-    """Return the ids in words such as `3` and `5-9`; `-` means the words of standard input, which may be empty."""
-    ids: list[int] = []
-    for word in words:
-        ids += parse_ids(sys.stdin.read().split()) if word == "-" else _parse_range(word)
-    return ids
+def _move(run: Run, selected: _Selected, state: str) -> None:
+    _change(run, selected, TodoChanges(state=state), VERBS[state])
 
 
-def _parse_range(word: str) -> Iterable[int]:
-    match = re.fullmatch(r"(\d{1,20})(?:-(\d{1,20}))?", word, re.ASCII)
-    if not match:
-        hint = "Separate ids with spaces: 3 5-9" if "," in word else "Use a number, or a range as 5-9"
-        raise InvalidInputError(f"invalid id {word!r}", field="id", hint=hint)
-    first = int(match[1])
-    last = int(match[2] or first)
-    if not 0 <= last - first < RANGE_MAX:
-        raise InvalidInputError(
-            f"invalid range {word!r}", field="id", hint=f"Give the smaller id first, and at most {RANGE_MAX:,} ids"
-        )
-    return range(first, last + 1)
-
-
-def _move(run: Run, ids: list[str], user: str | None, state: str) -> None:
-    wanted = parse_ids(ids)
+def _change(run: Run, selected: _Selected, changes: TodoChanges, verb: str) -> None:
+    """Change the todos with some ids, or all that match filters."""
+    if selected.ids and (selected.where or selected.dry_run):
+        raise InvalidInputError("give ids or filters, not both", field="id")
+    if not selected.ids:
+        _change_matching(run, selected, changes, verb)
+        return
+    wanted = parse_ids(selected.ids)
     with run.fastzero() as fz:
-        todos = owned(run, fz, user)
-        moved = [todo for batch in _batches(wanted) for todo in todos.move(*batch, to=state)]
-    _tell(run, moved, VERBS[str(state)])
+        todos = owned(run, fz, selected.user)
+        changed = [todo for batch in _batches(wanted) for todo in todos.edit_many(batch, **changes)]
+    _tell(run, changed, verb)
+
+
+def _change_matching(run: Run, selected: _Selected, changes: TodoChanges, verb: str) -> None:
+    """Count what matches and ask, then change it by one statement, unless another number matches by then."""
+    if not selected.where:
+        raise InvalidInputError(
+            "give ids or filters", field="id", hint="Ids as 3 5-9, or filters as --tag work --overdue"
+        )
+    where = TodoFilters(**{"states": SHOWN, **selected.where})
+    with run.fastzero(autocommit=True) as fz:
+        todos = owned(run, fz, selected.user)
+        todos.check_changes(changes)
+        count = todos.count(**where)
+        if selected.dry_run:
+            run.render.many(todos.stream(**where), TODO, paged=True)
+    if selected.dry_run:
+        run.render.message(f"{counted(count, 'todo')} would be {verb}.")
+        return
+    if count:
+        run.confirm(lambda: f"{counted(count, 'todo')} will be {verb}.", selected.yes)
+    with run.fastzero() as fz:
+        todos = owned(run, fz, selected.user)
+        changed = todos.edit_matching(changes, expected=None if selected.yes else count, **where)
+    run.render.proof({"changed": changed}, (), f"{counted(changed, 'todo')} {verb}")
 
 
 def _tell(run: Run, todos: "Sequence[Todo]", verb: str, title: str = "") -> None:
@@ -336,33 +387,6 @@ def _add_many(run: Run, todos: "Todos", new: list[NewTodo]) -> "list[Todo]":
 def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
     """Return batches of at most BULK_MAX items, the limit of one statement. All of them run in one transaction."""
     return (items[first : first + BULK_MAX] for first in range(0, len(items), BULK_MAX))
-
-
-def _list_open_first(run: Run, todos: "Todos", states: Sequence[str], text: str | None, limit: int | None) -> None:
-    """List open todos before closed ones, and print how many `limit` left out."""
-    shown = 0
-
-    def counted_rows() -> "Iterator[Todo]":
-        nonlocal shown
-        groups = [[each for each in states if (each in CLOSED) is closed] for closed in (False, True)]
-        rows = chain.from_iterable(todos.stream(states=group, text=text) for group in groups if group)
-        for shown, todo in enumerate(islice(rows, limit), 1):  # noqa: B007
-            yield todo
-
-    run.render.many(counted_rows(), TODO, paged=True)
-    if limit is not None and (more := todos.count(states, text=text) - shown) > 0:
-        run.render.message(f"… and {more:,} more")
-
-
-def _board(
-    todos: "Todos", states: Iterable[str], filters: dict[str, Any], limit: int
-) -> dict[str, tuple[list[str], int]]:
-    columns = {}
-    for state in states:
-        cards = todos.list(states=[state], limit=limit, **filters)
-        more = todos.count([state], text=filters["text"]) - limit if len(cards) == limit else 0
-        columns[str(state)] = ([f"{todo.id} {todo.title}" for todo in cards], more)
-    return columns
 
 
 def _titles() -> list[str]:

@@ -5,9 +5,8 @@ Typer builds every command of an app before it runs one, which takes as long as 
 
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
 import typer.core
@@ -22,8 +21,7 @@ MIN_WIDTH, MAX_WIDTH = 30, 80  # columns of help
 Sections = Mapping[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A command or a group of the tree. A list of commands needs its `help`, and not what `build` makes."""
 
     build: Callable[[], Any]

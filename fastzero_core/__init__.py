@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from .settings import Settings, load_settings
     from .todo_app.fastzero import AsyncFastZero, FastZero
-    from .todo_app.models import Identity, NewTodo, Todo, TodoSort, TodoState, User
+    from .todo_app.models import Identity, NewTodo, Priority, Todo, TodoChanges, TodoFilters, TodoSort, TodoState, User
 
 __version__ = "0.1.0"
 
@@ -38,7 +38,10 @@ _MODULES = {
     "Stack": "care",
     "Settings": "settings",
     "load_settings": "settings",
-    **dict.fromkeys(("Identity", "NewTodo", "Todo", "TodoSort", "TodoState", "User"), "todo_app.models"),
+    **dict.fromkeys(
+        ("Identity", "NewTodo", "Priority", "Todo", "TodoChanges", "TodoFilters", "TodoSort", "TodoState", "User"),
+        "todo_app.models",
+    ),
     **dict.fromkeys(
         (
             "AuthenticationError",
@@ -66,10 +69,13 @@ __all__ = [
     "NewTodo",
     "NotAllowedError",
     "NotFoundError",
+    "Priority",
     "SchemaError",
     "Settings",
     "Stack",
     "Todo",
+    "TodoChanges",
+    "TodoFilters",
     "TodoSort",
     "TodoState",
     "UnavailableError",

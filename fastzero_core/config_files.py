@@ -6,7 +6,6 @@ and nesting are limited: the bytes that are checked, shown, trusted and used are
 
 import os
 import re
-import tomllib
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,10 +24,10 @@ PROJECT_FILE = "fastzero.toml"
 LIMIT = 128 * 1024  # bytes per file
 SUBSTITUTED = 8 * LIMIT  # characters of all values of a `.env`, after substitution
 # The pattern of python-dotenv, with limits on names and defaults: without them it takes quadratic time.
-_REFERENCE = re.compile(r"\$\{([^}:]{0,100})(?::-([^}]{0,500}))?\}")
+_REFERENCE = r"\$\{([^}:]{0,100})(?::-([^}]{0,500}))?\}"
 SHOWN = 80  # characters of a line quoted in an error
-_LINE_END = re.compile(r"\r\n|\r|\n")
-_LONG_BLANK = re.compile(r"[^\S\r\n]{1000}")  # takes python-dotenv quadratic time
+_LINE_END = r"\r\n|\r|\n"
+_LONG_BLANK = r"[^\S\r\n]{1000}"  # takes python-dotenv quadratic time
 
 
 class Variable(NamedTuple):
@@ -60,9 +59,7 @@ def read_folder(path: Path) -> Folder:
     UnavailableError for a file that cannot be read.
     """
     toml_text = read_bounded(path / PROJECT_FILE)
-    return Folder(
-        path, _variables(path / DOTENV), toml_text, parse_toml(toml_text, path / PROJECT_FILE) if toml_text else {}
-    )
+    return Folder(path, _variables(path / DOTENV), toml_text, parse_toml(toml_text, path / PROJECT_FILE))
 
 
 def read_bounded(path: Path) -> str:
@@ -84,6 +81,10 @@ def read_bounded(path: Path) -> str:
 
 def parse_toml(text: str, path: Path) -> dict[str, Any]:
     """Parse TOML. Raises InvalidInputError, which names `path`."""
+    if not text:
+        return {}
+    import tomllib
+
     try:
         if has_long_key(text):
             raise RecursionError
@@ -119,7 +120,7 @@ def _variables(path: Path) -> dict[str, Variable]:
     text = read_bounded(path)
     if PREFIX not in text.upper():
         return {}
-    if _LONG_BLANK.search(text):
+    if re.search(_LONG_BLANK, text):
         raise InvalidInputError(f"{path} contains 1,000 consecutive blanks", hint="Remove them")
     return {
         name.lower(): variable
@@ -134,7 +135,7 @@ def _bindings(text: str, path: Path) -> Iterator[tuple[str, Variable]]:
     for binding in parse_stream(StringIO(text)):
         written = binding.original.string.lstrip("\r\n")
         skipped = binding.original.string[: -len(written) or None]
-        line = binding.original.line + len(_LINE_END.findall(skipped))
+        line = binding.original.line + len(re.findall(_LINE_END, skipped))
         if binding.error and PREFIX in written.upper():
             raise InvalidInputError(
                 f"{path}:{line} cannot be read: {written.strip()[:SHOWN]!r}", hint="Write NAME=value"
@@ -157,11 +158,11 @@ def substituted(bindings: Iterable[tuple[str, Variable]], path: Path) -> dict[st
         return known.get(reference[1], reference[2] or "")
 
     for name, (text, line) in bindings:
-        remaining -= len(text) + sum(len(replacement(each)) for each in _REFERENCE.finditer(text))
+        remaining -= len(text) + sum(len(replacement(each)) for each in re.finditer(_REFERENCE, text))
         if remaining < 0:
             raise InvalidInputError(
                 f"{path}:{line}: the values have more than {SUBSTITUTED:,} characters", hint="Shorten them"
             )
-        values[name] = _REFERENCE.sub(replacement, text)
+        values[name] = re.sub(_REFERENCE, replacement, text)
         found[name] = Variable(values[name], line)
     return found

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
-from datetime import datetime
+from datetime import date
 from enum import StrEnum
 from functools import cache
 from io import StringIO
@@ -36,7 +36,7 @@ def _shown(kind: Any) -> tuple[str, ...]:
 def _plain(value: Any) -> Any:
     if type(value) in _PLAIN:
         return value
-    if isinstance(value, datetime):
+    if isinstance(value, date):  # or a datetime
         return value.isoformat()
     if isinstance(value, StrEnum):
         return value.value

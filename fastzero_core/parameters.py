@@ -30,7 +30,7 @@ RUNS_CODE = {
     "shared_preload_libraries",
     "ssl_passphrase_command",
 }
-_NAME = re.compile(r"[a-z_][\w$-]*(\.[a-z_][\w$-]*)*", re.ASCII | re.IGNORECASE)
+_NAME = r"[a-z_][\w$-]*(\.[a-z_][\w$-]*)*"
 
 
 def canonical(settings: Mapping[str, str]) -> dict[str, str]:
@@ -41,7 +41,7 @@ def canonical(settings: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in settings.items():
         known = canonical_name(name)
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(_NAME, name, re.ASCII | re.IGNORECASE):
             raise ValueError(f"{name!r} is not the name of a PostgreSQL setting")
         if known in DECIDED:
             raise ValueError(f"{name} is set by fastzero and cannot be changed")

@@ -56,6 +56,7 @@ APP_SETTINGS = (
 
 # Connections per worker for slow requests, so that fast ones do not have to wait for these.
 SLOW_CONNECTIONS = 2
+WATCHING_CONNECTIONS = 1  # per worker, to be told of changes while the board is open somewhere
 
 Output = Literal["table", "json", "ndjson", "csv", "tsv", "ids"]
 Color = Literal["auto", "always", "never"]
@@ -202,7 +203,7 @@ class Settings(BaseSettings):
     @property
     def connections(self) -> int:
         """The maximum number of database connections per worker."""
-        return self.pool_size + SLOW_CONNECTIONS
+        return self.pool_size + SLOW_CONNECTIONS + WATCHING_CONNECTIONS
 
     def app_variables(self) -> dict[str, str]:
         """Return the app's settings that differ from the default, as environment variables."""

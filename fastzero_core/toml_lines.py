@@ -1,7 +1,6 @@
 """Find the line of each key in a TOML text, which tomllib does not report. Standard library only."""
 
 import re
-import tomllib
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,9 +18,8 @@ _OPAQUE = "|".join(
         r"#[^\n]*+",
     )
 )
-_TOKEN = re.compile(rf"{_OPAQUE}|[\[\]{{}}\n]", re.DOTALL)
-_STRING_OR_COMMENT = re.compile(_OPAQUE, re.DOTALL)
-_LONG_KEY = re.compile(rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{MAX_DEPTH}}}")
+_TOKEN = rf"{_OPAQUE}|[\[\]{{}}\n]"
+_LONG_KEY = rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{MAX_DEPTH}}}"
 
 
 def line_numbers(text: str) -> dict[Key, int]:
@@ -29,6 +27,8 @@ def line_numbers(text: str) -> dict[Key, int]:
 
     The text must be valid TOML: parse it first.
     """
+    import tomllib
+
     lines: dict[Key, int] = {}
     table: Key = ()
     for number, statement in _statements(text.replace("\r\n", "\n")):
@@ -43,13 +43,13 @@ def line_numbers(text: str) -> dict[Key, int]:
 
 def has_long_key(text: str) -> bool:
     """Return whether a key has more than MAX_DEPTH parts. tomllib takes quadratic time for such keys."""
-    return _LONG_KEY.search(_STRING_OR_COMMENT.sub("s", text)) is not None
+    return re.search(_LONG_KEY, re.sub(_OPAQUE, "s", text, flags=re.DOTALL)) is not None
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:
     """Yield each header and each `key = value` with its first line."""
     depth, start, number = 0, 0, 1
-    for token in _TOKEN.finditer(f"{text}\n"):
+    for token in re.finditer(_TOKEN, f"{text}\n", re.DOTALL):
         if token[0] in "[{":
             depth += 1
         elif token[0] in "]}":

@@ -27,12 +27,12 @@ IDLE = 600  # seconds
 CONNECT = 10  # seconds
 CALL = 120  # seconds for a call of ssh, in which the user may enter a password
 LOST_AFTER = (5, 3)  # seconds between questions to a silent server, and how many it may leave unanswered
-HOST = re.compile(
+HOST = (
     r"ssh://(?P<target>([A-Za-z0-9_][\w.-]*@)?([A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:.%]+\]))(:(?P<port>\d{1,5}))?"
     r"(?P<socket>/[^:\s]*)?"
 )
 # The path of a socket may have 107 bytes, of which ssh and the names here need 30. ssh interprets other characters.
-USABLE = re.compile(r"/[\w./+,=@-]{0,76}", re.ASCII)
+USABLE = r"/[\w./+,=@-]{0,76}"
 
 
 def asked_host(setting: str | None) -> str:
@@ -43,7 +43,7 @@ def asked_host(setting: str | None) -> str:
 
 def parse_host(host: str) -> str:
     """Return the host of an engine. Raises InvalidInputError unless it is ssh://[USER@]NAME[:PORT][/SOCKET]."""
-    found = HOST.fullmatch(host)
+    found = re.fullmatch(HOST, host)
     if found is None or not 0 < int(found["port"] or 22) < 2**16:
         raise InvalidInputError(
             f"host {host!r} must be ssh://[USER@]NAME[:PORT]",
@@ -170,7 +170,7 @@ def _destination(host: str) -> list[str]:
 
 
 def _parts(host: str) -> dict[str, str]:
-    found = HOST.fullmatch(parse_host(host))
+    found = re.fullmatch(HOST, parse_host(host))
     assert found is not None
     return {name: value or "" for name, value in found.groupdict().items()}
 
@@ -185,7 +185,7 @@ def _folder() -> Path:
     own = f"fastzero-{os.getuid()}"
     places = [Path(runtime, "fastzero")] if runtime and Path(runtime).is_dir() else []
     places += [Path(tempfile.gettempdir(), own), Path("/tmp", own)]  # noqa: S108 - it is checked below
-    folder = next(place for place in places if USABLE.fullmatch(str(place)))
+    folder = next(place for place in places if re.fullmatch(USABLE, str(place), re.ASCII))
     try:
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)

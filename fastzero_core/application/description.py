@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from ..postgres.provisions import DatabaseNeeds
 from .placeholders import is_secret
 
 WEB = "web"
@@ -85,15 +86,6 @@ class Container:
     user: str | None = None
     capabilities: tuple[str, ...] = ()
     memory: str | None = None
-
-
-@dataclass(frozen=True)
-class DatabaseNeeds:
-    """What the application needs in its database besides its own tables."""
-
-    schemas: tuple[str, ...] = ()
-    extensions: tuple[str, ...] = ()
-    superuser: bool = False
 
 
 # The entrypoints of most images start as root, give the data to another user, and switch to that user.

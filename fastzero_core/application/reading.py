@@ -11,13 +11,13 @@ from pydantic import BaseModel, ValidationError
 
 from ..config_files import PROJECT_FILE, read_bounded
 from ..errors import InvalidInputError
+from ..postgres.provisions import DatabaseNeeds
 from ..toml_lines import has_long_key, line_numbers
 from .description import (
     WEB,
     Application,
     Build,
     Container,
-    DatabaseNeeds,
     ExtraService,
     Migrate,
     Process,

@@ -19,7 +19,7 @@ from pathlib import Path
 from .. import folders
 from ..errors import ConflictError, FastZeroError
 from ..files import make_folder, write_atomically
-from .description import CREDENTIALS_FILE, DATA, DESCRIPTION, FAILED, PAUSED, RUNNING, Archive, state_folder
+from .description import CREDENTIALS_FILE, DATA, DESCRIPTION, FAILED, NOT_BEGUN, PAUSED, RUNNING, STATE, Archive
 from .segments import ARCHIVED, HISTORY, SEGMENT, SIZE
 from .store import Store, store_of
 
@@ -34,21 +34,21 @@ READABLE = 0o644
 class Archiver:
     """Archives the segments of one data directory."""
 
-    def __init__(self, archive: Archive, store: Store, data: Path) -> None:
-        self._archive, self._store, self._data = archive, store, data
-        self._state = state_folder(data)
+    def __init__(self, archive: Archive, store: Store, data: Path, state: Path) -> None:
+        self._archive, self._store, self._data, self._state = archive, store, data, state
         self._stopped = threading.Event()
         self._threads = ThreadPoolExecutor(PARALLEL)
 
     def run(self) -> None:
         """Archive until `stop`."""
         make_folder(self._state, 0o755)
-        self._clear(FAILED)  # what failed before may work now, and whoever waits for the archive would give up
+        self._clear(FAILED)  # what failed before this one was killed may work now
         self._tell(RUNNING, f"{os.getpid()}\n")
         try:
             while not self._stopped.is_set():
                 self._stopped.wait(0 if self.step() else EVERY)
         finally:
+            self._clear(FAILED)  # after its next start, whoever waits for the archive would give up
             self._clear(RUNNING)
 
     def stop(self) -> None:
@@ -67,19 +67,18 @@ class Archiver:
         if not self._is_paused(new):
             try:
                 for name in self._threads.map(self._push, next_ones):
-                    self._archived(name)
+                    self._clear(FAILED)
+                    self._tell(name, "")
             except FastZeroError as error:
                 self._fail(error)
         else:
-            for name in next_ones:
-                self._archived(name)
+            for name in next_ones:  # FAILED stays, so that the server counts a failure for each new segment
+                self._tell(name, "")
         return True
 
-    def _archived(self, name: str) -> None:
-        self._clear(FAILED)
-        self._tell(name, "")
-
     def _push(self, name: str) -> str:
+        if not self._archive.system:
+            raise ConflictError(NOT_BEGUN)
         if (found := system_of(self._data)) != self._archive.system:
             raise ConflictError(f"the archive is that of system {self._archive.system}, and this is system {found}")
         with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".segment-") as folder:
@@ -136,7 +135,7 @@ def _say(text: str) -> None:
 def main() -> None:
     archive = Archive.of_text(os.environ[DESCRIPTION])
     store = store_of(archive, Path(os.environ[CREDENTIALS_FILE]))
-    archiver = Archiver(archive, store, Path(os.environ[DATA]))
+    archiver = Archiver(archive, store, Path(os.environ[DATA]), Path(os.environ[STATE]))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: archiver.stop())
     archiver.run()

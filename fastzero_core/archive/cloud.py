@@ -85,7 +85,7 @@ class CloudStore:
         options = parse(server.url)
         address = ["-h", options["host"], "-p", options["port"], "-U", options["user"], "-d", options["dbname"]]
         environment = {
-            "PGPASSWORD": options["password"],
+            "PGPASSWORD": options.get("password", ""),
             "PGREQUIREAUTH": variables(server.url).get("PGREQUIREAUTH", ""),
         }
         fast = ["--gzip", "--immediate-checkpoint"]
@@ -107,24 +107,26 @@ class CloudStore:
         return ["--cloud-provider", "aws-s3", *endpoint, self._archive.url, self._archive.server]
 
     def _barman(self, client: str, *arguments: str, environment: dict[str, str] | None = None) -> str:
-        return self._run(python(f"barman.clients.{client}", *arguments), environment)
+        module = f"barman.clients.{client}"
+        return self._run(module, python("fastzero_core.archive.barman", module, *arguments), environment)
 
     def _keys(self, below: str) -> list[str]:
         parts = urlsplit(self._archive.url)
         prefix = "/".join(filter(None, [parts.path.strip("/"), self._archive.server, below]))
         endpoint = [self._archive.endpoint_url] if self._archive.endpoint_url else []
-        return self._run(python("fastzero_core.archive.objects", parts.netloc, prefix, *endpoint)).splitlines()
+        module = "fastzero_core.archive.objects"
+        return self._run(module, python(module, parts.netloc, prefix, *endpoint)).splitlines()
 
-    def _run(self, command: Sequence[str], environment: dict[str, str] | None = None) -> str:
+    def _run(self, program: str, command: Sequence[str], environment: dict[str, str] | None = None) -> str:
         whole = {**self._environment(), **(environment or {})}
         done = subprocess.run(command, env=whole, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if done.returncode:
-            raise _error(done.stderr, str(self._archive), command[3])
+            raise _error(done.stderr, str(self._archive), program)
         return done.stdout
 
     def _environment(self) -> dict[str, str]:
         default = {"AWS_DEFAULT_REGION": "us-east-1", **os.environ}
-        if self._credentials is None or not self._credentials.exists():
+        if self._credentials is None or not self._credentials.exists() or not self._credentials.stat().st_size:
             return default
         rest = {name: value for name, value in default.items() if name not in OF_THE_USER}
         return {**rest, "AWS_SHARED_CREDENTIALS_FILE": str(self._credentials)}

@@ -7,7 +7,7 @@ of the segment's name in `state_folder`, which the command looks for. Nothing of
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
@@ -23,6 +23,8 @@ TIMEOUT = 60  # seconds until a segment with changes is archived, even if it is 
 DESCRIPTION, STATE = "FASTZERO_ARCHIVE", "FASTZERO_ARCHIVE_STATE"
 DATA, CREDENTIALS_FILE = "FASTZERO_ARCHIVE_DATA", "FASTZERO_ARCHIVE_CREDENTIALS"
 RUNNING, FAILED, PAUSED = "running", "failed", "paused"  # files in the state folder
+NOT_BEGUN = "this server does not have a base backup yet. Take one: fastzero db archive backup"
+BACKED_UP_AT = "fastzero.base_backup_at"  # the setting of the database with the time of the newest base backup
 DAYS_OF = {"d": 1, "w": 7}
 _UNITS = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 
@@ -65,6 +67,25 @@ class Archive:
     def folder(self) -> Path:
         """The folder of a file:// archive."""
         return Path(unquote(urlsplit(self.url).path)) / self.server
+
+    @property
+    def _number(self) -> int:
+        """Which of a project's servers it is that of: `demo` is the first, `demo.2` the second."""
+        return int(self.server.partition(".")[2] or 1)
+
+    def following(self) -> Self:
+        """Return the archive of the next server of the project, whose identifier is not known yet."""
+        return replace(self, server=f"{self.server.partition('.')[0]}.{self._number + 1}", system="")
+
+    def of_next_server(self) -> Self:
+        """Return the archive of the server that follows this one's, which may never have begun its own."""
+        return self.following() if self.system else self
+
+    def until_now(self) -> list[Self]:
+        """Return it and the archives of the servers before, the newest first."""
+        name = self.server.partition(".")[0]
+        before = [replace(self, server=f"{name}.{number}" if number > 1 else name) for number in range(1, self._number)]
+        return [self, *reversed(before)]
 
     def __str__(self) -> str:
         return f"{self.url.rstrip('/')}/{self.server}"

@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ from .store import Server
 PARTIAL = ".partial"
 BACKUP, MANIFEST = "backup.json", "backup_manifest"
 COMPRESSION = 1  # the fastest: a segment that is not full is mostly zeros
-_CLOCK = "SELECT clock_timestamp()"
 
 
 class FolderStore:
@@ -80,15 +78,15 @@ class FolderStore:
 
     def take(self, server: Server) -> None:
         self.check()
-        begun = _clock(server.url)
+        begun = datetime.now(UTC)  # the server is on this machine
         name = begun.strftime("%Y%m%dT%H%M%S%f")
         partial = self._base / f"{name}{PARTIAL}"
         make_folder(partial, 0o700, CHOSEN)
         try:
             _run(_pg_basebackup(server, partial), server.url)
-            backup = _backup_of(name, begun, _clock(server.url), server, partial)
+            backup = _backup_of(name, begun, datetime.now(UTC), server, partial)
             with writing(partial), new_file(partial / BACKUP) as file:
-                file.write(_as_json(backup))
+                file.write(json.dumps(backup.as_dict(), indent=2).encode())
             _flush(partial)
             with writing(self._base):
                 partial.rename(self._base / name)
@@ -165,27 +163,10 @@ def _backup_of(name: str, begun: datetime, ended: datetime, server: Server, fold
     return BaseBackup(name, begun, ended, begin, server.system, server.binaries.major, size)
 
 
-def _clock(url: str) -> datetime:
-    import psycopg
-
-    with psycopg.connect(url_of(url), autocommit=True) as connection:
-        row = connection.execute(_CLOCK).fetchone()
-        assert row is not None, "a query of a value returns a row"
-        now: datetime = row[0]
-        return now.astimezone(UTC)
-
-
-def _as_json(backup: BaseBackup) -> bytes:
-    times = {"begun": backup.begun.isoformat(), "ended": backup.ended.isoformat()}
-    return json.dumps({**asdict(backup), **times}, indent=2).encode()
-
-
 def _described(path: Path) -> BaseBackup:
     try:
         with reading(path):
-            told = json.loads(path.read_text(encoding="utf-8"))
-        times = {name: datetime.fromisoformat(told[name]) for name in ("begun", "ended")}
-        return BaseBackup(**{**told, **times})
+            return BaseBackup.of_dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, KeyError) as error:
         raise DamagedBackupError(f"{path} is damaged: {error}") from None
 

@@ -19,7 +19,7 @@ from ..errors import BackupMismatchError, UnhealthyError
 from ..events import Listener, Progress
 from ..files import make_folder
 from ..polling import wait_until
-from ..postgres import cluster, server
+from ..postgres import access, cluster, server
 from ..postgres.account import ServiceUser, process_options
 from ..postgres.binaries import Binaries
 from .folder import MANIFEST
@@ -41,15 +41,18 @@ def recover(
     passwords: Mapping[str, str],
     mark: str,
     name: str,
+    in_container: bool,
     on_event: Listener,
 ) -> None:
     """Create a data directory with the content that the archive `name` has for the time of the recovery.
 
-    The roles in `passwords` get these passwords. Raises the errors of `recovered`.
+    The roles in `passwords` get these passwords; without a `mark` it gets none. Raises the errors of `recovered`.
     """
     with recovered(recovery, data, binaries, user, name=name, on_event=on_event) as inner:
         cluster.set_passwords(inner, binaries, user, passwords)
-        folders.write_mark(inner, mark)
+        access.fit(inner, in_container=in_container)
+        if mark:
+            folders.write_mark(inner, mark)
         inner.rename(data)
 
 

@@ -3,14 +3,16 @@
 import re
 import subprocess
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Self
 
 from ..errors import ArchiveIncompleteError, BackupNotFoundError, InvalidInputError
 from ..postgres.account import process_options
 from ..postgres.binaries import Binaries, find_binaries
+from .description import Archive
 from .segments import HISTORY, BaseBackup, Chain, ancestry, chain, is_on, newest_timeline
 from .store import Store
 
@@ -37,6 +39,33 @@ class Recovery:
     def target(self) -> datetime | None:
         """The time at which PostgreSQL stops, None to replay the whole chain: it stops only at a later transaction."""
         return self.time if self.time and (self.reachable is None or self.time < self.reachable) else None
+
+
+@dataclass(frozen=True)
+class RecoveryPlan:
+    """What a recovery to `time`, None for all that is archived, would use: a base backup, and segments after it.
+
+    `credentials` is the file with those for the archive, None for the project's.
+    """
+
+    archive: Archive
+    time: datetime | None
+    backup: BaseBackup
+    segments: int
+    reachable: datetime | None
+    credentials: Path | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as plain values, for JSON."""
+        times = {name: time and time.isoformat() for name, time in (("time", self.time), ("reachable", self.reachable))}
+        return {**asdict(self), **times, "backup": self.backup.as_dict(), "credentials": None}
+
+    @classmethod
+    def of_dict(cls, told: Mapping[str, Any]) -> Self:
+        """Return the plan that plain values describe."""
+        times = {name: told[name] and datetime.fromisoformat(told[name]) for name in ("time", "reachable")}
+        whole = {"archive": Archive(**told["archive"]), "backup": BaseBackup.of_dict(told["backup"])}
+        return cls(**{**told, **times, **whole})
 
 
 def time_of(text: str, now: datetime) -> datetime | None:

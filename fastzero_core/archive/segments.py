@@ -6,8 +6,9 @@ names the timelines before it and the number up to which they count.
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any, Self
 
 SIZE = 16 * 2**20  # bytes of a segment, as initdb makes them
 _PER_LOG = 2**32 // SIZE
@@ -31,6 +32,15 @@ class BaseBackup:
     @property
     def timeline(self) -> int:
         return int(self.begin_wal[:8], 16)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the backup as plain values, for JSON."""
+        return {**asdict(self), "begun": self.begun.isoformat(), "ended": self.ended.isoformat()}
+
+    @classmethod
+    def of_dict(cls, told: Mapping[str, Any]) -> Self:
+        """Return the backup that plain values describe. Raises ValueError, TypeError, KeyError."""
+        return cls(**{**told, **{name: datetime.fromisoformat(told[name]) for name in ("begun", "ended")}})
 
 
 @dataclass(frozen=True)

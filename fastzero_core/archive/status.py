@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,9 +11,8 @@ from pathlib import Path
 from .. import folders
 from ..errors import FastZeroError
 from .archiver import READY, STATUSES, waiting
-from .description import FAILED, PAUSED, RUNNING, Archive, state_folder
-from .segments import SIZE
-from .store import Store
+from .description import FAILED, PAUSED, RUNNING, Archive
+from .segments import SIZE, BaseBackup
 
 LATE = 5 * 60  # seconds that a segment may wait before archiving counts as failing
 
@@ -41,6 +41,20 @@ class ArchiveStatus:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """How archiving is doing, without asking the archive or the server."""
+
+    state: str
+    detail: str = ""
+    waiting: int = 0
+    waiting_bytes: int = 0
+    lag_seconds: float = 0
+
+
+STOPPED = Condition("stopped", "the archiver does not run")
+
+
+@dataclass(frozen=True)
 class ServerStatistics:
     """What the server counts: pg_stat_archiver."""
 
@@ -49,9 +63,15 @@ class ServerStatistics:
     failed_count: int = 0
 
 
-def problem_of(archive: Archive, data: Path) -> tuple[str, str]:
-    """Return the state of archiving and why, without asking the archive or the server."""
-    state = state_folder(data)
+def condition(data: Path, state: Path) -> Condition:
+    """Return how archiving is doing, by what the archiver of a data directory tells in its folder `state`."""
+    left, late = waiting(data), lag(data)
+    told, why = _told(state, late)
+    return Condition(told, why, len(left), len(left) * SIZE, round(late, 1))
+
+
+def _told(state: Path, late: float) -> tuple[str, str]:
+    """Return the state of archiving, and what is wrong with it."""
     if (state / PAUSED).exists():
         since, segment = (*_lines(state / PAUSED), "", "")[:2]
         lost = f"paused since {since}: segment {segment} and later ones are not archived"
@@ -60,10 +80,8 @@ def problem_of(archive: Archive, data: Path) -> tuple[str, str]:
         since, why = (*_lines(state / FAILED), "", "")[:2]
         return "failing", f"failing since {since}: {why}"
     if not (state / RUNNING).exists():
-        return "stopped", "the archiver does not run"
-    if (late := lag(data)) > LATE:
-        return "failing", f"a segment has waited for {late:.0f} s"
-    return "archiving", ""
+        return "stopped", STOPPED.detail
+    return ("failing", f"a segment has waited for {late:.0f} s") if late > LATE else ("archiving", "")
 
 
 def lag(data: Path) -> float:
@@ -104,26 +122,27 @@ def mark_time(url: str) -> None:
         raise translate(error) from error
 
 
-def status(archive: Archive, data: Path, store: Store, counted: ServerStatistics) -> ArchiveStatus:
+def status(
+    archive: Archive, found: Condition, counted: ServerStatistics, backups: Callable[[], Sequence[BaseBackup]]
+) -> ArchiveStatus:
     """Return the state of an archive. If it cannot be reached, the state says so."""
-    state, detail = problem_of(archive, data)
-    left = waiting(data)
+    state, detail = found.state, found.detail
     number: int | None = None
     age: float | None = None
     try:
-        backups = store.backups()
-        number = len(backups)
-        age = (datetime.now(UTC) - backups[-1].ended).total_seconds() if backups else None
+        there = backups()
+        number = len(there)
+        age = (datetime.now(UTC) - there[-1].ended).total_seconds() if there else None
     except FastZeroError as error:
         state, detail = ("failing", error.message) if state == "archiving" else (state, detail)
     return ArchiveStatus(
         archive=str(archive),
         state=state,
         detail=detail,
-        waiting=len(left),
-        waiting_bytes=len(left) * SIZE,
+        waiting=found.waiting,
+        waiting_bytes=found.waiting_bytes,
         max_kept_bytes=archive.max_kept,
-        lag_seconds=round(lag(data), 1),
+        lag_seconds=found.lag_seconds,
         last_archived_wal=counted.last_archived_wal,
         last_archived_at=counted.last_archived_at,
         failed_count=counted.failed_count,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, text
 
+from ..postgres.roles import REPLICATION
 from ..postgres.sql import quote
 
 OPTIONS_SINCE = 16  # from this version on, memberships have INHERIT and SET options, and a grantor needs ADMIN
@@ -17,6 +18,7 @@ _SWITCHES = (
     ("rolreplication", "REPLICATION"),
     ("rolbypassrls", "BYPASSRLS"),
 )
+_CARRIED = f"rolname !~ '^pg_' AND rolname NOT IN (current_user, '{REPLICATION}')"
 _BOOTSTRAP = 10  # the oid of the superuser that initdb creates
 # Before 16, a member inherits if its role has INHERIT, and can always SET ROLE.
 _MEMBERSHIPS = """
@@ -55,19 +57,19 @@ class Membership:
 def creations(session: Connection, existing: Sequence[str] = ()) -> Iterator[str]:
     """Yield the statements that create a server's roles, with their passwords and comments. Requires a superuser.
 
-    Leaves out predefined roles and the role of this session. A role in `existing`, which the other server has already,
-    is altered instead.
+    Leaves out predefined roles, the role of this session, and that of standbys, which the other server has of its own
+    if it needs one. A role in `existing`, which the other server has already, is altered instead.
     """
     switches = ", ".join(f"CASE WHEN {column} THEN '{word}' ELSE 'NO{word}' END" for column, word in _SWITCHES)
     verb = "CASE WHEN rolname = ANY(:existing) THEN 'ALTER' ELSE 'CREATE' END"
     made = (
         f"SELECT format('%s ROLE %I CONNECTION LIMIT %s PASSWORD %L VALID UNTIL %L %s', {verb}, rolname, rolconnlimit,"  # noqa: S608
         f" rolpassword, coalesce(rolvaliduntil, 'infinity'), concat_ws(' ', {switches})) FROM pg_authid"
-        " WHERE rolname !~ '^pg_' AND rolname <> current_user ORDER BY oid"
+        f" WHERE {_CARRIED} ORDER BY oid"
     )
     comments = (
-        "SELECT format('COMMENT ON ROLE %I IS %L', rolname, description) FROM pg_authid JOIN pg_shdescription"
-        " ON objoid = oid AND classoid = 'pg_authid'::regclass WHERE rolname !~ '^pg_' AND rolname <> current_user"
+        "SELECT format('COMMENT ON ROLE %I IS %L', rolname, description) FROM pg_authid JOIN pg_shdescription"  # noqa: S608
+        f" ON objoid = oid AND classoid = 'pg_authid'::regclass WHERE {_CARRIED}"
     )
     yield from session.execute(text(made), {"existing": list(existing)}).scalars()
     yield from session.execute(text(comments)).scalars()

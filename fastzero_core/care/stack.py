@@ -6,15 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..application.description import WEB
 from ..errors import FastZeroError
 from ..events import Notice
 from ..postgres.roles import APP
 from ..postgres.url import same_database
 from ..stack import commands, plan
 from ..stack.actions import Action, inverse
-from ..stack.application import service_names
 from ..stack.archives import ArchivedStack
+from ..stack.names import service_names
 from ..stack.session import Session
 from ..stack.spec import APP_SERVICE, DATABASE_SERVICE
 from ..stack.targets import target_of
@@ -106,7 +105,8 @@ class Stack(DatabaseCare, ArchivedStack):
         session = self.look()
         record, application = session.known, session.application
         processes = service_names(application) if application else (APP_SERVICE,)
-        options = {DATABASE_SERVICE: "--port", WEB if application else APP_SERVICE: "--app-port"}
+        web = application.web.name if application and application.web else APP_SERVICE
+        options = {DATABASE_SERVICE: "--port", web: "--app-port"}
         own = record.image in ("", self.settings.postgres_image)
         image = "" if own else f"FASTZERO_POSTGRES_IMAGE={record.image} "
         project = f"-p {self.project.name}"

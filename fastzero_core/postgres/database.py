@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 
 from .. import errors
 from .driver_errors import translate
-from .url import POSTGRES_DRIVERS, invalid_url, session_options
+from .url import CONNECT_TIMEOUT_OF_EACH, POSTGRES_DRIVERS, invalid_url, session_options
 from .url import url_of as url_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 CONNECT_TIMEOUT = 5  # seconds; libpq by default waits until the kernel gives up
-CONNECT_TIMEOUT_OF_EACH = 2  # seconds, if there are several hosts: one that is off must not use up the time
 # Notice within about 20 seconds that the server's machine is gone. The kernel's default is two hours for a connection
 # that waits for a result, and a quarter of an hour for one with unacknowledged data.
 KEEPALIVES = {

@@ -27,6 +27,10 @@ _SHARD = re.compile(r"_\d{6,}$")  # Citus appends the number of a shard to the n
 _BY_CONSTRAINT: dict[str, tuple[type[errors.FastZeroError], str]] = {
     "uq_users_username": (errors.UsernameTakenError, "this username is taken"),
     "uq_users_email": (errors.EmailTakenError, "this e-mail address is taken"),
+    # Of the functions of the history of todos.
+    "history_is_current": (errors.ConflictError, "todo {} was changed in another way since"),
+    "history_has_entries": (errors.NotFoundError, "only {} changes can be undone or redone"),
+    "ck_todos_tags_few": (errors.ConflictError, "a todo may have at most 20 tags"),
     "fk_todos_user_id": (errors.UserNotFoundError, "the owner of this todo does not exist"),
 }
 
@@ -75,6 +79,9 @@ _BY_CONNECT_MESSAGE: tuple[tuple[str, type[errors.FastZeroError]], ...] = (
 # Messages for a server that does not prove by SCRAM that it knows the password.
 _BY_WRONG_SERVER = ("authentication method requirement", "incorrect server signature")
 
+# Messages for a server that cannot be used since `target_session_attrs` requires another.
+_NOT_WRITABLE = ("session is read-only", "server is in hot standby mode")
+
 # psycopg raises these before it connects.
 _UNUSABLE_OPTIONS = ("invalid connection option", "bad value for")
 URL_HINT = "Use the form postgresql://user:password@host:5432/database"
@@ -92,6 +99,10 @@ def _translate(error: BaseException, original: BaseException) -> errors.FastZero
     if sqlstate:
         return _from_sqlstate(sqlstate, detail, getattr(original, "diag", None))
     if _is_connection_failure(error, original):
+        if any(fragment in str(original) for fragment in _NOT_WRITABLE):  # of any of several servers
+            return errors.ReadOnlyDatabaseError(
+                "no server of the database accepts writes", hint="Try again: a standby may become the primary"
+            )
         return connect_error(detail, lost=bool(getattr(error, "connection_invalidated", False)))
     if detail.startswith(_UNUSABLE_OPTIONS):
         return errors.InvalidInputError(
@@ -107,7 +118,7 @@ def _from_sqlstate(sqlstate: str, detail: str, diagnostic: _Diagnostic | None) -
     constraint = _SHARD.sub("", named)
     if constraint in _BY_CONSTRAINT:
         error_class, message = _BY_CONSTRAINT[constraint]
-        return error_class(message)
+        return error_class(message.format(detail))
     if sqlstate == "23514":
         return errors.InvalidInputError(f"the database refused this value: {detail}")
     for prefix, error_class, message in _BY_SQLSTATE:

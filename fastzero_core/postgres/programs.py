@@ -24,8 +24,8 @@ from ..errors import (
 )
 from ..files import CHUNK
 from .binaries import clients_hint, find_clients
-from .driver_errors import connect_error
-from .url import as_role, parse, url_of
+from .driver_errors import connect_error, translate
+from .url import CONNECT_TIMEOUT_OF_EACH, as_role, parse, render, url_of
 from .url import variables as variables_of
 
 Write = Callable[[bytes], object]
@@ -119,8 +119,24 @@ class LocalPrograms:
 
     def command(self, program: str, arguments: Sequence[str], database: str) -> list[str]:
         """Return the command line of a program. It does not contain the password."""
-        url = url_of(self.url, database, password=False, require_auth=False)
+        url = url_of(self._of_one_server(database), database, password=False, require_auth=False)
         return [self._path(program), f"--dbname={url}", *arguments]
+
+    def _of_one_server(self, database: str) -> str:
+        """Return the URL with the one of several servers that accepts writes.
+
+        libpq asks no other server if a standby refuses a database or role that it does not have yet. psycopg does.
+        """
+        options = parse(self.url)
+        if "," not in options.get("host", ""):
+            return self.url
+        import psycopg
+
+        try:
+            with psycopg.connect(url_of(self.url, database), connect_timeout=CONNECT_TIMEOUT_OF_EACH) as session:
+                return render({**options, "host": session.info.host, "port": str(session.info.port)})
+        except psycopg.Error as error:
+            raise translate(error) from error
 
     def _path(self, program: str) -> str:
         found = self.folder / program

@@ -17,6 +17,15 @@ _TRUSTED = """
 
 
 @dataclass(frozen=True)
+class DatabaseNeeds:
+    """What the application needs in its database besides its own tables."""
+
+    schemas: tuple[str, ...] = ()
+    extensions: tuple[str, ...] = ()
+    superuser: bool = False
+
+
+@dataclass(frozen=True)
 class Provisions:
     """What is in a database: the names of its schemas and extensions, and whether its owner is a superuser."""
 

@@ -3,6 +3,7 @@
 postgres       the superuser, used only by the stack itself
 fastzero       owns the database: used by migrations, commands, backups and, unless the roles are split, the app
 fastzero_app   can only read and write rows: used by the app if the roles are split
+fastzero_replication   belongs to a server and not to its data: used by standbys
 
 Servers created by older versions have one role, the superuser fastzero, which owns everything. `separate` splits it
 into two roles, `unite` merges them. Both use one transaction per database and can be repeated: the next call completes
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import psycopg
 
 SUPERUSER, OWNER, APP = "postgres", "fastzero", "fastzero_app"
+REPLICATION = "fastzero_replication"
 TEMPORARY = "fastzero_separation"  # a second superuser, since a role cannot rename itself
 BOOTSTRAP = 10  # the oid of the superuser that initdb creates
 OWNER_ATTRIBUTES = "LOGIN NOSUPERUSER NOCREATEROLE CREATEDB NOREPLICATION NOBYPASSRLS"

@@ -30,6 +30,7 @@ POSTGRES_DRIVERS = (
 PASSWORDS = ("password", "sslpassword")
 WITHOUT_TLS = ("disable", "allow", "prefer")  # values of sslmode that allow a connection without TLS
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+CONNECT_TIMEOUT_OF_EACH = 2  # seconds, if there are several hosts: one that is off must not use up the time
 ACCEPTS_WRITES = ("target_session_attrs", "read-write")
 
 # Splits a URL as SQLAlchemy does.

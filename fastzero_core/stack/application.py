@@ -3,7 +3,7 @@
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,14 +21,12 @@ from ..errors import DependenciesMissingError
 from ..events import Listener, Notice
 from ..postgres.sql import quote
 from ..project import AUTHENTICATION, DATABASE_PORT, HOST, PASSWORDS
-from ..settings import SECRETS_FOLDER, Settings
+from ..settings import SECRETS_FOLDER
 from . import extras
+from .names import port_choice, service_names
 from .spec import (
-    APP_SERVICE,
     CREDENTIALS,
     DATABASE_SERVICE,
-    DEFAULT_PORTS,
-    PORT_OPTIONS,
     RETRIES,
     Build,
     Release,
@@ -43,54 +41,6 @@ from .surroundings import Surroundings
 OPEN = "0.0.0.0"  # noqa: S104 - in a container, whose ports are published on loopback alone
 PYTHON = "python"
 TOOLS = ("uv", "poetry", "pdm", "pipenv")
-
-
-def service_names(application: Application) -> dict[str, Process]:
-    """Return the process of each service, by the service's name: one service for each replica."""
-    found: dict[str, Process] = {}
-    for process in application.processes:
-        replicas = range(1, process.replicas + 1)
-        names = [process.name] if process.replicas == 1 else [f"{process.name}-{number}" for number in replicas]
-        found |= dict.fromkeys(names, process)
-    return found
-
-
-def process_names(settings: Settings, application: Application | None, app: bool | None = None) -> tuple[str, ...]:
-    """Return the services to run besides the database. `app` says whether the application's processes should run."""
-    is_wanted = settings.app if app is None else app
-    if application is None:
-        return (APP_SERVICE,) if is_wanted else ()
-    processes = tuple(service_names(application)) if is_wanted else ()
-    return (*(service.name for service in application.services), *processes)
-
-
-def default_ports(application: Application | None) -> dict[str, int]:
-    """Return the default ports of services, by service; services without a port are left out."""
-    if application is None:
-        return DEFAULT_PORTS
-    named = {name: process.port for name, process in service_names(application).items() if process.port}
-    return {DATABASE_SERVICE: DEFAULT_PORTS[DATABASE_SERVICE], **named, **extras.default_ports(application)}
-
-
-def owner_of_port(name: str) -> str:
-    """Return the service of a port, by the port's name: `SERVICE` for the first port, `SERVICE:PORT` for others."""
-    return name.partition(":")[0]
-
-
-def ports_asked(application: Application | None, asked: Mapping[str, int]) -> dict[str, int]:
-    """Return the requested ports, by name; the port of the app is that of the process that answers HTTP."""
-    if application is None:
-        return dict(asked)
-    named = {name: port for name, port in asked.items() if name != APP_SERVICE}
-    web = {application.web.name: asked[APP_SERVICE]} if application.web and APP_SERVICE in asked else {}
-    return {**named, **web, **extras.ports_chosen(application)}
-
-
-def port_choice(name: str, application: Application | None = None) -> str:
-    """Return how to choose the port of that name, in the format of `ServiceSpec.port_choice`."""
-    services = application.services if application else ()
-    found = next((each for each in services if each.name == owner_of_port(name)), None)
-    return extras.port_choice(found, name) if found else PORT_OPTIONS.get(name, PORT_OPTIONS[APP_SERVICE])
 
 
 def with_application(

@@ -2,24 +2,13 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..archive.description import (
-    ARCHIVER,
-    CREDENTIALS,
-    CREDENTIALS_FILE,
-    DATA,
-    DESCRIPTION,
-    STATE,
-    Archive,
-    server_settings,
-    state_folder,
-)
+from ..archive.description import Archive
 from ..postgres.configuration import initdb_locale
 from ..postgres.roles import APP, OWNER, SUPERUSER, creation
 from ..project import DATABASE, DATABASE_PORT, HOST, PASSWORDS, ROLE, ROLES, Place
+from .archiver import with_archiver
 from .spec import (
     APP_PORT,
     APP_SERVICE,
@@ -45,7 +34,6 @@ DATABASE_SHARED_MEMORY = 256 * 2**20  # bytes, for parallel queries
 DATABASE_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
 DATABASE_TMPFS = {"/var/run/postgresql": "size=1m,mode=3775"}  # for its socket
 DATABASE_PIDS = 256  # in addition to one process per connection
-ARCHIVER_GRACE = 0.5  # seconds that it must run, to count as started
 MAX_CONNECTIONS = 100  # PostgreSQL's own default
 # The log must not contain values that violate a constraint: usernames, e-mail addresses, whole rows.
 LOG_WITHOUT_VALUES = {"log_error_verbosity": "terse"}
@@ -59,12 +47,13 @@ def stack_spec(
     app: bool = False,
     place: Place | None = None,
     archive: Archive | None = None,
+    archiver_image: str = "",
     state: str = "",
 ) -> StackSpec:
     """Return the stack that the settings describe, on the ports of the project.
 
     With `app_image`, its services are containers. `place` is the place of the database, if it is known. `archive` is
-    where a local database is archived, by a process of its own, and `state` the project's folder.
+    where it is archived, by a service of its own, in a container of `archiver_image`; `state` is the project's folder.
     Raises InvalidInputError for an image without a major version.
     """
     port = ports[DATABASE_SERVICE]
@@ -74,9 +63,8 @@ def stack_spec(
         services = [_database(settings, port, image=image, volume=volume)]
     else:
         services = [_database(settings, port, data=place.data if place else "")]
-        if archive and place:
-            # Before the database: it stops after it, when the last segment is archived.
-            services = [_archiver(archive, place.data, state), _archived(services[0])]
+    if archive:
+        services = with_archiver(services[0], archive, settings.project, state, archiver_image)
     if app:
         services.append(_app(settings, ports, app_image))
     return StackSpec(settings.project, tuple(services))
@@ -100,40 +88,11 @@ def _database(settings: "Settings", port: int, *, image: str = "", volume: str =
         stop_signal="SIGINT",  # PostgreSQL's fast shutdown, which ends sessions and writes a checkpoint
         stop_timeout=STOP_TIMEOUT,
         shared_memory=DATABASE_SHARED_MEMORY,
-        **(_confinement(settings) if image else {}),
+        **(confinement(settings) if image else {}),
     )
 
 
-def _archived(database: ServiceSpec) -> ServiceSpec:
-    """Return the database with the settings of a server that archives."""
-    return replace(
-        database,
-        configuration={**database.configuration, **server_settings()},
-        variables={**database.variables, STATE: str(state_folder(Path(database.data)))},
-    )
-
-
-def _archiver(archive: Archive, data: str, state: str) -> ServiceSpec:
-    """Return the process that copies the write-ahead log of a data directory to its archive."""
-    return ServiceSpec(
-        name=ARCHIVER,
-        port=0,
-        is_extra=True,
-        interpreter=(sys.executable, "-P", "-m", "fastzero_core.archive.archiver"),
-        directory=str(Path(state) / "services" / ARCHIVER),
-        variables={
-            DESCRIPTION: archive.as_text(),
-            DATA: data,
-            CREDENTIALS_FILE: str(Path(state) / "secrets" / CREDENTIALS),
-        },
-        grace=ARCHIVER_GRACE,
-        readiness=None,
-        roles=(),
-        restart="always",
-    )
-
-
-def _confinement(settings: "Settings") -> dict[str, Any]:
+def confinement(settings: "Settings") -> dict[str, Any]:
     """Return the privileges and limits of a database's container: only what its image needs."""
     connections = settings.postgres_settings.get("max_connections", "")
     return {

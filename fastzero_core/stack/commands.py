@@ -20,9 +20,9 @@ from ..events import Notice
 from ..project import PASSWORDS, ROLES_OF_BEFORE, ProjectRecord
 from . import decide, plan, probe, rotation, steps
 from .actions import Action, Kind, Verb
-from .application import process_names
 from .decide import Decision, Flags
 from .described import described_in
+from .names import process_names
 from .observe import head_of
 from .observed import DataState, Observed, Thing
 from .perform import engine_answers
@@ -61,7 +61,9 @@ def up(
                 session.on_event(Notice(notice))
         told |= set(decision.notices)
         try:
-            return (decision, *session.converge(decision, flags, build=build, pull=pull, keep=keep))
+            done = session.converge(decision, flags, build=build, pull=pull, keep=keep)
+            _begin_archive(session)
+            return (decision, *done)
         except PortTakenError as error:
             if not error.service or (before and error.service in before.ports) or error.service in flags.ports:
                 raise
@@ -72,6 +74,13 @@ def up(
         "every port tried was taken before the service could have it",
         hint="Choose others: fastzero up --port PORT --app-port PORT",
     )
+
+
+def _begin_archive(session: Session) -> None:
+    if session.record and session.record.archive and not session.record.archive.system:
+        from .archiving import begin
+
+        begin(session)
 
 
 def decided(session: Session, flags: Flags) -> Decision:
@@ -367,7 +376,9 @@ def exported(session: Session) -> StackSpec:
             hint="Unset FASTZERO_SPLIT_ROLES for the export",
         )
     session.require_trust()
-    return session.spec(replace(record, runtime="docker"))
+    if record.archive:
+        session.on_event(Notice(f"what archives the database to {record.archive} is not exported"))
+    return session.spec(replace(record, runtime="docker", archive=None))
 
 
 def in_swarm(session: Session) -> StackSpec:

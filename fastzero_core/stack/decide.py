@@ -5,15 +5,13 @@ A command decides before it observes anything. Facts about the machine, such as 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from ..application.description import WEB, Application
 from ..errors import ConflictError, InvalidInputError
 from ..project import HOST, ROLES_OF_BEFORE, RUNTIMES, Place, ProjectRecord
 from ..settings import Settings
-from . import application as applications
-from . import ports
+from . import names, ports
 from .built_in import stack_spec
-from .deployment import deployed
 from .observed import Estate
 from .plan import RecordChange
 from .spec import (
@@ -25,6 +23,9 @@ from .spec import (
     volume_name,
 )
 from .surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from ..application.description import Application
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Flags:
 class Machine:
     """What decisions need to know besides the record.
 
-    `app_image` returns the name of the image for the application's current code. `estate` returns what a runtime has
+    `app_image` returns the name of the image for the application's current code, `archiver_image` that of the archiver
+    of a database with an image. `estate` returns what a runtime has
     under the project's name, whichever home it belongs to. `application` is the user's application, None for the
     built-in one; `programs` returns the folder of its programs; `state` is the project's folder. `node` returns the id
     of the engine in its swarm. `host` is the machine of the engine for a new project, "" for this one.
@@ -62,11 +64,12 @@ class Machine:
     reserved: Callable[[], frozenset[int]]
     new_place: Callable[[str], Place]
     app_image: Callable[[], str]
+    archiver_image: Callable[[str], str]
     new_owner: Callable[[], str]
     estate: Callable[[str], Estate]
     programs: Callable[[], str] = str
     node: Callable[[], str] = str
-    application: Application | None = None
+    application: "Application | None" = None
     state: str = ""
     host: str = ""
 
@@ -99,11 +102,11 @@ def decide(record: ProjectRecord | None, settings: Settings, flags: Flags, machi
     after = _at_another_place(settings, after, flags, machine)
     refuse_other_major(settings, after)
     after = _with_application(settings, record, after, machine.application)
-    processes = applications.process_names(settings, machine.application, flags.app)
+    processes = names.process_names(settings, machine.application, flags.app)
     processes = tuple(name for name in processes if name not in flags.without)
-    asked = applications.ports_asked(machine.application, flags.ports)
+    asked = names.ports_asked(machine.application, flags.ports)
     chosen = choose_ports(after, asked, processes, machine, check=not flags.adopt)
-    notices += _taken(after, asked, chosen, applications.default_ports(machine.application))
+    notices += _taken(after, asked, chosen, names.default_ports(machine.application))
     after = replace(after, ports=chosen, processes=processes)
     if after.runtime != "embedded" and not after.owner:
         after = replace(after, owner=machine.new_owner())
@@ -121,7 +124,7 @@ def as_recorded(record: ProjectRecord, settings: Settings, machine: Machine) -> 
 
 def spec_of(record: ProjectRecord, settings: Settings, machine: Machine) -> StackSpec:
     """Return the stack for a record and settings. A service without a port in the record gets its default port."""
-    numbers = {**applications.default_ports(machine.application), **record.ports}
+    numbers = {**names.default_ports(machine.application), **record.ports}
     own = machine.application
     built_in = bool(record.processes) and own is None
     if record.runtime == "embedded":
@@ -129,15 +132,30 @@ def spec_of(record: ProjectRecord, settings: Settings, machine: Machine) -> Stac
         spec = stack_spec(settings, numbers, app=built_in, place=place, archive=record.archive, state=machine.state)
     else:
         place = container_place(settings, record)
-        spec = stack_spec(settings, numbers, app_image=machine.app_image(), app=built_in, place=place)
+        archiver = machine.archiver_image(place.image) if record.archive else ""
+        spec = stack_spec(
+            settings,
+            numbers,
+            app_image=machine.app_image(),
+            app=built_in,
+            place=place,
+            archive=record.archive,
+            archiver_image=archiver,
+        )
     if own:
-        spec = applications.with_application(spec, own, surroundings(record, settings, machine), record.processes)
-    return deployed(spec, settings, record, own) if record.runtime == "swarm" else spec
+        from .application import with_application
+
+        spec = with_application(spec, own, surroundings(record, settings, machine), record.processes)
+    if record.runtime != "swarm":
+        return spec
+    from .deployment import deployed
+
+    return deployed(spec, settings, record, own)
 
 
 def surroundings(record: ProjectRecord, settings: Settings, machine: Machine) -> Surroundings:
     """Return where the processes of the user's application run."""
-    numbers = {**applications.default_ports(machine.application), **record.ports}
+    numbers = {**names.default_ports(machine.application), **record.ports}
     if record.runtime != "embedded":
         return Surroundings(numbers, image=machine.app_image(), split_roles=settings.split_roles)
     programs, state = machine.programs(), machine.state
@@ -205,12 +223,12 @@ def choose_ports(
     """
     chosen, wanted = {**record.ports, **asked}, (DATABASE_SERVICE, *processes)
     for name, number in asked.items():
-        is_checked = check and applications.owner_of_port(name) in wanted
+        is_checked = check and names.owner_of_port(name) in wanted
         if is_checked and number != record.ports.get(name) and not ports.is_free(HOST, number):
-            choice = applications.port_choice(name, machine.application)
-            raise ports.taken_error(applications.owner_of_port(name), HOST, number, choice)
-    for name, default in applications.default_ports(machine.application).items():
-        if name not in chosen and applications.owner_of_port(name) in wanted:
+            choice = names.port_choice(name, machine.application)
+            raise ports.taken_error(names.owner_of_port(name), HOST, number, choice)
+    for name, default in names.default_ports(machine.application).items():
+        if name not in chosen and names.owner_of_port(name) in wanted:
             taken = machine.reserved() | set(chosen.values())
             chosen[name] = ports.next_free(HOST, default, taken)
     return chosen
@@ -239,8 +257,9 @@ def _in_swarm(record: ProjectRecord, flags: Flags, machine: Machine) -> ProjectR
         raise InvalidInputError(
             "--adopt does not work in a swarm", field="adopt", hint="Restore a backup: fastzero db restore"
         )
-    names = [each.name for each in machine.application.processes] if machine.application else [APP_SERVICE]
-    chosen = {name: flags.replicas for name in (WEB, APP_SERVICE) if name in names and flags.replicas}
+    web = machine.application.web if machine.application else None
+    name = APP_SERVICE if machine.application is None else web.name if web else ""
+    chosen = {name: flags.replicas} if name and flags.replicas else {}
     return replace(record, node=record.node or machine.node(), replicas={**record.replicas, **chosen})
 
 
@@ -252,7 +271,8 @@ def _at_another_place(settings: Settings, record: ProjectRecord, flags: Flags, m
         # Use a new name: a kept place may have an old one, and its data must not be taken for the new database.
         place = replace(machine.new_place(record.runtime), image=record.image)
         kept = tuple(each for each in record.kept if each.name != place.name)
-        return replace(record.at(place), initialised=False, kept=kept)
+        archive = record.archive and record.archive.of_next_server()
+        return replace(record.at(place), initialised=False, kept=kept, archive=archive)
     return _adopted(settings, record, machine) if flags.adopt else record
 
 
@@ -283,7 +303,7 @@ def _adopted(settings: Settings, record: ProjectRecord, machine: Machine) -> Pro
 
 
 def _with_application(
-    settings: Settings, before: ProjectRecord | None, record: ProjectRecord, application: Application | None
+    settings: Settings, before: ProjectRecord | None, record: ProjectRecord, application: "Application | None"
 ) -> ProjectRecord:
     """Return the record with the application that is described now.
 

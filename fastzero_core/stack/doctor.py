@@ -5,15 +5,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .. import folders
-from ..archive import status as archive_status
-from ..archive.description import ARCHIVER, CREDENTIALS
-from ..archive.store import store_of
+from ..archive.description import ARCHIVER
 from ..errors import DatabaseLoginError, FastZeroError
 from ..postgres.url import address, clear_password, sslmode
 from ..project import HOST
 from ..settings import Settings
 from . import ports, probe
-from .application import default_ports, owner_of_port, port_choice, ports_asked, process_names
+from .archives import ArchivedStack
+from .names import default_ports, owner_of_port, port_choice, ports_asked, process_names
 from .observe import head_of
 from .observed import ServiceState
 from .runtime import Finding, disk_finding, weak_finding
@@ -130,12 +129,7 @@ def _services(stack: Stack) -> Iterator[Finding]:
 
 
 def _archive(stack: Stack) -> Finding:
-    record = stack.project.record
-    assert record is not None, "it has an archiver"
-    assert record.archive is not None, "it has an archiver"
-    store = store_of(record.archive, stack.project.secret_file(CREDENTIALS))
-    counted = archive_status.statistics(stack.superuser_url)
-    found = archive_status.status(record.archive, Path(record.data), store, counted)
+    found = ArchivedStack(stack.settings).archive_status()
     if found.state != "archiving":
         return Finding("archive", "failed", f"{found.archive}: {found.detail}", "See its log: fastzero logs archiver")
     if found.backup_age_seconds is None or found.backup_age_seconds > MAX_BACKUP_AGE:

@@ -1,7 +1,7 @@
 """Create what a user's application needs in its database: for an action of a plan, or in another database."""
 
-from ..application.description import DatabaseNeeds
 from ..postgres import provisions
+from ..postgres.provisions import DatabaseNeeds
 from ..postgres.url import parse
 from ..project import DATABASE, Project
 from .actions import Action, Kind, Verb

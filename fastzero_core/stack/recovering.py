@@ -4,108 +4,104 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import folders
-from ..errors import InvalidInputError
+from ..errors import VersionMismatchError
 from ..events import Notice
-from ..postgres.account import service_user
-from ..postgres.binaries import Binaries, find_binaries, reachable_by
-from ..project import ROLES, Place, ProjectRecord
-from . import commands, plan
+from ..project import Place, ProjectRecord
+from . import commands, decide, plan, steps
 from .actions import Action, Kind, Verb
+from .archivist import archivist_of, runtime_for
 from .decide import Flags
 from .execute import execute
 from .relocate import place_left, start_at_new_place
 from .session import Session
+from .spec import ServiceSpec, asked_ports, major_of, with_major
 
 if TYPE_CHECKING:
-    from ..archive.recovery import Recovery
+    from ..archive.recovery import RecoveryPlan
 
-
-def programs_for(major: int) -> Binaries:
-    """Return the programs of that version, in a folder that the server's account can reach."""
-    from .embedded.data import SHARED_HOME
-
-    binaries, user = find_binaries(major), service_user()
-    return reachable_by(binaries, user, SHARED_HOME) if user else binaries
+MADE = ((Verb.CREATE, Kind.DATA), (Verb.CREATE, Kind.VOLUME))  # what is filled from the archive
 
 
 class Recovering:
     """One recovery of a project's database."""
 
-    def __init__(self, session: Session, recovery: "Recovery", name: str) -> None:
-        self._session, self._recovery, self._name = session, recovery, name
+    def __init__(self, session: Session, found: "RecoveryPlan") -> None:
+        self._session, self._found = session, found
 
     def run(self) -> Place | None:
         """Recover the database, and start the stack on it. Returns the old place, None without one."""
-        session = self._session
-        if session.record is None:
+        if self._session.record is None:
             self._create()
             return None
-        if session.known.runtime != "embedded":
-            raise InvalidInputError(
-                f"project {session.project.name} runs in containers: an archive is recovered without them",
-                field="runtime",
-                hint="Recover it as another project: -p NAME",
-            )
         left = self._replace()
-        start_at_new_place(session)
+        start_at_new_place(self._session)
         return left
 
     def _create(self) -> None:
         """Create the stack of a project that has none, with the recovered data instead of an empty database."""
-        session, flags = self._session, Flags("embedded")
+        session = self._session
+        flags = Flags(runtime_for(session), ports=asked_ports(session.settings))
         decision = commands.decided(session, flags)
+        database = decision.spec.database
+        self._refuse_other_major(database)
         _, first, actions = session.planned(decision, flags)
         for notice in decision.notices:
             session.on_event(Notice(notice))
         session.run(first)
-        execute(actions, self._perform, session.on_event)
+        place = decide.place_of(session.settings, decision.record)
+        execute(actions, lambda action: self._perform(action, database, place), session.on_event)
+
+    def _refuse_other_major(self, database: ServiceSpec) -> None:
+        major = self._found.backup.major
+        if database.image and major_of(database.image) != major:
+            raise VersionMismatchError(
+                f"the archive is that of PostgreSQL {major}, and {database.image} is another version",
+                hint=f"Nothing was changed. Set FASTZERO_POSTGRES_IMAGE={with_major(database.image, major)}",
+            )
 
     def _replace(self) -> Place:
         """Recover to a new place, and write the record with it. Whatever runs serves the old place until then."""
         session = self._session
         before, left = session.known, place_left(session)
-        place = replace(session.runtime.new_place(""), roles=before.roles)
+        place = self._new_place()
         filling, after = replace(before, filling=place), before.moved(left, place, before.kept)
-        cause = f"the database is recovered to the {place}"
-        spec = session.whole_spec(before)
+        if before.archive and before.archive.server != self._found.archive.server:
+            after = replace(
+                after, archive=before.archive.of_next_server()
+            )  # it is another server than the archived one
+        there = session.spec(after)
+        session.run(plan.plan_images(there, session.observe_quickly(there, after)))
+        made = steps.make_data(there.database, f"the database is recovered to the {place}")
         execute(
-            [
-                _write(before, filling, f"{place} is not in service until it is filled"),
-                Action(Verb.CREATE, Kind.DATA, place.data, cause, spec.database.name, subject=spec.database),
-            ],
-            self._perform,
+            [_write(before, filling, f"{place} is not in service until it is filled"), made],
+            lambda action: self._perform(action, there.database, place),
             session.on_event,
         )
-        observed = session.observe_quickly(spec, before)
-        stops = plan.plan_stop(spec, observed, spec.names, "its place changes")
+        spec = session.whole_spec(before)
+        stops = plan.plan_stop(spec, session.observe_quickly(spec, before), spec.names, "its place changes")
         session.run([*stops, _write(filling, after, "the database is there, whole and checked")])
         return left
 
-    def _perform(self, action: Action) -> None:
-        if (action.verb, action.kind) == (Verb.CREATE, Kind.DATA):
-            self._recover(Path(action.name))
-        elif (action.verb, action.kind) == (Verb.REMOVE, Kind.DATA) and not Path(action.name).exists():
+    def _new_place(self) -> Place:
+        """Return a new place in the project's runtime, for the version of PostgreSQL that wrote the archive."""
+        session, major = self._session, self._found.backup.major
+        image = session.place.image
+        if image and major_of(image) != major:
+            image = with_major(image, major)
+        return replace(session.runtime.new_place(image), roles=session.known.roles)
+
+    def _perform(self, action: Action, database: ServiceSpec, place: Place) -> None:
+        """Perform one action. The data that one creates is what the archive has."""
+        is_data = action.service == database.name
+        if is_data and (action.verb, action.kind) == (Verb.REMOVE, Kind.DATA) and not Path(action.name).exists():
             return  # the recovery failed, and has left nothing
-        else:
-            self._session.performer.perform(action)
-
-    def _recover(self, data: Path) -> None:
-        from ..archive.recover import recover
-
-        session = self._session
-        roles = session.record.roles if session.record else ROLES
-        passwords = session.project.passwords()
-        recover(
-            self._recovery,
-            data,
-            programs_for(self._recovery.backup.major),
-            service_user(),
-            passwords={role: passwords[role] for role in roles},
-            mark=folders.mark_of(session.project.folder) or "",
-            name=self._name,
-            on_event=session.on_event,
-        )
+        if is_data and (action.verb, action.kind) in MADE:
+            if action.kind is Kind.VOLUME:
+                self._session.performer.perform(action)
+            archivist = archivist_of(self._session, self._found.archive, self._found.credentials)
+            archivist.recover(self._found, place)
+            return
+        self._session.performer.perform(action)
 
 
 def _write(before: ProjectRecord, after: ProjectRecord, cause: str) -> Action:

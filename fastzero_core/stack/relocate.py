@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ..archive.description import ARCHIVER
 from ..errors import (
     ConflictError,
     DatabaseLoginError,
@@ -25,10 +26,12 @@ from ..postgres.roles import OWNER, SUPERUSER
 from ..project import DATABASE, HOST, Place, ProjectRecord, ports_of_others
 from . import plan, ports, steps
 from .actions import Action, Kind, Verb
+from .archiving import begin, following
 from .commands import repair_password
 from .execute import execute
 from .observed import DataState, Observed
 from .runtime import MOVING
+from .sealing import finish
 from .session import PORT_RACES, Session
 from .spec import ServiceSpec, StackSpec, major_of
 from .targets import target_of
@@ -103,12 +106,14 @@ class Relocation:
         Raises VersionMismatchError for an image that is too old, ImageError, UnhealthyError, BackupMismatchError.
         """
         session = self._session
-        refuse_archived(session)
         session.ensure_up()
         self._refuse_older()
         before, left = session.known, place_left(session)
         place = self._runtime.new_place(self._image)
         after = replace(before.moved(left, place, before.kept), owner=before.owner or session.machine.new_owner())
+        if before.archive:
+            finish(session, is_last=True)  # until now it can be recovered to any time, also once it has moved
+            after = replace(after, archive=following(session, before.archive, place.runtime))
         session.refuse_without_program(after)
         spec = session.spec(after)
         there = self._runtime.observe(spec, after)
@@ -116,8 +121,8 @@ class Relocation:
         session.run(plan.plan_images(spec, there))
         if left.others:
             session.on_event(Notice(f"only database {DATABASE} moves: left is the {left}"))
-        if spec.extras and before.runtime != after.runtime:
-            names = ", ".join(extra.name for extra in spec.extras)
+        names = ", ".join(extra.name for extra in spec.extras if extra.name != ARCHIVER)
+        if names and before.runtime != after.runtime:
             session.on_event(Notice(f"only the database moves: what {names} has written stays with {before.runtime}"))
         try:
             self._move(before, after, spec)
@@ -156,7 +161,7 @@ class Relocation:
         taken = set(ports_of_others(session.project)) | set(before.ports.values())
         for _ in range(PORT_RACES):
             port = ports.next_free(HOST, PORTS_FROM, taken)
-            moving = self._moving(spec, port)
+            moving = self._moving(session.spec(replace(after, archive=None)), port)
             old = session.whole_spec(before)
             observed = session.runtime_of(before).observe(old, before)
             there = self._runtime.observe(spec, after)
@@ -215,15 +220,6 @@ class Relocation:
         restore.restore_into_empty(target, archive, trusted=True, on_event=session.on_event)
         carry_properties(source, to)
         carry_system_settings(source, to, session.on_event)
-
-
-def refuse_archived(session: Session) -> None:
-    """Raise ConflictError if the database is archived: an archive is that of one server."""
-    if session.known.archive:
-        raise ConflictError(
-            f"the database is archived to {session.known.archive}, and a move makes another server",
-            hint="Nothing was changed. Disable the archive first: fastzero db archive disable",
-        )
 
 
 def place_left(session: Session) -> Place:
@@ -297,6 +293,9 @@ def use(session: Session, place: Place) -> Place:
     old = session.whole_spec(before)
     observed = session.observe_quickly(old, before)
     after = before.moved(left, place, kept)
+    if before.archive:
+        finish(session, is_last=False)
+        after = replace(after, archive=before.archive.of_next_server())
     if observed.data is DataState.ABSENT:
         after = replace(after, kept=kept)
     cause = f"the database is to be the one in the {place}"
@@ -305,6 +304,7 @@ def use(session: Session, place: Place) -> Place:
         session.ensure_up()
     if repair_password(session):  # the place is from before the project was taken over, which changed the password
         session.ensure_up()
+    begin(session)
     return left
 
 
@@ -330,3 +330,4 @@ def start_at_new_place(session: Session) -> None:
     except KeyboardInterrupt:
         session.on_event(Notice("too late to interrupt: the database is at its new place"))
         session.ensure_up()
+    begin(session)

@@ -1,8 +1,8 @@
 """Wait until an archive has all that was written to a database until now."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..archive.description import ARCHIVER
@@ -10,10 +10,13 @@ from ..errors import FastZeroError, UnavailableError
 from ..events import Notice
 from ..polling import wait_until
 from . import plan
+from .archivist import archivist_of
 from .session import Session
 
 if TYPE_CHECKING:
     import psycopg
+
+WAKE_EVERY = 5  # seconds; after failures the server waits for up to a minute
 
 
 def finish(session: Session, *, is_last: bool) -> None:
@@ -47,7 +50,7 @@ def seal(session: Session) -> None:
         status.mark_time(session.project.superuser_url())
         row = connection.execute("SELECT pg_catalog.pg_walfile_name(pg_catalog.pg_switch_wal())").fetchone()
         assert row is not None, "a query of a value returns a row"
-        segment, data = str(row[0]), Path(session.known.data)
+        segment = str(row[0])
 
         def is_archived() -> bool:
             found = connection.execute("SELECT last_archived_wal FROM pg_catalog.pg_stat_archiver").fetchone()
@@ -56,11 +59,16 @@ def seal(session: Session) -> None:
 
         archive = session.known.archive
         assert archive is not None, "it is enabled"
-        wait_until(lambda: is_archived() or status.problem_of(archive, data)[0] == "failing", session.timeout)
-        if not is_archived() or status.problem_of(archive, data)[0] == "paused":
-            state, detail = status.problem_of(archive, data)
+        archivist = archivist_of(session, archive)
+        is_over = lambda: is_archived() or archivist.condition().state == "failing"  # noqa: E731
+        for _ in range(math.ceil(session.timeout / WAKE_EVERY)):
+            if wait_until(is_over, min(WAKE_EVERY, session.timeout)):
+                break
+            connection.execute("SELECT pg_catalog.pg_reload_conf()")  # which also wakes what runs the archive_command
+        found = archivist.condition()
+        if not is_archived() or found.state == "paused":
             hint = f"See its log: fastzero logs archiver -p {session.project.name}"
-            raise UnavailableError(f"segment {segment} is not archived: {detail or state}", hint=hint)
+            raise UnavailableError(f"segment {segment} is not archived: {found.detail or found.state}", hint=hint)
 
 
 @contextmanager

@@ -6,22 +6,21 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import marks
-from ..application.description import Application
 from ..errors import ExtensionMissingError, ForeignStackError, InvalidInputError, UnavailableError
 from ..events import Listener, Notice
 from ..folders import mark_of
 from ..project import Place, Project, ProjectRecord, not_there, ports_of_others
 from ..settings import Settings
 from ..tunnel import parse_host
-from . import decide, extras, plan, rotation, steps
+from . import decide, plan, rotation, steps
 from .actions import Action, Kind, Verb
-from .application import build_of, install_script, process_names, programs_of, refuse_missing, refuse_without_python
 from .decide import Decision, Flags, Machine
-from .deployment import one_service_each
 from .described import described_in, remembered
 from .execute import execute
+from .names import process_names
 from .observe import head_of, missing_secrets, observe
 from .observed import DataState, Observed, ServiceState, Thing
 from .perform import Performer, engine_answers
@@ -29,6 +28,9 @@ from .plan import RecordChange
 from .runtime import Runtime
 from .spec import StackSpec
 from .surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from ..application.description import Application
 
 PORT_RACES = 20  # attempts, if another process takes a port before the start, or has it on another machine
 
@@ -78,9 +80,10 @@ class Session:
             reserved=lambda: ports_of_others(self.project) | self.refused_ports,
             new_place=lambda runtime: self.performer.runtime(runtime).new_place(self.settings.postgres_image),
             app_image=self._app_image,
+            archiver_image=_archiver_image,
             new_owner=lambda: secrets.token_hex(8),
             estate=lambda runtime: self.performer.runtime(runtime).estate(),
-            programs=lambda: programs_of(self.application) if self.application else "",
+            programs=self._programs,
             node=lambda: self.performer.swarm().node(),
             application=self.application,
             state=str(self.project.folder),
@@ -88,7 +91,7 @@ class Session:
         )
 
     @cached_property
-    def application(self) -> Application | None:
+    def application(self) -> "Application | None":
         """The user's application in the record, or in the current folder without a record; None for the built-in one.
 
         Raises InvalidInputError for an invalid description.
@@ -99,14 +102,14 @@ class Session:
         if not record.application:
             return None
         found = described_in(Path(record.application)) or remembered(record)
-        return one_service_each(found) if record.runtime == "swarm" else found
+        return _deployed(found) if record.runtime == "swarm" else found
 
     def require_trust(self) -> None:
         """Raise UntrustedFolderError if the description of the application has changed since the user trusted it."""
         if self.record and self.record.application:
             described_in(Path(self.record.application), to_run=True)
 
-    def _application_to_run(self) -> Application | None:
+    def _application_to_run(self) -> "Application | None":
         """Return the application that `up` should run: that of the current folder, unless a flag names the project.
 
         Raises InvalidInputError if the recorded application is no longer described.
@@ -122,8 +125,16 @@ class Session:
             )
         return self.application
 
+    def _programs(self) -> str:
+        if self.application is None:
+            return ""
+        from .application import programs_of
+
+        return programs_of(self.application)
+
     def _app_image(self) -> str:
         if self.application:
+            from .application import build_of
             from .docker.build import image_name
 
             return image_name(self.project.name, build_of(self.application))
@@ -257,7 +268,7 @@ class Session:
         self.application = self._application_to_run()
         runtime = self.record.runtime if self.record else flags.runtime or self.settings.runtime
         if self.application and runtime == "swarm":
-            self.application = one_service_each(self.application)
+            self.application = _deployed(self.application)
         if self.application and not flags.after_migrate:
             self.application = replace(self.application, after_migrate=None)
         decision = decide.decide(self.record, self.settings, flags, self.machine)
@@ -313,6 +324,8 @@ class Session:
         self.refuse_without_program(decision.record)
         if application is None or decision.record.runtime != "embedded" or not decision.spec.processes:
             return []
+        from .application import install_script, refuse_missing, refuse_without_python
+
         if not flags.install:
             refuse_missing(application)
             return []
@@ -327,8 +340,10 @@ class Session:
         Raises InvalidInputError, DependenciesMissingError.
         """
         if self.application and record.runtime == "embedded":
+            from .extras import refuse_without_program
+
             programs, is_new = self.machine.programs(), self.record is None
-            extras.refuse_without_program(self.application, programs, record.processes, is_new=is_new)
+            refuse_without_program(self.application, programs, record.processes, is_new=is_new)
 
     def converge(
         self, decision: Decision, flags: Flags, *, build: bool = False, pull: bool = False, keep: bool = False
@@ -386,3 +401,15 @@ class Session:
         finally:
             if not found.runs:
                 self.run(plan.plan_down(spec, self.observe_quickly(spec, record), spec.names))
+
+
+def _archiver_image(base: str) -> str:
+    from .docker.archiver_image import remembered_name
+
+    return remembered_name(base)
+
+
+def _deployed(application: "Application") -> "Application":
+    from .deployment import one_service_each
+
+    return one_service_each(application)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from ..application.description import DatabaseNeeds
 from ..errors import InvalidInputError, VersionMismatchError
 from ..postgres.configuration import arguments
+from ..postgres.provisions import DatabaseNeeds
 from ..project import DATABASE_PORT, HOST, ROLES, SECRETS
 
 if TYPE_CHECKING:
@@ -42,6 +42,15 @@ class Build:
     is_text: bool = False
     target: str = ""
     arguments: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A further volume of a container, or, if `source` is an absolute path, a folder of the engine's machine."""
+
+    source: str
+    target: str
+    read_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,19 +87,20 @@ class ServiceSpec:
     `is_extra` marks a service that is neither the database nor a process of the application, such as Redis, and runs
     third-party software. `described_at` is the file and line that name its image, "" if a setting does. `port` is the
     port on `host`, `container_port` the one inside a container; both are 0 if it does not listen. `more_ports` are
-    further ports inside, each with its port on `host`. `base_image` or `build` is set if the image is built. `volume`
-    is the volume of a container, at `mount` except for the database's. `data` is the data directory of a local server.
-    A local process runs in `directory`, with `interpreter` before its command, and with `programs` first in PATH.
-    `variables` are its environment, and `secret_variables` the secret part of it, with marks (`secret_mark`) in place
-    of the project's secrets. `entrypoint` is what a container runs instead of its image's, `configuration` are the
-    settings of a database server, `version_table` is the table with the revision of its schema, `needs` is what the
-    application needs in it. `readiness` is the path that answers once a process is ready: if it is "", any answer is
-    accepted; if it is None, an open port is enough. A process without a port must run for `grace` seconds. `migrates`
-    are arguments with which it migrates the schema to head itself. `roles` are those that a database should have, or
-    that a process logs in as. `first_start` is a script that the database's image runs once it has created the data.
-    `scratch` is a folder on disk that is removed with the container, which is otherwise read-only. `memory` is in
-    bytes; 0 sets no limit. `port_choice` says how to choose another port, which replaces its braces. `deploy` is set
-    for a service of a swarm. `document` is what a runtime creates the service from, set by `Runtime.completed`.
+    further ports inside, each with its port on `host`. `base_image` or `build` is set if the image is built; with the
+    first, `recipe` says how, as the app's if it is "". `volume` is the volume of a container, at `mount` except for the
+    database's; `mounts` are further ones. `data` is the data directory of a local server. A local process runs in
+    `directory`, with `interpreter` before its command, and with `programs` first in PATH. `variables` are its
+    environment, and `secret_variables` the secret part of it, with marks (`secret_mark`) in place of the project's
+    secrets. `entrypoint` is what a container runs instead of its image's, `configuration` are the settings of a
+    database server, `version_table` is the table with the revision of its schema, `needs` is what the application needs
+    in it. `readiness` is the path that answers once a process is ready: if it is "", any answer is accepted; if it is
+    None, an open port is enough. A process without a port must run for `grace` seconds. `migrates` are arguments with
+    which it migrates the schema to head itself. `roles` are those that a database should have, or that a process logs
+    in as. `first_start` is a script that the database's image runs once it has created the data. `scratch` is a folder
+    on disk that is removed with the container, which is otherwise read-only. `memory` is in bytes; 0 sets no limit.
+    `port_choice` says how to choose another port, which replaces its braces. `deploy` is set for a service of a swarm.
+    `document` is what a runtime creates the service from, set by `Runtime.completed`.
     """
 
     name: str
@@ -103,9 +113,11 @@ class ServiceSpec:
     more_ports: Mapping[int, int] = field(default_factory=dict)
     image: str = ""
     base_image: str = ""
+    recipe: str = ""
     build: Build | None = None
     volume: str = ""
     mount: str = ""
+    mounts: tuple[Mount, ...] = ()
     data: str = ""
     directory: str = "/"
     interpreter: tuple[str, ...] = ()
@@ -303,6 +315,11 @@ def major_of(image: str) -> int:
 def data_mount(major: int) -> str:
     """Return where the official image expects its volume, which changed in 18."""
     return "/var/lib/postgresql" if major >= 18 else "/var/lib/postgresql/data"
+
+
+def data_folder(major: int) -> str:
+    """Return where the official image has its data directory."""
+    return f"{data_mount(major)}/{major}/docker" if major >= 18 else data_mount(major)
 
 
 def with_major(image: str, major: int) -> str:

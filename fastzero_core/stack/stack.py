@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -12,13 +11,12 @@ from ..archive.description import ARCHIVER
 from ..errors import FastZeroError, InvalidInputError
 from ..events import Listener, Notice, ignore
 from ..postgres.url import url_of, variables
-from ..project import ProjectRecord, project_of, projects
+from ..project import project_of, projects
 from ..settings import Settings, load_settings
 from . import commands
 from .actions import Action
 from .decide import Flags
 from .edge import GATEWAY, PROXY
-from .extras import address_variables, with_data
 from .lines import LogLine
 from .observed import ServiceState
 from .runtime import Finding
@@ -265,7 +263,7 @@ class Stack:
             return []
         spec = session.spec()
         found = statuses(spec, session.observe(spec, session.known))
-        return [_of_archiver(each, session.known) for each in found]
+        return [_of_archiver(each, session) for each in found]
 
     @property
     def found_all_well(self) -> bool:
@@ -336,6 +334,8 @@ class Stack:
         PGREQUIREAUTH is a separate variable, since not every driver accepts it in the URL. Extra services have
         variables such as REDIS_HOST and REDIS_PORT, and MAILPIT_PORT_1025 for a port other than the main one.
         """
+        from .extras import address_variables
+
         database = {"DATABASE_URL": url_of(self.database_url, require_auth=False), **variables(self.database_url)}
         record = self.project.record
         services = [each for each in self.look().spec().extras if each.name not in OWN_EXTRAS] if record else []
@@ -347,6 +347,8 @@ class Stack:
         session = self.look()
         if session.record is None or session.application is None:
             return ()
+        from .extras import with_data
+
         return with_data(session.application, session.record)
 
     def __enter__(self) -> Self:
@@ -374,11 +376,13 @@ class Stack:
         return Session(self.project, self.settings, self._on_event, timeout or self.settings.timeout)
 
 
-def _of_archiver(status: ServiceStatus, record: ProjectRecord) -> ServiceStatus:
+def _of_archiver(status: ServiceStatus, session: Session) -> ServiceStatus:
     """Return the status of an archiver with what keeps it from archiving; that of any other service as it is."""
-    if record.archive is None or status.service != ARCHIVER or status.state is not ServiceState.RUNNING:
+    archive = session.known.archive
+    if archive is None or status.service != ARCHIVER or status.state is not ServiceState.RUNNING:
         return status
-    from ..archive.status import problem_of
+    from .archivist import archivist_of
 
-    state, why = problem_of(record.archive, Path(record.data))
-    return status if state == "archiving" else replace(status, state=ServiceState.UNHEALTHY, detail=why)
+    found = archivist_of(session, archive).condition()
+    is_well = found.state == "archiving"
+    return status if is_well else replace(status, state=ServiceState.UNHEALTHY, detail=found.detail)

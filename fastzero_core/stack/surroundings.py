@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..application.description import Process
 from ..postgres.roles import APP, OWNER
 from ..project import DATABASE
+
+if TYPE_CHECKING:
+    from ..application.description import Process
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Surroundings:
     test_database: str = ""
     split_roles: bool = False
 
-    def role_of(self, process: Process | None) -> str:
+    def role_of(self, process: "Process | None") -> str:
         """Return the role with which a process logs in, or another command if `process` is None."""
         return APP if process and self.split_roles else OWNER
 

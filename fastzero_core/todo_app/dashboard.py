@@ -15,6 +15,7 @@ WIDTH, HEIGHT, COLUMNS = 12, 8, 2  # of a panel, in the grid of 24 columns
 
 _REQUESTS = "fastzero_http_requests_total"
 _BUCKETS = "fastzero_http_request_duration_seconds_bucket"
+_FAILED_ARCHIVING = "increase(fastzero_archive_failures_total[5m])"
 _LOGIN = '{route="/auth/token", status=~"401|429"}'
 
 
@@ -51,6 +52,10 @@ def _failed(interval: str = INTERVAL) -> str:
     return f"(sum({_rate(failures, interval)}) or vector(0)) / sum({_rate(_REQUESTS, interval)})"
 
 
+def _age(of: str) -> str:
+    return f"time() - max(fastzero_archive_{of}_timestamp_seconds)"
+
+
 PANELS = (
     Panel("Requests", "reqps", {"{{status}}": f"sum by (status) ({_rate(_REQUESTS)})"}),
     Panel("Requests that failed (5xx)", "percentunit", {"share": _failed()}),
@@ -71,6 +76,9 @@ PANELS = (
     ),
     Panel("Logins refused", "reqps", {"{{status}}": f"sum by (status) ({_rate(_REQUESTS + _LOGIN)})"}),
     Panel("Replicas that answer", "none", {"replicas": "count(fastzero_pool_connections_max)"}),
+    Panel("Archive: since the last segment", "s", {"age": _age("last_segment")}),
+    Panel("Archive: attempts that failed", "none", {"in 5 minutes": f"max({_FAILED_ARCHIVING})"}),
+    Panel("Archive: age of the base backup", "s", {"age": _age("base_backup")}),
 )
 
 ALERTS = (
@@ -98,6 +106,20 @@ ALERTS = (
         "10m",
         "warning",
         "More than one login a second is refused: somebody may be guessing passwords",
+    ),
+    Alert(
+        "FastzeroArchiveFailing",
+        f"max({_FAILED_ARCHIVING}) > 0",
+        "10m",
+        "critical",
+        "The database cannot archive: see fastzero db archive status",
+    ),
+    Alert(
+        "FastzeroBaseBackupOld",
+        f"{_age('base_backup')} > 8 * 86400",
+        "1h",
+        "warning",
+        "The newest base backup is older than 8 days: fastzero db archive backup",
     ),
 )
 

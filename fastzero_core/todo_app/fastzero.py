@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import tzinfo
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -13,6 +14,7 @@ from sqlalchemy.util import greenlet_spawn
 from ..errors import ConflictError, DatabaseUnreachableError, FastZeroError
 from ..postgres import database
 from ..postgres.database import commits_by_itself
+from .history import History
 from .invitations import Invitations
 from .logins import Logins
 from .models import Identity, User
@@ -94,17 +96,25 @@ class FastZero:
     def invitations(self) -> Invitations:
         return Invitations(self._bound)
 
-    def todos(self, owner: User | Identity | int | str | None = None) -> Todos:
+    def todos(self, owner: User | Identity | int | str | None = None, *, time_zone: tzinfo | None = None) -> Todos:
         """Return the operations on the todos of one user: a User, an id, a username, or None for the only user.
 
+        `time_zone` is where days begin and end, for dates without a time; None is the time zone of this machine.
         With the Identity of a token, the operations raise InvalidTokenError if the token has been revoked.
         Raises UserNotFoundError; InvalidInputError for None if there are several users.
         """
+        return Todos(self._bound, self._owner(owner), time_zone=time_zone)
+
+    def history(self, owner: User | Identity | int | str | None = None) -> History:
+        """Return the operations on the history of one user's todos: undo, redo and log. `owner` is as for `todos`."""
+        return History(self._bound, self._owner(owner))
+
+    def _owner(self, owner: User | Identity | int | str | None) -> Identity | int:
         if owner is None:
             owner = self.users.only()
         if isinstance(owner, str):
             owner = self.users.get(owner)
-        return Todos(self._bound, owner.id if isinstance(owner, User) else owner)
+        return owner.id if isinstance(owner, User) else owner
 
     @property
     def driver_connection(self) -> Any:

@@ -1,8 +1,11 @@
 """The arguments and results of the operations: frozen dataclasses and enums. Standard library only."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
 from enum import StrEnum
+from typing import TypedDict
 
 
 class TodoState(StrEnum):
@@ -13,13 +16,30 @@ class TodoState(StrEnum):
     TRASH = "trash"
 
 
+class Priority(StrEnum):
+    NONE = "none"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+OPEN = (TodoState.DRAFT, TodoState.TODO, TodoState.DOING)
+
+
 class TodoSort(StrEnum):
-    """The sort key of a list of todos. Equal keys are ordered by id."""
+    """The sort key of a list of todos. Equal keys are ordered by id.
+
+    DUE starts with the earliest; equal ones, and those that are not due, are ordered by priority. PRIORITY starts with
+    the highest. POSITION is the order made by hand with `place`.
+    """
 
     ID = "id"
     CREATED = "created"
     UPDATED = "updated"
     TITLE = "title"
+    DUE = "due"
+    PRIORITY = "priority"
+    POSITION = "position"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +71,20 @@ class Invitation:
 
 @dataclass(frozen=True, slots=True)
 class NewTodo:
-    """The fields of a todo to create with `add_many`."""
+    """The fields of a todo to create with `add_many`. `due` is a date, a datetime with a time zone, or a text."""
 
     title: str
     description: str = ""
     state: TodoState | str = TodoState.TODO
+    priority: Priority | str = Priority.NONE
+    due: datetime | date | str | None = None
+    tags: Iterable[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Todo:
+    """A todo. `due` is a datetime, or a date if it is due on a whole day. `completed_at` is when it became done."""
+
     id: int
     title: str
     description: str
@@ -67,3 +92,86 @@ class Todo:
     created_at: datetime
     updated_at: datetime
     user_id: int
+    priority: Priority = Priority.NONE
+    due: datetime | date | None = None
+    tags: tuple[str, ...] = ()
+    completed_at: datetime | None = None
+    due_at: datetime | None = field(default=None, repr=False)  # when it becomes overdue; of a whole day its end
+    position: Decimal | None = field(default=None, repr=False)  # in the order made by hand, None as long as by id
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of the history: how many todos a command or request added, changed and removed, and when.
+
+    `title` is that of the first of these todos. `undone` says whether it is undone, and can be redone.
+    """
+
+    entry: int
+    at: datetime
+    added: int
+    changed: int
+    removed: int
+    title: str
+    undone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DayCount:
+    """How many todos were created and completed on a day."""
+
+    day: date
+    created: int
+    completed: int
+
+
+@dataclass(frozen=True, slots=True)
+class TodoStats:
+    """Statistics of a user's todos. `completed`, and `throughput` per day, are of the days in `by_day`, oldest first.
+
+    `by_tag` has the most frequent tags outside of the trash. Todos that were purged are not counted.
+    """
+
+    total: int
+    by_state: dict[str, int]
+    by_tag: dict[str, int]
+    overdue: int
+    completed: int
+    throughput: float
+    by_day: list[DayCount]
+
+
+class TodoConditions(TypedDict, total=False):
+    """Conditions that a todo must meet, all of them. Text is matched literally, anywhere, ignoring case.
+
+    Times are datetimes with a time zone; dates mean before the beginning or after the end of that day. Both may be as
+    people type them: see `due.parse`.
+    """
+
+    text: str | None  # in title or description
+    title: str | None
+    description: str | None
+    tags: Iterable[str]  # all of them
+    priorities: Iterable[Priority | str] | None  # one of them
+    due_before: date | str | None
+    due_after: date | str | None
+    overdue: bool
+    created_before: date | str | None
+    created_after: date | str | None
+
+
+class TodoFilters(TodoConditions, total=False):
+    states: Iterable[TodoState | str] | None  # one of them
+
+
+class TodoChanges(TypedDict, total=False):
+    """Changes of a todo; what is not given or None stays. `due` "none" means not due; `tags` replaces all tags."""
+
+    title: str | None
+    description: str | None
+    state: TodoState | str | None
+    priority: Priority | str | None
+    due: date | str | None
+    tags: Iterable[str] | None
+    add_tags: Iterable[str]
+    remove_tags: Iterable[str]

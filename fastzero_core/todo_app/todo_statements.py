@@ -4,7 +4,8 @@ Values are named parameters: `owner_id` in all statements, and `token_version` i
 module is pure: it uses no connection and no values.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -13,25 +14,33 @@ from sqlalchemy import (
     BindParameter,
     Column,
     ColumnElement,
+    Date,
+    DateTime,
+    Numeric,
     Select,
+    SmallInteger,
     Text,
     any_,
     bindparam,
+    case,
+    cast,
     column,
     delete,
     exists,
     func,
     insert,
+    literal_column,
     or_,
     select,
     true,
     tuple_,
+    union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.dml import ReturningInsert
 
-from .models import TodoSort
-from .tables import todos, users
+from .models import TodoSort, TodoState
+from .tables import todo_tags, todos, users
 
 FIELDS: tuple[Column[Any], ...] = (
     todos.c.id,
@@ -41,33 +50,93 @@ FIELDS: tuple[Column[Any], ...] = (
     todos.c.created_at,
     todos.c.updated_at,
     todos.c.user_id,
+    todos.c.priority,
+    todos.c.due_on,
+    todos.c.tags,
+    todos.c.completed_at,
+    todos.c.due_at,
+    todos.c.position,
 )
-SORT_COLUMNS: dict[TodoSort, Column[Any]] = {
-    TodoSort.ID: todos.c.id,
-    TodoSort.CREATED: todos.c.created_at,
-    TodoSort.UPDATED: todos.c.updated_at,
-    TodoSort.TITLE: todos.c.title,
+# As a query of its own: Citus refuses functions that are not immutable inside of CASE.
+NOW = select(func.now()).scalar_subquery()
+TIME = DateTime(timezone=True)
+INFINITY = "infinity"
+
+
+def due_key(columns: Any) -> ColumnElement[Any]:
+    """Return when a todo is due; those that are not due come last. The same expression is in an index."""
+    return func.coalesce(columns.due_at, literal_column("'infinity'::timestamptz", TIME))
+
+
+def position_key(columns: Any) -> ColumnElement[Any]:
+    return func.coalesce(columns.position, cast(columns.id, Numeric))
+
+
+SORT_KEYS: dict[TodoSort, Callable[[Any], list[ColumnElement[Any]]]] = {
+    TodoSort.ID: lambda columns: [],
+    TodoSort.CREATED: lambda columns: [columns.created_at],
+    TodoSort.UPDATED: lambda columns: [columns.updated_at],
+    TodoSort.TITLE: lambda columns: [columns.title],
+    TodoSort.DUE: lambda columns: [due_key(columns), columns.priority],
+    TodoSort.PRIORITY: lambda columns: [columns.priority],
+    TodoSort.POSITION: lambda columns: [position_key(columns)],
 }
-NEW_FIELDS = ("title", "description", "state")
+# The columns of new todos, each with the type of its array. The tags of a todo are joined, since PostgreSQL has no
+# arrays of arrays of different lengths.
+NEW_FIELDS: dict[str, Any] = {
+    "title": Text,
+    "description": Text,
+    "state": Text,
+    "priority": SmallInteger,
+    "due_at": TIME,
+    "due_on": Date,
+    "tags": Text,
+}
+TAG_SEPARATOR = ","
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The shape of the conditions of a list, without their values.
+
+    `states` and `priorities`, by their numbers, are those wanted, None means any: as few sets of them exist, they are a
+    part of the shape. PostgreSQL does not know how many elements an array has that is a parameter, and would plan each
+    run again. `tags` is how many the todo must have. The parameters are the patterns `text`, `title_part` and
+    `description_part`; `tag_0`, `tag_1` …; the moments `due_after`, `due_before`, `created_after` and
+    `created_before`, which are exclusive.
+    """
+
+    states: tuple[str, ...] | None = None
+    priorities: tuple[int, ...] | None = None
+    text: bool = False
+    title: bool = False
+    description: bool = False
+    tags: int = 0
+    due: bool = False
+    created: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """The shape of a list: its order and its conditions, without their values.
 
-    The parameters are `states`; the patterns `text`, `title_part` and `description_part`; `last` and `last_id`, the
-    sort key and id of the todo after which the page starts; `page_size`, `skipped`, and `reach`, the sum of these two.
+    The parameters are those of `Conditions`; `last_0`, `last_1` and `last_id`, the sort keys and the id of the todo
+    after which the page starts; `page_size`, `skipped`, and `reach`, the sum of these two. `states` is given for every
+    order but that by id.
     """
 
     with_token: bool
     order: TodoSort = TodoSort.ID
     descending: bool = False
-    states: bool = False
-    text: bool = False
-    title: bool = False
-    description: bool = False
+    where: Conditions = Conditions()
     after: bool = False
     offset: bool = False
+
+    @property
+    def is_merged(self) -> bool:
+        """Whether each state is read separately, and not all of them from an index in the order of the list."""
+        is_by_tag = self.where.tags and not self.where.priorities and self.order is TodoSort.ID
+        return bool(self.where.states) and not is_by_tag
 
 
 def owned(with_token: bool) -> list[ColumnElement[bool]]:
@@ -82,16 +151,25 @@ def among(with_token: bool) -> list[ColumnElement[bool]]:
     return [*owned(with_token), todos.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger)))]
 
 
+def matching(with_token: bool, where: Conditions) -> list[ColumnElement[bool]]:
+    """Return the conditions for the owner's todos that meet all of `where`."""
+    return [*owned(with_token), *_filters(where), *_one_of(where)]
+
+
 @cache
 def insertion(with_token: bool) -> ReturningInsert[Any]:
     """Return a statement that inserts any number of todos. Their fields are passed as arrays."""
-    arrays = [bindparam(f"{name}s", type_=ARRAY(Text)) for name in NEW_FIELDS]
-    columns = [column(name, Text) for name in NEW_FIELDS]
-    given = func.unnest(*arrays).table_valued(*columns, with_ordinality="position", name="given").render_derived()
-    rows = select(_number("owner_id"), *(given.c[name] for name in NEW_FIELDS)).order_by(given.c.position)
+    arrays = [_array(f"new_{name}", kind) for name, kind in NEW_FIELDS.items()]
+    columns = [column(name, kind) for name, kind in NEW_FIELDS.items()]
+    given = func.unnest(*arrays).table_valued(*columns, with_ordinality="number", name="given").render_derived()
+    fields = {name: given.c[name] for name in NEW_FIELDS} | {
+        "tags": func.string_to_array(given.c.tags, literal_column(f"'{TAG_SEPARATOR}'"), type_=ARRAY(Text)),
+        "completed_at": case((given.c.state == literal_column(f"'{TodoState.DONE}'"), NOW)),
+    }
+    rows = select(_number("owner_id"), *fields.values()).order_by(given.c.number)
     if with_token:
         rows = rows.where(_token_is_valid())
-    return insert(todos).from_select(["user_id", *NEW_FIELDS], rows).returning(*FIELDS)
+    return insert(todos).from_select(["user_id", *fields], rows).returning(*FIELDS)
 
 
 @cache
@@ -105,67 +183,126 @@ def deletion(with_token: bool) -> Any:
 
 
 @cache
+def counting(with_token: bool, where: Conditions) -> Select[Any]:
+    return select(func.count()).select_from(todos).where(*matching(with_token, where))
+
+
+@cache
 def page(shape: Page) -> Select[Any]:
-    rows = select(*FIELDS).where(*owned(shape.with_token), *_filters(shape))
-    if shape.states or shape.order is not TodoSort.ID:
+    rows = select(*FIELDS).where(*owned(shape.with_token), *_filters(shape.where))
+    if shape.after:
+        rows = rows.where(_is_after(shape))
+    if shape.is_merged:
         rows = _in_states(rows, shape)
     else:
-        rows = rows.order_by(*_ordering(todos.c, shape))
+        rows = rows.where(*_one_of(shape.where)).order_by(*_ordering(todos.c, shape))
     rows = rows.limit(_count("page_size"))
     return rows.offset(_count("skipped")) if shape.offset else rows
 
 
-def contains(column: Column[Any], parameter: str) -> ColumnElement[bool]:
-    return column.ilike(bindparam(parameter, type_=Text))
-
-
-def _filters(shape: Page) -> list[ColumnElement[bool]]:
+def _filters(where: Conditions) -> list[ColumnElement[bool]]:
     filters = []
-    if shape.text:
-        filters.append(or_(contains(todos.c.title, "text"), contains(todos.c.description, "text")))
-    if shape.title:
-        filters.append(contains(todos.c.title, "title_part"))
-    if shape.description:
-        filters.append(contains(todos.c.description, "description_part"))
-    if shape.after:
-        filters.append(_is_after(shape))
+    if where.text:
+        filters.append(or_(_contains(todos.c.title, "text"), _contains(todos.c.description, "text")))
+    if where.title:
+        filters.append(_contains(todos.c.title, "title_part"))
+    if where.description:
+        filters.append(_contains(todos.c.description, "description_part"))
+    filters += [_has_tag(f"tag_{number}", where.states) for number in range(where.tags)]
+    if where.due:
+        filters += _between(due_key(todos.c), "due_after", "due_before")
+    if where.created:
+        filters += _between(todos.c.created_at, "created_after", "created_before")
     return filters
 
 
+def _one_of(where: Conditions) -> list[ColumnElement[bool]]:
+    """Return the conditions for the states and priorities."""
+    found: list[ColumnElement[bool]] = []
+    if where.states is not None:
+        found.append(todos.c.state.in_(list(map(_literal, where.states))))
+    if where.priorities is not None:
+        found.append(todos.c.priority.in_(list(map(_literal, where.priorities))))
+    return found
+
+
+def _contains(column: Column[Any], parameter: str) -> ColumnElement[bool]:
+    return column.ilike(bindparam(parameter, type_=Text))
+
+
+def _has_tag(parameter: str, states: tuple[str, ...] | None) -> ColumnElement[bool]:
+    """Return the condition that the todo has a tag. The index of tags is in the order of ids, and has the states."""
+    found = exists().where(
+        todo_tags.c.user_id == _number("owner_id"),
+        todo_tags.c.tag == bindparam(parameter, type_=Text),
+        todo_tags.c.todo_id == todos.c.id,
+    )
+    return found if states is None else found.where(todo_tags.c.state.in_(list(map(_literal, states))))
+
+
+def _between(key: ColumnElement[Any], after: str, before: str) -> list[ColumnElement[bool]]:
+    return [key > bindparam(after, type_=TIME), key < bindparam(before, type_=TIME)]
+
+
 def _is_after(shape: Page) -> ColumnElement[bool]:
-    if shape.order is TodoSort.ID:
-        last_id = _number("last_id")
-        return todos.c.id < last_id if shape.descending else todos.c.id > last_id
-    key = SORT_COLUMNS[shape.order]
-    here, there = tuple_(key, todos.c.id), tuple_(bindparam("last", type_=key.type), _number("last_id"))
+    keys = SORT_KEYS[shape.order](todos.c)
+    last: list[ColumnElement[Any]] = [_last(number, key) for number, key in enumerate(keys)]
+    here, there = tuple_(*keys, todos.c.id), tuple_(*last, _number("last_id"))
+    if not keys:
+        return todos.c.id < _number("last_id") if shape.descending else todos.c.id > _number("last_id")
     return here < there if shape.descending else here > there
+
+
+def _last(number: int, key: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return the parameter with the sort key of the last todo: a moment as text, since Python has no infinite one."""
+    name = f"last_{number}"
+    return (
+        cast(bindparam(name, type_=Text), TIME) if isinstance(key.type, DateTime) else bindparam(name, type_=key.type)
+    )
 
 
 def _in_states(rows: Select[Any], shape: Page) -> Select[Any]:
     """Limit the rows to some states: read at most `reach` rows of each state by a short index scan, then merge them.
 
     A plain `state IN (…)` would scan the owner's whole list if the states are rare at its beginning. The indexes start
-    with the owner and the state, so sorting without a filter also reads each state separately.
+    with the owner and the state, so sorting without a filter also reads each state separately. Where the index
+    continues with the priority, each priority is read separately as well.
     """
-    names = bindparam("states", type_=ARRAY(Text))
-    wanted = func.unnest(names).table_valued(column("state", Text), name="wanted").render_derived()
-    of_state = (
-        rows.where(todos.c.state == wanted.c.state)
-        .order_by(*_ordering(todos.c, shape))
-        .limit(_count("reach"))
-        .lateral("page")
-    )
-    return select(*of_state.c).select_from(wanted.join(of_state, true())).order_by(*_ordering(of_state.c, shape))
+    states = _wanted("state", shape.where.states or ())
+    rows = rows.where(todos.c.state == states.c.state)
+    wanted: Any = states
+    if shape.where.priorities and shape.order in (TodoSort.ID, TodoSort.PRIORITY):
+        priorities = _wanted("priority", shape.where.priorities)
+        rows = rows.where(todos.c.priority == priorities.c.priority)
+        wanted = states.join(priorities, true())
+    elif shape.where.priorities is not None:
+        rows = rows.where(*_one_of(replace(shape.where, states=None)))
+    of_each = rows.order_by(*_ordering(todos.c, shape)).limit(_count("reach")).lateral("page")
+    return select(*of_each.c).select_from(wanted.join(of_each, true())).order_by(*_ordering(of_each.c, shape))
+
+
+def _wanted(name: str, values: tuple[Any, ...]) -> Any:
+    """Return the values as the rows of a table with one column."""
+    return union_all(*(select(_literal(value).label(name)) for value in values)).subquery(f"wanted_{name}")
+
+
+def _literal(value: Any) -> ColumnElement[Any]:
+    """Return a state or the number of a priority as a constant."""
+    return literal_column(f"'{value}'", Text) if isinstance(value, str) else literal_column(str(value), SmallInteger)
 
 
 def _ordering(columns: Any, shape: Page) -> list[ColumnElement[Any]]:
-    keys = dict.fromkeys([columns[SORT_COLUMNS[shape.order].key], columns.id])
+    keys = [*SORT_KEYS[shape.order](columns), columns.id]
     return [key.desc() if shape.descending else key.asc() for key in keys]
 
 
 def _token_is_valid() -> ColumnElement[bool]:
     of_owner = users.c.id == _number("owner_id")
     return exists().where(of_owner, users.c.token_version == _number("token_version"))
+
+
+def _array(name: str, kind: Any) -> BindParameter[Any]:
+    return bindparam(name, type_=ARRAY(kind))
 
 
 def _number(name: str) -> BindParameter[int]:

@@ -8,6 +8,7 @@ stay valid until they expire, so that the key can be changed without new logins.
 """
 
 import hashlib
+import hmac
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -186,6 +187,19 @@ class Tokens:
             raise _invalid()
         return claims
 
+    def seal(self, text: str) -> str:
+        """Return a signature of a text, which `is_seal` accepts as long as tokens of the same time."""
+        self._keys.refresh()
+        return f"{self._keys.current.id}.{_signature(self._keys.signer, text)}"
+
+    def is_seal(self, text: str, seal: str) -> bool:
+        """Return whether a signature is that of a text, by a key that is accepted."""
+        self._keys.refresh()
+        key_id, _, signature = seal.partition(".")
+        if key_id not in self._keys.by_id or not self._keys.accept(key_id, time.time()):
+            return False
+        return hmac.compare_digest(_signature(self._keys.by_id[key_id][1], text).encode(), signature.encode())
+
     def _verify(self, token: str) -> tuple[Claims, str]:
         try:
             key, value = self._key_of(token)
@@ -222,6 +236,10 @@ def checked_key(key: str) -> bytes:
             hint='Generate one: python -c "import secrets; print(secrets.token_urlsafe(32))"',
         )
     return key.encode()
+
+
+def _signature(key: bytes, text: str) -> str:
+    return hmac.digest(key, b"fastzero seal:" + text.encode(), "sha256").hex()
 
 
 def _claims(claims: dict[str, Any]) -> Claims:

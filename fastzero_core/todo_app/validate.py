@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 
 from ..errors import InvalidInputError
-from .models import TodoState
+from .models import Priority, TodoState
 
 TITLE_MAX = 200
 DESCRIPTION_MAX = 10_000
@@ -18,8 +18,11 @@ PASSWORD_MIN, PASSWORD_MAX = 8, 128
 BIGINT_MAX = 2**63 - 1
 BULK_MAX = 10_000
 OFFSET_MAX = 10_000
+TAG_MAX = 50
+TAGS_MAX = 20
 
 _USERNAME = re.compile(r"[\w.+-]+")
+_TAG = re.compile(r"\w[\w./:@+-]*")
 
 
 def title(value: str) -> str:
@@ -46,6 +49,38 @@ def state(value: TodoState | str) -> TodoState:
     except ValueError:
         known = ", ".join(TodoState)
         raise InvalidInputError(f"state {value!r} is not one of {known}", field="state") from None
+
+
+def priority(value: Priority | str) -> Priority:
+    try:
+        return Priority(value)
+    except ValueError:
+        raise InvalidInputError(f"priority {value!r} is not one of {', '.join(Priority)}", field="priority") from None
+
+
+def tag(value: str) -> str:
+    """Return a tag in lower case: a letter, digit or `_`, then up to 49 of these and of `.`, `/`, `:`, `@`, `+`, `-`.
+
+    Raises InvalidInputError.
+    """
+    lower = text(value, "tag").lower()
+    if not 1 <= len(lower) <= TAG_MAX:
+        raise InvalidInputError(f"tag must have 1 to {TAG_MAX} characters", field="tag")
+    if not _TAG.fullmatch(lower):
+        raise InvalidInputError(
+            f"invalid tag {value!r}",
+            field="tag",
+            hint="Start with a letter or digit; use letters, digits and _ . / : @ + -",
+        )
+    return lower
+
+
+def tags(values: Iterable[str]) -> list[str]:
+    """Return the tags in order, without duplicates. At most 20 are allowed."""
+    found = sorted({tag(value) for value in values})
+    if len(found) > TAGS_MAX:
+        raise InvalidInputError(f"{len(found)} tags given; at most {TAGS_MAX} are allowed", field="tag")
+    return found
 
 
 def username(value: str) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 import schemathesis
 
 from fastzero_core.errors import InvalidInputError
-from fastzero_core.todo_app import validate
+from fastzero_core.todo_app import due, validate
 from fastzero_core.todo_app.passwords import check_new_password
 from tests.api.client import PASSWORD, Account, Client
 
+ZONE_MAX = 64  # characters that the document allows
 TOKEN_SECONDS = 1  # until the next one: the one before may have been voided
 
 
@@ -38,10 +39,22 @@ class OneUser:
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    """Replace a password that no schema can describe as easy to guess, by one that is not."""
-    body = case.body
+    """Replace what no schema can describe: a password that is easy to guess, and a time zone that does not exist."""
+    body, query = case.body, case.query
     if isinstance(body, dict) and _is_easy_to_guess(body):
         case.body = {**body, "password": PASSWORD}
+    if isinstance(query, dict) and _is_unknown_zone(query.get("time_zone")):
+        case.query = {**query, "time_zone": "UTC"}
+
+
+def _is_unknown_zone(name: Any) -> bool:
+    if not isinstance(name, str) or len(name) > ZONE_MAX:
+        return False
+    try:
+        due.zone(name)
+    except InvalidInputError:
+        return True
+    return False
 
 
 def _is_easy_to_guess(body: dict[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from fastzero_core import Stack, load_settings
 from fastzero_core.polling import wait_until
 from fastzero_core.todo_app.dashboard import ALERTS, INTERVAL, PANELS, dashboard_json, rules_yaml
 from tests.ports import any_free_port
@@ -27,9 +28,20 @@ Ask = Callable[[str], list[Any]]
 
 
 @pytest.fixture
-def busy(serve_app: ServeApp, database_url: str) -> Client:
+def archived(folder: Path) -> Iterator[str]:
+    """The URL of a database that is archived."""
+    settings = load_settings(project="demo", home=folder / "home", runtime="embedded", app=False)
+    stack = Stack(settings).up(port=any_free_port())
+    (folder / "archive").mkdir()
+    stack.enable_archive((folder / "archive").as_uri())
+    yield stack.database_url
+    stack.down(volumes=True)
+
+
+@pytest.fixture
+def busy(serve_app: ServeApp, archived: str) -> Client:
     """An application that has answered requests of all kinds."""
-    client = serve_app(database_url)
+    client = serve_app(archived)
     ana = client.sign_up()
     client.get("/todos/", ana.token)
     client.get("/todos/1000000", ana.token)
@@ -83,15 +95,21 @@ def test_every_graph_and_every_rule_has_an_answer(ask: Ask) -> None:
     assert not [alert.name for alert in ALERTS if ask(alert.query)], "nothing is wrong with it"
 
 
+@pytest.mark.slow
 def test_every_metric_of_a_graph_or_rule_exists(busy: Client) -> None:
     served = set(METRIC.findall(busy.get("/metrics").text))
     queries = [query for panel in PANELS for query in panel.queries.values()] + [alert.query for alert in ALERTS]
     assert {name for query in queries for name in METRIC.findall(query)} <= served
 
 
+@pytest.mark.slow
 def test_a_login_that_is_refused_counts_under_the_route_of_the_rule(busy: Client) -> None:
     text = busy.get("/metrics").text
     assert re.search(r'requests_total\{method="POST",route="/auth/token",status="401"\} [1-9]', text)
+
+
+def test_a_database_that_is_not_archived_has_no_metrics_of_an_archive(serve_app: ServeApp, database_url: str) -> None:
+    assert "fastzero_archive_" not in serve_app(database_url).get("/metrics").text
 
 
 def test_grafana_gets_each_panel_once() -> None:

@@ -17,6 +17,7 @@ from fastzero_core.postgres import database, server
 from fastzero_core.postgres.account import process_options, service_user
 from fastzero_core.postgres.binaries import find_binaries
 from fastzero_core.postgres.cluster import initialise
+from fastzero_core.postgres.programs import find_programs
 from fastzero_core.postgres.url import database_url
 from fastzero_core.schema import migrate
 from tests.cli.shell import script
@@ -162,6 +163,23 @@ def test_the_app_follows_the_primary_and_loses_no_acknowledged_write(
     assert acknowledged - found == set()
     assert set().union(*(writer.answers for writer in writers)) <= {201, 503}
     assert get(api.port, "/readyz").status == 200
+
+
+def test_a_standby_without_its_primary_says_that_no_server_accepts_writes(pair: tuple[Node, Node]) -> None:
+    primary, standby = pair
+    primary.kill()
+    for order in ((primary, standby), (standby, primary)):
+        with pytest.raises(ReadOnlyDatabaseError, match="no server of the database accepts writes"):
+            database.create_engine(of_both(order)).connect()
+
+
+def test_programs_find_a_new_database_on_the_primary_if_a_standby_is_late(pair: tuple[Node, Node]) -> None:
+    primary, standby = pair
+    standby.run("SELECT pg_wal_replay_pause()")
+    primary.run("CREATE DATABASE late")
+    programs = find_programs(of_both((standby, primary)), find_binaries().major)
+
+    programs.run("pg_dump", ["--schema-only"], "late")
 
 
 def test_every_command_reads_several_hosts(pair: tuple[Node, Node]) -> None:

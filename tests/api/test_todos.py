@@ -31,6 +31,10 @@ def test_a_todo_is_created(api: Client, ana: Account) -> None:
         "state": "doing",
         "created_at": todo["created_at"],
         "updated_at": todo["created_at"],
+        "priority": "none",
+        "due": None,
+        "tags": [],
+        "completed_at": None,
     }
 
 
@@ -99,7 +103,12 @@ def test_what_means_something_to_sql_is_matched_literally(literal: str, api: Cli
 def test_a_change_is_of_what_is_given(api: Client, ana: Account) -> None:
     todo = add(api, ana, "Write", description="For Friday")
     changed = api.patch(f"/todos/{todo['id']}", {"state": "done"}, ana.token).json
-    assert changed == {**todo, "state": "done", "updated_at": changed["updated_at"]}
+    assert changed == {
+        **todo,
+        "state": "done",
+        "updated_at": changed["updated_at"],
+        "completed_at": changed["updated_at"],
+    }
     assert changed["updated_at"] > todo["updated_at"]
     changed = api.patch(f"/todos/{todo['id']}", {"title": "Read", "description": ""}, ana.token).json
     assert (changed["title"], changed["description"], changed["state"]) == ("Read", "", "done")

@@ -9,12 +9,12 @@ from fastzero_core.application.description import (
     Application,
     Build,
     Container,
-    DatabaseNeeds,
     ExtraService,
     Migrate,
     Process,
 )
 from fastzero_core.application.reading import application_of, parse
+from fastzero_core.postgres.provisions import DatabaseNeeds
 from tests.application.folders import write_files
 
 WHOLE = """

@@ -21,6 +21,7 @@ from .measure import Comparison, Samples
 
 SECRET_KEY = "the key of the benchmarks, which is long enough"
 JSON = {"Content-Type": "application/json"}
+FILTERS = ("tag=work", "tag=rare", "tag=work&state=todo", "priority=high", "due_before=2020-01-01", "overdue=true")
 TODO = {"title": "Write the report", "description": "For Friday", "state": "todo"}
 BULK = 1000
 LOGINS = 50  # at once
@@ -46,8 +47,8 @@ class App:
     def headers(self, user: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.client.token(f'{user}@example.com')}"}
 
-    def list(self, user: str) -> Request:
-        return Request("GET", "/todos/?limit=10", self.headers(user))
+    def list(self, user: str, query: str = "") -> Request:
+        return Request("GET", f"/todos/?limit=10&{query}".rstrip("&"), self.headers(user))
 
     def post(self, user: str) -> Request:
         return Request("POST", "/todos/", {**self.headers(user), **JSON}, json.dumps(TODO).encode(), expected=201)
@@ -104,6 +105,12 @@ def api(ground: Ground, quick: bool) -> Iterator[Comparison]:
             (own.port, own.list(ten.user.username)),
             (own.port, own.list(many.user.username)),
         )
+        for query in FILTERS:
+            yield measure(
+                Comparison(f"GET /todos/?limit=10&{query}, {many.count:,} todos", "without the filter", limit=1.2),
+                (own.port, own.list(many.user.username)),
+                (own.port, own.list(many.user.username, query)),
+            )
         # A user each for every app and turn: the reference reads all todos of a user for every one that is added.
         yield _posts(ground, own, reference, runs=2 if quick else 7)
         yield _bulk(ground, own, runs=2 if quick else 7)

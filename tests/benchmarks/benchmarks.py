@@ -14,9 +14,11 @@ from fastzero_core.postgres.account import service_user
 from fastzero_core.postgres.binaries import find_binaries, reachable_by
 from fastzero_core.stack.embedded.data import SHARED_HOME
 from fastzero_core.todo_app.tables import todos
+from fastzero_core.todo_app.todo_statements import FIELDS
 from fastzero_core.todo_app.todos import Todos
 
 from .api import api, endurance, logins
+from .archive import archive, recovery
 from .care import KIB_A_UNIT, PEAK_MEMORY, care
 from .containers import containers
 from .ground import Ground, Side, free_port
@@ -39,7 +41,8 @@ import json, sys
 import psycopg, pydantic_settings, sqlalchemy, typer
 engine = sqlalchemy.create_engine(sys.argv[1])
 statement = sqlalchemy.text(
-    "SELECT id, title, description, state, created_at, updated_at, user_id FROM todos"
+    "SELECT id, title, description, state, created_at, updated_at, user_id, priority, due_at, tags, completed_at"
+    " FROM todos"
     " WHERE user_id = :user_id ORDER BY id LIMIT :count"
 )
 values = {"user_id": int(sys.argv[2]), "count": int(sys.argv[3])}
@@ -138,7 +141,7 @@ def _by_hand(ground: Ground, folder: Path, samples: Samples) -> None:
 
 def operations(ground: Ground, quick: bool) -> Iterator[Comparison]:
     owner, runs = ground.writer, 100 if quick else 1000
-    columns = [todos.c[name] for name in ("id", "title", "description", "state", "created_at", "updated_at", "user_id")]
+    columns = FIELDS
     with FastZero(owner.engine) as fz, owner.engine.connect() as connection:
 
         def add() -> object:
@@ -194,6 +197,11 @@ def _operations_by_size(owned: list[Todos], sides: tuple[Side, ...]) -> dict[str
     each("list with rare text by title", lambda todos, _: lambda: todos.list(text="quokka", sort="title"))
     each("list with rare text of 4 states", lambda todos, _: lambda: todos.list(text="quokka", states=_SHOWN))
     each("list with frequent text", lambda todos, _: lambda: todos.list(text="the", limit=50))
+    each("list with a tag", lambda todos, _: lambda: todos.list(tags=["work"]))
+    each("list with a rare tag", lambda todos, _: lambda: todos.list(tags=["rare"]))
+    each("list of a priority", lambda todos, _: lambda: todos.list(priorities=["high"]))
+    each("list of overdue todos", lambda todos, _: lambda: todos.list(overdue=True))
+    each("next", lambda todos, _: lambda: todos.next())
     each("move", _move)
     each("add", lambda todos, _: lambda: todos.add("Write the report"))
     return operations
@@ -262,6 +270,8 @@ BENCHMARKS: dict[str, Callable[[Ground, bool], Iterator[Comparison]]] = {
     "lists": lists,
     "memory": memory,
     "care": care,
+    "archive": archive,
+    "recovery": recovery,
     "containers": containers,
     "api": api,
     "logins": logins,

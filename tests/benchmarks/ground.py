@@ -28,9 +28,10 @@ FEW = 100
 SEVERAL = 10_000
 RARE = 10  # todos of a user that are drafts, and those that speak of a quokka: the last ones
 
+# A third of the todos are due, in 20 years; a tenth have a tag, and the last ones another one.
 # Titles repeat words as people do, in an order that is not that of the ids; times go on with the ids.
 SEED = """
-    INSERT INTO todos (user_id, title, description, state, created_at, updated_at)
+    INSERT INTO todos (user_id, title, description, state, created_at, updated_at, priority, due_at, tags)
     SELECT
         %(user_id)s,
         (ARRAY['Write','Read','Call','Fix','Review','Plan','Buy','Clean'])[1 + n * 7 %% 8] || ' the '
@@ -40,7 +41,12 @@ SEED = """
         CASE WHEN n > %(count)s - %(rare)s THEN 'draft'
             ELSE (ARRAY['todo','doing','done','done','done','trash'])[1 + n %% 6] END,
         now() - (%(count)s - n) * interval '1 second',
-        now() - (n * 7919 %% %(count)s) * interval '1 second'
+        now() - (n * 7919 %% %(count)s) * interval '1 second',
+        1 + n %% 4,
+        CASE WHEN n %% 3 = 0
+            THEN '2020-01-01 00:00:00+00'::timestamptz + (n * 7919 %% 7300 - 365) * interval '1 day' END,
+        array_remove(ARRAY[
+            CASE WHEN n %% 10 = 0 THEN 'work' END, CASE WHEN n > %(count)s - %(rare)s THEN 'rare' END], NULL)
     FROM generate_series(1, %(count)s::bigint) AS n
 """
 

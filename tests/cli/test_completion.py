@@ -61,7 +61,15 @@ def _offers(out: str, shell: str) -> dict[str, str]:
 
 @pytest.fixture
 def todos(ana: User, fastzero: Run) -> None:
-    fastzero("todo", "add", "-", "-q", stdin="\n".join(["Write the report", *(f"todo {n}" for n in range(2, 131))]))
+    fastzero(
+        "todo",
+        "add",
+        "-",
+        "-q",
+        "--tag",
+        "work",
+        stdin="\n".join(["Write the report", *(f"todo {n}" for n in range(2, 131))]),
+    )
 
 
 OFFERED = [
@@ -69,7 +77,10 @@ OFFERED = [
     ("fastzero mi", {"migrate"}),
     ("fastzero todo re", {"reopen", "restore"}),
     ("fastzero todo list -s d", {"draft", "doing", "done"}),
-    ("fastzero todo list --sort ", {"id", "created", "updated", "title"}),
+    ("fastzero todo list --sort ", {"id", "created", "updated", "title", "due", "priority", "position"}),
+    ("fastzero todo add x --priority h", {"high"}),
+    ("fastzero todo list --tag wo", {"work"}),
+    ("fastzero todo edit 1 --due to", {"today", "tomorrow"}),
     ("fastzero todo move 1 --to tr", {"trash"}),
     ("fastzero -o ", {"table", "json", "ndjson", "csv", "tsv", "ids"}),
     ("fastzero todo list --bo", {"--board"}),
@@ -81,8 +92,8 @@ OFFERED = [
     ("fastzero logs --level w", {"warning"}),
     ("fastzero up --runtime ", {"embedded", "docker", "swarm"}),
     ("fastzero env --format d", {"dotenv"}),
-    ("fastzero migrate down ", {"head", "base", "0001", "0002", "0003", "0004"}),
-    ("fastzero migrate stamp 000", {"0001", "0002", "0003", "0004"}),
+    ("fastzero migrate down ", {"head", "base", "0001", "0002", "0003", "0004", "0005", "0006", "0007"}),
+    ("fastzero migrate stamp 000", {"0001", "0002", "0003", "0004", "0005", "0006", "0007"}),
 ]
 
 

@@ -16,7 +16,10 @@ from .shell import Result
 
 NASTY = 'tab\there, "quotes", comma, back\\slash'
 LINES = 'first line\nsecond, "line"\r\nthird\\n'
-TODO_FIELDS = ["id", "title", "description", "state", "created_at", "updated_at", "user_id"]
+TODO_FIELDS = [
+    "id", "title", "description", "state", "created_at", "updated_at", "user_id",
+    "priority", "due", "tags", "completed_at",
+]  # fmt: skip
 USER_FIELDS = ["id", "username", "email", "created_at", "updated_at"]
 SCHEMA_FIELDS = ["current", "head", "pending", "drift"]
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")

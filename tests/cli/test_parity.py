@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import date
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ from .tree import COMMANDS
 PASSWORD, ANOTHER = "correct horse", "another horse"
 # What differs between two databases that are alike, and between two moments.
 VOLATILE = {
-    "database", "file", "kept", "size", "taken_at", "created_at", "updated_at", "connections", "oldest_transaction",
-    "cache_hits", "bloat", "scans", "tables", "indexes",
+    "database", "file", "kept", "size", "taken_at", "created_at", "updated_at", "completed_at", "connections",
+    "oldest_transaction", "cache_hits", "bloat", "scans", "tables", "indexes",
 }  # fmt: skip
 
 
@@ -90,7 +91,7 @@ def care_of(url: str) -> DatabaseCare:
 def rows_of(url: str) -> dict[str, Any]:
     """All that a command may have changed in a database."""
     with psycopg.connect(url) as session:
-        query = "SELECT to_jsonb(t) - 'created_at' - 'updated_at' FROM {} AS t ORDER BY 1"
+        query = "SELECT to_jsonb(t) - 'created_at' - 'updated_at' - 'completed_at' FROM {} AS t ORDER BY 1"
         tables = session.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND oid >= 16384 ORDER BY 1")
         names = [name for (name,) in tables]
         rows = {name: [row for (row,) in session.execute(query.format(name).encode())] for name in names}
@@ -147,7 +148,12 @@ CASES = {
     ),
     "Users.remove": Case("user rm ana --yes --no-backup", with_fz(lambda fz: [fz.users.remove("ana")])),
     "Todos.add": Case(
-        "todo add new -d text -s doing", with_fz(lambda fz: [fz.todos().add("new", description="text", state="doing")])
+        "todo add new -d text -s doing --priority low --due +0d --tag b --tag a",
+        with_fz(
+            lambda fz: [
+                fz.todos().add("new", description="text", state="doing", priority="low", due="today", tags=["a", "b"])
+            ]
+        ),
     ),
     "Todos.add_many": Case(
         "todo add -", with_fz(lambda fz: fz.todos().add_many([NewTodo("a"), NewTodo("b")])), "a\nb\n"
@@ -160,6 +166,24 @@ CASES = {
     ),
     "Todos.stream": Case("todo list --all --text is", with_fz(lambda fz: list(fz.todos().stream(text="is")))),
     "Todos.edit": Case("todo edit 1 --title other", with_fz(lambda fz: [fz.todos().edit(1, title="other")])),
+    "Todos.edit_many": Case(
+        "todo tag 1 2 --add b --add a", with_fz(lambda fz: fz.todos().edit_many([1, 2], add_tags=["a", "b"]))
+    ),
+    "Todos.edit_matching": Case(
+        "todo edit --text is --priority high --due 2026-12-24 --yes",
+        with_fz(
+            lambda fz: {
+                "changed": fz.todos().edit_matching(
+                    {"priority": "high", "due": date(2026, 12, 24)},
+                    text="is",
+                    states=["draft", "todo", "doing", "done"],
+                )
+            }
+        ),
+    ),
+    "Todos.place": Case("todo move 1 --after 3", with_fz(lambda fz: [fz.todos().place(1, after=3)])),
+    "Todos.next": Case("todo next -n 1", with_fz(lambda fz: fz.todos().next(1))),
+    "Todos.stats": Case("todo stats --days 2", with_fz(lambda fz: fz.todos().stats(2))),
     "Todos.move": Case("todo move 1 2 --to done", with_fz(lambda fz: fz.todos().move(1, 2, to="done"))),
     "Todos.trash": Case("todo trash 1", with_fz(lambda fz: fz.todos().trash(1))),
     "Todos.restore": Case("todo restore 5 --to draft", with_fz(lambda fz: fz.todos().restore(5, to="draft"))),
@@ -237,7 +261,7 @@ def test_a_rehearsal_tells_what_the_library_does(twins: Twins) -> None:
         migrate.down(url, "0001")
     rehearsed = twins.fastzero("migrate", "up", "--rehearse", "--database-url", twins.shells)
     told = [line.split()[4] for line in rehearsed.err.splitlines() if line.startswith("On a copy: ")]
-    assert told == [step.revision for step in twins.care.rehearse()] == ["0002", "0003", "0004"]
+    assert told == [step.revision for step in twins.care.rehearse()] == ["0002", "0003", "0004", "0005", "0006", "0007"]
 
 
 def test_pending_revisions_are_linted_alike(twins: Twins) -> None:
@@ -259,6 +283,7 @@ NOT_FOR_THE_SHELL = {
     "Users.confirm": "whether a token still holds; the shell has none",
     "Todos.remove": "how the HTTP API deletes; the shell goes by the trash, and purges",
     "Todos.require_trashed": "what `todo purge` asks before it asks the user",
+    "Todos.check_changes": "what a change by filter asks before it counts",
     "Todos.count": "what a question says, and the headings of the board",
     "DatabaseCare.way_back": "the words of a notice",
     "DatabaseCare.folder": "where `db backup list` looks",
@@ -296,7 +321,7 @@ def _is_operation(member: object) -> bool:
         ("db place", "list use rm"),
         ("secret", "rotate"),
         ("user", "add list show edit passwd logout invite use rm"),
-        ("todo", "add list show edit start done reopen trash restore move purge"),
+        ("todo", "add list next stats show edit tag start done reopen trash restore move purge"),
     ],
 )
 def test_the_tree_has_the_designed_commands(group: str, names: str) -> None:

@@ -93,6 +93,17 @@ def test_what_was_backed_up_comes_back_to_the_byte(filled: Target, archive: Path
     assert migrate.check(filled.url).up_to_date
 
 
+def test_tags_are_found_and_kept_up_to_date_after_a_restore(filled: Target, archive: Path) -> None:
+    with FastZero(filled.url) as fz:
+        todo = fz.todos().add("Write", priority="high", due="2026-12-24", tags=["work"])
+    dump.backup(filled, archive)
+    restore.restore(filled, archive)
+    with FastZero(filled.url) as fz:
+        assert fz.todos().list(tags=["work"], priorities=["high"], due_before="2026-12-25") == [todo]
+        fz.todos().edit(todo.id, tags=["home"])
+        assert [len(fz.todos().list(tags=[tag])) for tag in ("work", "home")] == [0, 1]
+
+
 def test_new_todos_go_on_with_fresh_ids(filled: Target, archive: Path) -> None:
     last = _add(filled.url, "the last")
     execute(filled.url, f"DELETE FROM todos WHERE id = {last}")

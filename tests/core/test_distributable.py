@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import BigInteger, PrimaryKeyConstraint, Table, UniqueConstraint
 
 from fastzero_core import todo_app
-from fastzero_core.errors import EmailTakenError, UsernameTakenError, UserNotFoundError
+from fastzero_core.errors import UsernameTakenError
 from fastzero_core.postgres import driver_errors
 from fastzero_core.todo_app.tables import metadata, todos, users
 
@@ -70,7 +70,7 @@ def test_a_constraint_of_a_shard_is_reported_as_that_of_the_table(name: str) -> 
         message_primary: str | None = None
 
     found = driver_errors._from_sqlstate("23505", "", Diagnostic())
-    assert type(found) in (UsernameTakenError, EmailTakenError, UserNotFoundError)
+    assert type(found) is driver_errors._BY_CONSTRAINT[name][0]
 
 
 def test_a_real_constraint_of_a_shard_is_reported_as_that_of_the_table(database_url: str) -> None:

@@ -2,6 +2,8 @@
 
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from fastzero_core.schema import migrate, revisions
 from fastzero_core.testing import START_TIMEOUT
 
 Python = Callable[..., "subprocess.Popen[str]"]
-HEAD = "0004"
+HEAD = "0007"
 # What is in a database beyond what every database has: by kind and name, without what is named by numbers.
 CATALOG = """
     SELECT 'relation', relkind::text, relnamespace::regnamespace::text, relname::text FROM pg_class
@@ -71,6 +73,9 @@ def test_up_brings_an_empty_database_to_head_and_tells_each_revision(empty_datab
         ("0002", "todos", "up"),
         ("0003", "login failures", "up"),
         ("0004", "accounts", "up"),
+        ("0005", "fields of todos", "up"),
+        ("0006", "indexes of fields", "up"),
+        ("0007", "history of todos", "up"),
     ]
     assert all(step.seconds > 0 for step in told)
     with FastZero(empty_database_url) as fz:
@@ -84,16 +89,19 @@ def test_up_at_head_has_nothing_to_do(database_url: str) -> None:
 
 
 def test_up_goes_as_far_as_it_is_told(empty_database_url: str) -> None:
-    assert migrate.up(empty_database_url, "0001").pending == ["0002", "0003", "0004"]
+    assert migrate.up(empty_database_url, "0001").pending == ["0002", "0003", "0004", "0005", "0006", "0007"]
     assert migrate.up(empty_database_url, "+1").current == "0002"
 
 
 def test_down_tells_each_revision_it_takes_back(database_url: str) -> None:
     told: list[Any] = []
-    assert migrate.down(database_url, "-3", on_event=told.append).current == "0001"
+    assert migrate.down(database_url, "-6", on_event=told.append).current == "0001"
     status = migrate.down(database_url, "base", on_event=told.append)
-    assert (status.current, status.pending) == (None, ["0001", "0002", "0003", "0004"])
+    assert (status.current, status.pending) == (None, ["0001", "0002", "0003", "0004", "0005", "0006", "0007"])
     assert [(step.revision, step.direction) for step in told] == [
+        ("0007", "down"),
+        ("0006", "down"),
+        ("0005", "down"),
         ("0004", "down"),
         ("0003", "down"),
         ("0002", "down"),
@@ -115,6 +123,21 @@ def test_up_and_down_and_up_leaves_nothing_behind(empty_database_url: str, sessi
     assert {relation for kind, _, relation, _ in left if kind == "column"} <= {"alembic_version"}
     migrate.up(empty_database_url)
     assert _catalog(session) == full
+
+
+def test_each_revision_back_undoes_what_it_did(empty_database_url: str, session: psycopg.Connection) -> None:
+    migrate.up(empty_database_url, "0001")
+    for revision in migrate.history()[1:]:
+        before = _catalog(session)
+        migrate.up(empty_database_url, revision.revision)
+        migrate.down(empty_database_url, "-1")
+        left = {each for each in _catalog(session) ^ before if not _is_a_dropped_column(each)}
+        assert left == set(), revision
+        migrate.up(empty_database_url, "+1")
+
+
+def _is_a_dropped_column(each: tuple[str, ...]) -> bool:
+    return each[0] == "column" and each[3].startswith("........pg.dropped.")
 
 
 def test_an_extension_that_others_use_survives_the_way_down(
@@ -149,7 +172,7 @@ def test_what_can_be_no_revision_is_refused_before_the_database(
 
 @pytest.mark.parametrize(
     ("operation", "revision"),
-    [("up", "nope"), ("up", "+5"), ("up", "-1"), ("down", "9999"), ("down", "-5"), ("down", "+1")],
+    [("up", "nope"), ("up", "+5"), ("up", "-1"), ("down", "9999"), ("down", "-8"), ("down", "+1")],
 )
 def test_a_revision_must_exist(database_url: str, operation: str, revision: str) -> None:
     with pytest.raises((errors.RevisionNotFoundError, InvalidInputError)):
@@ -183,7 +206,7 @@ def test_eight_runners_at_once_apply_the_history_once(
     empty_database_url: str, session: psycopg.Connection, python: Python
 ) -> None:
     said, _ = python(EIGHT_RUNNERS, empty_database_url).communicate()
-    assert said.splitlines() == ["0001", "0002", "0003", "0004", "0 0 0 0 0 0 0 0"]
+    assert said.splitlines() == ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0 0 0 0 0 0 0 0"]
     assert _history(session) == [(HEAD,)]
 
 
@@ -275,8 +298,8 @@ def test_a_runner_that_is_killed_leaves_the_revision_before(
 
 
 CONCURRENT = """
-revision = "0005"
-down_revision = "0004"
+revision = "0008"
+down_revision = "0007"
 
 def upgrade():
     from alembic import op
@@ -293,7 +316,7 @@ def test_what_an_interrupted_concurrent_index_left_is_dropped_before_the_retry(
     empty_database_url: str, session: psycopg.Connection, migrations_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     migrate.up(empty_database_url)
-    (migrations_copy / "versions" / "0005_index.py").write_text(CONCURRENT)
+    (migrations_copy / "versions" / "0008_index.py").write_text(CONCURRENT)
     revisions.head_revision.cache_clear()
     with psycopg.connect(empty_database_url) as writing:
         # A writer that was there before is what building an index concurrently waits for, and gives up upon.
@@ -382,7 +405,7 @@ def test_drift_of_a_column_tells_what_it_is_and_what_it_should_be(database_url: 
         "DROP INDEX ix_todos_state_title",
         "CREATE INDEX extra ON todos (title)",
         "CREATE TABLE extra (id int)",
-        "DROP TABLE todos",
+        "DROP TABLE todo_tags",
     ],
 )
 def test_whatever_was_changed_by_hand_is_drift(database_url: str, other: psycopg.Connection, change: str) -> None:
@@ -392,7 +415,9 @@ def test_whatever_was_changed_by_hand_is_drift(database_url: str, other: psycopg
 
 
 def test_a_database_behind_the_code_names_what_is_pending(empty_database_url: str) -> None:
-    with pytest.raises(errors.SchemaOutdatedError, match="base; pending: 0001, 0002, 0003, 0004") as outdated:
+    with pytest.raises(
+        errors.SchemaOutdatedError, match="base; pending: 0001, 0002, 0003, 0004, 0005, 0006, 0007"
+    ) as outdated:
         migrate.check(empty_database_url)
     assert outdated.value.exit_code == 7
     assert migrate.status(empty_database_url).drift == []
@@ -404,11 +429,14 @@ def test_history_is_oldest_first_with_the_state_of_each(empty_database_url: str)
         ("0002", "0001", "todos", ""),
         ("0003", "0002", "login failures", ""),
         ("0004", "0003", "accounts", ""),
+        ("0005", "0004", "fields of todos", ""),
+        ("0006", "0005", "indexes of fields", ""),
+        ("0007", "0006", "history of todos", ""),
     ]
     states = {
-        "base": ["pending", "pending", "pending", "pending"],
-        "0001": ["current", "pending", "pending", "pending"],
-        "head": ["applied", "applied", "applied", "current"],
+        "base": ["pending", "pending", "pending", "pending", "pending", "pending", "pending"],
+        "0001": ["current", "pending", "pending", "pending", "pending", "pending", "pending"],
+        "head": ["applied", "applied", "applied", "applied", "applied", "applied", "current"],
     }
     for revision, expected in states.items():
         if revision != "base":
@@ -425,16 +453,22 @@ def test_stamp_writes_down_a_revision_and_runs_nothing(empty_database_url: str, 
 # -- scripts and new revisions ---------------------------------------------------------------------------------
 
 
+def _run_as_psql_does(session: psycopg.Connection, script: str) -> None:
+    """Run the statements one by one: several at once would be one transaction."""
+    for statement in script.split(";\n\n"):
+        session.execute(statement.encode())
+
+
 def test_the_script_does_what_up_does(empty_database_url: str, session: psycopg.Connection) -> None:
-    session.execute(migrate.sql().encode())
+    _run_as_psql_does(session, migrate.sql())
     assert migrate.check(empty_database_url).up_to_date
 
 
 def test_a_script_may_be_of_a_range(empty_database_url: str, session: psycopg.Connection) -> None:
     migrate.up(empty_database_url, "0001")
-    script = migrate.sql("0001:0004")
+    script = migrate.sql(f"0001:{HEAD}")
     assert "CREATE TABLE users" not in script
-    session.execute(script.encode())
+    _run_as_psql_does(session, script)
     assert migrate.check(empty_database_url).up_to_date
 
 
@@ -448,11 +482,11 @@ def test_a_new_revision_is_numbered_and_named_on_top_of_the_head(
     migrations_copy: Path, empty_database_url: str
 ) -> None:
     path = migrate.new("Add colours, & more")
-    assert path == migrations_copy / "versions" / "0005_add_colours_more.py"
-    assert revisions.head_revision() == "0005"
+    assert path == migrations_copy / "versions" / "0008_add_colours_more.py"
+    assert revisions.head_revision() == "0008"
     assert migrate.history()[-1].message == "Add colours, & more"
-    assert migrate.up(empty_database_url).current == "0005"
-    assert migrate.down(empty_database_url, "0004").current == "0004"
+    assert migrate.up(empty_database_url).current == "0008"
+    assert migrate.down(empty_database_url, HEAD).current == HEAD
 
 
 def test_a_new_revision_may_bring_models_and_database_together(
@@ -461,14 +495,14 @@ def test_a_new_revision_may_bring_models_and_database_together(
     other.execute("ALTER TABLE todos ADD COLUMN colour text")
     path = migrate.new("drop colour", url=database_url)
     assert 'op.drop_column("todos", "colour")' in path.read_text().replace("'", '"')
-    assert migrate.up(database_url).current == "0005"
+    assert migrate.up(database_url).current == "0008"
     assert migrate.check(database_url).drift == []
 
 
 def test_only_a_database_at_head_can_tell_what_is_new(migrations_copy: Path, empty_database_url: str) -> None:
     with pytest.raises(errors.SchemaOutdatedError):
         migrate.new("too early", url=empty_database_url)
-    assert len(list((migrations_copy / "versions").glob("*.py"))) == 4
+    assert len(list((migrations_copy / "versions").glob("*.py"))) == 7
 
 
 def test_an_installed_package_gets_no_new_revision(migrations_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -498,3 +532,76 @@ def test_a_message_that_no_file_can_hold_is_refused(migrations_copy: Path) -> No
         with pytest.raises(InvalidInputError) as refused:
             migrate.new(message)
         assert refused.value.field == "message"
+
+
+# -- under load ------------------------------------------------------------------------------------------------
+
+BLOCKED_MAX = 1.0  # seconds that a writer may wait for a revision
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_no_writer_waits_a_second_for_a_revision_that_waits_for_a_reader(
+    direction: str, empty_database_url: str, session: psycopg.Connection
+) -> None:
+    migrate.up(empty_database_url, "0004" if direction == "up" else "0005")
+    session.execute("INSERT INTO users (username, email, password_hash) VALUES ('ana', 'a@b.c', '')")
+    session.execute("INSERT INTO todos (user_id, title) SELECT id, 'x' FROM users, generate_series(1, 1000)")
+    waits: list[float] = []
+    reads, ended = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with psycopg.connect(empty_database_url, autocommit=True) as writing:
+            while not ended.is_set():
+                began = time.monotonic()
+                writing.execute("UPDATE todos SET updated_at = now() WHERE id % 100 = 1")
+                waits.append(time.monotonic() - began)
+
+    def read() -> None:
+        with psycopg.connect(empty_database_url) as reading:
+            reading.execute("SELECT count(*) FROM todos")
+            reads.set()
+            ended.wait(3)
+
+    threads = [threading.Thread(target=each) for each in (write, read)]
+    for thread in threads:
+        thread.start()
+    assert wait_until(lambda: reads.is_set() and len(waits) > 3, START_TIMEOUT)
+    try:
+        if direction == "up":
+            assert migrate.up(empty_database_url).up_to_date
+        else:
+            assert migrate.down(empty_database_url, "0004").current == "0004"
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    assert max(waits) < BLOCKED_MAX
+    assert max(waits) > 0.5, "the revision waited for the reader"
+
+
+def test_rows_of_the_version_before_survive_the_way_up_down_and_up(
+    empty_database_url: str, session: psycopg.Connection
+) -> None:
+    migrate.up(empty_database_url, "0004")
+    session.execute("INSERT INTO users (username, email, password_hash) VALUES ('ana', 'a@b.c', '')")
+    session.execute(
+        "INSERT INTO todos (user_id, title, state) SELECT u.id, 'todo ' || n, (ARRAY['todo','done','trash'])[1 + n % 3]"
+        " FROM users u, generate_series(1, 300) n"
+    )
+    query = "SELECT id, title, description, state, created_at, updated_at FROM todos ORDER BY id"
+    before = session.execute(query).fetchall()
+    file = "SELECT pg_relation_filenode('todos')"
+    filenode = session.execute(file).fetchone()
+    for _ in range(2):
+        migrate.up(empty_database_url)
+        with FastZero(empty_database_url) as fz:
+            todos = fz.todos()
+            assert todos.count() == 300
+            assert {(todo.priority, todo.due, todo.tags) for todo in todos.list(limit=300)} == {("none", None, ())}
+            todos.edit_matching({"add_tags": ["x"], "priority": "high", "due": "2026-12-24"}, text="todo 1")
+            assert todos.count(tags=["x"], priorities=["high"]) == 111
+        migrate.down(empty_database_url, "0004")
+        session.execute("UPDATE todos SET updated_at = created_at")
+        assert session.execute(query).fetchall() == before
+    assert session.execute(file).fetchone() == filenode  # the table was not rewritten

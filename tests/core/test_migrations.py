@@ -14,7 +14,6 @@ from pytest_alembic.tests import (  # noqa: F401
     test_up_down_consistency,
     test_upgrade,
 )
-from pytest_alembic.tests.experimental import test_downgrade_leaves_no_trace  # noqa: F401
 from sqlalchemy import Engine
 
 from fastzero_core.postgres import database

@@ -16,21 +16,21 @@ def test_the_head_is_the_one_that_alembic_finds() -> None:
 
 
 def test_annotated_and_plain_assignments_are_read(migrations_copy: Path) -> None:
-    newest = migrations_copy / "versions" / "0005_next.py"
-    newest.write_text('revision = "0005"\ndown_revision: str = "0004"\n')
-    assert revisions.head_revision() == "0005"
+    newest = migrations_copy / "versions" / "0007_next.py"
+    newest.write_text('revision = "0008"\ndown_revision: str = "0007"\n')
+    assert revisions.head_revision() == "0008"
 
 
 def test_what_else_a_revision_file_holds_does_not_matter(migrations_copy: Path) -> None:
     versions = migrations_copy / "versions"
     (versions / "__init__.py").touch()
-    (versions / "0005.py").write_text('revision = "0005"\ndown_revision = "0004"\ntable = dict(a=len("b"))\n')
-    assert revisions.head_revision() == "0005"
+    (versions / "0008.py").write_text('revision = "0008"\ndown_revision = "0007"\ntable = dict(a=len("b"))\n')
+    assert revisions.head_revision() == "0008"
 
 
 def test_two_heads_are_refused_by_name(migrations_copy: Path) -> None:
     for name in ("003a", "003b"):
-        (migrations_copy / "versions" / f"{name}.py").write_text(f'revision = "{name}"\ndown_revision = "0004"\n')
+        (migrations_copy / "versions" / f"{name}.py").write_text(f'revision = "{name}"\ndown_revision = "0007"\n')
     with pytest.raises(InvalidInputError, match="003a, 003b"):
         revisions.head_revision()
 

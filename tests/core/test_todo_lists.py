@@ -1,7 +1,7 @@
 """Lists of todos: order, pages, filters, and what a page costs."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,13 +11,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, delete, insert
 
-from fastzero_core import FastZero, InvalidInputError, NewTodo, TodoSort, TodoState, User
+from fastzero_core import FastZero, InvalidInputError, NewTodo, Priority, Todo, TodoSort, TodoState, User
 from fastzero_core.errors import TodoNotFoundError
 from fastzero_core.todo_app import tables
 from fastzero_core.todo_app.todos import Todos
 
 EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
-KEYS = {TodoSort.ID: "id", TodoSort.CREATED: "created_at", TodoSort.UPDATED: "updated_at", TodoSort.TITLE: "title"}
+HIGHEST_FIRST = [Priority.HIGH, Priority.MEDIUM, Priority.LOW, Priority.NONE]
+NEVER = datetime.max.replace(tzinfo=UTC)
+KEYS: dict[TodoSort, Callable[[Todo], tuple[Any, ...]]] = {
+    TodoSort.ID: lambda todo: (todo.id,),
+    TodoSort.CREATED: lambda todo: (todo.created_at, todo.id),
+    TodoSort.UPDATED: lambda todo: (todo.updated_at, todo.id),
+    TodoSort.TITLE: lambda todo: (todo.title, todo.id),
+    TodoSort.DUE: lambda todo: (todo.due_at or NEVER, HIGHEST_FIRST.index(todo.priority), todo.id),
+    TodoSort.PRIORITY: lambda todo: (HIGHEST_FIRST.index(todo.priority), todo.id),
+    TodoSort.POSITION: lambda todo: (todo.id if todo.position is None else todo.position, todo.id),
+}
 TIMES = st.integers(0, 3).map(lambda days: EPOCH + timedelta(days=days))
 ROWS = st.lists(
     st.fixed_dictionaries(
@@ -26,6 +36,9 @@ ROWS = st.lists(
             "state": st.sampled_from([state.value for state in TodoState]),
             "created_at": TIMES,
             "updated_at": TIMES,
+            "priority": st.integers(1, 4),
+            "due_at": st.none() | TIMES,
+            "position": st.none() | st.integers(-2, 2),
         }
     ),
     max_size=12,
@@ -58,7 +71,7 @@ def test_pages_give_every_todo_once_and_in_order(
         connection.execute(insert(tables.todos), [{"user_id": todos.owner_id, **row} for row in rows])
     every = todos.list(limit=100)
     wanted = [todo for todo in every if states is None or todo.state in states]
-    wanted.sort(key=lambda todo: (getattr(todo, KEYS[sort]), todo.id), reverse=descending)
+    wanted.sort(key=KEYS[sort], reverse=descending)
 
     found, page = [], todos.list(states=states, sort=sort, descending=descending, limit=limit)
     while page:
@@ -224,6 +237,9 @@ def test_a_page_by_id_is_a_scan_of_the_primary_key_without_sorting(
         ("created", "ix_todos_state_created_at"),
         ("updated", "ix_todos_state_updated_at"),
         ("title", "ix_todos_state_title"),
+        ("due", "ix_todos_state_due"),
+        ("priority", "ix_todos_state_priority"),
+        ("position", "ix_todos_state_position"),
     ],
 )
 def test_a_sorted_page_reads_no_more_than_a_page_of_each_state(
@@ -261,6 +277,42 @@ def test_a_page_of_common_states_reads_no_more_than_a_page_of_each(
     crowded.list(states=["done", "todo"], limit=20)
     [scan] = [node for node in _plan(other, statements[-1]) if "Index" in node["Node Type"]]
     assert scan["Actual Rows"] * scan["Actual Loops"] <= 20 + RARE
+
+
+@pytest.fixture
+def tagged(crowded: Todos, other: psycopg.Connection) -> Todos:
+    """Of each user's todos the first and the last few have a tag of their own, and most have another one."""
+    other.execute(
+        "UPDATE todos SET tags = CASE WHEN title::int < 3 THEN '{rare}'::text[] ELSE '{common}' END,"
+        " priority = CASE WHEN title::int < 3 THEN 1 ELSE 4 END, due_at = now() - title::int * interval '1 h'"
+    )
+    other.execute("ANALYZE")
+    return crowded
+
+
+@pytest.mark.parametrize(
+    ("filters", "index"),
+    [
+        ({"tags": ["rare"]}, "ix_todo_tags_tag"),
+        ({"tags": ["rare"], "states": ["todo", "done"]}, "ix_todo_tags_tag"),
+        ({"tags": ["common"], "states": ["todo", "done"]}, ""),
+        ({"priorities": ["high"]}, "ix_todos_state_priority"),
+        ({"priorities": ["none"], "states": ["todo"]}, ""),
+        ({"overdue": True}, "ix_todos_state_due"),
+        ({"due_before": EPOCH}, "ix_todos_state_due"),
+    ],
+)
+def test_a_filtered_page_reads_no_more_than_a_page(
+    tagged: Todos, other: psycopg.Connection, statements: list[tuple[str, Any]], filters: dict[str, Any], index: str
+) -> None:
+    tagged.list(limit=5, **filters)
+    scans = [node for node in _plan(other, statements[-1]) if "Index Name" in node]
+    assert not index or index in [
+        node["Index Name"] for node in scans
+    ]  # of what most have, other indexes serve as well
+    for node in scans:
+        assert node["Actual Rows"] * node["Actual Loops"] <= 5 * len(TodoState) + 2
+        assert node.get("Rows Removed by Filter", 0) <= 5
 
 
 def test_title_and_description_are_matched_each_in_its_own(fz: FastZero, ana: User) -> None:

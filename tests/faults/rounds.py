@@ -55,7 +55,11 @@ class LoadedWorld:
     def __init__(self, runtime: str, world: str) -> None:
         small_disk = world == "main" and not disk.missing()
         self.world = World(
-            runtime, image=_image(world), workers=2 if world == "workers" else 1, on_small_disk=small_disk
+            runtime,
+            image=_image(world),
+            workers=2 if world == "workers" else 1,
+            on_small_disk=small_disk,
+            is_archived=world == "archived",
         )
         self.ledger = Ledger()
         clients = [HttpWriter(lambda: self.world.app_port) for _ in range(CLIENTS)]

@@ -10,6 +10,7 @@ from functools import partial
 from random import Random
 
 import psutil
+import psycopg
 
 from fastzero_core.polling import wait_until
 from fastzero_core.testing import docker_answers
@@ -229,6 +230,53 @@ def slow_clients(world: World, load: Load, chance: Random) -> None:
 # -- the table -------------------------------------------------------------------------------------------------
 
 
+# -- the archive -----------------------------------------------------------------------------------------------
+
+
+def kill_archiver(world: World, load: Load, chance: Random) -> None:
+    _finish_segment(world)
+    time.sleep(chance.uniform(0, 0.5))
+    world.process("archiver").kill()
+    _recover_all(world, load)
+
+
+def lose_archive(world: World, load: Load, chance: Random) -> None:
+    """Take the archive away, and kill the database before it is back."""
+    assert world.archive is not None
+    (there,) = world.archive.iterdir()
+    away = there.rename(world.folder / "away")
+    there.touch()  # no folder can be made in its place
+    try:
+        _finish_segment(world)
+        time.sleep(chance.uniform(1, 6))
+        world.process("database").kill()
+        world.run("up")
+    finally:
+        there.unlink()
+        away.rename(there)
+    _recover_all(world, load)
+
+
+def kill_recovery(world: World, load: Load, chance: Random) -> None:
+    with load.paused():  # if it ends before it is killed, it has everything
+        world.kill_command("db", "restore", "--to-time", "latest", "--yes", part=chance.random())
+    world.run("up")
+    _remove_kept_places(world)
+
+
+def _finish_segment(world: World) -> None:
+    with psycopg.connect(world.stack.superuser_url, autocommit=True) as connection:
+        connection.execute("SELECT pg_switch_wal()")
+
+
+def _recover_all(world: World, load: Load) -> None:
+    """Put into service what the archive has: everything that was acknowledged must be in it."""
+    with load.paused():
+        world.run("up")
+        world.run("db", "restore", "--to-time", "latest", "--yes")
+    _remove_kept_places(world)
+
+
 def _root_missing(runtime: str) -> str:
     is_allowed = runtime == "embedded" or os.geteuid() == 0
     return "" if is_allowed else "root alone can kill a single process of a container"
@@ -266,6 +314,19 @@ SCENARIOS = (
         world="upgraded",
     ),
     Scenario("kill move", "SIGKILL to `fastzero db move`, there or back", kill_move, world="moved"),
+    _killed(
+        "kill archiver",
+        "SIGKILL to the archiver while it archives; then all is recovered from the archive",
+        kill_archiver,
+        world="archived",
+    ),
+    _killed(
+        "lost archive",
+        "The archive is away for 1 to 6 s, and PostgreSQL is killed; then all is recovered from it",
+        lose_archive,
+        world="archived",
+    ),
+    Scenario("kill recovery", "SIGKILL to `fastzero db restore --to-time`", kill_recovery, world="archived"),
     Scenario("restart", "`fastzero restart` of the app, the database or both", restart),
     Scenario("recreate", "`fastzero up` with a changed PostgreSQL setting, and back", recreate),
     Scenario("down and up", "`fastzero down`, `fastzero up`", down_and_up),

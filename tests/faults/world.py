@@ -32,6 +32,7 @@ from .writers import OWNER, PASSWORD
 
 FASTZERO = (sys.executable, "-m", "fastzero_cli")
 IN_MEMORY = Path("/dev/shm")
+STATES_SETTLE = 60  # seconds; an archiver tries again after a while
 PATIENCE = 600  # seconds for a command, and for whatever a slow machine takes
 STRANGER = "bob"  # whose logins may be throttled: nobody writes as him
 SETTINGS = {
@@ -52,7 +53,13 @@ class World:
     """One project. It is up when this returns; `remove` takes everything away again."""
 
     def __init__(
-        self, runtime: str, *, image: str = "postgres:18", workers: int = 1, on_small_disk: bool = False
+        self,
+        runtime: str,
+        *,
+        image: str = "postgres:18",
+        workers: int = 1,
+        on_small_disk: bool = False,
+        is_archived: bool = False,
     ) -> None:
         self.runtime = runtime
         self.name = f"faults-{secrets.token_hex(3)}"
@@ -64,6 +71,7 @@ class World:
         self.app_port = self.ports["APP_PORT"]
         self._image = image
         self._workers = workers
+        self.archive = self.folder / "archive" if is_archived else None
         self._durations: dict[str, float] = {}
         try:
             self._set_up()
@@ -78,6 +86,9 @@ class World:
         began = time.monotonic()
         self.run("up", "--runtime", self.runtime)
         self.seconds_of_up = time.monotonic() - began
+        if self.archive:
+            self.archive.mkdir()
+            self.run("db", "archive", "enable", "--to", self.archive.as_uri())
         with FastZero(self.database_url) as fz:
             for name in (OWNER, STRANGER):
                 fz.users.add(name, email=f"{name}@example.com", password=PASSWORD)
@@ -226,8 +237,16 @@ class World:
         """What `up` would still do, or what does not run; "" if all is as it should be."""
         if plan := self.stack.plan():
             return f"`up` would: {', '.join(map(str, plan))}"
-        states = {each.service: str(each.state) for each in self.stack.status()}
-        return "" if states == {"database": "running", "app": "running"} else f"states: {states}"
+        wait_until(lambda: set(self._states().values()) == {"running"}, STATES_SETTLE)
+        states = self._states()
+        return "" if states == dict.fromkeys(self.services, "running") else f"states: {states}"
+
+    def _states(self) -> dict[str, str]:
+        return {each.service: str(each.state) for each in self.stack.status()}
+
+    @property
+    def services(self) -> list[str]:
+        return ["database", "app", *(["archiver"] if self.archive else [])]
 
     def leftovers(self) -> list[str]:
         """What belongs to no service: processes, staging folders, containers, volumes and networks."""
@@ -242,8 +261,10 @@ class World:
     def _stray_processes(self, in_containers: bool) -> list[str]:
         ours = set()
         if not in_containers:
-            for service in ("database", "app"):
+            for service in self.services:
                 main = self.process(service)
+                if service == "archiver" and (supervisor := main.parent()):
+                    ours.add(supervisor.pid)
                 ours |= {main.pid, *(each.pid for each in main.children(recursive=True))}
         return [f"process {_command_line(each)}" for each in self._processes() if each.pid not in ours]
 
@@ -258,7 +279,8 @@ class World:
     def _strays_on_engine(self, in_containers: bool, volumes: set[str]) -> list[str]:
         ours = {"label": f"{PROJECT}={self.name}"}
         prefix = f"fastzero-{self.name}"
-        expected = {f"{prefix}-database", f"{prefix}-app"} if in_containers else set()
+        expected = {f"{prefix}-{service}" for service in self.services} if in_containers else set()
+        volumes = volumes | {f"{prefix}-archiver"} if in_containers and self.archive else volumes
         containers = {each.name for each in self.engine.containers.list(all=True, filters=ours, ignore_removed=True)}
         there = {each.name for each in self.engine.volumes.list(filters=ours) if CLAIM not in each.attrs["Labels"]}
         networks = [each.name for each in self.engine.networks.list(filters=ours)]

@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -265,8 +265,16 @@ def _is_public(member: Any) -> bool:
 def _signature(name: str, value: Any) -> str:
     if inspect.isclass(value) and issubclass(value, Exception):
         return ""
-    text = re.sub(r"(fastzero_core\.[a-z_.]+\.|typing\.|collections\.abc\.)", "", str(inspect.signature(value)))
+    if is_typeddict(value):
+        fields = "\n".join(f"{each}: {_short(str(kind))}" for each, kind in get_type_hints(value).items())
+        return f"```text\n{fields}\n```\n"
+    text = _short(str(inspect.signature(value)))
     return f"```text\n{name}{text.replace('(self, ', '(').replace('(self)', '()')}\n```\n"
+
+
+def _short(text: str) -> str:
+    """Types without their modules."""
+    return re.sub(r"(fastzero_core\.[a-z_.]+\.|typing\.|collections\.abc\.|<class '|'>)", "", text)
 
 
 # -- text ------------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ NAV: tuple[str | tuple[str, tuple[str, ...]], ...] = (
             "tests",
             "containers",
             "http",
+            "todos",
             "scripts",
             "ci",
             "production",

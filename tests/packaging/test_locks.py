@@ -13,9 +13,13 @@ from packaging.utils import canonicalize_name
 CHECKOUT = Path(__file__).parents[2]
 IMAGE, TESTS = CHECKOUT / "docker" / "requirements.txt", CHECKOUT / "tests" / "requirements.txt"
 ARCHIVE = CHECKOUT / "tests" / "requirements-archive.txt"
+HA = CHECKOUT / "docker" / "ha" / "requirements.txt"
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCKS = pytest.mark.parametrize("lock", [IMAGE, TESTS], ids=["image", "tests"])
-ALL_LOCKS = pytest.mark.parametrize("lock", [IMAGE, TESTS, ARCHIVE], ids=["image", "tests", "archive"])
+ARCHIVER = CHECKOUT / "docker" / "archiver-requirements.txt"
+ALL_LOCKS = pytest.mark.parametrize(
+    "lock", [IMAGE, TESTS, ARCHIVE, ARCHIVER, HA], ids=["image", "tests", "archive", "archiver", "ha"]
+)
 RENEW = "run: poe lock"
 NOT_IN_IMAGE = set(PROJECT["tool"]["poe"]["tasks"]["lock"]["env"]["NOT_IN_IMAGE"].split())
 
@@ -88,7 +92,8 @@ def test_the_lock_of_the_image_has_neither_a_postgresql_nor_tools() -> None:
 
 def test_the_lock_of_the_tests_has_everything_that_the_tests_need() -> None:
     groups = PROJECT["dependency-groups"]
-    named = [group for name, group in groups.items() if name != "archive"]  # which has a lock of its own
+    own = ("archive", "archiver", "ha")  # with locks of their own
+    named = [group for name, group in groups.items() if name not in own]
     tools = [each for group in named for each in group if isinstance(each, str)]
     names = {canonicalize_name(requirement.name) for requirement in needed(tools)}
 
@@ -100,6 +105,24 @@ def test_the_lock_of_archives_fits_its_group_and_the_extra() -> None:
     assert {*PROJECT["project"]["optional-dependencies"]["archive"]} <= {*group}
     for requirement in map(Requirement, group):
         assert requirement.specifier.contains(versions(ARCHIVE)[requirement.name]), RENEW
+
+
+def test_the_lock_of_a_database_with_standbys_fits_its_group() -> None:
+    locked = versions(HA)
+
+    for requirement in map(Requirement, PROJECT["dependency-groups"]["ha"]):
+        assert requirement.specifier.contains(locked[requirement.name]), RENEW
+    assert not locked.keys() & set(PROJECT["tool"]["poe"]["tasks"]["lock"]["env"]["NOT_IN_HA"].split())
+
+
+def test_the_lock_of_the_archiver_s_image_has_no_driver_that_must_be_compiled_and_the_versions_of_the_tests() -> None:
+    group = PROJECT["dependency-groups"]["archiver"]
+    for requirement in map(Requirement, group):
+        assert requirement.specifier.contains(versions(ARCHIVER)[requirement.name]), RENEW
+    assert "psycopg2" not in versions(ARCHIVER)
+    assert {*versions(ARCHIVER).items()} - {*versions(ARCHIVE).items()} == {
+        ("psycopg2-binary", versions(ARCHIVER)["psycopg2-binary"])
+    }
 
 
 def test_the_tests_run_with_the_versions_of_the_image() -> None:

@@ -56,7 +56,8 @@ def test_it_holds_packages_and_migrations_and_nothing_else(wheel: Path) -> None:
     assert "fastzero_core/migrations/versions/0002_todos.py" in names
     assert "fastzero_core/todo_app/common_passwords.txt" in names
     assert "fastzero_core/py.typed" in names
-    assert {"fastzero_core/docker/Dockerfile", "fastzero_core/docker/requirements.txt"} <= set(names)
+    built = ("Dockerfile", "requirements.txt", "archiver.Dockerfile", "archiver-requirements.txt")
+    assert {f"fastzero_core/docker/{name}" for name in built} <= set(names)
     assert "fastzero_core/application/schema.json" in names
     assert "fastzero_core/application/example/files/tests/conftest.py.template" in names
     manual = ("fastzero_core/docs/", "fastzero_core/manual/")

@@ -57,13 +57,12 @@ class S3:
 
 
 @contextmanager
-def s3_server(folder: Path, port: int) -> Iterator[S3]:
+def s3_server(folder: Path, port: int, host: str = "127.0.0.1") -> Iterator[S3]:
     """Serve S3 for one block."""
-    endpoint = f"http://127.0.0.1:{port}"
+    endpoint = f"http://{host}:{port}"
     with (folder / "s3.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-p", str(port)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
+        command = [sys.executable, "-m", "moto.server", "-H", host, "-p", str(port)]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         assert wait_until(lambda: _answers(endpoint), STARTS_WITHIN)
         made = json.loads(_run(_PREPARE, endpoint, BUCKET))
@@ -75,7 +74,7 @@ def s3_server(folder: Path, port: int) -> Iterator[S3]:
 
 
 def _answers(endpoint: str) -> bool:
-    assert urlsplit(endpoint).hostname == "127.0.0.1"
+    assert urlsplit(endpoint).scheme == "http"
     try:
         urllib.request.urlopen(f"{endpoint}/moto-api/").close()
     except (OSError, urllib.error.URLError):

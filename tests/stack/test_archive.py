@@ -1,10 +1,11 @@
 """An archive is what is left when all else is lost: each second can be reached, or the refusal says which can."""
 
 import gzip
+import io
 import os
 import shutil
 import signal
-import time
+import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,10 +25,12 @@ from fastzero_core.errors import (
     BackupMismatchError,
     BackupNotFoundError,
     ConflictError,
+    DamagedBackupError,
     InvalidInputError,
     NotFoundError,
     UnavailableError,
 )
+from fastzero_core.events import Event
 from fastzero_core.polling import wait_until
 from fastzero_core.stack import doctor
 from fastzero_core.stack.embedded.process import Processes
@@ -36,12 +39,11 @@ from fastzero_core.testing import session_folder
 from tests.cli.shell import script
 from tests.ports import any_free_port
 
-from .conftest import SOON, Contained, RunPython
+from .archived import archived, content, fill, now, run, state, switch
+from .conftest import SOON, RunPython, texts
 from .s3 import BUCKET, S3, s3_server
 
 pytestmark = pytest.mark.slow
-
-ROWS = 100_000
 
 
 @pytest.fixture(scope="module")
@@ -104,48 +106,6 @@ def credentials(folder: Path, place: Place) -> Path | None:
     return file
 
 
-def run(stack: Stack, statement: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(stack.superuser_url, dbname="fastzero", autocommit=True) as connection:
-        done = connection.execute(statement.encode())
-        return done.fetchall() if done.description else []
-
-
-def now(stack: Stack) -> datetime:
-    """The time, by the clock of the server, with a moment before and after it."""
-    time.sleep(0.05)
-    [(found,)] = run(stack, "SELECT clock_timestamp()")
-    assert isinstance(found, datetime)
-    time.sleep(0.05)
-    return found.astimezone(UTC)
-
-
-def fill(stack: Stack, rows: int = ROWS) -> None:
-    run(stack, f"CREATE TABLE kept AS SELECT g AS id, md5(g::text) AS content FROM generate_series(1, {rows}) g")
-
-
-def content(stack: Stack) -> tuple[object, ...]:
-    [found] = run(stack, "SELECT count(*), md5(string_agg(id || content, ',' ORDER BY id)) FROM kept")
-    return found
-
-
-def switch(stack: Stack) -> str:
-    """Finish a segment. Returns its name."""
-    run(stack, "SELECT pg_logical_emit_message(true, 'test', repeat('x', 1000))")
-    [(name,)] = run(stack, "SELECT pg_walfile_name(pg_switch_wal())")
-    return str(name)
-
-
-def archived(stack: Stack) -> str:
-    """Finish a segment and wait until it is archived. Returns its name."""
-    name = switch(stack)
-    assert wait_until(lambda: stack.archive_status().last_archived_wal >= name, SOON), stack.archive_status()
-    return name
-
-
-def state(stack: Stack) -> ServiceState:
-    return next(each.state for each in stack.status() if each.service == ARCHIVER)
-
-
 # -- recovery ----------------------------------------------------------------------------------------------------
 
 
@@ -161,7 +121,7 @@ def test_a_second_in_the_past_is_reached_from_the_archive_alone_after_all_else_i
     assert not running.exists
 
     archive = place.archive()
-    left = running.recover(running.plan_recovery(moment, archive, credentials), archive)
+    left = running.recover(running.plan_recovery(moment, archive, credentials))
 
     assert left is None
     assert content(running) == before
@@ -176,7 +136,7 @@ def test_the_moment_of_down_can_be_reached_where_nothing_was_written_after_it(ru
     moment = now(running)
     running.down(volumes=True)
     archive = in_folder.archive()
-    running.recover(running.plan_recovery(moment, archive), archive)
+    running.recover(running.plan_recovery(moment, archive))
     assert content(running)[0] == 10
 
 
@@ -304,7 +264,7 @@ def test_a_time_after_the_last_transaction_of_a_lost_database_names_the_last_tim
     with pytest.raises(ArchiveIncompleteError, match="no later transaction") as caught:
         running.plan_recovery(moment, lost)
     assert "--to-time latest" in caught.value.hint
-    running.recover(running.plan_recovery(None, lost), lost)
+    running.recover(running.plan_recovery(None, lost))
     assert content(running)[0] == 10
 
 
@@ -315,6 +275,20 @@ def test_a_damaged_base_backup_is_refused(running: Stack, in_folder: Place) -> N
     manifest.write_text(manifest.read_text().replace('"Size": 8192', '"Size": 8193', 1))
     with pytest.raises(BackupMismatchError, match="differs from its manifest"):
         running.verify_archive()
+
+
+def test_a_base_backup_writes_nothing_outside_of_its_place(running: Stack, in_folder: Place, folder: Path) -> None:
+    in_folder.enable(running)
+    [backup] = running.archive_backups()
+    whole = in_folder.archive().folder / "base" / backup.id / "base.tar.gz"
+    with tarfile.open(whole, "w:gz") as forged:
+        for name in ("../../../outside", "/outside"):
+            entry = tarfile.TarInfo(name)
+            entry.size = 1
+            forged.addfile(entry, io.BytesIO(b"x"))
+    with pytest.raises(DamagedBackupError, match="outside"):
+        running.verify_archive()
+    assert [path for path in folder.rglob("outside") if path.is_file()] == []
 
 
 # -- mistakes -----------------------------------------------------------------------------------------------------
@@ -373,19 +347,80 @@ def test_the_archive_of_another_system_is_refused_before_anything_changes(
     assert [each.service for each in other.status()] == ["database"]
 
 
-def test_a_database_that_is_archived_does_not_move(running: Stack, in_folder: Place) -> None:
+# -- another server ----------------------------------------------------------------------------------------------
+
+
+def server(stack: Stack) -> str:
+    """The folder of the archive that the project's record names, whose server is known."""
+    assert stack.project.record is not None
+    assert stack.project.record.archive is not None
+    assert stack.project.record.archive.system
+    return stack.project.record.archive.server
+
+
+def test_a_kept_place_that_is_used_again_is_archived_to_a_folder_of_its_own(running: Stack, in_folder: Place) -> None:
     in_folder.enable(running)
-    with pytest.raises(ConflictError, match="is archived") as caught:
-        running.move("docker")
-    assert "fastzero db archive disable" in caught.value.hint
+    fill(running, 10)
+    moment = now(running)
+    run(running, "INSERT INTO kept VALUES (11, '')")
+    left = running.recover(running.plan_recovery(moment))
+    assert left is not None
+    assert server(running) == "demo"
+    running.use_place(left.name)
+    assert server(running) == "demo.2"
+    assert content(running)[0] == 11
+    assert running.verify_archive().segments >= 1
+
+    run(running, "INSERT INTO kept VALUES (12, '')")
+    assert running.plan_recovery(None).archive.server == "demo.2"
+    running.recover(running.plan_recovery(moment))
+    assert content(running)[0] == 10
+    assert server(running) == "demo.3"
+    assert len(running.archive_backups()) == 1
 
 
-@pytest.mark.docker
-def test_a_database_in_containers_is_refused_with_the_way_out(contained: Contained, folder: Path) -> None:
-    stack = contained.stack().up()
-    with pytest.raises(InvalidInputError, match="in containers") as caught:
-        stack.enable_archive(folder.as_uri())
-    assert "fastzero db move --to embedded" in caught.value.hint
+@pytest.mark.usefixtures("default_port")
+def test_an_empty_database_in_place_of_one_that_is_gone_is_archived_too_and_the_one_before_can_be_recovered(
+    running: Stack, in_folder: Place
+) -> None:
+    in_folder.enable(running)
+    fill(running, 10)
+    archived(running)
+    moment = now(running)
+    running.down()
+    assert running.project.record is not None
+    shutil.rmtree(running.project.record.data)
+    running.up(start_over=True)
+    assert server(running) == "demo.2"
+    assert len(running.archive_backups()) == 1
+    running.recover(running.plan_recovery(moment))
+    assert content(running)[0] == 10
+    running.down(volumes=True)
+    found = running.plan_recovery(None, in_folder.archive())  # with nothing left, the newest server is found
+    assert found.archive.server == "demo.3"
+    running.recover(found)
+    assert content(running)[0] == 10
+    in_folder.enable(running)
+    assert server(running) == "demo.3"
+
+
+def test_a_server_whose_archive_cannot_begin_says_so_and_the_next_up_begins_it(
+    running: Stack, in_folder: Place
+) -> None:
+    archive = in_folder.enable(running)
+    fill(running, 10)
+    left = running.recover(running.plan_recovery(None))
+    assert left is not None
+    away = archive.folder.parent.rename(archive.folder.parent.with_name("away"))
+    events: list[Event] = []
+    Stack("demo", on_event=events.append).use_place(left.name)
+    assert any("is not archived to" in text for text in texts(events))
+    assert content(running)[0] == 10
+    assert wait_until(lambda: state(running) is ServiceState.UNHEALTHY, SOON)
+    away.rename(archive.folder.parent)
+    running.up()
+    assert server(running) == "demo.2"
+    archived(running)
 
 
 # -- archiving ----------------------------------------------------------------------------------------------------
@@ -470,7 +505,7 @@ def test_data_is_destroyed_only_once_the_archive_has_all_of_it(running: Stack, i
     running.up()
     running.down(volumes=True)
     archive = in_folder.archive()
-    running.recover(running.plan_recovery(None, archive), archive)
+    running.recover(running.plan_recovery(None, archive))
     assert content(running)[0] == 10
 
 

@@ -18,6 +18,7 @@ NOWHERE = Machine(
     engine_answers=lambda: False,
     reserved=lambda: frozenset(),
     new_place=lambda runtime: Place(runtime, data="/data"),
+    archiver_image=lambda base: f"archiver-of-{base}",
     app_image=lambda: "fastzero-app:1",
     new_owner=lambda: "owner",
     estate=lambda runtime: Estate(),

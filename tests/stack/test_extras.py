@@ -10,9 +10,10 @@ from fastzero_core.application.description import Application
 from fastzero_core.application.reading import parse
 from fastzero_core.project import ProjectRecord
 from fastzero_core.stack.actions import Kind, Verb
-from fastzero_core.stack.application import default_ports, ports_asked, process_names, with_application
+from fastzero_core.stack.application import with_application
 from fastzero_core.stack.built_in import stack_spec
 from fastzero_core.stack.docker import containers
+from fastzero_core.stack.names import default_ports, ports_asked, process_names
 from fastzero_core.stack.observed import DataState, Observed, ObservedService, ServiceState
 from fastzero_core.stack.plan import RecordChange, plan_adopt, plan_down, plan_images, plan_restart, plan_up
 from fastzero_core.stack.spec import ServiceSpec, StackSpec

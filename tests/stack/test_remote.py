@@ -18,7 +18,13 @@ import psutil
 import pytest
 
 from fastzero_core import Stack, load_settings, tunnel
-from fastzero_core.errors import DockerUnavailableError, FastZeroError, InvalidInputError, UnavailableError
+from fastzero_core.errors import (
+    DockerUnavailableError,
+    FastZeroError,
+    InvalidInputError,
+    NotFoundError,
+    UnavailableError,
+)
 from fastzero_core.events import ActionStarted, Event, Progress
 from fastzero_core.polling import wait_until
 from fastzero_core.project import Project, ProjectRecord
@@ -29,6 +35,7 @@ from fastzero_core.stack.listing import list_projects
 from fastzero_core.testing import session_folder
 from tests.ports import any_free_port
 
+from .archived import archived, content, fill, now, run
 from .conftest import SOON, Contained, add_user, users_of
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -329,3 +336,19 @@ def test_the_setting_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTZERO_HOST", "example.com")
     with pytest.raises(InvalidInputError, match="must be ssh"):
         Stack("demo")
+
+
+@needs_sshd
+@pytest.mark.slow
+def test_its_database_is_archived_on_that_machine(contained: Contained, server: Server, folder: Path) -> None:
+    stack = contained.stack().up(host=server.host)
+    with pytest.raises(NotFoundError, match=f"absent does not exist on {server.host}"):
+        stack.enable_archive((folder / "absent").as_uri())
+    stack.enable_archive(folder.as_uri())
+    fill(stack, 10)
+    moment = now(stack)
+    run(stack, "DELETE FROM kept")
+    stack.recover(stack.plan_recovery(moment))
+    assert content(stack)[0] == 10
+    assert archived(stack)
+    shutil.rmtree(folder / contained.project)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ... import __version__
 from ...project import ROLE, Project
-from ..spec import ServiceSpec, data_mount, with_secrets
+from ..spec import Mount, ServiceSpec, data_mount, with_secrets
 from ..steps import network_name
 
 PROJECT, SERVICE, HASH, SETTINGS, VERSION, OWNER, CLAIM, EXTRA = (
@@ -51,6 +51,12 @@ def document(project: str, service: ServiceSpec, cpus_present: int | None = None
         "HostConfig": _host_config(project, service, cpus_present),
         "NetworkingConfig": {"EndpointsConfig": {network_name(project): {"Aliases": [service.name]}}},
     }
+
+
+def alone(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document for a container that is not in the project's network, and is removed when it ends."""
+    host = {**document["HostConfig"], "NetworkMode": "bridge", "AutoRemove": True}
+    return {**{name: value for name, value in document.items() if name != "NetworkingConfig"}, "HostConfig": host}
 
 
 def labels(project: str, owner: str, service: ServiceSpec) -> dict[str, str]:
@@ -136,14 +142,22 @@ def _port_bindings(service: ServiceSpec) -> dict[str, Any]:
     }
 
 
-def _mounts(service: ServiceSpec) -> list[dict[str, str]]:
+def _mount(mount: Mount) -> dict[str, Any]:
+    kind = "bind" if mount.source.startswith("/") else "volume"
+    return {"Type": kind, "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
+
+
+def _mounts(service: ServiceSpec) -> list[dict[str, Any]]:
     """Return the mounts for the data, and for secrets, a script and large files.
 
     All but the data are anonymous volumes, since files cannot be copied into a read-only container in another way
     before it starts. They are removed with their container.
     """
     target = data_mount(service.major) if service.is_database else service.mount
-    data = [{"Type": "volume", "Source": service.volume, "Target": target}] if service.volume else []
+    data: list[dict[str, Any]] = []
+    if service.volume:
+        data = [{"Type": "volume", "Source": service.volume, "Target": target}]
+    data += [_mount(each) for each in service.mounts]
     secrets = [{"Type": "volume", "Target": SECRETS}] if service.secrets or service.secret_variables else []
     scripts = [{"Type": "volume", "Target": FIRST_START}] if service.first_start else []
     scratch = [{"Type": "volume", "Target": service.scratch}] if service.scratch else []

@@ -70,6 +70,14 @@ def pipe(
     return int(_ended(api, made)["ExitCode"]), said
 
 
+def run(api: docker.APIClient, container: str, write: Callable[[bytes], Any]) -> str:
+    """Start a container, and pass its output to `write` until it ends. Returns its stderr."""
+    stream = api.attach_socket(container, params={"stdout": 1, "stderr": 1, "stream": 1})
+    with closing(_connection(stream)) as connection, closing(stream):
+        api.start(container)
+        return terminal.exchange(connection, _frames(stream, False), None, write)
+
+
 def failure(api: docker.APIClient, container: Container, command: Sequence[str]) -> str:
     """Run a health check in a container, with the timeout of the engine's own check.
 

@@ -9,7 +9,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -47,12 +47,12 @@ def sources() -> dict[str, Path]:
     found = {name: build_file(name) for name in ("Dockerfile", "requirements.txt")}
     tops = (("fastzero_core", PACKAGE), ("fastzero_cli", CLI), ("fastzero_core/migrations", revisions.folder()))
     for top, folder in tops:
-        found |= {f"app/{top}/{inside}": folder / inside for inside in _files(folder)}
+        found |= {f"app/{top}/{inside}": folder / inside for inside in files_in(folder)}
     del found["app/fastzero_core/testing.py"]  # the image runs no tests
     return found
 
 
-def _files(folder: Path) -> Iterator[str]:
+def files_in(folder: Path) -> Iterator[str]:
     """Yield the files in a folder that an image needs. Every `up` runs this, and `rglob` takes five times as long."""
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(set(folders) - OMITTED)
@@ -67,15 +67,20 @@ def context_files() -> dict[str, bytes]:
 
 def image_name(base: str) -> str:
     """Return `fastzero-app:<hash>`, with a hash of the context and of the base image's name."""
+    return named(NAME, base, context_files())
+
+
+def named(name: str, base: str, files: Mapping[str, bytes], *, separator: str = ":") -> str:
+    """Return an image's name with a hash of the files of its context and of the base image's name."""
     digest = hashlib.sha256(base.encode())
-    for name, content in sorted(context_files().items()):
-        digest.update(f"{name}\0{len(content)}\0".encode() + content)
-    return f"{NAME}:{digest.hexdigest()[:12]}"
+    for path, content in sorted(files.items()):
+        digest.update(f"{path}\0{len(content)}\0".encode() + content)
+    return f"{name}{separator}{digest.hexdigest()[:12]}"
 
 
 def remembered_name(base: str) -> str:
     """Return `image_name`, from a cache if no source has changed."""
-    return remembered("app-image.json", fingerprint(base), lambda: image_name(base))
+    return remembered("app-image.json", fingerprint(base, sources()), lambda: image_name(base))
 
 
 def remembered(file_name: str, state: str, compute: Callable[[], str]) -> str:
@@ -90,17 +95,22 @@ def remembered(file_name: str, state: str, compute: Callable[[], str]) -> str:
     return found
 
 
-def fingerprint(base: str) -> str:
-    """Return a hash of what determines the image's name, from the files' times and sizes, without reading them."""
-    files = [(str(path), (state := path.stat()).st_mtime_ns, state.st_size) for path in sources().values()]
+def fingerprint(base: str, sources: Mapping[str, Path]) -> str:
+    """Return a hash of what determines an image's name, from the files' times and sizes, without reading them."""
+    files = [(str(path), (state := path.stat()).st_mtime_ns, state.st_size) for path in sources.values()]
     return hashlib.sha256(repr((base, __version__, SCRIPT, files)).encode()).hexdigest()
 
 
 def context_archive() -> io.BytesIO:
     """Return the build context as a tar archive, with the same bytes for the same content."""
+    return packed(context_files())
+
+
+def packed(files: Mapping[str, bytes]) -> io.BytesIO:
+    """Return files as a tar archive. Those in a folder `bin` can be executed."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
-        for name, content in context_files().items():
+        for name, content in files.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             entry.mode = 0o755 if "/bin/" in name else 0o644
@@ -109,8 +119,11 @@ def context_archive() -> io.BytesIO:
     return archive
 
 
-def build_arguments(base: str) -> dict[str, str]:
-    """Return the Dockerfile's arguments. A package index with a password is left out: an engine stores arguments."""
+def build_arguments(base: str, argument: str = "PYTHON_IMAGE") -> dict[str, str]:
+    """Return the Dockerfile's arguments; `argument` is the one for the base image.
+
+    A package index with a password is left out: an engine stores arguments.
+    """
     index = os.environ.get(INDEX, "")
     own_index = {INDEX: index} if index and "@" not in urlsplit(index).netloc else {}
-    return {"PYTHON_IMAGE": base, "VERSION": __version__, **own_index}
+    return {argument: base, "VERSION": __version__, **own_index}

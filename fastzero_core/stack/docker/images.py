@@ -9,12 +9,14 @@ from ... import __version__
 from ...errors import ImageError
 from ...events import Listener, Notice, Progress
 from ..spec import ServiceSpec
-from . import image
+from . import archiver_image, ha_image, image
 from .containers import VERSION
 from .engine import GONE, UNREACHABLE
 
 LAST_LINES = 20  # of a failed build's output
 ENDS = ("Download complete", "Pull complete")
+
+RECIPES: dict[str, Any] = {archiver_image.RECIPE: archiver_image, ha_image.RECIPE: ha_image}
 
 
 def image_id(client: docker.DockerClient, name: str) -> str | None:
@@ -65,14 +67,15 @@ def build(client: docker.DockerClient, service: ServiceSpec, on_event: Listener)
 
         build_image(client, service, on_event)
         return
-    arguments = image.build_arguments(service.base_image)
+    recipe = RECIPES.get(service.recipe, image)
+    arguments = recipe.build_arguments(service.base_image)
     if os.environ.get(image.INDEX) and image.INDEX not in arguments:
         on_event(Notice(f"{image.INDEX} holds a password and is not passed to the build, whose engine would keep it"))
     events = client.api.build(
-        fileobj=image.context_archive(),
+        fileobj=recipe.context_archive(),
         custom_context=True,
         tag=service.image,
-        buildargs=arguments,
+        buildargs=dict(arguments),
         labels={VERSION: __version__},
         rm=True,
         decode=True,

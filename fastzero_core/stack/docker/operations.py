@@ -1,6 +1,7 @@
 """Perform operations on a project's things on the engine, one call each. Other projects' things are never changed."""
 
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
@@ -20,7 +21,7 @@ from ..plan import taken_error
 from ..runtime import RELEASE
 from ..spec import ServiceSpec, other_major
 from ..steps import container_name, network_name
-from . import containers, files, images, networks, observe, sending
+from . import containers, exec, files, images, networks, observe, sending
 from .engine import GONE, is_port_conflict
 
 EVIDENCE_LINES = 20
@@ -172,6 +173,20 @@ class Operations:
         finally:
             self._remove_container(name)
 
+    def run_alone(self, service: ServiceSpec, given: Mapping[str, str], write: Callable[[bytes], object]) -> str:
+        """Run a service in a container of its own until it ends, and pass its output to `write`. Returns its stderr.
+
+        The engine removes the container when it ends, also if this process is killed before.
+        """
+        name = f"{container_name(self._project.name, service.name)}-{secrets.token_hex(4)}"
+        whole = containers.alone(containers.document(self._project.name, service))
+        self._create_container(name, replace(service, document=whole))
+        try:
+            files.fill(self._client.api, name, service, given)
+            return exec.run(self._client.api, name, write)
+        finally:
+            self._end(name)
+
     def _fill(self, name: str, service: ServiceSpec) -> None:
         files.fill(self._client.api, name, service, containers.secrets_inside(service, self._project))
 
@@ -234,6 +249,14 @@ class Operations:
             code, output = None, container.logs(tail=EVIDENCE_LINES)  # it has stopped
         if code != 0:
             raise UnhealthyError("the password could not be set", evidence=str(output, "utf-8", "replace"))
+
+    def _end(self, name: str) -> None:
+        """Remove a container that the engine removes itself once it has ended."""
+        try:
+            self._remove_container(name)
+        except docker.errors.APIError as error:
+            if error.status_code != HTTPStatus.CONFLICT:  # the engine is at it
+                raise
 
     def _remove_container(self, name: str) -> None:
         with suppress(GONE):

@@ -5,7 +5,7 @@ Everything that it creates has labels with the project and its owner, and it cha
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -28,7 +28,7 @@ from ..plan import refuse_foreign
 from ..runtime import Finding
 from ..spec import ServiceSpec, StackSpec, volume_name
 from ..steps import container_name, network_name
-from . import containers, exec, findings, logs, observe
+from . import containers, exec, findings, images, logs, observe
 from .engine import GONE, connect, engine_errors
 from .operations import Operations
 
@@ -202,6 +202,16 @@ class DockerRuntime:
     def run_once(self, service: ServiceSpec, command: Sequence[str]) -> tuple[int, str]:
         with engine_errors():
             return self._operations.run_once(service, command)
+
+    def run_alone(self, service: ServiceSpec, secrets: Mapping[str, str], write: Callable[[bytes], object]) -> str:
+        """Run a service that is not part of the stack to its end, with these secrets. Returns its stderr."""
+        with engine_errors():
+            return self._operations.run_alone(service, secrets, write)
+
+    def images(self, names: Iterable[str]) -> frozenset[str]:
+        """Return those of the named images that the engine has."""
+        with engine_errors():
+            return frozenset(name for name in names if images.image_id(self._client, name))
 
     def pipe(
         self,

@@ -30,8 +30,6 @@ EVERY = 0.1  # seconds between two reads of a followed log
 
 # As `2026-01-31 12:00:00.123 UTC …`, and as `{"time": "2026-01-31T12:00:00.123Z", …`.
 _TIME = rb'(?:\{"time": ")?(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{1,6})?)'
-_LEADING_TIME = re.compile(_TIME)
-_LINE_WITH_A_TIME = re.compile(rb"^" + _TIME, re.MULTILINE)
 
 _Line = tuple[datetime | None, LogLine]
 _Timed = tuple[datetime, LogLine]
@@ -138,7 +136,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def _time_of(line: bytes) -> datetime | None:
-    match = _LEADING_TIME.match(line)
+    match = re.match(_TIME, line)
     try:
         return datetime.fromisoformat(match[1].decode()).replace(tzinfo=UTC) if match else None
     except ValueError:  # as 2026-99-99
@@ -164,10 +162,10 @@ def _cut(block: bytes, tail: int) -> int | None:
     head, *lines = block.rsplit(b"\n", tail + 1)
     if len(lines) <= tail:
         return None
-    if _LEADING_TIME.match(lines[0]):
+    if re.match(_TIME, lines[0]):
         return len(head) + 1
     first_whole_line = head.find(b"\n") + 1 or len(head)
-    times = list(_LINE_WITH_A_TIME.finditer(head, first_whole_line))
+    times = list(re.compile(rb"^" + _TIME, re.MULTILINE).finditer(head, first_whole_line))
     if times:
         return times[-1].start()
     return len(head) + 1 if len(block) >= SEARCHED else None

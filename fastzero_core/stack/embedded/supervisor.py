@@ -62,11 +62,18 @@ class Supervisor:
             self._become(parent, before)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._write()
-        _, status = os.waitpid(self._pid, 0)
+        status = self._wait()
         self._pid = 0
         code = os.waitstatus_to_exitcode(status)
         self._ended = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
         return code if code >= 0 else KILLED_BY - code
+
+    def _wait(self) -> int:
+        """Wait until the process ends. As the first process of a container this one inherits others, which end too."""
+        while True:
+            pid, status = os.waitpid(-1, 0)
+            if pid == self._pid:
+                return status
 
     def _become(self, parent: int, mask: "Set[signal.Signals | int]") -> NoReturn:
         """Replace the child with the program of the process."""

@@ -20,19 +20,21 @@ from ...credentials import app_password, app_url
 from ...errors import FastZeroError
 from ...postgres import database
 from ...project import secret_key, secret_key_file
-from ...settings import SLOW_CONNECTIONS, Settings, load_settings
+from ...settings import SLOW_CONNECTIONS, WATCHING_CONNECTIONS, Settings, load_settings
 from ..fastzero import AsyncFastZero
 from ..passwords import HashCost
 from ..tokens import Tokens
-from . import auth, health, metrics, problems, todos, users
+from . import auth, health, history, metrics, problems, todos, users
 from .bodies import SMALL
 from .deps import Services
 from .hashing import Hashing
 from .middleware import Observability, OperatorToken, RequestLimits, TrailingSlash
+from .page import routes as page
+from .page.watching import Watching
 
 BODY_MAX = 1024 * 1024  # bytes
 # Bodies that are read without a token are limited to what an account or a login needs.
-BODIES_MAX = {todos.BULK_PATH: todos.BULK_BODY_MAX, "/users/": SMALL, "/auth/": SMALL}
+BODIES_MAX = {todos.BULK_PATH: todos.BULK_BODY_MAX, "/users/": SMALL, "/auth/": SMALL, "/login": SMALL}
 SLOW_TIMEOUT = 30  # seconds to delete an account with as many todos as it may have
 SESSION = {
     "TimeZone": "UTC",
@@ -52,6 +54,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or load_settings()
     engine = _engine(settings, settings.pool_size, SESSION)
     slow_engine = _engine(settings, SLOW_CONNECTIONS, {**SESSION, "statement_timeout": f"{SLOW_TIMEOUT - 1}s"})
+    watching = Watching(_engine(settings, WATCHING_CONNECTIONS, SESSION))
     metrics.observe_pools([engine, slow_engine], settings.connections)
     services = _services(settings, AsyncFastZero(engine), AsyncFastZero(slow_engine, limit=SLOW_TIMEOUT))
 
@@ -59,13 +62,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="fastzero",
         version=__version__,
         description="Users and todos in PostgreSQL.",
-        lifespan=_lifespan(services.hashing, engine, slow_engine),
+        lifespan=_lifespan(services.hashing, watching, engine, slow_engine),
         redirect_slashes=False,
         **_hidden_pages(settings),
     )
     app.state.engine, app.state.slow_engine = engine, slow_engine
-    app.state.services = services
-    routers = [todos.router, users.router, auth.router, health.router, *_optional_routers(settings)]
+    app.state.services, app.state.watching = services, watching
+    own = [todos.router, history.router, users.router, auth.router, health.router, page.greeting, page.router]
+    routers = [*own, *_optional_routers(settings)]
     routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
     # Added without their routers, which every request would have to search, and before the pages.
     app.router.routes[:0] = routes
@@ -74,7 +78,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def _lifespan(hashing: Hashing, engine: AsyncEngine, slow_engine: AsyncEngine) -> Lifespan[FastAPI]:
+def _lifespan(hashing: Hashing, watching: Watching, engine: AsyncEngine, slow_engine: AsyncEngine) -> Lifespan[FastAPI]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -84,6 +88,7 @@ def _lifespan(hashing: Hashing, engine: AsyncEngine, slow_engine: AsyncEngine) -
                 pass
         yield
         hashing.end()
+        await watching.close()
         await engine.dispose()
         await slow_engine.dispose()
 

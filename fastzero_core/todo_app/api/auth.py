@@ -6,6 +6,7 @@ from fastapi import APIRouter, Form
 
 from ...errors import LoginRefusedError
 from ..logins import Attempt
+from ..models import Identity
 from . import schemas
 from .deps import Anyone, Visitor, WithToken
 from .problems import BOUNDS, documented
@@ -18,12 +19,21 @@ router = APIRouter(prefix="/auth", tags=["auth"], route_class=OrderedRoute, resp
 @router.post("/token", responses=documented(401, 429))
 async def log_in(login: Annotated[schemas.Login, Form()], visitor: Anyone) -> schemas.Token:
     """Log in with an e-mail address or username and a password. Returns an access token."""
-    attempt = await visitor.run(lambda fz: fz.logins.begin(login.username, visitor.network))
+    identity = await authenticate(visitor, login.username, login.password)
+    return schemas.Token(access_token=visitor.tokens.issue(identity))
+
+
+async def authenticate(visitor: Visitor, username: str, password: str) -> Identity:
+    """Return the user that a username or e-mail address and a password name.
+
+    Raises LoginRefusedError; LoginThrottledError after too many failures.
+    """
+    attempt = await visitor.run(lambda fz: fz.logins.begin(username, visitor.network))
     visitor.scope[ACCOUNT] = attempt.identity and attempt.identity.user_id
-    if not await verify_login(visitor, attempt, login.password) or attempt.identity is None:
+    if not await verify_login(visitor, attempt, password) or attempt.identity is None:
         raise LoginRefusedError("Incorrect email or password")
     security_event(visitor.scope, SecurityEvent.LOGIN)
-    return schemas.Token(access_token=visitor.tokens.issue(attempt.identity))
+    return attempt.identity
 
 
 async def verify_login(visitor: Visitor, attempt: Attempt, password: str) -> bool:

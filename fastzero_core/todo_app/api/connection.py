@@ -19,6 +19,7 @@ REST_SECONDS = 5  # for the rest of a body after the response
 SEND_SECONDS = 60  # for a client to receive its response
 HEAD_MAX = 16 * 1024  # bytes of a request without its body: the head and the framing of chunks
 HEADERS_MAX = 100
+END_STREAM = "fastzero.end_stream"  # in the scope: ends a response that otherwise stays open
 PIPELINE_MAX = 16  # pipelined requests that wait for the response to an earlier one
 UNFINISHED_MAX = 1000  # connections that are sending a head, or the rest of a refused body
 UNSENT_MAX = 64 * 1024 * 1024  # bytes of responses that all clients together have not received yet
@@ -113,6 +114,13 @@ class Connection(HttpToolsProtocol):
 
     def timeout_keep_alive_handler(self) -> None:
         self.transport.abort()  # not `close`, which waits until the client has received the rest
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.cycle and not self.cycle.response_complete:
+            end: Any = self.cycle.scope.get(END_STREAM)
+            if end is not None:
+                end()
 
     def send_400_response(self, msg: str) -> None:
         if self._is_head_too_large():

@@ -9,13 +9,14 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Request, Security
 from fastapi.security import OAuth2PasswordBearer
 
-from ...errors import InvalidInputError, InvalidTokenError
+from ...errors import InvalidTokenError
 from ..fastzero import AsyncFastZero, FastZero
 from ..logins import network_of
 from ..models import Identity
 from ..tokens import Claims, Tokens
 from .hashing import Hashing
 from .middleware import DATABASE_SECONDS
+from .queries import given_once
 from .security import ACCOUNT
 
 DATABASE_TIMEOUT = 4  # seconds from the start of a request, so that it is answered within five
@@ -112,15 +113,7 @@ def caller_of(request: Request) -> Caller:
 
 async def _refuse_unclear(request: Request) -> None:
     """Refuse parameters that would be ignored: unknown ones, and those that are given twice."""
-    seen = set()
-    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
-    for name, _ in request.query_params.multi_items():
-        if name not in known:
-            hint = f"Use {', '.join(sorted(known))}"
-            raise InvalidInputError(f"unknown parameter {name!r}", field=name, hint=hint)
-        if name in seen and name != "state":
-            raise InvalidInputError(f"{name} is given more than once", field=name)
-        seen.add(name)
+    given_once(request, request.scope["route"].parameters)
 
 
 async def _visitor(request: Request) -> Visitor:

@@ -10,9 +10,8 @@ from ...errors import DatabaseLoginError, DatabasePrivilegeError, FastZeroError,
 from ...postgres import database
 from ...schema import revisions
 from ...schema.revisions import head_revision
-from . import logs, metrics
+from . import archive_metrics, logs, metrics
 from .problems import RETRY_AFTER
-from .schemas import Message
 
 LIMIT = 3  # seconds for the database to answer
 
@@ -26,12 +25,6 @@ class Health(BaseModel):
     status: str
     revision: str | None = None
     reason: str = ""
-
-
-@router.get("/")
-async def root() -> Message:
-    """Return a greeting."""
-    return Message(message="Olá Mundo!")
 
 
 @router.get("/healthz")
@@ -63,9 +56,10 @@ async def readyz(request: Request, response: Response) -> Health:
 @metrics_router.get(
     "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}, "description": "Metrics"}}
 )
-async def read_metrics() -> Response:
+async def read_metrics(request: Request) -> Response:
     """Return the metrics in the Prometheus text format."""
-    return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)
+    of_archive = await archive_metrics.exposition(request.app.state.engine)
+    return Response(metrics.exposition() + of_archive, media_type=metrics.CONTENT_TYPE)
 
 
 def _reason(error: FastZeroError) -> str:

@@ -19,6 +19,8 @@ from .bodies import TOO_LARGE
 DATABASE_SECONDS = "fastzero.database_seconds"  # in the scope: how long the request has waited for the database
 REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 BODY_LIMIT = "fastzero.body_limit"  # in the scope: the maximum size of the request's body, in bytes
+STREAMED = "fastzero.streamed"  # in the scope: when the response began, if it is a stream that stays open
+OWN_HEADERS = "fastzero.own_headers"  # in the scope: the headers of a response that is a page of the board
 ADDRESS_MAX = 8 * 1024  # bytes of the path and the query
 PARAMETERS_MAX = 100
 REQUESTS_MAX = 1500  # at once: more than slow clients can occupy with their bodies and responses
@@ -148,7 +150,6 @@ class Observability:
             return
         started = time.perf_counter()
         request_id = _request_id(scope)
-        headers = self._headers(scope, request_id)
         scope[DATABASE_SECONDS] = 0.0
         scope[security.REQUEST_ID] = request_id
         status = 0
@@ -157,7 +158,7 @@ class Observability:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *headers]
+                message["headers"] = [*message["headers"], *self._headers(scope, request_id)]
             await send(message)
 
         try:
@@ -167,12 +168,12 @@ class Observability:
             if not status:
                 await problems.answer(500, "Internal Server Error")(scope, receive, send_observed)
         finally:
-            seconds = time.perf_counter() - started
+            seconds = scope.get(STREAMED, time.perf_counter()) - started
             metrics.observe(scope["method"], _route(scope), status, seconds, scope[DATABASE_SECONDS])
             logs.access(scope, _path(scope), status, seconds, request_id, scope.get(security.ACCOUNT))
 
     def _headers(self, scope: Scope, request_id: str) -> list[tuple[bytes, bytes]]:
-        more = PAGE_HEADERS if scope["path"].startswith(self._pages) else API_HEADERS
+        more = scope.get(OWN_HEADERS) or (PAGE_HEADERS if scope["path"].startswith(self._pages) else API_HEADERS)
         secure = TLS_HEADERS if scope.get("scheme") == "https" else []
         return [(b"x-request-id", request_id.encode()), *SAFE_HEADERS, *more, *secure]
 

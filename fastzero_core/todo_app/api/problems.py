@@ -54,7 +54,7 @@ _DESCRIPTIONS = {
     403: "Not allowed: the account belongs to another user, the current password is wrong, or sign-up is closed",
     404: "It does not exist, or belongs to another user",
     408: "The body was not received in time",
-    409: "The username or e-mail address is taken",
+    409: "It conflicts with what there is: a username or e-mail address is taken, or other todos match",
     413: "The body is too large",
     414: "The URL is too long",
     429: "Too many failed logins. Wait, then try again",
@@ -68,9 +68,16 @@ def answer(code: int, detail: Any, headers: dict[str, str] | None = None) -> Res
     return Response(json.dumps({"detail": detail}), code, headers, "application/json")
 
 
+def note(request: Request, error: FastZeroError) -> None:
+    """Log what operators have to know of an error."""
+    log_refusal(request.scope, error)
+    if error.http_status == status.HTTP_503_SERVICE_UNAVAILABLE:
+        logs.unavailable(request.method, request.scope["path"], error.message, request.scope.get(REQUEST_ID, "-"))
+
+
 async def _answer_own(request: Request, error: Exception) -> Response:
     assert isinstance(error, FastZeroError)
-    log_refusal(request.scope, error)
+    note(request, error)
     match error:
         case InvalidInputError():
             place = "query" if request.method == "GET" else "body"
@@ -81,7 +88,6 @@ async def _answer_own(request: Request, error: Exception) -> Response:
         case errors.AuthenticationError():
             return answer(error.http_status, error.message, {"WWW-Authenticate": "Bearer"})
         case FastZeroError() if error.http_status == status.HTTP_503_SERVICE_UNAVAILABLE:
-            logs.unavailable(request.method, request.scope["path"], error.message, request.scope.get(REQUEST_ID, "-"))
             return answer(error.http_status, _detail(error), {"Retry-After": RETRY_AFTER})
         case FastZeroError() if error.http_status < status.HTTP_500_INTERNAL_SERVER_ERROR:
             return answer(error.http_status, _detail(error))

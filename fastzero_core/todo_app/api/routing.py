@@ -1,6 +1,7 @@
 """The order of work in a request: cheap checks (`middleware`), token, body, validation, statements."""
 
 from collections.abc import Callable, Coroutine
+from functools import cached_property
 from typing import Any
 
 from fastapi import Request, Response
@@ -19,11 +20,16 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 class OrderedRoute(APIRoute):
     """Checks the token before it reads the body, so that requests without a token use little memory and time."""
 
+    @cached_property
+    def parameters(self) -> set[str]:
+        """The names of the query parameters."""
+        return {each.alias for each in self.dependant.query_params}
+
     def get_route_handler(self) -> Handler:
         handle = super().get_route_handler()
         needs_token = any(isinstance(needed.call, Bearer) for needed in self.dependant.dependencies)
         if self.body_field is not None:
-            handle = _with_body(handle)
+            handle = read_body_first(handle)
         return _with_token(handle) if needs_token else handle
 
 
@@ -35,12 +41,14 @@ def _with_token(handle: Handler) -> Handler:
     return check_token_first
 
 
-def _with_body(handle: Handler) -> Handler:
-    async def read_body_first(request: Request) -> Response:
+def read_body_first(handle: Handler) -> Handler:
+    """Return a handler that gets the request with its body in memory."""
+
+    async def with_body(request: Request) -> Response:
         body = Body(BUDGET, request.scope[BODY_LIMIT])
         try:
             return await handle(await body.read(request))
         finally:
             body.close()
 
-    return read_body_first
+    return with_body

@@ -1,0 +1,152 @@
+"""Tell the open windows of a user that todos have changed: server-sent events from LISTEN and NOTIFY.
+
+One connection per process listens, while a window is open. Changes are announced only to users who are watched, as the
+table `todo_watchers` says, whose rows a process renews: PostgreSQL commits announcing transactions one after the other.
+"""
+
+import asyncio
+import itertools
+import logging
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+from sqlalchemy import BigInteger, DateTime, Text, any_, bindparam, delete, func, select
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from ....errors import BusyError, FastZeroError
+from ....postgres import database
+from ....postgres.driver_errors import translate
+from ...tables import todo_watchers, users
+
+CHANNEL = "fastzero_todos"
+CHANGED = b"event: changed\ndata:\n\n"
+ALIVE = b":\n\n"  # keeps proxies from closing an idle connection
+PAUSE = 0.05  # seconds in which changes are told together
+HEARTBEAT = 15  # seconds
+LIFETIME = 300  # seconds, then the browser connects again, and its session is checked
+RENEW = 20  # seconds
+VALID = 60  # seconds that a process may not renew what it watches
+RETRY = 1  # seconds
+WINDOWS_MAX = 500  # of a process
+WINDOWS_OF_USER_MAX = 20
+
+_log = logging.getLogger("fastzero.server")
+
+
+class Window:
+    """A window that is open. `end` ends its stream."""
+
+    def __init__(self) -> None:
+        self.is_registered = False  # changes before are not announced
+        self._woken = asyncio.Event()
+        self._ended = False
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def end(self) -> None:
+        self._ended = True
+        self._woken.set()
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """Yield an event at the beginning and after changes."""
+        until = asyncio.get_running_loop().time() + LIFETIME
+        yield b"retry: 1000\n\n"
+        while asyncio.get_running_loop().time() < until:
+            try:
+                async with asyncio.timeout(HEARTBEAT):
+                    await self._woken.wait()
+            except TimeoutError:
+                yield ALIVE
+                continue
+            if self._ended:
+                return
+            await asyncio.sleep(PAUSE)
+            self._woken.clear()
+            yield CHANGED
+
+
+class Watching:
+    """The open windows of a process, by user. `engine` is for the connection that listens."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._windows: dict[int, set[Window]] = {}
+        self._name = secrets.token_hex(8)
+        self._listening: asyncio.Task[None] | None = None
+        self._renew = asyncio.Event()
+
+    @contextmanager
+    def window(self, user_id: int) -> Iterator[Window]:
+        """Open a window, until the end of the block. Raises BusyError if too many are open."""
+        windows = self._windows.setdefault(user_id, set())
+        if len(windows) >= WINDOWS_OF_USER_MAX or sum(map(len, self._windows.values())) >= WINDOWS_MAX:
+            raise BusyError("too many windows are open")
+        window = Window()
+        windows.add(window)
+        self._renew.set()
+        if self._listening is None or self._listening.done():
+            self._listening = asyncio.create_task(self._listen())
+        try:
+            yield window
+        finally:
+            windows.discard(window)
+            if not windows:
+                self._windows.pop(user_id, None)
+
+    async def close(self) -> None:
+        """Stop listening, and close the connection."""
+        if self._listening is not None:
+            self._listening.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._listening
+        await self._engine.dispose()
+
+    async def _listen(self) -> None:
+        while self._windows:
+            try:
+                async with database.connect_async(self._engine) as connection:
+                    await self._serve(connection)
+            except (FastZeroError, psycopg.Error) as error:
+                known = error if isinstance(error, FastZeroError) else translate(error)
+                _log.warning("open windows are not told of changes: %s", known.message)
+                for window in itertools.chain(*self._windows.values()):
+                    window.is_registered = False  # what changes now is not announced
+                await asyncio.sleep(RETRY)
+
+    async def _serve(self, connection: AsyncConnection) -> None:
+        driver = await database.driver_connection(connection)
+        await driver.execute(f"LISTEN {CHANNEL}".encode())
+        while self._windows:
+            self._renew.clear()
+            await self._register(connection)
+            renewed = asyncio.get_running_loop().time() + RENEW
+            while asyncio.get_running_loop().time() < renewed and not self._renew.is_set():
+                async for notification in driver.notifies(timeout=0.5, stop_after=1):
+                    self._wake(int(notification.payload))
+
+    async def _register(self, connection: AsyncConnection) -> None:
+        """Write which users are watched."""
+        new = [window for windows in self._windows.values() for window in windows if not window.is_registered]
+        until = datetime.now(UTC) + timedelta(seconds=VALID)
+        await connection.execute(_registration(), {"users": list(self._windows), "watcher": self._name, "until": until})
+        await connection.execute(delete(todo_watchers).where(todo_watchers.c.until < func.now()))
+        for window in new:
+            window.is_registered = True
+            window.wake()
+
+    def _wake(self, user_id: int) -> None:
+        for window in self._windows.get(user_id, ()):
+            window.wake()
+
+
+def _registration() -> Any:
+    values = (bindparam("watcher", type_=Text), bindparam("until", type_=DateTime(timezone=True)))
+    there = users.c.id == any_(bindparam("users", type_=ARRAY(BigInteger)))
+    rows = insert(todo_watchers).from_select(["user_id", "watcher", "until"], select(users.c.id, *values).where(there))
+    return rows.on_conflict_do_update(constraint=todo_watchers.primary_key, set_={"until": rows.excluded.until})

@@ -1,0 +1,113 @@
+"""Check the filters and changes that a caller gives, and turn them into the shapes and values of statements. Pure."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, tzinfo
+from typing import Any
+
+from ..errors import InvalidInputError
+from . import due, validate
+from .models import OPEN, Priority, TodoFilters, TodoSort, TodoState
+from .todo_statements import Conditions
+
+PRIORITIES = (Priority.HIGH, Priority.MEDIUM, Priority.LOW, Priority.NONE)  # the first one is 1 in the database
+RANKS = {priority: rank for rank, priority in enumerate(PRIORITIES, 1)}
+
+_BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
+_END = datetime(9999, 12, 31, tzinfo=UTC)  # infinity is later, so that what is not due is not before it
+_KNOWN = TodoFilters.__optional_keys__
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """Conditions with their values. `sort` is the order in which an index finds what they match."""
+
+    where: Conditions
+    values: dict[str, Any]
+    sort: TodoSort
+
+
+_EVERY = Matching(Conditions(), {}, TodoSort.ID)
+
+
+def matching(filters: Mapping[str, Any], zone: tzinfo | None, *, sort: TodoSort | None = None) -> Matching:
+    """Return the conditions for checked filters, and for a list by `sort`. Raises InvalidInputError."""
+    if not filters and sort in (None, TodoSort.ID):
+        return _EVERY
+    _refuse_unknown(filters)
+    given = {name: value for name, value in filters.items() if value is not None}
+    tags = validate.tags(given.get("tags", ()))
+    values: dict[str, Any] = _texts(given) | _moments(given, zone)
+    values |= {f"tag_{number}": tag for number, tag in enumerate(tags)}
+    where = Conditions(
+        priorities=_priorities(given),
+        text="text" in values,
+        title="title_part" in values,
+        description="description_part" in values,
+        tags=len(tags),
+        due="due_before" in values,
+        created="created_before" in values,
+    )
+    order = sort or (TodoSort.DUE if where.due else TodoSort.CREATED if where.created else TodoSort.ID)
+    by_index = order is not TodoSort.ID or where.priorities
+    if "states" in given or by_index or given.get("overdue"):
+        where = replace(where, states=_states(given))
+    return Matching(where, values, order)
+
+
+def require_any(filters: Mapping[str, Any]) -> None:
+    """Raise InvalidInputError without any filter: a change of all todos must be meant."""
+    if not any(value not in (None, False, (), []) for value in filters.values()):
+        raise InvalidInputError(
+            "no filter given", field="filter", hint="Give at least one filter, such as a state or a tag"
+        )
+
+
+def _refuse_unknown(filters: Mapping[str, Any]) -> None:
+    if unknown := filters.keys() - _KNOWN:
+        raise TypeError(f"unknown filter {sorted(unknown)[0]!r}")
+
+
+def _states(given: Mapping[str, Any]) -> tuple[str, ...]:
+    wanted = set(TodoState) if "states" not in given else {validate.state(state) for state in given["states"]}
+    if given.get("overdue"):
+        wanted &= set(OPEN)
+    return tuple(sorted(state.value for state in wanted))
+
+
+def _priorities(given: Mapping[str, Any]) -> tuple[int, ...] | None:
+    if "priorities" not in given:
+        return None
+    return tuple(sorted({RANKS[validate.priority(each)] for each in given["priorities"]}))
+
+
+def _texts(given: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = {"text": "text", "title": "title_part", "description": "description_part"}
+    return {parameters[name]: _pattern(given[name], name) for name in parameters if name in given}
+
+
+def _pattern(text: str, field: str) -> str:
+    """Return the ILIKE pattern that matches a text literally, anywhere."""
+    return "%" + re.sub(r"([\\%_])", r"\\\1", validate.text(text, field)) + "%"
+
+
+def _moments(given: Mapping[str, Any], zone: tzinfo | None) -> dict[str, Any]:
+    """Return the ranges of moments, each with both ends."""
+    ranges: dict[str, Any] = {}
+    for name in ("due", "created"):
+        after, before = (_moment(given, f"{name}_{end}", zone) for end in ("after", "before"))
+        if name == "due" and given.get("overdue"):
+            before = min(before or _END, datetime.now(UTC))
+        if after or before:
+            ranges |= {f"{name}_after": after or _BEGINNING, f"{name}_before": before or _END}
+    return ranges
+
+
+def _moment(given: Mapping[str, Any], field: str, zone: tzinfo | None) -> datetime | None:
+    if field not in given:
+        return None
+    found: date | None = due.read(given[field], zone, field)
+    if found is None:
+        raise InvalidInputError(f"{field} needs a date", field=field, hint=due.HINT.removesuffix(" or none"))
+    return due.end_of(found, zone) if field.endswith("after") else due.beginning_of(found, zone)
