@@ -13,7 +13,7 @@ import typer
 from fastzero_core import __version__
 from fastzero_core.errors import FastZeroError
 
-from . import application, docs, messages, stack, streams, surroundings, trust
+from . import application, docs, messages, stack, streams, surroundings, swarm, trust
 from .options import Run
 from .progress import LIVE
 from .tree import Group
@@ -35,6 +35,7 @@ root = Group(
     },
 )
 root.include(stack.group)
+root.include(swarm.group)
 root.include(application.group)
 root.include(surroundings.group)
 root.add_group(surroundings.export)

@@ -109,8 +109,8 @@ def plan_down(spec: StackSpec, observed: Observed, names: Iterable[str] | None =
         found = observed.service(service.name)
         if service.name in wanted:
             actions += steps.take_away(service, found, f"it is {found.state}")
-    idle = [each for each in observed.mounts if names is None or each.service in wanted]
-    actions += _sweep(replace(each, cause="its service is gone") for each in idle)
+    mounts = (each for each in observed.mounts if names is None or each.service in wanted)
+    actions += _sweep(replace(each, cause="its service is gone") for each in mounts)
     others = [name for name in spec.names if name not in wanted and observed.service(name).thing]
     if observed.network and len(orphans) == len(observed.orphans) and not others:
         cause = "nothing is left in it"
@@ -141,35 +141,6 @@ def plan_stop(spec: StackSpec, observed: Observed, names: Iterable[str], cause: 
     wanted = set(names)
     chosen = [service for service in reversed(spec.services) if service.name in wanted]
     return [action for each in chosen for action in steps.stop(each, observed.service(each.name), cause)]
-
-
-def plan_scale(spec: StackSpec, observed: Observed, change: RecordChange, names: Iterable[str]) -> list[Action]:
-    """Return the actions that change the number of tasks of the named services, and nothing else about them."""
-    cause = "another number of tasks was asked for"
-    chosen = [service for service in spec.services if service.name in names and observed.service(service.name).thing]
-    scaled = [
-        Action(
-            Verb.SET,
-            Kind.REPLICAS,
-            observed.service(each.name).thing,
-            cause,
-            each.name,
-            to=str(each.deploy.replicas if each.deploy else 1),
-            subject=each,
-        )
-        for each in chosen
-    ]
-    return [*write(change), *scaled, *map(steps.wait, chosen)]
-
-
-def plan_rebalance(spec: StackSpec, observed: Observed) -> list[Action]:
-    """Return the actions that replace the tasks of services which are not spread evenly, one after the other."""
-    chosen = [(each, found.uneven) for each in spec.processes if (found := observed.service(each.name)).uneven]
-    return [
-        action
-        for service, cause in chosen
-        for action in (steps.roll(spec.project, service, cause), steps.wait(service))
-    ]
 
 
 def plan_start_database(spec: StackSpec, observed: Observed, cause: str) -> list[Action]:
@@ -377,8 +348,8 @@ def _until_ready(
     its processes are started only once the services that they and the migrations may use are ready, and the schema is
     at the revision that their code needs.
     """
-    recovering = {each.name for each in spec.services if _recovers(each, observed.service(each.name))}
-    database, touched = spec.database, {action.service for action in work} | recovering
+    database, touched = spec.database, {action.service for action in work}
+    touched |= {each.name for each in spec.services if _recovers(each, observed.service(each.name))}
     names = {process.name for process in spec.processes} if spec.release else set()
     later = [action for action in work if action.service in names]
     actions = [action for action in work if action.service not in names]
@@ -398,7 +369,7 @@ def _until_ready(
     cause = "the new one is ready"
     actions += [Action(Verb.REMOVE, Kind.CONTAINER, old.to, cause, old.service) for old in olds]
     updated = {each.service for each in work if each.kind is Kind.SERVICE and each.verb is Verb.UPDATE}
-    stale = [replace(each, cause="nothing mounts it any more") for each in observed.stale if each.service in updated]
+    stale = (replace(each, cause="nothing mounts it any more") for each in observed.stale if each.service in updated)
     return [*actions, *_sweep(stale)]
 
 

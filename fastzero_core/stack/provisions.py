@@ -1,11 +1,14 @@
 """Create what a user's application needs in its database: for an action of a plan, or in another database."""
 
+from ..errors import ExtensionMissingError
 from ..postgres import provisions
 from ..postgres.provisions import DatabaseNeeds
 from ..postgres.url import parse
-from ..project import DATABASE, Project
+from ..project import DATABASE, Project, ProjectRecord
 from .actions import Action, Kind, Verb
 from .roles import sessions
+from .runtime import Runtime
+from .spec import StackSpec
 
 
 def perform(project: Project, action: Action) -> None:
@@ -30,3 +33,17 @@ def provide(project: Project, database: str, needs: DatabaseNeeds) -> None:
         provisions.create_schema(open_session, database, name)
     for name in needs.extensions:
         provisions.create_extension(open_session, database, name)
+
+
+def refuse_lacking(runtime: Runtime, spec: StackSpec, record: ProjectRecord) -> None:
+    """Raise ExtensionMissingError for an extension that the application needs and the runtime does not have."""
+    wanted = spec.database.needs.extensions
+    available = runtime.extensions() if wanted else None
+    lacking = sorted(set(wanted) - (available or set(wanted)))
+    if lacking:
+        use = "fastzero db move --to docker" if record.initialised else "fastzero up --runtime docker"
+        raise ExtensionMissingError(
+            f"the embedded PostgreSQL does not have the extension {', '.join(lacking)},"
+            " which [application.database] needs",
+            hint=f"Use containers: {use}",
+        )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ..errors import InvalidInputError
-from . import commands, plan
+from . import commands, tasks
 from .deployment import counts_of
 from .observed import NodeState
 from .plan import RecordChange
@@ -28,7 +28,7 @@ class ScalableStack(Stack):
             change = RecordChange(record, after, "other numbers of tasks were asked for")
             spec = session.spec(after)
             observed = session.observe_quickly(spec, after)
-            session.run(plan.plan_scale(spec, observed, change, counts), keep=True)
+            session.run(tasks.plan_scale(spec, observed, change, counts), keep=True)
 
     def rebalance(self, *, timeout: float | None = None) -> list[str]:
         """Spread the tasks over the nodes again, one after the other. Returns the services that were not spread evenly.
@@ -39,7 +39,7 @@ class ScalableStack(Stack):
             _require_swarm(session, "has no nodes", "start one in a swarm: fastzero up --runtime swarm -p NAME")
             spec = session.spec()
             observed = session.observe_quickly(spec, session.known)
-            session.run(plan.plan_rebalance(spec, observed))
+            session.run(tasks.plan_rebalance(spec, observed))
             return [each.name for each in spec.processes if observed.service(each.name).uneven]
 
     def stack_file(self) -> str:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import marks
-from ..errors import ExtensionMissingError, ForeignStackError, InvalidInputError, UnavailableError
+from ..errors import ForeignStackError, InvalidInputError, UnavailableError
 from ..events import Listener, Notice
 from ..folders import mark_of
 from ..project import Place, Project, ProjectRecord, not_there, ports_of_others
 from ..settings import Settings
 from ..tunnel import parse_host
-from . import decide, plan, rotation, steps
+from . import decide, plan, provisions, rotation, steps
 from .actions import Action, Kind, Verb
 from .decide import Decision, Flags, Machine
 from .described import described_in, remembered
@@ -288,7 +288,7 @@ class Session:
         that something else has.
         """
         look = self._looked_at_quickly if flags.adopt or quickly else self.looked_at
-        self._refuse_lacking_extensions(decision)
+        provisions.refuse_lacking(self.runtime_of(decision.record), decision.spec, decision.record)
         first = self._installs(decision, flags)
         observed, change = look(decision, self.timeout)
         first += plan.plan_images(decision.spec, observed, build=build, pull=pull)
@@ -300,19 +300,6 @@ class Session:
         """Return the current stack, whichever home it belongs to. Services are not queried: they may refuse logins."""
         observed = self.runtime_of(decision.record).observe(decision.spec, decision.record)
         return replace(observed, missing_secrets=missing_secrets(decision.spec, self.project)), decision.change
-
-    def _refuse_lacking_extensions(self, decision: Decision) -> None:
-        """Raise ExtensionMissingError for an extension that the application needs and the runtime does not have."""
-        wanted = decision.spec.database.needs.extensions
-        available = self.runtime_of(decision.record).extensions() if wanted else None
-        lacking = sorted(set(wanted) - (available or set(wanted)))
-        if lacking:
-            use = "fastzero db move --to docker" if decision.record.initialised else "fastzero up --runtime docker"
-            raise ExtensionMissingError(
-                f"the embedded PostgreSQL does not have the extension {', '.join(lacking)},"
-                " which [application.database] needs",
-                hint=f"Use containers: {use}",
-            )
 
     def _installs(self, decision: Decision, flags: Flags) -> list[Action]:
         """Return the action that installs the dependencies of an application in local processes, if it was requested.

@@ -21,9 +21,7 @@ from fastzero_core.stack.plan import (
     RecordChange,
     plan_down,
     plan_images,
-    plan_rebalance,
     plan_restart,
-    plan_scale,
     plan_up,
 )
 from fastzero_core.stack.rotation import plan_secret
@@ -31,6 +29,7 @@ from fastzero_core.stack.spec import ServiceSpec, StackSpec
 from fastzero_core.stack.swarm.export import stack_yaml
 from fastzero_core.stack.swarm.progress import Progress, uneven
 from fastzero_core.stack.swarm.services import Mounted, job_document, mounted, service_document
+from fastzero_core.stack.tasks import plan_rebalance, plan_scale
 
 PORTS = {"database": 15432, "app": 18000}
 RECORD = ProjectRecord("swarm", PORTS, initialised=True, image="postgres:18", volume="data", owner="me", node="n1")

@@ -19,7 +19,7 @@ from ...project import Place, ProjectRecord
 from ...tunnel import asked_host
 from ..actions import Action, Kind, Verb
 from ..deployment import trusting_proxy
-from ..docker import containers, images
+from ..docker import containers, findings, images
 from ..docker import observe as on_engine
 from ..docker.engine import connect, engine_errors
 from ..docker.logs import in_order
@@ -247,9 +247,16 @@ class SwarmRuntime(DockerRuntime):
                 yield from logs.follow(api, [(each.service["ID"], {}, name) for name, each in chosen], asked)
 
     def examine(self, spec: StackSpec, record: ProjectRecord) -> Iterator[Finding]:
-        yield from super().examine(spec, record)
+        """Yield findings about the engine, the nodes of its swarm, and the data if this manager has it."""
         with engine_errors():
+            yield from findings.of_engine(self._client, self._host)
             yield from places.findings(self._client, record)
+            if not self._has_data(record):
+                return
+            database = replace(spec.database, document=containers.document(spec.project, spec.database))
+            here = on_engine.find(self._client, spec.project, database.volume, record.owner)
+            yield from findings.of_owner(here)
+            yield from findings.of_data(self._client, here, database, record)
 
     def run(self, spec: StackSpec, command: Sequence[str], *, interactive: bool) -> int:
         """Run a command in a task of the application, on the engine of this manager if one runs there."""
