@@ -20,10 +20,10 @@ async def list_history(caller: WithToken, limit: Limit = 20) -> schemas.History:
 @router.post("/undo", responses=documented(404, 409))
 async def undo(caller: WithToken, chosen: schemas.Steps) -> schemas.History:
     """Undo the last changes, all or none. 409 if a todo was changed in another way since."""
-    return schemas.History.of(await caller.run(lambda fz: fz.history(caller.identity).undo(chosen.steps)))
+    return schemas.History.of(await caller.run(lambda fz: fz.history(caller.identity).undo(chosen.steps), slow=True))
 
 
 @router.post("/redo", responses=documented(404, 409))
 async def redo(caller: WithToken, chosen: schemas.Steps) -> schemas.History:
     """Redo the changes that were undone last, all or none. A new change ends what can be redone."""
-    return schemas.History.of(await caller.run(lambda fz: fz.history(caller.identity).redo(chosen.steps)))
+    return schemas.History.of(await caller.run(lambda fz: fz.history(caller.identity).redo(chosen.steps), slow=True))

@@ -217,13 +217,13 @@ async def move(request: Request, caller: Changing, view: Shown, id: int, state: 
 
 @router.post("/board/undo")
 async def undo(request: Request, caller: Changing, view: Shown) -> Response:
-    await caller.run(lambda fz: fz.history(caller.identity).undo())
+    await caller.run(lambda fz: fz.history(caller.identity).undo(), slow=True)
     return await _changed(request, caller, view)
 
 
 @router.post("/board/redo")
 async def redo(request: Request, caller: Changing, view: Shown) -> Response:
-    await caller.run(lambda fz: fz.history(caller.identity).redo())
+    await caller.run(lambda fz: fz.history(caller.identity).redo(), slow=True)
     return await _changed(request, caller, view)
 
 
