@@ -60,7 +60,8 @@ replicas = 2
 
 
 @pytest.fixture(scope="module")
-def project(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+def first(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Deployed, str]]:
+    """A project, and what its first `up` told."""
     folder = tmp_path_factory.mktemp("own")
     base = f"{REGISTRY}/{image.image_name('python:3.13-slim')}"
     (folder / "Dockerfile").write_text(DOCKERFILE.format(base=base))
@@ -70,20 +71,22 @@ def project(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     for project in deployed("own", home, folder):
         (folder / "fastzero.toml").write_text(DESCRIPTION.format(project=project.name))
         project.fastzero("trust", "--yes")
-        yield project
+        yield project, project.up()
 
 
-def test_without_a_registry_nothing_is_changed(project: Deployed) -> None:
-    project.variables = {"FASTZERO_REGISTRY": ""}
-    told = project.up(code=2)
-    project.variables = {}
-    assert "no registry from which they could pull" in told
-    assert project.docker("service", "ls", "-q", "--filter", f"label=fastzero.project={project.name}") == []
+@pytest.fixture
+def project(first: tuple[Deployed, str]) -> Deployed:
+    """The project with the first version of its application, whatever the test before did."""
+    project = first[0]
+    (project.folder / "app.py").write_text(APP)
+    project.up()
+    return project
 
 
-def test_it_is_built_pushed_migrated_once_and_run_with_its_replicas(project: Deployed) -> None:
-    told = project.up()
-    assert "Image pushed" in told
+def test_it_is_built_pushed_migrated_once_and_run_with_its_replicas(
+    first: tuple[Deployed, str], project: Deployed
+) -> None:
+    assert "Image pushed" in first[1]
     assert project.get("/") == "version 1, 0 notes, for 10.77.0.254"
     assert {name: each["running"] for name, each in project.status().items()} == {
         "database": "1/1",
