@@ -25,6 +25,7 @@ DATA, CREDENTIALS_FILE = "FASTZERO_ARCHIVE_DATA", "FASTZERO_ARCHIVE_CREDENTIALS"
 RUNNING, FAILED, PAUSED = "running", "failed", "paused"  # files in the state folder
 NOT_BEGUN = "this server does not have a base backup yet. Take one: fastzero db archive backup"
 BACKED_UP_AT = "fastzero.base_backup_at"  # the setting of the database with the time of the newest base backup
+STEP, RESULT, ERROR = "step", "result", "error"  # the keys of a line that the worker in a container prints
 DAYS_OF = {"d": 1, "w": 7}
 _UNITS = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 

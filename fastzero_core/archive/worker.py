@@ -18,11 +18,10 @@ from typing import Any
 from ..errors import FastZeroError, NotAllowedError
 from ..events import Event, Progress
 from ..postgres.binaries import find_binaries
-from .description import CREDENTIALS_FILE, DATA, DESCRIPTION, STATE, Archive
+from .description import CREDENTIALS_FILE, DATA, DESCRIPTION, ERROR, RESULT, STATE, STEP, Archive
 from .operations import Operations
 from .store import store_of
 
-STEP, RESULT, ERROR = "step", "result", "error"  # the keys of a printed line
 ACCOUNT = "postgres"  # of the image
 RECOVERED = "recovered"  # the folder of a recovery in a volume that itself is the data directory
 

@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import errors
-from ..archive.description import ARCHIVER, CREDENTIALS, Archive, state_folder
-from ..archive.segments import BaseBackup
-from ..archive.status import STOPPED, Condition
-from ..archive.worker import ERROR, RESULT, STEP
+from ..archive.description import ARCHIVER, CREDENTIALS, ERROR, RESULT, STEP, Archive, state_folder
 from ..errors import FastZeroError, NotFoundError, ProgramFailedError, UnavailableError, UnhealthyError
 from ..events import Listener, Progress
 from ..files import read_text
@@ -30,6 +27,8 @@ from .spec import StackSpec, major_of, with_major
 if TYPE_CHECKING:
     from ..archive.operations import Operations
     from ..archive.recovery import RecoveryPlan
+    from ..archive.segments import BaseBackup
+    from ..archive.status import Condition
     from .docker.runtime import DockerRuntime
 
 
@@ -45,16 +44,16 @@ class Archivist(Protocol):
     def system(self) -> str:
         """Return the identifier of the server whose write-ahead log the archive has, "" if it has none."""
 
-    def condition(self) -> Condition:
+    def condition(self) -> "Condition":
         """Return how archiving is doing, without asking the archive or the server."""
 
     def resume(self) -> None:
         """Archive again if archiving was paused."""
 
-    def backups(self) -> list[BaseBackup]:
+    def backups(self) -> "list[BaseBackup]":
         """Return the base backups, oldest first."""
 
-    def take(self, major: int) -> BaseBackup:
+    def take(self, major: int) -> "BaseBackup":
         """Take a base backup of the running server, and delete what is no longer kept."""
 
     def plan(self, time: datetime | None) -> "RecoveryPlan":
@@ -122,16 +121,16 @@ class LocalArchivist:
     def system(self) -> str:
         return self._at().system()
 
-    def condition(self) -> Condition:
+    def condition(self) -> "Condition":
         return self._at().condition()
 
     def resume(self) -> None:
         self._at().resume()
 
-    def backups(self) -> list[BaseBackup]:
+    def backups(self) -> "list[BaseBackup]":
         return self._at().backups()
 
-    def take(self, major: int) -> BaseBackup:
+    def take(self, major: int) -> "BaseBackup":
         return self._at().take(self._session.project.superuser_url(), major)
 
     def plan(self, time: datetime | None) -> "RecoveryPlan":
@@ -171,7 +170,9 @@ class ContainedArchivist:
     def system(self) -> str:
         return str(self._alone("system"))
 
-    def condition(self) -> Condition:
+    def condition(self) -> "Condition":
+        from ..archive.status import STOPPED, Condition
+
         if not self._runtime.is_alive(ARCHIVER):
             return STOPPED
         try:
@@ -182,13 +183,17 @@ class ContainedArchivist:
     def resume(self) -> None:
         self._inside("resume")
 
-    def backups(self) -> list[BaseBackup]:
+    def backups(self) -> "list[BaseBackup]":
+        from ..archive.segments import BaseBackup
+
         record = self._session.record
         is_served = record is not None and record.archive == self._archive and self._runtime.is_alive(ARCHIVER)
         found = self._inside("backups") if is_served else self._alone("backups")
         return [BaseBackup.of_dict(each) for each in found]
 
-    def take(self, major: int) -> BaseBackup:
+    def take(self, major: int) -> "BaseBackup":
+        from ..archive.segments import BaseBackup
+
         user = self._session.known.roles[0]
         url = database_url(user, None, SOCKETS, DATABASE_PORT, DATABASE)
         return BaseBackup.of_dict(self._inside("take", url=url, major=major))

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from ..errors import InvalidInputError
 from . import commands, tasks
-from .deployment import counts_of
 from .observed import NodeState
 from .plan import RecordChange
 from .session import Session
@@ -19,6 +18,8 @@ class ScalableStack(Stack):
 
     def scale(self, counts: Mapping[str, int], *, timeout: float | None = None) -> None:
         """Run this number of tasks of each named process, from now on. Raises InvalidInputError outside of a swarm."""
+        from .deployment import counts_of
+
         with self.session(timeout) as session:
             _require_swarm(session, "has one process of each service", "set `replicas` in fastzero.toml")
             session.require_trust()
