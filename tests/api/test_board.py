@@ -276,3 +276,24 @@ def test_a_language_that_was_chosen_is_kept(api: Client) -> None:
 def test_pages_need_no_page_of_operators(serve_app: ServeApp, database_url: str) -> None:
     client = serve_app(database_url, operator_token_sha256="0" * 64)
     assert Browser(client).get("/login").status == 200
+
+
+@pytest.mark.parametrize(
+    ("zone", "shown"),
+    [("", "2026-12-24 18:00"), ("America/Sao_Paulo", "2026-12-24 15:00"), ("../x", "2026-12-24 18:00")],
+)
+def test_times_are_those_of_the_browser(api: Client, ana: Account, browser: Browser, zone: str, shown: str) -> None:
+    new = {"title": "Dinner", "description": "", "due": "2026-12-24T18:00:00Z"}
+    id = api.post("/todos/", new, ana.token).json["id"]
+    browser.cookies["fastzero-zone"] = zone
+    assert shown in browser.get("/board").text
+    assert f'value="{shown}"' in browser.get(f"/board/todos/{id}").text
+
+
+def test_a_change_is_undone_and_redone(api: Client, ana: Account, browser: Browser) -> None:
+    browser.change("/board/todos", title="First")
+    assert browser.change("/board/undo").status == 303
+    assert "First" not in browser.get("/board").text
+    assert browser.change("/board/redo").status == 303
+    assert "First" in browser.get("/board").text
+    assert browser.change("/board/redo").status == 404

@@ -27,15 +27,19 @@ def window(port: int, browser: Browser) -> Iterator[http.client.HTTPResponse]:
     connection.request("GET", "/board/events", headers={**HTML, "Cookie": cookies})
     response = connection.getresponse()
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
-    until_changed(response)
-    yield response
-    connection.close()
+    try:
+        until_changed(response)
+        yield response
+    finally:
+        response.close()
+        connection.close()
 
 
 def until_changed(response: http.client.HTTPResponse) -> None:
     """Read up to the next event. The socket's timeout is that of the test."""
     while line := response.readline():
         if line.startswith(CHANGED):
+            assert (response.readline(), response.readline()) == (b"data:\n", b"\n")
             return
     raise AssertionError("the stream has ended")
 

@@ -32,7 +32,7 @@ from .watching import Watching
 SHOWN = 200  # todos of a column
 COLUMNS = (TodoState.DRAFT, TodoState.TODO, TodoState.DOING, TodoState.DONE)
 LIMITS = {"title": validate.TITLE_MAX, "description": validate.DESCRIPTION_MAX}
-ZONE = "X-Time-Zone"  # the browser's, where days begin and end
+ZONE = "fastzero-zone"  # the cookie with the browser's time zone
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 Field = Annotated[str, Form()]
@@ -65,8 +65,15 @@ class View:
 async def _view(request: Request) -> View:
     given = request.query_params if request.method in session.SAFE_METHODS else await request.form()
     q, tag = (str(given.get(name, ""))[:200] for name in ("q", "tag"))
-    zone = request.headers.get(ZONE)
-    return View(q, tag, "overdue" in given, due.zone(zone) if zone else UTC)
+    return View(q, tag, "overdue" in given, _zone(request))
+
+
+def _zone(request: Request) -> tzinfo:
+    """Return where days begin and end; UTC if the browser did not say it, or names what is no time zone."""
+    try:
+        return due.zone(request.cookies.get(ZONE, "UTC"))
+    except InvalidInputError:
+        return UTC
 
 
 Shown = Annotated[View, Depends(_view)]
@@ -153,19 +160,18 @@ async def board(request: Request, caller: InSession, view: Shown) -> Response:
 @router.get("/board/events")
 async def events(request: Request, caller: InSession) -> Response:
     """Tell a window that todos have changed, as long as it is open."""
+    user_id = caller.identity.user_id
     await caller.run(lambda fz: fz.users_for(caller.identity).confirm())
     watching: Watching = request.app.state.watching
-    opened = watching.window(caller.identity.user_id)
-    window = opened.__enter__()
+    watching.require_room(user_id)
 
     async def stream() -> AsyncIterator[bytes]:
-        try:
+        with watching.window(user_id) as window:
+            request.scope[END_STREAM] = window.end
             async for event in window.events():
                 yield event
-        finally:
-            opened.__exit__(None, None, None)
 
-    request.scope[END_STREAM], request.scope[STREAMED] = window.end, time.perf_counter()
+    request.scope[STREAMED] = time.perf_counter()
     return StreamingResponse(stream(), media_type="text/event-stream")
 
 

@@ -81,13 +81,17 @@ class Watching:
         self._listening: asyncio.Task[None] | None = None
         self._renew = asyncio.Event()
 
+    def require_room(self, user_id: int) -> None:
+        """Raise BusyError if too many windows are open."""
+        of_all = sum(map(len, self._windows.values()))
+        if of_all >= WINDOWS_MAX or len(self._windows.get(user_id, ())) >= WINDOWS_OF_USER_MAX:
+            raise BusyError("too many windows are open")
+
     @contextmanager
     def window(self, user_id: int) -> Iterator[Window]:
         """Open a window, until the end of the block. Raises BusyError if too many are open."""
-        windows = self._windows.setdefault(user_id, set())
-        if len(windows) >= WINDOWS_OF_USER_MAX or sum(map(len, self._windows.values())) >= WINDOWS_MAX:
-            raise BusyError("too many windows are open")
-        window = Window()
+        self.require_room(user_id)
+        windows, window = self._windows.setdefault(user_id, set()), Window()
         windows.add(window)
         self._renew.set()
         if self._listening is None or self._listening.done():

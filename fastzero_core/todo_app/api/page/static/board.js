@@ -27,9 +27,9 @@ function move(card, column) {
   }, told);
 }
 
-document.addEventListener("htmx:configRequest", (event) => {
-  event.detail.headers["X-Time-Zone"] = Intl.DateTimeFormat().resolvedOptions().timeZone;
-});
+// Where days begin and end.
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+document.cookie = `fastzero-zone=${zone}; path=/; max-age=31536000; samesite=lax`;
 
 // -- changes of other windows --
 
