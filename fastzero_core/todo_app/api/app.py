@@ -55,7 +55,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     engine = _engine(settings, settings.pool_size, SESSION)
     slow_engine = _engine(settings, SLOW_CONNECTIONS, {**SESSION, "statement_timeout": f"{SLOW_TIMEOUT - 1}s"})
     watching = Watching(_engine(settings, WATCHING_CONNECTIONS, SESSION))
-    metrics.observe_pools([engine, slow_engine], settings.connections)
+    metrics.observe_pools([engine, slow_engine], settings.pool_size + SLOW_CONNECTIONS)
     services = _services(settings, AsyncFastZero(engine), AsyncFastZero(slow_engine, limit=SLOW_TIMEOUT))
 
     app = (FastAPIOffline if _is_shown(settings, settings.docs) else FastAPI)(
