@@ -124,7 +124,7 @@ TRIGGERS = {
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '400ms'")  # each of two tables, one after the other
+    op.execute("SET LOCAL lock_timeout = '200ms'")  # each of two tables, one after the other
     op.create_table(
         "todo_history",
         sa.Column("user_id", sa.BigInteger(), nullable=False),
@@ -154,7 +154,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '400ms'")  # each of two tables, one after the other
+    op.execute("SET LOCAL lock_timeout = '200ms'")  # each of two tables, one after the other
     for name in TRIGGERS:
         op.execute(f"DROP TRIGGER {name} ON todos")
     op.execute("DROP FUNCTION exchange_todos(bigint, boolean, integer)")
