@@ -129,6 +129,10 @@ class Renderer:
         """Print a text that is a result."""
         self._write(self._exact([text]))
 
+    def texts(self, lines: Iterable[str]) -> None:
+        """Print a result of any length line by line."""
+        self._write(self._exact(lines))
+
     def object(self, record: Record) -> None:
         """Print one JSON object, in every format."""
         self._write([formats.json_object(record)])

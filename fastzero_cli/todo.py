@@ -11,7 +11,7 @@ from fastzero_core.events import Progress
 from fastzero_core.todo_app import validate
 from fastzero_core.todo_app.models import NewTodo, Priority, TodoChanges, TodoFilters, TodoState
 
-from . import completion, history, todo_views
+from . import completion, history, todo_views, transfer
 from .columns import TODO
 from .options import Run, Yes
 from .style import counted
@@ -90,6 +90,7 @@ def add(
 
 group.include(todo_views.group)
 group.include(history.group)
+group.include(transfer.group)
 
 
 @group.command(example="fastzero todo show 3\nfastzero todo show 3 5-9 -o json")

@@ -48,6 +48,12 @@ def stored_due(value: Any, zone: tzinfo | None) -> tuple[Any, Any]:
     return (None, None) if found is None else (due.end_of(found, zone), due.whole_day(found))
 
 
+def stored_moment(value: Any, zone: tzinfo | None, field: str) -> Any:
+    """Return a moment, or the beginning of a day in `zone`; None for `none`."""
+    found = due.read(value, zone, field)
+    return None if found is None else due.beginning_of(found, zone)
+
+
 def with_times(values: dict[str, Any]) -> dict[str, Any]:
     """Return the values together with `updated_at`, which changes only if another value does, and `completed_at`."""
     changed = or_(*(todos.c[name].is_distinct_from(value) for name, value in values.items()))

@@ -92,6 +92,7 @@ NEW_FIELDS: dict[str, Any] = {
     "due_on": Date,
     "tags": Text,
 }
+NEW_TIMES: dict[str, Any] = {"created_at": TIME, "completed_at": TIME}
 TAG_SEPARATOR = ","
 
 
@@ -157,15 +158,26 @@ def matching(with_token: bool, where: Conditions) -> list[ColumnElement[bool]]:
 
 
 @cache
-def insertion(with_token: bool) -> ReturningInsert[Any]:
-    """Return a statement that inserts any number of todos. Their fields are passed as arrays."""
-    arrays = [_array(f"new_{name}", kind) for name, kind in NEW_FIELDS.items()]
-    columns = [column(name, kind) for name, kind in NEW_FIELDS.items()]
+def insertion(with_token: bool, with_times: bool = False) -> ReturningInsert[Any]:
+    """Return a statement that inserts any number of todos. Their fields are passed as arrays.
+
+    `with_times` adds when each was created and completed; NULL is now.
+    """
+    kinds = NEW_FIELDS | (NEW_TIMES if with_times else {})
+    arrays = [_array(f"new_{name}", kind) for name, kind in kinds.items()]
+    columns = [column(name, kind) for name, kind in kinds.items()]
     given = func.unnest(*arrays).table_valued(*columns, with_ordinality="number", name="given").render_derived()
+    completed = func.coalesce(given.c.completed_at, NOW) if with_times else NOW
     fields = {name: given.c[name] for name in NEW_FIELDS} | {
         "tags": func.string_to_array(given.c.tags, literal_column(f"'{TAG_SEPARATOR}'"), type_=ARRAY(Text)),
-        "completed_at": case((given.c.state == literal_column(f"'{TodoState.DONE}'"), NOW)),
+        "completed_at": case((given.c.state == literal_column(f"'{TodoState.DONE}'"), completed)),
     }
+    if with_times:
+        fields["created_at"] = func.coalesce(given.c.created_at, NOW)
+        fields["completed_at"] = case(
+            (given.c.state == literal_column(f"'{TodoState.TRASH}'"), given.c.completed_at),
+            else_=fields["completed_at"],
+        )
     rows = select(_number("owner_id"), *fields.values()).order_by(given.c.number)
     if with_token:
         rows = rows.where(_token_is_valid())

@@ -5,7 +5,7 @@ the owner is the Identity of a token, each statement also checks that the token 
 statement; only if it finds no rows, a second one determines whether the token is the reason.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, tzinfo
 from itertools import islice
 from typing import Any, Unpack
@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, CursorResult, delete, func, se
 
 from ..errors import ConflictError, InvalidInputError, TodoNotFoundError, TodoNotTrashedError
 from . import validate
-from .changes import restored, stored_due, values_of, with_times
+from .changes import restored, stored_due, stored_moment, values_of, with_times
 from .filters import RANKS, matching, require_any
 from .models import (
     Identity,
@@ -46,10 +46,12 @@ from .todo_statements import (
     selection,
 )
 from .todo_statements import matching as conditions
+from .transfer.records import Found, Invalid, NewRecord, valid
 from .users import confirm
 
 _PAGE = 1000
 _BATCH = 10_000
+_IMPORT_BATCH = 1000  # of up to 10,000 characters each
 
 # In the class, `list` is a method.
 TodoList = list[Todo]
@@ -93,6 +95,22 @@ class Todos:
         if not checked:
             self._confirm()
         return [todo for batch in _batches(checked) for todo in self._insert(batch)]
+
+    def import_each(
+        self, found: Iterable[Found], *, dry_run: bool = False, on_invalid: Callable[[Invalid], None] | None = None
+    ) -> int:
+        """Create the todos that `transfer.read` yields, in this order. Return how many.
+
+        They are inserted in batches, so that memory use stays constant. `on_invalid` is told of each invalid one, which
+        is left out then; else the first one raises InvalidInputError. With `dry_run` all are checked and none is added.
+        """
+        checked = valid(found, self._checked_record, on_invalid)
+        if dry_run:
+            return sum(1 for _ in checked)
+        added = sum(len(self._insert(batch)) for batch in _batches(checked, _IMPORT_BATCH))
+        if not added:
+            self._confirm()
+        return added
 
     def get(self, id: int) -> Todo:
         """Return a todo. Raises TodoNotFoundError."""
@@ -272,7 +290,8 @@ class Todos:
     def _insert(self, new: Sequence[dict[str, Any]]) -> TodoList:
         """Insert todos with one statement; columns are passed as arrays."""
         values = {f"new_{name}": [todo[name] for todo in new] for name in new[0]}
-        added = [todo_of(row) for row in self._execute(insertion(self._with_token), **values)]
+        statement = insertion(self._with_token, "created_at" in new[0])
+        added = [todo_of(row) for row in self._execute(statement, **values)]
         if not added:
             self._confirm()
         # Ids are assigned in the order of the input, but the order of RETURNING is not guaranteed.
@@ -289,6 +308,13 @@ class Todos:
             "due_at": due_at,
             "due_on": due_on,
             "tags": TAG_SEPARATOR.join(validate.tags(new.tags)),
+        }
+
+    def _checked_record(self, record: NewRecord) -> dict[str, Any]:
+        """Return the columns of a new todo with its times."""
+        times = {"created_at": record.created_at, "completed_at": record.completed_at}
+        return self._checked(record.todo) | {
+            name: None if value is None else stored_moment(value, self._zone, name) for name, value in times.items()
         }
 
     def _each_checked(self, new: Iterable[NewTodo]) -> Iterator[dict[str, Any]]:
@@ -350,9 +376,9 @@ def _sort(value: TodoSort | str) -> TodoSort:
         raise InvalidInputError(f"sort {value!r} is not one of {', '.join(TodoSort)}", field="sort") from None
 
 
-def _batches(new: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def _batches(new: Iterable[dict[str, Any]], size: int = _BATCH) -> Iterator[list[dict[str, Any]]]:
     rest = iter(new)
-    while batch := list(islice(rest, _BATCH)):
+    while batch := list(islice(rest, size)):
         yield batch
 
 

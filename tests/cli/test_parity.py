@@ -21,6 +21,7 @@ from fastzero_core.schema import migrate
 from fastzero_core.testing import Databases
 from fastzero_core.todo_app.passwords import verify_password
 from fastzero_core.todo_app.todos import Todos
+from fastzero_core.todo_app.transfer import files
 from fastzero_core.todo_app.users import Users
 
 from .conftest import Run
@@ -137,6 +138,7 @@ def with_fz(operation: Callable[[FastZero], Any]) -> Callable[[Twins], Any]:
     return call
 
 
+TODO_TXT = "(A) 2026-01-02 call +home due:2026-12-24\nx 2026-01-03 2026-01-02 paid\n"
 CASES = {
     "Users.void_tokens": Case("user logout ana", with_fz(lambda fz: [fz.users.void_tokens("ana")])),
     "Users.add": Case(
@@ -162,6 +164,17 @@ CASES = {
     ),
     "Todos.add_many": Case(
         "todo add -", with_fz(lambda fz: fz.todos().add_many([NewTodo("a"), NewTodo("b")])), "a\nb\n"
+    ),
+    "Todos.import_each": Case(
+        "todo import - --format todotxt",
+        with_fz(
+            lambda fz: {
+                "added": fz.todos().import_each(files.read(BytesIO(TODO_TXT.encode()), "todotxt")),
+                "valid": 2,
+                "invalid": 0,
+            }
+        ),
+        TODO_TXT,
     ),
     "Todos.get": Case("todo show 1", with_fz(lambda fz: fz.todos().get(1))),
     "Todos.get_many": Case("todo show 2 1", with_fz(lambda fz: fz.todos().get_many([2, 1]))),
@@ -328,7 +341,10 @@ def _is_operation(member: object) -> bool:
         ("db place", "list use rm"),
         ("secret", "rotate"),
         ("user", "add list show edit passwd logout invite use rm"),
-        ("todo", "add list next stats show edit tag start done reopen trash restore move purge undo redo log"),
+        (
+            "todo",
+            "add list next stats show edit tag start done reopen trash restore move purge undo redo log import export",
+        ),
     ],
 )
 def test_the_tree_has_the_designed_commands(group: str, names: str) -> None:

@@ -52,6 +52,13 @@ STANDARD_LIBRARY_ONLY = {
     "todo_app.dashboard",
     "todo_app.due",
     "todo_app.models",
+    "todo_app.transfer.csv_file",
+    "todo_app.transfer.files",
+    "todo_app.transfer.icalendar",
+    "todo_app.transfer.json_file",
+    "todo_app.transfer.records",
+    "todo_app.transfer.taskwarrior",
+    "todo_app.transfer.todo_txt",
     "todo_app.validate",
     "toml_lines",
     "tunnel",
@@ -192,6 +199,7 @@ def test_what_every_module_imports_needs_the_standard_library_alone(name: str) -
         "fastzero_core.postgres",
         "fastzero_core.schema",
         "fastzero_core.todo_app",
+        "fastzero_core.todo_app.transfer",
     }  # packages that hold nothing
     light = {f"fastzero_core.{module}" for module in STANDARD_LIBRARY_ONLY} | set(sys.stdlib_module_names)
     assert not [module for module in modules if not _is_one_of(module, light)]

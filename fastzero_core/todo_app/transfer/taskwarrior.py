@@ -1,0 +1,132 @@
+"""Read and write the JSON of Taskwarrior, as `task export` prints it and `task import` reads it.
+
+Its description is a title, its annotations are the description, and a project becomes a tag. Attributes that a todo has
+no field for are left out. Whole days are midnight there; what cannot be said otherwise is in attributes of our own,
+which Taskwarrior keeps.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, tzinfo
+from typing import Any, TextIO
+from uuid import NAMESPACE_URL, uuid5
+
+from ...errors import InvalidInputError
+from ...formats import json_lines
+from .. import due as due_dates
+from ..models import NewTodo, Priority, Todo, TodoState
+from .json_file import built, values
+from .records import Found, NewRecord, as_tags, midnight, text_of, utc, whole_day
+
+_TIME = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
+_STATES = {
+    "pending": TodoState.TODO,
+    "waiting": TodoState.TODO,
+    "completed": TodoState.DONE,
+    "deleted": TodoState.TRASH,
+}
+_STATUS = {TodoState.DONE: "completed", TodoState.TRASH: "deleted"}
+_LETTERS = {Priority.HIGH: "H", Priority.MEDIUM: "M", Priority.LOW: "L"}
+_PRIORITIES = {letter: priority for priority, letter in _LETTERS.items()}
+_OWN_STATE, _OWN_DUE = "fastzerostate", "fastzerodue"
+
+
+def read(stream: TextIO, zone: tzinfo | None) -> Iterator[Found]:
+    for line, value in values(stream):
+        yield built(line, value, lambda line, task: _record(line, task, zone))
+
+
+def write(todos: Iterable[Todo], zone: tzinfo | None) -> Iterator[str]:
+    return json_lines(_task(todo, zone) for todo in todos)
+
+
+def _record(line: int, task: dict[str, Any], zone: tzinfo | None) -> NewRecord:
+    status = _text(task, "status") or "pending"
+    if status not in _STATES:
+        raise InvalidInputError(f"status {status!r} is not one of {', '.join(_STATES)}", field="status")
+    state: str = _STATES[status]
+    if state == TodoState.TODO:
+        state = TodoState.DOING if "start" in task else _text(task, _OWN_STATE) or state
+    due = _moment(task, "due")
+    todo = NewTodo(
+        _text(task, "description"),
+        "\n".join(_text(each, "description") for each in _objects(task, "annotations")),
+        state,
+        _PRIORITIES.get(_text(task, "priority"), Priority.NONE),
+        _text(task, _OWN_DUE) or (due and (whole_day(due, zone) or due)),
+        as_tags([*_tags(task), _text(task, "project")]),
+    )
+    completed = _moment(task, "end") if state == TodoState.DONE else None
+    return NewRecord(line, todo, _moment(task, "entry"), completed)
+
+
+def _text(task: dict[str, Any], name: str) -> str:
+    value = task.get(name) or ""
+    if not isinstance(value, str):
+        raise InvalidInputError(f"{name} is not a text", field=name)
+    return text_of(value)
+
+
+def _tags(task: dict[str, Any]) -> list[str]:
+    tags = task.get("tags") or []
+    if isinstance(tags, str):  # as versions before 2.4 wrote them
+        return tags.split(",")
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise InvalidInputError("tags is not a list of texts", field="tags")
+    return tags
+
+
+def _objects(task: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    found = task.get(name) or []
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise InvalidInputError(f"{name} is not a list of objects", field=name)
+    return found
+
+
+def _moment(task: dict[str, Any], name: str) -> datetime | None:
+    text = _text(task, name)
+    if not text:
+        return None
+    try:
+        if _TIME.fullmatch(text):
+            moment = datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            due_dates.checked(moment, name)
+            return moment
+    except ValueError:  # no such day or hour
+        pass
+    raise InvalidInputError(f"invalid {name} {text!r}", field=name)
+
+
+def _task(todo: Todo, zone: tzinfo | None) -> dict[str, Any]:
+    # The same todo gets the same id each time; that of another database gets another one.
+    name = f"fastzero:{todo.user_id}:{todo.id}:{todo.created_at.isoformat()}"
+    task: dict[str, Any] = {
+        "uuid": str(uuid5(NAMESPACE_URL, name)),
+        "description": todo.title,
+        "status": _STATUS.get(todo.state, "pending"),
+        "entry": utc(todo.created_at),
+        "modified": utc(todo.updated_at),
+    }
+    if todo.state in _STATUS:
+        task["end"] = utc(todo.completed_at or todo.updated_at)
+    elif todo.state is TodoState.DOING:
+        task["start"] = utc(todo.updated_at)
+    elif todo.state is TodoState.DRAFT:
+        task[_OWN_STATE] = todo.state.value
+    if todo.due:
+        task |= _due(todo.due, zone)
+    if todo.priority in _LETTERS:
+        task["priority"] = _LETTERS[todo.priority]
+    if todo.tags:
+        task["tags"] = [*todo.tags]
+    if todo.description:
+        task["annotations"] = [{"entry": utc(todo.created_at), "description": todo.description}]
+    return task
+
+
+def _due(due: date, zone: tzinfo | None) -> dict[str, str]:
+    """Return `due`, and what it loses: that a moment is no whole day, and less than a second."""
+    if not isinstance(due, datetime):
+        return {"due": utc(midnight(due, zone))}
+    is_exact = due.microsecond == 0 and not whole_day(due, zone)
+    return {"due": utc(due)} | ({} if is_exact else {_OWN_DUE: due.isoformat()})
