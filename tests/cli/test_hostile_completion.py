@@ -57,8 +57,8 @@ def hostile(database: str, ana: User, sql: Callable[[str], None]) -> None:
             SELECT name, name || '@example.com', '' FROM (VALUES {texts}) _ (name);
         ALTER TABLE todos RENAME TO todos_of_ana;
         CREATE VIEW todos AS
-            SELECT user_id, name AS id, title, description, state, created_at, updated_at, priority, due_at, due_on, tags,
-                position, completed_at
+            SELECT user_id, name AS id, title, description, state, created_at, updated_at,
+                priority, due_at, due_on, tags, position, completed_at
             FROM todos_of_ana, (VALUES ('1'), {texts}) _ (name);
         """
     )
