@@ -252,9 +252,9 @@ def test_days_of_todo_txt_begin_in_the_time_zone(todos: Todos) -> None:
 
 TASKS = """[
 {"id":1,"description":"Report \\u00e9","due":"20261224T030000Z","entry":"20260101T120000Z",\
-"modified":"20260102T120000Z","priority":"H","project":"Home.Big garden",\
-"status":"pending","tags":["work","next"],"uuid":"a","urgency":15.2,\
-"annotations":[{"entry":"20260101T120100Z","description":"first"},{"entry":"20260101T120200Z","description":"second"}]},
+"modified":"20260102T120000Z","priority":"H","project":"Home.Big garden","status":"pending",\
+"tags":["work","next"],"uuid":"a","urgency":15.2,"annotations":[\
+{"entry":"20260101T120100Z","description":"first"},{"entry":"20260101T120200Z","description":"second"}]},
 {"id":0,"description":"Paid","end":"20260103T120000Z","entry":"20260101T120000Z","status":"completed","uuid":"b"},
 {"id":0,"description":"Gone","end":"20260103T120000Z","entry":"20260101T120000Z","status":"deleted","uuid":"c"},
 {"id":2,"description":"Begun","due":"20261224T180000Z","start":"20260103T120000Z","status":"pending","uuid":"d"},

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import TextIO
 from urllib.parse import quote, unquote
-from uuid import NAMESPACE_URL, uuid5
 
 from ...errors import InvalidInputError
 from .. import due as due_dates
 from ..models import NewTodo, Priority, Todo, TodoState
-from .records import Found, NewRecord, as_tags, found, text_of, utc
+from .records import Found, NewRecord, as_tags, found, lasting_id, text_of, utc
 
 _LINE = re.compile(r'([\w-]+)((?:;[\w-]+=(?:"[^"]*"|[^":;])*)*):(.*)', re.ASCII | re.DOTALL)
 _ZONE = re.compile(r';TZID="?([^";:]+)', re.IGNORECASE)
@@ -155,9 +154,8 @@ def _time(todo: _Component, name: str) -> str | None:
 
 
 def _properties(todo: Todo) -> Iterator[str]:
-    name = f"fastzero:{todo.user_id}:{todo.id}:{todo.created_at.isoformat()}"
     yield "BEGIN:VTODO"
-    yield f"UID:{uuid5(NAMESPACE_URL, name)}"
+    yield f"UID:{lasting_id(todo)}"
     yield f"DTSTAMP:{utc(todo.updated_at)}"
     yield f"CREATED:{utc(todo.created_at)}"
     yield f"LAST-MODIFIED:{utc(todo.updated_at)}"

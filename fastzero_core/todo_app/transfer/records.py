@@ -3,11 +3,13 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from typing import Any, TypeVar
+from uuid import NAMESPACE_URL, uuid5
 
 from ...errors import InvalidInputError
-from ..models import NewTodo
+from ..due import beginning_of
+from ..models import NewTodo, Todo
 from ..validate import TAG_MAX
 
 T = TypeVar("T")
@@ -106,14 +108,15 @@ def utc(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
-def midnight(day: date, zone: tzinfo | None) -> datetime:
-    return datetime.combine(day, time(), zone).astimezone(UTC)
+def lasting_id(todo: Todo) -> str:
+    """Return a UUID of a todo: the same each time, and another one for a todo of another database."""
+    return str(uuid5(NAMESPACE_URL, f"fastzero:{todo.user_id}:{todo.id}:{todo.created_at.isoformat()}"))
 
 
 def whole_day(moment: datetime, zone: tzinfo | None) -> date | None:
     """Return the day that begins at a moment in `zone`, if one does."""
     local = moment.astimezone(zone)
-    return local.date() if midnight(local.date(), zone) == moment else None
+    return local.date() if beginning_of(local.date(), zone) == moment else None
 
 
 def day_of(moment: datetime, zone: tzinfo | None) -> str:

@@ -9,14 +9,13 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, tzinfo
 from typing import Any, TextIO
-from uuid import NAMESPACE_URL, uuid5
 
 from ...errors import InvalidInputError
 from ...formats import json_lines
 from .. import due as due_dates
 from ..models import NewTodo, Priority, Todo, TodoState
 from .json_file import built, values
-from .records import Found, NewRecord, as_tags, midnight, text_of, utc, whole_day
+from .records import Found, NewRecord, as_tags, lasting_id, text_of, utc, whole_day
 
 _TIME = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
 _STATES = {
@@ -98,10 +97,8 @@ def _moment(task: dict[str, Any], name: str) -> datetime | None:
 
 
 def _task(todo: Todo, zone: tzinfo | None) -> dict[str, Any]:
-    # The same todo gets the same id each time; that of another database gets another one.
-    name = f"fastzero:{todo.user_id}:{todo.id}:{todo.created_at.isoformat()}"
     task: dict[str, Any] = {
-        "uuid": str(uuid5(NAMESPACE_URL, name)),
+        "uuid": lasting_id(todo),
         "description": todo.title,
         "status": _STATUS.get(todo.state, "pending"),
         "entry": utc(todo.created_at),
@@ -127,6 +124,6 @@ def _task(todo: Todo, zone: tzinfo | None) -> dict[str, Any]:
 def _due(due: date, zone: tzinfo | None) -> dict[str, str]:
     """Return `due`, and what it loses: that a moment is no whole day, and less than a second."""
     if not isinstance(due, datetime):
-        return {"due": utc(midnight(due, zone))}
+        return {"due": utc(due_dates.beginning_of(due, zone))}
     is_exact = due.microsecond == 0 and not whole_day(due, zone)
     return {"due": utc(due)} | ({} if is_exact else {_OWN_DUE: due.isoformat()})
