@@ -2,6 +2,7 @@
 
 import gc
 import io
+import json
 import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -283,6 +284,17 @@ def test_taskwarrior() -> None:
 def test_taskwarrior_without_brackets() -> None:
     lines = '{"description":"a","status":"pending"}\n{"description":"b","status":"pending","tags":"x,y"}\n'
     assert [(todo.title, todo.tags) for todo in todos_of(lines, "taskwarrior")] == [("a", []), ("b", ["x", "y"])]
+
+
+def test_taskwarrior_leaves_control_characters_in_texts() -> None:
+    assert todos_of('[{"description":"a\rb","status":"pending"}]', "taskwarrior")[0].title == "a\rb"
+
+
+def test_taskwarrior_gets_no_time_that_it_refuses(full: Todos) -> None:
+    tasks = json.loads("".join(files.write(full.stream(), "taskwarrior", SAO_PAULO)))
+    early = [task for task in tasks if task.get("fastzerodue") == "1900-01-01"]
+    assert len(early) == 20
+    assert not [task for task in early if "due" in task]
 
 
 # -- iCalendar -------------------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ class _Source:
         self._stream = stream
         self._text = ""
         self._ended = False
-        self._decoder = json.JSONDecoder()
+        self._decoder = json.JSONDecoder(strict=False)  # Taskwarrior does not escape all control characters
         self.line = 1
         self._skip_blank()
 

@@ -27,6 +27,7 @@ _STATES = {
 _STATUS = {TodoState.DONE: "completed", TodoState.TRASH: "deleted"}
 _LETTERS = {Priority.HIGH: "H", Priority.MEDIUM: "M", Priority.LOW: "L"}
 _PRIORITIES = {letter: priority for priority, letter in _LETTERS.items()}
+_FIRST = datetime(1980, 1, 1, tzinfo=UTC)  # Taskwarrior reads no file with an earlier time
 _OWN_STATE, _OWN_DUE = "fastzerostate", "fastzerodue"
 
 
@@ -101,7 +102,7 @@ def _task(todo: Todo, zone: tzinfo | None) -> dict[str, Any]:
         "uuid": lasting_id(todo),
         "description": todo.title,
         "status": _STATUS.get(todo.state, "pending"),
-        "entry": utc(todo.created_at),
+        "entry": utc(max(todo.created_at, _FIRST)),
         "modified": utc(todo.updated_at),
     }
     if todo.state in _STATUS:
@@ -122,8 +123,9 @@ def _task(todo: Todo, zone: tzinfo | None) -> dict[str, Any]:
 
 
 def _due(due: date, zone: tzinfo | None) -> dict[str, str]:
-    """Return `due`, and what it loses: that a moment is no whole day, and less than a second."""
-    if not isinstance(due, datetime):
-        return {"due": utc(due_dates.beginning_of(due, zone))}
-    is_exact = due.microsecond == 0 and not whole_day(due, zone)
-    return {"due": utc(due)} | ({} if is_exact else {_OWN_DUE: due.isoformat()})
+    """Return `due`, and what it loses: that a moment is no whole day, less than a second, and what is too early."""
+    moment = due_dates.beginning_of(due, zone)
+    if moment < _FIRST:
+        return {_OWN_DUE: due.isoformat()}
+    is_exact = whole_day(moment, zone) == due_dates.whole_day(due) and moment.microsecond == 0
+    return {"due": utc(moment)} | ({} if is_exact else {_OWN_DUE: due.isoformat()})
