@@ -53,6 +53,7 @@ TITLES = [
     "😀👩‍👩‍👧‍👦🏳️‍🌈",
     "%s %(x)s {} $1 :name",
 ]
+ROWS = 2 * len(TITLES) + 2  # each todo, that it was added, the user, and the revision
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_what_was_backed_up_comes_back_to_the_byte(filled: Target, archive: Path
     execute(filled.url, "DELETE FROM users")
     restored = restore.restore(filled, archive)
     assert fingerprint(filled.url) == before
-    assert (restored.database, restored.revision, restored.rows) == (filled.database, HEAD, len(TITLES) + 2)
+    assert (restored.database, restored.revision, restored.rows) == (filled.database, HEAD, ROWS)
     assert migrate.check(filled.url).up_to_date
 
 
@@ -179,7 +180,7 @@ def _compare(url: str, manifest: Manifest) -> None:
     [
         ("DELETE FROM todos WHERE id = (SELECT min(id) FROM todos)", "todos has 11 rows, not 12"),
         ("UPDATE todos SET title = title || '.' WHERE id = (SELECT min(id) FROM todos)", "todos has different content"),
-        ("DROP TABLE todos", "table public.todos is missing"),
+        ("DROP TABLE todos CASCADE", "table public.todos is missing"),
         ("CREATE TABLE more ()", "table public.more is not in the backup"),
         ("ALTER SEQUENCE todos_id_seq RESTART", "sequence public.todos_id_seq is at 0, not at"),
     ],
@@ -247,8 +248,7 @@ def test_verify_leaves_nothing_behind(filled: Target, archive: Path, databases: 
     dump.backup(filled, archive)
     before = databases()
     verified = restore.verify(filled, archive)
-    rows = 2 * len(TITLES) + 2  # each todo, and that it was added
-    assert (verified.rows, verified.tables, verified.revision) == (rows, len(metadata.tables) + 1, HEAD)
+    assert (verified.rows, verified.tables, verified.revision) == (ROWS, len(metadata.tables) + 1, HEAD)
     assert databases() == before
 
 
@@ -275,7 +275,7 @@ def test_a_plan_tells_all_that_is_asked_about_and_touches_nothing(
     before, there = fingerprint(filled.url), databases()
     plan = restore.plan_restore(filled, archive)
     assert (plan.archive, plan.database, plan.origin) == (archive, filled.database, filled.database)
-    assert (plan.taken_at, plan.rows, plan.size) == (manifest.taken_at, len(TITLES) + 2, archive.stat().st_size)
+    assert (plan.taken_at, plan.rows, plan.size) == (manifest.taken_at, ROWS, archive.stat().st_size)
     assert (plan.revision, plan.upgrade, plan.server_version) == (HEAD, False, manifest.server_version)
     assert (fingerprint(filled.url), databases()) == (before, there)
 
@@ -316,7 +316,8 @@ def test_a_plan_for_an_empty_database_fills_it_and_nothing_else(filled: Target, 
     dump.backup(filled, archive)
     with pytest.raises(errors.DatabaseNotEmptyError):
         restore.plan_restore(filled, archive, into_empty=True)
-    execute(filled.url, f"DROP TABLE {', '.join(metadata.tables)}, alembic_version", "DROP EXTENSION pg_trgm")
+    tables, functions = ", ".join(metadata.tables), "keep_todo_tags, note_todos, exchange_todos"
+    execute(filled.url, f"DROP TABLE {tables}, alembic_version", f"DROP FUNCTION {functions}", "DROP EXTENSION pg_trgm")
     plan = restore.plan_restore(filled, archive, into_empty=True)
     assert restore.restore(filled, plan).kept is None
     assert fingerprint(filled.url) == before
@@ -464,7 +465,8 @@ def test_such_a_role_restores_into_an_empty_database(humble: Target, filled: Tar
     dump.backup(humble, archive)
     with pytest.raises(errors.DatabaseNotEmptyError):
         restore.restore_into_empty(humble, archive)
-    execute(filled.url, f"DROP TABLE {', '.join(metadata.tables)}, alembic_version", "DROP EXTENSION pg_trgm")
+    tables, functions = ", ".join(metadata.tables), "keep_todo_tags, note_todos, exchange_todos"
+    execute(filled.url, f"DROP TABLE {tables}, alembic_version", f"DROP FUNCTION {functions}", "DROP EXTENSION pg_trgm")
     restore.restore_into_empty(humble, archive)
     assert fingerprint(humble.url) == before
 
