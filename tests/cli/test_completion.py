@@ -75,7 +75,7 @@ def todos(ana: User, fastzero: Run) -> None:
 OFFERED = [
     ("fastzero ", set(COMMANDS[""].commands)),
     ("fastzero mi", {"migrate"}),
-    ("fastzero todo re", {"reopen", "restore"}),
+    ("fastzero todo re", {"redo", "reopen", "restore"}),
     ("fastzero todo list -s d", {"draft", "doing", "done"}),
     ("fastzero todo list --sort ", {"id", "created", "updated", "title", "due", "priority", "position"}),
     ("fastzero todo add x --priority h", {"high"}),
