@@ -239,7 +239,7 @@ def test_up_migrates_a_schema_that_is_behind(running: Stack) -> None:
 
     migrate.down(running.database_url, "-1")
     [action] = running.plan()
-    assert action.cause == f"its schema is at 0003; head is {head_revision()}"
+    assert action.cause == f"its schema is at 0006; head is {head_revision()}"
 
     running.up()
 
