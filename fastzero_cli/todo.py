@@ -179,7 +179,8 @@ def move(
     Lists with `--sort position` and the board are in that order.
     """
     if (to is None) == (before is None and after is None):
-        raise InvalidInputError("give one of --to, --before and --after", field="to")
+        hint = "Use: fastzero todo move ID --to STATE"
+        raise InvalidInputError("give one of --to, --before and --after", field="to", hint=hint)
     if to is not None:
         change(run, Selected(ids, where, dry_run, yes, user), TodoChanges(state=to), VERBS.get(to, ""))
         return

@@ -55,7 +55,7 @@ TYPED: list[tuple[str, int, str, str]] = [
     ("todo show -1", 2, "no such option: -1", "positive"),
     ("todo show 1,2", 2, "invalid id '1,2'", "Separate ids with spaces"),
     ("todo show 99999999999999999999", 2, "9223372036854775807", "fastzero todo show --help"),
-    ("todo move 1 done", 2, "missing option '--to'", "fastzero todo move ID --to STATE"),
+    ("todo move 1 done", 2, "give one of --to", "fastzero todo move ID --to STATE"),
     ("todo list -s Done", 2, "state 'Done' is not one of", "Did you mean done?"),
     ("todo list --sort titel", 2, "sort 'titel' is not one of", "Did you mean title?"),
     ("todo list --after x", 2, "use a whole number", "fastzero todo list --help"),

@@ -28,8 +28,7 @@ from fastzero_core.errors import (
 from fastzero_core.events import ActionStarted, Event, Progress
 from fastzero_core.polling import wait_until
 from fastzero_core.project import Project, ProjectRecord
-from fastzero_core.stack import application as applications
-from fastzero_core.stack import ports
+from fastzero_core.stack import names, ports
 from fastzero_core.stack.docker import sending
 from fastzero_core.stack.listing import list_projects
 from fastzero_core.testing import session_folder
@@ -299,7 +298,7 @@ def test_a_port_that_the_other_machine_uses_is_passed_over(
     # On one machine, only this makes a taken port look free here.
     monkeypatch.setattr(ports, "is_free", lambda host, port: True)
     monkeypatch.delitem(contained.ports, "database_port")
-    monkeypatch.setattr(applications, "default_ports", lambda application: {"database": taken})
+    monkeypatch.setattr(names, "default_ports", lambda application: {"database": taken})
     with socket.create_server(("127.0.0.1", taken)):
         stack = contained.stack().up(host=server.host)
     record = stack.project.record
