@@ -9,6 +9,7 @@ that neither this role nor a superuser owns is therefore read by COPY and hashed
 """
 
 import hashlib
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import Connection, CursorResult, text
 
-from ..errors import BackupMismatchError, ConnectionLostError, FastZeroError
+from ..errors import BackupMismatchError, ConnectionLostError, DatabaseBusyError, FastZeroError
 from ..postgres import database
 from ..postgres.driver_errors import translate
 from .manifest import Content, Manifest
@@ -98,6 +99,8 @@ _REFUSE_VIEWS = text(
 
 # Conflicts with writes and with itself: two sessions with a weaker lock that both wrote later would deadlock.
 WRITE_LOCK = "SHARE ROW EXCLUSIVE"
+LOCK_TRY = "500ms"  # less than `deadlock_timeout`, after which PostgreSQL would end one of two sessions
+LOCK_SECONDS = 5
 
 # The sessions that this role is allowed to end.
 CAN_TERMINATE = """
@@ -162,9 +165,21 @@ def writes_held(url: str) -> Iterator[Hold]:
 def write_lock(connection: Connection) -> None:
     """Lock all tables against writes by other sessions until this transaction ends. This transaction can write.
 
+    A statement of another session may lock several tables too, in another order, as one with triggers does. So that the
+    two never wait for each other, all locks are given up after a short wait for one of them, and then asked for again.
     Another session can back up the database at the same time. Raises DatabaseBusyError.
     """
-    lock_tables(connection, WRITE_LOCK)
+    until = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            with connection.begin_nested():
+                execute(connection, f"SET LOCAL lock_timeout = '{LOCK_TRY}'")
+                lock_tables(connection, WRITE_LOCK)
+            break
+        except DatabaseBusyError:
+            if time.monotonic() > until:
+                raise
+    execute(connection, "SET LOCAL lock_timeout = DEFAULT")
 
 
 def lock_tables(connection: Connection, mode: str = "ACCESS SHARE") -> None:
