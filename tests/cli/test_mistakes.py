@@ -66,7 +66,7 @@ TYPED: list[tuple[str, int, str, str]] = [
         "unexpected argument 'milk and bread'",
         "fastzero todo add 'Buy milk and bread'",
     ),
-    ("todo edit 1 --title Buy milk", 2, "unexpected argument 'milk'", "fastzero todo edit 1 --title 'Buy milk'"),
+    ("todo edit 1 --title Buy milk", 2, "invalid id 'milk'", "quote a text of many words"),
     ("todo list --text two words", 2, "unexpected argument 'words'", "fastzero todo list --text 'two words'"),
     ("migrate new add due dates", 2, "unexpected argument 'due dates'", "fastzero migrate new 'add due dates'"),
     # values

@@ -291,7 +291,7 @@ def test_durations_are_short(took: float, shown: str) -> None:
 
 def test_the_root_s_help_is_in_groups(fastzero: Run) -> None:
     headings = re.findall(r"^(\w[\w ]+):$", fastzero("--help").out, re.MULTILINE)
-    assert headings == ["Start here", "Stack", "Database", "Todos", "Tools", "Options", "Global options"]
+    assert headings == ["Start here", "Stack", "Swarm", "Database", "Todos", "Tools", "Options", "Global options"]
 
 
 def test_global_options_come_last_in_a_command_s_help(fastzero: Run) -> None:

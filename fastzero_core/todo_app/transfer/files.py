@@ -58,7 +58,7 @@ def format_of(name: str) -> str:
 def read(stream: BinaryIO, format: str, zone: tzinfo | None = None) -> Iterator[Found]:
     """Yield the todos of a file in UTF-8, with or without a byte order mark. `zone` is where days begin and end.
 
-    What is no todo is yielded as Invalid. Raises InvalidInputError for an unknown format, and where nothing after a
+    What cannot be one is yielded as Invalid. Raises InvalidInputError for an unknown format, and where nothing after a
     mistake can be read.
     """
     reader = _READERS[_checked(format)]

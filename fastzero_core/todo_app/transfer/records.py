@@ -31,7 +31,7 @@ class NewRecord:
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """Why what begins at a line is no todo."""
+    """Why what begins at a line cannot be a todo."""
 
     line: int
     reason: str

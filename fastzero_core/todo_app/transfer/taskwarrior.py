@@ -123,7 +123,7 @@ def _task(todo: Todo, zone: tzinfo | None) -> dict[str, Any]:
 
 
 def _due(due: date, zone: tzinfo | None) -> dict[str, str]:
-    """Return `due`, and what it loses: that a moment is no whole day, less than a second, and what is too early."""
+    """Return `due`, and what it loses: that a moment is not a whole day, less than a second, and what is too early."""
     moment = due_dates.beginning_of(due, zone)
     if moment < _FIRST:
         return {_OWN_DUE: due.isoformat()}

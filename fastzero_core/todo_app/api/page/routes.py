@@ -69,7 +69,7 @@ async def _view(request: Request) -> View:
 
 
 def _zone(request: Request) -> tzinfo:
-    """Return where days begin and end; UTC if the browser did not say it, or names what is no time zone."""
+    """Return where days begin and end; UTC if the browser did not say it, or names something else."""
     try:
         return due.zone(request.cookies.get(ZONE, "UTC"))
     except InvalidInputError:
