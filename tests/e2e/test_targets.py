@@ -223,7 +223,7 @@ def test_a_question_names_project_host_port_database_and_rows(
     asked = fastzero(*words)
     assert asked.code == 2
     address = f"127.0.0.1:{make_url(own).port}"
-    assert f"database fastzero of project fastzero at {address} (2 rows)" in asked.err.replace("Database", "database")
+    assert f"database fastzero of project fastzero at {address} (4 rows)" in asked.err.replace("Database", "database")
 
 
 def test_a_question_about_a_url_names_host_port_database_and_rows(other: str, fastzero: Run) -> None:
