@@ -158,7 +158,9 @@ def _parse_range(word: str) -> Iterable[int]:
     match = re.fullmatch(r"(\d{1,20})(?:-(\d{1,20}))?", word, re.ASCII)
     if not match:
         hint = (
-            "Separate ids with spaces: 3 5-9" if "," in word else "Use a number or a range; quote a text of many words"
+            "Separate ids with spaces: 3 5-9"
+            if "," in word
+            else "Use a number, or a range as 5-9; quote text of many words"
         )
         raise InvalidInputError(f"invalid id {word!r}", field="id", hint=hint)
     first = int(match[1])

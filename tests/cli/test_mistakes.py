@@ -66,7 +66,7 @@ TYPED: list[tuple[str, int, str, str]] = [
         "unexpected argument 'milk and bread'",
         "fastzero todo add 'Buy milk and bread'",
     ),
-    ("todo edit 1 --title Buy milk", 2, "invalid id 'milk'", "quote a text of many words"),
+    ("todo edit 1 --title Buy milk", 2, "invalid id 'milk'", "quote text of many words"),
     ("todo list --text two words", 2, "unexpected argument 'words'", "fastzero todo list --text 'two words'"),
     ("migrate new add due dates", 2, "unexpected argument 'due dates'", "fastzero migrate new 'add due dates'"),
     # values
@@ -84,7 +84,7 @@ TYPED: list[tuple[str, int, str, str]] = [
     ("todo edit 1", 2, "nothing to change", ""),
     ("todo edit 1-2 --title x", 2, "one id", ""),
     ("todo add", 2, "TITLE", "fastzero todo add --help"),
-    ("todo move 1", 2, "--to", "fastzero todo move --help"),
+    ("todo move 1", 2, "--to", "fastzero todo move ID --to STATE"),
     ("user add bob", 2, "--email", "fastzero user add --help"),
     ("user add bob -e nope --password-stdin", 2, "email", ""),
     ("user add 12 -e bob@example.com --password-stdin", 2, "username", ""),

@@ -363,7 +363,7 @@ def add_user(stack: Stack, name: str = "ana") -> None:
 
 def users_of(stack: Stack) -> list[str]:
     with FastZero(stack.database_url) as fz:
-        return [user.username for user in fz.users.list()]
+        return [user.username for user in fz.users.stream()]
 
 
 class Proxy:
