@@ -28,7 +28,20 @@ if TYPE_CHECKING:
     )
     from .settings import Settings, load_settings
     from .todo_app.fastzero import AsyncFastZero, FastZero
-    from .todo_app.models import Identity, NewTodo, Priority, Todo, TodoChanges, TodoFilters, TodoSort, TodoState, User
+    from .todo_app.models import (
+        Identity,
+        ListInfo,
+        Member,
+        NewTodo,
+        Priority,
+        Role,
+        Todo,
+        TodoChanges,
+        TodoFilters,
+        TodoSort,
+        TodoState,
+        User,
+    )
 
 __version__ = "0.1.0"
 
@@ -39,7 +52,20 @@ _MODULES = {
     "Settings": "settings",
     "load_settings": "settings",
     **dict.fromkeys(
-        ("Identity", "NewTodo", "Priority", "Todo", "TodoChanges", "TodoFilters", "TodoSort", "TodoState", "User"),
+        (
+            "Identity",
+            "ListInfo",
+            "Member",
+            "NewTodo",
+            "Priority",
+            "Role",
+            "Todo",
+            "TodoChanges",
+            "TodoFilters",
+            "TodoSort",
+            "TodoState",
+            "User",
+        ),
         "todo_app.models",
     ),
     **dict.fromkeys(
@@ -66,10 +92,13 @@ __all__ = [
     "FastZeroError",
     "Identity",
     "InvalidInputError",
+    "ListInfo",
+    "Member",
     "NewTodo",
     "NotAllowedError",
     "NotFoundError",
     "Priority",
+    "Role",
     "SchemaError",
     "Settings",
     "Stack",

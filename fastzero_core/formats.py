@@ -67,14 +67,14 @@ def ndjson_lines(records: Iterable[Record]) -> Iterator[str]:
 def csv_lines(records: Iterable[Record]) -> Iterator[str]:
     """Yield RFC 4180 CSV with a header; lines end with `\\n`."""
     buffer = StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    writer = csv.writer(buffer, lineterminator="\r\n")  # so that every version of Python quotes a field with either
     header_written = False
     for record in records:
         if not header_written:
-            writer.writerow(record)
+            yield ",".join(record) + "\n"
             header_written = True
         writer.writerow(_field(value) for value in record.values())
-        yield buffer.getvalue()
+        yield buffer.getvalue()[:-2] + "\n"
         buffer.seek(0)
         buffer.truncate()
 
@@ -105,14 +105,21 @@ _indented = json.JSONEncoder(ensure_ascii=False, indent=2).encode
 
 def _json(value: Any, encode: Callable[[Any], str] = _compact) -> str:
     """JSON in UTF-8, with escapes for what would steer a terminal: it stays the same text for whoever parses it."""
-    written = encode(value)
-    return written if written.isprintable() else _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
+    return escaped(encode(value))
+
+
+def escaped(lines: str) -> str:
+    """Return lines of JSON with these escapes."""
+    # Many lines have none: this is found out quickly.
+    if (lines.isascii() and "\x7f" not in lines) or lines.replace("\n", "").isprintable():
+        return lines
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", lines)
 
 
 def _field(value: Any) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else _json(value)
+    return value if isinstance(value, str) else _compact(value)
 
 
 def _tsv(field: str) -> str:

@@ -1,4 +1,4 @@
-"""Turn checked changes of todos into the new values of their columns. Pure."""
+"""Check new todos and changes of todos, and turn them into the new values of their columns. Pure."""
 
 from collections.abc import Iterable, Mapping
 from datetime import tzinfo
@@ -7,18 +7,35 @@ from typing import Any
 from sqlalchemy import ColumnElement, Text, case, func, literal, null, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from ..errors import ConflictError, InvalidInputError
-from . import due, validate
+from ..errors import InvalidInputError, LimitReachedError
+from . import validate
 from .filters import RANKS
-from .models import TodoChanges, TodoState
+from .models import NewTodo, TodoChanges, TodoState
 from .tables import todos
-from .todo_statements import NOW
+from .todo_statements import NOW, TAG_SEPARATOR
 
 _TAGS = ARRAY(Text)
 
 
+def new_values(new: NewTodo, zone: tzinfo | None) -> dict[str, Any]:
+    """Return the columns of a new todo. Raises InvalidInputError."""
+    due_at, due_on = stored_due(new.due, zone)
+    return {
+        "title": validate.title(new.title),
+        "description": validate.description(new.description),
+        "state": validate.state(new.state).value,
+        "priority": RANKS[validate.priority(new.priority)],
+        "due_at": due_at,
+        "due_on": due_on,
+        "tags": TAG_SEPARATOR.join(validate.tags(new.tags)),
+    }
+
+
 def values_of(changes: Mapping[str, Any], zone: tzinfo | None) -> dict[str, Any]:
-    """Return the columns that change with their values. Raises InvalidInputError, also if nothing is given."""
+    """Return the columns that change with their values; `list_id` has the key of the list.
+
+    Raises InvalidInputError, also if nothing is given.
+    """
     if unknown := changes.keys() - TodoChanges.__optional_keys__:
         raise TypeError(f"unknown change {sorted(unknown)[0]!r}")
     given = {name: value for name, value in changes.items() if value is not None}
@@ -33,25 +50,25 @@ def values_of(changes: Mapping[str, Any], zone: tzinfo | None) -> dict[str, Any]
         values["priority"] = RANKS[validate.priority(given["priority"])]
     if "due" in given:
         values["due_at"], values["due_on"] = stored_due(given["due"], zone)
+    if "list" in given:
+        values["list_id"] = given["list"]
     if any(given.get(name) not in (None, ()) for name in ("add_tags", "remove_tags")) or "tags" in given:
         values["tags"] = _tags(given)
     if not values:
         raise InvalidInputError(
-            "nothing to change: give a title, a description, a state, a priority, a due date or tags"
+            "nothing to change: give a title, a description, a state, a priority, a due date, tags or a list"
         )
     return values
 
 
 def stored_due(value: Any, zone: tzinfo | None) -> tuple[Any, Any]:
     """Return `due_at` and `due_on` for a date, a moment, a text or None."""
-    found = None if value is None else due.read(value, zone)
+    if value is None:
+        return None, None
+    from . import due  # todos without a due date start faster
+
+    found = due.read(value, zone)
     return (None, None) if found is None else (due.end_of(found, zone), due.whole_day(found))
-
-
-def stored_moment(value: Any, zone: tzinfo | None, field: str) -> Any:
-    """Return a moment, or the beginning of a day in `zone`; None for `none`."""
-    found = due.read(value, zone, field)
-    return None if found is None else due.beginning_of(found, zone)
 
 
 def with_times(values: dict[str, Any]) -> dict[str, Any]:
@@ -89,7 +106,7 @@ def _tags(given: Mapping[str, Any]) -> Any:
     if "tags" in given:
         tags = sorted({*validate.tags(given["tags"]), *added} - {*removed})
         if len(tags) > validate.TAGS_MAX:
-            raise ConflictError(f"a todo may have at most {validate.TAGS_MAX} tags")
+            raise LimitReachedError(f"a todo may have at most {validate.TAGS_MAX} tags", validate.TAGS_MAX)
         return tags
     each = func.unnest(todos.c.tags.concat(_array(added))).table_valued("tag", name="each").render_derived()
     kept = select(each.c.tag).distinct().where(each.c.tag != func.all(_array(removed)))

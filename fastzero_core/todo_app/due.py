@@ -46,9 +46,8 @@ def parse(text: str, zone: tzinfo | None = None, now: datetime | None = None) ->
     words = text.strip()
     if words.lower() == NEVER:
         return None
-    now = (now or datetime.now(UTC)).astimezone(zone)
     try:
-        found = _moment(words, zone) or _step(words.lower(), now) or _day_and_time(words.lower(), zone, now)
+        found = _exact(words, zone) or _from_now(words.lower(), zone, now or datetime.now(UTC))
     except (ValueError, OverflowError):  # no such day or hour
         found = None
     if found is None:
@@ -59,7 +58,7 @@ def parse(text: str, zone: tzinfo | None = None, now: datetime | None = None) ->
 def parse_exact(text: str, field: str = "due") -> date:
     """Return a date or a moment in RFC 3339, as programs write them. Raises InvalidInputError."""
     if not _EXACT.fullmatch(text):
-        raise InvalidInputError(f"invalid {field} {text!r}", field=field, hint="Use a date or a date-time of RFC 3339")
+        raise InvalidInputError(f"invalid date {text!r}", field=field, hint="Use a date or a date-time of RFC 3339")
     found = read(text, UTC, field)
     assert found is not None, "it is not `none`"
     return found
@@ -102,16 +101,34 @@ def beginning_of(value: date, zone: tzinfo | None) -> datetime:
     return datetime.combine(value, time(), zone).astimezone(UTC)
 
 
+def as_typed(value: date | None, zone: tzinfo | None = None) -> str:
+    """Return a date or moment as a person may type it: a day, or a day and a time in `zone`; of None an empty text."""
+    match value:
+        case None:
+            return ""
+        case datetime():
+            return f"{value.astimezone(zone):%Y-%m-%d %H:%M}"
+    return value.isoformat()
+
+
 def whole_day(value: date | None) -> date | None:
     """Return the day of a todo that is due on a whole day."""
     return None if isinstance(value, datetime) else value
 
 
-def _moment(text: str, zone: tzinfo | None) -> datetime | None:
+def _exact(text: str, zone: tzinfo | None) -> date | None:
+    """Return a day or moment that does not depend on the present one."""
+    if _DATE.fullmatch(text):
+        return date.fromisoformat(text)
     if not _MOMENT.fullmatch(text):
         return None
     found = datetime.fromisoformat(text.upper())
     return found if found.tzinfo else _in_zone(found, zone)
+
+
+def _from_now(text: str, zone: tzinfo | None, now: datetime) -> date | None:
+    here = now.astimezone(zone)
+    return _step(text, here) or _day_and_time(text, zone, here)
 
 
 def _step(text: str, now: datetime) -> date | None:

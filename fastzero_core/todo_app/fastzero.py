@@ -14,10 +14,8 @@ from sqlalchemy.util import greenlet_spawn
 from ..errors import ConflictError, DatabaseUnreachableError, FastZeroError
 from ..postgres import database
 from ..postgres.database import commits_by_itself
-from .history import History
-from .invitations import Invitations
-from .logins import Logins
 from .models import Identity, User
+from .owner import ListKey, place_of
 from .passwords import DEFAULT_COST, HashCost
 from .todos import Todos
 from .users import Users
@@ -25,7 +23,15 @@ from .users import Users
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from .calendars import Calendars, Feed
+    from .history import History
+    from .invitations import Invitations
+    from .lists import Lists
+    from .logins import Logins
+
+# What few commands need is imported by the methods that return it, so that a command starts fast.
 T = TypeVar("T")
+UserOrKey = User | Identity | int | str
 
 
 class FastZero:
@@ -89,27 +95,56 @@ class FastZero:
         return Users(self._bound, bearer, hash_cost=self._hash_cost)
 
     @property
-    def logins(self) -> Logins:
+    def logins(self) -> "Logins":
+        from .logins import Logins
+
         return Logins(self._bound)
 
     @property
-    def invitations(self) -> Invitations:
+    def invitations(self) -> "Invitations":
+        from .invitations import Invitations
+
         return Invitations(self._bound)
 
-    def todos(self, owner: User | Identity | int | str | None = None, *, time_zone: tzinfo | None = None) -> Todos:
+    def lists(self, user: UserOrKey | None = None) -> "Lists":
+        """Return the operations on the lists of one user, and on those shared with this user. As for `todos`."""
+        from .lists import Lists
+
+        return Lists(self._bound, self._owner(user))
+
+    def todos(
+        self, owner: UserOrKey | None = None, *, list: ListKey | None = None, time_zone: tzinfo | None = None
+    ) -> Todos:
         """Return the operations on the todos of one user: a User, an id, a username, or None for the only user.
 
-        `time_zone` is where days begin and end, for dates without a time; None is the time zone of this machine.
-        With the Identity of a token, the operations raise InvalidTokenError if the token has been revoked.
-        Raises UserNotFoundError; InvalidInputError for None if there are several users.
+        `list` limits them to one list: the name or id of an own one, `inbox`, or `OWNER/NAME` of one of which the user
+        is a member. `time_zone` is where days begin and end, for dates without a time; None is the time zone of this
+        machine. With the Identity of a token, the operations raise InvalidTokenError if the token has been revoked.
+        Raises UserNotFoundError; InvalidInputError for None if there are several users; ListNotFoundError.
         """
-        return Todos(self._bound, self._owner(owner), time_zone=time_zone)
+        user = self._owner(owner)
+        return Todos(self._bound, user, place_of(self._bound, user, list), time_zone=time_zone)
 
-    def history(self, owner: User | Identity | int | str | None = None) -> History:
-        """Return the operations on the history of one user's todos: undo, redo and log. `owner` is as for `todos`."""
-        return History(self._bound, self._owner(owner))
+    def history(self, owner: UserOrKey | None = None, *, list: ListKey | None = None) -> "History":
+        """Return the operations on the history of one user's todos: undo, redo and log. As for `todos`."""
+        from .history import History
 
-    def _owner(self, owner: User | Identity | int | str | None) -> Identity | int:
+        user = self._owner(owner)
+        return History(self._bound, user, place_of(self._bound, user, list))
+
+    def calendar(self, owner: UserOrKey | None = None) -> "Calendars":
+        """Return the operations on one user's calendar. `owner` is as for `todos`."""
+        from .calendars import Calendars
+
+        return Calendars(self._bound, self._owner(owner))
+
+    def calendar_feed(self, token: str) -> "Feed":
+        """Return the todos of the calendar with this token."""
+        from .calendars import Feed
+
+        return Feed(self._bound, token)
+
+    def _owner(self, owner: UserOrKey | None) -> Identity | int:
         if owner is None:
             owner = self.users.only()
         if isinstance(owner, str):

@@ -1,13 +1,13 @@
 """Check the filters and changes that a caller gives, and turn them into the shapes and values of statements. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, tzinfo
-from typing import Any
+from typing import Any, cast
 
 from ..errors import InvalidInputError
-from . import due, validate
+from . import validate
 from .models import OPEN, Priority, TodoFilters, TodoSort, TodoState
 from .todo_statements import Conditions
 
@@ -31,9 +31,14 @@ class Matching:
 _EVERY = Matching(Conditions(), {}, TodoSort.ID)
 
 
-def matching(filters: Mapping[str, Any], zone: tzinfo | None, *, sort: TodoSort | None = None) -> Matching:
-    """Return the conditions for checked filters, and for a list by `sort`. Raises InvalidInputError."""
-    if not filters and sort in (None, TodoSort.ID):
+def matching(
+    filters: Mapping[str, Any], zone: tzinfo | None, *, sort: TodoSort | None = None, by_state: bool = False
+) -> Matching:
+    """Return the conditions for checked filters, and for a list by `sort`. Raises InvalidInputError.
+
+    With `by_state` the conditions name all states, if no filter does, for an index that begins with the state.
+    """
+    if not filters and not by_state and sort in (None, TodoSort.ID):
         return _EVERY
     _refuse_unknown(filters)
     given = {name: value for name, value in filters.items() if value is not None}
@@ -50,7 +55,7 @@ def matching(filters: Mapping[str, Any], zone: tzinfo | None, *, sort: TodoSort 
         created="created_before" in values,
     )
     order = sort or (TodoSort.DUE if where.due else TodoSort.CREATED if where.created else TodoSort.ID)
-    by_index = order is not TodoSort.ID or where.priorities
+    by_index = by_state or order is not TodoSort.ID or where.priorities
     if "states" in given or by_index or given.get("overdue"):
         where = replace(where, states=_states(given))
     return Matching(where, values, order)
@@ -62,6 +67,12 @@ def require_any(filters: Mapping[str, Any]) -> None:
         raise InvalidInputError(
             "no filter given", field="filter", hint="Give at least one filter, such as a state or a tag"
         )
+
+
+def reusable(filters: TodoFilters) -> TodoFilters:
+    """Return filters whose values can be read more than once."""
+    kept: Any = {name: [*value] if isinstance(value, Iterator) else value for name, value in filters.items()}
+    return cast(TodoFilters, kept)
 
 
 def _refuse_unknown(filters: Mapping[str, Any]) -> None:
@@ -107,6 +118,8 @@ def _moments(given: Mapping[str, Any], zone: tzinfo | None) -> dict[str, Any]:
 def _moment(given: Mapping[str, Any], field: str, zone: tzinfo | None) -> datetime | None:
     if field not in given:
         return None
+    from . import due  # filters without a date start faster
+
     found: date | None = due.read(given[field], zone, field)
     if found is None:
         raise InvalidInputError(f"{field} needs a date", field=field, hint=due.HINT.removesuffix(" or none"))

@@ -1,8 +1,8 @@
 """Undo, redo and the log of changes, on a SQLAlchemy Core connection.
 
 Triggers in the database note every change of a user's todos, whichever program makes it. All changes of one transaction
-are one entry: so is one command and one request. About the newest 1,000 entries are kept. A new change ends what can be
-redone.
+are one entry: so is one command and one request. About the newest 1,000 entries are kept. Everybody undoes the changes
+made by oneself, a member of a list those made in it. A new change ends what can be redone.
 """
 
 from functools import cache
@@ -10,16 +10,18 @@ from typing import Any
 
 from sqlalchemy import (
     Boolean,
-    Connection,
     Integer,
     Select,
     and_,
     any_,
     bindparam,
     case,
+    cast,
     column,
     func,
     not_,
+    null,
+    or_,
     select,
     true,
 )
@@ -28,30 +30,27 @@ from sqlalchemy.types import BigInteger, Text
 
 from ..errors import InvalidInputError
 from . import validate
-from .models import Entry, Identity
+from .access import ALL, IN_LIST, Access, allowed, number
+from .owner import OfOwner
+from .results import Entry
 from .tables import todo_history, todos, users
-from .users import confirm
 
 STEPS_MAX = 1000
 
 Entries = list[Entry]
 
 
-class History:
-    """The history of the todos of one owner, in the transaction of one connection."""
+class History(OfOwner):
+    """The history of the todos of one owner, in the transaction of one connection.
 
-    def __init__(self, connection: Connection, owner: Identity | int) -> None:
-        self._connection = connection
-        self._bearer = owner if isinstance(owner, Identity) else None
-        self.owner_id = validate.record_id(owner.user_id if isinstance(owner, Identity) else owner, "user")
-        self._scope: dict[str, Any] = {"owner_id": self.owner_id}
-        if self._bearer is not None:
-            self._scope["token_version"] = self._bearer.token_version
+    With a list as `place` it has the entries about todos of that list; of a member those alone that the member made.
+    """
 
     def undo(self, steps: int = 1) -> Entries:
         """Undo the last changes, all or none. Return their entries, the newest first.
 
-        Raises NotFoundError if there are fewer; ConflictError if a todo was changed in another way since.
+        Raises NotFoundError if there are fewer; ConflictError if a todo was changed in another way since;
+        ListRoleError for a viewer.
         """
         return self._exchange(steps, undo=True)
 
@@ -61,56 +60,74 @@ class History:
 
     def log(self, limit: int = 20) -> Entries:
         """Return the newest entries, the newest first."""
-        return self._read(_newest(self._bearer is not None), limit=validate.limit(limit))
+        return self._read(_newest(self._access), limit=validate.limit(limit))
 
     def _exchange(self, steps: int, *, undo: bool) -> Entries:
         if not 1 <= steps <= STEPS_MAX:
             raise InvalidInputError(f"steps must be 1 to {STEPS_MAX}", field="steps")
-        return self._read(_exchange(self._bearer is not None), undo=undo, steps=steps)
+        return self._read(_exchange(self._to_change), changes=True, undo=undo, steps=steps)
 
-    def _read(self, chosen: Any, **values: Any) -> Entries:
+    def _read(self, chosen: Any, *, changes: bool = False, **values: Any) -> Entries:
         """Return the entries whose numbers a statement returns, in its order."""
-        numbers = list(self._connection.execute(chosen, {**self._scope, **values}).scalars())
-        if not numbers and self._bearer is not None:
-            confirm(self._connection, self._bearer)
-        rows = self._connection.execute(_entries(), {"owner_id": self.owner_id, "entries": numbers})
-        found = {row.entry: Entry(*row) for row in rows}
+        numbers = list((self._change if changes else self._execute)(chosen, **values).scalars())
+        if not numbers:
+            self._confirm(changes=changes)
+            return []
+        rows: Any = self._execute(_entries(self._access), entries=numbers)
+        found: dict[int, Entry] = {row[0]: Entry(*row) for row in rows}
         return [found[number] for number in numbers]
 
 
-def _owner(with_token: bool) -> Any:
-    """Return the user, with a token only if it is valid. A function that is joined to it runs for that row alone."""
-    conditions = [users.c.id == bindparam("owner_id", type_=BigInteger)]
-    if with_token:
-        conditions.append(users.c.token_version == bindparam("token_version", type_=BigInteger))
-    return select(users.c.id).where(*conditions).subquery("owner")
+def _owner(access: Access) -> Any:
+    """Return the owner if access is allowed. A function that is joined to it runs for that row alone."""
+    return select(users.c.id).where(users.c.id == number("owner_id"), *allowed(access)).subquery("owner")
+
+
+def _here(access: Access) -> list[Any]:
+    """Return the conditions for the changes of `todo_history`, joined with their todos, that somebody sees."""
+    change = todo_history.c
+    conditions: list[Any] = [change.user_id == number("owner_id")]
+    if access.within == IN_LIST:
+        there = cast(change.other["list_id"].astext, BigInteger)
+        conditions.append(or_(todos.c.list_id == number("place_id"), there == number("place_id")))
+    if access.by_member:
+        conditions.append(change.actor == number("member_id"))
+    return conditions
+
+
+def _changes() -> Any:
+    same = and_(todos.c.user_id == todo_history.c.user_id, todos.c.id == todo_history.c.todo_id)
+    return todo_history.outerjoin(todos, same)
 
 
 @cache
-def _exchange(with_token: bool) -> Select[Any]:
-    owner = _owner(with_token)
-    arguments = (owner.c.id, bindparam("undo", type_=Boolean), bindparam("steps", type_=Integer))
-    done = func.exchange_todos(*arguments).table_valued(column("entry", BigInteger), name="done")
+def _exchange(access: Access) -> Select[Any]:
+    owner, none = _owner(access), cast(null(), BigInteger)
+    member = number("member_id") if access.by_member else none
+    place = number("place_id") if access.within == IN_LIST else none
+    steps = (owner.c.id, bindparam("undo", type_=Boolean), bindparam("steps", type_=Integer))
+    done = func.exchange_changes(*steps, member, place).table_valued(column("entry", BigInteger), name="done")
     for_owner = done.render_derived().lateral()
     return select(for_owner.c.entry).select_from(owner.join(for_owner, true()))
 
 
 @cache
-def _newest(with_token: bool) -> Select[Any]:
-    owner, entry = _owner(with_token), todo_history.c.entry
-    mine = select(entry).join(owner, todo_history.c.user_id == owner.c.id)
+def _newest(access: Access) -> Select[Any]:
+    owner, entry = _owner(access), todo_history.c.entry
+    rows = todo_history if access.within == ALL else _changes()
+    mine = select(entry).select_from(rows.join(owner, todo_history.c.user_id == owner.c.id)).where(*_here(access))
     return mine.group_by(entry).order_by(entry.desc()).limit(bindparam("limit", type_=BigInteger))
 
 
 @cache
-def _entries() -> Select[Any]:
+def _entries(access: Access) -> Select[Any]:
     change = todo_history.c
     # What the user did, also for a change that is undone now.
     is_new = case((change.undone, change.stamp.is_(None)), else_=change.other.is_(None))
     is_gone = case((change.undone, change.other.is_(None)), else_=change.stamp.is_(None))
     title = func.coalesce(todos.c.title, change.other["title"].astext, "")
     titles = func.array_agg(aggregate_order_by(title, change.todo_id), type_=ARRAY(Text))
-    same = and_(todos.c.user_id == change.user_id, todos.c.id == change.todo_id)
+    actor = users.c.id == func.coalesce(change.actor, change.user_id)
     return (
         select(
             change.entry,
@@ -120,9 +137,10 @@ def _entries() -> Select[Any]:
             func.count().filter(is_gone, not_(is_new)),
             titles[1],
             func.bool_or(change.undone),
+            func.coalesce(func.min(users.c.username), ""),
         )
-        .select_from(todo_history.outerjoin(todos, same))
-        .where(change.user_id == bindparam("owner_id", type_=BigInteger))
+        .select_from(_changes().outerjoin(users, actor))
+        .where(*_here(access), *allowed(access))
         .where(change.entry == any_(bindparam("entries", type_=ARRAY(BigInteger))))
         .group_by(change.entry)
     )

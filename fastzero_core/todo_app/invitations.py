@@ -3,12 +3,15 @@
 import hashlib
 import secrets
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import CTE, ColumnElement, Connection, delete, func, insert, select
 
 from ..errors import InvalidInputError, InvitationError
-from .models import Invitation
 from .tables import invitations
+
+if TYPE_CHECKING:
+    from .results import Invitation
 
 LIFETIME = timedelta(days=7)
 LIFETIME_MAX = timedelta(days=365)
@@ -21,7 +24,7 @@ class Invitations:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def add(self, lifetime: timedelta = LIFETIME) -> Invitation:
+    def add(self, lifetime: timedelta = LIFETIME) -> "Invitation":
         """Create an invitation. Only this call returns its code; the database stores the hash.
 
         Raises InvalidInputError for a lifetime that is not positive or longer than 365 days.
@@ -34,6 +37,8 @@ class Invitations:
         values = {"code_hash": _hash(code), "expires_at": func.now() + lifetime}
         expired = delete(invitations).where(invitations.c.expires_at <= func.now()).cte("expired")
         statement = insert(invitations).values(values).returning(invitations.c.expires_at).add_cte(expired)
+        from .results import Invitation
+
         return Invitation(code, self._connection.execute(statement).scalar_one())
 
     def check(self, code: str) -> None:

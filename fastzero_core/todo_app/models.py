@@ -7,6 +7,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TypedDict
 
+CALENDAR_PREFIX = "/calendar/"
+
 
 class TodoState(StrEnum):
     DRAFT = "draft"
@@ -23,6 +25,15 @@ class Priority(StrEnum):
     HIGH = "high"
 
 
+class Role(StrEnum):
+    """What a member of a list may do: a viewer reads its todos, an editor changes them too, an owner shares it too."""
+
+    VIEWER = "viewer"
+    EDITOR = "editor"
+    OWNER = "owner"
+
+
+INBOX = "inbox"  # the list of todos that are in no other one
 OPEN = (TodoState.DRAFT, TodoState.TODO, TodoState.DOING)
 
 
@@ -62,14 +73,6 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Invitation:
-    """A code that allows one user to sign up before `expires_at`."""
-
-    code: str
-    expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class NewTodo:
     """The fields of a todo to create with `add_many`. `due` is a date, a datetime with a time zone, or a text."""
 
@@ -96,49 +99,33 @@ class Todo:
     due: datetime | date | None = None
     tags: tuple[str, ...] = ()
     completed_at: datetime | None = None
+    list: str = INBOX  # the name of its list
+    external_id: str | None = None  # what another program calls it
     due_at: datetime | None = field(default=None, repr=False)  # when it becomes overdue; of a whole day its end
     position: Decimal | None = field(default=None, repr=False)  # in the order made by hand, None as long as by id
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry of the history: how many todos a command or request added, changed and removed, and when.
+class ListInfo:
+    """A list as a user sees it. `owner` is the username of the user `user_id`; `role` is the role of who asks."""
 
-    `title` is that of the first of these todos. `undone` says whether it is undone, and can be redone.
-    """
-
-    entry: int
-    at: datetime
-    added: int
-    changed: int
-    removed: int
-    title: str
-    undone: bool
+    id: int
+    name: str
+    owner: str
+    role: Role
+    members: int
+    created_at: datetime
+    user_id: int
 
 
 @dataclass(frozen=True, slots=True)
-class DayCount:
-    """How many todos were created and completed on a day."""
+class Member:
+    """A user who shares another user's list, and the role. After `share`, `former` is the role of before, if any."""
 
-    day: date
-    created: int
-    completed: int
-
-
-@dataclass(frozen=True, slots=True)
-class TodoStats:
-    """Statistics of a user's todos. `completed`, and `throughput` per day, are of the days in `by_day`, oldest first.
-
-    `by_tag` has the most frequent tags outside of the trash. Todos that were purged are not counted.
-    """
-
-    total: int
-    by_state: dict[str, int]
-    by_tag: dict[str, int]
-    overdue: int
-    completed: int
-    throughput: float
-    by_day: list[DayCount]
+    id: int
+    username: str
+    role: Role
+    former: Role | None = field(default=None, repr=False, compare=False)
 
 
 class TodoConditions(TypedDict, total=False):
@@ -165,7 +152,10 @@ class TodoFilters(TodoConditions, total=False):
 
 
 class TodoChanges(TypedDict, total=False):
-    """Changes of a todo; what is not given or None stays. `due` "none" means not due; `tags` replaces all tags."""
+    """Changes of a todo; what is not given or None stays. `due` "none" means not due; `tags` replaces all tags.
+
+    `list` moves it to another list of its owner, by name or id.
+    """
 
     title: str | None
     description: str | None
@@ -175,3 +165,4 @@ class TodoChanges(TypedDict, total=False):
     tags: Iterable[str] | None
     add_tags: Iterable[str]
     remove_tags: Iterable[str]
+    list: int | str | None

@@ -9,15 +9,16 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Integer, Numeric, bindparam, case, cast, func, literal_column, select, update
 
+from .access import Access, owned
 from .tables import todos
-from .todo_statements import FIELDS, NOW, owned, position_key
+from .todo_statements import FIELDS, NOW, position_key
 
 
 @cache
-def placement(with_token: bool, before: bool) -> Any:
+def placement(access: Access, before: bool) -> Any:
     """Return a statement that moves the todo `moved` directly before or after `target`, among those of its state."""
     key = position_key(todos.c)
-    mine = owned(with_token)
+    mine = owned(access)
     id, other = bindparam("moved", type_=BigInteger), bindparam("target", type_=BigInteger)
     target = select(key.label("key"), todos.c.state).where(*mine, todos.c.id == other).cte("target")
     beyond = key < target.c.key if before else key > target.c.key

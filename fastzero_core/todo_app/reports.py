@@ -6,27 +6,29 @@ from datetime import date, datetime, timedelta, tzinfo
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Text, bindparam, cast, func, literal_column, select, union_all
+from sqlalchemy import Text, bindparam, cast, exists, func, literal_column, select, union_all
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from . import due
-from .models import OPEN, DayCount, TodoState, TodoStats
+from .access import ALL, Access, allowed, number, owned
+from .models import OPEN, TodoState
+from .results import DayCount, TodoStats
 from .tables import todo_tags, todos
-from .todo_statements import TIME, due_key, owned
+from .todo_statements import TIME, due_key
 
 DAYS_MAX = 366
 TAGS_SHOWN = 50
 
 
 @cache
-def counting(with_token: bool) -> Any:
+def counting(access: Access) -> Any:
     """Return a query for rows of a kind, a key and a number. `bounds` are the beginnings of days, and the end."""
-    mine, count = owned(with_token), func.count()
+    mine, count = owned(access), func.count()
     open_states = todos.c.state.in_([literal_column(f"'{state}'") for state in OPEN])
     tagged = todo_tags.c.state != literal_column(f"'{TodoState.TRASH}'")
     tags = (
         select(_kind("tag"), todo_tags.c.tag, count.label("count"))
-        .where(todo_tags.c.user_id == bindparam("owner_id"), *mine[1:], tagged)
+        .where(todo_tags.c.user_id == number("owner_id"), *_tagged_here(access), tagged)
         .group_by(todo_tags.c.tag)
         .order_by(count.desc(), todo_tags.c.tag)
         .limit(TAGS_SHOWN)
@@ -38,6 +40,14 @@ def counting(with_token: bool) -> Any:
         select(_kind("overdue"), literal_column("''"), count).where(*mine, open_states, due_key(todos.c) < func.now()),
         *(_by_day(mine, name, todos.c[f"{name}_at"]) for name in ("created", "completed")),
     )
+
+
+def _tagged_here(access: Access) -> list[Any]:
+    """Return the conditions of access for a tag; in one list those of its todo, which is looked up."""
+    if access.within == ALL:
+        return allowed(access)
+    here = exists().where(todos.c.user_id == todo_tags.c.user_id, todos.c.id == todo_tags.c.todo_id, *owned(access))
+    return [here]
 
 
 def days_until(last: date, count: int, zone: tzinfo | None) -> tuple[list[date], list[datetime]]:

@@ -30,8 +30,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from .models import TodoState
-from .validate import DESCRIPTION_MAX, EMAIL_MAX, TAG_MAX, TAGS_MAX, TITLE_MAX, USERNAME_MAX
+from .models import Role, TodoState
+from .validate import (
+    DESCRIPTION_MAX,
+    EMAIL_MAX,
+    EXTERNAL_ID_MAX,
+    LIST_NAME_MAX,
+    TAG_MAX,
+    TAGS_MAX,
+    TITLE_MAX,
+    USERNAME_MAX,
+)
 
 metadata = MetaData(
     naming_convention={
@@ -99,6 +108,48 @@ invitations = Table(
     Index("ix_invitations_expires_at", "expires_at"),
 )
 
+# Rows of a list and its todos are distributed by the list's owner, who is `user_id` in all of these tables.
+lists = Table(
+    "lists",
+    metadata,
+    Column("user_id", BigInteger, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("name", Text, nullable=False),
+    _time("created_at"),
+    PrimaryKeyConstraint("user_id", "id"),
+    CheckConstraint(f"char_length(name) BETWEEN 1 AND {LIST_NAME_MAX}", name="name_length"),
+)
+Index("uq_lists_name", lists.c.user_id, func.lower(lists.c.name), unique=True)
+
+_ROLES = ", ".join(f"'{role}'" for role in Role)
+
+list_members = Table(
+    "list_members",
+    metadata,
+    Column("user_id", BigInteger, nullable=False),
+    Column("list_id", BigInteger, nullable=False),
+    Column("member_id", BigInteger, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("role", Text, nullable=False),
+    PrimaryKeyConstraint("user_id", "list_id", "member_id"),
+    ForeignKeyConstraint(
+        ["user_id", "list_id"], ["lists.user_id", "lists.id"], name="fk_list_members_list", ondelete="CASCADE"
+    ),
+    CheckConstraint(f"role IN ({_ROLES})", name="role_known"),
+    CheckConstraint("member_id <> user_id", name="member_is_not_owner"),
+    Index("ix_list_members_member", "member_id", "list_id"),
+)
+
+# The hashes of the tokens by which users' calendars are read: see `calendars`.
+calendars = Table(
+    "calendars",
+    metadata,
+    Column("user_id", BigInteger, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("token_hash", Text, nullable=False),
+    _time("created_at"),
+    PrimaryKeyConstraint("user_id"),
+    Index("uq_calendars_token_hash", "token_hash", unique=True),
+)
+
 # As PostgreSQL prints them, so that the schema can be compared with these tables.
 DUE_KEY = text("COALESCE(due_at, 'infinity'::timestamp with time zone)")
 POSITION_KEY = text("COALESCE(position, id::numeric)")
@@ -123,7 +174,12 @@ todos = Table(
     Column("tags", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("position", Numeric),  # in the order made by hand; NULL means at its id
     Column("completed_at", DateTime(timezone=True)),
+    Column("external_id", Text),  # what another program calls it
+    Column("list_id", BigInteger),  # NULL is the inbox
     PrimaryKeyConstraint("user_id", "id"),
+    ForeignKeyConstraint(
+        ["user_id", "list_id"], ["lists.user_id", "lists.id"], name="fk_todos_list", ondelete="SET NULL (list_id)"
+    ),
     CheckConstraint(f"char_length(title) BETWEEN 1 AND {TITLE_MAX}", name="title_length"),
     CheckConstraint(f"char_length(description) <= {DESCRIPTION_MAX}", name="description_length"),
     CheckConstraint(f"state IN ({_STATES})", name="state_known"),
@@ -136,6 +192,7 @@ todos = Table(
     CheckConstraint("due_on IS NULL OR due_at IS NOT NULL", name="due_on_is_due"),
     CheckConstraint(f"cardinality(tags) <= {TAGS_MAX} AND array_position(tags, NULL) IS NULL", name="tags_few"),
     CheckConstraint("scale(position) <= 1000 AND position BETWEEN -1e30 AND 1e30", name="position_range"),
+    CheckConstraint(f"char_length(external_id) BETWEEN 1 AND {EXTERNAL_ID_MAX}", name="external_id_length"),
     Index("ix_todos_state", "user_id", "state", "id"),
     Index("ix_todos_state_created_at", "user_id", "state", "created_at", "id"),
     Index("ix_todos_state_updated_at", "user_id", "state", "updated_at", "id"),
@@ -144,6 +201,14 @@ todos = Table(
     Index("ix_todos_state_priority", "user_id", "state", "priority", "id"),
     Index("ix_todos_state_position", "user_id", "state", POSITION_KEY, "id"),
     Index("ix_todos_completed_at", "user_id", "completed_at", postgresql_where=text("completed_at IS NOT NULL")),
+    Index("ix_todos_list", "user_id", "list_id", "state", "id", postgresql_where=text("list_id IS NOT NULL")),
+    Index(
+        "uq_todos_external_id",
+        "user_id",
+        "external_id",
+        unique=True,
+        postgresql_where=text("external_id IS NOT NULL"),
+    ),
     Index(
         "ix_todos_text",
         "title",
@@ -170,7 +235,8 @@ todo_tags = Table(
 )
 
 # What `todos` was like before each change, kept by triggers: see `history`. `other` is the todo on the other side of
-# the change, NULL where it does not exist; `stamp` its `updated_at` on this side.
+# the change, NULL where it does not exist; `stamp` its `updated_at` on this side; `actor` the member who made it, NULL
+# for the owner.
 todo_history = Table(
     "todo_history",
     metadata,
@@ -181,6 +247,7 @@ todo_history = Table(
     Column("stamp", DateTime(timezone=True)),
     Column("undone", Boolean, nullable=False, server_default=text("false")),
     _time("at"),
+    Column("actor", BigInteger),
     PrimaryKeyConstraint("user_id", "entry", "todo_id"),
     Index("ix_todo_history_undone", "user_id", "entry", postgresql_where=text("undone")),
 )

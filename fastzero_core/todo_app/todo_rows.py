@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from .filters import PRIORITIES, RANKS
-from .models import Priority, Todo, TodoSort, TodoState
+from .models import INBOX, Priority, Todo, TodoSort, TodoState
 from .todo_statements import INFINITY
 
 TodoRow = Row[*tuple[Any, ...]]
@@ -18,7 +18,7 @@ _PRIORITIES = (Priority.NONE, *PRIORITIES)  # by their numbers in the database
 def todo_of(row: TodoRow) -> Todo:
     (
         id, title, description, state, created_at, updated_at, user_id,
-        priority, due_on, tags, completed_at, due_at, position,
+        priority, due_on, tags, completed_at, due_at, position, list, external_id,
     ) = row  # fmt: skip
     return Todo(
         id,
@@ -32,6 +32,8 @@ def todo_of(row: TodoRow) -> Todo:
         due_on or due_at,
         tuple(tags),
         completed_at,
+        list or INBOX,
+        external_id,
         due_at,
         position,
     )

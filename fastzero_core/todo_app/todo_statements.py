@@ -1,7 +1,7 @@
 """The SQL statements for todos. Each is built once per shape, since building takes as long as running it.
 
-Values are named parameters: `owner_id` in all statements, and `token_version` in those that also check a token. The
-module is pure: it uses no connection and no values.
+Values are named parameters, of the condition of access (see `access`) in all statements. The module is pure: it uses
+no connection and no values.
 """
 
 from collections.abc import Callable
@@ -39,10 +39,16 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.dml import ReturningInsert
 
+from .access import ALL, IN_LIST, Access, allowed, number, owned
 from .models import TodoSort, TodoState
-from .tables import todo_tags, todos, users
+from .tables import lists, todo_tags, todos
 
-FIELDS: tuple[Column[Any], ...] = (
+# The name of a todo's list. Most todos are in the inbox, and need no query for it. The columns are literal, since
+# SQLAlchemy does not correlate a query in RETURNING of an INSERT.
+_OWNER_ID, _LIST_ID = literal_column("todos.user_id", BigInteger), literal_column("todos.list_id", BigInteger)
+_NAME = select(lists.c.name).where(lists.c.user_id == _OWNER_ID, lists.c.id == _LIST_ID).scalar_subquery()
+_LIST = case((todos.c.list_id.is_not(None), _NAME)).label("list_name")
+FIELDS: tuple[ColumnElement[Any], ...] = (
     todos.c.id,
     todos.c.title,
     todos.c.description,
@@ -56,6 +62,8 @@ FIELDS: tuple[Column[Any], ...] = (
     todos.c.completed_at,
     todos.c.due_at,
     todos.c.position,
+    _LIST,
+    todos.c.external_id,
 )
 # As a query of its own: Citus refuses functions that are not immutable inside of CASE.
 NOW = select(func.now()).scalar_subquery()
@@ -81,6 +89,7 @@ SORT_KEYS: dict[TodoSort, Callable[[Any], list[ColumnElement[Any]]]] = {
     TodoSort.PRIORITY: lambda columns: [columns.priority],
     TodoSort.POSITION: lambda columns: [position_key(columns)],
 }
+_BY_PRIORITY = (TodoSort.ID, TodoSort.PRIORITY)  # the orders in which an index continues with the priority
 # The columns of new todos, each with the type of its array. The tags of a todo are joined, since PostgreSQL has no
 # arrays of arrays of different lengths.
 NEW_FIELDS: dict[str, Any] = {
@@ -92,7 +101,6 @@ NEW_FIELDS: dict[str, Any] = {
     "due_on": Date,
     "tags": Text,
 }
-NEW_TIMES: dict[str, Any] = {"created_at": TIME, "completed_at": TIME}
 TAG_SEPARATOR = ","
 
 
@@ -123,93 +131,97 @@ class Page:
 
     The parameters are those of `Conditions`; `last_0`, `last_1` and `last_id`, the sort keys and the id of the todo
     after which the page starts; `page_size`, `skipped`, and `reach`, the sum of these two. `states` is given for every
-    order but that by id.
+    order but that by id. With `until`, which is for the order by id alone, no id is beyond `until_id`.
     """
 
-    with_token: bool
+    access: Access
     order: TodoSort = TodoSort.ID
     descending: bool = False
     where: Conditions = Conditions()
     after: bool = False
     offset: bool = False
+    until: bool = False
 
     @property
     def is_merged(self) -> bool:
         """Whether each state is read separately, and not all of them from an index in the order of the list."""
-        is_by_tag = self.where.tags and not self.where.priorities and self.order is TodoSort.ID
-        return bool(self.where.states) and not is_by_tag
+        return bool(self.where.states) and not self._can_follow_tag
+
+    @property
+    def follows_tag(self) -> bool:
+        """Whether todos are read in the order of the index of tags. A list, text and times may have a better one."""
+        where = self.where
+        has_others = where.text or where.title or where.description or where.due or where.created
+        return self._can_follow_tag and self.access.within == ALL and not has_others
+
+    @property
+    def _can_follow_tag(self) -> bool:
+        return self.where.tags > 0 and not self.where.priorities and self.order is TodoSort.ID
 
 
-def owned(with_token: bool) -> list[ColumnElement[bool]]:
-    """Return the conditions of every statement: the owner's rows, and with a token, that it is valid."""
-    owner_id = _number("owner_id")
-    mine = todos.c.user_id == owner_id
-    return [mine, _token_is_valid()] if with_token else [mine]
+def among(access: Access) -> list[ColumnElement[bool]]:
+    """Return the conditions for the todos whose ids are in `ids`."""
+    return [*owned(access), todos.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger)))]
 
 
-def among(with_token: bool) -> list[ColumnElement[bool]]:
-    """Return the conditions for the owner's todos whose ids are in `ids`."""
-    return [*owned(with_token), todos.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger)))]
-
-
-def matching(with_token: bool, where: Conditions) -> list[ColumnElement[bool]]:
-    """Return the conditions for the owner's todos that meet all of `where`."""
-    return [*owned(with_token), *_filters(where), *_one_of(where)]
+def matching(access: Access, where: Conditions) -> list[ColumnElement[bool]]:
+    """Return the conditions for the todos that meet all of `where`."""
+    return [*owned(access), *_filters(where), *_one_of(where)]
 
 
 @cache
-def insertion(with_token: bool, with_times: bool = False) -> ReturningInsert[Any]:
-    """Return a statement that inserts any number of todos. Their fields are passed as arrays.
-
-    `with_times` adds when each was created and completed; NULL is now.
-    """
-    kinds = NEW_FIELDS | (NEW_TIMES if with_times else {})
-    arrays = [_array(f"new_{name}", kind) for name, kind in kinds.items()]
-    columns = [column(name, kind) for name, kind in kinds.items()]
+def insertion(access: Access) -> ReturningInsert[Any]:
+    """Return a statement that inserts any number of todos. Their fields are passed as arrays."""
+    arrays = [_array(f"new_{name}", kind) for name, kind in NEW_FIELDS.items()]
+    columns = [column(name, kind) for name, kind in NEW_FIELDS.items()]
     given = func.unnest(*arrays).table_valued(*columns, with_ordinality="number", name="given").render_derived()
-    completed = func.coalesce(given.c.completed_at, NOW) if with_times else NOW
     fields = {name: given.c[name] for name in NEW_FIELDS} | {
         "tags": func.string_to_array(given.c.tags, literal_column(f"'{TAG_SEPARATOR}'"), type_=ARRAY(Text)),
-        "completed_at": case((given.c.state == literal_column(f"'{TodoState.DONE}'"), completed)),
+        "completed_at": case((given.c.state == literal_column(f"'{TodoState.DONE}'"), NOW)),
     }
-    if with_times:
-        fields["created_at"] = func.coalesce(given.c.created_at, NOW)
-        fields["completed_at"] = case(
-            (given.c.state == literal_column(f"'{TodoState.TRASH}'"), given.c.completed_at),
-            else_=fields["completed_at"],
-        )
-    rows = select(_number("owner_id"), *fields.values()).order_by(given.c.number)
-    if with_token:
-        rows = rows.where(_token_is_valid())
+    if access.within == IN_LIST:
+        fields["list_id"] = number("place_id")
+    rows = select(number("owner_id"), *fields.values()).where(*allowed(access)).order_by(given.c.number)
     return insert(todos).from_select(["user_id", *fields], rows).returning(*FIELDS)
 
 
 @cache
-def selection(with_token: bool) -> Select[Any]:
-    return select(*FIELDS).where(*among(with_token))
+def selection(access: Access) -> Select[Any]:
+    return select(*FIELDS).where(*among(access))
 
 
 @cache
-def deletion(with_token: bool) -> Any:
-    return delete(todos).where(*among(with_token)).returning(*FIELDS)
+def deletion(access: Access) -> Any:
+    return delete(todos).where(*among(access)).returning(*FIELDS)
 
 
 @cache
-def counting(with_token: bool, where: Conditions) -> Select[Any]:
-    return select(func.count()).select_from(todos).where(*matching(with_token, where))
+def counting(access: Access, where: Conditions) -> Select[Any]:
+    return select(func.count()).select_from(todos).where(*matching(access, where))
 
 
 @cache
 def page(shape: Page) -> Select[Any]:
-    rows = select(*FIELDS).where(*owned(shape.with_token), *_filters(shape.where))
-    if shape.after:
-        rows = rows.where(_is_after(shape))
-    if shape.is_merged:
-        rows = _in_states(rows, shape)
+    if shape.follows_tag:
+        rows = _with_tag(shape)
     else:
-        rows = rows.where(*_one_of(shape.where)).order_by(*_ordering(todos.c, shape))
+        rows = select(*FIELDS).where(*owned(shape.access), *_filters(shape.where))
+        if shape.after:
+            rows = rows.where(_is_after(shape))
+        if shape.until:
+            rows = rows.where(todos.c.id <= number("until_id"))
+        if shape.is_merged:
+            rows = _in_states(rows, shape)
+        else:
+            rows = rows.where(*_one_of(shape.where)).order_by(*_ordering(todos.c, shape))
     rows = rows.limit(_count("page_size"))
     return rows.offset(_count("skipped")) if shape.offset else rows
+
+
+def all_there(conditions: list[ColumnElement[bool]], count: int) -> ColumnElement[bool]:
+    """Return a condition that `count` rows match. It locks them, so that a bulk change is all or none."""
+    locked = select(todos.c.id).where(*conditions).with_for_update().cte("locked")
+    return select(func.count()).select_from(locked).scalar_subquery() == count
 
 
 def _filters(where: Conditions) -> list[ColumnElement[bool]]:
@@ -243,13 +255,31 @@ def _contains(column: Column[Any], parameter: str) -> ColumnElement[bool]:
 
 
 def _has_tag(parameter: str, states: tuple[str, ...] | None) -> ColumnElement[bool]:
-    """Return the condition that the todo has a tag. The index of tags is in the order of ids, and has the states."""
-    found = exists().where(
-        todo_tags.c.user_id == _number("owner_id"),
-        todo_tags.c.tag == bindparam(parameter, type_=Text),
-        todo_tags.c.todo_id == todos.c.id,
-    )
-    return found if states is None else found.where(todo_tags.c.state.in_(list(map(_literal, states))))
+    """Return the condition that the todo has a tag."""
+    return exists().where(*_tagged(parameter, states), todo_tags.c.todo_id == todos.c.id)
+
+
+def _tagged(parameter: str, states: tuple[str, ...] | None) -> list[ColumnElement[bool]]:
+    """Return the conditions for the owner's entries of a tag. Their index is in the order of ids, with the states."""
+    found = [todo_tags.c.user_id == number("owner_id"), todo_tags.c.tag == bindparam(parameter, type_=Text)]
+    return found if states is None else [*found, todo_tags.c.state.in_(list(map(_literal, states)))]
+
+
+def _with_tag(shape: Page) -> Select[Any]:
+    """Return the todos that have the first of the tags, one after the other in the order of the index of tags.
+
+    A plain EXISTS would be planned for a tag as frequent as the average: if the tag is rare, that reads the whole list.
+    """
+    where, id = shape.where, todo_tags.c.todo_id
+    others = [_has_tag(f"tag_{number}", where.states) for number in range(1, where.tags)]
+    todo = select(*FIELDS).where(*owned(shape.access), *others, todos.c.id == id, *_one_of(where))
+    one = todo.limit(literal_column("1")).lateral("todo")
+    rows = select(*one.c).select_from(todo_tags.join(one, true())).where(*_tagged("tag_0", where.states))
+    if shape.after:
+        rows = rows.where(id < number("last_id") if shape.descending else id > number("last_id"))
+    if shape.until:
+        rows = rows.where(id <= number("until_id"))
+    return rows.order_by(id.desc() if shape.descending else id.asc())
 
 
 def _between(key: ColumnElement[Any], after: str, before: str) -> list[ColumnElement[bool]]:
@@ -259,9 +289,9 @@ def _between(key: ColumnElement[Any], after: str, before: str) -> list[ColumnEle
 def _is_after(shape: Page) -> ColumnElement[bool]:
     keys = SORT_KEYS[shape.order](todos.c)
     last: list[ColumnElement[Any]] = [_last(number, key) for number, key in enumerate(keys)]
-    here, there = tuple_(*keys, todos.c.id), tuple_(*last, _number("last_id"))
+    here, there = tuple_(*keys, todos.c.id), tuple_(*last, number("last_id"))
     if not keys:
-        return todos.c.id < _number("last_id") if shape.descending else todos.c.id > _number("last_id")
+        return todos.c.id < number("last_id") if shape.descending else todos.c.id > number("last_id")
     return here < there if shape.descending else here > there
 
 
@@ -278,12 +308,15 @@ def _in_states(rows: Select[Any], shape: Page) -> Select[Any]:
 
     A plain `state IN (…)` would scan the owner's whole list if the states are rare at its beginning. The indexes start
     with the owner and the state, so sorting without a filter also reads each state separately. Where the index
-    continues with the priority, each priority is read separately as well.
+    continues with the priority, each priority is read separately as well. A state without a todo that has the tags or
+    one of the priorities is left out: its index would be read to the end.
     """
     states = _wanted("state", shape.where.states or ())
+    if in_use := _in_use(shape, states.c.state):
+        states = select(states.c.state).where(*in_use).subquery("states_in_use")
     rows = rows.where(todos.c.state == states.c.state)
     wanted: Any = states
-    if shape.where.priorities and shape.order in (TodoSort.ID, TodoSort.PRIORITY):
+    if shape.where.priorities and shape.order in _BY_PRIORITY:
         priorities = _wanted("priority", shape.where.priorities)
         rows = rows.where(todos.c.priority == priorities.c.priority)
         wanted = states.join(priorities, true())
@@ -291,6 +324,17 @@ def _in_states(rows: Select[Any], shape: Page) -> Select[Any]:
         rows = rows.where(*_one_of(replace(shape.where, states=None)))
     of_each = rows.order_by(*_ordering(todos.c, shape)).limit(_count("reach")).lateral("page")
     return select(*of_each.c).select_from(wanted.join(of_each, true())).order_by(*_ordering(of_each.c, shape))
+
+
+def _in_use(shape: Page, state: Any) -> list[ColumnElement[bool]]:
+    """Return the conditions for a state in which the owner has todos with each tag, and with one of the priorities."""
+    tags = [f"tag_{each}" for each in range(shape.where.tags)]
+    found: list[ColumnElement[bool]] = [exists().where(*_tagged(tag, None), todo_tags.c.state == state) for tag in tags]
+    if shape.where.priorities and shape.order not in _BY_PRIORITY:
+        some = todos.alias("some")
+        ranks = some.c.priority.in_(list(map(_literal, shape.where.priorities)))
+        found.append(exists().where(some.c.user_id == number("owner_id"), some.c.state == state, ranks))
+    return found
 
 
 def _wanted(name: str, values: tuple[Any, ...]) -> Any:
@@ -308,17 +352,8 @@ def _ordering(columns: Any, shape: Page) -> list[ColumnElement[Any]]:
     return [key.desc() if shape.descending else key.asc() for key in keys]
 
 
-def _token_is_valid() -> ColumnElement[bool]:
-    of_owner = users.c.id == _number("owner_id")
-    return exists().where(of_owner, users.c.token_version == _number("token_version"))
-
-
 def _array(name: str, kind: Any) -> BindParameter[Any]:
     return bindparam(name, type_=ARRAY(kind))
-
-
-def _number(name: str) -> BindParameter[int]:
-    return bindparam(name, type_=BigInteger)
 
 
 def _count(name: str) -> BindParameter[int]:

@@ -1,23 +1,26 @@
 """The operations on todos, on a SQLAlchemy Core connection.
 
-`Todos` is bound to its owner: every statement filters by `user_id`, so that it cannot reach the rows of other users. If
-the owner is the Identity of a token, each statement also checks that the token is valid. So a request takes one
-statement; only if it finds no rows, a second one determines whether the token is the reason.
+`Todos` is bound to its owner: every statement filters by `user_id`, so that it cannot reach the rows of other users. It
+can be bound to one list, also of another owner: then each statement also checks the membership. If the user is the
+Identity of a token, each statement checks that the token is valid. So a request takes one statement; only if it finds
+no rows, a second one determines the reason.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, tzinfo
 from itertools import islice
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-from sqlalchemy import ColumnElement, Connection, CursorResult, delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from ..errors import ConflictError, InvalidInputError, TodoNotFoundError, TodoNotTrashedError
 from . import validate
-from .changes import restored, stored_due, stored_moment, values_of, with_times
-from .filters import RANKS, matching, require_any
+from .access import IN_LIST, owned
+from .changes import new_values, restored, values_of, with_times
+from .filters import matching, require_any, reusable
 from .models import (
     Identity,
+    ListInfo,
     NewTodo,
     Priority,
     Todo,
@@ -26,51 +29,55 @@ from .models import (
     TodoFilters,
     TodoSort,
     TodoState,
-    TodoStats,
 )
+from .owner import OfOwner
 from .placing import placement
-from .reports import DAYS_MAX, days_until, stats_of
-from .reports import counting as statistics
 from .tables import todos
 from .todo_rows import TodoRow, sort_keys, todo_of
 from .todo_statements import (
     FIELDS,
-    TAG_SEPARATOR,
     Page,
+    all_there,
     among,
     counting,
     deletion,
     insertion,
-    owned,
     page,
     selection,
 )
 from .todo_statements import matching as conditions
-from .transfer.records import Found, Invalid, NewRecord, valid
-from .users import confirm
+
+if TYPE_CHECKING:
+    from .exporting import Exporting, Lines
+    from .importing import Problems, Row
+    from .results import Imported, TodoStats
+    from .transfer.records import Found, Invalid
 
 _PAGE = 1000
 _BATCH = 10_000
-_IMPORT_BATCH = 1000  # of up to 10,000 characters each
 
 # In the class, `list` is a method.
 TodoList = list[Todo]
 IdList = list[int]
 
 
-class Todos:
-    """The operations on the todos of one owner, in the transaction of one connection.
+class Todos(OfOwner):
+    """The operations on the todos of one owner, or of one list, in the transaction of one connection.
 
+    `place` is a list of the user, or one of which the user is a member, or INBOX. Without it the todos are those of all
+    of the user's own lists, and new ones are added to the inbox. A change raises ListRoleError for a viewer.
     `time_zone` is where days begin and end, for dates without a time; None is the time zone of this machine.
     """
 
-    def __init__(self, connection: Connection, owner: Identity | int, *, time_zone: tzinfo | None = None) -> None:
-        self._connection = connection
-        self._bearer = owner if isinstance(owner, Identity) else None
-        self.owner_id = validate.record_id(owner.user_id if isinstance(owner, Identity) else owner, "user")
-        self._scope = {"owner_id": self.owner_id}
-        if self._bearer is not None:
-            self._scope["token_version"] = self._bearer.token_version
+    def __init__(
+        self,
+        connection: Connection,
+        user: Identity | int,
+        place: ListInfo | str | None = None,
+        *,
+        time_zone: tzinfo | None = None,
+    ) -> None:
+        super().__init__(connection, user, place)
         self._zone = time_zone
 
     def add(
@@ -87,7 +94,7 @@ class Todos:
 
         Raises InvalidInputError; UserNotFoundError if the owner does not exist.
         """
-        return self._insert([self._checked(NewTodo(title, description, state, priority, due, tags))])[0]
+        return self._insert([new_values(NewTodo(title, description, state, priority, due, tags), self._zone)])[0]
 
     def add_many(self, new: Iterable[NewTodo]) -> TodoList:
         """Create todos in the order given, all or none. Raises InvalidInputError with the index of an invalid one."""
@@ -97,20 +104,23 @@ class Todos:
         return [todo for batch in _batches(checked) for todo in self._insert(batch)]
 
     def import_each(
-        self, found: Iterable[Found], *, dry_run: bool = False, on_invalid: Callable[[Invalid], None] | None = None
-    ) -> int:
-        """Create the todos that `transfer.read` yields, in this order. Return how many.
+        self, found: "Iterable[Found]", *, dry_run: bool = False, on_invalid: "Callable[[Invalid], None] | None" = None
+    ) -> "Imported":
+        """Add the todos that `transfer.read` yields, in this order, and change those whose external id is known.
 
-        They are inserted in batches, so that memory use stays constant. `on_invalid` is told of each invalid one, which
-        is left out then; else the first one raises InvalidInputError. With `dry_run` all are checked and none is added.
+        All or none, and one entry of the history. Memory use stays constant. `on_invalid` is told of each invalid one,
+        which is left out then; else the first one raises InvalidInputError. With `dry_run` nothing is changed.
         """
-        checked = valid(found, self._checked_record, on_invalid)
-        if dry_run:
-            return sum(1 for _ in checked)
-        added = sum(len(self._insert(batch)) for batch in _batches(checked, _IMPORT_BATCH))
-        if not added:
-            self._confirm()
-        return added
+        from .importing import Problems, rows_of
+
+        problems = Problems(on_invalid)
+        return self.import_rows(rows_of(found, self._zone, problems), problems, dry_run=dry_run)
+
+    def import_rows(self, rows: "Iterable[Row]", problems: "Problems", *, dry_run: bool = False) -> "Imported":
+        """Import what `importing.rows_of` yields, as `import_each` does."""
+        from .importing import Importing
+
+        return Importing(self._connection, self._asker, self._place).run(rows, problems, dry_run=dry_run)
 
     def get(self, id: int) -> Todo:
         """Return a todo. Raises TodoNotFoundError."""
@@ -119,7 +129,7 @@ class Todos:
     def get_many(self, ids: Iterable[int]) -> TodoList:
         """Return the todos with these ids, in this order. Raises TodoNotFoundError with the missing ids."""
         wanted = validate.record_ids(ids)
-        return self._in_order(wanted, self._execute(selection(self._with_token), ids=wanted).all())
+        return self._in_order(wanted, self._execute(selection(self._access), ids=wanted))
 
     def list(
         self,
@@ -137,20 +147,35 @@ class Todos:
         the previous page, or its id. The page starts after it and `offset` more todos.
         Raises InvalidInputError; TodoNotFoundError if `after` is an id that does not exist and the order is not by id.
         """
-        found = matching(filters, self._zone, sort=None if sort is None else _sort(sort))
-        limit, offset = validate.limit(limit), validate.offset(offset)
-        values = {**found.values, "page_size": limit}
-        if after is not None:
-            values |= self._last(after, found.sort)
-        if offset:
-            values["skipped"] = offset
-        shape = Page(self._with_token, found.sort, descending, found.where, after is not None, offset > 0)
-        if shape.is_merged:
-            values["reach"] = limit + offset
+        order = None if sort is None else validate.sort(sort)
+        shape, values = self._page(order, descending, after, offset, limit, filters)
         rows = self._execute(page(shape), **values).all()
         if not rows:
             self._confirm()
         return [todo_of(row) for row in rows]
+
+    def export(self, format: str, **filters: Unpack[TodoFilters]) -> Iterator[str]:
+        """Yield the text of a file with the todos that meet all `filters`, by id. Memory use stays constant.
+
+        They are read in pages, by three connections if each statement commits by itself. Raises InvalidInputError, also
+        for an unknown format.
+        """
+        from . import exporting
+        from .transfer import files
+
+        if format not in exporting.FORMATS:
+            return files.write(self.stream(sort=TodoSort.ID, **filters), format, self._zone)
+        return exporting.written(self._exporting(format, filters).pages(_PAGE), format)
+
+    def export_lines(self, format: str, after: int | None, limit: int, **filters: Unpack[TodoFilters]) -> "Lines":
+        """Return the lines of up to `limit` todos, those with the next ids, in one of `exporting.FORMATS`."""
+        return self._exporting(format, filters).lines(after, validate.limit(limit))
+
+    def _exporting(self, format: str, filters: Any) -> "Exporting":
+        from .exporting import Exporting
+
+        found = matching(filters, self._zone, sort=TodoSort.ID, by_state=self._access.within == IN_LIST)
+        return Exporting(self._connection, self._asker, self._place, format, found)
 
     def stream(
         self,
@@ -161,7 +186,7 @@ class Todos:
         **filters: Unpack[TodoFilters],
     ) -> Iterator[Todo]:
         """Yield the todos of `list` without a limit. They are read in pages, so that memory use stays constant."""
-        kept = TodoFilters(**{name: _reusable(value) for name, value in filters.items()})  # type: ignore[typeddict-item]
+        kept = reusable(filters)
         page = self.list(sort=sort, descending=descending, after=after, limit=_PAGE, **kept)
         while page:
             yield from page
@@ -175,11 +200,11 @@ class Todos:
 
     def edit(self, id: int, **changes: Unpack[TodoChanges]) -> Todo:
         """Change the given fields of a todo. Raises InvalidInputError, TodoNotFoundError."""
-        return self._update([id], values_of(changes, self._zone))[0]
+        return self._update([id], self._values(changes))[0]
 
     def edit_many(self, ids: Iterable[int], **changes: Unpack[TodoChanges]) -> TodoList:
         """Change the given fields of todos, all or none. Raises InvalidInputError; TodoNotFoundError."""
-        return self._update(ids, values_of(changes, self._zone))
+        return self._update(ids, self._values(changes))
 
     def check_changes(self, changes: TodoChanges) -> None:
         """Raise InvalidInputError for changes that are invalid or empty. Uses no database."""
@@ -196,19 +221,20 @@ class Todos:
         if expected is None:
             require_any(filters)
         found = matching(filters, self._zone)
-        these = conditions(self._with_token, found.where)
+        values, access = self._values(changes), self._to_change
+        these = conditions(access, found.where)
         locked = select(todos.c.id).where(*these).with_for_update(of=todos).cte("locked")
-        statement = update(todos).where(*owned(self._with_token), todos.c.id.in_(select(locked.c.id)))
+        statement = update(todos).where(*owned(access), todos.c.id.in_(select(locked.c.id)))
         if expected is not None:
             statement = statement.where(select(func.count()).select_from(locked).scalar_subquery() == expected)
-        changed = self._execute(statement.values(**with_times(values_of(changes, self._zone))), **found.values).rowcount
+        changed = self._change(statement.values(**with_times(values)), **found.values).rowcount
         if expected is not None and changed != expected:
             raise ConflictError(
                 f"{self.count(**filters)} todos match now, not {expected}",
                 hint="Nothing was changed; look at them again",
             )
         if not changed:
-            self._confirm()
+            self._confirm(changes=True)
         return changed
 
     def place(self, id: int, *, before: int | None = None, after: int | None = None) -> Todo:
@@ -223,7 +249,9 @@ class Todos:
         if len(ids) == 1:
             return self.get(id)
         values = {"moved": ids[0], "target": ids[1]}
-        row = self._execute(placement(self._with_token, before is not None), **values).first()
+        row = self._change(placement(self._to_change, before is not None), **values).first()
+        if row is None:
+            self._confirm_change()
         return todo_of(row) if row else self.get_many(ids)[0]
 
     def move(self, *ids: int, to: TodoState | str) -> TodoList:
@@ -244,7 +272,7 @@ class Todos:
     def remove(self, id: int) -> Todo:
         """Permanently delete a todo, in any state. Raises TodoNotFoundError."""
         wanted = validate.record_ids([id])
-        return self._in_order(wanted, self._execute(deletion(self._with_token), ids=wanted).all())[0]
+        return self._in_order(wanted, self._change(deletion(self._to_change), ids=wanted), changes=True)[0]
 
     def purge(self, *ids: int) -> int:
         """Permanently delete todos in the trash, all or none; without ids, the whole trash. Return how many.
@@ -253,12 +281,16 @@ class Todos:
         """
         trashed = todos.c.state == TodoState.TRASH.value
         if not ids:
-            return self._execute(delete(todos).where(*owned(self._with_token), trashed)).rowcount
+            purged = self._change(delete(todos).where(*owned(self._to_change), trashed)).rowcount
+            if not purged:
+                self._confirm(changes=True)
+            return purged
         wanted = validate.record_ids(ids)
-        among_these = [*among(self._with_token), trashed]
-        statement = delete(todos).where(*among_these, _all_there(among_these, len(wanted))).returning(todos.c.id)
-        purged = len(self._execute(statement, ids=wanted).all())
+        among_these = [*among(self._to_change), trashed]
+        statement = delete(todos).where(*among_these, all_there(among_these, len(wanted))).returning(todos.c.id)
+        purged = len(self._change(statement, ids=wanted).all())
         if purged != len(wanted):
+            self._confirm_change()
             self.require_trashed(*wanted)
         return purged
 
@@ -271,18 +303,21 @@ class Todos:
     def count(self, states: Iterable[TodoState | str] | None = None, **filters: Unpack[TodoConditions]) -> int:
         """Return the number of todos that meet all filters, as `list` does."""
         found = matching({"states": states, **filters}, self._zone)
-        counted = int(self._execute(counting(self._with_token, found.where), **found.values).scalar_one())
+        counted = int(self._execute(counting(self._access, found.where), **found.values).scalar_one())
         if not counted:
             self._confirm()
         return counted
 
-    def stats(self, days: int = 14) -> TodoStats:
+    def stats(self, days: int = 14) -> "TodoStats":
         """Return statistics, by day for the last `days` days, today included. Raises InvalidInputError."""
+        from .reports import DAYS_MAX, days_until, stats_of
+        from .reports import counting as statistics
+
         if not 1 <= days <= DAYS_MAX:
             raise InvalidInputError(f"days must be between 1 and {DAYS_MAX}", field="days")
         each, bounds = days_until(datetime.now(UTC).astimezone(self._zone).date(), days, self._zone)
         values = {"bounds": bounds, "first": bounds[0], "end": bounds[-1]}
-        found = stats_of(self._execute(statistics(self._with_token), **values).all(), each)
+        found = stats_of(self._execute(statistics(self._access), **values).all(), each)
         if not found.total:
             self._confirm()
         return found
@@ -290,70 +325,62 @@ class Todos:
     def _insert(self, new: Sequence[dict[str, Any]]) -> TodoList:
         """Insert todos with one statement; columns are passed as arrays."""
         values = {f"new_{name}": [todo[name] for todo in new] for name in new[0]}
-        statement = insertion(self._with_token, "created_at" in new[0])
-        added = [todo_of(row) for row in self._execute(statement, **values)]
+        added = [todo_of(row) for row in self._change(insertion(self._to_change), **values)]
         if not added:
-            self._confirm()
+            self._confirm(changes=True)
         # Ids are assigned in the order of the input, but the order of RETURNING is not guaranteed.
         return sorted(added, key=lambda todo: todo.id)
 
-    def _checked(self, new: NewTodo) -> dict[str, Any]:
-        """Return the columns of a new todo."""
-        due_at, due_on = stored_due(new.due, self._zone)
-        return {
-            "title": validate.title(new.title),
-            "description": validate.description(new.description),
-            "state": validate.state(new.state).value,
-            "priority": RANKS[validate.priority(new.priority)],
-            "due_at": due_at,
-            "due_on": due_on,
-            "tags": TAG_SEPARATOR.join(validate.tags(new.tags)),
-        }
-
-    def _checked_record(self, record: NewRecord) -> dict[str, Any]:
-        """Return the columns of a new todo with its times."""
-        times = {"created_at": record.created_at, "completed_at": record.completed_at}
-        return self._checked(record.todo) | {
-            name: None if value is None else stored_moment(value, self._zone, name) for name, value in times.items()
-        }
+    def _values(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the columns that change with their values. Raises InvalidInputError, ListNotFoundError."""
+        values = values_of(changes, self._zone)
+        if "list_id" in values:
+            values["list_id"] = self._own_list(values["list_id"])
+        return values
 
     def _each_checked(self, new: Iterable[NewTodo]) -> Iterator[dict[str, Any]]:
         for index, todo in enumerate(new):
             try:
-                yield self._checked(todo)
+                yield new_values(todo, self._zone)
             except InvalidInputError as error:
                 raise InvalidInputError(f"todo {index}: {error.message}", field=error.field) from None
-
-    def _confirm(self) -> None:
-        """Raise InvalidTokenError if an invalid token is the reason that nothing was found."""
-        if self._bearer is not None:
-            confirm(self._connection, self._bearer)
-
-    @property
-    def _with_token(self) -> bool:
-        return self._bearer is not None
-
-    def _execute(self, statement: Any, **values: Any) -> CursorResult[Any]:
-        return self._connection.execute(statement, {**self._scope, **values})
 
     def _update(self, ids: Iterable[int], changes: dict[str, Any]) -> TodoList:
         wanted = validate.record_ids(ids)
         if not wanted:
             raise InvalidInputError("no id given", field="id")
-        these = among(self._with_token)
+        these = among(self._to_change)
         statement = (
-            update(todos).where(*these, _all_there(these, len(wanted))).values(**with_times(changes)).returning(*FIELDS)
+            update(todos).where(*these, all_there(these, len(wanted))).values(**with_times(changes)).returning(*FIELDS)
         )
-        rows = self._execute(statement, ids=wanted).all()
-        # If several ids were given and no row changed, the query raises an error with the missing ids.
-        return self._in_order(wanted, rows) if rows or len(wanted) == 1 else self.get_many(wanted)
+        rows = self._change(statement, ids=wanted).all()
+        if rows or len(wanted) == 1:
+            return self._in_order(wanted, rows, changes=True)
+        self._confirm_change()
+        return self.get_many(wanted)  # raises an error with the missing ids
 
-    def _in_order(self, ids: IdList, rows: Iterable[TodoRow]) -> TodoList:
+    def _in_order(self, ids: IdList, rows: Iterable[TodoRow], *, changes: bool = False) -> TodoList:
         found = {row.id: todo_of(row) for row in rows}
         if missing := [id for id in ids if id not in found]:
-            self._confirm()
+            self._confirm(changes=changes)
             raise TodoNotFoundError(missing)
         return [found[id] for id in ids]
+
+    def _page(
+        self, order: TodoSort | None, descending: bool, after: Todo | int | None, offset: int, limit: int, filters: Any
+    ) -> tuple[Page, dict[str, Any]]:
+        """Return the shape of a page, and its values."""
+        found = matching(filters, self._zone, sort=order, by_state=self._access.within == IN_LIST)
+        limit, offset = validate.limit(limit), validate.offset(offset)
+        values = {**found.values, "page_size": limit}
+        if after is not None:
+            values |= self._last(after, found.sort)
+        if offset:
+            values["skipped"] = offset
+        shape = Page(self._access, found.sort, descending, found.where, after is not None, offset > 0)
+        if shape.is_merged:
+            values["reach"] = limit + offset
+        return shape, values
 
     def _last(self, after: Todo | int, order: TodoSort) -> dict[str, Any]:
         """Return the parameters of the todo after which a page starts."""
@@ -363,25 +390,7 @@ class Todos:
         return {"last_id": last.id} | {f"last_{number}": key for number, key in enumerate(sort_keys(last, order))}
 
 
-def _all_there(conditions: list[ColumnElement[bool]], count: int) -> ColumnElement[bool]:
-    """Return a condition that `count` rows match. It locks them, so that a bulk change is all or none."""
-    locked = select(todos.c.id).where(*conditions).with_for_update().cte("locked")
-    return select(func.count()).select_from(locked).scalar_subquery() == count
-
-
-def _sort(value: TodoSort | str) -> TodoSort:
-    try:
-        return TodoSort(value)
-    except ValueError:
-        raise InvalidInputError(f"sort {value!r} is not one of {', '.join(TodoSort)}", field="sort") from None
-
-
-def _batches(new: Iterable[dict[str, Any]], size: int = _BATCH) -> Iterator[list[dict[str, Any]]]:
+def _batches(new: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     rest = iter(new)
-    while batch := list(islice(rest, size)):
+    while batch := list(islice(rest, _BATCH)):
         yield batch
-
-
-def _reusable(value: Any) -> Any:
-    """Return a filter's value that can be read more than once."""
-    return [*value] if isinstance(value, Iterator) else value

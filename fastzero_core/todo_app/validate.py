@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 
 from ..errors import InvalidInputError
-from .models import Priority, TodoState
+from .models import INBOX, Priority, Role, TodoSort, TodoState
 
 TITLE_MAX = 200
 DESCRIPTION_MAX = 10_000
@@ -20,7 +20,12 @@ BULK_MAX = 10_000
 OFFSET_MAX = 10_000
 TAG_MAX = 50
 TAGS_MAX = 20
+EXTERNAL_ID_MAX = 200
+LIST_NAME_MAX = 100
+LISTS_MAX = 500
+MEMBERS_MAX = 100
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _USERNAME = re.compile(r"[\w.+-]+")
 _TAG = re.compile(r"\w[\w./:@+-]*")
 
@@ -58,6 +63,13 @@ def priority(value: Priority | str) -> Priority:
         raise InvalidInputError(f"priority {value!r} is not one of {', '.join(Priority)}", field="priority") from None
 
 
+def sort(value: TodoSort | str) -> TodoSort:
+    try:
+        return TodoSort(value)
+    except ValueError:
+        raise InvalidInputError(f"sort {value!r} is not one of {', '.join(TodoSort)}", field="sort") from None
+
+
 def tag(value: str) -> str:
     """Return a tag in lower case: a letter, digit or `_`, then up to 49 of these and of `.`, `/`, `:`, `@`, `+`, `-`.
 
@@ -81,6 +93,40 @@ def tags(values: Iterable[str]) -> list[str]:
     if len(found) > TAGS_MAX:
         raise InvalidInputError(f"{len(found)} tags given; at most {TAGS_MAX} are allowed", field="tag")
     return found
+
+
+def list_name(value: str) -> str:
+    """Check the name of a list: 1–100 characters, without `/` and control characters.
+
+    It must not be `inbox` or consist of digits only, so that it cannot be confused with the inbox or an id.
+    """
+    text(value, "name")
+    if not 1 <= len(value) <= LIST_NAME_MAX or value != value.strip():
+        raise InvalidInputError(
+            f"the name of a list must have 1 to {LIST_NAME_MAX} characters, and no space at an end", field="name"
+        )
+    if "/" in value or not value.isprintable():
+        raise InvalidInputError("the name of a list must not contain '/' or control characters", field="name")
+    if value.isdecimal() or value.lower() == INBOX:
+        raise InvalidInputError(f"the name of a list must not be {INBOX!r} or digits only", field="name")
+    return value
+
+
+def role(value: Role | str) -> Role:
+    try:
+        return Role(value)
+    except ValueError:
+        raise InvalidInputError(f"role {value!r} is not one of {', '.join(Role)}", field="role") from None
+
+
+def external_id(value: str) -> str:
+    """Check what another program calls a todo: 1 to 200 characters without control characters."""
+    text(value, "external_id")
+    if not 1 <= len(value) <= EXTERNAL_ID_MAX:
+        raise InvalidInputError(f"external_id must have 1 to {EXTERNAL_ID_MAX} characters", field="external_id")
+    if not value.isprintable() and _CONTROL.search(value):
+        raise InvalidInputError("external_id must not contain control characters", field="external_id")
+    return value
 
 
 def username(value: str) -> str:
@@ -130,6 +176,12 @@ def record_id(value: int, field: str = "id") -> int:
     return value
 
 
+def possible_id(digits: str) -> int:
+    """Return the id in a text of digits, or 0, which nothing has, if it is out of range."""
+    value = int(digits[:20])
+    return value if value <= BIGINT_MAX else 0
+
+
 def record_ids(values: Iterable[int], field: str = "id") -> list[int]:
     """Return the ids without duplicates, in the order given. At most 10,000 are allowed."""
     ids = list(dict.fromkeys(record_id(value, field) for value in values))
@@ -165,6 +217,8 @@ def is_text(value: str) -> bool:
 
 def text(value: str, field: str) -> str:
     """Check that PostgreSQL can store a text: it has no NUL character and no unpaired surrogate."""
+    if value.isprintable():  # then it has neither; most texts are, and this is found out quickly
+        return value
     if "\0" in value:
         raise InvalidInputError(f"{field} must not contain a NUL character", field=field)
     return _encodable(value, field)

@@ -9,8 +9,9 @@ import psycopg
 import pytest
 
 from fastzero_core import AsyncFastZero, FastZero
-from fastzero_core.errors import DatabaseUnreachableError, UnavailableError, UsernameTakenError
+from fastzero_core.errors import DatabaseLoginError, DatabaseUnreachableError, UnavailableError, UsernameTakenError
 from fastzero_core.postgres import database
+from fastzero_core.postgres.url import parse
 from fastzero_core.todo_app.models import User
 
 T = TypeVar("T")
@@ -125,3 +126,31 @@ def test_autocommit_makes_every_statement_a_transaction(database_url: str) -> No
 
     asyncio.run(block())
     assert names(database_url) == ["ana"]
+
+
+def test_of_two_passwords_the_one_that_the_server_knows_is_used(database_url: str) -> None:
+    valid = parse(database_url)["password"]
+
+    async def users_with(passwords: list[str]) -> object:
+        engine = database.create_async_engine(database_url, read_passwords=lambda: passwords)
+        try:
+            return await AsyncFastZero(engine).run(lambda fz: fz.users.list())
+        finally:
+            await engine.dispose()
+
+    assert asyncio.run(users_with(["old", valid])) == []
+    assert asyncio.run(users_with([valid, "next"])) == []
+    with pytest.raises(DatabaseLoginError):
+        asyncio.run(users_with(["old", "next"]))
+
+
+def test_a_connection_that_is_still_busy_is_not_used_again(database_url: str) -> None:
+    async def block() -> None:
+        engine = database.create_async_engine(database_url, pool_size=1, autocommit=True)
+        async with engine.connect() as connection:
+            raw: Any = (await connection.get_raw_connection()).driver_connection
+            raw.pgconn.send_query(b"SELECT pg_sleep(60)")
+        assert await AsyncFastZero(engine).run(lambda fz: fz.users.list()) == []
+        await engine.dispose()
+
+    asyncio.run(block())

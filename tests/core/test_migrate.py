@@ -17,8 +17,9 @@ from fastzero_core.polling import wait_until
 from fastzero_core.schema import migrate, revisions
 from fastzero_core.testing import START_TIMEOUT
 
+from ..revisions import HEAD, MESSAGES, NEXT, REVISIONS
+
 Python = Callable[..., "subprocess.Popen[str]"]
-HEAD = "0007"
 # What is in a database beyond what every database has: by kind and name, without what is named by numbers.
 CATALOG = """
     SELECT 'relation', relkind::text, relnamespace::regnamespace::text, relname::text FROM pg_class
@@ -69,13 +70,7 @@ def test_up_brings_an_empty_database_to_head_and_tells_each_revision(empty_datab
     status = migrate.up(empty_database_url, on_event=told.append)
     assert (status.current, status.head, status.pending, status.up_to_date) == (HEAD, HEAD, [], True)
     assert [(step.revision, step.message, step.direction) for step in told] == [
-        ("0001", "users", "up"),
-        ("0002", "todos", "up"),
-        ("0003", "login failures", "up"),
-        ("0004", "accounts", "up"),
-        ("0005", "fields of todos", "up"),
-        ("0006", "indexes of fields", "up"),
-        ("0007", "history of todos", "up"),
+        (*each, "up") for each in MESSAGES.items()
     ]
     assert all(step.seconds > 0 for step in told)
     with FastZero(empty_database_url) as fz:
@@ -89,24 +84,16 @@ def test_up_at_head_has_nothing_to_do(database_url: str) -> None:
 
 
 def test_up_goes_as_far_as_it_is_told(empty_database_url: str) -> None:
-    assert migrate.up(empty_database_url, "0001").pending == ["0002", "0003", "0004", "0005", "0006", "0007"]
+    assert migrate.up(empty_database_url, "0001").pending == REVISIONS[1:]
     assert migrate.up(empty_database_url, "+1").current == "0002"
 
 
 def test_down_tells_each_revision_it_takes_back(database_url: str) -> None:
     told: list[Any] = []
-    assert migrate.down(database_url, "-6", on_event=told.append).current == "0001"
+    assert migrate.down(database_url, f"-{len(REVISIONS) - 1}", on_event=told.append).current == "0001"
     status = migrate.down(database_url, "base", on_event=told.append)
-    assert (status.current, status.pending) == (None, ["0001", "0002", "0003", "0004", "0005", "0006", "0007"])
-    assert [(step.revision, step.direction) for step in told] == [
-        ("0007", "down"),
-        ("0006", "down"),
-        ("0005", "down"),
-        ("0004", "down"),
-        ("0003", "down"),
-        ("0002", "down"),
-        ("0001", "down"),
-    ]
+    assert (status.current, status.pending) == (None, REVISIONS)
+    assert [(step.revision, step.direction) for step in told] == [(revision, "down") for revision in REVISIONS[::-1]]
 
 
 def test_up_and_down_and_up_leaves_nothing_behind(empty_database_url: str, session: psycopg.Connection) -> None:
@@ -172,7 +159,7 @@ def test_what_can_be_no_revision_is_refused_before_the_database(
 
 @pytest.mark.parametrize(
     ("operation", "revision"),
-    [("up", "nope"), ("up", "+5"), ("up", "-1"), ("down", "9999"), ("down", "-8"), ("down", "+1")],
+    [("up", "nope"), ("up", "+5"), ("up", "-1"), ("down", "9999"), ("down", f"-{len(REVISIONS) + 1}"), ("down", "+1")],
 )
 def test_a_revision_must_exist(database_url: str, operation: str, revision: str) -> None:
     with pytest.raises((errors.RevisionNotFoundError, InvalidInputError)):
@@ -206,7 +193,7 @@ def test_eight_runners_at_once_apply_the_history_once(
     empty_database_url: str, session: psycopg.Connection, python: Python
 ) -> None:
     said, _ = python(EIGHT_RUNNERS, empty_database_url).communicate()
-    assert said.splitlines() == ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0 0 0 0 0 0 0 0"]
+    assert said.splitlines() == [*REVISIONS, "0 0 0 0 0 0 0 0"]
     assert _history(session) == [(HEAD,)]
 
 
@@ -297,9 +284,9 @@ def test_a_runner_that_is_killed_leaves_the_revision_before(
     assert migrate.up(empty_database_url).up_to_date
 
 
-CONCURRENT = """
-revision = "0008"
-down_revision = "0007"
+CONCURRENT = f"""
+revision = "next"
+down_revision = "{HEAD}"
 
 def upgrade():
     from alembic import op
@@ -316,7 +303,7 @@ def test_what_an_interrupted_concurrent_index_left_is_dropped_before_the_retry(
     empty_database_url: str, session: psycopg.Connection, migrations_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     migrate.up(empty_database_url)
-    (migrations_copy / "versions" / "0008_index.py").write_text(CONCURRENT)
+    (migrations_copy / "versions" / "next_index.py").write_text(CONCURRENT)
     revisions.head_revision.cache_clear()
     with psycopg.connect(empty_database_url) as writing:
         # A writer that was there before is what building an index concurrently waits for, and gives up upon.
@@ -415,9 +402,8 @@ def test_whatever_was_changed_by_hand_is_drift(database_url: str, other: psycopg
 
 
 def test_a_database_behind_the_code_names_what_is_pending(empty_database_url: str) -> None:
-    with pytest.raises(
-        errors.SchemaOutdatedError, match="base; pending: 0001, 0002, 0003, 0004, 0005, 0006, 0007"
-    ) as outdated:
+    pending = f"base; pending: {', '.join(REVISIONS)}"
+    with pytest.raises(errors.SchemaOutdatedError, match=pending) as outdated:
         migrate.check(empty_database_url)
     assert outdated.value.exit_code == 7
     assert migrate.status(empty_database_url).drift == []
@@ -425,18 +411,14 @@ def test_a_database_behind_the_code_names_what_is_pending(empty_database_url: st
 
 def test_history_is_oldest_first_with_the_state_of_each(empty_database_url: str) -> None:
     assert [(step.revision, step.down_revision, step.message, step.state) for step in migrate.history()] == [
-        ("0001", None, "users", ""),
-        ("0002", "0001", "todos", ""),
-        ("0003", "0002", "login failures", ""),
-        ("0004", "0003", "accounts", ""),
-        ("0005", "0004", "fields of todos", ""),
-        ("0006", "0005", "indexes of fields", ""),
-        ("0007", "0006", "history of todos", ""),
+        (revision, before, MESSAGES[revision], "")
+        for revision, before in zip(REVISIONS, [None, *REVISIONS], strict=False)
     ]
+    rest = len(REVISIONS) - 1
     states = {
-        "base": ["pending", "pending", "pending", "pending", "pending", "pending", "pending"],
-        "0001": ["current", "pending", "pending", "pending", "pending", "pending", "pending"],
-        "head": ["applied", "applied", "applied", "applied", "applied", "applied", "current"],
+        "base": ["pending"] * len(REVISIONS),
+        "0001": ["current"] + ["pending"] * rest,
+        "head": ["applied"] * rest + ["current"],
     }
     for revision, expected in states.items():
         if revision != "base":
@@ -482,10 +464,10 @@ def test_a_new_revision_is_numbered_and_named_on_top_of_the_head(
     migrations_copy: Path, empty_database_url: str
 ) -> None:
     path = migrate.new("Add colours, & more")
-    assert path == migrations_copy / "versions" / "0008_add_colours_more.py"
-    assert revisions.head_revision() == "0008"
+    assert path == migrations_copy / "versions" / f"{NEXT}_add_colours_more.py"
+    assert revisions.head_revision() == NEXT
     assert migrate.history()[-1].message == "Add colours, & more"
-    assert migrate.up(empty_database_url).current == "0008"
+    assert migrate.up(empty_database_url).current == NEXT
     assert migrate.down(empty_database_url, HEAD).current == HEAD
 
 
@@ -495,14 +477,14 @@ def test_a_new_revision_may_bring_models_and_database_together(
     other.execute("ALTER TABLE todos ADD COLUMN colour text")
     path = migrate.new("drop colour", url=database_url)
     assert 'op.drop_column("todos", "colour")' in path.read_text().replace("'", '"')
-    assert migrate.up(database_url).current == "0008"
+    assert migrate.up(database_url).current == NEXT
     assert migrate.check(database_url).drift == []
 
 
 def test_only_a_database_at_head_can_tell_what_is_new(migrations_copy: Path, empty_database_url: str) -> None:
     with pytest.raises(errors.SchemaOutdatedError):
         migrate.new("too early", url=empty_database_url)
-    assert len(list((migrations_copy / "versions").glob("*.py"))) == 7
+    assert len(list((migrations_copy / "versions").glob("*.py"))) == len(REVISIONS)
 
 
 def test_an_installed_package_gets_no_new_revision(migrations_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

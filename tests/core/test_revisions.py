@@ -10,27 +10,29 @@ from fastzero_core import InvalidInputError
 from fastzero_core.errors import SchemaDriftError
 from fastzero_core.schema import revisions
 
+from ..revisions import HEAD
+
 
 def test_the_head_is_the_one_that_alembic_finds() -> None:
     assert revisions.head_revision() == ScriptDirectory(str(revisions.folder())).get_current_head()
 
 
 def test_annotated_and_plain_assignments_are_read(migrations_copy: Path) -> None:
-    newest = migrations_copy / "versions" / "0007_next.py"
-    newest.write_text('revision = "0008"\ndown_revision: str = "0007"\n')
-    assert revisions.head_revision() == "0008"
+    newest = migrations_copy / "versions" / "9999_next.py"
+    newest.write_text(f'revision = "9999"\ndown_revision: str = "{HEAD}"\n')
+    assert revisions.head_revision() == "9999"
 
 
 def test_what_else_a_revision_file_holds_does_not_matter(migrations_copy: Path) -> None:
     versions = migrations_copy / "versions"
     (versions / "__init__.py").touch()
-    (versions / "0008.py").write_text('revision = "0008"\ndown_revision = "0007"\ntable = dict(a=len("b"))\n')
-    assert revisions.head_revision() == "0008"
+    (versions / "9999.py").write_text(f'revision = "9999"\ndown_revision = "{HEAD}"\ntable = dict(a=len("b"))\n')
+    assert revisions.head_revision() == "9999"
 
 
 def test_two_heads_are_refused_by_name(migrations_copy: Path) -> None:
     for name in ("003a", "003b"):
-        (migrations_copy / "versions" / f"{name}.py").write_text(f'revision = "{name}"\ndown_revision = "0007"\n')
+        (migrations_copy / "versions" / f"{name}.py").write_text(f'revision = "{name}"\ndown_revision = "{HEAD}"\n')
     with pytest.raises(InvalidInputError, match="003a, 003b"):
         revisions.head_revision()
 
@@ -66,3 +68,9 @@ def other_schema(empty_database_url: str) -> str:
         session.execute("CREATE SCHEMA tenant")
         session.execute("CREATE TABLE tenant.alembic_version AS SELECT '0001'::varchar(32) AS version_num")
     return "0001"
+
+
+def test_an_assignment_may_go_over_several_lines(migrations_copy: Path) -> None:
+    text = f'"""revision of\nrevision ids"""\nrevision = "9999"\ndown_revision = (\n    "{HEAD}"\n)\n'
+    (migrations_copy / "versions" / "9999.py").write_text(text)
+    assert revisions.head_revision() == "9999"

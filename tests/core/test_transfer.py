@@ -1,20 +1,26 @@
 """Import and export: what goes out comes in again, and files of other programs say what they mean there."""
 
+import csv
 import gc
 import io
 import json
+import re
 import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, text
+from sqlalchemy.engine import make_url
 
 from fastzero_core import FastZero, Todo
 from fastzero_core.errors import InvalidInputError
 from fastzero_core.todo_app.models import NewTodo
+from fastzero_core.todo_app.results import Imported
 from fastzero_core.todo_app.todos import Todos
 from fastzero_core.todo_app.transfer import files
 from fastzero_core.todo_app.transfer.records import Invalid, NewRecord
@@ -24,6 +30,7 @@ SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 CONTENT = "title, description, state, priority, due_at, due_on, tags"
 TIMES = ", created_at, completed_at"
 EXACT = ("csv", "json", "ndjson")  # with all digits of times
+RFC_3339 = r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d{1,6})?\+00:00)?"  # or a whole day
 TITLES = (
     "plain",
     "x done?",
@@ -108,7 +115,7 @@ def test_what_goes_out_comes_in_again(format: str, full: Todos, connection: Conn
         time_zone=SAO_PAULO,
     )
     written = "".join(files.write(full.stream(), format, SAO_PAULO)).encode()
-    assert other.import_each(files.read(io.BytesIO(written), format, SAO_PAULO)) == 140
+    assert other.import_each(files.read(io.BytesIO(written), format, SAO_PAULO)) == Imported(140, 0, 0, 0)
     columns = CONTENT + (TIMES if format in EXACT else "")
     if content(connection, full.owner_id, columns) != content(connection, other.owner_id, columns):
         pairs = zip(full.stream(), other.stream(), strict=True)
@@ -117,6 +124,107 @@ def test_what_goes_out_comes_in_again(format: str, full: Todos, connection: Conn
 
 def _fields(todo: Todo) -> tuple[object, ...]:
     return (todo.title, todo.description, todo.state, todo.priority, todo.due, todo.due_at, todo.tags)
+
+
+def parsed(source: str, format: str) -> Any:
+    """Return the fields of each todo in a file, with their names, and the times as moments. Others are one text."""
+    if format not in EXACT:
+        return source
+    if format == "csv":
+        found: list[Any] = list(csv.DictReader(io.StringIO(source, newline=""), strict=True))
+        for todo in found:
+            todo["tags"] = json.loads(todo["tags"])
+    else:
+        found = json.loads(source) if format == "json" else [json.loads(line) for line in source.split("\n") if line]
+    for todo in found:
+        for name in ("created_at", "updated_at", "completed_at", "due"):
+            if todo[name]:
+                assert re.fullmatch(RFC_3339, todo[name]), todo[name]
+                todo[name] = datetime.fromisoformat(todo[name])
+    return [[*todo.items()] for todo in found]
+
+
+@pytest.mark.parametrize("format", files.FORMATS)
+def test_an_export_is_what_python_writes(
+    format: str, full: Todos, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL writes the lines of some formats: every kind of text, time and tag, in one page and in several."""
+    add = text(
+        "INSERT INTO todos (user_id, title, tags, created_at, completed_at, due_at, external_id)"
+        " SELECT :owner, :title, :tags, CAST(:time AS timestamptz), CAST(:time AS timestamptz),"
+        " greatest(CAST(:time AS timestamptz), '1900-01-01'), :title"
+    )
+    moments = (
+        "2026-01-02 03:04:05.1Z",
+        "2026-01-02 03:04:05.00001Z",
+        "1960-01-02 03:04:05.12345+02",
+        "0900-02-03 0:00Z",
+    )
+    characters = (*map(chr, range(1, 256)), *"\u061c\u200e\u2028\u202e\u2066\u2069\u2070🦊\ufeff")
+    for number, character in enumerate(characters):
+        tags = [f"a{character}", '","', "x"] if number % 2 else []
+        values = {"title": f"a{character}b", "tags": tags, "time": moments[number % len(moments)]}
+        connection.execute(add, {"owner": full.owner_id, **values})
+    whole = "".join(full.export(format))
+    assert parsed(whole, format) == parsed("".join(files.write(full.stream(), format, SAO_PAULO)), format)
+    monkeypatch.setattr("fastzero_core.todo_app.todos._PAGE", 7)
+    assert "".join(full.export(format)) == whole
+
+
+@pytest.mark.parametrize("format", files.FORMATS)
+def test_an_export_has_what_matches(format: str, full: Todos) -> None:
+    some = iter(["doing", "done"])
+    expected = "".join(files.write(full.stream(states=["doing", "done"], tags=["work"]), format, SAO_PAULO))
+    found = "".join(full.export(format, states=some, tags=["work"]))
+    assert parsed(found, format) == parsed(expected, format)
+    assert "".join(full.export(format, text="nothing")) == "".join(files.write([], format, SAO_PAULO))
+
+
+@pytest.mark.parametrize("format", EXACT)
+def test_an_export_does_not_depend_on_the_settings_of_the_session(
+    format: str, full: Todos, connection: Connection
+) -> None:
+    expected = parsed("".join(full.export(format)), format)
+    for setting in ("TimeZone = 'Asia/Kolkata'", "DateStyle = 'German'"):
+        connection.execute(text(f"SET LOCAL {setting}"))
+        assert parsed("".join(full.export(format)), format) == expected
+
+
+@pytest.mark.parametrize("filters", [{}, {"states": ["todo", "doing"]}, {"tags": ["work"]}, {"text": "nothing"}])
+@pytest.mark.parametrize("format", EXACT)
+def test_an_export_by_several_connections_is_the_same(
+    format: str, filters: Any, database_url: str, other: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FastZero(database_url) as fz:
+        ana = fz.users.add("ana", email="ana@example.com", password="correct horse")
+        states, tags = ("todo", "doing", "done"), ("work", "home")
+        fz.todos(ana).add_many(
+            NewTodo(f"todo {number}", state=states[number % 3], tags=tags[: number % 3]) for number in range(100)
+        )
+    with FastZero(database_url) as fz:
+        expected = "".join(fz.todos(ana).export(format, **filters))
+    monkeypatch.setattr("fastzero_core.todo_app.todos._PAGE", 2)
+    monkeypatch.setattr("fastzero_core.todo_app.exporting._ENOUGH", 1)
+    with FastZero(database_url, autocommit=True) as fz:
+        parts = fz.todos(ana).export(format, **filters)
+        found = [*islice(parts, 3)]
+        sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'fastzero' AND datname = %s"
+        assert other.execute(sessions, [other.info.dbname]).fetchone() == (1 if filters == {"text": "nothing"} else 3,)
+        assert "".join([*found, *parts]) == expected
+
+
+def test_an_export_works_where_only_one_connection_is_allowed(
+    database_url: str, role_url: str, other: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FastZero(database_url) as fz:
+        ana = fz.users.add("ana", email="ana@example.com", password="correct horse")
+        fz.todos(ana).add_many(NewTodo(f"todo {number}") for number in range(20))
+    role = make_url(role_url).username
+    other.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}".encode())
+    other.execute(f"ALTER ROLE {role} CONNECTION LIMIT 1".encode())
+    monkeypatch.setattr("fastzero_core.todo_app.todos._PAGE", 2)
+    with FastZero(role_url, autocommit=True) as fz:
+        assert "".join(fz.todos(ana.id).export("ndjson")).count("\n") == 20
 
 
 @pytest.mark.parametrize("format", files.FORMATS)
@@ -241,12 +349,30 @@ def test_todo_txt(line: str, expected: NewTodo) -> None:
 
 def test_days_of_todo_txt_begin_in_the_time_zone(todos: Todos) -> None:
     there = Todos(todos._connection, todos.owner_id, time_zone=SAO_PAULO)
-    assert there.import_each(files.read(io.BytesIO(b"x 2026-05-20 2026-04-30 paid\n"), "todotxt", SAO_PAULO)) == 1
+    assert there.import_each(files.read(io.BytesIO(b"x 2026-05-20 2026-04-30 paid\n"), "todotxt", SAO_PAULO)).added == 1
     (todo,) = there.list()
     assert (todo.created_at, todo.completed_at) == (
         datetime(2026, 4, 30, 3, tzinfo=UTC),
         datetime(2026, 5, 20, 3, tzinfo=UTC),
     )
+
+
+@pytest.mark.parametrize(
+    ("zone", "hour"),
+    [
+        ("America/Argentina/Buenos_Aires", 21),
+        ("/softwarestudio.org/Tzfile/America/Argentina/Buenos_Aires", 21),
+        ("/freeassociation.sourceforge.net/Europe/Berlin", 17),
+        ("US/Eastern", 23),
+        ("UTC", 18),
+    ],
+)
+def test_a_time_in_a_zone_of_icalendar(zone: str, hour: int) -> None:
+    (todo,) = todos_of(
+        f"BEGIN:VCALENDAR\nBEGIN:VTODO\nSUMMARY:a\nDUE;TZID={zone}:20261224T180000\nEND:VTODO\nEND:VCALENDAR\n",
+        "icalendar",
+    )
+    assert datetime.fromisoformat(str(todo.due)) == datetime(2026, 12, 24, hour, tzinfo=UTC)
 
 
 # -- Taskwarrior -----------------------------------------------------------------------------------------------
@@ -275,7 +401,7 @@ def test_taskwarrior() -> None:
     assert (gone.todo.state, begun.todo.state) == ("trash", "doing")
     assert begun.todo.due == datetime(2026, 12, 24, 18, tzinfo=UTC)
     assert [(each.line, each.reason) for each in invalid] == [
-        (6, "status 'recurring' is not one of pending, waiting, completed, deleted"),
+        (6, "recurring tasks are not supported, only their instances"),
         (7, "invalid due '20261324T180000Z'"),
         (8, "due must be between 1900-01-01 and 9998-12-31"),
     ]
@@ -360,7 +486,7 @@ def test_icalendar_that_is_broken(source: str) -> None:
 MIXED = b"good\ndue:tomorrow-ish bad\n" + b"x" * 201 + b"\nalso good\n"
 
 
-def _import(todos: Todos, source: bytes, **options: Any) -> int:
+def _import(todos: Todos, source: bytes, **options: Any) -> Imported:
     return todos.import_each(files.read(io.BytesIO(source), "todotxt"), **options)
 
 
@@ -371,24 +497,24 @@ def test_an_invalid_line_is_named(todos: Todos) -> None:
 
 def test_invalid_lines_can_be_left_out(todos: Todos) -> None:
     found: list[Invalid] = []
-    assert _import(todos, MIXED, on_invalid=found.append) == 2
+    assert _import(todos, MIXED, on_invalid=found.append) == Imported(2, 0, 0, 2)
     assert [each.line for each in found] == [2, 3]
     assert [todo.title for todo in todos.list()] == ["good", "also good"]
 
 
 def test_a_dry_run_checks_all_and_adds_none(todos: Todos) -> None:
     found: list[Invalid] = []
-    assert _import(todos, MIXED, dry_run=True, on_invalid=found.append) == 2
+    assert _import(todos, MIXED, dry_run=True, on_invalid=found.append) == Imported(2, 0, 0, 2)
     assert (len(found), todos.count()) == (2, 0)
 
 
-def test_an_import_of_several_batches_is_one_entry_of_the_history(database_url: str) -> None:
+def test_an_import_by_a_temporary_table_is_one_entry_of_the_history(database_url: str) -> None:
     with FastZero(database_url) as fz:
         ana = fz.users.add("ana", email="ana@example.com", password="correct horse")
     with FastZero(database_url) as fz:
-        assert _import(fz.todos(ana), b"(A) 2026-01-02 line +tag due:2026-12-24\n" * 5000) == 5000
+        assert _import(fz.todos(ana), b"(A) 2026-01-02 line +tag due:2026-12-24\n" * 15_000).added == 15_000
     with FastZero(database_url) as fz:
-        assert [entry.added for entry in fz.history(ana).log()] == [5000]
+        assert [entry.added for entry in fz.history(ana).log()] == [15_000]
         fz.history(ana).undo()
         assert fz.todos(ana).count() == 0
 

@@ -3,15 +3,17 @@
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import tzinfo
+from functools import lru_cache
 from itertools import chain
 from typing import Any, TextIO
 
 from ...errors import InvalidInputError
-from .records import Found, Invalid, NewRecord, found, of_fields, refuse_unknown, text_of
+from .records import Found, Invalid, of_texts, refuse_unknown, text_of
 
 _DELIMITERS = ",;\t"
+_CACHED = 1024  # fields with tags, of which few are different
 
 
 def read(stream: TextIO, zone: tzinfo | None) -> Iterator[Found]:
@@ -55,15 +57,17 @@ def _record(line: int, names: list[str], row: list[str]) -> Found:
     if len(row) != len(names):
         return Invalid(line, f"{len(row)} fields, but the first row has {len(names)}")
 
-    def build() -> NewRecord:
-        fields: Mapping[str, Any] = {
-            name: text_of(field) for name, field in zip(names, row, strict=True) if field or name == "title"
-        }
-        return of_fields(line, {**fields, "tags": _tags(fields.get("tags", ""))})
+    try:
+        if not "".join(row).isascii():
+            for field in row:
+                text_of(field)
+        fields = {name: field for name, field in zip(names, row, strict=True) if field or name == "title"}
+        return of_texts(line, fields, [*_tags(fields.get("tags", ""))])
+    except InvalidInputError as error:
+        return Invalid(line, error.message)
 
-    return found(line, build)
 
-
+@lru_cache(_CACHED)
 def _tags(field: str) -> list[str]:
     """Return the tags in a field: as a JSON array, or separated by commas, semicolons or spaces."""
     if field.startswith("["):

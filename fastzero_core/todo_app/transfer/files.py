@@ -1,16 +1,17 @@
 """Read todos from files of other programs, and write them, one at a time."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
 from datetime import tzinfo
 from io import TextIOWrapper
 from pathlib import PurePath
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from ...errors import InvalidInputError
 from ...formats import as_dict, csv_lines, json_lines, ndjson_lines
 from ..models import Todo
 from . import csv_file, icalendar, json_file, taskwarrior, todo_txt
-from .records import Found
+from .records import Found, external_id
 
 Reader = Callable[[TextIO, tzinfo | None], Iterator[Found]]
 Writer = Callable[[Iterable[Todo], tzinfo | None], Iterator[str]]
@@ -24,14 +25,15 @@ _READERS: dict[str, Reader] = {
     "icalendar": icalendar.read,
 }
 _WRITERS: dict[str, Writer] = {
-    "csv": lambda todos, zone: csv_lines(map(as_dict, todos)),
-    "json": lambda todos, zone: json_lines(map(as_dict, todos)),
-    "ndjson": lambda todos, zone: ndjson_lines(map(as_dict, todos)),
+    "csv": lambda todos, zone: csv_lines(map(_record, todos)),
+    "json": lambda todos, zone: json_lines(map(_record, todos)),
+    "ndjson": lambda todos, zone: ndjson_lines(map(_record, todos)),
     "todotxt": todo_txt.write,
     "taskwarrior": taskwarrior.write,
     "icalendar": icalendar.write,
 }
 FORMATS = tuple(_READERS)
+FIELDS = tuple(field.name for field in fields(Todo) if field.repr)  # of CSV and JSON, in this order
 _ENDINGS = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -74,6 +76,10 @@ def read(stream: BinaryIO, format: str, zone: tzinfo | None = None) -> Iterator[
 def write(todos: Iterable[Todo], format: str, zone: tzinfo | None = None) -> Iterator[str]:
     """Yield the text of a file with these todos. Raises InvalidInputError for an unknown format."""
     return _WRITERS[_checked(format)](todos, zone)
+
+
+def _record(todo: Todo) -> dict[str, Any]:
+    return as_dict(todo) | {"external_id": external_id(todo)}
 
 
 def _checked(format: str) -> str:

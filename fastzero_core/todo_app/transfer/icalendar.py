@@ -1,23 +1,25 @@
 """Read and write the todos (VTODO) of iCalendar, RFC 5545.
 
-A small reader of its own: what a todo has no field for, such as alarms and recurrence, is left out. What the format
-cannot express is in properties of our own, `X-FASTZERO-…`, percent-encoded.
+A small reader of its own: what a todo has no field for, such as alarms and recurrence, is left out, and named. What the
+format cannot express is in properties of our own, `X-FASTZERO-…`, percent-encoded.
 """
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
+from functools import lru_cache
 from typing import TextIO
 from urllib.parse import quote, unquote
 
 from ...errors import InvalidInputError
 from .. import due as due_dates
 from ..models import NewTodo, Priority, Todo, TodoState
-from .records import Found, NewRecord, as_tags, found, lasting_id, text_of, utc
+from .records import Found, NewRecord, as_external_id, as_tags, external_id, found, text_of, utc
 
 _LINE = re.compile(r'([\w-]+)((?:;[\w-]+=(?:"[^"]*"|[^":;])*)*):(.*)', re.ASCII | re.DOTALL)
-_ZONE = re.compile(r';TZID="?([^";:]+)', re.IGNORECASE)
+_ZONE = re.compile(r';TZID="?([^";]+)', re.IGNORECASE)
 _TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(?:T(\d\d)(\d\d)(\d\d)(Z?))?", re.ASCII)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _STATES = {
@@ -29,12 +31,21 @@ _STATES = {
 _STATUS = {state: status for status, state in _STATES.items()}
 _NUMBERS = {Priority.HIGH: 1, Priority.MEDIUM: 5, Priority.LOW: 9}
 _OWN = "X-FASTZERO-"
+_READ = frozenset(
+    (
+        *("SUMMARY", "DESCRIPTION", "STATUS", "PRIORITY", "DUE", "CATEGORIES", "CREATED", "COMPLETED", "UID"),
+        *("RECURRENCE-ID", "DTSTAMP", "LAST-MODIFIED", "SEQUENCE"),  # the last three say which version it is
+    )
+)
 _FOLD = 75  # octets
 
 
 @dataclass
 class _Component:
-    """A VTODO as it is read: each property with its parameters and value; the last one counts, except of CATEGORIES."""
+    """A VTODO as it is read: each property with its parameters and value; the last one counts, except of CATEGORIES.
+
+    A component in it, such as an alarm, counts as a property without a value.
+    """
 
     line: int
     values: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -52,6 +63,8 @@ def read(stream: TextIO, zone: tzinfo | None) -> Iterator[Found]:
             open_.append(value.strip().upper())
             if open_[-1] == "VTODO":
                 todo = _Component(number)
+            elif open_[-2:-1] == ["VTODO"]:
+                todo.values[open_[-1]] = ("", "")
         elif name == "END":
             if not open_ or open_.pop() != value.strip().upper():
                 raise InvalidInputError(f"line {number}: END:{value} ends nothing", field="file")
@@ -109,7 +122,14 @@ def _record(todo: _Component) -> NewRecord:
         _own(todo, "DUE") or _time(todo, "DUE"),
         as_tags(map(_unescaped, todo.categories)),
     )
-    return NewRecord(todo.line, new, _time(todo, "CREATED"), _time(todo, "COMPLETED"))
+    left_out = [name for name in todo.values if name not in _READ and not name.startswith(_OWN)]
+    return NewRecord(todo.line, new, _time(todo, "CREATED"), _time(todo, "COMPLETED"), _id(todo), left_out)
+
+
+def _id(todo: _Component) -> str | None:
+    """Return the UID. One instance of a recurring todo, which was changed, has that of the others."""
+    instance = todo.values.get("RECURRENCE-ID", ("", ""))[1]
+    return as_external_id(f"{_text(todo, 'UID')} {instance}")
 
 
 def _text(todo: _Component, name: str) -> str:
@@ -147,15 +167,24 @@ def _time(todo: _Component, name: str) -> str | None:
     zone = _ZONE.search(parameters)
     if not zone or is_utc:
         return local
-    # Some programs put a path of their own before the name.
-    moment = due_dates.parse(local, due_dates.zone("/".join(zone[1].split("/")[-2:])))
+    moment = due_dates.parse(local, _zone(zone[1]))
     assert moment is not None, "it is not `none`"
     return moment.isoformat()
 
 
+@lru_cache(64)
+def _zone(name: str) -> tzinfo:
+    """Return the time zone of a TZID. Some programs put a path of their own before the name."""
+    parts = name.split("/")[-3:]
+    for first in range(len(parts)):
+        with suppress(InvalidInputError):
+            return due_dates.zone("/".join(parts[first:]))
+    raise InvalidInputError(f"unknown time zone {name!r}", field="due")
+
+
 def _properties(todo: Todo) -> Iterator[str]:
     yield "BEGIN:VTODO"
-    yield f"UID:{lasting_id(todo)}"
+    yield f"UID:{_escaped(external_id(todo))}"
     yield f"DTSTAMP:{utc(todo.updated_at)}"
     yield f"CREATED:{utc(todo.created_at)}"
     yield f"LAST-MODIFIED:{utc(todo.updated_at)}"

@@ -12,6 +12,8 @@ OBJECT_MAX = 1 << 20  # characters of one todo: ten times what any has, so that 
 _CHUNK = 1 << 16
 _BLANK = " \t\r\n"
 
+_decode = json.JSONDecoder().decode
+
 Build = Callable[[int, dict[str, Any]], NewRecord]
 
 
@@ -37,12 +39,12 @@ def built(line: int, value: Any, build: Build) -> Found:
 
 def of_json(line: int, value: dict[str, Any]) -> NewRecord:
     tags = value.get("tags") or []
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+    if not isinstance(tags, list) or (tags and not all(isinstance(tag, str) for tag in tags)):
         raise InvalidInputError("tags is not a list of texts", field="tags")
     for text in (*value.values(), *tags):
-        if isinstance(text, str):
+        if isinstance(text, str) and not text.isascii():
             text_of(text)
-    return of_fields(line, {**value, "tags": tags})
+    return of_fields(line, value, tags)
 
 
 def values(stream: TextIO) -> Iterator[tuple[int, Any]]:
@@ -63,7 +65,7 @@ def values(stream: TextIO) -> Iterator[tuple[int, Any]]:
 
 def _of_line(number: int, line: str) -> Found:
     try:
-        value = json.loads(line)
+        value = _decode(line)
     except (ValueError, RecursionError):
         return Invalid(number, "not JSON")
     return built(number, value, of_json)

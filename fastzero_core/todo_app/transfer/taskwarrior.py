@@ -1,23 +1,25 @@
 """Read and write the JSON of Taskwarrior, as `task export` prints it and `task import` reads it.
 
 Its description is a title, its annotations are the description, and a project becomes a tag. Attributes that a todo has
-no field for are left out. Whole days are midnight there; what cannot be said otherwise is in attributes of our own,
-which Taskwarrior keeps.
+no field for are left out, and named. Whole days are midnight there; what cannot be said otherwise is in attributes of
+our own, which Taskwarrior keeps.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, tzinfo
 from typing import Any, TextIO
+from uuid import NAMESPACE_URL, uuid5
 
 from ...errors import InvalidInputError
 from ...formats import json_lines
 from .. import due as due_dates
 from ..models import NewTodo, Priority, Todo, TodoState
 from .json_file import built, values
-from .records import Found, NewRecord, as_tags, lasting_id, text_of, utc, whole_day
+from .records import Found, NewRecord, as_external_id, as_tags, external_id, text_of, utc, whole_day
 
 _TIME = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _STATES = {
     "pending": TodoState.TODO,
     "waiting": TodoState.TODO,
@@ -28,7 +30,14 @@ _STATUS = {TodoState.DONE: "completed", TodoState.TRASH: "deleted"}
 _LETTERS = {Priority.HIGH: "H", Priority.MEDIUM: "M", Priority.LOW: "L"}
 _PRIORITIES = {letter: priority for priority, letter in _LETTERS.items()}
 _FIRST = datetime(1980, 1, 1, tzinfo=UTC)  # Taskwarrior reads no file with an earlier time
-_OWN_STATE, _OWN_DUE = "fastzerostate", "fastzerodue"
+_OWN_STATE, _OWN_DUE, _OWN_ID = "fastzerostate", "fastzerodue", "fastzeroid"
+_READ = frozenset(
+    (
+        *("description", "status", "start", "annotations", "priority", "due", "tags", "project", "entry", "end"),
+        *("uuid", _OWN_STATE, _OWN_DUE, _OWN_ID),
+    )
+)
+_CALCULATED = frozenset(("id", "urgency", "modified", "mask", "imask", "parent", "rtype"))  # the last four with `recur`
 
 
 def read(stream: TextIO, zone: tzinfo | None) -> Iterator[Found]:
@@ -42,6 +51,8 @@ def write(todos: Iterable[Todo], zone: tzinfo | None) -> Iterator[str]:
 
 def _record(line: int, task: dict[str, Any], zone: tzinfo | None) -> NewRecord:
     status = _text(task, "status") or "pending"
+    if status == "recurring":  # what its instances are made of
+        raise InvalidInputError("recurring tasks are not supported, only their instances", field="status")
     if status not in _STATES:
         raise InvalidInputError(f"status {status!r} is not one of {', '.join(_STATES)}", field="status")
     state: str = _STATES[status]
@@ -57,7 +68,13 @@ def _record(line: int, task: dict[str, Any], zone: tzinfo | None) -> NewRecord:
         as_tags([*_tags(task), _text(task, "project")]),
     )
     completed = _moment(task, "end") if state == TodoState.DONE else None
-    return NewRecord(line, todo, _moment(task, "entry"), completed)
+    id = as_external_id(_text(task, _OWN_ID) or _text(task, "uuid"))
+    return NewRecord(line, todo, _moment(task, "entry"), completed, id, _left_out(task))
+
+
+def _left_out(task: dict[str, Any]) -> list[str]:
+    lost = [name for name, value in task.items() if value and name not in _READ and name not in _CALCULATED]
+    return [*lost, "priority"] if task.get("priority") and task["priority"] not in _PRIORITIES else lost
 
 
 def _text(task: dict[str, Any], name: str) -> str:
@@ -99,7 +116,7 @@ def _moment(task: dict[str, Any], name: str) -> datetime | None:
 
 def _task(todo: Todo, zone: tzinfo | None) -> dict[str, Any]:
     task: dict[str, Any] = {
-        "uuid": lasting_id(todo),
+        **_ids(external_id(todo)),
         "description": todo.title,
         "status": _STATUS.get(todo.state, "pending"),
         "entry": utc(max(todo.created_at, _FIRST)),
@@ -120,6 +137,11 @@ def _task(todo: Todo, zone: tzinfo | None) -> dict[str, Any]:
     if todo.description:
         task["annotations"] = [{"entry": utc(todo.created_at), "description": todo.description}]
     return task
+
+
+def _ids(id: str) -> dict[str, str]:
+    """Return the id, which must be a UUID there."""
+    return {"uuid": id} if _UUID.fullmatch(id) else {"uuid": str(uuid5(NAMESPACE_URL, f"fastzero:{id}")), _OWN_ID: id}
 
 
 def _due(due: date, zone: tzinfo | None) -> dict[str, str]:

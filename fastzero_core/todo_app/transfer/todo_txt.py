@@ -1,7 +1,8 @@
 """Read and write todo.txt: one todo per line, as `(A) 2026-12-01 Call the bank +home due:2026-12-24`.
 
 Projects and contexts become tags, and tags are written as projects. What the format cannot express is a word with a
-key: `state:`, `note:` for the description, and `title:` for a title that would be read differently.
+key: `state:`, `note:` for the description, `uuid:` for the external id, and `title:` for a title that would be read
+differently.
 """
 
 import re
@@ -12,12 +13,12 @@ from urllib.parse import quote, unquote
 
 from .. import validate
 from ..models import NewTodo, Priority, Todo, TodoState
-from .records import Found, NewRecord, as_tag, day_of, found, text_of
+from .records import Found, NewRecord, as_external_id, as_tag, day_of, external_id, found, text_of
 
 _DATE = r"\d{4}-\d{2}-\d{2}"
 _DONE = re.compile(rf"x (?:\(([A-Z])\) )?(?:({_DATE}) )?(?:({_DATE}) )?", re.ASCII)
 _OPEN = re.compile(rf"(?:\(([A-Z])\) )?()(?:({_DATE}) )?", re.ASCII)
-_KEY = re.compile(r"(due|pri|state|note|title):(\S.*)")
+_KEY = re.compile(r"(due|pri|state|note|title|uuid):(\S.*)")
 _LETTERS = {Priority.HIGH: "A", Priority.MEDIUM: "B", Priority.LOW: "C"}
 _PRIORITIES = {letter: priority for priority, letter in _LETTERS.items()}
 _BY_MARK = (TodoState.TODO, TodoState.DONE)
@@ -57,6 +58,7 @@ def _record(number: int, line: str) -> NewRecord:
         ),
         created,
         completed or None,
+        as_external_id(unquote(keys.get("uuid", ""))),
     )
 
 
@@ -104,6 +106,7 @@ def _words(todo: Todo, zone: tzinfo | None) -> Iterator[str]:
         yield f"state:{todo.state}"
     if todo.description:
         yield f"note:{quote(todo.description, safe='')}"
+    yield f"uuid:{quote(external_id(todo), safe='')}"
 
 
 def _is_plain(title: str) -> bool:
