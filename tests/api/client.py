@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import secrets
+import time
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -11,6 +12,7 @@ from urllib.parse import urlencode
 from fastapi import FastAPI
 
 PATIENCE = 60  # seconds until a server that hangs is given up
+LOGINS = 10  # attempts while the server says that it is busy
 PASSWORD = "correct horse"
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
@@ -43,7 +45,10 @@ class Account:
 
 
 class Client:
-    """Requests to one app, each on a connection of its own; from the address `source`, if one is given."""
+    """Requests to one app, each on a connection of its own; from the address `source`, if one is given.
+
+    `patience` are the seconds until a server that hangs is given up.
+    """
 
     def __init__(
         self,
@@ -51,8 +56,11 @@ class Client:
         app: FastAPI | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
         source: str | None = None,
+        host: str = "127.0.0.1",
+        patience: float = PATIENCE,
     ) -> None:
         self.port = port
+        self._host, self._patience = host, patience
         self._source = (source, 0) if source else None
         self._app = app
         self._loop = loop
@@ -87,7 +95,9 @@ class Client:
             body, sent["Content-Type"] = json.dumps(json_body).encode(), JSON
         if form is not None:
             body, sent["Content-Type"] = urlencode(form).encode(), FORM
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE, source_address=self._source)
+        connection = http.client.HTTPConnection(
+            self._host, self.port, timeout=self._patience, source_address=self._source
+        )
         try:
             connection.request(method, path, body, sent)
             response = connection.getresponse()
@@ -115,7 +125,15 @@ class Client:
         return self.request("POST", "/auth/token", form={"username": username, "password": password})
 
     def token(self, username: str, password: str = PASSWORD) -> str:
-        return str(self.log_in(username, password).json["access_token"])
+        """Log in, and again where the server is busy, as its answer asks for."""
+        answer = self.log_in(username, password)
+        for _ in range(LOGINS):
+            if answer.status != 503 or "retry-after" not in answer.headers:
+                break
+            time.sleep(float(answer.headers["retry-after"]))
+            answer = self.log_in(username, password)
+        assert answer.status == 200, answer.text
+        return str(answer.json["access_token"])
 
     def sign_up(self, username: str | None = None) -> Account:
         """A new user, logged in."""

@@ -5,8 +5,10 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 from sqlalchemy import text
@@ -57,7 +59,8 @@ class Node:
 
     def kill(self) -> None:
         for process in server.processes_on(self.data):
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # it may end with the one before
+                process.kill()
         self.process.wait()
 
 

@@ -71,6 +71,24 @@ def test_another_password_and_the_end_of_an_account_are_events(api: Client, ana:
     assert logged()[-1] == ("account_deleted", ana.id)
 
 
+def test_sharing_a_list_is_an_event(
+    api: Client, ana: Account, bob: Account, logged: Events, caplog: pytest.LogCaptureFixture
+) -> None:
+    id = api.post("/lists/", {"name": "Work"}, ana.token).json["id"]
+    member = f"/lists/{id}/members/{bob.username}"
+    for role in ("viewer", "viewer", "editor"):
+        assert api.put(member, {"role": role}, ana.token).status == 200
+    assert api.delete(member, bob.token).status == 200
+    found = [
+        ("list_shared", ana.id, "viewer"),
+        ("list_role_changed", ana.id, "editor"),
+        ("list_unshared", bob.id, "editor"),
+    ]
+    told = [event for event in events_in(caplog) if event["event"].startswith("list_")]
+    assert [(event["event"], event["user_id"], event["role"]) for event in told] == found
+    assert {(event["list_id"], event["member_id"]) for event in told} == {(id, bob.id)}
+
+
 def test_what_is_another_s_is_an_event(api: Client, ana: Account, bob: Account, logged: Events) -> None:
     assert api.delete(f"/users/{bob.id}", ana.token).status == 403
     assert logged()[-1] == ("access_refused", ana.id)

@@ -110,6 +110,20 @@ def test_a_request_that_does_not_end_holds_it_up_no_longer_than_five_seconds(
     connection.close()
 
 
+def test_a_request_that_is_cut_off_may_be_tried_again(fastzero_serve: FastzeroServe, database_url: str) -> None:
+    served = fastzero_serve(url=database_url).until_it_answers()
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=PATIENCE)
+    connection.putrequest("POST", "/users/")
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Content-Length", "1000")
+    connection.endheaders(b"{")
+    assert answers(served.port)
+    served.process.send_signal(signal.SIGTERM)
+    response = connection.getresponse()
+    assert (response.status, response.getheader("Retry-After")) == (503, "1")
+    connection.close()
+
+
 def test_a_worker_that_is_too_busy_to_answer_for_a_while_is_not_replaced(
     fastzero_serve: FastzeroServe, database_url: str
 ) -> None:

@@ -45,8 +45,8 @@ def test_other_fields_may_not_be_null(field: str, api: Client, ana: Account) -> 
     ("body", "message"),
     [
         ({"priority": "urgent"}, "priority 'urgent' is not one of none, low, medium, high"),
-        ({"due": "tomorrow"}, "invalid due 'tomorrow'"),
-        ({"due": "2026-12-24T18:00:00"}, "invalid due|time zone"),
+        ({"due": "tomorrow"}, "invalid date 'tomorrow'"),
+        ({"due": "2026-12-24T18:00:00"}, "invalid date|time zone"),
         ({"due": "2026-02-30"}, "invalid date '2026-02-30'"),
         ({"due": "1899-01-01"}, "due must be between 1900-01-01 and 9998-12-31"),
         ({"tags": ["a b"]}, "invalid tag 'a b'"),

@@ -35,6 +35,8 @@ def test_a_todo_is_created(api: Client, ana: Account) -> None:
         "due": None,
         "tags": [],
         "completed_at": None,
+        "list": "inbox",
+        "external_id": None,
     }
 
 

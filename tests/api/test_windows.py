@@ -1,4 +1,4 @@
-"""Open windows are told of changes, by every replica, and keep nobody from stopping."""
+"""Every replica tells its open windows of changes, and they do not delay a stop."""
 
 import contextlib
 import http.client
@@ -20,11 +20,11 @@ SOON = 30  # seconds on a busy machine
 
 
 @contextmanager
-def window(port: int, browser: Browser) -> Iterator[http.client.HTTPResponse]:
+def window(port: int, browser: Browser, query: str = "") -> Iterator[http.client.HTTPResponse]:
     """A stream of events that is open, and whose first event has come."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SOON)
     cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
-    connection.request("GET", "/board/events", headers={**HTML, "Cookie": cookies})
+    connection.request("GET", f"/board/events{query}", headers={**HTML, "Cookie": cookies})
     response = connection.getresponse()
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
     try:

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from starlette.types import Lifespan
 
 from ... import __version__
-from ...credentials import app_password, app_url
+from ...credentials import app_passwords, app_url
 from ...errors import FastZeroError
 from ...postgres import database
 from ...project import secret_key, secret_key_file
@@ -24,17 +24,24 @@ from ...settings import SLOW_CONNECTIONS, WATCHING_CONNECTIONS, Settings, load_s
 from ..fastzero import AsyncFastZero
 from ..passwords import HashCost
 from ..tokens import Tokens
-from . import auth, health, history, metrics, problems, todos, users
+from . import auth, calendars, health, history, lists, metrics, problems, todos, transfer, users
 from .bodies import SMALL
 from .deps import Services
 from .hashing import Hashing
 from .middleware import Observability, OperatorToken, RequestLimits, TrailingSlash
+from .page import list_routes
 from .page import routes as page
 from .page.watching import Watching
 
 BODY_MAX = 1024 * 1024  # bytes
 # Bodies that are read without a token are limited to what an account or a login needs.
-BODIES_MAX = {todos.BULK_PATH: todos.BULK_BODY_MAX, "/users/": SMALL, "/auth/": SMALL, "/login": SMALL}
+BODIES_MAX = {
+    todos.BULK_PATH: todos.BULK_BODY_MAX,
+    transfer.IMPORT_PATH: transfer.IMPORT_BODY_MAX,
+    "/users/": SMALL,
+    "/auth/": SMALL,
+    "/login": SMALL,
+}
 SLOW_TIMEOUT = 30  # seconds to delete an account with as many todos as it may have
 SESSION = {
     "TimeZone": "UTC",
@@ -68,7 +75,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.engine, app.state.slow_engine = engine, slow_engine
     app.state.services, app.state.watching = services, watching
-    own = [todos.router, history.router, users.router, auth.router, health.router, page.greeting, page.router]
+    own = [
+        transfer.router,
+        todos.router,
+        lists.router,
+        history.router,
+        calendars.router,
+        users.router,
+        auth.router,
+        health.router,
+        page.greeting,
+        page.router,
+        list_routes.router,
+    ]
     routers = [*own, *_optional_routers(settings)]
     routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
     # Added without their routers, which every request would have to search, and before the pages.
@@ -103,7 +122,7 @@ def _engine(settings: Settings, size: int, session: dict[str, str]) -> AsyncEngi
         autocommit=True,
         settings=session,
         connect_timeout=2,
-        read_password=app_password(settings),
+        read_passwords=app_passwords(settings),
     )
 
 

@@ -3,9 +3,13 @@
 import json
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote, unquote
 
 from starlette.types import Scope
+
+from ..models import CALENDAR_PREFIX
 
 SERVER = logging.getLogger("fastzero.server")
 ACCESS = logging.getLogger("fastzero.access")
@@ -63,6 +67,7 @@ def access(scope: Scope, path: str, status: int, seconds: float, request_id: str
     """Log a completed request. `user_id` is the account of its token or login, if any."""
     if ACCESS.isEnabledFor(logging.INFO):
         client, method, milliseconds = client_of(scope), scope["method"], round(seconds * 1000, 2)
+        path = redacted(path)
         ACCESS.info(
             "%s %s %s %d in %s ms, request %s",
             *(client, method, path, status, milliseconds, request_id),
@@ -82,6 +87,7 @@ def access(scope: Scope, path: str, status: int, seconds: float, request_id: str
 
 def failure(method: str, path: str, request_id: str) -> None:
     """Log a bug: the exception that is being handled, with its traceback."""
+    path = redacted(path)
     ERRORS.exception(
         "%s %s failed, request %s",
         *(method, path, request_id),
@@ -91,6 +97,7 @@ def failure(method: str, path: str, request_id: str) -> None:
 
 def unavailable(method: str, path: str, reason: str, request_id: str) -> None:
     """Log the reason for a 503 response, which the client does not get."""
+    path = redacted(path)
     SERVER.warning(
         "%s %s: %s, request %s",
         *(method, path, reason, request_id),
@@ -98,15 +105,24 @@ def unavailable(method: str, path: str, reason: str, request_id: str) -> None:
     )
 
 
-def security(level: int, event: str, user_id: int | None, client: str, request_id: str) -> None:
+def security(
+    level: int, event: str, user_id: int | None, client: str, request_id: str, details: Mapping[str, Any]
+) -> None:
     """Log a security event of an account. `user_id` is None if the account is unknown."""
     account = f"user {user_id}" if user_id is not None else "no known user"
+    what = "".join(f", {name} {value}" for name, value in details.items())
     SECURITY.log(
         level,
-        "security event %s of %s from %s, request %s",
-        *(event, account, client, request_id),
-        extra={"event": {"event": event, "user_id": user_id, "client": client, "request_id": request_id}},
+        "security event %s of %s from %s%s, request %s",
+        *(event, account, client, what, request_id),
+        extra={"event": {"event": event, "user_id": user_id, "client": client, **details, "request_id": request_id}},
     )
+
+
+def redacted(path: str) -> str:
+    """Return a path without the token of a calendar, which is a secret."""
+    before, prefix, token = unquote(path).partition(CALENDAR_PREFIX)
+    return quote(before + prefix) + "…" if token else path
 
 
 def client_of(scope: Scope) -> str:

@@ -1,5 +1,6 @@
 """ASGI middleware for every request: trailing slashes, limits, the operators' token, headers, log and metrics."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -167,6 +168,11 @@ class Observability:
             logs.failure(scope["method"], _path(scope), request_id)
             if not status:
                 await problems.answer(500, "Internal Server Error")(scope, receive, send_observed)
+        except asyncio.CancelledError:  # the server ends, and does not wait any longer
+            if not status:
+                told = problems.answer(503, "The server is stopping", {"Retry-After": problems.RETRY_AFTER})
+                await told(scope, receive, send_observed)
+            raise
         finally:
             seconds = scope.get(STREAMED, time.perf_counter()) - started
             metrics.observe(scope["method"], _route(scope), status, seconds, scope[DATABASE_SECONDS])

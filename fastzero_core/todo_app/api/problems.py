@@ -24,6 +24,7 @@ _DETAILS: dict[type[FastZeroError], str] = {
     errors.EmailTakenError: "Email already exists",
     errors.UserNotFoundError: "User not found",
     errors.TodoNotFoundError: "Task not found.",
+    errors.ListNotFoundError: "List not found",
     # Their own messages contain hosts, ports and roles.
     errors.UnavailableError: "The database is not available; try again in a moment",
     errors.BusyError: "The service is busy; try again in a moment",
@@ -51,10 +52,11 @@ BOUNDS = (408, 413, 414, 431, 503)
 
 _DESCRIPTIONS = {
     401: "The token is missing or invalid, or the login failed",
-    403: "Not allowed: the account belongs to another user, the current password is wrong, or sign-up is closed",
+    403: "Not allowed: the account belongs to another user, the current password is wrong, sign-up is closed, or your "
+    "role in the list does not allow it",
     404: "It does not exist, or belongs to another user",
     408: "The body was not received in time",
-    409: "It conflicts with what there is: a username or e-mail address is taken, or other todos match",
+    409: "It conflicts with what there is: a name or e-mail address is taken, or other todos match",
     413: "The body is too large",
     414: "The URL is too long",
     429: "Too many failed logins. Wait, then try again",

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from ...errors import InvalidInputError
-from .. import due, models, validate
+from .. import due, models, results, validate
 from ..models import NewTodo, Priority, TodoFilters, TodoSort, TodoState
 
 T = TypeVar("T")
@@ -51,8 +51,10 @@ def _checking(check: Callable[[T], T]) -> Callable[[T], T]:
     return validator
 
 
-def _state(value: Any) -> Any:
-    return validate.state(value) if isinstance(value, str) else value
+def _text_by(check: Callable[[str], Any]) -> BeforeValidator:
+    """Read a text as the core does, with the same message."""
+    read = _checking(check)
+    return BeforeValidator(lambda value: read(value) if isinstance(value, str) else value)
 
 
 def _text(minimum: int, maximum: int, example: str, **more: Any) -> WithJsonSchema:
@@ -73,11 +75,8 @@ Password = Annotated[
 ]
 
 
-State = Annotated[TodoState, BeforeValidator(_checking(_state))]
-
-
-def _priority(value: Any) -> Any:
-    return validate.priority(value) if isinstance(value, str) else value
+State = Annotated[TodoState, _text_by(validate.state)]
+Sort = Annotated[TodoSort, _text_by(validate.sort)]
 
 
 def _exact(field: str) -> AfterValidator:
@@ -89,10 +88,19 @@ def _exact(field: str) -> AfterValidator:
 
 
 _WHEN = WithJsonSchema({"type": "string", "pattern": WHEN, "examples": ["2026-12-24", "2026-12-24T18:00:00-03:00"]})
-Urgency = Annotated[Priority, BeforeValidator(_checking(_priority))]
+Urgency = Annotated[Priority, _text_by(validate.priority)]
 Due = Annotated[str, _exact("due"), _WHEN]
 Tag = Annotated[str, checked(validate.tag), WithJsonSchema({"type": "string", "pattern": TAG, "examples": ["work"]})]
 Tags = Annotated[list[Tag], Field(max_length=validate.TAGS_MAX, examples=[["work"]])]
+Texts = Annotated[list[str], Field(examples=[["work"]])]
+States = Annotated[list[State] | None, Field()]
+Urgencies = Annotated[list[Urgency] | None, Field()]
+WantedTags = Annotated[list[Tag] | None, Field(max_length=validate.TAGS_MAX, description="All of them")]
+IN_LIST = "The name or id of your list, inbox, or OWNER/NAME of a list that is shared with you"
+LIST_KEY_MAX = validate.USERNAME_MAX + 1 + validate.LIST_NAME_MAX
+InList = Annotated[
+    str | None, Query(min_length=1, max_length=LIST_KEY_MAX, pattern=NO_NUL, description=IN_LIST, examples=["Work"])
+]
 Zone = Annotated[  # validated, it is a tzinfo
     str | None,
     Query(
@@ -207,7 +215,7 @@ def _without_defaults(schema: dict[str, Any]) -> None:
 class TodoChanges(BaseModel):
     """Changes of a todo. Fields that are not given are left unchanged. Only `due` may be null: it is not due then.
 
-    `tags` replaces all tags; `add_tags` and `remove_tags` keep the others.
+    `tags` replaces all tags; `add_tags` and `remove_tags` keep the others. `list` moves it to another list of yours.
     """
 
     model_config = ConfigDict(json_schema_extra=_without_defaults)
@@ -220,6 +228,7 @@ class TodoChanges(BaseModel):
     tags: Tags = []
     add_tags: Tags = []
     remove_tags: Tags = []
+    list: Annotated[str, Field(min_length=1, max_length=LIST_KEY_MAX, pattern=NO_NUL, examples=["Work"])] = models.INBOX
 
     def given(self) -> models.TodoChanges:
         found = {name: getattr(self, name) for name in TodoChanges.model_fields.keys() & self.model_fields_set}
@@ -253,8 +262,10 @@ class TodoOut(BaseModel):
         datetime | date | None,
         Field(description="A moment; a date if it is due on a whole day", examples=["2026-12-24"]),
     ]
-    tags: Annotated[list[str], Field(examples=[["work"]])]
+    tags: Texts
     completed_at: Annotated[datetime | None, Field(examples=["2026-01-31T12:00:00Z"])]
+    list: Annotated[str, Field(description="The name of its list", examples=["Work"])]
+    external_id: Annotated[str | None, Field(description="What the file called it that it was imported from")]
 
 
 class TodoList(BaseModel):
@@ -281,6 +292,9 @@ class Stats(BaseModel):
 
 class Steps(BaseModel):
     steps: Annotated[int, Field(ge=1, le=STEPS_OF_REQUEST, description="How many changes", examples=[1])] = 1
+    list: Annotated[str | None, Field(min_length=1, max_length=LIST_KEY_MAX, pattern=NO_NUL, description=IN_LIST)] = (
+        None
+    )
 
 
 class EntryOut(BaseModel):
@@ -293,13 +307,14 @@ class EntryOut(BaseModel):
     removed: Annotated[int, Field(examples=[0])]
     title: Annotated[str, Field(examples=["Write the report"])]
     undone: Annotated[bool, Field(examples=[False])]
+    by: Annotated[str, Field(description="The username of who made it", examples=["ana"])]
 
 
 class History(BaseModel):
     entries: list[EntryOut]
 
     @classmethod
-    def of(cls, entries: list[models.Entry]) -> Self:
+    def of(cls, entries: list[results.Entry]) -> Self:
         return cls.model_validate({"entries": entries}, from_attributes=True)
 
 
@@ -324,9 +339,9 @@ _FILTERS = TodoFilters.__optional_keys__ - {*_PLURALS.values()} | _PLURALS.keys(
 class Filters(BaseModel):
     """Conditions that a todo must meet, all of them. A date means before the beginning or after the end of that day."""
 
-    state: list[State] | None = None
-    priority: list[Urgency] | None = None
-    tag: Annotated[list[Tag] | None, Field(max_length=validate.TAGS_MAX, description="All of them")] = None
+    state: States = None
+    priority: Urgencies = None
+    tag: WantedTags = None
     text: Fragment = None
     title: Fragment = None
     description: Fragment = None
@@ -336,6 +351,9 @@ class Filters(BaseModel):
     created_before: Annotated[str, _exact("created_before"), _WHEN] | None = None
     created_after: Annotated[str, _exact("created_after"), _WHEN] | None = None
     time_zone: Zone = Field(None, validate_default=True)
+    list: Annotated[str | None, Field(min_length=1, max_length=LIST_KEY_MAX, pattern=NO_NUL, description=IN_LIST)] = (
+        None
+    )
 
     @property
     def zone(self) -> tzinfo:
@@ -350,7 +368,7 @@ class Filters(BaseModel):
 class Listing(Filters):
     """A page of todos."""
 
-    sort: TodoSort | None = Field(None, description="By id without it; by due or created with a filter on it")
+    sort: Sort | None = Field(None, description="By id without it; by due or created with a filter on it")
     descending: bool = False
     after: After = 0
     offset: Offset = 0

@@ -7,6 +7,7 @@ from starlette.types import Scope
 
 from ... import errors
 from ...errors import FastZeroError
+from ..models import Member, Role
 from . import logs
 
 REQUEST_ID = "fastzero.request_id"  # in the scope
@@ -26,6 +27,9 @@ class SecurityEvent(StrEnum):
     ACCOUNT_CHANGED = "account_changed"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - an event
     ACCOUNT_DELETED = "account_deleted"
+    LIST_SHARED = "list_shared"
+    LIST_ROLE_CHANGED = "list_role_changed"
+    LIST_UNSHARED = "list_unshared"
 
 
 _OF_ERRORS: list[tuple[type[FastZeroError], SecurityEvent]] = [
@@ -39,11 +43,24 @@ _OF_ERRORS: list[tuple[type[FastZeroError], SecurityEvent]] = [
 
 
 def security_event(
-    scope: Scope, event: SecurityEvent, *, user_id: int | None = None, level: int = logging.INFO
+    scope: Scope, event: SecurityEvent, *, user_id: int | None = None, level: int = logging.INFO, **details: int | str
 ) -> None:
     """Log an event with the request's id and client. `user_id` defaults to the account of the request."""
     account = scope.get(ACCOUNT) if user_id is None else user_id
-    logs.security(level, str(event), account, logs.client_of(scope), scope.get(REQUEST_ID, "-"))
+    logs.security(level, str(event), account, logs.client_of(scope), scope.get(REQUEST_ID, "-"), details)
+
+
+def member_event(scope: Scope, event: SecurityEvent, list_id: int, member_id: int, role: Role) -> None:
+    """Log what became of the membership in a list."""
+    security_event(scope, event, list_id=list_id, member_id=member_id, role=role.value)
+
+
+def shared_event(scope: Scope, list_id: int, member: Member) -> None:
+    """Log what sharing a list with somebody changed, if anything."""
+    if member.former is None:
+        member_event(scope, SecurityEvent.LIST_SHARED, list_id, member.id, member.role)
+    elif member.former is not member.role:
+        member_event(scope, SecurityEvent.LIST_ROLE_CHANGED, list_id, member.id, member.role)
 
 
 def log_refusal(scope: Scope, error: FastZeroError) -> None:

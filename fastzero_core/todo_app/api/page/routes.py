@@ -1,41 +1,38 @@
 """The routes of the page. A change answers a script with the board as it is now, and a plain form with a redirect."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Form, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, StreamingResponse
-from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
 
-from .... import errors
-from ....errors import FastZeroError, InvalidInputError, InvalidTokenError
+from ....errors import FastZeroError, InvalidInputError
 from ... import due, validate
 from ...fastzero import FastZero
-from ...models import Priority, Todo, TodoFilters, TodoSort, TodoState
+from ...history import History
+from ...models import ListInfo, Priority, Todo, TodoFilters, TodoSort, TodoState
+from ...todos import Todos
 from ..auth import authenticate
 from ..connection import END_STREAM
 from ..deps import Anyone, Caller
 from ..middleware import STREAMED
-from ..problems import note
-from ..routing import read_body_first
-from ..schemas import Message
+from ..schemas import LIST_KEY_MAX, Message
 from ..security import SecurityEvent, security_event
 from . import rendering, session
+from .answers import Field, PageRoute, redirect, refused, session_values, whole
 from .session import Changing, InSession
-from .watching import Watching
+from .watching import Watching, channel_of
 
 SHOWN = 200  # todos of a column
 COLUMNS = (TodoState.DRAFT, TodoState.TODO, TodoState.DOING, TodoState.DONE)
 LIMITS = {"title": validate.TITLE_MAX, "description": validate.DESCRIPTION_MAX}
 ZONE = "fastzero-zone"  # the cookie with the browser's time zone
 
-Handler = Callable[[Request], Coroutine[Any, Any, Response]]
-Field = Annotated[str, Form()]
+Beside = Annotated[int | None, Form()]  # another todo, for the order made by hand
 
 
 @dataclass(frozen=True)
@@ -49,12 +46,31 @@ class Column:
 
 @dataclass(frozen=True)
 class View:
-    """What of the board is shown: a search, a tag, and whether only overdue todos. `zone` is where days begin."""
+    """What of the board is shown: a list or all own ones, a search, a tag, and whether only overdue todos.
+
+    `zone` is where days begin.
+    """
 
     q: str = ""
     tag: str = ""
     overdue: bool = False
     zone: tzinfo = UTC
+    list: str = ""
+
+    @property
+    def query(self) -> str:
+        """The end of addresses for the same list."""
+        return f"?list={quote(self.list, safe='')}" if self.list else ""
+
+    def chosen(self, lists: Iterable[ListInfo]) -> ListInfo | None:
+        """Return the list that is shown. The page names it by its id."""
+        return next((each for each in lists if str(each.id) == self.list), None)
+
+    def todos(self, fz: FastZero, caller: Caller) -> Todos:
+        return fz.todos(caller.identity, list=self.list or None, time_zone=self.zone)
+
+    def history(self, fz: FastZero, caller: Caller) -> History:
+        return fz.history(caller.identity, list=self.list or None)
 
     def filters(self, state: TodoState) -> TodoFilters:
         """Return the filters of a column for the core."""
@@ -65,7 +81,8 @@ class View:
 async def _view(request: Request) -> View:
     given = request.query_params if request.method in session.SAFE_METHODS else await request.form()
     q, tag = (str(given.get(name, ""))[:200] for name in ("q", "tag"))
-    return View(q, tag, "overdue" in given, _zone(request))
+    place = str(given.get("list", "")) or request.query_params.get("list", "")
+    return View(q, tag, "overdue" in given, _zone(request), place[:LIST_KEY_MAX])
 
 
 def _zone(request: Request) -> tzinfo:
@@ -77,30 +94,6 @@ def _zone(request: Request) -> tzinfo:
 
 
 Shown = Annotated[View, Depends(_view)]
-
-
-class PageRoute(APIRoute):
-    """A route that answers in HTML, errors included, and refuses changes that another site's page sends."""
-
-    def get_route_handler(self) -> Handler:
-        handle = super().get_route_handler()
-        if self.body_field is not None:
-            handle = read_body_first(handle)
-        needs_session = any(needed.call in session.DEPENDENCIES for needed in self.dependant.dependencies)
-
-        async def answer(request: Request) -> Response:
-            try:
-                if request.method not in session.SAFE_METHODS:
-                    session.refuse_foreign(request)
-                if needs_session:
-                    session.caller_of(request)
-                response = await handle(request)
-            except (FastZeroError, RequestValidationError, HTTPException) as error:
-                return _refused(request, error)
-            session.extend(request, response)
-            return response
-
-        return answer
 
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -115,7 +108,7 @@ async def root(request: Request) -> Any:
     try:
         response = await _page(request, session.caller_of(request), await _view(request))
     except FastZeroError as error:
-        return _refused(request, error)
+        return refused(request, error)
     rendering.choose_language(response, request.query_params.get("lang", ""))
     session.extend(request, response)
     return response
@@ -147,7 +140,7 @@ async def log_out(request: Request, caller: Changing) -> Response:
     me = caller.identity
     await caller.run(lambda fz: fz.users_for(me).void_tokens(me.user_id))
     security_event(caller.scope, SecurityEvent.LOGOUT)
-    response = _redirect(request, "/login")
+    response = redirect(request, "/login")
     session.end(request, response)
     return response
 
@@ -158,15 +151,16 @@ async def board(request: Request, caller: InSession, view: Shown) -> Response:
 
 
 @router.get("/board/events")
-async def events(request: Request, caller: InSession) -> Response:
-    """Tell a window that todos have changed, as long as it is open."""
+async def events(request: Request, caller: InSession, view: Shown) -> Response:
+    """Tell a window that todos that it may show have changed, as long as it is open."""
     user_id = caller.identity.user_id
     await caller.run(lambda fz: fz.users_for(caller.identity).confirm())
+    channel = await caller.run(lambda fz: channel_of(view.todos(fz, caller)))
     watching: Watching = request.app.state.watching
     watching.require_room(user_id)
 
     async def stream() -> AsyncIterator[bytes]:
-        with watching.window(user_id) as window:
+        with watching.window(user_id, channel) as window:
             request.scope[END_STREAM] = window.end
             async for event in window.events():
                 yield event
@@ -177,15 +171,17 @@ async def events(request: Request, caller: InSession) -> Response:
 
 @router.post("/board/todos")
 async def add(request: Request, caller: Changing, view: Shown, title: Field = "", state: Field = "todo") -> Response:
-    await caller.run(lambda fz: fz.todos(caller.identity).add(title, state=state))
+    await caller.run(lambda fz: view.todos(fz, caller).add(title, state=state))
     return await _changed(request, caller, view)
 
 
 @router.get("/board/todos/{id}")
 async def edit_form(request: Request, caller: InSession, view: Shown, id: int) -> Response:
-    todo = await caller.run(lambda fz: fz.todos(caller.identity).get(id))
-    choices: dict[str, Any] = {"states": TodoState, "priorities": Priority, "due": due_text(todo, view.zone)}
-    return rendering.html(request, _whole(request, "todo"), todo=todo, **choices, **_session_values(caller))
+    todo, read_only, own_lists = await caller.run(lambda fz: _todo(fz, caller, view, id))
+    choices: dict[str, Any] = {"states": TodoState, "priorities": Priority, "due": due.as_typed(todo.due, view.zone)}
+    choices |= {"view": view, "read_only": read_only, "own_lists": own_lists}
+    choices["fragment"] = rendering.is_fragment(request)
+    return rendering.html(request, whole(request, "todo"), todo=todo, **choices, **session_values(caller))
 
 
 @router.post("/board/todos/{id}")
@@ -200,9 +196,10 @@ async def edit(
     priority: Field = "none",
     due_on: Annotated[str, Form(alias="due")] = "",
     tags: Field = "",
+    to_list: Field = "",
 ) -> Response:
     await caller.run(
-        lambda fz: fz.todos(caller.identity, time_zone=view.zone).edit(
+        lambda fz: view.todos(fz, caller).edit(
             id,
             title=title,
             description=description.replace("\r\n", "\n"),
@@ -210,26 +207,35 @@ async def edit(
             priority=priority,
             due=due_on.strip() or "none",
             tags=tags.replace(",", " ").split(),
+            list=to_list or None,
         )
     )
     return await _changed(request, caller, view)
 
 
 @router.post("/board/todos/{id}/move")
-async def move(request: Request, caller: Changing, view: Shown, id: int, state: Field) -> Response:
-    await caller.run(lambda fz: fz.todos(caller.identity).move(id, to=state))
+async def move(
+    request: Request, caller: Changing, view: Shown, id: int, state: Field, before: Beside = None, after: Beside = None
+) -> Response:
+    def moved(fz: FastZero) -> None:
+        todos = view.todos(fz, caller)
+        todos.move(id, to=state)
+        if before or after:
+            todos.place(id, before=before, after=after)
+
+    await caller.run(moved)
     return await _changed(request, caller, view)
 
 
 @router.post("/board/undo")
 async def undo(request: Request, caller: Changing, view: Shown) -> Response:
-    await caller.run(lambda fz: fz.history(caller.identity).undo(), slow=True)
+    await caller.run(lambda fz: view.history(fz, caller).undo(), slow=True)
     return await _changed(request, caller, view)
 
 
 @router.post("/board/redo")
 async def redo(request: Request, caller: Changing, view: Shown) -> Response:
-    await caller.run(lambda fz: fz.history(caller.identity).redo(), slow=True)
+    await caller.run(lambda fz: view.history(fz, caller).redo(), slow=True)
     return await _changed(request, caller, view)
 
 
@@ -237,44 +243,45 @@ async def redo(request: Request, caller: Changing, view: Shown) -> Response:
 
 
 async def _page(request: Request, caller: Caller, view: View) -> Response:
-    columns = await caller.run(lambda fz: _columns(fz, caller, view))
-    values = _board_values(view) | _session_values(caller)
-    return rendering.html(request, "board_page.html", columns=columns, view=view, **values)
+    board, lists = await caller.run(lambda fz: (_read(fz, caller, view), fz.lists(caller.identity).list()))
+    values = board | _board_values(view) | session_values(caller)
+    values |= {"lists": lists, "chosen": view.chosen(lists), "me": caller.identity.user_id}
+    values |= {"list": view.list, "told": ""}
+    return rendering.html(request, "board_page.html", view=view, **values)
 
 
 async def _board(request: Request, caller: Caller, view: View) -> Response:
-    columns = await caller.run(lambda fz: _columns(fz, caller, view))
-    return rendering.html(request, "board.html", columns=columns, view=view, **_board_values(view))
+    board = await caller.run(lambda fz: _read(fz, caller, view))
+    return rendering.html(request, "board.html", view=view, **board, **_board_values(view))
 
 
 async def _changed(request: Request, caller: Caller, view: View) -> Response:
     """Answer a change with the board."""
     if not rendering.is_fragment(request):
-        return RedirectResponse("/", 303)
+        return RedirectResponse(f"/{view.query}", 303)
     response = await _board(request, caller, view)
     response.headers["HX-Trigger"] = "saved"
     return response
 
 
-def _columns(fz: FastZero, caller: Caller, view: View) -> list[Column]:
-    todos = fz.todos(caller.identity, time_zone=view.zone)
+def _read(fz: FastZero, caller: Caller, view: View) -> dict[str, Any]:
+    """Return the columns of the board, and whether the user may only read them."""
+    todos = view.todos(fz, caller)
     columns = []
     for state in COLUMNS:
         done = state is TodoState.DONE
         order = TodoSort.UPDATED if done else TodoSort.POSITION
         found = todos.list(**view.filters(state), sort=order, descending=done, limit=SHOWN + 1)
         columns.append(Column(state, found[:SHOWN], len(found) > SHOWN))
-    return columns
+    return {"columns": columns, "read_only": todos.is_read_only}
 
 
-def due_text(todo: Todo, zone: tzinfo) -> str:
-    """Return when a todo is due, as users may type it: a day, or a day and a time in `zone`."""
-    match todo.due:
-        case None:
-            return ""
-        case datetime():
-            return todo.due.astimezone(zone).strftime("%Y-%m-%d %H:%M")
-    return todo.due.isoformat()
+def _todo(fz: FastZero, caller: Caller, view: View, id: int) -> tuple[Todo, bool, list[ListInfo]]:
+    """Return a todo, whether the user may only read it, and the lists to which it can move."""
+    todos = view.todos(fz, caller)
+    me = caller.identity.user_id
+    own = [each for each in fz.lists(caller.identity).list() if each.user_id == me] if todos.owner_id == me else []
+    return todos.get(id), todos.is_read_only, own
 
 
 def _is_overdue(todo: Todo) -> bool:
@@ -282,65 +289,4 @@ def _is_overdue(todo: Todo) -> bool:
 
 
 def _board_values(view: View) -> dict[str, Any]:
-    return {"shown": SHOWN, "due_of": lambda todo: due_text(todo, view.zone), "is_overdue": _is_overdue}
-
-
-def _session_values(caller: Caller) -> dict[str, Any]:
-    return {"proof": session.proof_of(caller), "proof_header": session.PROOF}
-
-
-def _whole(request: Request, template: str) -> str:
-    return f"{template}.html" if rendering.is_fragment(request) else f"{template}_page.html"
-
-
-def _redirect(request: Request, address: str) -> Response:
-    """Send the browser to another page; a script cannot follow a redirect for its page."""
-    if rendering.is_fragment(request):
-        return Response(status_code=200, headers={"HX-Redirect": address})
-    return RedirectResponse(address, 303)
-
-
-def _refused(request: Request, error: Exception) -> Response:
-    """Answer an error: a session that is over leads to the login, others are told."""
-    if isinstance(error, FastZeroError):
-        note(request, error)
-    if isinstance(error, InvalidTokenError):
-        response = _redirect(request, "/login")
-        session.end(request, response)
-        return response
-    code, problem = _told(request, error)
-    if request.scope["path"] == "/login":
-        return rendering.html(request, "login.html", code, problem=problem)
-    response = rendering.html(request, _whole(request, "problem"), code, problem=problem)
-    response.headers["HX-Retarget"] = "#problem"
-    response.headers["HX-Reswap"] = "innerHTML"
-    return response
-
-
-def _told(request: Request, error: Exception) -> tuple[int, str]:
-    """Return the status and the message of an error, in the language of the request."""
-    texts = rendering.texts_of(request)
-    match error:
-        case errors.LoginThrottledError():
-            return error.http_status, texts["login_throttled"].format(seconds=error.retry_after)
-        case errors.LoginRefusedError():
-            return error.http_status, texts["login_refused"]
-        case errors.NotAllowedError():
-            return 403, texts["foreign"]
-        case errors.TodoNotFoundError():
-            return error.http_status, texts["not_found"]
-        case errors.NotFoundError():
-            return error.http_status, texts["no_more"]
-        case errors.ConflictError():
-            return error.http_status, texts["conflict"]
-        case InvalidInputError() if error.field in LIMITS:
-            return error.http_status, texts[f"invalid_{error.field}"].format(limit=LIMITS[error.field])
-        case FastZeroError() if error.http_status == 503:
-            return error.http_status, texts["busy"]
-        case FastZeroError() if error.http_status < 500:
-            return error.http_status, error.message
-        case RequestValidationError():
-            return 422, texts["failed"]
-        case HTTPException():
-            return error.status_code, texts["failed"]
-    raise error
+    return {"shown": SHOWN, "due_of": lambda todo: due.as_typed(todo.due, view.zone), "is_overdue": _is_overdue}

@@ -1,6 +1,7 @@
-"""Tell the open windows of a user that todos have changed: server-sent events from LISTEN and NOTIFY.
+"""Tell the open windows that todos have changed: server-sent events from LISTEN and NOTIFY.
 
-One connection per process listens, while a window is open. Changes are announced only to users who are watched, as the
+A window shows the todos of one owner, or of one list, and is told of those alone: the database names both. One
+connection per process listens, while a window is open. Only changes of owners who are watched are announced, as the
 table `todo_watchers` says, whose rows a process renews: PostgreSQL commits announcing transactions one after the other.
 """
 
@@ -22,8 +23,10 @@ from ....errors import BusyError, FastZeroError
 from ....postgres import database
 from ....postgres.driver_errors import translate
 from ...tables import todo_watchers, users
+from ...todos import Todos
 
 CHANNEL = "fastzero_todos"
+SEPARATOR = "/"
 CHANGED = b"event: changed\ndata:\n\n"
 ALIVE = b":\n\n"  # keeps proxies from closing an idle connection
 PAUSE = 0.05  # seconds in which changes are told together
@@ -39,9 +42,10 @@ _log = logging.getLogger("fastzero.server")
 
 
 class Window:
-    """A window that is open. `end` ends its stream."""
+    """A window that a user has open. `end` ends its stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, user_id: int) -> None:
+        self.user_id = user_id
         self.is_registered = False  # changes before are not announced
         self._woken = asyncio.Event()
         self._ended = False
@@ -72,26 +76,26 @@ class Window:
 
 
 class Watching:
-    """The open windows of a process, by user. `engine` is for the connection that listens."""
+    """The open windows of a process, by what they show. `engine` is for the connection that listens."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._windows: dict[int, set[Window]] = {}
+        self._windows: dict[str, set[Window]] = {}
         self._name = secrets.token_hex(8)
         self._listening: asyncio.Task[None] | None = None
         self._renew = asyncio.Event()
 
     def require_room(self, user_id: int) -> None:
         """Raise BusyError if too many windows are open."""
-        of_all = sum(map(len, self._windows.values()))
-        if of_all >= WINDOWS_MAX or len(self._windows.get(user_id, ())) >= WINDOWS_OF_USER_MAX:
+        users = [window.user_id for window in itertools.chain(*self._windows.values())]
+        if len(users) >= WINDOWS_MAX or users.count(user_id) >= WINDOWS_OF_USER_MAX:
             raise BusyError("too many windows are open")
 
     @contextmanager
-    def window(self, user_id: int) -> Iterator[Window]:
-        """Open a window, until the end of the block. Raises BusyError if too many are open."""
+    def window(self, user_id: int, channel: str) -> Iterator[Window]:
+        """Open a window of a user, until the end of the block. Raises BusyError if too many are open."""
         self.require_room(user_id)
-        windows, window = self._windows.setdefault(user_id, set()), Window()
+        windows, window = self._windows.setdefault(channel, set()), Window(user_id)
         windows.add(window)
         self._renew.set()
         if self._listening is None or self._listening.done():
@@ -101,7 +105,7 @@ class Watching:
         finally:
             windows.discard(window)
             if not windows:
-                self._windows.pop(user_id, None)
+                self._windows.pop(channel, None)
 
     async def close(self) -> None:
         """Stop listening, and close the connection."""
@@ -132,21 +136,27 @@ class Watching:
             renewed = asyncio.get_running_loop().time() + RENEW
             while asyncio.get_running_loop().time() < renewed and not self._renew.is_set():
                 async for notification in driver.notifies(timeout=0.5, stop_after=1):
-                    self._wake(int(notification.payload))
+                    self._wake(notification.payload)
 
     async def _register(self, connection: AsyncConnection) -> None:
-        """Write which users are watched."""
+        """Write whose todos are watched."""
         new = [window for windows in self._windows.values() for window in windows if not window.is_registered]
         until = datetime.now(UTC) + timedelta(seconds=VALID)
-        await connection.execute(_registration(), {"users": list(self._windows), "watcher": self._name, "until": until})
+        owners = sorted({int(channel.partition(SEPARATOR)[0]) for channel in self._windows})
+        await connection.execute(_registration(), {"users": owners, "watcher": self._name, "until": until})
         await connection.execute(delete(todo_watchers).where(todo_watchers.c.until < func.now()))
         for window in new:
             window.is_registered = True
             window.wake()
 
-    def _wake(self, user_id: int) -> None:
-        for window in self._windows.get(user_id, ()):
+    def _wake(self, channel: str) -> None:
+        for window in self._windows.get(channel, ()):
             window.wake()
+
+
+def channel_of(todos: Todos) -> str:
+    """Return what the database calls the todos of an owner, or of a list, where it announces changes."""
+    return f"{todos.owner_id}{SEPARATOR}{todos.list_id}" if todos.list_id else str(todos.owner_id)
 
 
 def _registration() -> Any:

@@ -7,24 +7,24 @@ const cards = (column) => [...column.querySelectorAll("li a")];
 const focused = () => document.activeElement?.closest("#board li a");
 
 let dragged = null;
+let held = false; // whether a card is under a pressed button: it may be about to be dragged
+let saying = ""; // what to announce once a change is saved
 let position = null; // of the focused card, for when the board is replaced
 
-function announce(text) {
-  find("#status").textContent = text;
-}
-
 function ask(method, path, values = {}) {
+  if (method === "POST" && find("#board").hasAttribute("data-fixed")) return; // the user may only read this list
   const filters = Object.fromEntries(new FormData(find("#filters")));
   return htmx.ajax(method, path, { target: "#board", swap: "outerHTML", values: { ...filters, ...values } });
 }
 
-const told = () => {}; // what fails is told by the events of htmx
+const address = (card) => new URL(card.href).pathname;
 
-function move(card, column) {
+// `beside` is where in the column: { before: card } or { after: card }.
+function move(card, column, beside = {}) {
   const name = find("h2", column).firstChild.textContent.trim();
-  ask("POST", `${card.getAttribute("href")}/move`, { state: column.dataset.state }).then(() => {
-    announce(document.body.dataset.moved.replace("{state}", name));
-  }, told);
+  saying = document.body.dataset.moved.replace("{state}", name);
+  const ids = Object.fromEntries(Object.entries(beside).map(([side, other]) => [side, other.id.slice(1)]));
+  ask("POST", `${address(card)}/move`, { state: column.dataset.state, ...ids });
 }
 
 // Where days begin and end.
@@ -36,15 +36,15 @@ document.cookie = `fastzero-zone=${zone}; path=/; max-age=31536000; samesite=lax
 let behind = false; // the board changed while it must not be replaced
 
 function refresh() {
-  behind = Boolean(dragged || find("#dialog")?.open);
+  behind = Boolean(dragged || held || find("#dialog")?.open);
   if (behind) return;
   const problem = find("#problem");
   if (problem.textContent === document.body.dataset.offline) problem.textContent = "";
-  ask("GET", "/board").catch(told);
+  ask("GET", "/board");
 }
 
 function watch() {
-  const source = new EventSource("/board/events");
+  const source = new EventSource(`/board/events?${new URLSearchParams({ list: find("#filters [name=list]").value })}`);
   source.addEventListener("changed", refresh);
   source.addEventListener("error", () => {
     if (source.readyState === EventSource.CLOSED) setTimeout(watch, 5000);
@@ -56,20 +56,23 @@ document.addEventListener("DOMContentLoaded", () => find("#board") && watch());
 // -- the dialog --
 
 document.addEventListener("click", (event) => {
-  const card = event.target.closest("#board li a");
-  if (card && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+  const link = event.target.closest("#board li a, [data-dialog]");
+  if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
     event.preventDefault();
-    remember(card);
-    htmx.ajax("GET", card.getAttribute("href"), { target: "#dialog", swap: "innerHTML" });
+    position = null;
+    if (link.closest("#board")) remember(link);
+    htmx.ajax("GET", link.getAttribute("href"), { target: "#dialog-content", swap: "innerHTML" });
   } else if (event.target.closest("#dialog [data-close]")) {
     event.preventDefault();
     find("#dialog").close();
   }
 });
 
-document.addEventListener("saved", () => {
+document.addEventListener("saved", (event) => {
+  find("#status").textContent = saying;
+  saying = "";
   find("#dialog")?.close();
-  find("#new")?.reset();
+  if (event.target.id === "new") event.target.reset();
   find("#problem").textContent = "";
 });
 
@@ -81,28 +84,45 @@ function remember(card) {
 }
 
 document.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.detail.target.id !== "board") return;
+  if (dragged || held) {
+    event.detail.shouldSwap = false;
+    behind = true;
+    return;
+  }
   const card = focused();
-  if (event.detail.target.id === "board" && card) remember(card);
+  if (card) remember(card);
+});
+
+// Not before htmx has taken over the forms: the browser itself would send them, and load the page again.
+document.addEventListener("htmx:afterSettle", (event) => {
+  if (event.detail.target.id !== "dialog-content") return;
+  const dialog = find("#dialog");
+  if (!dialog.open) dialog.showModal();
+  else if (document.activeElement === document.body) find("#dialog-title").focus(); // what had the focus is gone
 });
 
 document.addEventListener("htmx:afterSwap", (event) => {
-  const target = event.detail.target;
-  if (target.id === "dialog") {
-    target.showModal();
-  } else if (target.id === "board" && position && document.activeElement === document.body) {
-    const near = cards(columns()[position.column]);
-    (document.getElementById(position.id) ?? near[Math.min(position.row, near.length - 1)])?.focus();
-  }
+  if (event.detail.target.id !== "board" || !position || document.activeElement !== document.body) return;
+  const near = cards(columns()[position.column]);
+  (document.getElementById(position.id) ?? near[Math.min(position.row, near.length - 1)])?.focus();
 });
 
 document.addEventListener(
   "close",
   () => {
-    if (position) document.getElementById(position.id)?.focus();
+    // This event comes late: the user may have gone on to another card already.
+    if (position && !focused()) document.getElementById(position.id)?.focus();
+    for (const told of ["#dialog-problem", "#dialog-status"]) find(told).textContent = "";
     if (behind) refresh();
   },
   true,
 );
+
+document.addEventListener("htmx:responseError", () => (saying = ""));
+
+// Events of htmx tell what failed. It also rejects a promise, without a reason, which nobody can have of a queued request.
+window.addEventListener("unhandledrejection", (event) => event.reason === undefined && event.preventDefault());
 
 for (const failure of ["htmx:sendError", "htmx:timeout"]) {
   document.addEventListener(failure, () => {
@@ -118,7 +138,7 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey) {
     if (event.key.toLowerCase() !== "z") return;
     event.preventDefault();
-    ask("POST", event.shiftKey ? "/board/redo" : "/board/undo").catch(told);
+    ask("POST", event.shiftKey ? "/board/redo" : "/board/undo");
     return;
   }
   const card = focused();
@@ -126,7 +146,7 @@ document.addEventListener("keydown", (event) => {
   if (key === "/") find("#search").focus();
   else if (key === "n") find("#new-title").focus();
   else if (key.startsWith("Arrow")) go(card, key.slice(5), event.shiftKey);
-  else if (key === "Delete" && card) ask("POST", `${card.getAttribute("href")}/move`, { state: "trash" }).catch(told);
+  else if (key === "Delete" && card) ask("POST", `${address(card)}/move`, { state: "trash" });
   else return;
   event.preventDefault();
 });
@@ -140,7 +160,9 @@ function go(card, direction, moves) {
   const column = all.indexOf(card.closest(".column"));
   const row = cards(all[column]).indexOf(card);
   if (direction === "Up" || direction === "Down") {
-    cards(all[column])[row + (direction === "Down" ? 1 : -1)]?.focus();
+    const other = cards(all[column])[row + (direction === "Down" ? 1 : -1)];
+    if (!moves) other?.focus();
+    else if (other) move(card, all[column], { [direction === "Down" ? "after" : "before"]: other });
     return;
   }
   const step = direction === "Right" ? 1 : -1;
@@ -159,6 +181,18 @@ function go(card, direction, moves) {
 
 // -- drag and drop --
 
+document.addEventListener("pointerdown", (event) => {
+  held = Boolean(event.target.closest("#board li"));
+});
+
+function release() {
+  held = false;
+  if (behind) refresh();
+}
+
+document.addEventListener("pointerup", release);
+document.addEventListener("pointercancel", () => setTimeout(release, 100)); // a drag may begin with it
+
 document.addEventListener("dragstart", (event) => {
   dragged = event.target.closest("#board li");
   dragged?.classList.add("dragged");
@@ -168,7 +202,7 @@ document.addEventListener("dragstart", (event) => {
 document.addEventListener("dragend", () => {
   dragged?.classList.remove("dragged");
   dragged = null;
-  if (behind) refresh();
+  release();
   for (const column of columns()) column.classList.remove("over");
 });
 
@@ -182,5 +216,11 @@ document.addEventListener("drop", (event) => {
   const column = event.target.closest?.(".column");
   if (!column || !dragged) return;
   event.preventDefault();
-  if (column !== dragged.closest(".column")) move(find("a", dragged), column);
+  const over = event.target.closest("li:not(.empty)");
+  if (over && over !== dragged) {
+    const { top, height } = over.getBoundingClientRect();
+    move(find("a", dragged), column, { [event.clientY < top + height / 2 ? "before" : "after"]: find("a", over) });
+  } else if (column !== dragged.closest(".column")) {
+    move(find("a", dragged), column);
+  }
 });
