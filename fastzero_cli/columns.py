@@ -32,6 +32,16 @@ TODO = (
     Column("tags", spare=True),
     Column("updated_at", kind="age", spare=True),
 )
+TODO_IN_LISTS = (*TODO[:-1], Column("list", spare=True), TODO[-1])
+LIST = (
+    Column("id", kind="number"),
+    Column("name", flexible=True),
+    Column("owner"),
+    Column("role"),
+    Column("members", kind="count"),
+    Column("created_at", kind="age", spare=True),
+)
+MEMBER = (Column("id", kind="number"), Column("username", flexible=True), Column("role"))
 ENTRY = (
     Column("entry", kind="number"),
     Column("at", kind="age"),
@@ -39,6 +49,7 @@ ENTRY = (
     Column("changed", kind="count"),
     Column("removed", kind="count"),
     Column("title", flexible=True),
+    Column("by", spare=True),
     Column("undone"),
 )
 USER = (
@@ -48,6 +59,8 @@ USER = (
     Column("created_at", kind="age", spare=True),
 )
 INVITATION = (Column("code", flexible=True), Column("expires_at", kind="until"))
+CALENDAR = (Column("path", flexible=True, whole=True), Column("created_at", kind="age"))
+CALENDAR_STATE = (Column("created_at", kind="age"),)
 SERVICE = (
     Column("service"),
     Column("state", kind="state"),
@@ -75,6 +88,15 @@ TASK = (
     Column("node"),
     Column("since", "for", kind="duration"),
     Column("detail", kind="note"),
+)
+SERVER = (
+    Column("name", "server"),
+    Column("role"),
+    Column("state", kind="state"),
+    Column("timeline", kind="number"),
+    Column("lag", kind="bytes"),
+    Column("is_synchronous", "confirms"),
+    Column("needs_restart", spare=True),
 )
 NODE = (
     Column("node"),
@@ -150,6 +172,7 @@ PLACE = (
     Column("current", "in service"),
     Column("runtime"),
     Column("image"),
+    Column("servers"),
     Column("others"),
 )
 RESTORED = (Column("database"), Column("revision"), Column("rows", kind="count"), Column("kept", flexible=True))

@@ -48,6 +48,12 @@ def _give_up(*_: object) -> NoReturn:
     raise TimeoutError
 
 
+def servers(incomplete: str) -> list[str]:
+    from fastzero_core.ha.configuration import SERVER, names
+
+    return [name for name in names(SERVER) if name.startswith(incomplete)]
+
+
 def states(incomplete: str) -> list[str]:
     from fastzero_core.todo_app.models import TodoState
 
@@ -74,8 +80,31 @@ def dates(incomplete: str) -> list[str]:
 def tags(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     given = _given(ctx)
     with _database(given) as fz:
-        found = fz.todos(given.get("user") or given["settings"].user or given["chosen"]).stats(days=1).by_tag
+        found = fz.todos(_user(given), list=given.get("in_list")).stats(days=1).by_tag
         return [(tag, f"{count} todos") for tag, count in found.items() if _is_offered(tag, incomplete)]
+
+
+@_quietly
+def lists(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    from fastzero_core.todo_app.models import INBOX
+
+    given = _given(ctx)
+    with _database(given) as fz:
+        user = fz.users.get(_user(given)) if _user(given) else fz.users.only()
+        own = [(INBOX, "")]
+        for each in fz.lists(user).list():
+            is_own = each.user_id == user.id
+            own.append((each.name, "") if is_own else (f"{each.owner}/{each.name}", each.role.value))
+        return [(key, role) for key, role in own if key.startswith(incomplete) and _is_harmless(key)]
+
+
+def _is_harmless(key: str) -> bool:
+    owner, separator, name = key.partition("/")
+    return all(_NAME.fullmatch(part) for part in ((owner, name) if separator else (owner,)))
+
+
+def _user(given: dict[str, Any]) -> Any:
+    return given.get("user") or given["settings"].user or given["chosen"]
 
 
 @_quietly
@@ -109,7 +138,8 @@ def services(ctx: typer.Context, incomplete: str) -> list[str]:
 
     record = project_of(_given(ctx)["settings"]).record
     processes = record.processes if record else (APP_SERVICE,)
-    return [name for name in (DATABASE_SERVICE, *processes) if _is_offered(name, incomplete)]
+    several = servers("") if record and record.members else []
+    return [name for name in (DATABASE_SERVICE, *several, *processes) if _is_offered(name, incomplete)]
 
 
 @_quietly
@@ -132,7 +162,7 @@ def places(ctx: typer.Context, incomplete: str) -> list[str]:
 def todo_ids(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     given = _given(ctx)
     with _database(given) as fz:
-        todos = fz.todos(given.get("user") or given["settings"].user or given["chosen"])
+        todos = fz.todos(_user(given), list=given.get("in_list"))
         found = _beginning_with(todos, incomplete) if incomplete else todos.list(descending=True, limit=MOST)
         return [(str(todo.id), _help(todo.title)) for todo in islice(found, MOST) if _ID.fullmatch(str(todo.id))]
 

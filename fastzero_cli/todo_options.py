@@ -4,20 +4,25 @@ import functools
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from fastzero_core.errors import InvalidInputError
 from fastzero_core.todo_app.models import Priority, TodoFilters, TodoState
+from fastzero_core.todo_app.validate import BULK_MAX
 
 from . import completion
+from .columns import TODO
 from .options import Run
+from .style import counted
 
 if TYPE_CHECKING:
-    from fastzero_core import FastZero
+    from fastzero_core import FastZero, Todo
     from fastzero_core.todo_app.todos import Todos
+
+T = TypeVar("T")
 
 RANGE_MAX = 10_000_000  # ids of one range, which is kept in memory
 SHOWN = [state for state in TodoState if state is not TodoState.TRASH]
@@ -33,6 +38,16 @@ User = Annotated[
         autocompletion=completion.usernames,
     ),
 ]
+_LIST = "your list, inbox, or OWNER/NAME for a shared one."
+
+
+def list_option(*names: str, help: str) -> Any:
+    return typer.Option(*names, metavar="LIST", help=help, autocompletion=completion.lists)
+
+
+InList = Annotated[str | None, list_option("-l", "--list", help=f"The list: {_LIST}")]
+WhereList = Annotated[str | None, list_option("--where-list", help=f"Only in this list: {_LIST}")]
+ToList = Annotated[str | None, list_option("-l", "--list", help="The list to move to: an own one, or inbox.")]
 Ids = Annotated[
     list[str],
     typer.Argument(
@@ -130,13 +145,18 @@ _RENAMED: dict[str, Any] = {
 }
 
 
-def owned(run: Run, fz: "FastZero", user: str | None) -> "Todos":
-    """Return the todos of the named user, else of the configured one, the chosen one, or the only one."""
+def whose(run: Run, user: str | None) -> str | None:
+    """Return the named user, else the configured one or the chosen one; None for the only one."""
     from fastzero_core.project import project_of
 
     if user is not None:
-        return fz.todos(user)
-    return fz.todos(run.settings.user or project_of(run.settings).current_user)
+        return user
+    return run.settings.user or project_of(run.settings).current_user
+
+
+def owned(run: Run, fz: "FastZero", user: str | None, in_list: str | None = None) -> "Todos":
+    """Return the todos of a user, or of one of the user's lists."""
+    return fz.todos(whose(run, user), list=in_list)
 
 
 def one_id(*words: str) -> int:
@@ -170,3 +190,18 @@ def _parse_range(word: str) -> Iterable[int]:
             f"invalid range {word!r}", field="id", hint=f"Give the smaller id first, and at most {RANGE_MAX:,} ids"
         )
     return range(first, last + 1)
+
+
+def tell(run: Run, todos: "Sequence[Todo]", verb: str, title: str = "") -> None:
+    """Print what happened to todos: one with its id and title, several with their number."""
+    if not todos and run.render.output == "table":
+        run.render.message("Nothing to do: standard input was empty.")
+    elif len(todos) == 1:
+        run.render.changed(todos, TODO, f"Todo {todos[0].id} {verb}", title or todos[0].title)
+    else:
+        run.render.changed(todos, TODO, f"{counted(len(todos), 'todo')} {verb}")
+
+
+def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Return batches of at most BULK_MAX items, the limit of one statement. All of them run in one transaction."""
+    return (items[first : first + BULK_MAX] for first in range(0, len(items), BULK_MAX))

@@ -10,17 +10,18 @@ import typer
 from fastzero_core.todo_app.models import OPEN, TodoFilters, TodoState
 
 from . import completion
+from .board.columns import columns_of
 from .charts import board_lines, stats_lines
-from .columns import TODO
+from .columns import TODO, TODO_IN_LISTS, Column
 from .options import Run
-from .todo_options import SHOWN, User, owned, with_filters
+from .todo_options import SHOWN, InList, User, owned, with_filters
 from .tree import Group
 
 if TYPE_CHECKING:
-    from fastzero_core import Todo
+    from fastzero_core import FastZero, Todo
     from fastzero_core.todo_app.todos import Todos
 
-group = Group("views", "")
+group = Group("views")
 
 BOARD_CARDS = 20
 BY_TIME = ("overdue", "due_before", "due_after", "created_before", "created_after")  # filters that imply an order
@@ -50,6 +51,7 @@ def list_(
         bool, typer.Option("--board", help="Show the states as columns, in the order made by hand.")
     ] = False,
     user: User = None,
+    in_list: InList = None,
     *,
     where: TodoFilters,
 ) -> None:
@@ -57,16 +59,17 @@ def list_(
     filters: Any = {"states": None if all else SHOWN, **where}
     page: Any = {"sort": sort, "descending": reverse, "after": after}
     with run.fastzero(autocommit=True) as fz:
-        todos = owned(run, fz, user)
+        todos = owned(run, fz, user, in_list)
+        columns = TODO if in_list or run.render.output != "table" else _columns(fz, todos)
         if board and run.settings.output in (None, "table"):
-            columns = _board(todos, filters, {**page, "sort": sort or "position"}, limit or BOARD_CARDS)
-            run.render.lines(partial(board_lines, columns))
+            states = columns_of(todos, filters, {**page, "sort": sort or "position"}, limit or BOARD_CARDS)
+            run.render.lines(partial(board_lines, states))
         elif run.render.output == "table" and not (sort or reverse or after or where.keys() & {*BY_TIME}):
-            _list_open_first(run, todos, filters, limit)
+            _list_open_first(run, todos, filters, limit, columns)
         elif limit is not None:
-            run.render.many(todos.list(limit=limit, **page, **filters), TODO)
+            run.render.many(todos.list(limit=limit, **page, **filters), columns)
         else:
-            run.render.many(todos.stream(**page, **filters), TODO, paged=True)
+            run.render.many(todos.stream(**page, **filters), columns, paged=True)
 
 
 @group.command(example="fastzero todo next\nfastzero todo next -n 1 -o ids")
@@ -74,13 +77,14 @@ def next(
     run: Run,
     limit: Annotated[int, typer.Option("-n", "--limit", metavar="N", help="Maximum number to show.")] = 10,
     user: User = None,
+    in_list: InList = None,
 ) -> None:
     """List what to work on next.
 
     Todos in todo or doing: overdue ones first, then by due, then by priority.
     """
     with run.fastzero(autocommit=True) as fz:
-        run.render.many(owned(run, fz, user).next(limit), TODO, none="Nothing to do.")
+        run.render.many(owned(run, fz, user, in_list).next(limit), TODO, none="Nothing to do.")
 
 
 @group.command(example="fastzero todo stats\nfastzero todo stats --days 30 -o json")
@@ -88,17 +92,23 @@ def stats(
     run: Run,
     days: Annotated[int, typer.Option("--days", metavar="N", help="How many days to count, up to today.")] = 14,
     user: User = None,
+    in_list: InList = None,
 ) -> None:
     """Show statistics: todos by state, tag and day, what is overdue, and what was completed."""
     with run.fastzero(autocommit=True) as fz:
-        found = owned(run, fz, user).stats(days)
+        found = owned(run, fz, user, in_list).stats(days)
     if run.render.output == "table":
         run.render.lines(partial(stats_lines, found))
     else:
         run.render.one(found, ())
 
 
-def _list_open_first(run: Run, todos: "Todos", filters: Any, limit: int | None) -> None:
+def _columns(fz: "FastZero", todos: "Todos") -> Sequence[Column]:
+    """Return the columns of todos of all lists: with the list, if the user has one besides the inbox."""
+    return TODO_IN_LISTS if any(each.user_id == todos.user_id for each in fz.lists(todos.user_id).list()) else TODO
+
+
+def _list_open_first(run: Run, todos: "Todos", filters: Any, limit: int | None, columns: Sequence[Column]) -> None:
     """List open todos before closed ones, and print how many `limit` left out."""
     shown = 0
     states = filters["states"] or list(TodoState)
@@ -110,16 +120,6 @@ def _list_open_first(run: Run, todos: "Todos", filters: Any, limit: int | None) 
         for shown, todo in enumerate(islice(rows, limit), 1):  # noqa: B007
             yield todo
 
-    run.render.many(counted_rows(), TODO, paged=True)
+    run.render.many(counted_rows(), columns, paged=True)
     if limit is not None and (more := todos.count(**{**filters, "states": states}) - shown) > 0:
         run.render.message(f"… and {more:,} more")
-
-
-def _board(todos: "Todos", filters: Any, page: Any, limit: int) -> "dict[str, tuple[Sequence[Todo], int]]":
-    """Return the first todos of each state, and how many more there are."""
-    columns: dict[str, tuple[Sequence[Todo], int]] = {}
-    for state in filters["states"] or list(TodoState):
-        of_state = {**filters, "states": [state]}
-        cards = todos.list(limit=limit, **page, **of_state)
-        columns[str(state)] = cards, todos.count(**of_state) - limit if len(cards) == limit else 0
-    return columns

@@ -10,17 +10,18 @@ import typer
 
 from fastzero_core.errors import InvalidInputError
 from fastzero_core.events import Progress
+from fastzero_core.formats import as_dict
 from fastzero_core.todo_app.models import TodoFilters
 
 from .options import Run, complete_from
 from .style import counted
-from .todo_options import SHOWN, User, owned, with_filters
+from .todo_options import SHOWN, InList, User, owned, with_filters
 from .tree import Group
 
 if TYPE_CHECKING:
     from fastzero_core.todo_app.transfer.records import Found, Invalid
 
-group = Group("transfer", "")
+group = Group("transfer")
 
 # As in the core, whose module is imported only by these commands.
 FORMATS = ("csv", "json", "ndjson", "todotxt", "taskwarrior", "icalendar")
@@ -47,31 +48,36 @@ def import_(
         bool, typer.Option("--skip-invalid", help="Leave invalid todos out, and list their lines.")
     ] = False,
     user: User = None,
+    in_list: InList = None,
 ) -> None:
-    """Add the todos of a file, all or none.
+    """Add the todos of a file, all or none. Those that were imported before are changed.
 
-    Files that are imported twice add their todos twice; `fastzero todo undo` removes what an import added.
+    Todos are known by the ids that the file has for them. `fastzero todo undo` takes the whole import back.
     """
     from fastzero_core.todo_app.transfer import files
 
     chosen = format or files.format_of(file)
     report = _Report(run)
     with _opened(file) as stream, run.fastzero() as fz:
-        added = owned(run, fz, user).import_each(
+        imported = owned(run, fz, user, in_list).import_each(
             _watched(run, files.read(stream, chosen)),
             dry_run=dry_run,
             on_invalid=report.add if dry_run or skip_invalid else None,
         )
     report.end()
-    if report.count and not skip_invalid:
+    valid = imported.added + imported.changed + imported.unchanged
+    if imported.invalid and not skip_invalid:
         raise InvalidInputError(
-            f"{report.count:,} of {counted(added + report.count, 'todo')} are invalid",
+            f"{imported.invalid:,} of {counted(valid + imported.invalid, 'todo')} are invalid",
             hint="Correct these lines, or leave them out: --skip-invalid",
         )
     verb = "would be added" if dry_run else "added"
-    details = [f"{report.count} skipped"] if report.count else []
-    result = {"added": 0 if dry_run else added, "valid": added, "invalid": report.count}
-    run.render.proof(result, (), f"{counted(added, 'todo')} {verb}", *details)
+    others = {"changed": imported.changed, "unchanged": imported.unchanged, "skipped": imported.invalid}
+    details = [f"{count:,} {name}" for name, count in others.items() if count]
+    if imported.left_out:
+        names = ", ".join(f"{name} ({count:,})" for name, count in imported.left_out.items())
+        run.render.warning(f"left out, since todos have no field for it: {names}")
+    run.render.proof(as_dict(imported), (), f"{counted(imported.added, 'todo')} {verb}", *details)
 
 
 @group.command(example="fastzero todo export > todos.json\nfastzero todo export --format todotxt --tag work")
@@ -81,15 +87,14 @@ def export(
     format: Annotated[str, format_option("; json without it.")] = "json",
     all: Annotated[bool, typer.Option("-a", "--all", help="Include the trash.")] = False,
     user: User = None,
+    in_list: InList = None,
     *,
     where: TodoFilters,
 ) -> None:
     """Print todos for other programs, or for `fastzero todo import`."""
-    from fastzero_core.todo_app.transfer import files
-
-    filters: Any = {"states": None if all else SHOWN, "sort": "id", **where}
+    filters: Any = {"states": None if all else SHOWN, **where}
     with run.fastzero(autocommit=True) as fz:
-        run.render.texts(files.write(owned(run, fz, user).stream(**filters), format))
+        run.render.texts(owned(run, fz, user, in_list).export(format, **filters))
 
 
 class _Report:

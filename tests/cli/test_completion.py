@@ -15,6 +15,7 @@ import pytest
 from fastzero_core import FastZero, NewTodo, User
 from fastzero_core.project import Project, ProjectRecord
 
+from ..revisions import REVISIONS
 from .conftest import Run
 from .shell import SCRIPT, Result, Terminal, script, search_path, shell
 from .tree import COMMANDS
@@ -92,8 +93,8 @@ OFFERED = [
     ("fastzero logs --level w", {"warning"}),
     ("fastzero up --runtime ", {"embedded", "docker", "swarm"}),
     ("fastzero env --format d", {"dotenv"}),
-    ("fastzero migrate down ", {"head", "base", "0001", "0002", "0003", "0004", "0005", "0006", "0007"}),
-    ("fastzero migrate stamp 000", {"0001", "0002", "0003", "0004", "0005", "0006", "0007"}),
+    ("fastzero migrate down ", {"head", "base", *REVISIONS}),
+    ("fastzero migrate stamp 000", {each for each in REVISIONS if each.startswith("000")}),
 ]
 
 

@@ -17,6 +17,7 @@ from fastzero_core.project import Project, ProjectRecord
 from fastzero_core.stack import wait
 from fastzero_core.stack.wait import Answer
 
+from ..revisions import REVISIONS
 from .conftest import Run
 from .shell import script
 
@@ -109,7 +110,7 @@ def test_14_purge_asks_only_about_what_is_in_the_trash(ana: User, fastzero: Run)
     assert "not in the trash: 1" in result.err
 
 
-@pytest.mark.parametrize("revision", ["nosuch", "-9"])
+@pytest.mark.parametrize("revision", ["nosuch", f"-{len(REVISIONS) + 1}"])
 def test_15_a_downgrade_looks_before_it_takes_a_backup(revision: str, ana: User, fastzero: Run) -> None:
     assert fastzero("migrate", "down", revision, "--yes").code in (2, 3)
     assert list(Path(os.environ["FASTZERO_HOME"]).rglob("*.dump")) == []

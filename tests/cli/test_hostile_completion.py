@@ -58,7 +58,7 @@ def hostile(database: str, ana: User, sql: Callable[[str], None]) -> None:
         ALTER TABLE todos RENAME TO todos_of_ana;
         CREATE VIEW todos AS
             SELECT user_id, name AS id, title, description, state, created_at, updated_at,
-                priority, due_at, due_on, tags, position, completed_at
+                priority, due_at, due_on, tags, position, completed_at, list_id, external_id
             FROM todos_of_ana, (VALUES ('1'), {texts}) _ (name);
         """
     )

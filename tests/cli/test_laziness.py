@@ -47,6 +47,11 @@ def test_listing_todos_into_a_pipe_needs_no_tables(ana: User) -> None:
     assert loaded("todo", "list") & {"alembic", "docker", "rich", "argon2"} == set()
 
 
+def test_only_the_board_needs_textual(ana: User) -> None:
+    for words in (("todo", "list"), ("todo", "list", "--board"), ("todo", "board", "--help")):
+        assert "textual" not in loaded(*words)
+
+
 def test_config_needs_no_database() -> None:
     assert loaded("config") & {"sqlalchemy", "psycopg", "alembic", "docker", "rich"} == set()
 

@@ -22,7 +22,6 @@ TYPED: list[tuple[str, int, str, str]] = [
     ("start", 2, "unknown command 'start'", "fastzero up"),
     ("rm", 2, "unknown command 'rm'", "fastzero down --volumes"),
     ("delete", 2, "unknown command 'delete'", "fastzero down --volumes"),
-    ("list", 2, "unknown command 'list'", "fastzero ls"),
     ("shell", 2, "unknown command 'shell'", "fastzero db shell"),
     ("psql", 2, "unknown command 'psql'", "fastzero db shell"),
     ("bash", 2, "unknown command 'bash'", "fastzero exec app -- bash"),

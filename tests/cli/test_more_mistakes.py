@@ -15,16 +15,16 @@ from .tree import ROOT
 # words, exit code, what the error says, what the hint says
 TYPED: list[tuple[str, int, str, str]] = [
     # words in another order
-    ("list todos", 2, "unknown command 'list'", "fastzero todo list"),
-    ("list users", 2, "unknown command 'list'", "fastzero user list"),
-    ("list backups", 2, "unknown command 'list'", "fastzero db backup list"),
-    ("list migrations", 2, "unknown command 'list'", "fastzero migrate history"),
+    ("list todos", 2, "unknown command 'todos'", "fastzero todo list"),
+    ("list users", 2, "unknown command 'users'", "fastzero user list"),
+    ("list backups", 2, "unknown command 'backups'", "fastzero db backup list"),
+    ("list migrations", 2, "unknown command 'migrations'", "fastzero migrate history"),
     ("add todo Milk", 2, "unknown command 'add'", "fastzero todo add"),
     ("create user bob", 2, "unknown command 'create'", "fastzero user add"),
     ("delete todo 1", 2, "unknown command 'delete'", "fastzero todo trash"),
     ("todo 1 done", 2, "unknown command '1'", "fastzero todo done 1"),
     # other names
-    ("lists", 2, "unknown command 'lists'", "fastzero ls"),
+    ("lists", 2, "unknown command 'lists'", "fastzero list list"),
     ("task list", 2, "unknown command 'task'", "fastzero todo"),
     ("show 1", 2, "unknown command 'show'", "fastzero todo show"),
     ("alembic upgrade head", 2, "unknown command 'alembic'", "fastzero migrate"),

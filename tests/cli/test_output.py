@@ -18,7 +18,7 @@ NASTY = 'tab\there, "quotes", comma, back\\slash'
 LINES = 'first line\nsecond, "line"\r\nthird\\n'
 TODO_FIELDS = [
     "id", "title", "description", "state", "created_at", "updated_at", "user_id",
-    "priority", "due", "tags", "completed_at",
+    "priority", "due", "tags", "completed_at", "list", "external_id",
 ]  # fmt: skip
 USER_FIELDS = ["id", "username", "email", "created_at", "updated_at"]
 SCHEMA_FIELDS = ["current", "head", "pending", "drift"]

@@ -4,7 +4,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +14,9 @@ from fastzero_core import FastZero, User
 from .conftest import Run, records
 from .shell import Terminal
 
-TODAY = datetime.now().astimezone().date()
+
+def today() -> date:
+    return datetime.now().astimezone().date()
 
 
 @pytest.fixture
@@ -22,9 +24,9 @@ def several(database: str, ana: User) -> None:
     """With the ids 1 to 5."""
     with FastZero(database) as fz:
         todos = fz.todos(ana)
-        todos.add("late", due=TODAY - timedelta(days=2), priority="low", tags=["work"])
-        todos.add("late and done", state="done", due=TODAY - timedelta(days=9), tags=["home", "work"])
-        todos.add("soon", due=TODAY + timedelta(days=1), priority="high", tags=["home"])
+        todos.add("late", due=today() - timedelta(days=2), priority="low", tags=["work"])
+        todos.add("late and done", state="done", due=today() - timedelta(days=9), tags=["home", "work"])
+        todos.add("soon", due=today() + timedelta(days=1), priority="high", tags=["home"])
         todos.add("someday", priority="high", state="doing")
         todos.add("thrown away", state="trash", tags=["work"])
 
@@ -126,7 +128,7 @@ def test_a_terminal_shows_due_relative_to_now(several: None, fastzero: Run) -> N
         ["1", "todo", "low", "late", "2 d ago", "work", "now"],
         ["3", "todo", "high", "soon", "tomorrow", "home", "now"],
         ["4", "doing", "high", "someday", "now"],
-        ["2", "done", "late and done", str(TODAY - timedelta(days=9)), "home, work", "now"],
+        ["2", "done", "late and done", str(today() - timedelta(days=9)), "home, work", "now"],
     ]
 
 
@@ -134,12 +136,12 @@ def test_what_is_over_is_red_and_what_is_done_is_not(several: None, fastzero: Ru
     out = fastzero("todo", "list", terminal=100).out
     assert "\x1b[31m2 d ago\x1b[0m" in out
     assert "\x1b[31mhigh\x1b[0m" in out
-    assert not re.search(rf"\x1b\[[0-9;]*m{TODAY - timedelta(days=9)}", out)
+    assert not re.search(rf"\x1b\[[0-9;]*m{today() - timedelta(days=9)}", out)
 
 
 def test_one_todo_shows_its_due_date_and_when_that_is(several: None, fastzero: Run) -> None:
     out = fastzero("todo", "show", "3", "--color", "never", terminal=80).out
-    assert f"{TODAY + timedelta(days=1)} (tomorrow)" in out
+    assert f"{today() + timedelta(days=1)} (tomorrow)" in out
 
 
 def test_next_are_the_overdue_the_due_and_those_of_high_priority(several: None, fastzero: Run) -> None:
@@ -278,7 +280,7 @@ def test_statistics_are_bars_on_a_terminal_and_an_object_in_json(several: None, 
     assert (found["total"], found["overdue"], found["completed"]) == (5, 1, 1)
     assert found["by_state"] == {"draft": 0, "todo": 2, "doing": 1, "done": 1, "trash": 1}
     assert found["by_tag"] == {"home": 2, "work": 2}
-    assert found["by_day"][-1] == {"day": str(TODAY), "created": 5, "completed": 1}
+    assert found["by_day"][-1] == {"day": str(today()), "created": 5, "completed": 1}
     out = fastzero("todo", "stats", "--days", "2", "--color", "never", terminal=50).out.splitlines()
     assert out[0] == "5 todos · 1 overdue · 1 completed in 2 days · 0.5 per day"
     assert [line.split() for line in out[1:4]] == [["state"], ["draft", "0"], ["todo", "2", "━" * 40]]

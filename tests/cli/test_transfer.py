@@ -34,8 +34,23 @@ def test_the_ending_names_the_format(
 ) -> None:
     (folder / name).write_text(source, encoding="utf-8")
     result = fastzero("todo", "import", folder / name, "-o", "json")
-    assert json.loads(result.out) == {"added": 1, "valid": 1, "invalid": 0}
+    assert json.loads(result.out) == {"added": 1, "changed": 0, "unchanged": 0, "invalid": 0, "left_out": {}}
     assert titles() == ["x"]
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_what_is_left_out_is_named(options: list[str], ana: User, fastzero: Run, folder: Path) -> None:
+    tasks = [
+        {"description": "a", "estimate": 3, "wait": "20270101T000000Z", "id": 1, "urgency": 2.5, "recur": "weekly"},
+        {"description": "b", "estimate": 1, "priority": "Z", "parent": "x", "imask": 1},
+        {"description": "c"},
+    ]
+    command = ["todo", "import", "-", "--format", "taskwarrior", *options]
+    result = fastzero(*command, stdin=json.dumps(tasks))
+    assert "no field for it: estimate (2), priority (1), recur (1), wait (1)" in result.err
+    result = fastzero(*command, "-o", "json", stdin=json.dumps(tasks))
+    assert json.loads(result.out)["left_out"] == {"estimate": 2, "priority": 1, "recur": 1, "wait": 1}
+    assert "no field" not in fastzero(*command, stdin=json.dumps(tasks[2:])).err
 
 
 def test_an_invalid_line_adds_nothing(ana: User, fastzero: Run, titles: Callable[[], list[str]]) -> None:

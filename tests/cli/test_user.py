@@ -276,3 +276,19 @@ def test_an_invitation_is_a_code_for_one_sign_up(database: str, fastzero: Run) -
 
 def test_an_invitation_that_would_never_hold_is_refused(database: str, fastzero: Run) -> None:
     assert fastzero("user", "invite", "--expires", "0").code == 2
+
+
+# -- calendars -------------------------------------------------------------------------------------------------
+
+
+def test_a_calendar_has_one_secret_path_until_it_is_revoked(database: str, fastzero: Run, ana: User) -> None:
+    path = json.loads(fastzero("user", "calendar", "renew", "ana", "-o", "json").out)["path"]
+    with FastZero(database) as fz:
+        fz.todos(ana).add("Report")
+        feed = fz.calendar_feed(path.removeprefix("/calendar/").removesuffix(".ics"))
+        assert feed.stamp().owner_id == ana.id
+    shown = fastzero("user", "calendar", "show", "ana")
+    assert (shown.code, path in shown.out) == (0, False)
+    assert fastzero("user", "calendar", "revoke", "ana").code == 0
+    gone = fastzero("user", "calendar", "revoke", "ana")
+    assert (gone.code, "this calendar does not exist" in gone.err) == (3, True)
