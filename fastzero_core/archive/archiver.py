@@ -3,6 +3,9 @@
 The server's `archive_command` waits for a file of the segment's name in the state folder: see `description`. If the
 archive cannot be reached, this process tries again, and the server keeps its segments. If they would fill the disk,
 archiving is paused: segments are given up, which leaves a gap, until a base backup is taken.
+
+The server may be a standby. It keeps each segment until its primary has archived it: if the primary is lost before, the
+standby that takes over archives the segment.
 """
 
 import os
@@ -11,7 +14,8 @@ import struct
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +30,8 @@ from .store import Store, store_of
 EVERY = 0.1  # seconds between two looks for a new segment
 PARALLEL = 4  # segments that are archived at the same time
 AGAIN = 2.0  # seconds until a segment that could not be archived is tried again
+OF_PRIMARY = 10.0  # seconds between two looks for what a primary has archived
+STANDBY = "standby.signal"  # the file in the data directory of a standby
 STATUSES = ("pg_wal", "archive_status")  # the folder in which the server says what is finished
 READY = ".ready"
 READABLE = 0o644
@@ -38,6 +44,7 @@ class Archiver:
         self._archive, self._store, self._data, self._state = archive, store, data, state
         self._stopped = threading.Event()
         self._threads = ThreadPoolExecutor(PARALLEL)
+        self._looked = -OF_PRIMARY  # when this standby looked for what its primary has archived
 
     def run(self) -> None:
         """Archive until `stop`."""
@@ -63,6 +70,8 @@ class Archiver:
         new = [name for name in ready if name not in told]
         if not new:
             return False
+        if STANDBY in folders.names_in(self._data):
+            return self._follow(new)
         next_ones = new[:PARALLEL]
         if not self._is_paused(new):
             try:
@@ -75,6 +84,37 @@ class Archiver:
             for name in next_ones:  # FAILED stays, so that the server counts a failure for each new segment
                 self._tell(name, "")
         return True
+
+    def _follow(self, new: Sequence[str]) -> bool:
+        """Let a standby give up the segments that its primary has archived. Returns whether there were some.
+
+        If more is kept than may be, the others are given up too. Should this standby take over, it is paused.
+        """
+        if time.monotonic() - self._looked < OF_PRIMARY:
+            return False
+        self._looked = time.monotonic()
+        try:
+            there = self._store.having(new)
+            self._end_pause()
+        except FastZeroError as error:
+            self._fail(error)
+            there = set()
+        else:
+            self._clear(FAILED)
+        left = [name for name in new if name not in there]
+        given_up = left if left and self._is_paused(left) else []
+        for name in (*there, *given_up):
+            self._tell(name, "")
+        return bool(there or given_up)
+
+    def _end_pause(self) -> None:
+        """Resume on a standby once a base backup of the primary has ended the gap."""
+        if not (self._state / PAUSED).exists():
+            return
+        lines = (self._state / PAUSED).read_text(encoding="utf-8").splitlines()
+        newest = self._store.backups()[-1:]
+        if lines and newest and newest[0].begun > datetime.fromisoformat(lines[0]):
+            self._clear(PAUSED)
 
     def _push(self, name: str) -> str:
         if not self._archive.system:

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -22,12 +22,13 @@ from ..errors import (
 )
 from ..postgres.url import parse, variables
 from .description import Archive, days_of
-from .segments import BaseBackup
+from .segments import SEGMENT, BaseBackup
 from .store import Server, python
 
 OF_THE_USER = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
 PARALLEL = 4  # files that are fetched at the same time
 EVIDENCE_LINES = 10
+LEAST = 2  # bytes of a file of credentials; in a swarm one without any has an empty line
 _NOT_ALLOWED = r"InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied|Forbidden|\(403\)|ExpiredToken|InvalidToken"
 _ERRORS: tuple[tuple[str, type[FastZeroError], str, str], ...] = (
     ("NoSuchBucket", NotFoundError, "the bucket of {} does not exist", "Create it, or correct --to or --from"),
@@ -66,7 +67,14 @@ class CloudStore:
         self._barman("cloud_walarchive", "--gzip", "--compression-level", "1", *self._where, str(file))
 
     def names(self) -> set[str]:
-        return {key.rpartition("/")[2].removesuffix(".gz") for key in self._keys("wals/")}
+        return self._names_below("wals/")
+
+    def having(self, names: Collection[str]) -> set[str]:
+        folders = {f"wals/{name[:16]}/" if SEGMENT.match(name) else f"wals/{name}" for name in names}
+        return set[str]().union(*map(self._names_below, folders)) & set(names)
+
+    def _names_below(self, folder: str) -> set[str]:
+        return {key.rpartition("/")[2].removesuffix(".gz") for key in self._keys(folder)}
 
     def pull(self, names: Sequence[str], folder: Path) -> None:
         with ThreadPoolExecutor(PARALLEL) as threads:
@@ -126,7 +134,7 @@ class CloudStore:
 
     def _environment(self) -> dict[str, str]:
         default = {"AWS_DEFAULT_REGION": "us-east-1", **os.environ}
-        if self._credentials is None or not self._credentials.exists() or not self._credentials.stat().st_size:
+        if self._credentials is None or not self._credentials.exists() or self._credentials.stat().st_size < LEAST:
             return default
         rest = {name: value for name, value in default.items() if name not in OF_THE_USER}
         return {**rest, "AWS_SHARED_CREDENTIALS_FILE": str(self._credentials)}

@@ -25,7 +25,8 @@ DATA, CREDENTIALS_FILE = "FASTZERO_ARCHIVE_DATA", "FASTZERO_ARCHIVE_CREDENTIALS"
 RUNNING, FAILED, PAUSED = "running", "failed", "paused"  # files in the state folder
 NOT_BEGUN = "this server does not have a base backup yet. Take one: fastzero db archive backup"
 BACKED_UP_AT = "fastzero.base_backup_at"  # the setting of the database with the time of the newest base backup
-STEP, RESULT, ERROR = "step", "result", "error"  # the keys of a line that the worker in a container prints
+# The keys of a line that the worker in a container prints. A part is one of the text of a long line.
+STEP, RESULT, ERROR, PART = "step", "result", "error", "part"
 DAYS_OF = {"d": 1, "w": 7}
 _UNITS = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 
@@ -35,6 +36,7 @@ _COMMAND = (
     f' test -e "${STATE}/{RUNNING}" && test ! -e "${STATE}/{FAILED}" && test $n -lt 600 || exit 1;'
     " n=$((n+1)); sleep 0.1; done"
 )
+_ARCHIVES = {"archive_timeout": str(TIMEOUT), "archive_command": _COMMAND}
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,13 @@ def checked_url(url: str) -> str:
     return url
 
 
+def checked_project(name: str) -> str:
+    """Return the name of an archived project. Raises InvalidInputError."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", name):
+        raise InvalidInputError(f"invalid project {name!r}", field="from_project", hint="Use the name that it had")
+    return name
+
+
 def checked_keep(text: str) -> str:
     """Return how many base backups, or days as `7d`, to keep. Raises InvalidInputError."""
     if text and not re.fullmatch(r"[1-9]\d{0,4}[dw]?", text):
@@ -134,9 +143,12 @@ def state_folder(data: Path) -> Path:
 
 def server_settings() -> dict[str, str]:
     """Return the settings of a server that archives. No setting contains a path."""
-    return {
-        "wal_level": "replica",
-        "archive_mode": "on",
-        "archive_timeout": str(TIMEOUT),
-        "archive_command": _COMMAND,
-    }
+    return {"wal_level": "replica", **_ARCHIVES, "archive_mode": "on"}
+
+
+def settings_of_standbys() -> dict[str, str]:
+    """Return the settings of a primary that archives, and of its standbys.
+
+    A standby keeps each segment until the archive has it: a primary that is lost may not have archived its last ones.
+    """
+    return {**_ARCHIVES, "archive_mode": "always"}

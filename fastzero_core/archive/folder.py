@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,9 @@ class FolderStore:
         with reading(self._wal):
             found = [path.name for path in self._wal.iterdir()] if self._wal.is_dir() else []
         return {name.removesuffix(".gz") for name in found if name.endswith(".gz") and not name.startswith(".")}
+
+    def having(self, names: Collection[str]) -> set[str]:
+        return self.names() & set(names)
 
     def pull(self, names: Sequence[str], folder: Path) -> None:
         for name in names:

@@ -25,6 +25,8 @@ from ..postgres.binaries import Binaries
 from .folder import MANIFEST
 from .recovery import Recovery, incomplete, last_commit
 
+# Files in the data directory of a server that Patroni keeps: the second is the configuration by initdb.
+OF_PATRONI, FIRST_CONFIGURATION = "patroni.dynamic.json", "postgresql.base.conf"
 BATCH = 8  # segments that are fetched between two looks at their times
 EVIDENCE_LINES = 20
 WAL = "FASTZERO_ARCHIVE_WAL"  # the variable with the folder of the fetched segments
@@ -90,10 +92,22 @@ def _fetch(recovery: Recovery, inner: Path, binaries: Binaries, user: ServiceUse
     sockets = [path.name for path in inner.glob(".s.PGSQL.*")]
     for left in (folders.MARK, MANIFEST, server.POSTMASTER, "standby.signal", *sockets):
         (inner / left).unlink(missing_ok=True)
+    _leave_patroni(inner)
     (inner / "recovery.signal").touch(0o600)
     (inner / "pg_wal" / "archive_status").mkdir(0o700, parents=True, exist_ok=True)
     inner.chmod(0o700)
     _give(inner, user)
+
+
+def _leave_patroni(inner: Path) -> None:
+    """Give the data of one of several servers the configuration of a single one, which would wait for standbys."""
+    if not (inner / OF_PATRONI).exists():
+        return
+    (inner / FIRST_CONFIGURATION).replace(inner / access.CONFIGURATION)
+    (inner / access.HBA).write_text(access.rules(in_container=False), encoding="utf-8")
+    for name in (OF_PATRONI, "pg_ident.conf", *(f"{path.name}" for path in inner.glob("*.conf.backup"))):
+        (inner / name).unlink(missing_ok=True)
+    (inner / "pg_ident.conf").touch(0o600)
 
 
 def _verify(inner: Path, binaries: Binaries) -> None:

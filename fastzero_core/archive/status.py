@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,9 +12,15 @@ from .. import folders
 from ..errors import FastZeroError
 from .archiver import READY, STATUSES, waiting
 from .description import FAILED, PAUSED, RUNNING, Archive
-from .segments import SIZE, BaseBackup
+from .segments import ARCHIVED, SIZE, BaseBackup
 
 LATE = 5 * 60  # seconds that a segment may wait before archiving counts as failing
+TOLD_MAX = 10_000  # bytes of a file in which the archiver tells something
+# What the server has finished and not archived: the names, and how long the oldest has waited, in seconds.
+_WAITING = (
+    f"array_agg(left(name, -{len(READY)})), extract(epoch FROM now() - min(modification))::float8"
+    f" FROM pg_catalog.pg_ls_archive_statusdir() WHERE right(name, {len(READY)}) = '{READY}'"
+)
 
 
 @dataclass(frozen=True)
@@ -65,21 +71,48 @@ class ServerStatistics:
 
 def condition(data: Path, state: Path) -> Condition:
     """Return how archiving is doing, by what the archiver of a data directory tells in its folder `state`."""
-    left, late = waiting(data), lag(data)
-    told, why = _told(state, late)
+    return _condition({name: _text(state / name) for name in (RUNNING, FAILED, PAUSED)}, waiting(data), lag(data))
+
+
+def condition_of_server(url: str, state: str) -> Condition:
+    """Return how archiving is doing, by what a running server can read in the folder `state` of its archiver.
+
+    `url` is that of its superuser. So a server can be asked whose files cannot be reached from here.
+    """
+    import psycopg
+
+    from ..postgres.driver_errors import translate
+
+    read = [f"pg_catalog.pg_read_file('{state}/{name}', 0, {TOLD_MAX}, true)" for name in (RUNNING, FAILED, PAUSED)]
+    query = f"SELECT {', '.join(read)}, {_WAITING}"
+    try:
+        with psycopg.connect(url, connect_timeout=5, autocommit=True) as connection:
+            row = connection.execute(query.encode()).fetchone()
+    except psycopg.Error as error:
+        raise translate(error) from error
+    assert row is not None, "an aggregate has one row"
+    *texts, names, late = row
+    left = list(filter(ARCHIVED.fullmatch, names or []))
+    return _condition(dict(zip((RUNNING, FAILED, PAUSED), texts, strict=True)), left, max(0.0, late or 0.0))
+
+
+def _condition(texts: Mapping[str, str | None], left: Sequence[str], late: float) -> Condition:
+    """Return how archiving is doing. `texts` are those of the archiver's files, by name, None if one does not exist."""
+    told, why = _told(texts, late)
     return Condition(told, why, len(left), len(left) * SIZE, round(late, 1))
 
 
-def _told(state: Path, late: float) -> tuple[str, str]:
+def _told(texts: Mapping[str, str | None], late: float) -> tuple[str, str]:
     """Return the state of archiving, and what is wrong with it."""
-    if (state / PAUSED).exists():
-        since, segment = (*_lines(state / PAUSED), "", "")[:2]
+    paused, failed = texts[PAUSED], texts[FAILED]
+    if paused is not None:
+        since, segment = (*paused.splitlines(), "", "")[:2]
         lost = f"paused since {since}: segment {segment} and later ones are not archived"
         return "paused", f"{lost}. Resume: fastzero db archive backup"
-    if (state / FAILED).exists():
-        since, why = (*_lines(state / FAILED), "", "")[:2]
+    if failed is not None:
+        since, why = (*failed.splitlines(), "", "")[:2]
         return "failing", f"failing since {since}: {why}"
-    if not (state / RUNNING).exists():
+    if texts[RUNNING] is None:
         return "stopped", STOPPED.detail
     return ("failing", f"a segment has waited for {late:.0f} s") if late > LATE else ("archiving", "")
 
@@ -152,7 +185,7 @@ def status(
     )
 
 
-def _lines(path: Path) -> list[str]:
+def _text(path: Path) -> str | None:
     with suppress(FileNotFoundError):
-        return path.read_text(encoding="utf-8").splitlines()
-    return []
+        return path.read_text(encoding="utf-8")
+    return None

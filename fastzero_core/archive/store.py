@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -33,6 +33,9 @@ class Store(Protocol):
 
     def names(self) -> set[str]:
         """Return the names of the archived files of write-ahead log."""
+
+    def having(self, names: Collection[str]) -> set[str]:
+        """Return those of the named files of write-ahead log that are archived."""
 
     def pull(self, names: Sequence[str], folder: Path) -> None:
         """Fetch files of write-ahead log to a folder."""

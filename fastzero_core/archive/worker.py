@@ -1,7 +1,8 @@
 """One operation on an archive as a program of its own, for a container that has the data and PostgreSQL's programs.
 
 worker.py OPERATION ARGUMENTS, these as JSON. Prints a line of JSON for each step, and at the end one with the result or
-the error. The secrets that it needs are files in the folder of the credentials.
+the error, in several parts if it is long: engines break long lines. The secrets that it needs are files in the folder
+of the credentials.
 """
 
 import json
@@ -18,11 +19,12 @@ from typing import Any
 from ..errors import FastZeroError, NotAllowedError
 from ..events import Event, Progress
 from ..postgres.binaries import find_binaries
-from .description import CREDENTIALS_FILE, DATA, DESCRIPTION, ERROR, RESULT, STATE, STEP, Archive
+from .description import CREDENTIALS_FILE, DATA, DESCRIPTION, ERROR, PART, RESULT, STATE, STEP, Archive
 from .operations import Operations
 from .store import store_of
 
 ACCOUNT = "postgres"  # of the image
+PART_SIZE = 4_000  # characters; an engine breaks lines of more than 16 KiB
 RECOVERED = "recovered"  # the folder of a recovery in a volume that itself is the data directory
 
 
@@ -98,7 +100,11 @@ def _tell(event: Event) -> None:
 
 
 def _print(key: str, value: Any) -> None:
-    print(json.dumps({key: value}), flush=True)  # noqa: T201 - its output
+    text = json.dumps({key: value})
+    lines = [text]
+    if len(text) > PART_SIZE:
+        lines = [json.dumps({PART: text[at : at + PART_SIZE]}) for at in range(0, len(text), PART_SIZE)]
+    print("\n".join(lines), flush=True)  # noqa: T201 - its output
 
 
 if __name__ == "__main__":

@@ -59,6 +59,12 @@ def carry_system_settings(source: str, to: str, on_event: Listener = ignore) -> 
                 _apply(new.session, f"ALTER SYSTEM {properties.assignment(name, value)}", what, on_event)
 
 
+def system_settings(url: str) -> list[str]:
+    """Return the names of the ALTER SYSTEM settings of a database's server, without those that the stack sets."""
+    with open_server(url, exclusive=False) as server:
+        return list(_system_settings(server.session))
+
+
 def _memberships(old: Server, new: Server) -> Iterable[roles.Membership]:
     granted = roles.memberships(old.session)
     return granted if new.major < roles.OPTIONS_SINCE else roles.in_order(granted)

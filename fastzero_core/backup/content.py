@@ -146,30 +146,30 @@ def lock_lost_error() -> ConnectionLostError:
 
 
 @contextmanager
-def writes_held(url: str) -> Iterator[Hold]:
+def writes_held(url: str, patience: float = LOCK_SECONDS) -> Iterator[Hold]:
     """Lock all tables against writes by other sessions for one block. They can read; writers wait until they time out.
 
-    Locks the tables that exist at the start: not tables that are created during the block, nor large objects or
-    sequences. The lock ends with this process or the server. Raises DatabaseBusyError.
+    Tries for `patience` seconds. Locks the tables that exist at the start: not tables created during the block, nor
+    large objects or sequences. The lock ends with this process or the server. Raises DatabaseBusyError.
     """
     engine = database.create_engine(url, settings=SESSION_SETTINGS)
     connection = engine.connect()
     try:
-        write_lock(connection)
+        write_lock(connection, patience)
         yield Hold(connection)
     finally:
         with suppress(FastZeroError):  # the server may have been stopped in the block
             connection.close()
 
 
-def write_lock(connection: Connection) -> None:
+def write_lock(connection: Connection, patience: float = LOCK_SECONDS) -> None:
     """Lock all tables against writes by other sessions until this transaction ends. This transaction can write.
 
     A statement of another session may lock several tables too, in another order, as one with triggers does. So that the
     two never wait for each other, all locks are given up after a short wait for one of them, and then asked for again.
     Another session can back up the database at the same time. Raises DatabaseBusyError.
     """
-    until = time.monotonic() + LOCK_SECONDS
+    until = time.monotonic() + patience
     while True:
         try:
             with connection.begin_nested():

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -271,9 +270,17 @@ class Cluster:
         return self._send(timeout, method, self._addresses[name], path, text)
 
 
-def directly(password: str) -> Ask:
-    """Return what asks members whose network can be reached from here."""
-    return partial(ask, password)
+def directly(*passwords: str) -> Ask:
+    """Return what asks members whose network can be reached from here, each with the first password that it accepts."""
+
+    def send(timeout: float, method: str, address: str, path: str, body: str | None) -> tuple[int, str]:
+        for password in passwords[:-1]:
+            answer = ask(password, timeout, method, address, path, body)
+            if answer[0] != HTTPStatus.UNAUTHORIZED:
+                return answer
+        return ask(passwords[-1], timeout, method, address, path, body)
+
+    return send
 
 
 def _node(name: str, own: Mapping[str, Any], known: Mapping[str, Any]) -> Node:

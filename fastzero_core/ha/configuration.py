@@ -7,19 +7,20 @@ https://patroni.readthedocs.io/en/latest/yaml_configuration.html
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidInputError
 from ..postgres.configuration import INITDB_COMMON, initdb_locale
-from ..postgres.roles import APP, MAINTENANCE, OWNER, REPLICATION, SUPERUSER, creation
+from ..postgres.roles import APP, MAINTENANCE, OWNER, REPLICATION, REPLICATION_PASSWORD, SUPERUSER, creation
 from .ask import PASSWORD_FILE, USER
 
 NODES = 3  # etcd decides by majority: with two nodes, the loss of either would stop the database
 SERVER, STORE = "database", "etcd"  # the services of node 1 are database-1 and etcd-1
 POSTGRES_PORT, API_PORT, CLIENT_PORT, PEER_PORT = 5432, 8008, 2379, 2380
-REPLICATION_PASSWORD, API_PASSWORD = "replication_password", Path(PASSWORD_FILE).name  # names of secrets
+API_PASSWORD = Path(PASSWORD_FILE).name  # the name of a secret
+API_PASSWORD_BEFORE = f"{API_PASSWORD}.before"  # while servers that have it are replaced
 SOCKETS = "/tmp"  # noqa: S108 - in the container, whose root is read-only
 
 # A host that is lost loses the leader's key after `ttl` seconds, of which Patroni accepts no fewer than 20. A primary
@@ -70,6 +71,11 @@ def names(service: str) -> tuple[str, ...]:
     return tuple(f"{service}-{number}" for number in range(1, NODES + 1))
 
 
+def is_server(name: str) -> bool:
+    """Return whether a service is one of several servers."""
+    return name in names(SERVER)
+
+
 def dynamic(parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the configuration that all members share, with these PostgreSQL settings. Raises InvalidInputError."""
     for name, value in (parameters or {}).items():
@@ -92,13 +98,21 @@ def _refuse(name: str, value: str) -> None:
 
 
 def patroni(
-    cluster: str, number: int, *, major: int, data: str, database: str, parameters: Mapping[str, str]
+    cluster: str,
+    number: int,
+    *,
+    major: int,
+    data: str,
+    database: str,
+    parameters: Mapping[str, str],
+    more_sockets: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the configuration of one node's Patroni, with names of files in place of passwords.
 
     A change of PostgreSQL settings or of a role's password must not restart a container. So the settings are part of
     `dynamic`, which begins with these `parameters`. Of the roles' passwords there is only the first of the superuser:
-    the password of Patroni's API, which gives no less power. The owner of `database` has none at first.
+    the password of Patroni's API, which gives no less power. The owner of `database` has none at first. The server also
+    has a socket in each folder of `more_sockets`.
     """
     name = names(SERVER)[number - 1]
     api = {"username": USER, "password_file": PASSWORD_FILE}
@@ -118,7 +132,7 @@ def patroni(
             "initdb": _initdb(major),
             "post_bootstrap": _first_start(database),
         },
-        "postgresql": _postgresql(name, data),
+        "postgresql": _postgresql(name, data, (SOCKETS, *more_sockets)),
         "watchdog": {"mode": "off"},  # containers have no such device
     }
 
@@ -129,7 +143,7 @@ def _from(number: int) -> list[str]:
     return hosts[number - 1 :] + hosts[: number - 1]
 
 
-def _postgresql(name: str, data: str) -> dict[str, Any]:
+def _postgresql(name: str, data: str, sockets: Sequence[str]) -> dict[str, Any]:
     replication = {"username": REPLICATION, "password_file": str(Path(PASSWORD_FILE).with_name(REPLICATION_PASSWORD))}
     return {
         "listen": f"0.0.0.0:{POSTGRES_PORT}",
@@ -138,7 +152,7 @@ def _postgresql(name: str, data: str) -> dict[str, Any]:
         "pgpass": f"{SOCKETS}/pgpass",
         "use_unix_socket": True,
         "use_unix_socket_repl": True,
-        "parameters": {"unix_socket_directories": SOCKETS},
+        "parameters": {"unix_socket_directories": ",".join(sockets)},
         "authentication": {
             "superuser": {"username": SUPERUSER, "password_file": PASSWORD_FILE},
             "replication": replication,

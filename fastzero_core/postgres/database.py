@@ -6,7 +6,7 @@ exceptions do not leave the core.
 
 import asyncio
 import select
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,7 @@ _AUTOCOMMIT: dict[str, Any] = {
 
 SESSION_SETTINGS = {
     "TimeZone": "UTC",
+    "DateStyle": "ISO",  # of times that PostgreSQL writes as text
     "statement_timeout": "60s",
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "5min",
@@ -91,7 +92,7 @@ def create_engine(
     pool: dict[str, Any] = _POOL if pooled else {"poolclass": NullPool}
     arguments = _connect_arguments(parsed, settings, connect_timeout)
     engine = sqlalchemy.create_engine(parsed, connect_args=arguments, use_native_hstore=False, **pool)
-    _qualify_first_query(engine)
+    _replace_first_queries(engine)
     _install_error_handlers(engine)
     return engine
 
@@ -104,13 +105,13 @@ def create_async_engine(
     autocommit: bool = False,
     settings: dict[str, str] | None = None,
     connect_timeout: int = CONNECT_TIMEOUT,
-    read_password: Callable[[], str] | None = None,
+    read_passwords: Callable[[], Sequence[str]] | None = None,
 ) -> "AsyncEngine":
     """Return an asyncio engine with a pool of up to `pool_size` connections. Does not connect yet.
 
     A task waits up to `pool_timeout` seconds for a connection. With `autocommit` every statement is its own
-    transaction: one round trip instead of three. `read_password` returns the password for each login instead of the
-    URL; it is called again if the server refuses the password, which may be rotated at that moment.
+    transaction: one round trip instead of three. `read_passwords` returns the passwords to try for each login, instead
+    of the URL's. If the server refuses them all, it is called again: they may be rotated at that moment.
     """
     from sqlalchemy.ext.asyncio import create_async_engine as make_engine
 
@@ -126,49 +127,82 @@ def create_async_engine(
         use_native_hstore=False,
         **options,
     )
-    _qualify_first_query(engine.sync_engine)
+    _replace_first_queries(engine.sync_engine)
     _install_error_handlers(engine.sync_engine)
-    event.listen(engine.sync_engine, "checkout", _replace_if_closed)
-    if read_password:
-        event.listen(engine.sync_engine, "do_connect", partial(_log_in, read_password))
+    event.listen(engine.sync_engine, "checkout", _replace_if_unusable)
+    if read_passwords:
+        event.listen(engine.sync_engine, "do_connect", partial(_log_in, read_passwords))
     return engine
 
 
-def _qualify_first_query(engine: Engine) -> None:
-    """Qualify the query that SQLAlchemy runs in each database when it first connects.
+def _replace_first_queries(engine: Engine) -> None:
+    """Replace the queries that SQLAlchemy runs when it first connects, where the server has already told the answer.
 
-    A database's owner may have put a schema before pg_catalog in the search path. `use_native_hstore` is off for the
-    same reason.
+    The one for the schema is qualified: a database's owner may have put a schema before pg_catalog in the search path.
+    `use_native_hstore` is off for the same reason.
     """
+    dialect: Any = engine.dialect
+
+    def version(connection: Connection) -> tuple[int, int]:
+        number: int = _told(connection).server_version
+        return divmod(number, 10_000)
 
     def schema(connection: Connection) -> Any:
         return connection.exec_driver_sql("SELECT pg_catalog.current_schema()").scalar()
 
-    engine.dialect._get_default_schema_name = schema  # type: ignore[method-assign]
+    def set_escapes(connection: Connection) -> None:
+        dialect._backslash_escapes = _told(connection).parameter_status("standard_conforming_strings") == "off"
+
+    dialect._get_server_version_info = version
+    dialect._get_default_schema_name = schema
+    dialect._set_backslash_escapes = set_escapes
 
 
-def _log_in(read_password: Callable[[], str], dialect: Any, record: object, positional: Any, named: Any) -> Any:
-    """Connect with the current password. If the server refuses it, read it again a few times: it may be rotated."""
+def _told(connection: Connection) -> Any:
+    """Return what the driver knows of a connection without asking the server."""
+    driver_connection: Any = connection.connection.driver_connection
+    return driver_connection.info
+
+
+def writes_utc(connection: Connection) -> bool:
+    """Return whether the session writes times in UTC and as ISO. A URL may have other settings."""
+    told = _told(connection)
+    return bool(told.parameter_status("TimeZone") == "UTC" and told.parameter_status("DateStyle").startswith("ISO"))
+
+
+def _log_in(
+    read_passwords: Callable[[], Sequence[str]], dialect: Any, record: object, positional: Any, named: Any
+) -> Any:
+    """Connect with one of the passwords. If all are refused, read them again a few times: they may be rotated."""
     from sqlalchemy.util import await_only
 
-    for wait in ROTATION_DELAYS:
-        try:
-            return dialect.connect(*positional, **{**named, "password": read_password()})
-        except dialect.loaded_dbapi.OperationalError as error:
-            if REFUSED_PASSWORD not in str(error):
-                raise
+    refused: Exception | None = None
+    for wait in (0, *ROTATION_DELAYS):
+        if refused:
             await_only(asyncio.sleep(wait))
-    return dialect.connect(*positional, **{**named, "password": read_password()})
+        for password in read_passwords():
+            try:
+                return dialect.connect(*positional, **{**named, "password": password})
+            except dialect.loaded_dbapi.OperationalError as error:
+                if REFUSED_PASSWORD not in str(error):
+                    raise
+                refused = error
+    assert refused, "there is a password, and the server refused it"
+    raise refused
 
 
-def _replace_if_closed(connection: Any, *_: object) -> None:
-    """Make the pool replace a connection that the server has closed. Needs no round trip, unlike a ping.
+def _replace_if_unusable(connection: Any, *_: object) -> None:
+    """Make the pool replace a connection that is closed or still busy. Needs no round trip, unlike a ping.
 
-    An idle connection is readable only if the server sent its last message or the network connection was closed.
+    An idle connection is readable only if the server sent its last message or the network connection was closed. It is
+    busy if its last command was given up, and could not be cancelled in time: it would refuse every other one.
     """
+    from psycopg.pq import TransactionStatus
+
+    driver_connection: Any = connection.driver_connection
     readable = select.poll()
-    readable.register(connection.driver_connection, select.POLLIN)
-    if readable.poll(0):
+    readable.register(driver_connection, select.POLLIN)
+    if driver_connection.info.transaction_status == TransactionStatus.ACTIVE or readable.poll(0):
         raise DisconnectionError
 
 

@@ -29,8 +29,13 @@ _BY_CONSTRAINT: dict[str, tuple[type[errors.FastZeroError], str]] = {
     "uq_users_email": (errors.EmailTakenError, "this e-mail address is taken"),
     # Of the functions of the history of todos.
     "history_is_current": (errors.ConflictError, "todo {} was changed in another way since"),
-    "history_has_entries": (errors.NotFoundError, "only {} changes can be undone or redone"),
+    "history_has_entries": (errors.NotFoundError, "{}"),
+    "uq_lists_name": (errors.ListNameTakenError, "you have a list with this name"),
+    "fk_todos_list": (errors.ListNotFoundError, "the list does not exist"),
+    "fk_lists_user_id": (errors.UserNotFoundError, "the owner of this list does not exist"),
+    "fk_list_members_list": (errors.ListNotFoundError, "the list does not exist"),
     "ck_todos_tags_few": (errors.ConflictError, "a todo may have at most 20 tags"),
+    "uq_todos_external_id": (errors.ConflictError, "another import added the same todos at the same time"),
     "fk_todos_user_id": (errors.UserNotFoundError, "the owner of this todo does not exist"),
 }
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 SUPERUSER, OWNER, APP = "postgres", "fastzero", "fastzero_app"
 REPLICATION = "fastzero_replication"
+REPLICATION_PASSWORD = "replication_password"  # noqa: S105 - the name of its secret
+STAND_INS = {OWNER: "fastzero_stand_in", APP: "fastzero_app_stand_in"}
+"""The role with which processes log in while the password of another role is changed: they have all of its rights."""
 TEMPORARY = "fastzero_separation"  # a second superuser, since a role cannot rename itself
 BOOTSTRAP = 10  # the oid of the superuser that initdb creates
 OWNER_ATTRIBUTES = "LOGIN NOSUPERUSER NOCREATEROLE CREATEDB NOREPLICATION NOBYPASSRLS"
@@ -108,6 +111,30 @@ def dismiss_app(open_session: Open) -> None:
     with connected(open_session, SUPERUSER, MAINTENANCE) as session:
         _end_sessions(session, APP)
         execute(session, f"DROP ROLE IF EXISTS {APP}")
+
+
+# -- stand-ins -------------------------------------------------------------------------------------------------
+
+
+def admit_stand_in(open_session: Open, role: str, password: str) -> None:
+    """Create the stand-in of a role, or change its password: it logs in, and then acts as the role itself."""
+    name = STAND_INS[role]
+    with connected(open_session, SUPERUSER, MAINTENANCE) as session, session.transaction():
+        if _oid(session, name) is None:
+            execute(session, f"CREATE ROLE {name} LOGIN IN ROLE {role}")
+        execute(session, f"ALTER ROLE {name} PASSWORD {literal(password)}")
+        execute(session, f"ALTER ROLE {name} SET role = {role}")
+
+
+def dismiss_stand_in(open_session: Open, database: str, role: str) -> None:
+    """Drop the stand-in of a role. The role gets what a process may have created as the stand-in."""
+    name = STAND_INS[role]
+    with connected(open_session, SUPERUSER, database) as session:
+        if _oid(session, name) is not None:
+            _end_sessions(session, name)
+            execute(session, f"REASSIGN OWNED BY {name} TO {role}")
+            execute(session, f"DROP OWNED BY {name}")
+            execute(session, f"DROP ROLE {name}")
 
 
 # -- split one role into two, and merge them -------------------------------------------------------------------

@@ -1,16 +1,20 @@
 """Archives: which segments a recovery needs, what is kept, and what a server that archives is told."""
 
+import json
+import struct
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from fastzero_core.archive import description, folder, segments
+from fastzero_core.archive import archiver, description, folder, recover, segments, worker
+from fastzero_core.archive.archiver import Archiver
 from fastzero_core.archive.description import Archive, bytes_of, checked_keep, checked_url
 from fastzero_core.archive.segments import BaseBackup, ancestry, chain, is_on, name_of, number_of
 from fastzero_core.errors import ConflictError, InvalidInputError, NotFoundError
 from fastzero_core.record import ProjectRecord, parse_record
+from fastzero_core.stack.archivist import Answer
 
 AT = datetime(2026, 11, 24, 18, tzinfo=UTC)
 ARCHIVE = Archive("s3://bucket/prefix", "demo", system="7", keep="7d")
@@ -130,3 +134,83 @@ def test_an_archive_whose_folder_is_not_mounted_is_not_made_anew(tmp_path: Path)
     with pytest.raises(NotFoundError, match="does not exist"):
         store.push(segment)
     assert not (tmp_path / "absent").exists()
+
+
+class Standby:
+    """The data directory of a standby, with an archive in a folder and an archiver for both."""
+
+    def __init__(self, place: Path, max_kept: int = 2**30) -> None:
+        self.data, self.state = place / "data", place / "state"
+        for path in (self.data / "pg_wal" / "archive_status", self.data / "global", place / "archive", self.state):
+            path.mkdir(parents=True)
+        (self.data / "global" / "pg_control").write_bytes(struct.pack("=Q", 7))
+        (self.data / archiver.STANDBY).touch()
+        archive = Archive((place / "archive").as_uri(), "demo", system="7", max_kept=max_kept)
+        self.store = folder.FolderStore(archive)
+        self.archiver = Archiver(archive, self.store, self.data, self.state)
+
+    def receive(self, name: str) -> Path:
+        segment = self.data / "pg_wal" / name
+        segment.write_bytes(b"content")
+        (self.data / "pg_wal" / "archive_status" / f"{name}.ready").touch()
+        return segment
+
+    @property
+    def given_up(self) -> set[str]:
+        """The segments that the server may delete."""
+        return {path.name for path in self.state.iterdir() if segments.SEGMENT.fullmatch(path.name)}
+
+
+@pytest.fixture
+def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_standby_keeps_a_segment_until_its_primary_has_archived_it(at_home: Path) -> None:
+    standby = Standby(at_home)
+    first, second = (standby.receive(name_of(1, number)) for number in (1, 2))
+    standby.store.push(first)
+    standby.archiver.step()
+    assert standby.given_up == {first.name}
+    assert standby.store.names() == {first.name}
+
+    (standby.data / archiver.STANDBY).unlink()  # it has become the primary
+    standby.archiver.step()
+    assert standby.given_up == {first.name, second.name}
+    assert standby.store.names() == {first.name, second.name}
+
+
+def test_a_standby_whose_primary_cannot_archive_keeps_no_more_than_it_may(at_home: Path) -> None:
+    standby = Standby(at_home, max_kept=2 * segments.SIZE)
+    names = [standby.receive(name_of(1, number)).name for number in (1, 2, 3)]
+    standby.archiver.step()
+    assert standby.given_up == set(names)
+    assert (standby.state / description.PAUSED).exists()  # should it take over, the archive has a gap
+
+
+def test_a_long_answer_of_the_worker_is_whole_again(capsys: pytest.CaptureFixture[str]) -> None:
+    value = [{"id": "é" * 100}] * 200
+    worker._print(description.RESULT, value)
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) < 2**14
+    answer = Answer(lambda event: None)
+    answer.write(said.encode())
+    assert answer.result("") == value
+    worker._print(description.STEP, "fetch")
+    assert json.loads(capsys.readouterr().out) == {"step": "fetch"}
+
+
+def test_one_of_several_servers_gets_the_configuration_of_a_single_one(tmp_path: Path) -> None:
+    (tmp_path / recover.OF_PATRONI).write_text("{}")
+    (tmp_path / recover.FIRST_CONFIGURATION).write_text("port = 5432\n")
+    (tmp_path / "postgresql.conf").write_text("synchronous_standby_names = 'ANY 1 (a, b)'\n")
+    (tmp_path / "pg_hba.conf").write_text("local all all peer map=container\n")
+    (tmp_path / "pg_ident.conf").write_text("container postgres fastzero\n")
+    (tmp_path / "pg_hba.conf.backup").write_text("x")
+    recover._leave_patroni(tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir() if path.name != "pg_hba.conf"} == {
+        "postgresql.conf": "port = 5432\n",
+        "pg_ident.conf": "",
+    }
+    assert "map=container" not in (tmp_path / "pg_hba.conf").read_text()

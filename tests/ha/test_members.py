@@ -2,15 +2,19 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from fastzero_core import load_settings
 from fastzero_core.errors import InvalidInputError
+from fastzero_core.ha.configuration import address
+from fastzero_core.postgres.roles import APP
 from fastzero_core.postgres.url import hosts, parse
+from fastzero_core.project import PASSWORDS, Project
 from fastzero_core.stack.docker import ha_image
 from fastzero_core.stack.docker.containers import document
-from fastzero_core.stack.ha import Member, database_url, members, shared
+from fastzero_core.stack.ha import Member, members, shared
 from fastzero_core.stack.spec import APP_SERVICE, DATABASE_SERVICE
 
 IMAGE = "fastzero-ha:18-0123456789ab"
@@ -101,11 +105,13 @@ def test_the_passwords_of_roles_are_not_handed_to_the_servers(found: dict[str, M
     assert found["etcd-1"].service.secrets == ()
 
 
-def test_processes_find_the_server_that_accepts_writes_and_require_scram() -> None:
-    options = parse(database_url("fastzero_app", "p@ss"))
+def test_processes_find_the_server_that_accepts_writes_and_require_scram(tmp_path: Path) -> None:
+    project = Project("demo", tmp_path)
+    project.replace_secret(PASSWORDS[APP], "p@ss")
+    options = parse(project.secret_inside("database_url", APP, address()))
 
     assert hosts(options) == [(f"database-{number}", "5432") for number in (1, 2, 3)]
-    assert (options["user"], options["password"]) == ("fastzero_app", "p@ss")
+    assert (options["user"], options["password"]) == (APP, "p@ss")
     assert (options["target_session_attrs"], options["require_auth"]) == ("read-write", "scram-sha-256")
 
 

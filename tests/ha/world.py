@@ -22,14 +22,21 @@ from fastzero_core.ha.configuration import (
     API_PASSWORD,
     API_PORT,
     NODES,
-    REPLICATION_PASSWORD,
     SERVER,
     STORE,
     names,
 )
 from fastzero_core.ha.passwords import set_first
 from fastzero_core.polling import wait_until
-from fastzero_core.postgres.roles import OPTIONS, OWNER, REPLICATION, SUPERUSER, Open, set_password
+from fastzero_core.postgres.roles import (
+    OPTIONS,
+    OWNER,
+    REPLICATION,
+    REPLICATION_PASSWORD,
+    SUPERUSER,
+    Open,
+    set_password,
+)
 from fastzero_core.postgres.url import render
 from fastzero_core.schema import migrate
 from fastzero_core.stack.docker import containers, files, ha_image, images, networks

@@ -295,6 +295,30 @@ def test_the_app_s_role_goes_with_all_that_it_was_granted(new: Roles) -> None:
     assert new.ask("SELECT count(*) FROM pg_default_acl") == [(0,)]
 
 
+def test_a_stand_in_acts_as_the_role_and_leaves_it_all_it_made(new: Roles) -> None:
+    roles.admit_stand_in(new.open, OWNER, "first")
+    roles.admit_stand_in(new.open, OWNER, "of the stand-in")
+    url = new.served.url(DATABASE, "of the stand-in", roles.STAND_INS[OWNER])
+    with psycopg.connect(url, autocommit=True) as session:
+        assert session.execute("SELECT current_user, session_user").fetchone() == (OWNER, roles.STAND_INS[OWNER])
+        session.execute("CREATE TABLE made (x int)")
+        session.execute("RESET ALL")
+        session.execute("DISCARD ALL")  # as poolers do
+        session.execute("CREATE TABLE also (x int)")
+        session.execute("SET ROLE NONE")
+        assert new.is_refused("CREATE ROLE other", OWNER)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            session.execute("CREATE ROLE other")
+
+        roles.dismiss_stand_in(new.open, DATABASE, OWNER)
+
+    assert new.ask("SELECT DISTINCT tableowner FROM pg_tables WHERE tablename IN ('made', 'also')") == [(OWNER,)]
+    assert new.ask(f"SELECT FROM pg_roles WHERE rolname = '{roles.STAND_INS[OWNER]}'") == []
+    roles.dismiss_stand_in(new.open, DATABASE, OWNER)
+    with pytest.raises(psycopg.OperationalError, match="authentication failed"):
+        psycopg.connect(url)
+
+
 def test_nothing_of_the_owner_s_runs_as_the_superuser(new: Roles) -> None:
     new.do(
         """
