@@ -1,6 +1,6 @@
 """The credentials with which the app connects to its database. They can be rotated while the app runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from .files import read_text
@@ -11,7 +11,7 @@ from .project import PASSWORDS, database_url, mounted_secret, project_of
 if TYPE_CHECKING:
     from .settings import Settings
 
-ReadPassword = Callable[[], str]
+ReadPasswords = Callable[[], Sequence[str]]
 
 
 def app_url(settings: "Settings") -> str:
@@ -21,10 +21,16 @@ def app_url(settings: "Settings") -> str:
     return project_of(settings).app_url()
 
 
-def app_password(settings: "Settings") -> ReadPassword | None:
-    """Return a function that reads the app's current password; None if the password is not in a file of fastzero."""
+def app_passwords(settings: "Settings") -> ReadPasswords | None:
+    """Return a function that reads the app's passwords, of which one is valid.
+
+    None if they are not in a file of fastzero. There is a second one while the password is rotated in a swarm, whose
+    tasks do not see changes of their secrets.
+    """
     if settings.database_url is None:
         project, name = project_of(settings), PASSWORDS[APP if settings.split_roles else OWNER]
-        return lambda: project.secret(name)
+        return lambda: [project.secret(name)]
     mounted = mounted_secret("database_url", settings.database_url.get_secret_value())
-    return (lambda: parse(read_text(mounted).strip()).get("password", "")) if mounted else None
+    if mounted is None:
+        return None
+    return lambda: [parse(url).get("password", "") for url in read_text(mounted).strip().split("\n")]

@@ -66,6 +66,18 @@ class TodoNotFoundError(NotFoundError):
         super().__init__(f"todo {shown} does not exist" if len(ids) == 1 else f"todos {shown} do not exist")
 
 
+class ListNotFoundError(NotFoundError):
+    """The list does not exist, or is not shared with the user. The error does not tell which."""
+
+    code = "list_not_found"
+    default_hint = "List the lists: fastzero list list"
+
+
+class CalendarNotFoundError(NotFoundError):
+    code = "calendar_not_found"
+    default_hint = "Give the calendar a URL: fastzero user calendar renew"
+
+
 class RevisionNotFoundError(NotFoundError):
     code = "revision_not_found"
     default_hint = "List the revisions: fastzero migrate history"
@@ -103,6 +115,22 @@ class UsernameTakenError(ConflictError):
 class EmailTakenError(ConflictError):
     code = "email_taken"
     default_hint = "Choose another e-mail address; case is ignored"
+
+
+class ListNameTakenError(ConflictError):
+    code = "list_name_taken"
+    default_hint = "Choose another name; case is ignored"
+
+
+class LimitReachedError(ConflictError):
+    """There are already as many as are allowed, which is `limit`."""
+
+    code = "limit_reached"
+    default_hint = "Remove one that is not needed any more"
+
+    def __init__(self, message: str, limit: int) -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 class TodoNotTrashedError(ConflictError):
@@ -166,6 +194,13 @@ class UntrustedFolderError(NotAllowedError):
 class AccountError(NotAllowedError):
     code = "not_your_account"
     default_hint = "Log in as its owner"
+
+
+class ListRoleError(NotAllowedError):
+    """The user's role in a list does not allow this."""
+
+    code = "list_role"
+    default_hint = "Ask an owner of the list for another role: fastzero list show LIST"
 
 
 class CurrentPasswordError(NotAllowedError):

@@ -7,6 +7,7 @@ lock on it, which ends with the process, so that the next writer can remove the 
 import errno
 import fcntl
 import hashlib
+import math
 import os
 import re
 import secrets
@@ -19,8 +20,10 @@ from typing import BinaryIO
 
 from . import folders
 from .errors import ConflictError, FastZeroError, InvalidInputError, NotAllowedError, UnavailableError
+from .polling import wait_until
 
 CHUNK = 2**20
+LOCK_EVERY = 0.05  # seconds between two tries
 TEXT_MAX = 16 * 2**20  # bytes
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
@@ -102,6 +105,19 @@ def open_append(path: Path, mode: int = 0o600) -> BinaryIO:
     with folders.parent_of(path, own=True) as (folder, name):
         descriptor = os.open(name, flags, mode, dir_fd=folder)
     return os.fdopen(descriptor, "ab")
+
+
+def take_lock(file: BinaryIO, timeout: float = math.inf) -> bool:
+    """Lock an open file until it is closed or the process ends. Return False after `timeout` seconds without it."""
+    return wait_until(lambda: _is_locked(file), timeout, every=LOCK_EVERY)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Lock a file for one block, and wait until no other process has it. Raises OSError."""
+    with open_append(path) as file:
+        take_lock(file)
+        yield
 
 
 def status(path: Path) -> os.stat_result | None:
@@ -231,6 +247,13 @@ def _locked(folder: int, path: Path, partial: str) -> BinaryIO:
         if _is_at(file, partial, folder):
             return file
         file.close()  # another command removed it as abandoned before it was locked
+
+
+def _is_locked(file: BinaryIO) -> bool:
+    with suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 def _remove_abandoned(folder: int) -> None:

@@ -199,7 +199,7 @@ def _foreign_folder(folder: Path, below: tuple[str, ...] = ()) -> Iterator[int]:
 def _walked(path: Path, *, own: bool, follow: bool) -> tuple[int, str]:
     """Open the parent folder of a path, one name at a time. Return its descriptor and the last name."""
     rest = list(reversed((path if path.is_absolute() else Path.cwd() / path).parts))
-    descriptor, here, weak, links = os.open("/", _THROUGH), Path("/"), None, 0
+    descriptor, here, weak, links = os.open("/", _THROUGH), "/", None, 0
     try:
         while True:
             weak = weak or _weakness_of(descriptor, here)
@@ -214,7 +214,7 @@ def _walked(path: Path, *, own: bool, follow: bool) -> tuple[int, str]:
             elif rest:
                 deeper = os.open(name, _THROUGH | os.O_NOFOLLOW, dir_fd=descriptor)
                 os.close(descriptor)
-                descriptor, here = deeper, here / name
+                descriptor, here = deeper, f"{here.rstrip('/')}/{name}"
             else:
                 return descriptor, name
     except BaseException:
@@ -222,7 +222,7 @@ def _walked(path: Path, *, own: bool, follow: bool) -> tuple[int, str]:
         raise
 
 
-def _link(folder: int, name: str, here: Path, weak: Weakness | None) -> str | None:
+def _link(folder: int, name: str, here: str, weak: Weakness | None) -> str | None:
     """Return the target of a link; None if it is not a link. Raises NotAllowedError if another user may own it."""
     try:
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -233,23 +233,23 @@ def _link(folder: int, name: str, here: Path, weak: Weakness | None) -> str | No
     if weak or found.st_uid not in _trusted():
         who = weak.who if weak else f"user {_user_name(found.st_uid)}"
         raise NotAllowedError(
-            f"{here / name} is a link that {who} can change: as root, fastzero does not follow it",
+            f"{Path(here, name)} is a link that {who} can change: as root, fastzero does not follow it",
             hint="Use the path that it leads to",
         )
     return os.readlink(name, dir_fd=folder)
 
 
-def _weakness_of(folder: int | Path, path: Path) -> Weakness | None:
+def _weakness_of(folder: int | Path, path: Path | str) -> Weakness | None:
     """Return which other user can change one folder. Its parents are not checked."""
     found = os.stat(folder)  # noqa: PTH116 - it may be a descriptor
     if found.st_uid not in _trusted():
-        return Weakness(path, f"user {_user_name(found.st_uid)}")
+        return Weakness(Path(path), f"user {_user_name(found.st_uid)}")
     if found.st_mode & stat.S_ISVTX:
         return None  # users can replace only their own files there
     if found.st_mode & stat.S_IWOTH:
-        return Weakness(path, "every user")
+        return Weakness(Path(path), "every user")
     if found.st_mode & stat.S_IWGRP:
-        return _group_weakness(folder, path, found)
+        return _group_weakness(folder, Path(path), found)
     return None
 
 

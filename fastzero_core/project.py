@@ -10,7 +10,7 @@
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,11 +31,13 @@ from .files import (
     open_append,
     read_text,
     reading,
+    take_lock,
     write_atomically,
     writing,
 )
-from .postgres.roles import APP, OWNER, SUPERUSER
+from .postgres.roles import APP, OWNER, REPLICATION, REPLICATION_PASSWORD, SUPERUSER
 from .postgres.url import database_url as make_url
+from .postgres.url import parse, render
 from .record import FORMAT as FORMAT
 from .record import ROLES as ROLES
 from .record import ROLES_OF_BEFORE as ROLES_OF_BEFORE
@@ -72,7 +74,7 @@ class Project:
         """The record, read from its file; None before the first `up`. Raises RecordError."""
         path = self.folder / RECORD
         text = self._text(path)
-        return None if text is None else parse_record(text, path, owner=self._text(self.folder / "volume-owner") or "")
+        return None if text is None else parse_record(text, path, owner=self._owner_of_before)
 
     @property
     def archive(self) -> Path:
@@ -118,6 +120,9 @@ class Project:
             return None
         except InvalidInputError as error:
             raise RecordError(error.message) from None
+
+    def _owner_of_before(self) -> str:
+        return self._text(self.folder / "volume-owner") or ""
 
     def has_secret(self, name: str) -> bool:
         return self.secret_file(name).exists()
@@ -173,11 +178,20 @@ class Project:
             path.chmod(0o444)
         return path
 
-    def secret_inside(self, name: str, role: str) -> str:
-        """Return a secret for a container; `database_url` is the URL for `role` in the project's network."""
-        if name == "database_url":
-            return self.url(role, DATABASE_PORT, host="database")
-        return self.secret(name)
+    def secret_inside(self, name: str, role: str, at: Mapping[str, str] | None = None, *, both: bool = False) -> str:
+        """Return a secret for a container; `database_url` is the URL for `role` in the project's network.
+
+        `at` are the options of the URL by which a database with standbys is reached. With `both`, a second
+        line has the URL with the role's next password while it is rotated.
+        """
+        if name != "database_url":
+            return self.secret(name)
+        url = self.url(role, DATABASE_PORT, host="database")
+        url = render({**parse(url), **at}) if at else url
+        following = next_secret(role)
+        if not both or not self.has_secret(following) or self.secret(following) == self.secret(password_name(role)):
+            return url
+        return f"{url}\n{render({**parse(url), 'password': self.secret(following)})}"
 
     def secret_file(self, name: str) -> Path:
         """Return the path of a secret."""
@@ -186,26 +200,17 @@ class Project:
     @contextmanager
     def lock(self, timeout: float, on_event: Listener = ignore) -> Iterator[None]:
         """Lock the project for one command. The lock ends with its process. Raises LockedError after `timeout` s."""
-        from filelock import FileLock, Timeout
-
         path = self.home / "locks" / f"{self.name}.lock"
         make_folder(path.parent, 0o700)
         with writing(path, HOME):
             path.parent.chmod(0o700)  # who can open the file can take the lock; older versions let every user
-            open_append(path, 0o600).close()
-        lock = FileLock(path, poll_interval=0.05)
-        try:
-            lock.acquire(timeout=min(LOCK_NOTICE, timeout))
-        except Timeout:
-            on_event(Notice(f"another fastzero command is running on project {self.name}; waiting for it to end"))
-            try:
-                lock.acquire(timeout=timeout)
-            except Timeout:
-                raise LockedError(f"another fastzero command is running on project {self.name}") from None
-        try:
+            file = open_append(path, 0o600)
+        with file:
+            if not take_lock(file, min(LOCK_NOTICE, timeout)):
+                on_event(Notice(f"another fastzero command is running on project {self.name}; waiting for it to end"))
+                if not take_lock(file, timeout):
+                    raise LockedError(f"another fastzero command is running on project {self.name}")
             yield
-        finally:
-            lock.release()
 
     def url(self, role: str, port: int, *, host: str = HOST) -> str:
         """Return the URL of the database for one of the stack's roles.
@@ -316,13 +321,24 @@ def secret_key_file(settings: "Settings") -> Path | None:
     return mounted_secret("secret_key", settings.secret_key.get_secret_value())
 
 
+def password_name(role: str) -> str:
+    """Return the name of the secret with the password of a role."""
+    return REPLICATION_PASSWORD if role == REPLICATION else PASSWORDS[role]
+
+
+def next_secret(role: str) -> str:
+    """Return the name of the secret with the next password of a role, while it is rotated."""
+    return f"{password_name(role)}.next"
+
+
 def mounted_secret(name: str, value: str) -> Path | None:
-    """Return the secret file in this container if it has this value, else None."""
+    """Return the secret file in this container if it, or its first line, has this value, else None."""
     from .settings import SECRETS_FOLDER
 
     mounted = SECRETS_FOLDER / name
-    with suppress(OSError, ValueError):
-        return mounted if mounted.read_text(encoding="utf-8").strip() == value else None
+    with suppress(OSError, FastZeroError):
+        text = read_text(mounted).strip()
+        return mounted if value in (text, text.partition("\n")[0]) else None
     return None
 
 

@@ -1,17 +1,21 @@
 """The record of a project: what its first `up` decided, and its file format."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from . import __version__
-from .archive.description import Archive
 from .errors import RecordError
 from .files import path_as_text, path_from_text
 from .postgres.roles import OWNER, SUPERUSER
 
-FORMAT = 5  # of the record
+if TYPE_CHECKING:
+    from .archive.description import Archive
+
+FORMAT = 6  # of the record
+FORMAT_WITHOUT_STANDBYS = 5
 FORMAT_WITHOUT_SWARM = 4
 FORMAT_OF_BEFORE = 3  # of a record without an archive, whose containers run on this machine's engine
 FORMAT_OF_ONE_ROLE = 2  # of a record whose databases all have the single role of older versions
@@ -25,7 +29,8 @@ class Place:
     """The location of a database: a volume and the image that serves it, or the data directory of a local process.
 
     `roles` are the known roles of the stack on that server, the superuser first. `others` are the user's own databases,
-    which stayed there when fastzero's was moved.
+    which stayed there when fastzero's was moved. `members` are the nodes with its servers if it has standbys: each
+    server has a volume whose name begins with `volume`.
     """
 
     runtime: str
@@ -34,6 +39,7 @@ class Place:
     data: str = ""
     others: tuple[str, ...] = ()
     roles: tuple[str, ...] = ROLES
+    members: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -41,7 +47,9 @@ class Place:
         return self.volume or Path(self.data).name
 
     def __str__(self) -> str:
+        volumes = ", ".join(f"{self.volume}-{number}" for number, _ in enumerate(self.members, 1))
         where = f"volume {self.volume} of {self.image}" if self.volume else f"data directory {self.data}"
+        where = f"volumes {volumes} of {self.image}" if self.members else where
         return f"{where} with database {', '.join(self.others)}" if self.others else where
 
 
@@ -56,7 +64,7 @@ class ProjectRecord:
     last, with their data unchanged. `owner` is the label of all objects of this project on an engine. `host` is the
     machine of the engine, `ssh://…`; "" for this one. `archive` is where its write-ahead log and base backups go.
     `node` is the node of a swarm whose disk has the data, and `replicas` are the numbers that `scale` chose, by
-    service.
+    service. `members` are the nodes with the servers of a database with standbys, by their number; empty without.
     """
 
     runtime: str
@@ -73,24 +81,39 @@ class ProjectRecord:
     owner: str = ""
     roles: tuple[str, ...] = ROLES
     host: str = ""
-    archive: Archive | None = None
+    archive: "Archive | None" = None
     node: str = ""
     replicas: dict[str, int] = field(default_factory=dict)
+    members: tuple[str, ...] = ()
 
     @property
     def place(self) -> Place:
         """The location of the database."""
-        return Place(self.runtime, image=self.image, volume=self.volume, data=self.data, roles=self.roles)
+        return Place(
+            self.runtime,
+            image=self.image,
+            volume=self.volume,
+            data=self.data,
+            roles=self.roles,
+            members=self.members,
+        )
 
     def at(self, place: Place) -> Self:
         """Return a copy with the database at another location."""
         return replace(
-            self, runtime=place.runtime, image=place.image, volume=place.volume, data=place.data, roles=place.roles
+            self,
+            runtime=place.runtime,
+            image=place.image,
+            volume=place.volume,
+            data=place.data,
+            roles=place.roles,
+            members=place.members,
         )
 
     def moved(self, before: Place, after: Place, kept: tuple[Place, ...]) -> Self:
         """Return a copy with the database at `after`, and `before` added to the kept locations."""
-        leaving = before if before.runtime != after.runtime else None
+        is_served_alike = (before.runtime, bool(before.members)) == (after.runtime, bool(after.members))
+        leaving = None if is_served_alike else before
         return replace(self.at(after), filling=None, leaving=leaving, kept=(*kept, before))
 
     def as_text(self) -> str:
@@ -101,6 +124,11 @@ class ProjectRecord:
             each["data"] = path_as_text(each["data"])
         written["application"] = path_as_text(self.application)
         # Older versions know none of these.
+        if not any(each["members"] for each in places):
+            written["format"] = FORMAT_WITHOUT_STANDBYS
+        for each in places:
+            if not each["members"]:
+                del each["members"]
         if self.runtime != "swarm":
             del written["node"], written["replicas"]
             written["format"] = FORMAT_WITHOUT_SWARM
@@ -119,8 +147,8 @@ class ProjectRecord:
         return json.dumps(written, indent=2) + "\n"
 
 
-def parse_record(text: str, path: Path, *, owner: str = "") -> ProjectRecord:
-    """Parse a record. `owner` is for records of format 1, which have none.
+def parse_record(text: str, path: Path, *, owner: Callable[[], str] = str) -> ProjectRecord:
+    """Parse a record. `owner` returns the owner for a record of format 1, which has none.
 
     Raises RecordError if it is damaged or has a newer format.
     """
@@ -138,7 +166,7 @@ def parse_record(text: str, path: Path, *, owner: str = "") -> ProjectRecord:
         raise RecordError(f"{path} is damaged: {error}") from None
 
 
-def _upgraded(written: dict[str, Any], version: int, owner: str) -> dict[str, Any]:
+def _upgraded(written: dict[str, Any], version: int, owner: Callable[[], str]) -> dict[str, Any]:
     """Convert a record of format 1, with one process and no owner, or of format 2, with one role."""
     if version <= FORMAT_OF_ONE_ROLE:
         for each in _places(written):
@@ -146,7 +174,7 @@ def _upgraded(written: dict[str, Any], version: int, owner: str) -> dict[str, An
     if version > 1:
         return written
     processes = ["app"] if written.pop("app", True) else []
-    return {**written, "processes": processes, "owner": owner}
+    return {**written, "processes": processes, "owner": owner()}
 
 
 def _places(written: dict[str, Any]) -> list[dict[str, Any]]:
@@ -168,9 +196,10 @@ def _record(written: dict[str, Any]) -> ProjectRecord:
             "application": path_from_text(written.get("application", "")),
             "roles": tuple(written["roles"]),
             "processes": tuple(written.get("processes", ("app",))),
+            "members": tuple(written.get("members", ())),
             "filling": _place(written.get("filling")),
             "leaving": _place(written.get("leaving")),
-            "archive": Archive(**written["archive"]) if written.get("archive") else None,
+            "archive": _archive_of(written.get("archive")),
             "kept": tuple(place for each in written.get("kept", ()) if (place := _place(each))),
         }
     )
@@ -179,4 +208,13 @@ def _record(written: dict[str, Any]) -> ProjectRecord:
 def _place(written: dict[str, Any] | None) -> Place | None:
     if not written:
         return None
-    return Place(**{**written, "others": tuple(written.get("others", ())), "roles": tuple(written["roles"])})
+    lists = {name: tuple(written.get(name, ())) for name in ("others", "members")}
+    return Place(**{**written, **lists, "roles": tuple(written["roles"])})
+
+
+def _archive_of(written: dict[str, Any] | None) -> "Archive | None":
+    if not written:
+        return None
+    from .archive.description import Archive  # few projects have one
+
+    return Archive(**written)

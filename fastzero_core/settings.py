@@ -20,15 +20,13 @@ from pydantic_settings import (
     EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
-    SecretsSettingsSource,
     SettingsConfigDict,
-    SettingsError,
 )
 
 from . import parameters
 from .config_files import DOTENV, PREFIX, PROJECT_FILE, parse_toml, read_bounded, read_folder
 from .errors import InvalidInputError
-from .sources import HIDDEN, Layers, by_name, of_dotenv, refuse_unknown, risky_settings, variable_of
+from .sources import HIDDEN, Layers, by_name, mounted_secrets, of_dotenv, refuse_unknown, risky_settings, variable_of
 from .trust import FolderTrust, Free, Risk
 
 SECRETS_FOLDER = Path("/run/secrets")
@@ -335,20 +333,11 @@ def _layers(flags: Mapping[str, Any]) -> Layers:
         "flag": _overriding(flags),
         "environment": EnvSettingsSource(Settings)(),
         DOTENV: of_dotenv(trust.folder),
-        str(SECRETS_FOLDER): _mounted_secrets(),
+        str(SECRETS_FOLDER): mounted_secrets(Settings, SECRETS_FOLDER),
         PROJECT_FILE: trust.folder.toml,
         "user configuration": of_user,
     }
     return Layers(fields, {label: by_name(values, fields) for label, values in sources.items()}, trust)
-
-
-def _mounted_secrets() -> dict[str, Any]:
-    if not SECRETS_FOLDER.is_dir():
-        return {}
-    try:
-        return SecretsSettingsSource(Settings, secrets_dir=SECRETS_FOLDER)()
-    except (SettingsError, ValueError, OSError) as error:
-        raise InvalidInputError(f"the settings in {SECRETS_FOLDER} cannot be read: {error}", field="settings") from None
 
 
 def _settings(layers: Layers, flags: Mapping[str, Any]) -> Settings:

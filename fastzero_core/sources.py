@@ -9,14 +9,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import takewhile
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, SecretsSettingsSource, SettingsError
 
 from .config_files import DOTENV, PREFIX, PROJECT_FILE, Folder
 from .errors import InvalidInputError
-from .trust import FolderTrust, Risk, RiskySetting, digest, risk_of
+from .trust import FolderTrust, Risk, digest, risk_of
+
+if TYPE_CHECKING:
+    from .trust_record import RiskySetting
 
 Fields = Mapping[str, FieldInfo]
 
@@ -118,10 +123,26 @@ def _aliases(field: FieldInfo) -> list[str]:
     return [str(each) for each in alias.choices] if isinstance(alias, AliasChoices) else []
 
 
+def mounted_secrets(settings: type[BaseSettings], folder: Path) -> dict[str, Any]:
+    """Return the settings in the folder of secrets that containers have. Raises InvalidInputError."""
+    if not folder.is_dir():
+        return {}
+    try:
+        found = SecretsSettingsSource(settings, secrets_dir=folder)()
+    except (SettingsError, ValueError, OSError) as error:
+        raise InvalidInputError(f"the settings in {folder} cannot be read: {error}", field="settings") from None
+    # While the password is rotated in a swarm, a second line has the URL with the next one.
+    return {name: _first_line(value) if name.lower() == "database_url" else value for name, value in found.items()}
+
+
+def _first_line(value: Any) -> str:
+    return str(value).partition("\n")[0]
+
+
 # -- what needs trust ------------------------------------------------------------------------------------------
 
 
-def risky_settings(folder: Folder, fields: Fields) -> Iterator[RiskySetting]:
+def risky_settings(folder: Folder, fields: Fields) -> "Iterator[RiskySetting]":
     """Yield the settings in a folder's files that require trust; a table yields one per key."""
     for name, variable in folder.variables.items():
         field = name.removeprefix(PREFIX.lower())
@@ -134,7 +155,7 @@ def risky_settings(folder: Folder, fields: Fields) -> Iterator[RiskySetting]:
             yield from _risky_keys(folder, (key,), name, value, risk)
 
 
-def _risky_keys(folder: Folder, path: tuple[str, ...], name: str, value: Any, risk: Risk) -> Iterator[RiskySetting]:
+def _risky_keys(folder: Folder, path: tuple[str, ...], name: str, value: Any, risk: Risk) -> "Iterator[RiskySetting]":
     if isinstance(value, dict) and value:
         for key, each in value.items():
             text = risk.of_key(key) if risk.of_key else risk.text
@@ -143,7 +164,9 @@ def _risky_keys(folder: Folder, path: tuple[str, ...], name: str, value: Any, ri
         yield _risky_setting(name, value, PROJECT_FILE, folder.toml_lines[path], risk.text)
 
 
-def _risky_setting(name: str, value: Any, file: str, line: int, risk: str) -> RiskySetting:
+def _risky_setting(name: str, value: Any, file: str, line: int, risk: str) -> "RiskySetting":
+    from .trust_record import RiskySetting  # few folders have one
+
     return RiskySetting(name, _shown(name, value), file, line, risk, sha256=digest(file, name, value))
 
 

@@ -105,11 +105,11 @@ def _memory() -> Path:
 @pytest.fixture(scope="session")
 def fastzero_server_url(pytestconfig: pytest.Config) -> str:
     """The URL of the maintenance database of the session's server, with a superuser."""
-    from filelock import FileLock
+    from .files import locked
 
     folder = _private_folder()
     record = folder / "server.json"
-    with FileLock(folder / "server.lock", mode=0o600):
+    with locked(folder / "server.lock"):
         if not record.exists():
             _start_server(folder, pytestconfig.stash[_CHOSEN], _application_folder(pytestconfig))
         return str(json.loads(record.read_text(encoding="utf-8"))["url"])

@@ -8,21 +8,19 @@ cannot change.
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
-
-from platformdirs import user_state_path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from .config_files import Folder
-from .errors import InvalidInputError, UntrustedFolderError
-from .files import make_folder, open_regular, path_as_text, write_atomically, writing
+from .errors import UntrustedFolderError
+from .files import path_as_text
+
+if TYPE_CHECKING:
+    from .trust_record import RiskySetting, TrustRecord
 
 VARIABLE = "FASTZERO_TRUST"  # read only from the environment
-FORMAT = 1
 
 State = Literal["trusted", "untrusted", "changed"]
 Change = Literal["", "new", "changed"]
@@ -55,30 +53,6 @@ def risk_of(metadata: Iterable[object]) -> Risk | None:
     return next((mark for mark in marks if isinstance(mark, Risk)), UNKNOWN_RISK)
 
 
-@dataclass(frozen=True, slots=True)
-class RiskySetting:
-    """A setting in a folder's file that requires trust. Passwords in `value` are hidden."""
-
-    name: str
-    value: Any
-    file: str
-    line: int
-    risk: str
-    change: Change = ""  # since the user trusted the folder
-    before: list[Any] = field(default_factory=list)  # if it has changed, the values that were trusted
-    sha256: str = field(default="", repr=False)
-
-    @property
-    def top(self) -> str:
-        """The name of the setting, or of the table that it is a key of."""
-        return self.name.partition(".")[0]
-
-    @property
-    def where(self) -> str:
-        """`file:line`."""
-        return f"{self.file}:{self.line}"
-
-
 def digest(*parts: Any) -> str:
     """Return the SHA-256, in hex, of values of JSON and TOML types."""
     text = json.dumps(parts, sort_keys=True, default=repr)
@@ -88,7 +62,7 @@ def digest(*parts: Any) -> str:
 class FolderTrust:
     """The settings of a folder that require trust, as they were read, and whether the user trusts them."""
 
-    def __init__(self, folder: Folder, settings: Iterable[RiskySetting]) -> None:
+    def __init__(self, folder: Folder, settings: "Iterable[RiskySetting]") -> None:
         self.folder = folder
         self._found = tuple(settings)
 
@@ -110,7 +84,7 @@ class FolderTrust:
         return "trusted" if self._record.sha256 == self._sha256 else "changed"
 
     @cached_property
-    def settings(self) -> tuple[RiskySetting, ...]:
+    def settings(self) -> "tuple[RiskySetting, ...]":
         """Every setting that requires trust, in the order of the files."""
         return tuple(self._compared(each) for each in self._found)
 
@@ -131,27 +105,29 @@ class FolderTrust:
         settings: dict[str, dict[str, Any]] = {}
         for each in self._found:
             settings.setdefault(each.name, {})[each.sha256] = each.value
-        path = _record_file(self.real_path)
-        make_folder(path.parent, 0o700)
-        write_atomically(path, _Record(path_as_text(self.real_path), self._sha256, settings).as_text())
-        self._record = _read_record(self.real_path)
+        from . import trust_record
+
+        trust_record.write(self.real_path, self._sha256, settings)
+        self._record = trust_record.read(self.real_path)
 
     @cached_property
     def _sha256(self) -> str:
         return digest(path_as_text(self.real_path), sorted(each.sha256 for each in self._found))
 
     @cached_property
-    def _record(self) -> "_Record | None":
-        return _read_record(self.real_path)
+    def _record(self) -> "TrustRecord | None":
+        from .trust_record import read  # few folders have settings that require trust
 
-    def _compared(self, setting: RiskySetting) -> RiskySetting:
+        return read(self.real_path)
+
+    def _compared(self, setting: "RiskySetting") -> "RiskySetting":
         """Return the setting with its change since the user trusted the folder."""
         before = self._record.settings.get(setting.name, {}) if self._record else {setting.sha256: None}
         if setting.sha256 in before:
             return setting
         return replace(setting, change="changed" if before else "new", before=list(before.values()))
 
-    def _refusal(self, wanted: list[RiskySetting]) -> str:
+    def _refusal(self, wanted: "list[RiskySetting]") -> str:
         named = ", ".join(f"{each.name} ({each.where})" for each in wanted)
         if self.state == "untrusted":
             return f"this folder is not trusted, and sets {named}"
@@ -159,51 +135,5 @@ class FolderTrust:
         return f"this folder sets {named}, and has changed since you trusted it: {', '.join(changed)}"
 
 
-def revoke(folder: Path) -> bool:
-    """Delete the record of trust in a folder. Return whether it existed."""
-    path = _record_file(os.path.realpath(folder))
-    existed = path.exists()
-    with writing(path):
-        path.unlink(missing_ok=True)
-    return existed
-
-
 def _trusts_all() -> bool:
     return os.environ.get(VARIABLE, "").lower() in ("1", "true", "yes", "on")
-
-
-# -- the record ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Record:
-    """A record of trust: the folder, the digest of all settings, and each setting's values by digest."""
-
-    folder: str
-    sha256: str
-    settings: dict[str, dict[str, Any]]
-
-    def as_text(self) -> str:
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=2, default=str) + "\n"
-
-
-def _record_file(real_path: str) -> Path:
-    name = hashlib.sha256(os.fsencode(real_path)).hexdigest()
-    return user_state_path("fastzero") / "trust" / f"{name}.json"
-
-
-def _read_record(real_path: str) -> _Record | None:
-    """Return the record for a folder; None if its file is missing or damaged, or another user could have written it."""
-    try:
-        with open_regular(_record_file(real_path)) as file:
-            written = json.loads(file.read()) if _is_ours(os.fstat(file.fileno())) else {}
-        if written.pop("format", None) != FORMAT:
-            return None
-        record = _Record(**written)
-        return record if record.folder == path_as_text(real_path) else None
-    except (OSError, ValueError, TypeError, AttributeError, InvalidInputError):
-        return None
-
-
-def _is_ours(status: os.stat_result) -> bool:
-    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

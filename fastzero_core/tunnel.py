@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import InvalidInputError, NotAllowedError, PortTakenError, UnavailableError
+from .files import locked
 from .listening import is_free
 
 LOCALHOST = "127.0.0.1"
@@ -107,9 +108,7 @@ def _forward(host: str, wanted: list[str]) -> None:
 @contextmanager
 def _alone(host: str) -> Iterator[None]:
     """Keep other commands waiting: of two that connect at once, one could not be shared, and would never end."""
-    from filelock import FileLock
-
-    with FileLock(_folder() / f"{_name(host)}.lock"):
+    with locked(_folder() / f"{_name(host)}.lock"):
         yield
 
 

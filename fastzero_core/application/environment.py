@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..config_files import DOTENV, Variable, substituted
 from ..errors import InvalidInputError
-from ..postgres.url import database_url
+from ..postgres.url import database_url, parse, render
 from .commands import words
 from .description import NOTHING, WEB, Application, ExtraService, Process
 from .placeholders import URLS, Placeholder, fill, is_confidential
@@ -17,6 +17,7 @@ from .sources import text_of
 # Variables of fastzero itself, and those that would make the application use another database or interpreter.
 NOT_INHERITED = ("FASTZERO_", "PG")
 _LONG_BLANK = re.compile(r"[^\S\r\n]{1000}")  # python-dotenv takes quadratic time to parse it
+ATTRIBUTES = "target_session_attrs"
 NOT_INHERITED_NAMES = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "DATABASE_URL", "__PYVENV_LAUNCHER__")
 
 
@@ -33,7 +34,8 @@ class Addresses:
     """All addresses as one process sees them. Hosts and ports inside containers differ from those outside.
 
     `ports` maps each process, by name, to the port that it listens on; `code` is the folder of the sources. `secrets`
-    maps variables to their secrets. In a test run, `name` is the throw-away database too.
+    maps variables to their secrets. In a test run, `name` is the throw-away database too. `options` are those of
+    the URL by which one of several servers is reached.
     """
 
     host: str
@@ -47,10 +49,13 @@ class Addresses:
     ports: Mapping[str, int] = field(default_factory=dict)
     services: Mapping[str, ServiceAddress] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def url(self, driver: str = "", *, test: bool = False) -> str:
         """Return the URL of the database, or of the test database, in the form for a driver, like `{url:DRIVER}`."""
-        plain = database_url(self.user, self.password, self.host, self.port, self.database(test=test))
+        name = self.database(test=test)
+        plain = database_url(self.user, self.password, self.host, self.port, name)
+        plain = render({**parse(plain), **self.options}) if self.options else plain
         scheme = {"": "postgresql", "postgres": "postgres"}.get(driver, f"postgresql+{driver}")
         return f"{scheme}{plain.removeprefix('postgresql')}"
 
@@ -136,7 +141,9 @@ def _given(addresses: Addresses, process: Process | None) -> dict[str, str]:
     """Return the variables that every process gets and that are not secret."""
     parts = {"HOST": addresses.host, "PORT": str(addresses.port), "USER": addresses.user}
     port = str(addresses.ports.get(process.name, "")) if process else ""
+    servers = {"PGTARGETSESSIONATTRS": addresses.options[ATTRIBUTES]} if ATTRIBUTES in addresses.options else {}
     return {
+        **servers,
         **{f"POSTGRES_{name}": value for name, value in parts.items()},
         **{f"PG{name}": value for name, value in parts.items()},
         "POSTGRES_DB": addresses.name,

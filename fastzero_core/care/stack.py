@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from ..errors import FastZeroError
 from ..events import Notice
 from ..postgres.roles import APP
-from ..postgres.url import same_database
 from ..stack import commands, plan
 from ..stack.actions import Action, inverse
 from ..stack.archives import ArchivedStack
@@ -58,11 +57,6 @@ class Stack(DatabaseCare, ArchivedStack):
     @property
     def owner(self) -> str:
         return f" of project {self.project.name}"
-
-    def serves(self, url: str) -> bool:
-        """Return whether a URL names this stack's database and its role. Ignores the password."""
-        record = self.project.record
-        return record is not None and DATABASE_SERVICE in record.ports and same_database(url, self.database_url)
 
     def way_back(self, command: str) -> str:
         named = self.settings.is_flag("project") or self.project.name != DEFAULT_PROJECT

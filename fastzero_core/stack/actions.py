@@ -59,6 +59,9 @@ class Kind(StrEnum):
     MOUNTED_SECRET = "swarm secret"  # noqa: S105 - a copy of a secret in a swarm, which its tasks mount
     REPLICAS = "replicas"  # the number of tasks of a service in a swarm
     CONFIG = "config"  # a file in a swarm, which its tasks mount
+    CONTENT = "content"  # of a volume on another node of a swarm, whose engine alone could remove the volume
+    SETTINGS = "settings"  # that all servers of a database with standbys share
+    PRIMARY = "primary"  # of its servers, the one that accepts writes
     SCHEMA = "schema"
     ARCHIVE = "archive"  # the dump through which a move copies the database
     WRITES = "writes"
@@ -128,6 +131,8 @@ def inverse(action: Action) -> Action | None:
         return replace(action, subject=(after, before), cause=cause)
     if action.verb not in _OPPOSITES or action.kind in _STAYS:
         return None
+    if action.verb is Verb.UPDATE and getattr(action.subject, "is_member", False):
+        return None  # going back is a change too, which may only be made one after the other
     if action.verb is Verb.STOP and action.subject is None:
         return None  # it does not belong to a service, so it is not needed
     return replace(action, verb=_OPPOSITES[action.verb], cause=cause)

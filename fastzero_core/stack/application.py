@@ -20,7 +20,7 @@ from ..application.migrations import alembic_project
 from ..errors import DependenciesMissingError
 from ..events import Listener, Notice
 from ..postgres.sql import quote
-from ..project import AUTHENTICATION, DATABASE_PORT, HOST, PASSWORDS
+from ..project import AUTHENTICATION, DATABASE_PORT, HOST
 from ..settings import SECRETS_FOLDER
 from . import extras
 from .names import port_choice, service_names
@@ -234,16 +234,16 @@ def _variables(application: Application, where: Surroundings, process: Process |
 
 def _addresses(application: Application, where: Surroundings, process: Process | None = None) -> Addresses:
     """Return the addresses of the database, the processes and the services, with marks in place of secrets."""
-    role = where.role_of(process)
+    login, password = where.login_of(process)
     listening = service_names(application)
     inside = {process.name: process.port or 0 for process in application.processes}
     outside = {process.name: where.ports.get(name, 0) for name, process in listening.items()}
     in_containers = where.in_containers
     return Addresses(
-        host=DATABASE_SERVICE if in_containers else HOST,
+        host=where.database_at.get("host", DATABASE_SERVICE) if in_containers else HOST,
         port=DATABASE_PORT if in_containers else where.ports[DATABASE_SERVICE],
-        user=role,
-        password=secret_mark(PASSWORDS[role]),
+        user=login,
+        password=secret_mark(password),
         name=where.database,
         test_name=where.test_database,
         code="." if in_containers else str(application.root),
@@ -251,6 +251,7 @@ def _addresses(application: Application, where: Surroundings, process: Process |
         ports={name: port for name, port in (inside if in_containers else outside).items() if port},
         services=extras.addresses(application, where),
         secrets={name: secret_mark(f"variable_{name}") for name in application.secrets},
+        options=where.database_at,
     )
 
 

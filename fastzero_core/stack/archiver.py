@@ -5,6 +5,7 @@ database's volume, and both have the folder of the server's socket, in which the
 """
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,7 +23,7 @@ from ..archive.description import (
     server_settings,
     state_folder,
 )
-from .spec import Mount, ServiceSpec, data_folder, data_mount, major_of, volume_name
+from .spec import Mount, ServiceSpec, StackSpec, data_folder, data_mount, major_of, volume_name
 
 RECIPE = "archiver"
 SOCKETS = "/var/run/postgresql"  # where the database's image has its socket
@@ -45,6 +46,16 @@ def with_archiver(database: ServiceSpec, archive: Archive, project: str, state: 
     if image:
         return [_container(database, archive, project, image), _archived_container(database, project)]
     return [_process(archive, database.data, state), _archived(database, str(state_folder(Path(database.data))))]
+
+
+def archivers(spec: StackSpec) -> tuple[ServiceSpec, ...]:
+    """Return the archivers of a stack, in the order of its servers."""
+    return tuple(each for each in spec.services if is_archiver(each.name))
+
+
+def is_archiver(name: str) -> bool:
+    """Return whether a service is the archiver of a server, or of one of several."""
+    return bool(re.fullmatch(rf"{ARCHIVER}(-\d)?", name))
 
 
 def _archived(database: ServiceSpec, state: str) -> ServiceSpec:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..archive.description import CREDENTIALS, MAX_KEPT, Archive
-from ..errors import FastZeroError
+from ..errors import FastZeroError, InvalidInputError
 from ..files import write_atomically
 from ..project import Place
-from .archiving import archive_of, of_this_server, planned, take, write_archive
+from .archiving import archive_of, of_this_server, planned, refuse_folder, take, write_archive
 from .archivist import archivist_of
 from .places import MovableStack
 from .recovering import Recovering
@@ -74,14 +74,18 @@ class ArchivedStack(MovableStack):
             return archive
 
     def archive_status(self) -> "ArchiveStatus":
-        """Return the state of the archive. Raises NotFoundError if none is enabled."""
+        """Return the state of the archive. Raises NotFoundError if none is enabled.
+
+        A manager of a swarm that has no gateway to the server does not know what the server counts: the last archived
+        segment, and the failures.
+        """
         from ..archive import status
 
         session = self.look()
         archive = archive_of(session)
-        is_running = session.runtime.is_alive(session.spec().database.name)
-        counted = status.statistics(self.superuser_url) if is_running else status.ServerStatistics()
         archivist = archivist_of(session, archive)
+        is_reached = session.runtime.is_alive(session.spec().database.name) and archivist.reaches_server()
+        counted = status.statistics(self.superuser_url) if is_reached else status.ServerStatistics()
         return status.status(archive, archivist.condition(), counted, archivist.backups)
 
     def archive_backups(self, archive: Archive | None = None, credentials: Path | None = None) -> "list[BaseBackup]":
@@ -110,10 +114,14 @@ class ArchivedStack(MovableStack):
     ) -> "RecoveryPlan":
         """Return what a recovery to a time needs, None for all that is archived. Changes nothing.
 
-        `archive` is by default the project's. Raises BackupNotFoundError, ArchiveIncompleteError.
+        `archive` is by default the project's. Raises BackupNotFoundError, ArchiveIncompleteError, InvalidInputError for
+        a database with standbys: its archive is recovered into another project.
         """
         with self.session() as session:
-            return planned(session, archive or archive_of(session), time, credentials)
+            _refuse_standbys(session)
+            archive = archive or archive_of(session)
+            refuse_folder(session, archive)
+            return planned(session, archive, time, credentials)
 
     def recover(self, found: "RecoveryPlan", *, timeout: float | None = None) -> Place | None:
         """Recover the database to a new place, and put it into service. Returns the place before, which is kept.
@@ -122,11 +130,28 @@ class ArchivedStack(MovableStack):
         VersionMismatchError for a base backup of another version than a new stack would have.
         """
         with self.session(timeout) as session:
+            _refuse_standbys(session)
             return Recovering(session, found).run()
+
+
+def _refuse_standbys(session: Session) -> None:
+    """Raise InvalidInputError if the database has standbys."""
+    record, name = session.record, session.project.name
+    if record is None or not record.members:
+        return
+    url = record.archive.url if record.archive else "URL"
+    raise InvalidInputError(
+        "a database with standbys is not recovered in place, but into another project, with one server",
+        field="to_time",
+        hint="Nothing was changed. Recover it, with --endpoint-url and --credentials-file if needed:"
+        f" fastzero db restore --to-time TIME --from {url} --from-project {name} -p NEW. Then restore what you need:"
+        f" fastzero db backup take ./FILE -p NEW, and fastzero db restore ./FILE -p {name}",
+    )
 
 
 def _enable(session: Session, archive: Archive, credentials: str | None) -> Archive:
     before = session.known
+    refuse_folder(session, archive)
     with _as_file(session, credentials) as file:
         free = archivist_of(session, archive, file).check()
         session.ensure_up()

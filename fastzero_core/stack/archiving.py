@@ -9,15 +9,26 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..archive.description import ARCHIVER, BACKED_UP_AT, CREDENTIALS, Archive
-from ..errors import BackupNotFoundError, ConflictError, FastZeroError, NotAllowedError, NotFoundError, UnavailableError
+from ..archive.description import BACKED_UP_AT, CREDENTIALS, Archive
+from ..errors import (
+    BackupNotFoundError,
+    ConflictError,
+    FastZeroError,
+    InvalidInputError,
+    NotAllowedError,
+    NotFoundError,
+    UnavailableError,
+)
 from ..events import Notice
 from ..project import DATABASE
 from . import plan, rotation, steps
 from .actions import Action, Kind, Verb
-from .archivist import archivist_of
+from .archiver import archivers
+from .archivist import archivist_of, runtime_for
+from .runtime import there_stays
 from .sealing import connected, seal
 from .session import Session
+from .spec import ServiceSpec, StackSpec
 
 if TYPE_CHECKING:
     from ..archive.recovery import RecoveryPlan
@@ -35,6 +46,16 @@ def archive_of(session: Session) -> Archive:
             hint="Archive it: fastzero db archive enable --to URL. To restore from an archive: --from URL",
         )
     return archive
+
+
+def refuse_folder(session: Session, archive: Archive) -> None:
+    """Raise InvalidInputError for an archive in a folder if the project is in a swarm."""
+    if archive.is_folder and runtime_for(session) == "swarm":
+        raise InvalidInputError(
+            "the nodes of a swarm have no folder in common, and one on the database's node would be lost with it",
+            field="to",
+            hint="Nothing was changed. Use a bucket: s3://bucket/prefix, with --endpoint-url if it is not at AWS",
+        )
 
 
 def begin(session: Session) -> None:
@@ -119,11 +140,25 @@ def write_archive(session: Session, archive: Archive | None, credentials: str | 
     cause = f"it is archived to {archive}" if archive else "it is not archived any more"
     actions.append(Action(Verb.WRITE, Kind.RECORD, "project.json", cause, subject=(before, after)))
     spec = session.spec()
-    gone = [each for each in spec.services if each.name == ARCHIVER and archive is None]
+    gone = archivers(spec) if archive is None else ()
     actions += plan.plan_down(spec, session.observe_quickly(spec, before), [each.name for each in gone]) if gone else []
     session.run(actions)
     session.ensure_up()
-    session.run(steps.remove_data(each, cause) for each in gone if each.volume)
+    if before.runtime == "swarm":
+        _tell_of_volumes(session, gone)
+    else:
+        session.run(steps.remove_data(each, cause) for each in gone if each.volume)
+
+
+def _tell_of_volumes(session: Session, gone: tuple[ServiceSpec, ...]) -> None:
+    """Tell of the volumes that archivers leave on other nodes of a swarm.
+
+    Stopped tasks of before keep the one on this node in use. It goes with the project.
+    """
+    kept = {each.volume for each in session.spec().services}
+    for volume, where in session.performer.swarm().remaining(StackSpec(session.project.name, gone)):
+        if volume not in kept:
+            session.on_event(Notice(there_stays(volume, where)))
 
 
 def _secret(session: Session, archive: Archive | None, credentials: str | None) -> list[Action]:

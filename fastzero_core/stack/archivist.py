@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import errors
-from ..archive.description import ARCHIVER, CREDENTIALS, ERROR, RESULT, STEP, Archive, state_folder
+from ..archive.description import ARCHIVER, CREDENTIALS, ERROR, PART, RESULT, STEP, Archive, state_folder
 from ..errors import FastZeroError, NotFoundError, ProgramFailedError, UnavailableError, UnhealthyError
 from ..events import Listener, Progress
 from ..files import read_text
@@ -17,12 +18,14 @@ from ..postgres.account import service_user
 from ..postgres.binaries import Binaries, find_binaries, reachable_by
 from ..postgres.url import database_url
 from ..project import DATABASE, DATABASE_PORT, PASSWORDS, Place
-from . import decide, plan
+from . import decide
 from .archiver import MODULES, PYTHON, SOCKETS, worker
-from .observed import Observed
+from .observed import Observed, ServiceState
 from .perform import engine_answers
+from .pulling import plan_images
 from .session import Session
-from .spec import StackSpec, major_of, with_major
+from .spec import ServiceSpec, StackSpec, major_of, with_major
+from .status import ServiceStatus
 
 if TYPE_CHECKING:
     from ..archive.operations import Operations
@@ -44,8 +47,14 @@ class Archivist(Protocol):
     def system(self) -> str:
         """Return the identifier of the server whose write-ahead log the archive has, "" if it has none."""
 
+    def archiver(self) -> str:
+        """Return the name of the archiver whose server accepts writes, "" if no server of several does."""
+
+    def reaches_server(self) -> bool:
+        """Return whether a running server can be reached from here."""
+
     def condition(self) -> "Condition":
-        """Return how archiving is doing, without asking the archive or the server."""
+        """Return how it is doing, without asking the archive."""
 
     def resume(self) -> None:
         """Archive again if archiving was paused."""
@@ -78,9 +87,29 @@ def archivist_of(
             f"{credentials} does not exist", hint="Give the file of the credentials: --credentials-file"
         )
     file = credentials or session.project.secret_file(CREDENTIALS)
-    if (runtime or runtime_for(session)) == "docker":
-        return ContainedArchivist(session, archive, file)
-    return LocalArchivist(session, archive, file)
+    match runtime or runtime_for(session):
+        case "embedded":
+            return LocalArchivist(session, archive, file)
+        case "swarm":
+            from .archivist_in_swarm import DeployedArchivist
+
+            return DeployedArchivist(session, archive, file)
+    return ContainedArchivist(session, archive, file)
+
+
+def with_archiver(found: list[ServiceStatus], session: Session, archive: Archive) -> list[ServiceStatus]:
+    """Return the status of services, that of the archiver in charge with what keeps it from archiving."""
+    archivist = archivist_of(session, archive)
+    name = archivist.archiver()
+    return [_told(each, archivist) if each.service == name else each for each in found]
+
+
+def _told(status: ServiceStatus, archivist: Archivist) -> ServiceStatus:
+    if status.state is not ServiceState.RUNNING:
+        return status
+    found = archivist.condition()
+    is_well = found.state == "archiving"
+    return status if is_well else replace(status, state=ServiceState.UNHEALTHY, detail=found.detail)
 
 
 def runtime_for(session: Session) -> str:
@@ -120,6 +149,12 @@ class LocalArchivist:
 
     def system(self) -> str:
         return self._at().system()
+
+    def archiver(self) -> str:
+        return ARCHIVER
+
+    def reaches_server(self) -> bool:
+        return True
 
     def condition(self) -> "Condition":
         return self._at().condition()
@@ -170,6 +205,12 @@ class ContainedArchivist:
     def system(self) -> str:
         return str(self._alone("system"))
 
+    def archiver(self) -> str:
+        return ARCHIVER
+
+    def reaches_server(self) -> bool:
+        return True
+
     def condition(self) -> "Condition":
         from ..archive.status import STOPPED, Condition
 
@@ -186,10 +227,14 @@ class ContainedArchivist:
     def backups(self) -> "list[BaseBackup]":
         from ..archive.segments import BaseBackup
 
-        record = self._session.record
-        is_served = record is not None and record.archive == self._archive and self._runtime.is_alive(ARCHIVER)
-        found = self._inside("backups") if is_served else self._alone("backups")
+        found = self._inside("backups") if self._is_served else self._alone("backups")
         return [BaseBackup.of_dict(each) for each in found]
+
+    @property
+    def _is_served(self) -> bool:
+        """Whether the archiver of the project runs, and archives to this archive."""
+        record = self._session.record
+        return record is not None and record.archive == self._archive and self._runtime.is_alive(ARCHIVER)
 
     def take(self, major: int) -> "BaseBackup":
         from ..archive.segments import BaseBackup
@@ -224,9 +269,9 @@ class ContainedArchivist:
 
     def _inside(self, operation: str, **given: Any) -> Any:
         """Perform an operation in the archiver, which has the data, the server's socket and the credentials."""
-        answer = _Answer(self._session.on_event)
+        answer = Answer(self._session.on_event)
         command = [*PYTHON, f"{MODULES}.worker", operation, json.dumps(given)]
-        _, said = self._runtime.pipe(ARCHIVER, command, write=answer.write)
+        _, said = self._runtime.pipe(self.archiver(), command, write=answer.write)
         return answer.result(said)
 
     def _alone(
@@ -240,15 +285,17 @@ class ContainedArchivist:
     ) -> Any:
         """Perform an operation in a container of its own, whose image is built from `base`."""
         base = base or self._base
-        service = worker(
-            self._archive, base, self._session.machine.archiver_image(base), operation, given, volume=volume
-        )
+        image = self._session.machine.archiver_image(base)
+        return self._run(worker(self._archive, base, image, operation, given, volume=volume), secrets or {})
+
+    def _run(self, service: ServiceSpec, secrets: Mapping[str, str]) -> Any:
+        """Run a worker, with the credentials and these secrets, and return its result."""
         observed = Observed(images=self._runtime.images([service.image]))
-        self._session.run(plan.plan_images(StackSpec(self._session.project.name, (service,)), observed))
-        answer = _Answer(self._session.on_event)
+        self._session.run(plan_images(StackSpec(self._session.project.name, (service,)), observed))
+        answer = Answer(self._session.on_event)
         text = read_text(self._credentials, own=True) if self._credentials.exists() else ""
         try:
-            said = self._runtime.run_alone(service, {CREDENTIALS: text, **(secrets or {})}, answer.write)
+            said = self._runtime.run_alone(service, {CREDENTIALS: text, **secrets}, answer.write)
         except UnavailableError as error:
             raise self._explained(error) from error
         return answer.result(said)
@@ -264,12 +311,13 @@ class ContainedArchivist:
         )
 
 
-class _Answer:
+class Answer:
     """What a worker prints: passes its steps on as progress, and keeps its result or its error."""
 
     def __init__(self, on_event: Listener) -> None:
         self._on_event, self._rest = on_event, b""
         self._told: dict[str, Any] = {}
+        self._parts = ""
         self._else: list[str] = []
 
     def write(self, chunk: bytes) -> None:
@@ -285,15 +333,24 @@ class _Answer:
             return
         if STEP in told:
             self._on_event(Progress(told[STEP]))
+        elif PART in told:
+            self._parts += told[PART]
         else:
             self._told = told
 
+    def _whole(self) -> dict[str, Any]:
+        """Return the last line that it printed, which it has printed in parts if it is long; {} if it did not end."""
+        with suppress(ValueError):
+            return dict(json.loads(self._parts)) if self._parts else self._told
+        return {}
+
     def result(self, said: str) -> Any:
         """Return the result. Raises the error that the worker had, ProgramFailedError if it was killed."""
-        if RESULT in self._told:
-            return self._told[RESULT]
-        if ERROR in self._told:
-            told = self._told[ERROR]
+        whole = self._whole()
+        if RESULT in whole:
+            return whole[RESULT]
+        if ERROR in whole:
+            told = whole[ERROR]
             raise _error_class(told["class"])(told["message"], hint=told["hint"], evidence=told["evidence"])
         evidence = "\n".join([*self._else, said.strip()])
         raise ProgramFailedError("the operation on the archive was killed, or failed", evidence=evidence)

@@ -1,8 +1,6 @@
 """The commands that act on a whole stack, each in one session."""
 
-import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,11 +15,12 @@ from ..errors import (
     UntrustedFolderError,
 )
 from ..events import Notice
-from ..project import PASSWORDS, ROLES_OF_BEFORE, ProjectRecord
-from . import decide, plan, probe, rotation, steps
+from ..project import ROLES_OF_BEFORE, ProjectRecord
+from . import decide, plan, probe, rotating, steps
 from .actions import Action, Kind, Verb
 from .decide import Decision, Flags
 from .described import described_in
+from .leftovers import specs_of, tell_of_remaining, with_leftovers
 from .names import process_names
 from .observe import head_of
 from .observed import DataState, Observed, Thing
@@ -32,16 +31,14 @@ from .session import PORT_RACES, Session
 from .spec import StackSpec
 
 RELOAD_STOPS = 1.0  # seconds for open requests to end during a reload, which must be fast
-INTERRUPTED = "a rotation of the database's passwords was interrupted; it is completed first"
-SIGNING_KEY = "secret_key"  # the secret that tokens are signed with
 
 
 def plan_up(session: Session, flags: Flags, *, build: bool = False, pull: bool = False) -> list[Action]:
     """Return what `up` would do. Only a pulled image may turn out to be another one. Raises as `up` does."""
     decision = decided(session, flags)
-    completing = _completing(session) if session.rotating_roles and not _gets_passwords_anyway(session, flags) else []
+    completing = rotating.completing(session, flags)
     _, images, actions = session.planned(decision, flags, build=build, pull=pull, quickly=bool(completing))
-    return [*completing, *images, *actions]
+    return [*completing, *images, *actions, *(rotating.forgetting(session) if session.record else [])]
 
 
 def up(
@@ -51,8 +48,7 @@ def up(
 
     Returns the decision, what was observed if nothing had to be done, and the services that were started.
     """
-    if session.rotating_roles:
-        _complete_rotation(session, flags)
+    rotating.complete(session, flags)
     before, told = session.record, set[str]()
     for _ in range(PORT_RACES):
         decision = decided(session, flags)
@@ -62,6 +58,7 @@ def up(
         told |= set(decision.notices)
         try:
             done = session.converge(decision, flags, build=build, pull=pull, keep=keep)
+            rotating.forget(session)
             _begin_archive(session)
             return (decision, *done)
         except PortTakenError as error:
@@ -109,14 +106,14 @@ def down(session: Session, *, volumes: bool) -> list[Action]:
         finish(session, is_last=volumes)
     spec = session.whole_spec(session.record)
     observed = session.observe_quickly(spec, session.record)
-    observed, change = session.with_leftovers(observed, RecordChange(session.record, session.record))
+    observed, change = with_leftovers(session, observed, RecordChange(session.record, session.record))
     actions = plan.plan_down(spec, observed)
     if not volumes:
         return session.run([*actions, *plan.write(change)], keep=True)
-    if session.record.runtime == "swarm":
-        for volume in session.performer.swarm().remaining(spec, session.record):
-            session.on_event(Notice(f"volume {volume} stays: no engine of its node is used. There: docker volume rm"))
     things = [*at_every_place(session, change.after), *(Thing(Kind.CLAIM, name) for name in observed.claims)]
+    if session.record.runtime == "swarm":
+        for each in (spec, *specs_of(session, session.record.kept)):
+            tell_of_remaining(session, each, things)
     marks = plan.plan_marks(session.unmarked())
     return session.run([*actions, *marks, *plan.plan_destroy(session.project.name, things)], keep=True)
 
@@ -136,7 +133,8 @@ def at_every_place(session: Session, record: ProjectRecord) -> list[Thing]:
             if place.runtime != "swarm":
                 error.hint = f"Nothing was changed. The project has data in the {place}: start Docker, then try again"
             raise
-    return [*things, *(thing for each in extra.values() for thing in each)]
+    every = [*things, *(thing for each in extra.values() for thing in each)]
+    return list({(thing.kind, thing.name): thing for thing in every}.values())
 
 
 def restart(session: Session, service: str | None) -> None:
@@ -206,112 +204,6 @@ def repair_password(session: Session) -> bool:
             return True
 
 
-def rotate_signing_key(session: Session, *, keep: float) -> None:
-    """Replace the key that signs the project's tokens. Tokens of the current key stay valid for `keep` seconds.
-
-    Running processes read the key's file again when it changes.
-    """
-    from ..todo_app.tokens import rotated_keys
-
-    spec = session.whole_spec()
-    before = session.project.secret(SIGNING_KEY)
-    after = rotated_keys(before, secrets.token_urlsafe(32), keep=keep)
-    observed = session.observe_quickly(spec, session.known)
-    plan.refuse_foreign(spec.project, observed.foreign)
-    session.run(rotation.plan_secret(spec, observed, SIGNING_KEY, before, after, "its key is rotated"))
-    _discard_unused(session, spec)
-
-
-def _discard_unused(session: Session, spec: StackSpec) -> None:
-    """Remove the secrets of a swarm that no service mounts any more."""
-    if session.known.runtime == "swarm":
-        session.run(plan.plan_discard(session.observe_quickly(spec, session.known).leftovers))
-
-
-def rotate_passwords(session: Session) -> None:
-    """Set a new password for every role of the database.
-
-    The built-in app keeps working: it reads its password for each login. Running processes that have it in a variable
-    are restarted. A stopped database is started for this, and stopped again. If this command is killed, the next
-    rotation or the next `up` completes it.
-    """
-    session.require_trust()
-    if session.rotating_roles:
-        session.on_event(Notice(INTERRUPTED))
-        _rotate(session, was_interrupted=True)
-    session.run(rotation.plan_begin(session.known.roles))
-    _rotate(session)
-
-
-def _complete_rotation(session: Session, flags: Flags) -> None:
-    """Complete the rotation of a killed command, or forget it if the server gets the project's passwords anyway."""
-    if not _gets_passwords_anyway(session, flags):
-        session.on_event(Notice(INTERRUPTED))
-        _set_next_passwords(session)
-    session.run(rotation.plan_end(session.rotating_roles))
-
-
-def _gets_passwords_anyway(session: Session, flags: Flags) -> bool:
-    return flags.adopt or (flags.start_over and session.data_is_gone)
-
-
-def _rotate(session: Session, *, was_interrupted: bool = False) -> None:
-    has_stopped = _set_next_passwords(session)
-    if has_stopped or was_interrupted:
-        spec = session.spec()
-        if session.observe_quickly(spec, session.known).service(spec.database.name).runs:
-            session.ensure_up()
-    session.run(rotation.plan_end(session.rotating_roles))
-
-
-def _set_next_passwords(session: Session) -> bool:
-    """Set the next password of each role that has one, wherever it is used. All of it can be repeated.
-
-    Stops the running processes that have a password in a variable. Returns whether there were any.
-    """
-    with session.database_started(rotation.CAUSE) as stack:
-        with suppress(DatabaseLoginError):  # it answers, and its owner may have the next password already
-            session.performer.wait(stack.database)
-        spec = session.whole_spec()
-        observed = session.observe_quickly(spec, session.known)
-        for actions in _rotations(session, spec, observed):
-            session.run(actions)
-        _discard_unused(session, spec)
-        return bool(session.run(_stops(session, spec, observed))) or session.known.runtime == "swarm"
-
-
-def _completing(session: Session) -> list[Action]:
-    """Return the actions that complete the rotation of a killed command."""
-    spec = session.whole_spec()
-    observed = session.observe_quickly(spec, session.known)
-    return [
-        *plan.plan_start_database(spec, observed, rotation.CAUSE),
-        *(action for actions in _rotations(session, spec, observed) for action in actions),
-        *_stops(session, spec, observed),
-        *rotation.plan_end(session.rotating_roles),
-    ]
-
-
-def _rotations(session: Session, spec: StackSpec, observed: Observed) -> list[list[Action]]:
-    secret = session.project.secret
-    return [
-        rotation.plan_rotation(spec, observed, role, secret(PASSWORDS[role]), secret(rotation.next_secret(role)))
-        for role in session.rotating_roles
-    ]
-
-
-def _stops(session: Session, spec: StackSpec, observed: Observed) -> list[Action]:
-    """Return the actions that stop the processes which have a rotated password in a variable.
-
-    In a swarm the next `up` replaces their tasks one after the other.
-    """
-    if session.known.runtime == "swarm":
-        return []
-    rotated = {PASSWORDS[role] for role in session.rotating_roles}
-    stale = [process.name for process in spec.processes if rotated.intersection(process.secrets_in_variables)]
-    return plan.plan_stop(spec, observed, stale, rotation.CAUSE)
-
-
 def unite_roles(session: Session) -> None:
     """Merge the database's roles into one, as in older versions, and stop the processes. The next `up` splits it again.
 
@@ -378,7 +270,7 @@ def exported(session: Session) -> StackSpec:
     session.require_trust()
     if record.archive:
         session.on_event(Notice(f"what archives the database to {record.archive} is not exported"))
-    return session.spec(replace(record, runtime="docker", archive=None))
+    return session.spec(replace(record, runtime="docker", archive=None, members=()))
 
 
 def in_swarm(session: Session) -> StackSpec:

@@ -15,17 +15,16 @@ from .built_in import stack_spec
 from .observed import Estate
 from .plan import RecordChange
 from .spec import (
-    APP_SERVICE,
     DATABASE_SERVICE,
     StackSpec,
     major_of,
     other_major,
     volume_name,
 )
-from .surroundings import Surroundings
 
 if TYPE_CHECKING:
     from ..application.description import Application
+    from .surroundings import Surroundings
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Flags:
 
     `ports` are the ports that flags or settings request, by service. If `after_migrate` is false, the command that adds
     initial data is not run. `without` are the extra services that must not run. `replicas` is the number of tasks of
-    the process that answers HTTP, in a swarm.
+    the process that answers HTTP, in a swarm. `ha` asks for a database with standbys, on three nodes of a swarm.
     """
 
     runtime: str | None = None
@@ -47,6 +46,7 @@ class Flags:
     after_migrate: bool = True
     without: tuple[str, ...] = ()
     replicas: int | None = None
+    ha: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,10 @@ class Machine:
     of a database with an image. `estate` returns what a runtime has
     under the project's name, whichever home it belongs to. `application` is the user's application, None for the
     built-in one; `programs` returns the folder of its programs; `state` is the project's folder. `node` returns the id
-    of the engine in its swarm. `host` is the machine of the engine for a new project, "" for this one.
+    of the engine in its swarm, `nodes` those of all nodes, its own first, each with whether it takes tasks. `ha_image`
+    returns the name of the image of a database with standbys, by that of its base. `host` is the machine of the engine
+    for a new project, "" for this one. With `stand_in`, processes of a user's application log in as the stand-in of
+    their role.
     """
 
     engine_answers: Callable[[], bool]
@@ -69,9 +72,12 @@ class Machine:
     estate: Callable[[str], Estate]
     programs: Callable[[], str] = str
     node: Callable[[], str] = str
+    nodes: Callable[[], Mapping[str, bool]] = dict
+    ha_image: Callable[[str], str] = str
     application: "Application | None" = None
     state: str = ""
     host: str = ""
+    stand_in: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,8 +116,11 @@ def decide(record: ProjectRecord | None, settings: Settings, flags: Flags, machi
     after = replace(after, ports=chosen, processes=processes)
     if after.runtime != "embedded" and not after.owner:
         after = replace(after, owner=machine.new_owner())
-    if after.runtime == "swarm":
-        after = _in_swarm(after, flags, machine)
+    if after.runtime == "swarm" or flags.ha:
+        from . import in_swarm  # other runtimes start faster without it
+
+        in_swarm.refuse_standbys(settings, record, after, flags)
+        after = in_swarm.record_of(after, flags, machine)
     cause = "it is taken over" if flags.adopt else "the first `up` decides" if record is None else RecordChange.cause
     change = RecordChange(record, after, cause)
     return Decision(change, spec_of(after, settings, machine), tuple(notices))
@@ -150,14 +159,25 @@ def spec_of(record: ProjectRecord, settings: Settings, machine: Machine) -> Stac
         return spec
     from .deployment import deployed
 
-    return deployed(spec, settings, record, own)
+    ha_image = machine.ha_image(place.image) if record.members else ""
+    return deployed(spec, settings, record, own, ha_image)
 
 
-def surroundings(record: ProjectRecord, settings: Settings, machine: Machine) -> Surroundings:
+def surroundings(record: ProjectRecord, settings: Settings, machine: Machine) -> "Surroundings":
     """Return where the processes of the user's application run."""
+    from ..ha.configuration import address
+    from .surroundings import Surroundings
+
     numbers = {**names.default_ports(machine.application), **record.ports}
     if record.runtime != "embedded":
-        return Surroundings(numbers, image=machine.app_image(), split_roles=settings.split_roles)
+        at = address() if record.members else {}
+        return Surroundings(
+            numbers,
+            image=machine.app_image(),
+            split_roles=settings.split_roles,
+            database_at=at,
+            stand_in=machine.stand_in,
+        )
     programs, state = machine.programs(), machine.state
     return Surroundings(numbers, programs=programs, state=state, split_roles=settings.split_roles)
 
@@ -249,18 +269,6 @@ def _first_place(settings: Settings, runtime: str, machine: Machine) -> Place:
     if runtime != "embedded":
         return Place(runtime, image=settings.postgres_image, volume=volume_name(settings.project))
     return machine.new_place(runtime)
-
-
-def _in_swarm(record: ProjectRecord, flags: Flags, machine: Machine) -> ProjectRecord:
-    """Return the record with the node that has the data, and the numbers of tasks that a flag chooses."""
-    if flags.adopt:
-        raise InvalidInputError(
-            "--adopt does not work in a swarm", field="adopt", hint="Restore a backup: fastzero db restore"
-        )
-    web = machine.application.web if machine.application else None
-    name = APP_SERVICE if machine.application is None else web.name if web else ""
-    chosen = {name: flags.replicas} if name and flags.replicas else {}
-    return replace(record, node=record.node or machine.node(), replicas={**record.replicas, **chosen})
 
 
 def _at_another_place(settings: Settings, record: ProjectRecord, flags: Flags, machine: Machine) -> ProjectRecord:

@@ -1,19 +1,42 @@
 """Turn the services of a stack in containers into services of a swarm. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 from ..application.description import WEB, Application
+from ..archive.description import ARCHIVER
 from ..config_files import PREFIX
 from ..errors import InvalidInputError
+from ..ha.configuration import SERVER, STORE, address
+from ..ha.configuration import names as names_of
 from ..project import ProjectRecord
 from ..schema.revisions import head_revision
 from ..settings import Settings
+from .archiver import archivers as archivers_of
+from .archiver import is_archiver
+from .archivers import of_servers, on_node
+from .deployed import Deployment
 from .docker.containers import FIRST_START, FIRST_START_FILE
-from .edge import GATEWAY, PROXY, gateway, proxy
-from .spec import APP_SERVICE, HEALTH, READINESS, Deployment, Release, ServiceSpec, StackSpec, data_mount, volume_name
+from .edge import gateway, proxy
+from .ha import RESOLVER, Member, members, shared
+from .in_swarm import API_PORTS
+from .spec import (
+    APP_SERVICE,
+    DATABASE_SERVICE,
+    GATEWAY,
+    HEALTH,
+    PROXY,
+    READINESS,
+    STORES,
+    Release,
+    ServiceSpec,
+    StackSpec,
+    data_mount,
+    volume_name,
+)
 
+OF_STANDBYS = (*names_of(SERVER), *names_of(STORE), *names_of(ARCHIVER))
 # A task is ready once its readiness path has answered. From then on only whether it lives counts: a swarm kills what
 # its check fails for, and a process whose database is away must stay.
 CHECK = """\
@@ -41,21 +64,38 @@ LOCKED = 'exec 9<{folder}; flock 9; exec docker-entrypoint.sh "$@"'
 
 
 def deployed(
-    spec: StackSpec, settings: Settings, record: ProjectRecord, application: Application | None = None
+    spec: StackSpec,
+    settings: Settings,
+    record: ProjectRecord,
+    application: Application | None = None,
+    ha_image: str = "",
 ) -> StackSpec:
-    """Return the stack as services of a swarm, with the proxy and the gateway. Raises InvalidInputError."""
-    _refuse_names(spec)
+    """Return the stack as services of a swarm, with the proxy and the gateway. Raises InvalidInputError.
+
+    `ha_image` is the image of a database with standbys, which has several services.
+    """
+    _refuse_names(spec, (PROXY, GATEWAY, *(OF_STANDBYS if record.members else ())))
+    if record.members:
+        spec = _with_standbys(spec, settings, record, in_registry(ha_image, settings.registry))
     tasks = {each.name: each.tasks for each in application.processes} if application else {}
     tasks = {**(tasks or {APP_SERVICE: settings.replicas}), **record.replicas}
-    database = _database(spec.database, record.node)
-    extras = tuple(_extra(each, record.node) for each in spec.extras)
+    database = spec.members or (_database(spec.database, record.node),)
+    nodes = record.members or (record.node,)
+    archivers = tuple(
+        on_node(each, node, in_registry(each.image, settings.registry))
+        for each, node in zip(archivers_of(spec), nodes, strict=False)
+    )
+    extras = tuple(
+        _extra(each, record.node) for each in spec.extras if not each.is_member and not is_archiver(each.name)
+    )
     processes = tuple(_process(each, settings, tasks.get(each.name, 1)) for each in spec.processes)
     release = _release(spec, processes, settings)
     return replace(
         spec,
         services=(
-            database,
-            gateway(settings.python_image, (database, *extras)),
+            *archivers,  # first, so that they stop last, when the last segment is archived
+            *database,
+            gateway(settings.python_image, (*spec.servers, *extras)),
             *extras,
             *processes,
             *_proxy(spec, settings),
@@ -64,8 +104,45 @@ def deployed(
     )
 
 
-def _refuse_names(spec: StackSpec) -> None:
-    for name in (PROXY, GATEWAY):
+def _with_standbys(spec: StackSpec, settings: Settings, record: ProjectRecord, image: str) -> StackSpec:
+    """Return the stack with a database that has a server and an etcd on each of three nodes."""
+    one = spec.database
+    ports = {name: record.ports[port] for name, port in API_PORTS.items() if port in record.ports}
+    archived = record.archive is not None
+    own_ports = {next(iter(API_PORTS)): one.port}
+    found = members(settings, image, own_ports, ports, volume=record.volume, archived=archived)
+    of_database = [_member(each, one, record.members[each.node - 1]) for each in found]
+    servers = tuple(each for each in of_database if each.is_database)
+    archivers = (each for archiver in archivers_of(spec) for each in of_servers(archiver, servers, spec.project))
+    rest = [_to_several(each) for each in spec.services if each is not one and not is_archiver(each.name)]
+    release = spec.release and replace(spec.release, service=_to_several(spec.release.service))
+    services = (*archivers, *of_database, *rest)
+    return replace(spec, services=services, release=release, shared=shared(settings, archived=archived))
+
+
+def _member(member: Member, one: ServiceSpec, node: str) -> ServiceSpec:
+    """Return a service of a database with standbys, on its node, with what the application needs of one server."""
+    networks = (STORES,) if member.is_internal else ("", STORES)
+    deploy = Deployment(node=node, networks=networks, readiness="answers")
+    service = replace(member.service, base_image=one.image, deploy=deploy)
+    return replace(service, version_table=one.version_table, needs=one.needs) if service.is_database else service
+
+
+def _to_several(process: ServiceSpec) -> ServiceSpec:
+    """Return a process that finds the server which accepts writes, among several."""
+    if process.is_extra:
+        return process
+    needed = [each for each in process.depends_on if each != DATABASE_SERVICE]
+    return replace(
+        process,
+        variables={**RESOLVER, **process.variables},
+        depends_on=(*names_of(SERVER), *needed),
+        database_at=address(),
+    )
+
+
+def _refuse_names(spec: StackSpec, reserved: Iterable[str]) -> None:
+    for name in reserved:
         if name in spec.names:
             raise InvalidInputError(
                 f"service {name} cannot have this name in a swarm", field="services", hint="Rename it"
@@ -151,12 +228,6 @@ def _trusting_proxy(process: ServiceSpec, networks: str) -> ServiceSpec:
 def in_registry(image: str, registry: str | None) -> str:
     """Return the name of a built image, in the registry from which the nodes pull it."""
     return f"{registry}/{image}" if registry else image
-
-
-def one_service_each(application: Application) -> Application:
-    """Return the application with one service for all replicas of a process: a swarm starts the tasks."""
-    processes = tuple(replace(each, replicas=1, tasks=max(each.tasks, each.replicas)) for each in application.processes)
-    return replace(application, processes=processes)
 
 
 def counts_of(texts: Mapping[str, int], spec: StackSpec) -> dict[str, int]:

@@ -7,10 +7,12 @@ from pathlib import Path
 from .. import folders
 from ..archive.description import ARCHIVER
 from ..errors import DatabaseLoginError, FastZeroError
+from ..ha.configuration import is_server
 from ..postgres.url import address, clear_password, sslmode
 from ..project import HOST
 from ..settings import Settings
 from . import ports, probe
+from .archiver import is_archiver
 from .archives import ArchivedStack
 from .names import default_ports, owner_of_port, port_choice, ports_asked, process_names
 from .observe import head_of
@@ -20,6 +22,7 @@ from .spec import DATABASE_SERVICE, asked_ports
 from .stack import Stack
 from .status import ServiceStatus
 
+STOPPED = ServiceState.STOPPED
 DAY = 24 * 60 * 60  # seconds
 MAX_BACKUP_AGE = 8 * DAY  # seconds; a recovery replays all that was written since the base backup
 MAX_SKEW = 2.0  # seconds; with more, timestamps of this machine and the database would be out of order
@@ -79,6 +82,8 @@ def _ports(stack: Stack) -> Iterator[Finding]:
     application = stack.look().application
     kept = {**(record.ports if record else {}), **ports_asked(application, asked_ports(stack.settings))}
     wanted = (DATABASE_SERVICE, *process_names(stack.settings, application))
+    if any(is_server(name) for name in running):
+        running = {*running, DATABASE_SERVICE}  # the gateway leads to one of several
     for name, default in default_ports(application).items():
         port, service = kept.get(name), owner_of_port(name)
         if service in wanted:
@@ -113,15 +118,20 @@ def _services(stack: Stack) -> Iterator[Finding]:
         yield Finding("password", "failed", error.message, error.hint)
         return
     extras = [extra.name for extra in stack.look().spec().extras] if services else []
+    archivers = {each.service for each in services if is_archiver(each.service) and each.state is not STOPPED}
+    if archivers:
+        yield _archive(stack)
     for service in services:
-        if service.service == ARCHIVER and service.state is not ServiceState.STOPPED:
-            yield _archive(stack)
-        elif service.state is ServiceState.UNHEALTHY:
+        if service.service == ARCHIVER and archivers:
+            continue
+        if service.state is ServiceState.UNHEALTHY:
             yield Finding(service.service, "failed", service.detail, "Restart it: fastzero restart")
         elif service.state is not ServiceState.RUNNING:
             yield Finding(service.service, "warning", f"it is {service.state}", "Start it: fastzero up")
-        elif service.service == DATABASE_SERVICE:
+        elif service.service == DATABASE_SERVICE or (is_server(service.service) and service.address):
             yield from _database(stack, service)
+        elif is_server(service.service):
+            yield Finding(service.service, "ok", f"it is the {service.detail}")
         elif service.service in extras:
             yield Finding(service.service, "ok", f"it answers on {service.address}" if service.address else "it runs")
         else:

@@ -8,9 +8,10 @@ reachable on loopback there, since a swarm can only publish ports to everyone.
 from collections.abc import Iterable
 from dataclasses import replace
 
-from .spec import TMPFS, Deployment, ServiceSpec
+from ..ha.configuration import API_PORT
+from .deployed import Deployment
+from .spec import GATEWAY, PROXY, TMPFS, ServiceSpec
 
-PROXY, GATEWAY = "proxy", "gateway"
 CADDYFILE = "/etc/caddy/Caddyfile"
 CERTIFICATES = "/data"
 HTTP, HTTPS = 80, 443
@@ -18,6 +19,10 @@ MEMORY = 256 * 2**20  # bytes
 GATEWAY_MEMORY = 64 * 2**20  # bytes
 USER = "10001:10001"
 PIDS = 128
+# The name of a lost server is looked up in vain. The others are asked at the same time, so unlike a process
+# the gateway can wait for a busy engine to answer.
+RESOLVER = "timeout:2 attempts:2"
+THREADS = 64  # for names that are looked up at once
 RETRIED = "GET HEAD OPTIONS"  # what may be sent again after an answer was lost
 
 GLOBAL = """\
@@ -53,20 +58,35 @@ SITE = """\
 }
 """
 
-# Each argument is a port and the address that it leads to. A connection is closed once both sides have ended.
-FORWARD = """\
-import asyncio, contextlib, sys
+# Each argument is a port and the address that it leads to, of several servers to the one that accepts writes: its
+# Patroni knows. A connection is closed once both sides have ended.
+FORWARD = (
+    f"API, THREADS = {API_PORT}, {THREADS}"
+    + """
+import asyncio, concurrent.futures, contextlib, sys
 async def copy(source, sink):
     with contextlib.suppress(OSError):
         while data := await source.read(65536):
             sink.write(data)
             await sink.drain()
         if sink.can_write_eof(): sink.write_eof()
+async def if_primary(host):
+    with contextlib.suppress(OSError):
+        async with asyncio.timeout(2):
+            reader, writer = await asyncio.open_connection(host, API)
+            with contextlib.closing(writer):
+                writer.write(b'GET /primary HTTP/1.0\\r\\n\\r\\n')
+                return host if b' 200 ' in await reader.readline() else ''
+async def chosen(hosts):
+    if len(hosts) == 1: return hosts[0]
+    for each in asyncio.as_completed([if_primary(host) for host in hosts]):
+        if found := await each: return found
+    raise OSError('no server accepts writes')
 async def serve(port, host, inside):
     async def connect(reader, writer):
         other = None
         try:
-            source, other = await asyncio.open_connection(host, inside)
+            source, other = await asyncio.open_connection(await chosen(host.split(',')), inside)
             await asyncio.gather(copy(reader, other), copy(source, writer))
         except OSError as error: print(f'{host}:{inside}: {error}', file=sys.stderr, flush=True)
         finally:
@@ -74,17 +94,21 @@ async def serve(port, host, inside):
     server = await asyncio.start_server(connect, '0.0.0.0', port)
     await server.serve_forever()
 async def main():
+    asyncio.get_running_loop().set_default_executor(concurrent.futures.ThreadPoolExecutor(THREADS))
     parts = [each.replace('=', ':').split(':') for each in sys.argv[1:]]
     await asyncio.gather(*(serve(int(port), host, int(inside)) for port, host, inside in parts))
 with contextlib.suppress(KeyboardInterrupt): asyncio.run(main())
 """
+)
 
 
 def gateway(image: str, services: Iterable[ServiceSpec]) -> ServiceSpec:
     """Return the container that makes services reachable on loopback, on the ports that they have there."""
+    reachable = list(services)
+    servers = ",".join(each.name for each in reachable if each.is_database)
     targets = [
-        (outside, each.name, inside)
-        for each in services
+        (outside, servers if each.is_database and inside == each.container_port else each.name, inside)
+        for each in reachable
         for inside, outside in {each.container_port: each.port, **each.more_ports}.items()
         if inside and outside
     ]
@@ -96,6 +120,7 @@ def gateway(image: str, services: Iterable[ServiceSpec]) -> ServiceSpec:
         more_ports={port: port for port, *_ in others},
         is_extra=True,
         image=image,
+        variables={"RES_OPTIONS": RESOLVER} if "," in servers else {},
         command=("python", "-ISc", FORWARD, *(f"{port}={name}:{inside}" for port, name, inside in targets)),
         readiness=None,
         roles=(),

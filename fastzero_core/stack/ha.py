@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ..archive.description import ARCHIVER, settings_of_standbys
+from ..archive.description import STATE as STATE_VARIABLE
 from ..ha import configuration
-from ..ha.configuration import API_PASSWORD, API_PORT, NODES, PEER_PORT, POSTGRES_PORT, REPLICATION_PASSWORD
+from ..ha.configuration import API_PASSWORD, API_PORT, NODES, PEER_PORT, POSTGRES_PORT
 from ..ha.run_patroni import VARIABLE
-from ..postgres.roles import APP
-from ..postgres.url import render
-from ..project import AUTHENTICATION, DATABASE, ROLE, ROLES
+from ..postgres.roles import APP, REPLICATION_PASSWORD
+from ..project import DATABASE, ROLE, ROLES
+from .archiver import SOCKETS
 from .built_in import DATABASE_SHARED_MEMORY, LOG_WITHOUT_VALUES, confinement
-from .spec import STOP_TIMEOUT, TMPFS, ServiceSpec, data_mount, major_of, volume_name
+from .spec import STOP_TIMEOUT, TMPFS, Mount, ServiceSpec, data_mount, major_of, volume_name
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 RECIPE = "ha"  # how its image is built
 PROGRAMS = "/opt/fastzero"  # in the image
 STATE = "/tmp/supervisor.json"  # noqa: S108 - in the container
+STATE_OF_ARCHIVER = f"{SOCKETS}/archive"  # in the folder that a server and its archiver have in common
 FAST_ENDS = 3  # ends of Patroni shortly after its start before the container ends too, and PostgreSQL with it
 STORE_MEMORY = 256 * 2**20  # bytes
 STORE_PIDS = 128
@@ -44,28 +47,45 @@ class Member:
     is_internal: bool
 
 
-def shared(settings: "Settings") -> dict[str, Any]:
+def shared(settings: "Settings", *, archived: bool = False) -> dict[str, Any]:
     """Return the configuration that all members share. The first primary has it without the project's own settings.
 
     Raises InvalidInputError for PostgreSQL settings that cannot be used with standbys.
     """
-    return configuration.dynamic({**LOG_WITHOUT_VALUES, **settings.postgres_settings})
+    of_archive = settings_of_standbys() if archived else {}
+    return configuration.dynamic({**LOG_WITHOUT_VALUES, **settings.postgres_settings, **of_archive})
 
 
 def members(
-    settings: "Settings", image: str, ports: Mapping[str, int] = {}, api_ports: Mapping[str, int] = {}
+    settings: "Settings",
+    image: str,
+    ports: Mapping[str, int] = {},
+    api_ports: Mapping[str, int] = {},
+    *,
+    volume: str = "",
+    archived: bool = False,
 ) -> tuple[Member, ...]:
     """Return every service of the database: the etcds, then the servers.
 
     `image` is built from docker/ha, and has the major version in its tag. `ports` and `api_ports` are where each server
-    and its Patroni can be reached from outside, by the server's name. Raises InvalidInputError for PostgreSQL settings
+    and its Patroni can be reached from outside, by the server's name. `volume` is that of the database's place. If
+    `archived`, each server has a folder in common with its archiver. Raises InvalidInputError for PostgreSQL settings
     that cannot be used with standbys.
     """
     shared(settings)
     numbers = range(1, NODES + 1)
     stores = (Member(_store(settings, number, image), number, True) for number in numbers)
-    servers = [Member(_server(settings, number, image), number, False) for number in numbers]
-    return (*stores, *(_published(each, ports, api_ports) for each in servers))
+    servers = (Member(_server(settings, number, image, archived), number, False) for number in numbers)
+    published = (*stores, *(_published(each, ports, api_ports) for each in servers))
+    return tuple(_at_place(each, settings.project, volume or volume_name(settings.project)) for each in published)
+
+
+def _at_place(member: Member, project: str, volume: str) -> Member:
+    """Return a member with its own volume at the place of the database that `volume` names."""
+    service, _, number = member.service.name.rpartition("-")
+    which = volume.removeprefix(volume_name(project))
+    own = f"{volume_name(project, service)}{which}-{number}"
+    return replace(member, service=replace(member.service, volume=own))
 
 
 def _published(member: Member, ports: Mapping[str, int], api_ports: Mapping[str, int]) -> Member:
@@ -74,23 +94,24 @@ def _published(member: Member, ports: Mapping[str, int], api_ports: Mapping[str,
     return replace(member, service=replace(member.service, port=ports.get(name, 0), more_ports=more))
 
 
-def database_url(role: str, password: str) -> str:
-    """Return the URL with which a process reaches the primary in the project's network, as a role."""
-    options = {"user": role, "password": password, "dbname": DATABASE, "require_auth": AUTHENTICATION}
-    return render({**options, **configuration.address()})
+def data_folder(major: int) -> str:
+    """Return the data directory of a server, in its container."""
+    return f"{data_mount(major)}/cluster"
 
 
-def _server(settings: "Settings", number: int, image: str) -> ServiceSpec:
+def _server(settings: "Settings", number: int, image: str, archived: bool) -> ServiceSpec:
     name, major = configuration.names(configuration.SERVER)[number - 1], major_of(image)
     mount = data_mount(major)
     document = configuration.patroni(
         settings.project,
         number,
         major=major,
-        data=f"{mount}/cluster",
+        data=data_folder(major),
         database=DATABASE,
         parameters=LOG_WITHOUT_VALUES,
+        more_sockets=(SOCKETS,) if archived else (),
     )
+    common = Mount(volume_name(settings.project, configuration.names(ARCHIVER)[number - 1]), SOCKETS)
     return ServiceSpec(
         name=name,
         port=0,
@@ -99,9 +120,14 @@ def _server(settings: "Settings", number: int, image: str) -> ServiceSpec:
         image=image,
         base_image=settings.postgres_image,
         recipe=RECIPE,
-        volume=volume_name(settings.project, name),
-        # PGUSER and PGDATABASE are for psql, run in the container.
-        variables={VARIABLE: configuration.as_text(document), "PGUSER": ROLE, "PGDATABASE": DATABASE, **RESOLVER},
+        mounts=(common,) if archived else (),
+        variables={
+            VARIABLE: configuration.as_text(document),
+            **({STATE_VARIABLE: STATE_OF_ARCHIVER} if archived else {}),
+            "PGUSER": ROLE,  # this and the next are for psql, run in the container
+            "PGDATABASE": DATABASE,
+            **RESOLVER,
+        },
         # Patroni is started again if it is killed: it then finds its server running, and keeps the leader's key.
         command=_alone(
             mount, *_program("supervisor.py"), STATE, "on-failure", str(FAST_ENDS), *_program("run_patroni.py")
@@ -126,7 +152,6 @@ def _store(settings: "Settings", number: int, image: str) -> ServiceSpec:
         base_image=settings.postgres_image,
         recipe=RECIPE,
         # The image declares a volume there, which would be created besides.
-        volume=volume_name(settings.project, name),
         mount=mount,
         variables=configuration.etcd(settings.project, number, f"{mount}/etcd"),
         command=_alone(mount, *_program("run_etcd.py")),

@@ -4,6 +4,7 @@ Without such an application nothing that reads or runs one is imported.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..settings import Settings
@@ -21,6 +22,12 @@ def service_names(application: "Application") -> dict[str, "Process"]:
         names = [process.name] if process.replicas == 1 else [f"{process.name}-{number}" for number in replicas]
         found |= dict.fromkeys(names, process)
     return found
+
+
+def one_service_each(application: "Application") -> "Application":
+    """Return the application with one service for all replicas of a process: a swarm starts the tasks."""
+    processes = tuple(replace(each, replicas=1, tasks=max(each.tasks, each.replicas)) for each in application.processes)
+    return replace(application, processes=processes)
 
 
 def process_names(settings: Settings, application: "Application | None", app: bool | None = None) -> tuple[str, ...]:

@@ -1,20 +1,21 @@
 """Observe the stack: what the runtime finds, and what the services themselves answer."""
 
 import threading
+from concurrent.futures import Future
 from dataclasses import replace
 from importlib import import_module
+from typing import cast
 
 from ..postgres.provisions import provisions
 from ..project import DATABASE, ROLE, Project, ProjectRecord
 from ..schema.revisions import head_revision
 from . import wait
-from .edge import GATEWAY
 from .observed import WITHOUT_DATA, Observed, ObservedService, ServiceState
 from .plan import data_is_gone
 from .roles import sessions
 from .runtime import Runtime
-from .spec import ServiceSpec, StackSpec
-from .wait import ask, poll
+from .spec import GATEWAY, ServiceSpec, StackSpec
+from .wait import Answer, ask, poll
 
 
 def observe(
@@ -40,7 +41,13 @@ def observe(
     if data_is_gone(spec, observed, record):
         database = observed.service(spec.database.name)
         observed = observed.having(replace(database, detail=f"its data is gone. {WITHOUT_DATA}"))
-    observed = _ask_database(spec, observed, runtime, project, patience or 0)
+    first = _ask_early(spec, observed, runtime)
+    if spec.shared:
+        from . import standbys
+
+        observed = standbys.observed(spec, observed, project, record, cast("standbys.Reach", runtime))
+    if record.initialised or not spec.shared:  # else its roles have no passwords yet
+        observed = _ask_database(spec, observed, runtime, project, patience or 0)
     for service in (*spec.extras, *spec.processes):
         found = observed.service(service.name)
         if (
@@ -49,7 +56,9 @@ def observe(
             and (service.port or service.health_command)
             and (patience is None or _should_be_ready(service, spec, observed))
         ):
-            observed = observed.having(_ask_process(service, found, runtime, min(patience or 0, wait.PATIENCE)))
+            observed = observed.having(
+                _ask_process(service, found, runtime, min(patience or 0, wait.PATIENCE), first.get(service.name))
+            )
     return observed
 
 
@@ -60,7 +69,7 @@ def missing_secrets(spec: StackSpec, project: Project) -> tuple[str, ...]:
 
 def _ask_database(spec: StackSpec, observed: Observed, runtime: Runtime, project: Project, patience: float) -> Observed:
     found = observed.service(spec.database.name)
-    if found.state is not ServiceState.RUNNING:
+    if not any(observed.service(each.name).state is ServiceState.RUNNING for each in spec.servers):
         return observed
     if spec.database.deploy and not observed.service(GATEWAY).runs:
         why = "it was not asked: this manager has no gateway to it. Create one: fastzero up"
@@ -76,8 +85,30 @@ def _ask_database(spec: StackSpec, observed: Observed, runtime: Runtime, project
     return observed.having(replace(found, state=state, detail=answer.reason))
 
 
-def _ask_process(process: ServiceSpec, found: ObservedService, runtime: Runtime, patience: float) -> ObservedService:
+def _ask_early(spec: StackSpec, observed: Observed, runtime: Runtime) -> dict[str, "Future[Answer]"]:
+    """Ask the processes whether they are ready: they answer while this one imports the driver and asks the database."""
+    first: dict[str, Future[Answer]] = {}
+    for process in spec.processes:
+        found = observed.service(process.name)
+        if found.state is ServiceState.RUNNING and process.port and not process.deploy:
+            service, first[process.name] = as_it_runs(process, found), Future()
+            threading.Thread(target=_answer, args=(first[process.name], service, runtime), daemon=True).start()
+    return first
+
+
+def _answer(first: "Future[Answer]", service: ServiceSpec, runtime: Runtime) -> None:
+    try:
+        first.set_result(ask(service, "", runtime))
+    except BaseException as error:
+        first.set_exception(error)
+
+
+def _ask_process(
+    process: ServiceSpec, found: ObservedService, runtime: Runtime, patience: float, first: "Future[Answer] | None"
+) -> ObservedService:
     """Return the process, as unhealthy if it does not become ready within `patience` seconds."""
+    if first and first.result().is_ready:
+        return found
     service = as_it_runs(process, found)
     answer = poll(lambda: ask(service, "", runtime), lambda: True, patience, patience)
     return found if answer.is_ready else replace(found, state=ServiceState.UNHEALTHY, detail=answer.reason)

@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..postgres.provisions import Provisions
 from ..project import Place
 from .actions import Kind
+
+if TYPE_CHECKING:
+    from ..ha.cluster import State
+    from .deployed import TaskState
 
 WITHOUT_DATA = (
     "Restore a backup: fastzero up --start-over, then fastzero db restore NAME."
@@ -29,30 +33,6 @@ class DataState(StrEnum):
     ABSENT = "absent"
     UNFINISHED = "unfinished"  # the first initialisation is not known to have ended
     THERE = "there"
-
-
-@dataclass(frozen=True)
-class TaskState:
-    """One task of a service in a swarm, as `app.1`, with the node that runs it, and the engine's words if it failed."""
-
-    task: str
-    state: str
-    node: str
-    since: datetime | None
-    detail: str = ""
-
-
-@dataclass(frozen=True)
-class NodeState:
-    """One node of a swarm. `has_data` says that the project's database is on its disk."""
-
-    node: str
-    state: str
-    availability: str
-    role: str
-    address: str
-    has_data: bool
-    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,7 +57,7 @@ class ObservedService:
     started_at: datetime | None = None
     thing: str = ""
     resumable: bool = True
-    tasks: tuple[TaskState, ...] = ()
+    tasks: "tuple[TaskState, ...]" = ()
     update: str = ""
     uneven: str = ""
     document: Mapping[str, Any] = field(default_factory=dict)
@@ -94,12 +74,16 @@ class ObservedService:
 
 @dataclass(frozen=True)
 class Thing:
-    """A leftover of an interrupted command, or a part of a place that the database is not at."""
+    """A leftover of an interrupted command, or a part of a place that the database is not at.
+
+    `subject` is the argument of the operation that removes it, None if its name is enough.
+    """
 
     kind: Kind
     name: str
     cause: str = "an interrupted command left it"
     service: str = ""
+    subject: Any = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -126,7 +110,9 @@ class Observed:
     another home. `taken` are the names, as `container NAME`, of things that do not belong to the project. `claims` are
     the volumes that record the owner of a project that was taken over. `mounts` are the secrets and configs that the
     project has in a swarm, `stale` those of them that a service mounts and should not, and `lacking` those that
-    services should mount and that are missing, by their names without a hash.
+    services should mount and that are missing, by their names without a hash. `networks` are those besides the
+    project's own. Of a database with standbys, `cluster` is the state of its servers and `shared` their configuration,
+    None if they are not known.
     """
 
     services: Mapping[str, ObservedService] = field(default_factory=dict)
@@ -145,6 +131,9 @@ class Observed:
     mounts: tuple[Thing, ...] = ()
     stale: tuple[Thing, ...] = ()
     lacking: tuple[Thing, ...] = ()
+    networks: frozenset[str] = frozenset()
+    cluster: "State | None" = None
+    shared: Mapping[str, Any] | None = None
 
     def service(self, name: str) -> ObservedService:
         return self.services.get(name, ObservedService(name, ServiceState.ABSENT))

@@ -18,7 +18,7 @@ from . import provisions, roles, wait
 from .actions import IN_CONTAINERS, LOCAL, MIGRATES, Action, Kind, Verb
 from .observe import head_of
 from .runtime import MOVING, Runtime
-from .spec import Release, ServiceSpec, StackSpec
+from .spec import SLOWEST_TASK, Release, ServiceSpec, StackSpec
 
 if TYPE_CHECKING:
     from .swarm.runtime import SwarmRuntime
@@ -87,6 +87,10 @@ class Performer:
                 self._remove_project()
             case Kind.SERVICE if action.verb is Verb.WAIT:
                 self.wait(action.subject)
+            case Kind.PRIMARY | Kind.SETTINGS:
+                self._change_servers(action)
+            case Kind.PASSWORD if action.subject.is_member:
+                self._change_servers(action)
             case Kind.ROLE | Kind.OWNER:
                 roles.perform(self._project, action)
             case Kind.SCHEMA if action.verb is Verb.MIGRATE:
@@ -99,15 +103,31 @@ class Performer:
                     self._started[action.service] = time.monotonic()
                 runtime.perform(action, timeout=self._timeout, on_event=self._on_event)
 
+    def _change_servers(self, action: Action) -> None:
+        from . import standbys
+
+        standbys.perform(self._project, self._known, action, self.swarm())
+
     def wait(self, service: ServiceSpec) -> None:
         """Wait until the service is ready. Raises UnhealthyError with its evidence, DatabaseLoginError."""
         whole_log = f"The whole log: fastzero logs {service.name} -p {self._project.name}"
         hint = "The data stays where it was" if service.name == MOVING else whole_log
         url = self._project.url(ROLE, service.port) if service.is_database else ""
         witness = self.runtime(self._containers(service.name) if service.image else "embedded")
+        if service.is_database and service.is_member:
+            from . import standbys
+
+            patience = self._timeout + SLOWEST_TASK
+            standbys.wait(self._project, self._known, service, self.swarm(), patience)
+            return
         ran = time.monotonic() - self._started.get(service.name, time.monotonic())
         answer = wait.until_ready(service, witness, url, self._timeout, hint, ran=ran)
         self._ready[service.name] = answer.revision
+
+    @property
+    def _known(self) -> ProjectRecord:
+        assert self.record is not None, "it is written before a service is started"
+        return self.record
 
     def _mark(self, folder: Path) -> None:
         own = self._project.folder

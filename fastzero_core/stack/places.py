@@ -2,15 +2,17 @@
 
 from ..errors import InvalidInputError
 from ..project import Place
-from . import decide, relocate
+from . import commands, decide, relocate
+from .actions import Action
+from .decide import Flags
 from .perform import engine_answers
 from .relocate import PlaceStatus, Relocation
-from .scaling import ScalableStack
+from .servers import ReplicatedStack
 from .session import Session
 from .spec import major_of, with_major
 
 
-class MovableStack(ScalableStack):
+class MovableStack(ReplicatedStack):
     """A stack with the places of its database: the current one, and the kept ones that it was moved from."""
 
     def upgrade(self, major: int, *, timeout: float | None = None) -> Place | None:
@@ -63,18 +65,43 @@ class MovableStack(ScalableStack):
         relocate.refuse_gone(session, place)
         return place
 
-    def move(self, runtime: str, *, timeout: float | None = None) -> Place | None:
+    def move(self, runtime: str | None = None, *, ha: bool | None = None, timeout: float | None = None) -> Place | None:
         """Move the project's database to the other runtime, as `upgrade` does. The old place is kept.
 
-        Returns the old place. If the project already has that runtime, starts the stack as `up` does, and returns None.
-        Raises InvalidInputError for an unknown runtime, VersionMismatchError for a PostgreSQL older than the data's.
+        With `ha` instead, move it within its swarm: to three servers with standbys, or to one if it is false. Returns
+        the old place. If the database is there already, starts the stack as `up` does, and returns None. Raises
+        InvalidInputError for an unknown runtime or too few nodes, VersionMismatchError for a PostgreSQL older than the
+        data's, UnavailableError if the data is on another node than this manager.
         """
         with self.session(timeout) as session:
+            if ha is not None:
+                return self._resize(session, runtime, ha=ha)
+            if runtime is None:
+                raise InvalidInputError("a move needs a runtime, or a number of servers", field="to")
             if decide.choose_runtime(self.settings, runtime, engine_answers) == session.known.runtime:
                 session.ensure_up()
                 return None
             _refuse_swarm(session, runtime)
             return Relocation(session, runtime, self.settings.postgres_image).run()
+
+    def plan_move(self, runtime: str | None = None, *, ha: bool) -> list[Action]:
+        """Return the actions that `move` within a swarm would perform now, with their causes. Raises as `move` does."""
+        session = self.look()
+        _refuse_both(session, runtime)
+        from .resize import Resizing
+
+        resizing = Resizing(session, ha=ha)
+        return commands.plan_up(session, Flags()) if resizing.is_done else resizing.planned()
+
+    def _resize(self, session: Session, runtime: str | None, *, ha: bool) -> Place | None:
+        _refuse_both(session, runtime)
+        from .resize import Resizing  # other moves do not need it
+
+        resizing = Resizing(session, ha=ha)
+        if resizing.is_done:
+            session.ensure_up()
+            return None
+        return resizing.run()
 
     def places(self) -> list[PlaceStatus]:
         """Return the current place of the database, and the kept places that it was moved from, the latest last."""
@@ -109,11 +136,17 @@ class MovableStack(ScalableStack):
             return relocate.discard(session, session.known.kept)
 
 
+def _refuse_both(session: Session, runtime: str | None) -> None:
+    """Raise InvalidInputError if a move should change both the runtime and the number of servers."""
+    if runtime not in (None, session.known.runtime):
+        raise InvalidInputError("a move changes the runtime or the number of servers, not both", field="to")
+
+
 def _refuse_swarm(session: Session, runtime: str = "") -> None:
     """Raise InvalidInputError if the database is in a swarm, or would be moved into one."""
     if "swarm" in (session.known.runtime, runtime):
         raise InvalidInputError(
-            "a database is not moved into a swarm, out of it, or within it",
+            "a database is not moved into a swarm or out of it, nor upgraded in it",
             field="to",
             hint="Restore a backup into another project: fastzero db backup, then fastzero db restore -p NAME",
         )

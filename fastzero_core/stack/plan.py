@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 
 from ..errors import ConflictError, DataGoneError, ForeignStackError
 from ..project import ProjectRecord
-from . import steps
+from . import rolling, steps
 from .actions import NEW, OLD, PROVISIONS, Action, Kind, Verb
+from .archiver import is_archiver
 from .observed import DataState, Observed, ObservedService, ServiceState, Thing
-from .spec import ServiceSpec, StackSpec, changed
+from .spec import GATEWAY, ServiceSpec, StackSpec, changed
 
 ANOTHER_WAY = "fastzero makes it in another way now"
 
@@ -26,37 +27,6 @@ class RecordChange:
         return self.before == self.after
 
 
-def plan_images(spec: StackSpec, observed: Observed, *, build: bool = False, pull: bool = False) -> list[Action]:
-    """Return the actions that pull or build missing images; with `build` and `pull` also existing ones."""
-    if observed.images is None:
-        return []
-    services = {service.image: service for service in spec.services}  # several may have one image
-    return [action for service in services.values() for action in _image(service, observed.images, build, pull)]
-
-
-def _image(service: ServiceSpec, images: frozenset[str], build: bool, pull: bool) -> Iterator[Action]:
-    """Yield the actions that pull an image, or build it; with `pull`, also pull its base image first."""
-    missing = "" if service.image in images else f"image {service.image} is not here yet"
-    asked = f"it was asked for, though image {service.image} is here"
-    if service.deploy and not service.is_built:
-        if missing or pull:
-            cause = "every node is to run the same one" if missing else "it was asked for"
-            yield Action(Verb.PIN, Kind.IMAGE, service.image, cause, service.name, subject=service)
-        return
-    if not service.is_built:
-        if missing or pull:
-            yield Action(Verb.PULL, Kind.IMAGE, service.image, missing or asked, service.name, subject=service)
-        return
-    if pull and service.base_image:
-        cause = f"it was asked for; image {service.image} is built from it"
-        yield Action(Verb.PULL, Kind.IMAGE, service.base_image, cause, service.name, subject=service)
-    if missing or build or pull:
-        cause = asked if build else f"image {service.base_image or 'below it'} may be another one now"
-        yield Action(Verb.BUILD, Kind.IMAGE, service.image, missing or cause, service.name, subject=service)
-        if service.deploy and "/" in service.image:
-            yield Action(Verb.PUSH, Kind.IMAGE, service.image, "the nodes pull it", service.name, subject=service)
-
-
 def plan_up(spec: StackSpec, observed: Observed, head: str, change: RecordChange) -> list[Action]:
     """Return the actions that start the stack as specified, with its schema at `head`; [] if it already runs so.
 
@@ -68,9 +38,12 @@ def plan_up(spec: StackSpec, observed: Observed, head: str, change: RecordChange
     stopped, observed = steps.without_processes(spec, observed, change.after)
     work: list[Action] = []
     for service in spec.services:
+        if service == next(iter(spec.processes), None):
+            work += _prepare(spec, observed, change.after, work)
         work += _converge(spec, service, observed)
-        if service.is_database:
-            work += _change_roles(service, change.after, work)
+    if not spec.processes:
+        work += _prepare(spec, observed, change.after, work)
+    work = rolling.one_by_one(spec, observed, work)
     actions = [
         *cleared,
         *stopped,
@@ -91,8 +64,9 @@ def plan_restart(
     cleared, observed = _clear(spec, observed, change)
     needed = {name for service in spec.services if service.name in names for name in service.depends_on}
     work = [action for service in spec.services for action in _restart(spec, service, observed, names, needed)]
-    database = replace(spec.database, roles=change.after.roles)
-    as_they_are = replace(spec, services=(database, *spec.extras, *spec.processes))
+    work = rolling.one_by_one(spec, observed, work)
+    services = [replace(each, roles=change.after.roles) if each.is_database else each for each in spec.services]
+    as_they_are = replace(spec, services=tuple(services))
     ready = _until_ready(as_they_are, observed, head, work, change.after)
     ready = [each for each in ready if each.kind not in PROVISIONS]
     return _possible([*cleared, *write(change), *_network(spec, observed, work), *ready], observed)
@@ -112,9 +86,10 @@ def plan_down(spec: StackSpec, observed: Observed, names: Iterable[str] | None =
     mounts = (each for each in observed.mounts if names is None or each.service in wanted)
     actions += _sweep(replace(each, cause="its service is gone") for each in mounts)
     others = [name for name in spec.names if name not in wanted and observed.service(name).thing]
-    if observed.network and len(orphans) == len(observed.orphans) and not others:
+    if len(orphans) == len(observed.orphans) and not others:
         cause = "nothing is left in it"
-        actions.append(Action(Verb.REMOVE, Kind.NETWORK, steps.network_name(spec.project), cause))
+        named = [*([steps.network_name(spec.project)] if observed.network else []), *sorted(observed.networks)]
+        actions += [Action(Verb.REMOVE, Kind.NETWORK, name, cause) for name in named]
     return actions
 
 
@@ -276,7 +251,7 @@ def _clear(spec: StackSpec, observed: Observed, change: RecordChange) -> tuple[l
 def _sweep(things: Iterable[Thing]) -> Iterator[Action]:
     for thing in things:
         verb = Verb.STOP if thing.kind in (Kind.PROCESS, Kind.BACKENDS) else Verb.REMOVE
-        yield Action(verb, thing.kind, thing.name, thing.cause, thing.service)
+        yield Action(verb, thing.kind, thing.name, thing.cause, thing.service, subject=thing.subject)
 
 
 def write(change: RecordChange) -> list[Action]:
@@ -293,9 +268,12 @@ def _secrets(observed: Observed) -> list[Action]:
 def _network(spec: StackSpec, observed: Observed, work: Sequence[Action]) -> list[Action]:
     joins = (Kind.CONTAINER, Kind.SERVICE)
     makes_containers = any(each.verb is Verb.CREATE and each.kind in joins for each in work)
-    if observed.network is not False or not makes_containers:
+    if not makes_containers:
         return []
-    return [Action(Verb.CREATE, Kind.NETWORK, steps.network_name(spec.project), "its services meet in it")]
+    causes = {steps.network_name(spec.project): "its services meet in it"} if observed.network is False else {}
+    further = {steps.network_name(spec.project, each): "only its members meet in it" for each in spec.networks}
+    causes |= {name: cause for name, cause in further.items() if name not in observed.networks}
+    return [Action(Verb.CREATE, Kind.NETWORK, name, cause) for name, cause in causes.items()]
 
 
 def _converge(spec: StackSpec, service: ServiceSpec, observed: Observed) -> list[Action]:
@@ -321,6 +299,13 @@ def _recovers(service: ServiceSpec, found: ObservedService) -> bool:
     """Return whether a swarm is replacing the tasks of a service that is as specified: it only needs time."""
     is_as_specified = found.config_hash == service.config_hash and not found.outdated
     return bool(service.deploy) and found.state is ServiceState.UNHEALTHY and is_as_specified
+
+
+def _is_waited_for(service: ServiceSpec, observed: Observed) -> bool:
+    """Return whether to wait for a service that its swarm starts again. A database does without one of its nodes."""
+    is_one_of_several = service.is_member or is_archiver(service.name)
+    can_do_without = is_one_of_several and observed.cluster is not None and observed.cluster.is_writable
+    return _recovers(service, observed.service(service.name)) and not can_do_without
 
 
 def _restart(
@@ -349,13 +334,16 @@ def _until_ready(
     at the revision that their code needs.
     """
     database, touched = spec.database, {action.service for action in work}
-    touched |= {each.name for each in spec.services if _recovers(each, observed.service(each.name))}
+    touched |= {each.name for each in spec.services if _is_waited_for(each, observed)}
     names = {process.name for process in spec.processes} if spec.release else set()
     later = [action for action in work if action.service in names]
     actions = [action for action in work if action.service not in names]
-    actions += [steps.wait(database)] if database.name in touched else []
+    if steps.wait(database) not in work and touched.intersection(each.name for each in spec.servers):
+        actions.append(steps.wait(database))
+    actions += rolling.settings(spec, observed)
     surplus = steps.surplus_roles(database, record.roles)
-    ready = replace(record, initialised=True, image=database.image, roles=(*database.roles, *surplus))
+    image = database.base_image or database.image
+    ready = replace(record, initialised=True, image=image, roles=(*database.roles, *surplus))
     actions += write(RecordChange(record, ready, "its database has been ready"))
     actions += steps.provide(database, None if database.name in touched else observed.provisions)
     actions += [steps.wait(extra) for extra in spec.extras if extra.name in touched]
@@ -373,8 +361,14 @@ def _until_ready(
     return [*actions, *_sweep(stale)]
 
 
+def _prepare(spec: StackSpec, observed: Observed, record: ProjectRecord, work: Sequence[Action]) -> list[Action]:
+    """Return the actions that prepare the roles of the database, before a process needs them."""
+    passwords = rolling.first_passwords(spec, observed)
+    return [*passwords, *_change_roles(spec.database, record, [*work, *passwords])]
+
+
 def _change_roles(database: ServiceSpec, record: ProjectRecord, work: Sequence[Action]) -> list[Action]:
-    """Return the actions that create the roles of the database, before a process needs them."""
+    """Return the actions that create the roles of the database."""
     changes = list(steps.change_roles(database, record.roles))
     is_touched = any(action.service == database.name for action in work)
     return [steps.wait(database), *changes] if changes and is_touched else changes
@@ -390,11 +384,9 @@ def _schema(spec: StackSpec, observed: Observed, head: str, touched: set[str]) -
     if not head:
         is_of_use = touched - {extra.name for extra in spec.extras}
         cause = "only the application knows what its schema should be" if is_of_use else ""
-    elif database.name in touched:
-        new = observed.data is DataState.ABSENT
-        cause = (
-            f"the database is new; head is {head}" if new else f"if its schema is not at head ({head}) once it answers"
-        )
+    elif database.name in touched or (observed.revision is None and GATEWAY in touched):
+        unknown = f"if its schema is not at head ({head}) once it answers"
+        cause = f"the database is new; head is {head}" if observed.data is DataState.ABSENT else unknown
     elif observed.revision != head:
         cause = f"its schema is at {observed.revision or 'base'}; head is {head}"
     else:

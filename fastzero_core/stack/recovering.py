@@ -12,9 +12,10 @@ from .actions import Action, Kind, Verb
 from .archivist import archivist_of, runtime_for
 from .decide import Flags
 from .execute import execute
+from .pulling import plan_images
 from .relocate import place_left, start_at_new_place
 from .session import Session
-from .spec import ServiceSpec, asked_ports, major_of, with_major
+from .spec import GATEWAY, ServiceSpec, asked_ports, major_of, with_major
 
 if TYPE_CHECKING:
     from ..archive.recovery import RecoveryPlan
@@ -70,7 +71,7 @@ class Recovering:
                 after, archive=before.archive.of_next_server()
             )  # it is another server than the archived one
         there = session.spec(after)
-        session.run(plan.plan_images(there, session.observe_quickly(there, after)))
+        session.run(plan_images(there, session.observe_quickly(there, after)))
         made = steps.make_data(there.database, f"the database is recovered to the {place}")
         execute(
             [_write(before, filling, f"{place} is not in service until it is filled"), made],
@@ -78,7 +79,9 @@ class Recovering:
             session.on_event,
         )
         spec = session.whole_spec(before)
-        stops = plan.plan_stop(spec, session.observe_quickly(spec, before), spec.names, "its place changes")
+        # A node leaves the network of a swarm when it runs nothing in it, and the gateway could not start again.
+        names = [name for name in spec.names if name != GATEWAY]
+        stops = plan.plan_stop(spec, session.observe_quickly(spec, before), names, "its place changes")
         session.run([*stops, _write(filling, after, "the database is there, whole and checked")])
         return left
 

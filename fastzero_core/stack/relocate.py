@@ -6,9 +6,7 @@ move is killed at any time, the next `up` starts the place that has everything.
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from ..archive.description import ARCHIVER
 from ..errors import (
@@ -19,25 +17,24 @@ from ..errors import (
     InvalidInputError,
     NotFoundError,
     PortTakenError,
+    RevisionFailedError,
     VersionMismatchError,
 )
 from ..events import Notice
-from ..postgres.roles import OWNER, SUPERUSER
 from ..project import DATABASE, HOST, Place, ProjectRecord, ports_of_others
 from . import plan, ports, steps
 from .actions import Action, Kind, Verb
 from .archiving import begin, following
 from .commands import repair_password
+from .copying import Copying, copy_database, write
 from .execute import execute
+from .leftovers import specs_of, tell_of_remaining
 from .observed import DataState, Observed
+from .pulling import plan_images
 from .runtime import MOVING
 from .sealing import finish
 from .session import PORT_RACES, Session
 from .spec import ServiceSpec, StackSpec, major_of
-from .targets import target_of
-
-if TYPE_CHECKING:
-    from ..backup.content import Hold
 
 PORTS_FROM = 55432  # the first port to try for the new server during a move
 
@@ -55,7 +52,7 @@ def plan_move(
     `moving` is the server at the new place, `there` the current state of its runtime.
     """
     filling = replace(before, filling=after.place, owner=after.owner)
-    yield _write(before, filling, f"{after.place} is not in service until it is filled")
+    yield write(before, filling, f"{after.place} is not in service until it is filled")
     cause = f"the database moves to {after.place}"
     made = list(steps.create(old.project, moving, there, cause))
     if moving.image and not there.network:
@@ -68,7 +65,7 @@ def plan_move(
     yield Action(Verb.CHECK, Kind.WRITES, old.database.name, "they must have been held until now")
     yield Action(Verb.STOP, Kind.SESSIONS, old.database.name, "sessions may not write once the hold ends")
     yield from plan.plan_stop(old, observed, old.names, "its place changes")
-    yield _write(filling, after, "the database is there, whole and compared")
+    yield write(filling, after, "the database is there, whole and compared")
 
 
 def _end(project: str, moving: ServiceSpec) -> Iterator[Action]:
@@ -86,10 +83,6 @@ def _end(project: str, moving: ServiceSpec) -> Iterator[Action]:
         yield Action(Verb.REMOVE, Kind.CONTAINER, name, "all is copied", moving.name)
 
 
-def _write(before: ProjectRecord, after: ProjectRecord, cause: str) -> Action:
-    return Action(Verb.WRITE, Kind.RECORD, "project.json", cause, subject=(before, after))
-
-
 class Relocation:
     """One move of a project's database to another place."""
 
@@ -97,8 +90,7 @@ class Relocation:
         self._session = session
         self._runtime = session.performer.runtime(runtime)
         self._image = image
-        self._held = ExitStack()
-        self._hold: Hold | None = None
+        self._copying = Copying(session, self._copy)
 
     def run(self) -> Place:
         """Move the database, and start the stack at the new place. Returns the old place.
@@ -118,21 +110,14 @@ class Relocation:
         spec = session.spec(after)
         there = self._runtime.observe(spec, after)
         plan.refuse_foreign(spec.project, there.foreign)
-        session.run(plan.plan_images(spec, there))
+        session.run(plan_images(spec, there))
         if left.others:
             session.on_event(Notice(f"only database {DATABASE} moves: left is the {left}"))
         names = ", ".join(extra.name for extra in spec.extras if extra.name != ARCHIVER)
         if names and before.runtime != after.runtime:
             session.on_event(Notice(f"only the database moves: what {names} has written stays with {before.runtime}"))
-        try:
+        with self._copying.cleared_up():
             self._move(before, after, spec)
-        except BaseException:
-            with suppress(FastZeroError):  # the first error is the one to report
-                session.ensure_up()
-            raise
-        finally:
-            self._held.close()
-            session.project.remove_archive()
         start_at_new_place(session)
         return left
 
@@ -167,7 +152,7 @@ class Relocation:
             there = self._runtime.observe(spec, after)
             try:
                 actions = plan_move(old, observed, moving, there, before, after)
-                execute(actions, self.perform, session.on_event)
+                execute(actions, self._copying.perform, session.on_event)
                 return
             except PortTakenError as error:
                 if error.service != MOVING:
@@ -179,47 +164,8 @@ class Relocation:
         alone = StackSpec(spec.project, (replace(spec.database, name=MOVING, port=port),))
         return self._runtime.completed(alone).database
 
-    def perform(self, action: Action) -> None:
-        """Perform one action: those that only a move has here, others by the session's performer."""
-        match action.verb, action.kind:
-            case Verb.HOLD, Kind.WRITES:
-                self._hold_writes()
-            case Verb.RELEASE, Kind.WRITES:
-                self._held.close()
-            case Verb.CHECK, Kind.WRITES if self._hold:
-                self._hold.check()
-            case Verb.STOP, Kind.SESSIONS if self._hold:
-                self._hold.evict_others()
-            case Verb.COPY, _:
-                self._copy(action.subject)
-            case _:
-                self._session.performer.perform(action)
-
-    def _hold_writes(self) -> None:
-        from ..backup import content
-
-        self._hold = self._held.enter_context(content.writes_held(self._session.project.superuser_url()))
-
     def _copy(self, moving: ServiceSpec) -> None:
-        from ..backup import dump, restore
-        from ..backup.carry import carry_properties, carry_roles, carry_system_settings
-        from .own_schema import with_schema
-
-        session, project = self._session, self._session.project
-        # Dump as the superuser: any role may own the objects.
-        source, to = project.superuser_url(), project.url(SUPERUSER, moving.port)
-        archive = project.new_archive() / "database.dump"
-        database = session.spec().database.name
-        old = with_schema(target_of(project, session.known.runtime, database, source, source), session)
-        manifest = dump.backup(old, archive, on_event=session.on_event)
-        carry_roles(source, to, session.on_event)
-        # The restore runs code of the dump, so it uses the owner's role unless other roles own objects too.
-        is_owners_alone = {*manifest.owners} <= {OWNER}
-        filler = project.url(OWNER, moving.port) if is_owners_alone else to
-        target = with_schema(target_of(project, self._runtime.name, moving.name, filler, to), session)
-        restore.restore_into_empty(target, archive, trusted=True, on_event=session.on_event)
-        carry_properties(source, to)
-        carry_system_settings(source, to, session.on_event)
+        copy_database(self._session, self._runtime.name, MOVING, moving.port)
 
 
 def place_left(session: Session) -> Place:
@@ -247,13 +193,23 @@ class PlaceStatus:
     data: str
     current: bool
     others: tuple[str, ...]
+    servers: int
 
 
 def places(session: Session) -> list[PlaceStatus]:
     """Return the current place of the database, and then the kept places, the latest last."""
     now = session.place
     return [
-        PlaceStatus(each.name, each.runtime, each.image, each.volume, each.data, each is now, each.others)
+        PlaceStatus(
+            each.name,
+            each.runtime,
+            each.image,
+            each.volume,
+            each.data,
+            current=each is now,
+            others=each.others,
+            servers=len(each.members) or 1,
+        )
         for each in (now, *session.known.kept)
     ]
 
@@ -293,17 +249,26 @@ def use(session: Session, place: Place) -> Place:
     old = session.whole_spec(before)
     observed = session.observe_quickly(old, before)
     after = before.moved(left, place, kept)
+    if after.members:
+        from .in_swarm import with_members  # other runtimes start faster without it
+
+        after = with_members(after, session.machine)
     if before.archive:
         finish(session, is_last=False)
         after = replace(after, archive=before.archive.of_next_server())
     if observed.data is DataState.ABSENT:
         after = replace(after, kept=kept)
     cause = f"the database is to be the one in the {place}"
-    session.run([*plan.plan_down(old, observed, old.names), _write(before, after, cause)])
-    with suppress(DatabaseLoginError):
+    session.run([*plan.plan_down(old, observed, old.names), write(before, after, cause)])
+    refused: FastZeroError | None = None
+    try:
         session.ensure_up()
-    if repair_password(session):  # the place is from before the project was taken over, which changed the password
+    except (DatabaseLoginError, RevisionFailedError) as error:  # in a swarm, the migration is what logs in first
+        refused = error
+    if repair_password(session):  # the place is from before the project's passwords were changed
         session.ensure_up()
+    elif refused:
+        raise refused
     begin(session)
     return left
 
@@ -317,9 +282,11 @@ def discard(session: Session, chosen: tuple[Place, ...]) -> tuple[Place, ...]:
     if in_service := [place for place in chosen if place.name == session.place.name]:
         raise ConflictError(f"the {in_service[0]} is in service", hint="Nothing was changed")
     things = [thing for place in chosen for thing in session.removable(place)]
+    for spec in specs_of(session, chosen):
+        tell_of_remaining(session, spec, things)
     after = replace(before, kept=tuple(each for each in before.kept if each not in chosen))
     marks = plan.plan_marks(session.unmarked())
-    session.run([*marks, *plan.plan_discard(things), _write(before, after, "what was kept is destroyed")], keep=True)
+    session.run([*marks, *plan.plan_discard(things), write(before, after, "what was kept is destroyed")], keep=True)
     return chosen
 
 

@@ -5,15 +5,17 @@ from typing import TYPE_CHECKING
 
 from ..errors import DatabaseLoginError
 from ..postgres import roles
-from ..postgres.roles import APP, SUPERUSER, TEMPORARY, Open
+from ..postgres.roles import APP, STAND_INS, SUPERUSER, TEMPORARY, Open
 from ..postgres.url import parse, render
 from ..project import DATABASE, PASSWORDS, Project
 from .actions import Action, Kind, Verb
+from .surroundings import STAND_IN_PASSWORD
 
 if TYPE_CHECKING:
     import psycopg
 
 CONNECT_TIMEOUT = 5  # seconds
+STANDS_FOR = {name: role for role, name in STAND_INS.items()}
 
 
 def perform(project: Project, action: Action) -> None:
@@ -23,6 +25,10 @@ def perform(project: Project, action: Action) -> None:
         return
     open_session, passwords = sessions(project, action.subject.port), project.passwords()
     match action.verb, action.kind:
+        case Verb.CREATE, _ if action.name in STANDS_FOR:
+            roles.admit_stand_in(open_session, STANDS_FOR[action.name], project.secret(STAND_IN_PASSWORD))
+        case Verb.REMOVE, _ if action.name in STANDS_FOR:
+            roles.dismiss_stand_in(open_session, DATABASE, STANDS_FOR[action.name])
         case Verb.RENAME, _ if action.to == SUPERUSER:
             roles.separate(open_session, DATABASE, passwords)
         case Verb.RENAME, _:

@@ -18,6 +18,7 @@ from .observed import Estate, Observed, Thing
 from .spec import ServiceSpec, StackSpec
 
 MOVING = "database-moving"  # the service of a database that is being moved to another place
+PASSAGE = "gateway-moving"  # the gateway of a database that is being moved within a swarm
 RELEASE = "release"  # the service that runs the migration commands of a user's application
 LOW_DISK = 500 * 2**20  # bytes; PostgreSQL keeps up to a gigabyte of write-ahead log
 
@@ -54,6 +55,11 @@ def cannot_run(program: str, *, found: bool) -> FastZeroError:
     if found:
         return CommandNotExecutableError(f"command {program!r} cannot be executed")
     return CommandNotFoundError(f"command {program!r} not found")
+
+
+def there_stays(volume: str, where: str, how: str = "stays") -> str:
+    """Return what to tell about a volume that is `where` no engine is used."""
+    return f"volume {volume} {where} {how}: no engine of its node is used. There: docker volume rm {volume}"
 
 
 class Runtime(Protocol):

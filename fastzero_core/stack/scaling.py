@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..errors import InvalidInputError
 from . import commands, tasks
-from .observed import NodeState
 from .plan import RecordChange
 from .session import Session
 from .stack import Stack
+
+if TYPE_CHECKING:
+    from .deployed import NodeState
 
 SWARM = "swarm"
 
@@ -51,7 +54,7 @@ class ScalableStack(Stack):
 
         return stack_yaml(spec, self.project, session.known.owner)
 
-    def nodes(self) -> list[NodeState]:
+    def nodes(self) -> "list[NodeState]":
         """Return the nodes of the project's swarm, [] if it does not run in one."""
         session = self.look()
         if session.record is None or session.record.runtime != SWARM:

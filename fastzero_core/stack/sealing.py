@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ..archive.description import ARCHIVER
 from ..errors import FastZeroError, UnavailableError
 from ..events import Notice
 from ..polling import wait_until
 from . import plan
+from .archiver import archivers
 from .archivist import archivist_of
 from .session import Session
 
@@ -38,7 +38,8 @@ def finish(session: Session, *, is_last: bool) -> None:
             error.hint = "Nothing was changed. Wait for the archive, or give it up: fastzero db archive disable"
             raise
         session.on_event(Notice(f"the archive gets the latest changes after the next `up`: {error.message}"))
-        session.run(plan.plan_stop(spec, session.observe_quickly(spec, record), [ARCHIVER], "it cannot archive now"))
+        names = [each.name for each in archivers(spec)]
+        session.run(plan.plan_stop(spec, session.observe_quickly(spec, record), names, "it cannot archive now"))
 
 
 def seal(session: Session) -> None:

@@ -4,27 +4,30 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import marks
-from ..errors import ForeignStackError, InvalidInputError, UnavailableError
+from ..errors import ForeignStackError, InvalidInputError
 from ..events import Listener, Notice
 from ..folders import mark_of
 from ..project import Place, Project, ProjectRecord, not_there, ports_of_others
 from ..settings import Settings
 from ..tunnel import parse_host
-from . import decide, plan, provisions, rotation, steps
+from . import decide, plan, provisions, steps
 from .actions import Action, Kind, Verb
 from .decide import Decision, Flags, Machine
 from .described import described_in, remembered
 from .execute import execute
-from .names import process_names
+from .leftovers import with_leftovers
+from .names import one_service_each, process_names
 from .observe import head_of, missing_secrets, observe
 from .observed import DataState, Observed, ServiceState, Thing
 from .perform import Performer, engine_answers
 from .plan import RecordChange
+from .pulling import plan_images
 from .runtime import Runtime
 from .spec import StackSpec
 from .surroundings import Surroundings
@@ -65,12 +68,6 @@ class Session:
         """The current place of the database."""
         return decide.place_of(self.settings, self.known)
 
-    @property
-    def rotating_roles(self) -> tuple[str, ...]:
-        """The roles whose passwords are being rotated, by this command or by one that was killed."""
-        roles = self.record.roles if self.record else ()
-        return tuple(role for role in roles if self.project.has_secret(rotation.next_secret(role)))
-
     # -- specification -----------------------------------------------------------------------------------------
 
     @cached_property
@@ -80,11 +77,13 @@ class Session:
             reserved=lambda: ports_of_others(self.project) | self.refused_ports,
             new_place=lambda runtime: self.performer.runtime(runtime).new_place(self.settings.postgres_image),
             app_image=self._app_image,
-            archiver_image=_archiver_image,
+            archiver_image=partial(_image, "archiver_image"),
             new_owner=lambda: secrets.token_hex(8),
             estate=lambda runtime: self.performer.runtime(runtime).estate(),
             programs=self._programs,
             node=lambda: self.performer.swarm().node(),
+            nodes=lambda: self.performer.swarm().all_nodes(),
+            ha_image=partial(_image, "ha_image"),
             application=self.application,
             state=str(self.project.folder),
             host=self.performer.first_host,
@@ -102,7 +101,7 @@ class Session:
         if not record.application:
             return None
         found = described_in(Path(record.application)) or remembered(record)
-        return _deployed(found) if record.runtime == "swarm" else found
+        return one_service_each(found) if record.runtime == "swarm" else found
 
     def require_trust(self) -> None:
         """Raise UntrustedFolderError if the description of the application has changed since the user trusted it."""
@@ -155,6 +154,12 @@ class Session:
         return self.runtime_of(record).completed(decide.spec_of(record, self.settings, self.machine))
 
     @property
+    def spec_with_stand_ins(self) -> StackSpec:
+        """The same specification, whose processes log in as the stand-ins of their roles."""
+        machine = replace(self.machine, stand_in=True)
+        return self.runtime.completed(decide.spec_of(self.known, self.settings, machine))
+
+    @property
     def surroundings(self) -> Surroundings:
         """The environment in which the processes of the user's application run."""
         return decide.surroundings(self.known, self.settings, self.machine)
@@ -190,26 +195,10 @@ class Session:
         """Whether the place of the database has no data."""
         return self.observe_quickly(self.spec(), self.known).data is DataState.ABSENT
 
-    def with_leftovers(self, observed: Observed, change: RecordChange) -> tuple[Observed, RecordChange]:
-        """Return both arguments with the leftovers of a killed move: what it filled, and what served the old place."""
-        things, after = list(observed.leftovers), change.after
-        if mark_of(self.project.archive):
-            things.append(Thing(Kind.ARCHIVE, str(self.project.archive)))
-        try:
-            if after.filling:
-                things += [*self._served_elsewhere(after.filling, after), *self.own_remains(after.filling)]
-                after = replace(after, filling=None)
-            if after.leaving:
-                things += self._served_elsewhere(after.leaving, after)
-                after = replace(after, leaving=None)
-        except UnavailableError as error:
-            self.on_event(Notice(f"what a move left stays for now: {error.message}"))
-        cause = "what a move left is gone" if after != change.after else change.cause
-        unique = tuple(dict.fromkeys(things))
-        return replace(observed, leftovers=unique), RecordChange(change.before, after, cause)
-
     def remains(self, place: Place) -> list[Thing]:
         """Return what exists at a place that the database is not at. Raises UnavailableError, ForeignStackError."""
+        if place.members:
+            return self.performer.swarm().remains_of(self.spec(self.known.at(place)))
         return self.performer.runtime(place.runtime).remains(place)
 
     def own_remains(self, place: Place) -> list[Thing]:
@@ -242,18 +231,15 @@ class Session:
             return []
         cause = "fastzero made it before it marked what it makes"
         folder = self.project.folder
-        own = [Thing(Kind.MARK, str(folder), cause)] if marks.can_be_given(folder) else []
-        if not own and not mark_of(folder):
+        is_marked = mark_of(folder) is not None
+        own = [Thing(Kind.MARK, str(folder), cause)] if not is_marked and marks.can_be_given(folder) else []
+        if not own and not is_marked:
             return []
         if not any(place.data for place in (self.record.place, *self.record.kept)):
             return own
         from .embedded.data import unmarked_data
 
         return [*own, *unmarked_data(self.project, self.record)]
-
-    def _served_elsewhere(self, place: Place, record: ProjectRecord) -> list[Thing]:
-        """Return what the project still has in a runtime that it does not run in."""
-        return [] if place.runtime == record.runtime else self.performer.runtime(place.runtime).serving()
 
     # -- operations --------------------------------------------------------------------------------------------
 
@@ -268,7 +254,7 @@ class Session:
         self.application = self._application_to_run()
         runtime = self.record.runtime if self.record else flags.runtime or self.settings.runtime
         if self.application and runtime == "swarm":
-            self.application = _deployed(self.application)
+            self.application = one_service_each(self.application)
         if self.application and not flags.after_migrate:
             self.application = replace(self.application, after_migrate=None)
         decision = decide.decide(self.record, self.settings, flags, self.machine)
@@ -276,8 +262,7 @@ class Session:
 
     def looked_at(self, decision: Decision, patience: float | None) -> tuple[Observed, RecordChange]:
         """Return the current stack, including leftovers of a move, and the resulting change of the record."""
-        observed = self.observe(decision.spec, decision.record, patience)
-        return self.with_leftovers(observed, decision.change)
+        return with_leftovers(self, self.observe(decision.spec, decision.record, patience), decision.change)
 
     def planned(
         self, decision: Decision, flags: Flags, *, build: bool = False, pull: bool = False, quickly: bool = False
@@ -291,7 +276,7 @@ class Session:
         provisions.refuse_lacking(self.runtime_of(decision.record), decision.spec, decision.record)
         first = self._installs(decision, flags)
         observed, change = look(decision, self.timeout)
-        first += plan.plan_images(decision.spec, observed, build=build, pull=pull)
+        first += plan_images(decision.spec, observed, build=build, pull=pull)
         make = plan.plan_adopt if flags.adopt else plan.plan_up
         marked = plan.plan_marks(self.unmarked())
         return observed, first, [*marked, *make(decision.spec, observed, head_of(decision.spec), change)]
@@ -317,9 +302,8 @@ class Session:
             refuse_missing(application)
             return []
         refuse_without_python(application, self.on_event)
-        command = install_script(application, self.project.home / "tools")
-        cause = "it was asked for"
-        return [Action(Verb.INSTALL, Kind.DEPENDENCIES, str(application.root), cause, to=command)]
+        command, root = install_script(application, self.project.home / "tools"), str(application.root)
+        return [Action(Verb.INSTALL, Kind.DEPENDENCIES, root, "it was asked for", to=command)]
 
     def refuse_without_program(self, record: ProjectRecord) -> None:
         """Raise an error if a record runs a service as a local process that has no program on this machine.
@@ -344,6 +328,8 @@ class Session:
             observed, _, actions = self.planned(decision, flags)
         for orphan in observed.orphans:
             self.on_event(Notice(f"{orphan.service} is not part of this stack now, and stays as it is"))
+        if observed.cluster and (problem := observed.cluster.problem):
+            self.on_event(Notice(f"{problem}. See: fastzero db status"))
         if not actions:
             return observed, set()
         self.run(actions, keep=keep)
@@ -390,13 +376,6 @@ class Session:
                 self.run(plan.plan_down(spec, self.observe_quickly(spec, record), spec.names))
 
 
-def _archiver_image(base: str) -> str:
-    from .docker.archiver_image import remembered_name
-
-    return remembered_name(base)
-
-
-def _deployed(application: "Application") -> "Application":
-    from .deployment import one_service_each
-
-    return one_service_each(application)
+def _image(builder: str, base: str) -> str:
+    """Return the name of an image that is built on another. Only what runs in containers needs its builder."""
+    return str(import_module(f".docker.{builder}", __package__).image_name(base))

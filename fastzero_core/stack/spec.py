@@ -15,8 +15,10 @@ from ..project import DATABASE_PORT, HOST, ROLES, SECRETS
 
 if TYPE_CHECKING:
     from ..settings import Settings
+    from .deployed import Deployment
 
 DATABASE_SERVICE = "database"
+PROXY, GATEWAY = "proxy", "gateway"  # of a swarm: see `edge`
 APP_SERVICE = "app"
 APP_PORT = 8000
 DEFAULT_PORTS = {DATABASE_SERVICE: DATABASE_PORT, APP_SERVICE: APP_PORT}
@@ -27,6 +29,7 @@ CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd's variable for the folder with 
 TMPFS = {"/tmp": "size=64m,mode=1777"}  # noqa: S108 - inside the container, whose root is read-only
 RETRIES = 5
 SLOWEST_TASK = 90  # seconds, after which a swarm gives a task up
+STORES = "stores"  # the network of a database's etcds, which only its servers join besides
 STOP_TIMEOUT = 60  # seconds for a database; less can cut its last checkpoint short
 
 
@@ -54,33 +57,6 @@ class Mount:
 
 
 @dataclass(frozen=True)
-class Deployment:
-    """How a swarm runs a service.
-
-    It runs `replicas` tasks, spread over the nodes, or one on each node if that is 0. With `node`, only this node runs
-    it, since its data is there. `start_first` starts the new task of an update before it stops the old one. `ports` are
-    published on each node that runs a task, each with the port inside. `files` are mounted, by their path inside.
-    `readiness` says what makes a task ready.
-    """
-
-    replicas: int = 1
-    node: str = ""
-    start_first: bool = False
-    ports: Mapping[int, int] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-    readiness: str = "runs"
-
-    @property
-    def patience(self) -> float:
-        """How many seconds more than other services it may take: its tasks are replaced one by one."""
-        return SLOWEST_TASK * max(1, self.replicas)
-
-    def settings(self) -> dict[str, str]:
-        """Return what users can change, as flat text."""
-        return {"replicas": str(self.replicas or "one per node"), **({"node": self.node} if self.node else {})}
-
-
-@dataclass(frozen=True)
 class ServiceSpec:
     """One service: what it runs, where it listens, its configuration, its limits, and how it is stopped.
 
@@ -100,7 +76,8 @@ class ServiceSpec:
     in as. `first_start` is a script that the database's image runs once it has created the data. `scratch` is a folder
     on disk that is removed with the container, which is otherwise read-only. `memory` is in bytes; 0 sets no limit.
     `port_choice` says how to choose another port, which replaces its braces. `deploy` is set for a service of a swarm.
-    `document` is what a runtime creates the service from, set by `Runtime.completed`.
+    `document` is what a runtime creates the service from, set by `Runtime.completed`. `database_at` are the options of
+    the URL by which it reaches a database with standbys.
     """
 
     name: str
@@ -151,8 +128,9 @@ class ServiceSpec:
     restart: str = "no"  # always, on-failure or no
     retries: int = 0  # maximum number of restarts on failure
     port_choice: str = PORT_OPTIONS[DATABASE_SERVICE]
-    deploy: Deployment | None = None
+    deploy: "Deployment | None" = None
     document: Mapping[str, Any] = field(default_factory=dict)
+    database_at: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def published(self) -> frozenset[int]:
@@ -179,6 +157,17 @@ class ServiceSpec:
             variables={name: value for name, value in rest.items() if not self.is_database or name.isupper()},
             configuration={name: value for name, value in rest.items() if self.is_database and not name.isupper()},
         )
+
+    @property
+    def is_member(self) -> bool:
+        """Whether it belongs to a database with standbys. Its volume is made by the engine of its own node."""
+        return self.deploy is not None and STORES in self.deploy.networks
+
+    @property
+    def volumes(self) -> tuple[str, ...]:
+        """The volumes that it has on the engine of its node, by name."""
+        others = (each.source for each in self.mounts if not each.source.startswith("/"))
+        return tuple(name for name in (self.volume, *others) if name)
 
     @property
     def is_built(self) -> bool:
@@ -229,11 +218,13 @@ class StackSpec:
     """All services of a project: a database, extra services and processes, each after those it depends on.
 
     `release` migrates the schema of a user's application. Without it, fastzero migrates the schema to its own head.
+    `shared` is the configuration of a database with standbys, which has several servers; it is empty for one server.
     """
 
     project: str
     services: tuple[ServiceSpec, ...]
     release: Release | None = None
+    shared: Mapping[str, Any] = field(default_factory=dict)
 
     def service(self, name: str) -> ServiceSpec:
         return next(service for service in self.services if service.name == name)
@@ -246,11 +237,18 @@ class StackSpec:
     def secret_names(self) -> tuple[str, ...]:
         """The secrets of the project that its services need, fastzero's own first."""
         services = [*self.services, *([self.release.service] if self.release else [])]
-        return tuple(dict.fromkeys([*SECRETS, *(name for each in services for name in each.secrets_in_variables)]))
+        of_servers = self.database.secrets if self.shared else ()
+        in_variables = (name for each in services for name in each.secrets_in_variables)
+        return tuple(dict.fromkeys([*SECRETS, *of_servers, *in_variables]))
 
     @property
     def database(self) -> ServiceSpec:
-        return next(service for service in self.services if service.is_database)
+        """The server of the database, or the first of several: its port leads to the one that accepts writes."""
+        return self.servers[0]
+
+    @property
+    def servers(self) -> tuple[ServiceSpec, ...]:
+        return tuple(service for service in self.services if service.is_database)
 
     @property
     def processes(self) -> tuple[ServiceSpec, ...]:
@@ -258,12 +256,24 @@ class StackSpec:
         return tuple(service for service in self.services if not service.is_database and not service.is_extra)
 
     @property
+    def members(self) -> tuple[ServiceSpec, ...]:
+        """The servers and the etcds of a database with standbys."""
+        return tuple(service for service in self.services if service.is_member)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The networks besides the project's own."""
+        return (STORES,) if self.shared else ()
+
+    @property
     def extras(self) -> tuple[ServiceSpec, ...]:
         """The extra services that the application needs besides the database, such as Redis."""
         return tuple(service for service in self.services if service.is_extra)
 
     def named(self, service: str | None) -> tuple[str, ...]:
-        """Return the name of that service, or all names if it is None. Raises InvalidInputError for an unknown one."""
+        """Return that service, of a database all servers, or all names if it is None. Raises InvalidInputError."""
+        if service == DATABASE_SERVICE:
+            return tuple(each.name for each in self.servers)
         if service is not None and service not in self.names:
             raise InvalidInputError(f"service {service!r} is not one of {', '.join(self.names)}", field="service")
         return self.names if service is None else (service,)

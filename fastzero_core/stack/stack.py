@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -10,18 +9,17 @@ from typing import TYPE_CHECKING, Self
 from ..archive.description import ARCHIVER
 from ..errors import FastZeroError, InvalidInputError
 from ..events import Listener, Notice, ignore
-from ..postgres.url import url_of, variables
+from ..postgres.url import same_database, url_of, variables
 from ..project import project_of, projects
 from ..settings import Settings, load_settings
-from . import commands
+from . import commands, rotating
 from .actions import Action
 from .decide import Flags
-from .edge import GATEWAY, PROXY
 from .lines import LogLine
 from .observed import ServiceState
 from .runtime import Finding
 from .session import Session
-from .spec import HEALTH, READINESS, asked_ports
+from .spec import DATABASE_SERVICE, GATEWAY, HEALTH, PROXY, READINESS, asked_ports
 from .status import ServiceStatus, statuses
 
 if TYPE_CHECKING:
@@ -76,6 +74,7 @@ class Stack:
         after_migrate: bool = True,
         without: Sequence[str] = (),
         replicas: int | None = None,
+        ha: bool | None = None,
         timeout: float | None = None,
     ) -> Self:
         """Start or update the stack, until its database answers, its schema is at head, and its app is ready.
@@ -87,11 +86,14 @@ class Stack:
         home; `start_over` creates an empty database if the data is gone. `install` first installs the dependencies of a
         user's application that runs as local processes; without `after_migrate`, its initial data is not added. Extra
         services in `without` are not run. `replicas` is the number of tasks of the process that answers HTTP, in a
-        swarm. `timeout`, in seconds, limits each wait. Raises LockedError, PortTakenError, VersionMismatchError,
-        SchemaNewerError, DatabaseLoginError, ImageError, UnhealthyError, ForeignStackError, DataGoneError.
+        swarm. `ha` makes a database with standbys, on three nodes of a swarm. `timeout`, in seconds, limits each wait.
+        Raises LockedError, PortTakenError, VersionMismatchError, SchemaNewerError, DatabaseLoginError, ImageError,
+        UnhealthyError, ForeignStackError, DataGoneError.
         """
         asked = asked_ports(self.settings, port=port, app_port=app_port)
-        flags = Flags(runtime, host, asked, app, start_over, adopt, install, after_migrate, tuple(without), replicas)
+        flags = Flags(
+            runtime, host, asked, app, start_over, adopt, install, after_migrate, tuple(without), replicas, ha
+        )
         with self.session(timeout) as session:
             decision, observed, started = commands.up(session, flags, build=build, pull=pull, keep=keep)
             self._started |= started
@@ -112,10 +114,11 @@ class Stack:
         start_over: bool = False,
         install: bool = False,
         replicas: int | None = None,
+        ha: bool | None = None,
     ) -> list[Action]:
         """Return the actions that `up` would perform now, with their causes. Changes nothing. Raises as `up` does."""
         asked = asked_ports(self.settings, port=port, app_port=app_port)
-        flags = Flags(runtime, host, asked, app, start_over, adopt, install, replicas=replicas)
+        flags = Flags(runtime, host, asked, app, start_over, adopt, install, replicas=replicas, ha=ha)
         return commands.plan_up(self.look(), flags, build=build, pull=pull)
 
     def down(self, *, volumes: bool = False, timeout: float | None = None) -> list[Action]:
@@ -172,7 +175,7 @@ class Stack:
         session = self.look()
         session.require_trust()
         spec = session.spec()
-        [name] = spec.named(service)
+        name, *_ = spec.named(service)
         return session.runtime.execute(spec.service(name), command, interactive=interactive)
 
     def run(self, command: Sequence[str], *, interactive: bool = False) -> int:
@@ -232,7 +235,7 @@ class Stack:
         """
         keep = 0 if revoke else self.settings.access_token_expire_minutes * 60 + ROTATION_MARGIN
         with self.session(timeout) as session:
-            commands.rotate_signing_key(session, keep=keep)
+            rotating.rotate_signing_key(session, keep=keep)
         return None if revoke else datetime.now(UTC) + timedelta(seconds=keep)
 
     def rotate_database_passwords(self, *, timeout: float | None = None) -> None:
@@ -242,7 +245,7 @@ class Stack:
         password again. Raises ProjectNotFoundError.
         """
         with self.session(timeout) as session:
-            commands.rotate_passwords(session)
+            rotating.rotate_passwords(session)
 
     def unite_roles(self, *, timeout: float | None = None) -> None:
         """Merge the database's roles, so that older versions can use it: its owner is its superuser. Stops the app.
@@ -263,7 +266,11 @@ class Stack:
             return []
         spec = session.spec()
         found = statuses(spec, session.observe(spec, session.known))
-        return [_of_archiver(each, session) for each in found]
+        if session.known.archive is None:
+            return found
+        from .archivist import with_archiver
+
+        return with_archiver(found, session, session.known.archive)
 
     @property
     def found_all_well(self) -> bool:
@@ -323,6 +330,11 @@ class Stack:
         """The database's URL, password included. Raises ProjectNotFoundError before the first `up`."""
         return self.project.database_url()
 
+    def serves(self, url: str) -> bool:
+        """Return whether a URL names this stack's database and its role. Ignores the password."""
+        record = self.project.record
+        return record is not None and DATABASE_SERVICE in record.ports and same_database(url, self.database_url)
+
     @property
     def superuser_url(self) -> str:
         """The database's URL for the server's superuser. Raises ProjectNotFoundError before the first `up`."""
@@ -374,15 +386,3 @@ class Stack:
     def look(self, timeout: float | None = None) -> Session:
         """Return a session on the project's current state, without a lock."""
         return Session(self.project, self.settings, self._on_event, timeout or self.settings.timeout)
-
-
-def _of_archiver(status: ServiceStatus, session: Session) -> ServiceStatus:
-    """Return the status of an archiver with what keeps it from archiving; that of any other service as it is."""
-    archive = session.known.archive
-    if archive is None or status.service != ARCHIVER or status.state is not ServiceState.RUNNING:
-        return status
-    from .archivist import archivist_of
-
-    found = archivist_of(session, archive).condition()
-    is_well = found.state == "archiving"
-    return status if is_well else replace(status, state=ServiceState.UNHEALTHY, detail=found.detail)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from .observed import Observed, ObservedService, ServiceState, TaskState
+from .observed import Observed, ObservedService, ServiceState
 from .spec import ServiceSpec, StackSpec
 
 
@@ -21,16 +21,6 @@ class ServiceStatus:
     detail: str
 
 
-@dataclass(frozen=True)
-class DeployedStatus(ServiceStatus):
-    """The status of one service of a swarm: how many of its tasks run, where, and the state of its last update."""
-
-    running: str
-    nodes: str
-    update: str
-    tasks: tuple[TaskState, ...]
-
-
 def statuses(spec: StackSpec, observed: Observed) -> list[ServiceStatus]:
     """Return the status of every service of a stack, in its order."""
     return [_status(spec, observed.service(name), observed) for name in spec.names]
@@ -44,14 +34,17 @@ def _status(spec: StackSpec, service: ObservedService, observed: Observed) -> Se
     ready = [each for each in service.tasks if each.state == "running"]
     nodes = ", ".join(sorted({each.node for each in service.tasks if each.node}))
     running = f"{len(ready)}/{len(service.tasks)}" if wanted.deploy else ""
+    from .deployed import DeployedStatus  # few stacks run in a swarm
+
     return DeployedStatus(**vars(status), running=running, nodes=nodes, update=service.update, tasks=service.tasks)
 
 
 def _basic(wanted: ServiceSpec, service: ObservedService, observed: Observed) -> ServiceStatus:
+    ports = (wanted.port, *(() if wanted.is_member else wanted.more_ports.values()))
     return ServiceStatus(
         service=service.name,
         state=service.state,
-        address=", ".join(f"{wanted.host}:{port}" for port in (wanted.port, *wanted.more_ports.values()) if port),
+        address=", ".join(f"{wanted.host}:{port}" for port in ports if port),
         version=service.version,
         revision=observed.revision if wanted.is_database else None,
         pid=service.pid,

@@ -18,13 +18,14 @@ def container_name(project: str, service: str) -> str:
     return f"{network_name(project)}-{service}"
 
 
-def network_name(project: str) -> str:
-    return f"fastzero-{project}"
+def network_name(project: str, which: str = "") -> str:
+    """Return the name of the network in which a project's services meet, or of a further one."""
+    return f"fastzero-{project}{f'-{which}' if which else ''}"
 
 
 def create(project: str, service: ServiceSpec, observed: Observed, cause: str) -> Iterator[Action]:
     """Yield the actions that create a service, and its data if it has none, and start it."""
-    if service.is_database and observed.data is not DataState.THERE:
+    if service.is_database and observed.data is not DataState.THERE and not service.is_member:
         yield make_data(service, cause)
     if not service.image:
         yield Action(Verb.START, Kind.PROCESS, service.name, cause, service.name, subject=service)
@@ -41,7 +42,8 @@ def deploy(
     project: str, service: ServiceSpec, observed: Observed, cause: str, verb: Verb = Verb.UPDATE
 ) -> Iterator[Action]:
     """Yield the actions that create or update a service of a swarm, with the secrets and configs that it lacks."""
-    has_data = service.is_extra and bool(service.deploy and service.deploy.node)
+    is_pinned = service.deploy is not None and bool(service.deploy.node)
+    has_data = service.is_extra and bool(service.volume) and is_pinned and not service.is_member
     if verb is Verb.CREATE and has_data and service.volume not in observed.volumes:
         yield make_data(service, "it has none yet")
     for thing in observed.lacking:
@@ -235,7 +237,7 @@ def shown(command: Sequence[str]) -> str:
 
 def _readiness(service: ServiceSpec) -> str:
     if service.is_database:
-        return "a login answers a query"
+        return "its standbys follow the primary" if service.is_member else "a login answers a query"
     if service.deploy:
         tasks = f"each of {service.deploy.replicas} tasks" if service.deploy.replicas else "a task on each node"
         return f"{tasks} {service.deploy.readiness}"

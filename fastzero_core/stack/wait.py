@@ -54,6 +54,8 @@ def ask(service: ServiceSpec, url: str, witness: Witness) -> Answer:
     """Probe a service once, a database by its URL. Raises DatabaseLoginError, since waiting would not help."""
     if not service.is_database:
         return Answer(_not_ready(service, witness))
+    if service.deploy and (lacks := witness.failed_check(service)):
+        return Answer(lacks)  # the one who answers may be the task before an update
     try:
         return Answer(revision=probe.revision_of(url, service.version_table))
     except DatabaseLoginError as error:

@@ -23,11 +23,10 @@ from typing import Any
 
 import psutil
 import pytest
-from filelock import FileLock
 
 from fastzero_core import FastZero, Stack, load_settings
 from fastzero_core.events import ActionDone, Event, Listener, Notice, ignore
-from fastzero_core.files import make_folder
+from fastzero_core.files import locked, make_folder
 from fastzero_core.polling import wait_until
 from fastzero_core.postgres.account import ServiceUser, service_user
 from fastzero_core.project import Project, projects
@@ -316,7 +315,7 @@ def engine() -> Iterator[Any]:
 def app_image(engine: Any) -> str:
     """The app's image, built once whichever worker comes first."""
     base = load_settings().python_image
-    with FileLock(session_folder() / "image.lock"), new_project(engine) as project:
+    with locked(session_folder() / "image.lock"), new_project(engine) as project:
         stack = project.stack(app=True)
         spec = stack_spec(stack.settings, {"database": 1, "app": 1}, app_image=image.image_name(base), app=True)
         if not engine.images.list(name=spec.service("app").image):

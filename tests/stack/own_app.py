@@ -163,9 +163,9 @@ def started_by(stack: Stack) -> list[psutil.Process]:
     for process in psutil.process_iter():
         try:
             mark = process.environ().get("FASTZERO_PROCESS", "")
-        except psutil.Error:
+            is_server = process.name().startswith("postgres") and process.ppid() in [each.pid for each in found]
+            if str(stack.project.folder) in mark and not is_server and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:  # it has ended, or is another user's
             continue
-        is_server = process.name().startswith("postgres") and process.ppid() in [each.pid for each in found]
-        if str(stack.project.folder) in mark and not is_server and process.status() != psutil.STATUS_ZOMBIE:
-            found.append(process)
     return found

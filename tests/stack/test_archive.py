@@ -43,7 +43,7 @@ from .archived import archived, content, fill, now, run, state, switch
 from .conftest import SOON, RunPython, texts
 from .s3 import BUCKET, S3, s3_server
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("default_port")]  # a recovery may choose the port anew
 
 
 @pytest.fixture(scope="module")
@@ -411,6 +411,7 @@ def test_a_server_whose_archive_cannot_begin_says_so_and_the_next_up_begins_it(
     fill(running, 10)
     left = running.recover(running.plan_recovery(None))
     assert left is not None
+    archived(running)  # nothing is being archived while the folder is taken away
     away = archive.folder.parent.rename(archive.folder.parent.with_name("away"))
     events: list[Event] = []
     Stack("demo", on_event=events.append).use_place(left.name)

@@ -15,7 +15,8 @@ from fastzero_core.stack.built_in import stack_spec
 from fastzero_core.stack.docker import containers
 from fastzero_core.stack.names import default_ports, ports_asked, process_names
 from fastzero_core.stack.observed import DataState, Observed, ObservedService, ServiceState
-from fastzero_core.stack.plan import RecordChange, plan_adopt, plan_down, plan_images, plan_restart, plan_up
+from fastzero_core.stack.plan import RecordChange, plan_adopt, plan_down, plan_restart, plan_up
+from fastzero_core.stack.pulling import plan_images
 from fastzero_core.stack.spec import ServiceSpec, StackSpec
 from fastzero_core.stack.surroundings import Surroundings
 

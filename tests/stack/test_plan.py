@@ -15,10 +15,10 @@ from fastzero_core.stack.plan import (
     plan_adopt,
     plan_destroy,
     plan_down,
-    plan_images,
     plan_restart,
     plan_up,
 )
+from fastzero_core.stack.pulling import plan_images
 from fastzero_core.stack.rotation import plan_secret
 from fastzero_core.stack.spec import ServiceSpec, StackSpec
 

@@ -176,6 +176,7 @@ def test_a_new_login_of_the_app_is_with_the_rotated_password(stack: Stack) -> No
     with psycopg.connect(stack.superuser_url) as session:
         session.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'fastzero'")
 
+    assert wait_until(lambda: api.get("/todos/", token).status == 200, PATIENCE)  # until its pool has new connections
     assert [api.get("/todos/", token).status for _ in range(5)] == [200] * 5
 
 
@@ -271,6 +272,7 @@ def test_in_containers_a_rotation_that_was_killed_is_completed_by_the_next_up(
     all_have_access(stack)
     with psycopg.connect(stack.superuser_url) as session:
         session.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'fastzero'")
+    assert wait_until(lambda: api.get("/todos/", token).status == 200, PATIENCE)  # until its pool has new connections
     assert [api.get("/todos/", token).status for _ in range(5)] == [200] * 5
 
 

@@ -15,17 +15,18 @@ from fastzero_core.record import parse_record
 from fastzero_core.stack import edge
 from fastzero_core.stack.actions import Action, Kind, Verb, inverse
 from fastzero_core.stack.built_in import stack_spec
-from fastzero_core.stack.deployment import deployed, one_service_each, trusting_proxy
+from fastzero_core.stack.deployment import deployed, trusting_proxy
+from fastzero_core.stack.names import one_service_each
 from fastzero_core.stack.observed import DataState, Observed, ObservedService, ServiceState, Thing
 from fastzero_core.stack.plan import (
     RecordChange,
     plan_down,
-    plan_images,
     plan_restart,
     plan_up,
 )
-from fastzero_core.stack.rotation import plan_secret
-from fastzero_core.stack.spec import ServiceSpec, StackSpec
+from fastzero_core.stack.pulling import plan_images
+from fastzero_core.stack.rotation import plan_forget, plan_secret, plan_stand_ins
+from fastzero_core.stack.spec import ServiceSpec, StackSpec, secret_mark
 from fastzero_core.stack.swarm.export import stack_yaml
 from fastzero_core.stack.swarm.progress import Progress, uneven
 from fastzero_core.stack.swarm.services import Mounted, job_document, mounted, service_document
@@ -195,7 +196,7 @@ def test_a_template_in_a_variable_stays_as_it_is() -> None:
 
 def test_a_job_runs_once_and_is_not_checked() -> None:
     job = job_document("demo", replace(SPEC.service("app"), name="release"))
-    assert job["Mode"] == {"ReplicatedJob": {"MaxConcurrent": 1, "TotalCompletions": 1}}
+    assert job["Mode"] == {"Replicated": {"Replicas": 1}}
     assert job["TaskTemplate"]["RestartPolicy"] == {"Condition": "none"}
     assert job["TaskTemplate"]["ContainerSpec"]["Healthcheck"] == {"Test": ["NONE"]}
 
@@ -298,6 +299,25 @@ def test_a_rotated_secret_is_mounted_by_new_tasks_but_not_by_the_database() -> N
         "wait for service app",
     ]
     assert texts(plan_secret(SPEC, observed(), "database_password", "a", "b", "")) == ["set secret database_password"]
+
+
+def test_tasks_of_a_user_s_application_log_in_as_stand_ins_while_a_password_is_changed() -> None:
+    url = {"DATABASE_URL": f"postgresql://fastzero_stand_in:{secret_mark('stand_in_password')}@database/fastzero"}
+    app = replace(SPEC.service("app"), secret_variables=url, secrets=(), roles=("fastzero",))
+    standing_in = replace(SPEC, services=tuple(app if each.name == "app" else each for each in SPEC.services))
+    lacking = (Thing(Kind.MOUNTED_SECRET, "fastzero-demo-app-DATABASE_URL", service="app"),)
+    assert texts(plan_stand_ins(standing_in, replace(observed(), lacking=lacking))) == [
+        "create secret stand_in_password",
+        "create role fastzero_stand_in",
+        "create swarm secret fastzero-demo-app-DATABASE_URL",
+        "update service fastzero-demo-app",
+        "wait for service app",
+    ]
+    assert plan_stand_ins(SPEC, observed()) == []
+    assert texts(plan_forget(SPEC.database, ["stand_in_password"])) == [
+        "remove role fastzero_stand_in",
+        "remove secret stand_in_password",
+    ]
 
 
 def test_down_removes_services_then_what_they_mount_then_the_network() -> None:

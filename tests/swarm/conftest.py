@@ -10,19 +10,22 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from filelock import FileLock
 
+from fastzero_core.files import locked
 from tests.ports import any_free_port
+from tests.stack.s3 import S3, s3_server
 
 PROGRAM = os.environ.get("FASTZERO_CLUSTER", "")
 REGISTRY = "10.77.0.254:5000"
+PATIENCE = 600  # seconds for a command: other tests may keep the machine busy
 NODES = ("10.77.0.1", "10.77.0.2", "10.77.0.3")
 # The proxy's program is also on the package index, which is nearer than its image where no registry is.
 CADDY = """\
@@ -32,6 +35,14 @@ ENV XDG_CONFIG_HOME=/config XDG_DATA_HOME=/data
 RUN mkdir -p /config/caddy /data/caddy /etc/caddy
 CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"]
 """
+SQL = """
+import json, sys, psycopg
+from fastzero_core import Stack
+with psycopg.connect(Stack().superuser_url, dbname="fastzero", autocommit=True) as connection:
+    done = connection.execute(sys.argv[1].encode())
+    json.dump(done.fetchall() if done.description else [], sys.stdout, default=str)
+"""
+POSTGRES = "postgres:18"
 PROXY = "fastzero-test-caddy:2.11.7"
 
 
@@ -47,44 +58,65 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         pytest.skip("a cluster needs root, and FASTZERO_CLUSTER with the program that makes one")
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
-    users, lock = shared / "cluster-users", FileLock(shared / "cluster.lock")
-    with lock:
+    users, lock = shared / "cluster-users", shared / "cluster.lock"
+    with locked(lock):
         if not users.exists():
-            users.write_text("1" if _is_up() else "0")  # what was there before stays
-            _make()
+            users.write_text("1" if is_up() else "0")  # what was there before stays
+            make()
         users.write_text(str(int(users.read_text()) + 1))
     yield
-    with lock:
+    with locked(lock):
         left = int(users.read_text()) - 1
         users.write_text(str(left))
         if left == 0:
             cluster_program("down")
 
 
-def _is_up() -> bool:
+def is_up() -> bool:
     return Path(os.environ.get("CLUSTER_ROOT", "/dev/shm/cluster"), "size").exists()
 
 
-def _make() -> None:
+def make() -> None:
+    """Build the images and start the cluster, as far as they are not there."""
     import docker
 
-    from fastzero_core.stack.docker import image
+    from fastzero_core.stack.docker import archiver_image, ha_image, image
 
     base = "python:3.13-slim"
     name, client = image.image_name(base), docker.from_env()
     arguments = image.build_arguments(base)
     _build(client, name, fileobj=image.context_archive(), custom_context=True, buildargs=arguments)
+    servers = ha_image.image_name(f"{REGISTRY}/{POSTGRES}")
+    arguments = ha_image.build_arguments(POSTGRES)
+    _build(client, servers, fileobj=ha_image.context_archive(), custom_context=True, buildargs=arguments)
+    archiver = archiver_image.image_name(f"{REGISTRY}/{POSTGRES}")
+    arguments = dict(archiver_image.build_arguments(POSTGRES))
+    _build(client, archiver, fileobj=archiver_image.context_archive(), custom_context=True, buildargs=arguments)
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "Dockerfile").write_text(CADDY)
         _build(client, PROXY, path=folder)
     cluster_program("up", "3")
     cluster_program("swarm")
-    cluster_program("load", "postgres:18", base, name, PROXY)
+    cluster_program("load", POSTGRES, base, name, PROXY, servers, archiver)
 
 
 def _build(client: Any, name: str, **how: Any) -> None:
     if not client.images.list(name):
         client.images.build(tag=name, rm=True, **how)
+
+
+@pytest.fixture(scope="module")
+def s3(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """A server that all nodes reach, beside their registry."""
+    if not all(find_spec(name) for name in ("boto3", "moto")):
+        pytest.skip("the dependency group archive is not installed")
+    with s3_in_lan(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+def s3_in_lan(folder: Path) -> AbstractContextManager[S3]:
+    """Serve S3 beside the registry for one block."""
+    return s3_server(folder, any_free_port(), REGISTRY.partition(":")[0], inside=(PROGRAM, "in", "lan"))
 
 
 @dataclass
@@ -103,7 +135,7 @@ class Deployed:
         command = [PROGRAM, "in", str(node), sys.executable, "-m", "fastzero_cli", *arguments]
         environment = self.environment(node)
         done = subprocess.run(
-            command, cwd=self.folder, env=environment, input=text, capture_output=True, text=True, timeout=280
+            command, cwd=self.folder, env=environment, input=text, capture_output=True, text=True, timeout=PATIENCE
         )
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
@@ -118,7 +150,7 @@ class Deployed:
             "FASTZERO_PROJECT": self.name,
             "FASTZERO_NO_INPUT": "true",
             "FASTZERO_REGISTRY": REGISTRY,
-            "FASTZERO_POSTGRES_IMAGE": f"{REGISTRY}/postgres:18",
+            "FASTZERO_POSTGRES_IMAGE": f"{REGISTRY}/{POSTGRES}",
             "FASTZERO_PROXY_IMAGE": f"{REGISTRY}/{PROXY}",
             **self.variables,
         }
@@ -127,9 +159,17 @@ class Deployed:
         ports = ("--app-port", str(self.port), "--database-port", str(self.database_port))
         return self.fastzero("up", "--runtime", "swarm", *ports, *arguments, code=code)
 
-    def docker(self, *arguments: str) -> list[str]:
+    def sql(self, statement: str) -> list[list[Any]]:
+        """Return the rows of a statement that the superuser runs on the server which accepts writes."""
+        command = [PROGRAM, "in", "1", sys.executable, "-c", SQL, statement]
+        environment = self.environment()
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+        assert done.returncode == 0, done.stderr
+        return list(json.loads(done.stdout))
+
+    def docker(self, *arguments: str, node: int = 1) -> list[str]:
         """Return the lines that the docker program prints about the swarm."""
-        environment = {**os.environ, "DOCKER_HOST": cluster_program("host", "1")}
+        environment = {**os.environ, "DOCKER_HOST": cluster_program("host", str(node))}
         done = subprocess.run(["docker", *arguments], env=environment, capture_output=True, text=True, check=True)
         return done.stdout.splitlines()
 

@@ -111,6 +111,16 @@ def test_a_secret_is_rotated_without_a_failed_request(project: Deployed) -> None
     assert "nothing to do" in project.up()
 
 
+def test_the_database_s_passwords_are_rotated_without_a_failed_request(project: Deployed) -> None:
+    with project.under_load("/readyz") as load:
+        project.fastzero("secret", "rotate", "--database")
+    assert load["failed"] == []
+    assert load["asked"] > 20
+    listed = ("secret", "ls", "--format", "{{.Name}}", "--filter", f"name=fastzero-{project.name}-app-database_url")
+    assert len(project.docker(*listed)) == 1
+    assert "nothing to do" in project.up()
+
+
 def test_scale_starts_tasks_beside_the_others_and_is_kept(project: Deployed) -> None:
     before = {each["task"]: each["since"] for each in project.status()["app"]["tasks"]}
     project.fastzero("scale", "app=3")

@@ -115,3 +115,18 @@ def test_the_next_version_replaces_it_without_a_failed_request(project: Deployed
         project.up()
     assert load["failed"] == []
     assert project.get("/").startswith("version 2")
+
+
+def test_the_database_s_password_is_rotated_without_a_failed_request(project: Deployed) -> None:
+    """The application connects for each request, with the password that its tasks were started with."""
+    secrets = project.home / "projects" / project.name / "secrets"
+    before = (secrets / "database_password").read_text()
+    with project.under_load("/") as load:
+        project.fastzero("secret", "rotate", "--database")
+    assert load["failed"] == []
+    assert load["asked"] > 20
+    assert (secrets / "database_password").read_text() != before
+    assert [each.name for each in secrets.iterdir() if "stand_in" in each.name or "." in each.name] == []
+    roles = ("exec", "database", "--", "psql", "-Atc", "SELECT rolname FROM pg_roles WHERE rolname ~ '^fastzero'")
+    assert project.fastzero(*roles).split() == ["fastzero"]
+    assert "nothing to do" in project.up()

@@ -7,7 +7,6 @@ from pathlib import Path
 from . import image
 
 NAME = "fastzero-archiver"
-RECIPE = "archiver"
 BASE = "POSTGRES_IMAGE"  # the Dockerfile's argument
 FOLDERS = ("archive", "postgres")  # of the package, besides its own modules
 
@@ -35,7 +34,7 @@ def build_arguments(base: str) -> Mapping[str, str]:
     return image.build_arguments(base, BASE)
 
 
-def remembered_name(base: str) -> str:
+def image_name(base: str) -> str:
     """Return `fastzero-archiver:<hash>`, from a cache if no source has changed."""
     state = image.fingerprint(base, sources())
     return image.remembered(f"{NAME}.json", state, lambda: image.named(NAME, base, context_files()))

@@ -73,7 +73,8 @@ def labels(project: str, owner: str, service: ServiceSpec) -> dict[str, str]:
 def secrets_inside(service: ServiceSpec, project: Project) -> dict[str, str]:
     """Return the secrets that a container of the service reads, by file name."""
     role = next(iter(service.roles), ROLE)
-    named = {name: project.secret_inside(name, role) for name in service.secrets}
+    both = service.deploy is not None  # its tasks do not see changes of their secrets
+    named = {name: project.secret_inside(name, role, service.database_at, both=both) for name in service.secrets}
     values = {name: with_secrets(text, project.secret) for name, text in service.secret_variables.items()}
     script = "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
     return {**named, **values, **({VARIABLES: PATH_SCRIPT + script} if values else {})}

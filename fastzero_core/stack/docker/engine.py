@@ -22,6 +22,7 @@ from ...errors import (
 TIMEOUT = 120  # seconds for one call of the engine's API
 FIRST_TIMEOUT = 5  # seconds for an engine to answer at all
 GONE = docker.errors.NotFound
+LEADERLESS = "swarm does not have a leader"  # what the engine of a manager says without a majority of them
 UNREACHABLE = (
     docker.errors.DockerException,
     requests.exceptions.RequestException,
@@ -77,6 +78,12 @@ def engine_errors() -> Iterator[None]:
         if "no space left" in str(error).lower():
             raise DockerUnavailableError(
                 "the engine's disk is full", hint="Free some: docker system df, docker image prune"
+            ) from error
+        if LEADERLESS in str(error):
+            raise DockerUnavailableError(
+                "the swarm lacks most of its managers: what runs goes on, but nothing can be changed or looked up, and"
+                " a database with standbys acknowledges no write without two of its nodes",
+                hint="Start the other nodes. What is missing returns by itself",
             ) from error
         raise DockerUnavailableError(
             f"the Docker Engine refused: {error.explanation or error}", hint="See its log; then try again"

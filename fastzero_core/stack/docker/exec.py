@@ -3,7 +3,7 @@
 import math
 import struct
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from io import BufferedReader
 from typing import Any
@@ -28,12 +28,19 @@ POLL = 0.05  # seconds
 Frames = Iterator[tuple[int, bytes]]
 
 
-def execute(api: docker.APIClient, container: str, command: Sequence[str], *, interactive: bool) -> int:
-    """Run a command with this process's streams. Returns its exit code.
+def execute(
+    api: docker.APIClient,
+    container: str,
+    command: Sequence[str],
+    *,
+    interactive: bool,
+    environment: Mapping[str, str] | None = None,
+) -> int:
+    """Run a command with this process's streams. `environment` is added to its own. Returns its exit code.
 
     Raises CommandNotFoundError, CommandNotExecutableError.
     """
-    variables = terminal.variables() if interactive else {}
+    variables = {**(terminal.variables() if interactive else {}), **(environment or {})}
     made = api.exec_create(container, list(command), stdin=True, tty=interactive, environment=variables)["Id"]
     stream = api.exec_start(made, tty=interactive, socket=True)
 
@@ -58,12 +65,13 @@ def pipe(
     command: Sequence[str],
     read: Iterator[bytes] | None,
     write: Callable[[bytes], Any],
+    environment: Mapping[str, str] | None = None,
 ) -> tuple[int, str]:
     """Run a command with the chunks of `read` as input, and pass its output to `write`.
 
-    Returns its exit code and its stderr.
+    `environment` is added to that of the container. Returns the exit code and stderr.
     """
-    made = api.exec_create(container, list(command), stdin=read is not None)["Id"]
+    made = api.exec_create(container, list(command), stdin=read is not None, environment=dict(environment or {}))["Id"]
     stream = api.exec_start(made, socket=True)
     with closing(_connection(stream)) as connection, closing(stream):
         said = terminal.exchange(connection, _frames(stream, False), read, write)

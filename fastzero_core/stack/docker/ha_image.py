@@ -5,7 +5,6 @@ from pathlib import Path
 
 from ...ha import ask, run_etcd, run_patroni
 from ..embedded import supervisor
-from ..ha import RECIPE as RECIPE
 from ..spec import major_of
 from . import image
 

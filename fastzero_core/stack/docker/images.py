@@ -8,6 +8,7 @@ import docker
 from ... import __version__
 from ...errors import ImageError
 from ...events import Listener, Notice, Progress
+from .. import archiver, ha
 from ..spec import ServiceSpec
 from . import archiver_image, ha_image, image
 from .containers import VERSION
@@ -16,7 +17,7 @@ from .engine import GONE, UNREACHABLE
 LAST_LINES = 20  # of a failed build's output
 ENDS = ("Download complete", "Pull complete")
 
-RECIPES: dict[str, Any] = {archiver_image.RECIPE: archiver_image, ha_image.RECIPE: ha_image}
+RECIPES: dict[str, Any] = {archiver.RECIPE: archiver_image, ha.RECIPE: ha_image}
 
 
 def image_id(client: docker.DockerClient, name: str) -> str | None:

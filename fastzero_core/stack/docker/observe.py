@@ -13,7 +13,7 @@ from ..actions import Kind
 from ..lines import moment_of
 from ..observed import DataState, Estate, Observed, ObservedService, ServiceState, Thing
 from ..plan import taken_error
-from ..runtime import MOVING, RELEASE
+from ..runtime import MOVING, PASSAGE, RELEASE
 from ..spec import DATABASE_SERVICE, ServiceSpec, StackSpec
 from ..steps import container_name, network_name
 from . import files, images
@@ -57,7 +57,7 @@ class Found:
         return {
             service: container
             for service, container in wanted.items()
-            if container is not None and service not in (MOVING, RELEASE)
+            if container is not None and service not in (MOVING, PASSAGE, RELEASE)
         }
 
     @property

@@ -179,14 +179,22 @@ class DockerRuntime:
             raise UnhealthyError("no process of the application is running", hint="Start it: fastzero up")
         return self.execute_in(running, command, interactive=interactive)
 
-    def execute_in(self, service: str, command: Sequence[str], *, interactive: bool) -> int:
+    def execute_in(
+        self,
+        service: str,
+        command: Sequence[str],
+        *,
+        interactive: bool,
+        environment: Mapping[str, str] | None = None,
+    ) -> int:
         """Run a command in a service's container with this process's streams. Returns its exit code."""
         with engine_errors():
             container = self._running(service)
             entrypoint = tuple(container.attrs["Config"].get("Entrypoint") or ())
             if entrypoint == containers.WITH_VARIABLES:
                 command = [*entrypoint, *command]  # adds the secret variables of the process to its environment
-            return exec.execute(_api_of(container), str(container.id), command, interactive=interactive)
+            api, name = _api_of(container), str(container.id)
+            return exec.execute(api, name, command, interactive=interactive, environment=environment)
 
     def failed_check(self, service: ServiceSpec) -> str:
         """Run the check that the container was created with: the engine's own result may be five seconds old."""
@@ -220,14 +228,16 @@ class DockerRuntime:
         *,
         read: Iterator[bytes] | None = None,
         write: Callable[[bytes], Any],
+        environment: Mapping[str, str] | None = None,
     ) -> tuple[int, str]:
         """Run a command in the service's container, with the chunks of `read` as input, and pass its output to `write`.
 
-        Returns its exit code and its stderr. Raises UnhealthyError if the service does not run.
+        `environment` is added to its own. Returns its exit code and its stderr. Raises UnhealthyError if the service
+        does not run.
         """
         with engine_errors():
             container = self._running(service)
-            return exec.pipe(_api_of(container), str(container.id), command, read, write)
+            return exec.pipe(_api_of(container), str(container.id), command, read, write, environment)
 
     def examine(self, spec: StackSpec, record: ProjectRecord) -> Iterator[Finding]:
         """Yield findings about the engine, its disk, the volume's data, and who can reach the published ports."""

@@ -35,7 +35,7 @@ from . import logs
 from .credentials import handed_over, secret_values
 from .data import CLUSTERS, EXIT_GRACE, SHARED_HOME, begun, end_backends
 from .install import install
-from .process import UNKNOWN, Processes, ProcessRecord
+from .process import UNKNOWN, Processes, ProcessRecord, is_alive
 from .supervision import is_supervised, observed_by, supervised
 
 EVIDENCE_LINES = 20
@@ -72,7 +72,7 @@ class EmbeddedRuntime:
         return Observed(
             services,
             data=DataState.ABSENT if major is None else DataState.THERE,
-            leftovers=tuple(self._leftovers(data, spec)),
+            leftovers=tuple(self._leftovers(data, spec, services[spec.database.name])),
             orphans=tuple(self._orphans(spec)),
         )
 
@@ -136,7 +136,7 @@ class EmbeddedRuntime:
         is_lost = recorded is None and service.port and not is_free(service.host, service.port)
         if recorded == UNKNOWN or is_lost:
             return self._processes.find_lost(service.name)
-        return self._processes.find(service.name)
+        return recorded if recorded and is_alive(recorded) else None
 
     def _orphans(self, spec: StackSpec) -> Iterator[Thing]:
         for name in self._processes.names():
@@ -148,12 +148,11 @@ class EmbeddedRuntime:
         last = self._processes.supervised(name)
         return last.detail if last and not last.pid else ""
 
-    def _leftovers(self, data: Path | None, spec: StackSpec) -> Iterator[Thing]:
+    def _leftovers(self, data: Path | None, spec: StackSpec, database: ObservedService) -> Iterator[Thing]:
         """Yield what a killed initialisation left, and processes that still run but are not in a record."""
         for service in spec.services:
             if is_supervised(service) and self._processes.orphans(service.name):
                 yield Thing(Kind.PROCESS, service.name, "what supervised it was killed", service.name)
-        database = spec.database
         for name in (MOVING, RELEASE):
             if self._processes.recorded(name):
                 yield Thing(Kind.PROCESS, name, service=name)
@@ -161,7 +160,7 @@ class EmbeddedRuntime:
             return
         yield from begun(data)
         # A server removes this file when it shuts down, and then no search is needed.
-        is_unknown = self._find(database) is None and server.has_pid_file(data)
+        is_unknown = database.state is not ServiceState.RUNNING and server.has_pid_file(data)
         if is_unknown and server.processes_on(data):
             yield Thing(Kind.BACKENDS, str(data), "the server that it belongs to was killed", database.name)
 

@@ -26,10 +26,12 @@ def stack_yaml(spec: StackSpec, project: Project, owner: str) -> str:
     texts = {each.name: contents(project, each) for each in services}
     files = [(each, texts[each.service][each.path]) for one in services for each in mounted(project.name, one)]
     name = network_name(project.name)
+    kind = {"driver": "overlay", "internal": True}
+    closed = {each: {"name": network_name(project.name, each), **kind} for each in spec.networks}
     content = {
         "version": "3.9",
         "services": {each.name: _service(spec.project, each) for each in services},
-        "networks": {NETWORK: {"name": name, "driver": "overlay", "attachable": True}},
+        "networks": {NETWORK: {"name": name, "driver": "overlay", "attachable": True}, **closed},
         "volumes": {each.name: {"name": each.volume} for each in services if each.volume},
         "secrets": _files(project, files, owner, Kind.MOUNTED_SECRET),
         "configs": _files(project, files, owner, Kind.CONFIG),
@@ -77,12 +79,17 @@ def _service(project: str, service: ServiceSpec) -> dict[str, Any]:
         "secrets": [_mounted(each, container["Secrets"]) for each in files if each.kind is Kind.MOUNTED_SECRET],
         "configs": [_mounted(each, container["Configs"]) for each in files if each.kind is Kind.CONFIG],
         "volumes": [_mount(service, each) for each in container.get("Mounts", [])],
-        "networks": {NETWORK: {"aliases": [service.name]}},
+        "networks": _networks(service),
         "ports": [_port(each) for each in document["EndpointSpec"]["Ports"]],
         "logging": {"driver": template["LogDriver"]["Name"], "options": template["LogDriver"]["Options"]},
         "deploy": _deploy(service, document),
     }
     return {name: value for name, value in written.items() if value}
+
+
+def _networks(service: ServiceSpec) -> dict[str, Any]:
+    first, *others = [each or NETWORK for each in (service.deploy.networks if service.deploy else ("",))]
+    return {first: {"aliases": [service.name]}, **dict.fromkeys(others)}
 
 
 def _mounted(file: Mounted, references: list[dict[str, Any]]) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from ..runtime import RELEASE
 from ..spec import ServiceSpec, StackSpec
 from ..steps import container_name, network_name
 from .engine import api_of
-from .progress import Progress, of_services, uneven
-from .services import FILE, Mounted, contents, mounted
+from .progress import ENDED, Progress, of_services, uneven
+from .services import FILE, JOB, Mounted, contents, mounted
 
 
 @dataclass(frozen=True)
@@ -69,19 +69,19 @@ def observed(found: Found, base: Observed, spec: StackSpec, project: Project, di
     wanted = [each for service in spec.services for each in _wanted(service, project, found.owner)]
     names = {name for _, name in wanted if name}
     there = {each["Spec"]["Name"] for _, each in found.mounts}
-    running = [each for each in found.services if _name(each) != RELEASE]
+    left = [each for each in found.services if _name(each) == RELEASE or (_is_job(each) and _is_over(each))]
+    running = [each for each in found.services if each not in left]
     used = {name for each in running for name in references(each.service["Spec"])}
-    mounts = [_thing(kind, each) for kind, each in found.mounts]
+    mounts = mounted_things(found)
     services = {each.name: _service(each, found, base.data, names, digests) for each in spec.services if each.deploy}
     unused = [each for each in mounts if each.name not in used and each.name not in names]
-    job = found.service(RELEASE)
-    left = [Thing(Kind.SERVICE, container_name(found.project, RELEASE), service=RELEASE)] if job else []
-    known = {RELEASE, *spec.names}
+    jobs = [Thing(Kind.SERVICE, container_name(found.project, _name(each)), service=_name(each)) for each in left]
+    others = [each for each in running if _name(each) not in spec.names and not _is_job(each)]
     return replace(
         base,
         services={**base.services, **services},
-        leftovers=(*base.leftovers, *left, *unused),
-        orphans=(*base.orphans, *(_orphan(each) for each in found.services if _name(each) not in known)),
+        leftovers=(*base.leftovers, *jobs, *unused),
+        orphans=(*base.orphans, *map(_orphan, others)),
         foreign=(*base.foreign, *found.foreign),
         taken=(*base.taken, *found.taken),
         mounts=tuple(each for each in mounts if each not in unused),
@@ -90,6 +90,12 @@ def observed(found: Found, base: Observed, spec: StackSpec, project: Project, di
             Thing(each.kind, each.name, _why(each), each.service) for each, name in wanted if name not in there
         ),
     )
+
+
+def further_networks(client: docker.DockerClient, project: str) -> frozenset[str]:
+    """Return the project's networks besides its own one, by name."""
+    found = client.api.networks(filters={"label": f"{PROJECT}={project}"})
+    return frozenset(each["Name"] for each in found) - {network_name(project)}
 
 
 def _why(file: Mounted) -> str:
@@ -119,8 +125,22 @@ def _thing(kind: Kind, found: Mapping[str, Any]) -> Thing:
     return Thing(kind, found["Spec"]["Name"], service=found["Spec"]["Labels"].get(SERVICE, ""))
 
 
+def mounted_things(found: Found) -> list[Thing]:
+    """Return the secrets and configs of a project."""
+    return [_thing(kind, each) for kind, each in found.mounts]
+
+
 def _name(progress: Progress) -> str:
     return str(progress.service["Spec"]["Labels"].get(SERVICE, ""))
+
+
+def _is_job(progress: Progress) -> bool:
+    """Return whether a service is a job, of which another command may wait for the end."""
+    return _name(progress).startswith(JOB)
+
+
+def _is_over(job: Progress) -> bool:
+    return bool(job.tasks) and all(task["Status"]["State"] in ENDED for task in job.tasks)
 
 
 def _orphan(progress: Progress) -> Thing:
@@ -166,9 +186,10 @@ def image_of(spec: Mapping[str, Any]) -> str:
 def _outdated(service: ServiceSpec, spec: Mapping[str, Any], wanted: set[str], digests: Mapping[str, str]) -> str:
     """Return why a service must be updated although its settings are the same, "" if it need not.
 
-    A database reads its secrets only when its data is made, and an update would stop it.
+    A single database reads its secrets only when its data is made, and an update would stop it.
     """
-    stale = [] if service.is_database else [name for name in references(spec) if name not in wanted]
+    reads_once = service.is_database and not service.is_member
+    stale = [] if reads_once else [name for name in references(spec) if name not in wanted]
     if stale:
         return f"its file {stale[0].partition('.')[0].removeprefix(str(spec['Name'])).strip('-')} has changed"
     digest = image_of(spec).partition("@")[2]

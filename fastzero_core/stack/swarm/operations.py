@@ -3,36 +3,49 @@
 import copy
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import docker
 import docker.errors
 
 from ...errors import UnavailableError, UnhealthyError
-from ...events import Listener
+from ...events import Listener, Notice
 from ...polling import poll, wait_until
 from ...project import Project
 from ..actions import Action, Kind, Verb
+from ..deployed import Deployment
 from ..docker import containers
 from ..docker.engine import GONE
+from ..docker.logs import in_order
+from ..lines import LogLine
 from ..plan import taken_error
-from ..runtime import RELEASE
-from ..spec import ServiceSpec
+from ..runtime import RELEASE, there_stays
+from ..spec import ServiceSpec, data_mount
 from ..steps import container_name
 from . import images, logs, observe
 from .engine import api_of
-from .progress import ENDED, FAILED
-from .services import TASK, contents, job_document, mounted, service_document
+from .progress import ENDED, FAILED, node_name
+from .services import JOB, TASK, contents, job_document, mounted, service_document
 
 EVERY = 0.25  # seconds between two questions
 END = 30  # seconds for the tasks of a removed service, in addition to the time that it may take to stop
 SERVICE_ID = "com.docker.swarm.service.id"
 TAIL = 1000  # lines of a job's output
+OVER = (*FAILED, "complete")  # states of a task that has ended
+NAMES = {RELEASE: "the job for the migration"}  # for messages
+EMPTY_FILE = b"\n"  # a swarm has no secret without content
+# The image's own folders stay: a server's user may not remove all of them.
+EMPTY = (
+    'find "$1" -mindepth 1 -delete 2>/dev/null;'
+    ' left=$(find "$1" ! -type d) && [ -z "$left" ] || { echo "$left"; exit 1; }'
+)
 
 Document = dict[str, Any]
+Said = TypeVar("Said")
 
 
 class Operations:
@@ -50,6 +63,7 @@ class Operations:
         self._owner = owner
         self._digests = digests
         self._timeout = timeout
+        self._given: dict[str, dict[str, str]] = {}  # what the files of a job have in them, by its name
 
     def perform(self, action: Action, on_event: Listener) -> None:
         """Perform one action."""
@@ -79,6 +93,8 @@ class Operations:
                 self._revert(action.name)
             case Verb.REMOVE, Kind.SERVICE:
                 self._remove(action.name, action.subject)
+            case Verb.REMOVE, Kind.CONTENT:
+                self._empty(action.subject, on_event)
 
     # -- images ------------------------------------------------------------------------------------------------
 
@@ -108,11 +124,18 @@ class Operations:
     def _create_file(self, name: str, service: ServiceSpec) -> None:
         """Create the secret or config with this name and the content that the service should get."""
         file = next(each for each in mounted(self._project.name, service) if each.name == name)
-        text = contents(self._project, service)[file.path]
+        text = self._contents(service)[file.path]
         labels = observe.file_labels(containers.owned(self._project.name, self._owner), file)
-        api = self._api
-        make = api.create_secret if file.kind is Kind.MOUNTED_SECRET else api.create_config
-        make(file.full_name(self._owner, text), text.encode(), labels=labels)
+        api, full_name = self._api, file.full_name(self._owner, text)
+        is_secret = file.kind is Kind.MOUNTED_SECRET
+        listed = (api.secrets if is_secret else api.configs)(filters={"name": full_name})
+        if full_name not in {each["Spec"]["Name"] for each in listed}:  # a killed command may have left it
+            content = text.encode() or EMPTY_FILE
+            (api.create_secret if is_secret else api.create_config)(full_name, content, labels=labels)
+
+    def _contents(self, service: ServiceSpec) -> dict[str, str]:
+        """Return the content of each file that a service mounts, by its path inside."""
+        return self._given[service.name] if service.name in self._given else contents(self._project, service)
 
     def _remove_file(self, kind: Kind, name: str) -> None:
         api = self._api
@@ -124,7 +147,7 @@ class Operations:
 
     def _with_ids(self, document: Document, service: ServiceSpec) -> None:
         """Give the document's references the full names and ids of secrets and configs."""
-        api, texts = self._api, contents(self._project, service)
+        api, texts = self._api, self._contents(service)
         ours = {"label": f"{containers.PROJECT}={self._project.name}"}
         ids = {each["Spec"]["Name"]: each["ID"] for each in [*api.secrets(filters=ours), *api.configs(filters=ours)]}
         names = {
@@ -268,20 +291,53 @@ class Operations:
 
     def run_once(self, service: ServiceSpec, command: Sequence[str]) -> tuple[int, str]:
         """Run a command as a job in the swarm, which is removed afterwards. Returns its exit code and its output."""
-        once = replace(service, name=RELEASE, command=tuple(command), port=0, health_command=(), deploy=None)
+        once = replace(service, name=RELEASE, command=tuple(command), deploy=None)
+        return self._run_as_job(once, lambda job: logs.text_of(self._api, job, TAIL))
+
+    def run_alone(self, service: ServiceSpec, given: Mapping[str, str], write: Callable[[bytes], object]) -> str:
+        """Run a service as a job with these secrets, and pass its output to `write` at the end. Returns its stderr.
+
+        Several can run at a time. One that a killed command left is removed by the next `up`, once it has ended.
+        """
+        once = replace(service, name=f"{JOB}{secrets.token_hex(3)}", secrets=tuple(given))
+        self._given[once.name] = {f"{containers.SECRETS}/{name}": text for name, text in given.items()}
+        _, said = self._run_as_job(once, self._lines)
+        write("".join(f"{line.text}\n" for line in said if line.stream == "stdout").encode())
+        return "\n".join(line.text for line in said if line.stream == "stderr")
+
+    def _lines(self, job: str) -> list[LogLine]:
+        return in_order(logs.lines_of(self._api, job, {}, None, None, ""))
+
+    def _empty(self, service: ServiceSpec, on_event: Listener) -> None:
+        """Delete what is in the volume of a member, on its node. Raises UnavailableError."""
+        assert service.deploy is not None, "a member runs in a swarm"
+        folder = data_mount(service.major) if service.is_database else service.mount
+        alone = Deployment(node=service.deploy.node, networks=())
+        command = ("bash", "-c", EMPTY, "bash", folder)
+        once = replace(service, name=RELEASE, command=command, secrets=(), variables={}, deploy=alone)
+        code, said = self._run_as_job(once, lambda job: logs.text_of(self._api, job, TAIL))
+        if code:
+            raise UnavailableError(f"volume {service.volume} could not be emptied: {said}", hint="Try again")
+        nodes = {str(each["ID"]): node_name(each) for each in self._api.nodes()}
+        where = nodes.get(service.deploy.node, service.deploy.node)
+        on_event(Notice(there_stays(service.volume, f"on {where}", "stays without its data")))
+
+    def _run_as_job(self, service: ServiceSpec, read: Callable[[str], Said]) -> tuple[int, Said]:
+        """Run a service as a job. Returns its exit code, and what `read` returns for the job's id at its end."""
+        once = replace(service, port=0, health_command=())
         with self._files_of(once):
             document = copy.deepcopy(job_document(self._project.name, once))
             job = self._create_from(self._completed(document, once))
             try:
-                task = self._ended(job)
-                return _exit_code(task), logs.text_of(self._api, job, TAIL)
+                task = self._ended(job, once.name)
+                return _exit_code(task), read(job)
             finally:
-                self._remove(container_name(self._project.name, RELEASE), once)
+                self._remove(container_name(self._project.name, once.name), once)
 
     @contextmanager
     def _files_of(self, service: ServiceSpec) -> Iterator[None]:
         """Create what a job mounts, for one block."""
-        texts = contents(self._project, service)
+        texts = self._contents(service)
         files = {each.full_name(self._owner, texts[each.path]): each for each in mounted(self._project.name, service)}
         for name, file in files.items():
             self._remove_file(file.kind, name)  # a killed command may have left it
@@ -292,24 +348,30 @@ class Operations:
             for name, file in files.items():
                 self._remove_file(file.kind, name)
 
-    def _ended(self, job: str) -> Mapping[str, Any]:
-        """Wait until the task of a job has ended. Raises UnhealthyError if it never started."""
+    def _ended(self, job: str, name: str) -> Mapping[str, Any]:
+        """Wait until the task of a job has ended. Raises UnhealthyError if it never started, UnavailableError."""
 
         def ended() -> Mapping[str, Any] | None:
             tasks = self._api.tasks(filters={"service": job})
-            return next((each for each in tasks if each["Status"]["State"] in (*FAILED, "complete")), None)
+            return next((each for each in tasks if _state(each) in OVER or each["DesiredState"] == "shutdown"), None)
 
         def is_running() -> bool:
-            return any(each["Status"]["State"] == "running" for each in self._api.tasks(filters={"service": job}))
+            return any(_state(each) == "running" for each in self._api.tasks(filters={"service": job}))
 
         started = poll(lambda: ended() or is_running(), self._timeout, every=EVERY)
         if not started:
             tasks = self._api.tasks(filters={"service": job})
             why = next((each["Status"].get("Err") or each["Status"]["Message"] for each in tasks), "no node takes it")
-            raise UnhealthyError(f"the job for the migration did not start: {why}", hint="See: docker node ls")
+            raise UnhealthyError(f"{NAMES.get(name, 'a job')} did not start: {why}", hint="See: docker node ls")
         task = poll(ended, float("inf"), every=EVERY)
         assert task is not None, "it is waited for without a limit"
+        if _state(task) not in OVER:
+            raise UnavailableError(f"the node that ran {NAMES.get(name, 'a job')} is lost", hint="See: docker node ls")
         return task
+
+
+def _state(task: Mapping[str, Any]) -> str:
+    return str(task["Status"]["State"])
 
 
 def _exit_code(task: Mapping[str, Any]) -> int:

@@ -1,6 +1,7 @@
 """The nodes of a swarm: which one has the data, and how the engine of another one is reached."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import docker
@@ -8,14 +9,27 @@ from docker.models.containers import Container
 
 from ...errors import FastZeroError, UnavailableError
 from ...project import ProjectRecord
+from ..deployed import NodeState
 from ..docker.engine import connect
-from ..observed import NodeState
 from ..runtime import Finding
 from ..spec import StackSpec
 from .engine import api_of
 from .progress import Progress, is_usable, node_name
 
 THERE = "Nothing was changed. Run it with that node's engine: DOCKER_HOST=ssh://USER@NODE, or on the node itself"
+
+
+def in_order(client: docker.DockerClient, first: str) -> dict[str, bool]:
+    """Return the ids of all nodes, `first` and then by zone in turn, each with whether it takes tasks."""
+    met: dict[str, int] = {}
+
+    def turn(node: Mapping[str, Any]) -> tuple[bool, int, str]:
+        zone = node["Spec"].get("Labels", {}).get("zone", "")
+        met[zone] = met.get(zone, 0) + 1
+        return node["ID"] != first, met[zone], node_name(node)
+
+    nodes = sorted(api_of(client).nodes(), key=lambda each: (each["ID"] != first, node_name(each)))
+    return {str(each["ID"]): is_usable(each) for each in sorted(nodes, key=turn)}
 
 
 def container_of(task: Mapping[str, Any]) -> str:
@@ -64,7 +78,7 @@ def nodes(client: docker.DockerClient, record: ProjectRecord) -> list[NodeState]
             str(each["Spec"]["Availability"]),
             "leader" if each.get("ManagerStatus", {}).get("Leader") else str(each["Spec"]["Role"]),
             address_of(each),
-            each["ID"] == record.node,
+            each["ID"] in (record.members or (record.node,)),
             str(each["Status"].get("Message", "")),
         )
         for each in api_of(client).nodes()
@@ -73,21 +87,20 @@ def nodes(client: docker.DockerClient, record: ProjectRecord) -> list[NodeState]
 
 
 def node_of(client: docker.DockerClient, record: ProjectRecord) -> NodeState | None:
-    """Return the node that has the project's data, None if it left the swarm."""
-    return next((each for each in nodes(client, record) if each.has_data), None)
+    """Return the node for the data of a project that is on one node alone, None if it left the swarm."""
+    return next((each for each in nodes(client, replace(record, members=())) if each.has_data), None)
 
 
-def remaining(client: docker.DockerClient, spec: StackSpec, record: ProjectRecord, here: str) -> list[str]:
-    """Return the volumes on nodes that are not `here`, as `VOLUME on NODE, NODE`."""
-    every = nodes(client, record)
-    found = []
+def remaining(client: docker.DockerClient, spec: StackSpec, here: str) -> list[tuple[str, str]]:
+    """Return the volumes on nodes that are not `here`, each with `on NODE, NODE`."""
+    names = {str(each["ID"]): node_name(each) for each in api_of(client).nodes()}
+    found = dict[str, str]()
     for service in spec.services:
-        if service.volume and service.deploy:
-            is_pinned = bool(service.deploy.node)
-            there = [each.node for each in every if not is_pinned or (each.has_data and service.deploy.node != here)]
-            gone = [record.node] if is_pinned and not any(each.has_data for each in every) else []
-            found += [f"{service.volume} on {', '.join([*there, *gone])}"] if there or gone else []
-    return found
+        for volume in service.volumes if service.deploy else ():
+            pinned = service.deploy.node if service.deploy else ""
+            there = [names.get(pinned, pinned)] if pinned not in ("", here) else [] if pinned else list(names.values())
+            found |= {volume: f"on {', '.join(there)}"} if there else {}
+    return list(found.items())
 
 
 def findings(client: docker.DockerClient, record: ProjectRecord) -> Iterator[Finding]:

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..deployed import TaskState
 from ..docker.containers import HASH
 from ..lines import moment_of
-from ..observed import TaskState
 from .services import TASK
 
 Attributes = Mapping[str, Any]

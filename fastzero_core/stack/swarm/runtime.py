@@ -3,8 +3,9 @@
 The gateway and the database's volume are on the engine of that manager, which the docker runtime knows how to use.
 """
 
+import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -13,31 +14,37 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 
-from ...errors import InvalidInputError, UnavailableError, UnhealthyError
+from ...errors import FastZeroError, InvalidInputError, UnavailableError, UnhealthyError
 from ...events import Listener
+from ...ha.configuration import SERVER, STORE
+from ...ha.configuration import names as names_of
 from ...project import Place, ProjectRecord
 from ...tunnel import asked_host
 from ..actions import Action, Kind, Verb
+from ..deployed import NodeState
 from ..deployment import trusting_proxy
 from ..docker import containers, findings, images
 from ..docker import observe as on_engine
 from ..docker.engine import connect, engine_errors
 from ..docker.logs import in_order
 from ..docker.runtime import DockerRuntime
+from ..ha import PROGRAMS
 from ..lines import LogLine
-from ..observed import DataState, NodeState, Observed, Thing
+from ..observed import DataState, Observed, Thing
 from ..runtime import Finding
-from ..spec import ServiceSpec, StackSpec
+from ..spec import DATABASE_SERVICE, ServiceSpec, StackSpec
+from ..steps import network_name
 from . import logs, observe, places
+from .engine import api_of
 from .images import digest
 from .observe import Found
 from .operations import Operations as SwarmOperations
 from .progress import GIVEN_UP, Progress
-from .services import service_document
+from .services import MEMBER, service_document
 
 EVIDENCE_LINES = 20
 DEFAULT_NETWORKS = ("10.0.0.0/8",)  # unless the swarm was created with others
-IN_SWARM = (Kind.SERVICE, Kind.REPLICAS, Kind.MOUNTED_SECRET, Kind.CONFIG)
+IN_SWARM = (Kind.SERVICE, Kind.REPLICAS, Kind.MOUNTED_SECRET, Kind.CONFIG, Kind.CONTENT)
 
 
 class SwarmRuntime(DockerRuntime):
@@ -73,6 +80,11 @@ class SwarmRuntime(DockerRuntime):
         """Return the id of the engine in its swarm. Raises InvalidInputError if it is not a manager."""
         return str(self._client and self._swarm["NodeID"])
 
+    def all_nodes(self) -> dict[str, bool]:
+        """Return the ids of all nodes, this engine's first, each with whether it takes tasks."""
+        with engine_errors():
+            return places.in_order(self._client, self.node())
+
     def _in_swarm(self, timeout: float = 0) -> SwarmOperations:
         return SwarmOperations(self._client, self._project, self._owner(), self._digests, timeout)
 
@@ -94,13 +106,15 @@ class SwarmRuntime(DockerRuntime):
 
     def observe(self, spec: StackSpec, record: ProjectRecord, *, is_known: bool = True) -> Observed:
         on_this = tuple(each for each in spec.services if not each.deploy)
-        volume = spec.database.volume if self._has_data(record) else ""
+        has_data = self._has_data(record) and not record.members
+        volume = spec.database.volume if has_data else ""
         with engine_errors():
             here = on_engine.find(self._client, spec.project, volume, record.owner, is_known=is_known)
             base = on_engine.observed(self._client, here, replace(spec, services=on_this), record)
-            if not self._has_data(record):
+            if not has_data:
                 base = replace(base, data=DataState.THERE if record.initialised else DataState.ABSENT)
             found = observe.find(self._client, spec.project, record.owner)
+            base = replace(base, networks=observe.further_networks(self._client, spec.project))
             observed = observe.observed(found, base, spec, self._project, self._digests)
             known = self._known_images(spec, found)
         self._reach(each for each in on_this if observed.service(each.name).runs)
@@ -138,41 +152,101 @@ class SwarmRuntime(DockerRuntime):
                 self._create_network(action.name)
                 return
             if (action.verb, action.kind) == (Verb.CREATE, Kind.VOLUME):
-                self._refuse_elsewhere(action.name)
+                self.refuse_elsewhere(f"volume {action.name} is")
+            if (action.verb, action.kind) == (Verb.REMOVE, Kind.VOLUME) and action.name in self._of_members():
+                self._client.api.remove_volume(action.name, force=True)
+                return
         super().perform(action, timeout=timeout, on_event=on_event)
 
     def _create_network(self, name: str) -> None:
+        """Create a network. Containers can join the project's own; a further one is closed, also to the outside."""
         labels = containers.owned(self._project.name, self._owner())
-        self._client.api.create_network(name, driver="overlay", attachable=True, labels=labels, scope="swarm")
+        is_closed = name != network_name(self._project.name)
+        api = self._client.api
+        api.create_network(
+            name, driver="overlay", attachable=not is_closed, internal=is_closed, labels=labels, scope="swarm"
+        )
 
     def remains(self, place: Place) -> list[Thing]:
-        """Return the volume of the database. Raises UnavailableError if it is on another node that runs."""
+        """Return the volume of a database with one server. Raises UnavailableError if it is on another running node."""
         record = self._project.record
         if record is None or self._has_data(record):
             return super().remains(place)
         with engine_errors():
             home = places.node_of(self._client, record)
         if home and home.state == "ready":
-            self._refuse_elsewhere(place.volume)
+            self.refuse_elsewhere(f"volume {place.volume} is")
         return []  # `remaining` tells of it
 
-    def _refuse_elsewhere(self, volume: str) -> None:
-        """Raise UnavailableError if the node with the project's data is another than this manager."""
+    def remains_of(self, spec: StackSpec) -> list[Thing]:
+        """Return the volumes of members that are on this engine, and the content of those on other running nodes."""
+        with engine_errors():
+            here, nodes = self._of_members(), self.all_nodes()
+        things = []
+        for each in spec.members:
+            assert each.deploy is not None, "it runs in a swarm"
+            kind = Kind.VOLUME if each.deploy.node == self.node() else Kind.CONTENT
+            if (each.volume in here) if kind is Kind.VOLUME else nodes.get(each.deploy.node):
+                things.append(Thing(kind, each.volume, "a server or an etcd has its data in it", each.name, each))
+        return things
+
+    def serving_at(self, place: Place) -> list[Thing]:
+        """Return what serves the database at a place: services, what they mount, and the network of the etcds."""
+        names = (*names_of(SERVER), *names_of(STORE)) if place.members else (DATABASE_SERVICE,)
+        cause = "the database is at another place"
+        with engine_errors():
+            found = observe.find(self._client, self._project.name, self._owner())
+            networks = observe.further_networks(self._client, self._project.name) if place.members else ()
+        services = [
+            Thing(Kind.SERVICE, str(progress.service["Spec"]["Name"]), cause, name)
+            for name in names
+            if (progress := found.service(name))
+        ]
+        mounts = [each for each in observe.mounted_things(found) if each.service in names]
+        return [
+            *services,
+            *(replace(each, cause=cause) for each in mounts),
+            *(Thing(Kind.NETWORK, name, cause) for name in sorted(networks)),
+        ]
+
+    def refuse_elsewhere(self, what: str) -> None:
+        """Raise UnavailableError if the node for the data of one server is not this manager. `what` begins the text."""
         record = self._project.record
         if record is None or self._has_data(record):
             return
         home = places.node_of(self._client, record)
         name = f"{home.node} ({home.address})" if home else record.node
-        raise UnavailableError(f"volume {volume} is on node {name}, not on this manager", hint=places.THERE)
+        raise UnavailableError(f"{what} on node {name}, not on this manager", hint=places.THERE)
 
-    def remaining(self, spec: StackSpec, record: ProjectRecord) -> list[str]:
-        """Return the volumes that `down --volumes` cannot remove, each with its nodes."""
+    def _of_members(self) -> list[str]:
+        """Return the volumes on this engine that a member of the database has its data in."""
+        listed = self._client.api.volumes(filters={"label": f"{MEMBER}={self._project.name}"})["Volumes"] or []
+        return [str(each["Name"]) for each in listed]
+
+    def extra_data(self) -> list[Thing]:
         with engine_errors():
-            return places.remaining(self._client, spec, record, self.node())
+            members = self._of_members()
+        return [*super().extra_data(), *(Thing(Kind.VOLUME, name, "a member has its data in it") for name in members)]
+
+    def remaining(self, spec: StackSpec) -> list[tuple[str, str]]:
+        """Return the volumes that cannot be removed from here, each with its nodes."""
+        with engine_errors():
+            return places.remaining(self._client, spec, self.node())
 
     def run_once(self, service: ServiceSpec, command: Sequence[str]) -> tuple[int, str]:
         with engine_errors():
             return self._in_swarm(self._patience).run_once(service, command)
+
+    def run_alone(self, service: ServiceSpec, secrets: Mapping[str, str], write: Callable[[bytes], object]) -> str:
+        """Run a service that is not part of the stack as a job on its node. Returns its stderr."""
+        with engine_errors():
+            return self._in_swarm(self._patience).run_alone(service, secrets, write)
+
+    def images(self, names: Iterable[str]) -> frozenset[str]:
+        """Return those of the named images that nodes can run."""
+        with engine_errors():
+            nodes = len(api_of(self._client).nodes())
+            return frozenset(name for name in names if self._is_there(name, nodes))
 
     @property
     def _patience(self) -> float:
@@ -214,6 +288,19 @@ class SwarmRuntime(DockerRuntime):
         whole_log = f"The whole log: fastzero logs {service} -p {self._project.name}"
         return UnhealthyError(why, hint=whole_log, evidence=self._evidence(service, progress))
 
+    def ask_inside(self, timeout: float, method: str, address: str, path: str, body: str | None) -> tuple[int, str]:
+        """Send a request to a Patroni from a server's container on this node. Raises OSError."""
+        command = ("python3", f"{PROGRAMS}/ask.py", f"{timeout:g}", method, address, path, *([body] if body else []))
+        answer: list[bytes] = []
+        try:
+            code, said = self.pipe(DATABASE_SERVICE, command, write=answer.append)
+        except FastZeroError as error:
+            raise OSError(error.message) from error
+        if code:
+            raise OSError(said)
+        status, text = json.loads(b"".join(answer))
+        return int(status), str(text)
+
     def evidence(self, service: str) -> str:
         with engine_errors():
             progress = self._progress(service)
@@ -251,7 +338,7 @@ class SwarmRuntime(DockerRuntime):
         with engine_errors():
             yield from findings.of_engine(self._client, self._host)
             yield from places.findings(self._client, record)
-            if not self._has_data(record):
+            if not self._has_data(record) or record.members:
                 return
             database = replace(spec.database, document=containers.document(spec.project, spec.database))
             here = on_engine.find(self._client, spec.project, database.volume, record.owner)
@@ -270,17 +357,33 @@ class SwarmRuntime(DockerRuntime):
         return self.execute_in(running[0], command, interactive=interactive)
 
     def _find(self, service: str) -> Container | None:
-        """Return the container of a service: the gateway's, or that of a task whose engine can be reached."""
-        progress = self._progress(service)
-        if progress is None:
+        """Return the container of a service: the gateway's, or that of a task whose engine can be reached.
+
+        A database with standbys has three, and the nearest is returned.
+        """
+        found = observe.find(self._client, self._project.name, self._owner())
+        names = (service, *(names_of(SERVER) if service == DATABASE_SERVICE else ()))
+        some = [progress for name in names if (progress := found.service(name))]
+        if not some:
             return super()._find(service)
-        running = progress.active
-        if not running:
-            return None
-        here = next((each for each in running if each["NodeID"] == self.node()), None)
+        here = [each for progress in some for each in progress.active if each["NodeID"] == self.node()]
         if here:
-            return self._client.containers.get(places.container_of(here))
-        return places.elsewhere(progress, running, self._host)
+            return self._client.containers.get(places.container_of(here[0]))
+        running = next((progress for progress in some if progress.active), None)
+        return places.elsewhere(running, running.active, self._host) if running else None
+
+    def server_here(self) -> str:
+        """Return the server of a database with standbys that runs on this engine, "" if none does."""
+        with engine_errors():
+            found = observe.find(self._client, self._project.name, self._owner())
+        return next(
+            (
+                name
+                for name in names_of(SERVER)
+                if (progress := found.service(name)) and any(each["NodeID"] == self.node() for each in progress.active)
+            ),
+            "",
+        )
 
     def _running(self, service: str) -> Container:
         container = self._find(service)

@@ -19,6 +19,10 @@ from ..spec import ServiceSpec
 from ..steps import container_name, network_name
 
 FILE, TASK = "fastzero.file", "fastzero.task"
+JOB = "job_"  # how the names of jobs begin, as no service of a user can; several may run at a time
+# The label of volumes that the engine of their node makes, with the project's name: those of a database with standbys,
+# and of archivers.
+MEMBER = "fastzero.member"
 INTERVAL = {True: 2, False: 3}  # seconds between two checks, of the database and of others
 TIMEOUT, RETRIES = 5, 5
 START = {True: 600, False: 60}  # seconds in which a failed check does not count: a recovery can take long
@@ -92,13 +96,17 @@ def service_document(project: str, service: ServiceSpec) -> dict[str, Any]:
 
 
 def job_document(project: str, service: ServiceSpec) -> dict[str, Any]:
-    """Return the specification of a job: one task that runs once."""
+    """Return the specification of a job: one task that runs once.
+
+    A job of the swarm's own would leave its container on the node, which keeps the volumes in use.
+    """
     template = {**task_template(project, service), "RestartPolicy": {"Condition": "none"}}
     template["ContainerSpec"] = {**template["ContainerSpec"], "Healthcheck": {"Test": ["NONE"]}}
     return {
         "Name": container_name(project, service.name),
         "TaskTemplate": template,
-        "Mode": {"ReplicatedJob": {"MaxConcurrent": 1, "TotalCompletions": 1}},
+        "Mode": {"Replicated": {"Replicas": 1}},
+        "EndpointSpec": {"Mode": "dnsrr", "Ports": []},
     }
 
 
@@ -123,7 +131,7 @@ def task_template(project: str, service: ServiceSpec) -> dict[str, Any]:
         "CapabilityAdd": host["CapAdd"],
         "Privileges": {"NoNewPrivileges": True},
         "Healthcheck": _health_check(service),
-        "Mounts": list(_mounts(service, host)),
+        "Mounts": list(_mounts(project, service, host)),
         "Secrets": [_reference(service, each) for each in files if each.kind is Kind.MOUNTED_SECRET],
         "Configs": [_reference(service, each) for each in files if each.kind is Kind.CONFIG],
     }
@@ -132,9 +140,18 @@ def task_template(project: str, service: ServiceSpec) -> dict[str, Any]:
         "Resources": {"Limits": {name: value for name, value in limits.items() if value}},
         "RestartPolicy": _restart_policy(service),
         "Placement": {"Constraints": node, "Preferences": [{"Spread": {"SpreadDescriptor": ZONE}}]},
-        "Networks": [{"Target": network_name(project), "Aliases": [service.name]}],
+        "Networks": _networks(project, service),
         "LogDriver": {"Name": host["LogConfig"]["Type"], "Options": host["LogConfig"]["Config"]},
     }
+
+
+def _networks(project: str, service: ServiceSpec) -> list[dict[str, Any]]:
+    """Return the networks of a service, with its name in the first one."""
+    if service.deploy and not service.deploy.networks:
+        return []
+    first, *others = service.deploy.networks if service.deploy else ("",)
+    named = {"Target": network_name(project, first), "Aliases": [service.name]}
+    return [named, *({"Target": network_name(project, each)} for each in others)]
 
 
 def _literal(text: str) -> str:
@@ -163,14 +180,16 @@ def _health_check(service: ServiceSpec) -> dict[str, Any]:
     }
 
 
-def _mounts(service: ServiceSpec, host: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _mounts(project: str, service: ServiceSpec, host: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the mounts of data, large files, and folders in memory, one of which is the shared memory."""
     targets = set(service.deploy.files) if service.deploy else set()
+    made_there = {each.source for each in service.mounts} | ({service.volume} if service.is_member else set())
     for mount in host["Mounts"]:
         if mount["Target"] != SECRETS and not any(
             PurePosixPath(path).parent == PurePosixPath(mount["Target"]) for path in targets
         ):
-            yield mount
+            is_labelled = mount["Type"] == "volume" and mount.get("Source") in made_there
+            yield {**mount, **({"VolumeOptions": {"Labels": {MEMBER: project}}} if is_labelled else {})}
     for path, options in service.tmpfs.items():
         yield _in_memory(path, options)
     if service.shared_memory:
