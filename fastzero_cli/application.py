@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fastzero_core.application.discover.findings import Discovery
     from fastzero_core.application.writing import Draft
 
-group = Group("application", "")
+group = Group("application")
 
 
 @group.command(example="fastzero init --dry-run\nfastzero init\nfastzero init --example todo-api")

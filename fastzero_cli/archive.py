@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 group = Group(
     "archive",
-    "Archive the database continuously, to recover it to any second. Alone: show its state.",
     default="status",
     example="fastzero db archive enable --to s3://bucket/prefix\nfastzero db archive verify",
 )
@@ -112,14 +111,22 @@ def verify(run: Run, timeout: Timeout = None) -> None:
 
 
 def restore_to_time(
-    run: Run, to_time: str, url: str | None, endpoint_url: str | None, credentials_file: str | None, yes: bool
+    run: Run,
+    to_time: str,
+    url: str | None,
+    of: str | None,
+    endpoint_url: str | None,
+    credentials_file: str | None,
+    yes: bool,
 ) -> None:
-    """Recover the project's database to a time, from its own archive or from the one at `url`."""
+    """Recover the project's database to a time, from its own archive or from that of the project `of` at `url`."""
     from fastzero_core.archive.recovery import shown, time_of
 
     time = time_of(to_time, datetime.now(UTC))
     stack = run.own_stack
-    archive = _archive(url, stack.project.name, endpoint_url) if url else None
+    if of and not url:
+        raise InvalidInputError("--from-project needs --from", field="from_project", hint="Say where its archive is")
+    archive = _archive(url, of or stack.project.name, endpoint_url) if url else None
     credentials = Path(credentials_file) if credentials_file else None
     found = stack.plan_recovery(time, archive, credentials)
     until = shown(time) if time else "the end of its archive"
@@ -134,9 +141,9 @@ def restore_to_time(
 
 
 def _archive(url: str, project: str, endpoint_url: str | None) -> "Archive":
-    from fastzero_core.archive.description import Archive, checked_url
+    from fastzero_core.archive.description import Archive, checked_project, checked_url
 
-    return Archive(checked_url(url), project, endpoint_url=endpoint_url or "")
+    return Archive(checked_url(url), checked_project(project), endpoint_url=endpoint_url or "")
 
 
 def _credentials(file: str | None) -> str | None:

@@ -10,7 +10,8 @@ from .layout import GAP, STATE_CODES, cells_of, colored, due_code, due_text, pri
 from .style import DETAIL, counted, symbols
 
 if TYPE_CHECKING:
-    from fastzero_core.todo_app.models import Todo, TodoStats
+    from fastzero_core.todo_app.models import Todo
+    from fastzero_core.todo_app.results import TodoStats
 
 MIN_COLUMN = 12  # cells; narrower columns are drawn one below the other
 BAR_MAX = 40  # cells
@@ -67,16 +68,25 @@ def _bars(title: str, counts: Sequence[tuple[str, int]], room: int, color: bool)
 
 
 def _column(state: str, todos: "Sequence[Todo]", more: int, width: int) -> Iterator[list[Piece]]:
-    yield [(f"{state} {len(todos) + more}", f"1;{STATE_CODES[state]}")]
+    yield [column_title(state, len(todos) + more)]
     for todo in todos:
-        yield [(shortened(f"{todo.id} {printable(todo.title)}", width), "")]
-        if details := _details(todo):
-            yield [("  ", ""), *_fitting(details, width - 2)]
+        yield from card_of(todo, width)
     if more:
         yield [(symbols(f"… {more} more"), "2")]
 
 
-def _details(todo: "Todo") -> list[Piece]:
+def column_title(state: str, count: int) -> Piece:
+    return f"{state} {count}", f"1;{STATE_CODES[state]}"
+
+
+def card_of(todo: "Todo", width: int) -> Iterator[list[Piece]]:
+    """Yield the lines of a card: its id and title, and its details if it has any."""
+    yield [(shortened(f"{todo.id} {printable(todo.title)}", width), "")]
+    if details := details_of(todo):
+        yield [("  ", ""), *fitted(details, width - 2)]
+
+
+def details_of(todo: "Todo") -> list[Piece]:
     """Return the priority, the due date and the tags that a todo has."""
     due = due_text(as_dict(todo))
     pieces = [
@@ -87,7 +97,7 @@ def _details(todo: "Todo") -> list[Piece]:
     return [(printable(text), code) for text, code in pieces if text]
 
 
-def _fitting(pieces: Sequence[Piece], width: int) -> Iterator[Piece]:
+def fitted(pieces: Sequence[Piece], width: int) -> Iterator[Piece]:
     """Yield the pieces with a separator between them; the one that does not fit is cut, and others are left out."""
     for number, (text, code) in enumerate(pieces):
         separator = symbols(DETAIL) if number else ""
@@ -99,9 +109,13 @@ def _fitting(pieces: Sequence[Piece], width: int) -> Iterator[Piece]:
         width = room - cells_of(text)
 
 
+def padded(pieces: Sequence[Piece], width: int) -> list[Piece]:
+    """Return the pieces with spaces up to a width."""
+    return [*pieces, (" " * (width - sum(cells_of(text) for text, _ in pieces)), "")]
+
+
 def _line(columns: Sequence[Sequence[Piece]], width: int, color: bool) -> str:
-    cells = []
-    for pieces in columns:
-        text = "".join(colored(text, code if color else "") for text, code in pieces)
-        cells.append(text + " " * (width - sum(cells_of(text) for text, _ in pieces)))
+    cells = (
+        "".join(colored(text, code if color else "") for text, code in padded(pieces, width)) for pieces in columns
+    )
     return (" " * GAP).join(cells).rstrip()

@@ -11,8 +11,9 @@ from fastzero_core.errors import InvalidInputError, NotFoundError
 from . import archive as archives
 from . import completion
 from .columns import BACKUP, INDEX, KEPT, PLACE, RESTORED, SERVICE, STATS, TABLE
+from .ending import tell_of_plan
 from .layout import size
-from .options import RUNTIMES, NoBackup, Run, Timeout, Yes, complete_from
+from .options import MoveServers, MoveTo, NoBackup, Run, Timeout, Yes
 from .style import counted
 from .tree import Group
 
@@ -22,11 +23,10 @@ if TYPE_CHECKING:
     from fastzero_core.project import Place
     from fastzero_core.stack.relocate import PlaceStatus
 
-INDEXES_SHOWN = 15  # the largest ones, so that the statistics fit a screen
+INDEXES_SHOWN = 12  # the largest ones, so that the statistics fit a screen
 
 group = Group(
     "db",
-    "Back up, restore, inspect and move the database.",
     example="fastzero db backup\nfastzero db backup list\nfastzero db restore before-holidays",
 )
 backups = Group(
@@ -35,8 +35,11 @@ backups = Group(
     default="take",
     example="fastzero db backup\nfastzero db backup list",
 )
-group.add_group(backups)
-group.add_group(archives.group)
+group.add_imported(backups)
+group.add_group(
+    "archive", "archive", "Archive the database continuously, to recover it to any second. Alone: show its state."
+)
+group.add_commands("servers", "status", "failover")
 STREAM = "-"
 
 BACKUP_HELP = "A backup's name, or its file as a path with a slash in it."
@@ -136,6 +139,10 @@ def restore(
     from_: Annotated[
         str | None, typer.Option("--from", metavar=archives.URL, help="With --to-time: another archive.")
     ] = None,
+    from_project: Annotated[
+        str | None,
+        typer.Option("--from-project", metavar="NAME", help="With --from: the project that was archived, if not this."),
+    ] = None,
     endpoint_url: archives.Endpoint = None,
     credentials_file: archives.CredentialsFile = None,
     trusted: Trusted = False,
@@ -150,7 +157,8 @@ def restore(
     made for it, if the database's role may create one; then everything belongs to the owner of the database.
 
     With --to-time the database is recovered from its archive to a new place, its pages are checked, and it is put
-    into service; the place before is kept. --from restores a project that no longer exists.
+    into service; the place before is kept. --from restores a project that no longer exists, or with --from-project
+    another one, such as a database with standbys, into this project.
     """
     if undo:
         _undo(run, archive, yes)
@@ -158,7 +166,7 @@ def restore(
     if to_time is not None:
         if archive is not None:
             raise InvalidInputError("a backup or --to-time, not both", field="to_time")
-        archives.restore_to_time(run, to_time, from_, endpoint_url, credentials_file, yes)
+        archives.restore_to_time(run, to_time, from_, from_project, endpoint_url, credentials_file, yes)
         return
     if from_ is not None:
         raise InvalidInputError("--from needs a time", field="to_time", hint="Say when: --to-time TIME, or latest")
@@ -266,22 +274,31 @@ def upgrade(
     run.render.outcome(stack.status(), SERVICE, f"The database runs PostgreSQL {to}")
 
 
-@group.command(example="fastzero db move --to docker")
+@group.command(example="fastzero db move --to docker\nfastzero db move --ha --dry-run\nfastzero db move --ha")
 def move(
     run: Run,
-    to: Annotated[
-        str, typer.Option("--to", metavar="RUNTIME", help="embedded | docker", autocompletion=complete_from(*RUNTIMES))
-    ],
+    to: MoveTo = None,
+    ha: MoveServers = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --ha or --no-ha: only say what is done.")] = False,
     timeout: Timeout = None,
 ) -> None:
-    """Move the project to the other runtime, with its data.
+    """Move the project to the other runtime, or its database to another number of servers, with its data.
 
     As `db upgrade` does; the place before is kept.
     """
     stack = run.own_stack
-    left = stack.move(to, timeout=timeout)
-    run.render.message(_kept(stack, left) if left else f"Nothing to do: project {stack.project.name} runs {to}.")
-    run.render.outcome(stack.status(), SERVICE, f"Project {stack.project.name} runs {to}")
+    if (to is None) is (ha is None):
+        raise InvalidInputError("where to?", field="to", hint="--to RUNTIME or, in a swarm, --ha or --no-ha")
+    if dry_run and ha is None:
+        raise InvalidInputError("--dry-run needs --ha or --no-ha", field="dry_run")
+    if dry_run:
+        tell_of_plan(run, stack.plan_move(ha=bool(ha)))
+        return
+    left = stack.move(to, ha=ha, timeout=timeout)
+    number = "three servers" if ha else "one server"
+    now = f"project {stack.project.name} runs {to}" if to else f"the database has {number}"
+    run.render.message(_kept(stack, left) if left else f"Nothing to do: {now}.")
+    run.render.outcome(stack.status(), SERVICE, f"{now[0].upper()}{now[1:]}")
 
 
 places = Group(
@@ -290,7 +307,7 @@ places = Group(
     default="list",
     example="fastzero db place\nfastzero db place use fastzero-demo-database\nfastzero db place rm NAME --yes",
 )
-group.add_group(places)
+group.add_imported(places)
 PlaceName = Annotated[
     str,
     typer.Argument(metavar="NAME", help="A place, as `fastzero db place` names it.", autocompletion=completion.places),

@@ -11,7 +11,7 @@ from .tree import Group
 
 LANGUAGES = ("en", "pt")
 
-group = Group("docs", "")
+group = Group("docs")
 
 
 @group.command(example="fastzero docs\nfastzero docs backups\nfastzero docs port_taken --language pt")

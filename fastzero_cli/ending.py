@@ -1,13 +1,14 @@
-"""Print the end of `up`: all addresses, how to connect, and the command that most people type next."""
+"""Print the end of `up`: all addresses, how to connect, and the next command. Or what a command would do."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .columns import SERVICE
-from .style import seconds
+from .columns import ACTION, SERVICE
+from .style import counted, seconds
 
 if TYPE_CHECKING:
-    from fastzero_core import Stack
+    from fastzero_core.stack.actions import Action
+    from fastzero_core.stack.scaling import ScalableStack
     from fastzero_core.stack.status import ServiceStatus
 
     from .options import Run
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 APP = "app"  # the process of the built-in application
 
 
-def tell_of_running(run: "Run", stack: "Stack", *, is_new: bool, took: float) -> None:
+def tell_of_running(run: "Run", stack: "ScalableStack", *, is_new: bool, took: float) -> None:
     """Print that a stack is running, on a terminal with addresses and the next command."""
     services = stack.status(fresh=False)
     name, record = stack.project.name, stack.project.record
@@ -30,7 +31,14 @@ def tell_of_running(run: "Run", stack: "Stack", *, is_new: bool, took: float) ->
     )
 
 
-def warn_of_undescribed(run: "Run", stack: "Stack") -> None:
+def tell_of_plan(run: "Run", actions: "list[Action]") -> None:
+    """Print the actions that a command would perform, with their causes."""
+    run.render.many(actions, ACTION, none="Nothing to do.")
+    if actions and run.render.output == "table":
+        run.render.message(f"{counted(len(actions), 'action')} planned. Nothing was changed.")
+
+
+def warn_of_undescribed(run: "Run", stack: "ScalableStack") -> None:
     """Warn that the built-in application runs in a folder that has one of the user's."""
     from fastzero_core.application.undescribed import signs_of_application
 

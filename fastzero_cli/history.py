@@ -7,46 +7,55 @@ import typer
 from .columns import ENTRY
 from .options import Run
 from .style import counted
-from .todo_options import User, owned
+from .todo_options import InList, User, whose
 from .tree import Group
 
 if TYPE_CHECKING:
-    from fastzero_core.todo_app.models import Entry
+    from fastzero_core.todo_app.results import Entry
 
-group = Group("history", "")
+group = Group("history")
 
 Steps = Annotated[int, typer.Argument(metavar="[N]", help="How many changes; by default the last one.")]
 
 
 @group.command(example="fastzero todo undo\nfastzero todo undo 3")
-def undo(run: Run, steps: Steps = 1, user: User = None) -> None:
+def undo(run: Run, steps: Steps = 1, user: User = None, in_list: InList = None) -> None:
     """Undo the last changes.
 
     A change is what one command or one request of the web app did, whatever it was made with. All are undone or none.
+    Everybody undoes their own changes: in a shared list with `--list`.
     """
     with run.fastzero() as fz:
-        _tell(run, fz.history(owned(run, fz, user).owner_id).undo(steps), "undone")
+        _tell(run, fz.history(whose(run, user), list=in_list).undo(steps), "undone")
 
 
 @group.command(example="fastzero todo redo")
-def redo(run: Run, steps: Steps = 1, user: User = None) -> None:
+def redo(run: Run, steps: Steps = 1, user: User = None, in_list: InList = None) -> None:
     """Redo the changes that were undone last. A new change ends what can be redone."""
     with run.fastzero() as fz:
-        _tell(run, fz.history(owned(run, fz, user).owner_id).redo(steps), "redone")
+        _tell(run, fz.history(whose(run, user), list=in_list).redo(steps), "redone")
 
 
 @group.command(example="fastzero todo log\nfastzero todo log --limit 100 -o json")
 def log(
-    run: Run, limit: Annotated[int, typer.Option("-n", "--limit", help="How many.")] = 20, user: User = None
+    run: Run,
+    limit: Annotated[int, typer.Option("-n", "--limit", help="How many.")] = 20,
+    user: User = None,
+    in_list: InList = None,
 ) -> None:
     """List the last changes, the newest first."""
     with run.fastzero() as fz:
-        run.render.many(fz.history(owned(run, fz, user).owner_id).log(limit), ENTRY, none="Nothing was changed yet.")
+        run.render.many(fz.history(whose(run, user), list=in_list).log(limit), ENTRY, none="Nothing was changed yet.")
 
 
 def _tell(run: Run, entries: "list[Entry]", verb: str) -> None:
-    details = _what(entries[0]) if len(entries) == 1 else counted(len(entries), "change")
-    run.render.changed(entries, ENTRY, f"{counted(len(entries), 'change')} {verb}", details)
+    run.render.changed(entries, ENTRY, *verdict(entries, verb))
+
+
+def verdict(entries: "list[Entry]", verb: str) -> tuple[str, ...]:
+    """Return what happened to changes, and what a single one was."""
+    details = [_what(entry) for entry in entries] if len(entries) == 1 else []
+    return f"{counted(len(entries), 'change')} {verb}", *details
 
 
 def _what(entry: "Entry") -> str:

@@ -13,7 +13,7 @@ import typer
 from fastzero_core import __version__
 from fastzero_core.errors import FastZeroError
 
-from . import application, docs, messages, stack, streams, surroundings, swarm, trust
+from . import messages, streams
 from .options import Run
 from .progress import LIVE
 from .tree import Group
@@ -30,22 +30,23 @@ root = Group(
         "Stack": ("down", "status", "logs", "restart", "exec", "run", "serve", "test", "ls", "export", "secret"),
         "Swarm": ("scale", "rebalance"),
         "Database": ("db", "migrate"),
-        "Todos": ("todo", "user"),
+        "Todos": ("todo", "list", "user"),
         "Tools": ("env", "config", "trust", "version"),
     },
 )
-root.include(stack.group)
-root.include(swarm.group)
-root.include(application.group)
-root.include(surroundings.group)
-root.add_group(surroundings.export)
-root.include(trust.group)
-root.include(docs.group)
-root.add("migrate", "migrate")
-root.add("db", "db")
-root.add("user", "user")
-root.add("todo", "todo")
-root.add("secret", "secret")
+root.add_commands("stack", "up", "serve", "exec", "down", "status", "logs", "restart", "ls")
+root.add_commands("swarm", "scale", "rebalance")
+root.add_commands("application", "init", "run", "test")
+root.add_commands("surroundings", "env", "config", "doctor", "version")
+root.add_commands("trust", "trust")
+root.add_commands("docs", "docs")
+root.add_group("export", "export", "Export the stack to other tools.")
+root.add_group("migrate", "migrate", "Migrate the database's schema, up or down. Without a command: to head.")
+root.add_group("db", "db", "Back up, restore, inspect and move the database.")
+root.add_group("user", "user", "Add, list and change users.")
+root.add_group("todo", "todo", "Add, list and change todos.")
+root.add_group("list", "lists", "Add, list and share lists of todos.")
+root.add_group("secret", "secret", "Change the secrets of a project.")
 
 
 def _show_version(wanted: bool) -> None:

@@ -14,7 +14,7 @@ from .tree import Group
 if TYPE_CHECKING:
     from fastzero_core.schema.migrate import SchemaStatus
 
-group = Group("migrate", "Migrate the database's schema, up or down. Without a command: to head.", alone_is_help=False)
+group = Group("migrate", alone_is_help=False)
 
 Revision = Annotated[
     str,

@@ -31,8 +31,8 @@ ALIASES: dict[str, dict[str, str]] = {
         "delete": "down --volumes",
         "destroy": "down --volumes",
         "clean": "down --volumes",
-        "list": "ls",
-        "lists": "ls",
+        "lists": "list list",
+        "share": "list share",
         "projects": "ls",
         "inspect": "status -o json",
         "port": "status",
@@ -80,7 +80,7 @@ ALIASES: dict[str, dict[str, str]] = {
         "add": "todo add",
         "show": "todo show",
         "edit": "todo edit",
-        "board": "todo list --board",
+        "board": "todo board",
         "done": "todo done",
         "runserver": "serve",
         "server": "serve",
@@ -107,7 +107,6 @@ ALIASES: dict[str, dict[str, str]] = {
         "search": "todo list --text",
         "find": "todo list --text",
         "grep": "todo list --text",
-        "board": "todo list --board",
         "new": "todo add",
         "create": "todo add",
         "complete": "todo done",
@@ -127,6 +126,20 @@ ALIASES: dict[str, dict[str, str]] = {
         "info": "todo show",
         "untrash": "todo restore",
         "empty": "todo purge",
+    },
+    "list": {
+        "create": "list add",
+        "new": "list add",
+        "delete": "list rm",
+        "del": "list rm",
+        "remove": "list rm",
+        "ls": "list list",
+        "get": "list show",
+        "info": "list show",
+        "view": "list show",
+        "edit": "list rename",
+        "mv": "list rename",
+        "invite": "list share",
     },
     "user": {
         "create": "user add",
@@ -311,9 +324,11 @@ def _reordered(context: Any, command: str, words: list[str]) -> str:
     names = [word for word in words if not word.startswith("-")]
     if command and context and len(names) > 2 and names[0] == command and names[2] in context.command.commands:
         return f"{command} {names[2]} {names[1]}"
-    if command or len(names) < 2 or (group := NOUNS.get(names[1].removesuffix("s"))) is None:
+    if not context or len(names) < 2 or command not in ("", names[0]):
         return ""
-    found = context.command
+    if (group := NOUNS.get(names[1].removesuffix("s"))) is None:
+        return ""
+    found = context.find_root().command
     for name in group.split():
         found = found.commands[name]
     return f"{group} {names[0]}" if names[0] in found.commands else ALIASES.get(group, {}).get(names[0], "")

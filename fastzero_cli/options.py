@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastzero_core import FastZero, Settings, Stack
     from fastzero_core.care import DatabaseCare
     from fastzero_core.schema.interface import Schema
+    from fastzero_core.stack.scaling import ScalableStack
 
 OUTPUTS = ("table", "json", "ndjson", "csv", "tsv", "ids")
 RUNTIMES = ("embedded", "docker", "swarm")
@@ -147,7 +148,15 @@ class Run:
             yield fz
 
     @property
-    def stack(self) -> "Stack":
+    def stack(self) -> "ScalableStack":
+        """The project's stack without the care for its database, which takes as long to import as all the rest."""
+        from fastzero_core.stack.scaling import ScalableStack
+
+        return ScalableStack(self.settings, on_event=self.render.event)
+
+    @property
+    def whole_stack(self) -> "Stack":
+        """The project's stack with the care for its database."""
         from fastzero_core.care import Stack
 
         return Stack(self.settings, on_event=self.render.event)
@@ -292,4 +301,11 @@ PasswordFile = Annotated[
     str | None, typer.Option("--password-file", metavar="FILE", help="Read the password from a file's first line.")
 ]
 NoBackup = Annotated[bool, typer.Option("--no-backup", help="Skip the automatic backup.")]
+MoveTo = Annotated[
+    str | None,
+    typer.Option("--to", metavar="RUNTIME", help="embedded | docker", autocompletion=complete_from(*RUNTIMES)),
+]
+MoveServers = Annotated[
+    bool | None, typer.Option("--ha/--no-ha", show_default=False, help="In a swarm: to three servers, or back to one.")
+]
 Timeout = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long to wait.")]

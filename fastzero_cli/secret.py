@@ -9,7 +9,7 @@ from fastzero_core.errors import InvalidInputError
 from .options import Run, Timeout
 from .tree import Group
 
-group = Group("secret", "Change the secrets of a project.", example="fastzero secret rotate")
+group = Group("secret", example="fastzero secret rotate")
 
 
 @group.command(example="fastzero secret rotate\nfastzero secret rotate --database")

@@ -11,17 +11,18 @@ import typer
 from fastzero_core.errors import FastZeroError, InvalidInputError, UnhealthyError
 
 from . import completion
-from .columns import ACTION, DEPLOYED, NODE, PROJECT, SERVICE, TASK
-from .ending import tell_of_running, warn_of_undescribed
+from .columns import DEPLOYED, NODE, PROJECT, SERVICE, TASK
+from .ending import tell_of_plan, tell_of_running, warn_of_undescribed
 from .options import LEVELS, RUNTIMES, NoBackup, Run, Timeout, Yes, complete_from, words_of
 from .style import counted
 from .tree import Group
 
 if TYPE_CHECKING:
     from fastzero_core import Stack
+    from fastzero_core.stack.scaling import ScalableStack
     from fastzero_core.stack.status import ServiceStatus
 
-group = Group("stack", "")
+group = Group("stack")
 ADOPTION = (
     "What this engine has of project {} will be taken over, with its rows and new passwords. A FASTZERO_HOME that still"
     " has it can neither use nor change it any more, unless it takes it over again."
@@ -63,6 +64,12 @@ def up(
     replicas: Annotated[
         int | None, typer.Option("--replicas", metavar="N", min=1, max=1000, help="The app's tasks in a swarm; kept.")
     ] = None,
+    ha: Annotated[
+        bool | None,
+        typer.Option(
+            "--ha/--no-ha", show_default=False, help="A database with two standbys, on three nodes of a swarm."
+        ),
+    ] = None,
     no_app: Annotated[bool, typer.Option("--no-app", help="Leave the application out.")] = False,
     build: Annotated[bool, typer.Option("--build", help="Rebuild the app's image.")] = False,
     pull: Annotated[bool, typer.Option("--pull", help="Pull the images again, and rebuild the app's.")] = False,
@@ -100,21 +107,19 @@ def up(
         "start_over": start_over,
         "install": install,
         "replicas": replicas,
+        "ha": ha,
     }
     if dry_run:
-        actions = stack.plan(**wanted)
-        run.render.many(actions, ACTION, none="Nothing to do.")
-        if actions and run.render.output == "table":
-            run.render.message(f"{counted(len(actions), 'action')} planned. Nothing was changed.")
+        tell_of_plan(run, stack.plan(**wanted))
         return
     if adopt:
         run.confirm(ADOPTION.format(run.settings.project), yes)
     if reload:
         stack.reloadable(runtime)
-    is_first, is_new, began = not stack.exists, not stack.has_data, time.monotonic()
+    record, began = stack.project.record, time.monotonic()
     stack.up(**wanted, keep=keep, timeout=timeout)
-    tell_of_running(run, stack, is_new=is_new, took=time.monotonic() - began)
-    if is_first:
+    tell_of_running(run, stack, is_new=not (record and record.initialised), took=time.monotonic() - began)
+    if record is None:
         warn_of_undescribed(run, stack)
     named = run.settings.database_url
     if named and not stack.serves(named.get_secret_value()):
@@ -123,7 +128,7 @@ def up(
         _attend(run, stack, reload=reload and bool(stack.reloadable()))
 
 
-def _attend(run: Run, stack: "Stack", *, reload: bool) -> None:
+def _attend(run: Run, stack: "ScalableStack", *, reload: bool) -> None:
     """Follow the logs until Ctrl-C, then stop the stack."""
     import threading
 
@@ -333,7 +338,7 @@ def ls(
 def _chosen(run: Run, all: bool, *, destroy: bool) -> "list[Stack]":
     if all:
         return run.stacks
-    return [run.doomed_stack if destroy else run.stack]
+    return [run.doomed_stack if destroy else run.whole_stack]
 
 
 def _databases(stacks: "list[Stack]") -> list[str]:

@@ -85,6 +85,12 @@ def step_of(action: Any) -> Step | None:
             return Step(str(action), "Copying the database", "Database copied", slow=True)
         case ("hold", _):
             return Step(str(action), "Holding writes", "Writes held")
+        case ("remove", "content"):
+            return _whole(action, "Emptying volume", "Volume emptied", action.name)
+        case ("set", "settings"):
+            return Step(str(action), "Changing the settings of the servers", "Settings changed")
+        case ("set", "primary"):
+            return Step(str(action), f"Replacing {action.name} as the primary", "Another server is the primary")
         case ("set", "password" | "role"):
             return Step(str(action), "Changing a password", "Password changed", (action.name,))
     return None

@@ -1,4 +1,4 @@
-"""Top-level commands about the environment of a stack: env, config, doctor, version, export."""
+"""Top-level commands about the environment of a stack: env, config, doctor, version."""
 
 import shlex
 from pathlib import Path
@@ -12,8 +12,7 @@ from .columns import FINDING, ORIGIN
 from .options import Run, complete_from
 from .tree import Group
 
-group = Group("surroundings", "")
-export = Group("export", "Export the stack to other tools.", example="fastzero export compose > compose.yaml")
+group = Group("surroundings")
 
 ENV_FORMATS = ("shell", "dotenv", "json")
 
@@ -90,71 +89,6 @@ def doctor(
 def version(run: Run) -> None:
     """Show the versions of everything involved."""
     run.render.one(_versions(), ())
-
-
-@export.command(example="fastzero export dockerfile > Dockerfile")
-def dockerfile(run: Run) -> None:
-    """Print the Dockerfile that fastzero makes for your application.
-
-    It is the one that is used as long as the application has none of its own.
-    """
-    run.render.text(run.stack.dockerfile())
-
-
-@export.command(example="fastzero export compose > compose.yaml")
-def compose(run: Run) -> None:
-    """Print the stack as a compose.yaml.
-
-    For Docker Compose: the same services, images, secrets and volume.
-    """
-    run.render.text(run.stack.compose())
-
-
-@export.command(example="fastzero export stack > stack.yml")
-def stack(run: Run) -> None:
-    """Print the stack as a stack.yml.
-
-    For `docker stack deploy`: the same services, images, secrets and placement, of a project in a swarm.
-    """
-    run.render.text(run.stack.stack_file())
-
-
-@export.command(example="fastzero export kubernetes --registry registry.example.com > stack.yaml")
-def kubernetes(
-    run: Run,
-    registry: Annotated[
-        str, typer.Option("--registry", metavar="NAME", help="The registry that the built images are pushed to.")
-    ] = "",
-    backup_to: Annotated[
-        str, typer.Option("--backup-to", metavar="URL", help="Where backups of the database go: s3://BUCKET/PREFIX.")
-    ] = "",
-    secrets: Annotated[bool, typer.Option("--secrets", help="Print the secrets, and nothing else.")] = False,
-) -> None:
-    """Print the stack as manifests for Kubernetes.
-
-    The database is a cluster of CloudNativePG with three instances. The manifests refer to secrets; --secrets prints
-    these, with their values.
-    """
-    run.render.text(run.stack.kubernetes(registry=registry, backup_to=backup_to, secrets=secrets))
-
-
-@export.command(example="fastzero export dashboard > dashboard.json")
-def dashboard(run: Run) -> None:
-    """Print a Grafana dashboard for the built-in application.
-
-    Its graphs are made from what /metrics serves.
-    """
-    from fastzero_core.todo_app.dashboard import dashboard_json
-
-    run.render.text(dashboard_json())
-
-
-@export.command(example="fastzero export rules > rules.yaml")
-def rules(run: Run) -> None:
-    """Print alerting rules for Prometheus, for the built-in application."""
-    from fastzero_core.todo_app.dashboard import rules_yaml
-
-    run.render.text(rules_yaml())
 
 
 def _schema() -> str:

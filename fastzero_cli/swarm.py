@@ -10,7 +10,7 @@ from .columns import DEPLOYED
 from .options import Run, Timeout
 from .tree import Group
 
-group = Group("swarm", "")
+group = Group("swarm")
 
 
 @group.command(example="fastzero scale app=3\nfastzero scale web=5 worker=2")

@@ -12,9 +12,10 @@ from .options import Run, Yes
 from .tree import Group
 
 if TYPE_CHECKING:
-    from fastzero_core.trust import FolderTrust, RiskySetting
+    from fastzero_core.trust import FolderTrust
+    from fastzero_core.trust_record import RiskySetting
 
-group = Group("trust", "")
+group = Group("trust")
 STATES = {"trusted": "is trusted", "untrusted": "is not trusted", "changed": "has changed since you trusted it"}
 
 
@@ -46,7 +47,7 @@ def trust(
 
 
 def _revoke(run: Run) -> None:
-    from fastzero_core.trust import revoke
+    from fastzero_core.trust_record import revoke
 
     revoked = revoke(Path())
     run.render.message("This folder is not trusted any more." if revoked else "This folder was not trusted.")

@@ -12,8 +12,12 @@ from .tree import Group
 
 group = Group(
     "user",
-    "Add, list and change users.",
     example="fastzero user add ana --email ana@example.com\nfastzero user list",
+)
+group.add_group(
+    "calendar",
+    "calendars",
+    "Give calendar programs a secret URL for a user's todos. Alone: show since when there is one.",
 )
 
 Name = Annotated[
