@@ -21,8 +21,10 @@ from .api import api, endurance, logins
 from .archive import archive, recovery
 from .care import KIB_A_UNIT, PEAK_MEMORY, care
 from .containers import containers
+from .crowd import crowd
 from .ground import Ground, Side, free_port
 from .measure import Comparison, Samples, compare
+from .transfer import transfer
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -267,8 +269,10 @@ BENCHMARKS: dict[str, Callable[[Ground, bool], Iterator[Comparison]]] = {
     "first-up": first_up,
     "operations": operations,
     "million": million,
+    "crowd": crowd,
     "lists": lists,
     "memory": memory,
+    "transfer": transfer,
     "care": care,
     "archive": archive,
     "recovery": recovery,

@@ -117,12 +117,12 @@ class Ground:
     @cached_property
     def few(self) -> Side:
         """A user with a hundred todos, in a database without any others."""
-        return self._side("few", self._database("few"), FEW)
+        return self._side("few", self.database("few"), FEW)
 
     @cached_property
     def many(self) -> Side:
         """A user with very many todos."""
-        return self._side("many", self._database("many"), self.many_count)
+        return self._side("many", self.database("many"), self.many_count)
 
     @cached_property
     def neighbour(self) -> Side:
@@ -139,7 +139,7 @@ class Ground:
         """A user with ten thousand todos, in the database of the one who has very many."""
         return self._side("several", self.many.url, SEVERAL)
 
-    def _database(self, name: LiteralString) -> str:
+    def database(self, name: LiteralString) -> str:
         with psycopg.connect(self.stack.database_url, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")
         url = make_url(self.stack.database_url).set(database=name).render_as_string(hide_password=False)

@@ -316,7 +316,10 @@ def test_a_plan_for_an_empty_database_fills_it_and_nothing_else(filled: Target, 
     dump.backup(filled, archive)
     with pytest.raises(errors.DatabaseNotEmptyError):
         restore.plan_restore(filled, archive, into_empty=True)
-    tables, functions = ", ".join(metadata.tables), "keep_todo_tags, note_todos, exchange_todos"
+    tables, functions = (
+        ", ".join(metadata.tables),
+        "keep_todo_tags, note_todos, exchange_todos, note_changes, exchange_changes",
+    )
     execute(filled.url, f"DROP TABLE {tables}, alembic_version", f"DROP FUNCTION {functions}", "DROP EXTENSION pg_trgm")
     plan = restore.plan_restore(filled, archive, into_empty=True)
     assert restore.restore(filled, plan).kept is None
@@ -465,7 +468,10 @@ def test_such_a_role_restores_into_an_empty_database(humble: Target, filled: Tar
     dump.backup(humble, archive)
     with pytest.raises(errors.DatabaseNotEmptyError):
         restore.restore_into_empty(humble, archive)
-    tables, functions = ", ".join(metadata.tables), "keep_todo_tags, note_todos, exchange_todos"
+    tables, functions = (
+        ", ".join(metadata.tables),
+        "keep_todo_tags, note_todos, exchange_todos, note_changes, exchange_changes",
+    )
     execute(filled.url, f"DROP TABLE {tables}, alembic_version", f"DROP FUNCTION {functions}", "DROP EXTENSION pg_trgm")
     restore.restore_into_empty(humble, archive)
     assert fingerprint(humble.url) == before

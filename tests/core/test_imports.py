@@ -81,6 +81,7 @@ ROOMS = (
         "sources",
         "toml_lines",
         "trust",
+        "trust_record",
         "tunnel",
     ),
     ("postgres",),
@@ -112,9 +113,17 @@ OPERATIONS = [
     "todo_rows",
     "filters",
     "changes",
+    "calendars",
+    "importing",
+    "import_statements",
     "placing",
     "reports",
     "due",
+    "access",
+    "owner",
+    "lists",
+    "list_statements",
+    "history",
 ]
 
 

@@ -7,6 +7,7 @@ import pydantic
 import pytest
 
 from fastzero_core import InvalidInputError, load_settings, settings
+from fastzero_core.credentials import app_passwords
 from fastzero_core.settings import origins
 
 SECRET = "s3kr1t-never-shown"
@@ -46,6 +47,18 @@ def test_each_source_wins_over_those_below_it(
         assert (load_settings().project, _source("project")) == (f"layer-{number}", source)
     assert load_settings(project="flagged").project == "flagged"
     assert origins(project="flagged")[0].source == "flag"
+
+
+def test_a_mounted_url_may_be_followed_by_the_one_with_the_next_password(secrets_folder: Path) -> None:
+    urls = [f"postgresql://fastzero:{password}@database/fastzero" for password in ("current", "next")]
+    (secrets_folder / "DATABASE_URL").write_text("\n".join(urls))
+    found = load_settings()
+    assert found.database_url is not None
+    assert found.database_url.get_secret_value() == urls[0]
+    (secrets_folder / "database_url").write_text("\n".join(urls))  # as containers have it
+    read = app_passwords(found)
+    assert read is not None
+    assert read() == ["current", "next"]
 
 
 def test_a_flag_that_was_not_given_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,8 @@ from fastzero_core import InvalidInputError, load_settings
 from fastzero_core.errors import UntrustedFolderError
 from fastzero_core.settings import PROJECT_NAME, Settings, folder_trust, origins, read_settings
 from fastzero_core.sources import TABLES
-from fastzero_core.trust import UNKNOWN_RISK, Risk, revoke, risk_of
+from fastzero_core.trust import UNKNOWN_RISK, Risk, risk_of
+from fastzero_core.trust_record import revoke
 
 HARMLESS = """\
 project = "demo"

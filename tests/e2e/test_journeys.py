@@ -12,11 +12,13 @@ import pytest
 from fastzero_core import FastZero, Stack
 from tests.cli.conftest import Run, records
 from tests.cli.shell import Result, Terminal, script
+from tests.revisions import HEAD
 
 pytestmark = pytest.mark.slow
 
 EXAMPLE = """\
 from fastzero_core import FastZero, Stack
+
 
 with Stack("demo").up() as stack:                  # embedded without Docker, containers with it
     with FastZero(stack.database_url) as fz:       # one block is one transaction
@@ -35,7 +37,7 @@ def answer(*words: str, stdin: str = "") -> Any:
 
 def test_from_nothing_to_todos_and_back(home: Path) -> None:
     (database,) = answer("up")
-    assert (database["service"], database["state"], database["revision"]) == ("database", "running", "0007")
+    assert (database["service"], database["state"], database["revision"]) == ("database", "running", HEAD)
 
     (ana,) = answer("user", "add", "ana", "--email", "ana@example.com", "--password-stdin", stdin="correct horse\n")
     assert ana["username"] == "ana"
@@ -44,7 +46,7 @@ def test_from_nothing_to_todos_and_back(home: Path) -> None:
     assert [(todo["id"], todo["state"]) for todo in answer("todo", "list")] == [(1, "done"), (2, "todo")]
 
     schema = answer("migrate", "status")
-    assert schema == {"current": "0007", "head": "0007", "pending": [], "drift": []}
+    assert schema == {"current": HEAD, "head": HEAD, "pending": [], "drift": []}
 
     before = script("todo", "list")
     assert answer("down")[0]["state"] == "stopped"
@@ -68,7 +70,7 @@ def test_up_says_why_it_does_what_and_the_second_time_nothing(home: Path) -> Non
     assert not home.exists()
 
     first = script("up")
-    for done in ("Database created", "Database started · PostgreSQL 18", "Schema migrated · now at 0007"):
+    for done in ("Database created", "Database started · PostgreSQL 18", f"Schema migrated · now at {HEAD}"):
         assert re.search(rf"^✓ {done} · .*\d s$", first.err, re.MULTILINE), first.err
     assert re.search(r"^✓ Project fastzero is running · embedded · .* s$", first.err, re.MULTILINE)
 
@@ -145,7 +147,7 @@ def test_the_environment_reaches_the_database(running: Stack, fastzero: Run, mon
     for line in dotenv.splitlines():
         monkeypatch.setenv(*line.split("=", 1))
     monkeypatch.setenv("FASTZERO_PROJECT", "elsewhere")
-    assert _answer(fastzero, "migrate", "status")["current"] == "0007"
+    assert _answer(fastzero, "migrate", "status")["current"] == HEAD
 
 
 def test_no_password_is_shown_where_none_was_asked_for(running: Stack, fastzero: Run) -> None:
@@ -214,7 +216,7 @@ def test_doctor_is_content_with_a_stack_that_runs(running: Stack, fastzero: Run)
     findings = {finding["code"]: finding for finding in _answer(fastzero, "doctor")}
     assert findings["database"]["result"] == "ok"
     assert {finding["result"] for finding in findings.values()} <= {"ok", "warning"}
-    assert re.search(r"at head \(0007\)", findings["schema"]["found"])
+    assert re.search(rf"at head \({HEAD}\)", findings["schema"]["found"])
 
 
 def test_the_first_up_tells_of_an_application_that_is_not_described(home: Path) -> None:

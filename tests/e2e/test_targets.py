@@ -10,6 +10,8 @@ from sqlalchemy.engine import make_url
 from fastzero_core import ConflictError, FastZero, Stack
 from tests.cli.conftest import Run, records
 
+from ..revisions import HEAD
+
 pytestmark = pytest.mark.slow
 
 DESTROYING = [
@@ -109,7 +111,7 @@ def test_every_command_reads_the_project_that_is_named_by_a_flag(own: str, in_en
     assert fastzero(*named, "user", "list", "-o", "ids").out == "1\n2\n"
     assert fastzero("user", "list", "-o", "ids").out == "1\n"
     assert records(fastzero(*named, "db", "stats", "-o", "json"))["database"] == "fastzero"
-    assert records(fastzero(*named, "migrate", "status", "-o", "json"))["current"] == "0007"
+    assert records(fastzero(*named, "migrate", "status", "-o", "json"))["current"] == HEAD
     assert fastzero(*named, "todo", "list", "-u", "mine").code == 0
     assert fastzero(*named, "db", "url", "--password").out == f"{own.partition('?')[0]}\n"
 

@@ -52,7 +52,7 @@ class HttpWriter(Writer):
         self._token = ""
 
     def write(self, row: Row) -> None:
-        client = Client(self._port())
+        client = self._client()
         try:
             if not self._token:
                 self._log_in(client)
@@ -65,6 +65,9 @@ class HttpWriter(Writer):
             self._token = ""
         if answer.status != 201:
             raise Refusal(str(answer.status))
+
+    def _client(self) -> Client:
+        return Client(self._port())
 
     def _log_in(self, client: Client) -> None:
         answer = client.log_in(OWNER, PASSWORD)

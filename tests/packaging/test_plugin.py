@@ -74,7 +74,7 @@ LOADED = """
 import sys
 
 def test_nothing_heavy_is_loaded():
-    heavy = {"sqlalchemy", "psycopg", "docker", "alembic", "pydantic", "testcontainers", "filelock", "psutil"}
+    heavy = {"sqlalchemy", "psycopg", "docker", "alembic", "pydantic", "testcontainers", "psutil"}
     assert heavy & {name.partition(".")[0] for name in sys.modules} == set()
 """
 

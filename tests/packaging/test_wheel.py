@@ -56,6 +56,7 @@ def test_it_holds_packages_and_migrations_and_nothing_else(wheel: Path) -> None:
     assert "fastzero_core/migrations/versions/0002_todos.py" in names
     assert "fastzero_core/todo_app/common_passwords.txt" in names
     assert "fastzero_core/py.typed" in names
+    assert "fastzero_cli/board/board.tcss" in names
     built = ("Dockerfile", "requirements.txt", "archiver.Dockerfile", "archiver-requirements.txt")
     assert {f"fastzero_core/docker/{name}" for name in built} <= set(names)
     assert "fastzero_core/application/schema.json" in names
