@@ -43,11 +43,15 @@ from .access import ALL, IN_LIST, Access, allowed, number, owned
 from .models import TodoSort, TodoState
 from .tables import lists, todo_tags, todos
 
-# The name of a todo's list. Most todos are in the inbox, and need no query for it. The columns are literal, since
-# SQLAlchemy does not correlate a query in RETURNING of an INSERT.
-_OWNER_ID, _LIST_ID = literal_column("todos.user_id", BigInteger), literal_column("todos.list_id", BigInteger)
-_NAME = select(lists.c.name).where(lists.c.user_id == _OWNER_ID, lists.c.id == _LIST_ID).scalar_subquery()
-_LIST = case((todos.c.list_id.is_not(None), _NAME)).label("list_name")
+
+def _list_name(owner_id: ColumnElement[int], list_id: ColumnElement[int]) -> ColumnElement[Any]:
+    """Return the name of a todo's list. Most todos are in the inbox, and need no query for it."""
+    name = select(lists.c.name).where(lists.c.user_id == owner_id, lists.c.id == list_id).scalar_subquery()
+    return case((list_id.is_not(None), name)).label("list_name")
+
+
+# The columns are literal, since SQLAlchemy does not correlate a query in RETURNING of an INSERT.
+_LIST = _list_name(literal_column("todos.user_id", BigInteger), literal_column("todos.list_id", BigInteger))
 FIELDS: tuple[ColumnElement[Any], ...] = (
     todos.c.id,
     todos.c.title,
@@ -304,26 +308,29 @@ def _last(number: int, key: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def _in_states(rows: Select[Any], shape: Page) -> Select[Any]:
-    """Limit the rows to some states: read at most `reach` rows of each state by a short index scan, then merge them.
+    """Limit the rows to some states: merge those of each state, of which no more are read than the page needs.
 
     A plain `state IN (…)` would scan the owner's whole list if the states are rare at its beginning. The indexes start
     with the owner and the state, so sorting without a filter also reads each state separately. Where the index
     continues with the priority, each priority is read separately as well. A state without a todo that has the tags or
     one of the priorities is left out: its index would be read to the end.
     """
-    states = _wanted("state", shape.where.states or ())
-    if in_use := _in_use(shape, states.c.state):
-        states = select(states.c.state).where(*in_use).subquery("states_in_use")
-    rows = rows.where(todos.c.state == states.c.state)
-    wanted: Any = states
-    if shape.where.priorities and shape.order in _BY_PRIORITY:
-        priorities = _wanted("priority", shape.where.priorities)
-        rows = rows.where(todos.c.priority == priorities.c.priority)
-        wanted = states.join(priorities, true())
-    elif shape.where.priorities is not None:
-        rows = rows.where(*_one_of(replace(shape.where, states=None)))
-    of_each = rows.order_by(*_ordering(todos.c, shape)).limit(_count("reach")).lateral("page")
-    return select(*of_each.c).select_from(wanted.join(of_each, true())).order_by(*_ordering(of_each.c, shape))
+    states, ranks = shape.where.states or (), shape.where.priorities
+    if ranks is not None and not (ranks and shape.order in _BY_PRIORITY):
+        rows, ranks = rows.where(*_one_of(replace(shape.where, states=None))), None
+    keys = [key.label(f"key_{number}") for number, key in enumerate(SORT_KEYS[shape.order](todos.c))]
+    columns = (todos.c.list_id if field is _LIST else field for field in FIELDS)
+    of_each = rows.with_only_columns(*columns, *keys).order_by(*_ordering(todos.c, shape)).limit(_count("reach"))
+    of_states = [of_each.where(todos.c.state == state, *_in_use(shape, state)) for state in map(_literal, states)]
+    if ranks is None:
+        read = of_states
+    else:
+        read = [each.where(todos.c.priority == rank) for each in of_states for rank in map(_literal, ranks)]
+    merged = union_all(*read).subquery("page")
+    list_name = _list_name(merged.c.user_id, merged.c.list_id)
+    fields = (list_name if field is _LIST else merged.c[field.name] for field in FIELDS)
+    order = (*(merged.c[key.name] for key in keys), merged.c.id)
+    return select(*fields).order_by(*(key.desc() if shape.descending else key.asc() for key in order))
 
 
 def _in_use(shape: Page, state: Any) -> list[ColumnElement[bool]]:
@@ -335,11 +342,6 @@ def _in_use(shape: Page, state: Any) -> list[ColumnElement[bool]]:
         ranks = some.c.priority.in_(list(map(_literal, shape.where.priorities)))
         found.append(exists().where(some.c.user_id == number("owner_id"), some.c.state == state, ranks))
     return found
-
-
-def _wanted(name: str, values: tuple[Any, ...]) -> Any:
-    """Return the values as the rows of a table with one column."""
-    return union_all(*(select(_literal(value).label(name)) for value in values)).subquery(f"wanted_{name}")
 
 
 def _literal(value: Any) -> ColumnElement[Any]:

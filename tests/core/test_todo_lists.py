@@ -255,29 +255,32 @@ def test_a_sorted_page_reads_no_more_than_a_page_of_each_state(
     first = crowded.list(sort=sort, descending=descending, states=states, limit=5)
     crowded.list(sort=sort, descending=descending, states=states, after=first[-1], limit=5)
     for statement in statements[-2:]:
-        [scan] = [node for node in _plan(other, statement) if "Index" in node["Node Type"]]
-        assert scan["Index Name"] == index
-        assert scan["Actual Rows"] * scan["Actual Loops"] <= 5 * len(TodoState)
-        assert not scan.get("Rows Removed by Filter")
+        scans = _scans(_plan(other, statement))
+        assert {scan["Index Name"] for scan in scans} == {index}
+        # The first of each state is looked at, to merge them.
+        assert sum(scan["Actual Rows"] * scan["Actual Loops"] for scan in scans) <= 5 + len(states or TodoState)
+        assert not any(scan.get("Rows Removed by Filter") for scan in scans)
+
+
+def _scans(plan: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [node for node in plan if "Index" in node["Node Type"]]
 
 
 def test_a_page_of_rare_states_reads_those_alone(
     crowded: Todos, other: psycopg.Connection, statements: list[tuple[str, Any]]
 ) -> None:
     assert len(crowded.list(states=["done", "doing"])) == RARE
-    plan = _plan(other, statements[-1])
-    [scan] = [node for node in plan if "Index" in node["Node Type"]]
-    assert scan["Index Name"] == "ix_todos_state"
-    assert not scan.get("Rows Removed by Filter")
-    assert "Nested Loop" in [node["Node Type"] for node in plan]
+    scans = _scans(_plan(other, statements[-1]))
+    assert [scan["Index Name"] for scan in scans] == ["ix_todos_state"] * 2
+    assert not any(scan.get("Rows Removed by Filter") for scan in scans)
 
 
 def test_a_page_of_common_states_reads_no_more_than_a_page_of_each(
     crowded: Todos, other: psycopg.Connection, statements: list[tuple[str, Any]]
 ) -> None:
     crowded.list(states=["done", "todo"], limit=20)
-    [scan] = [node for node in _plan(other, statements[-1]) if "Index" in node["Node Type"]]
-    assert scan["Actual Rows"] * scan["Actual Loops"] <= 20 + RARE
+    scans = _scans(_plan(other, statements[-1]))
+    assert sum(scan["Actual Rows"] * scan["Actual Loops"] for scan in scans) <= 20 + len(scans)
 
 
 @pytest.fixture
