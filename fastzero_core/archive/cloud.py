@@ -22,6 +22,7 @@ from ..errors import (
 )
 from ..postgres.url import parse, variables
 from .description import Archive, days_of
+from .folder import MANIFEST
 from .segments import SEGMENT, BaseBackup
 from .store import Server, python
 
@@ -101,6 +102,8 @@ class CloudStore:
 
     def fetch(self, backup: BaseBackup, folder: Path) -> None:
         self._barman("cloud_restore", *self._where, backup.id, str(folder))
+        # barman-cloud writes none. A server that was cloned from another one has that of its clone.
+        (folder / MANIFEST).unlink(missing_ok=True)
 
     def prune(self, keep: str) -> None:
         if not keep:

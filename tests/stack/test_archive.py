@@ -18,6 +18,7 @@ import pytest
 
 from fastzero_core import FastZeroError, Stack, load_settings
 from fastzero_core.archive.description import ARCHIVER, CREDENTIALS, PAUSED, Archive, state_folder
+from fastzero_core.archive.folder import MANIFEST
 from fastzero_core.archive.recovery import time_of
 from fastzero_core.archive.segments import SIZE
 from fastzero_core.errors import (
@@ -112,6 +113,7 @@ def credentials(folder: Path, place: Place) -> Path | None:
 def test_a_second_in_the_past_is_reached_from_the_archive_alone_after_all_else_is_destroyed(
     running: Stack, place: Place, credentials: Path | None
 ) -> None:
+    leave_manifest(running)
     place.enable(running)
     fill(running)
     before, moment = content(running), now(running)
@@ -128,6 +130,15 @@ def test_a_second_in_the_past_is_reached_from_the_archive_alone_after_all_else_i
     assert [each.state for each in running.status()] == [ServiceState.RUNNING]
     assert running.project.record is not None
     assert running.project.record.archive is None
+
+
+def leave_manifest(stack: Stack) -> None:
+    """Let the data directory have the manifest of another backup, as that of a server that was cloned has."""
+    assert stack.project.record is not None
+    data = Path(stack.project.record.data)
+    manifest, owner = data / MANIFEST, data.stat()
+    manifest.write_text("{}")
+    os.chown(manifest, owner.st_uid, owner.st_gid)
 
 
 def test_the_moment_of_down_can_be_reached_where_nothing_was_written_after_it(running: Stack, in_folder: Place) -> None:
