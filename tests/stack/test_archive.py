@@ -536,7 +536,7 @@ def test_nothing_to_do_is_nothing_to_do_and_down_stops_the_archiver_last(running
     stopped = [action.name for action in running.down() if str(action.verb) == "stop"]
     assert stopped == ["database", ARCHIVER]
     running.up()
-    assert {each.state for each in running.status()} == {ServiceState.RUNNING}
+    assert wait_until(lambda: {each.state for each in running.status()} == {ServiceState.RUNNING}, SOON)
     running.down()
     assert running.back_up_to_archive().id  # it is started for this, with its archiver, and stopped again
     assert running.running() == set()
