@@ -24,15 +24,17 @@ from .. import folders
 from ..errors import ConflictError, FastZeroError
 from ..files import make_folder, write_atomically
 from .description import CREDENTIALS_FILE, DATA, DESCRIPTION, FAILED, NOT_BEGUN, PAUSED, RUNNING, STATE, Archive
-from .segments import ARCHIVED, HISTORY, SEGMENT, SIZE
+from .segments import ARCHIVED, HISTORY, SEGMENT, SIZE, newest_timeline, number_of, on_later_timelines
 from .store import Store, store_of
 
 EVERY = 0.1  # seconds between two looks for a new segment
 PARALLEL = 4  # segments that are archived at the same time
 AGAIN = 2.0  # seconds until a segment that could not be archived is tried again
 OF_PRIMARY = 10.0  # seconds between two looks for what a primary has archived
+OF_BACKUPS = 60.0  # seconds between two looks for the oldest base backup, which take long
 STANDBY = "standby.signal"  # the file in the data directory of a standby
-STATUSES = ("pg_wal", "archive_status")  # the folder in which the server says what is finished
+WAL = "pg_wal"
+STATUSES = (WAL, "archive_status")  # the folder in which the server says what is finished
 READY = ".ready"
 READABLE = 0o644
 
@@ -45,6 +47,7 @@ class Archiver:
         self._stopped = threading.Event()
         self._threads = ThreadPoolExecutor(PARALLEL)
         self._looked = -OF_PRIMARY  # when this standby looked for what its primary has archived
+        self._looked_at_backups, self._oldest = -OF_BACKUPS, 0  # the number of the first segment of the oldest one
 
     def run(self) -> None:
         """Archive until `stop`."""
@@ -88,13 +91,19 @@ class Archiver:
     def _follow(self, new: Sequence[str]) -> bool:
         """Let a standby give up the segments that its primary has archived. Returns whether there were some.
 
-        If more is kept than may be, the others are given up too. Should this standby take over, it is paused.
+        The last one of a timeline may be archived as one of the next timeline alone, and what was written before the
+        archive began is not archived at all. If more is kept than may be, the others are given up too. Should this
+        standby take over, it is paused.
         """
         if time.monotonic() - self._looked < OF_PRIMARY:
             return False
         self._looked = time.monotonic()
+        newest = newest_timeline([name for name in folders.names_in(self._data, WAL) if HISTORY.fullmatch(name)])
+        names = {name: {name, *on_later_timelines(name, newest)} for name in new}
         try:
-            there = self._store.having(new)
+            archived = self._store.having(set[str]().union(*names.values()))
+            there = {name for name, each in names.items() if each & archived}
+            there |= self._before_backups([name for name in new if name not in there])
             self._end_pause()
         except FastZeroError as error:
             self._fail(error)
@@ -106,6 +115,13 @@ class Archiver:
         for name in (*there, *given_up):
             self._tell(name, "")
         return bool(there or given_up)
+
+    def _before_backups(self, names: Sequence[str]) -> set[str]:
+        """Return the files of write-ahead log from before the oldest base backup, which no recovery needs."""
+        if names and time.monotonic() - self._looked_at_backups >= OF_BACKUPS:
+            self._looked_at_backups = time.monotonic()
+            self._oldest = next((number_of(each.begin_wal) for each in self._store.backups()), 0)
+        return {name for name in names if SEGMENT.match(name) and number_of(name) < self._oldest}
 
     def _end_pause(self) -> None:
         """Resume on a standby once a base backup of the primary has ended the gap."""
@@ -123,7 +139,7 @@ class Archiver:
             raise ConflictError(f"the archive is that of system {self._archive.system}, and this is system {found}")
         with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".segment-") as folder:
             copy = Path(folder) / name
-            with folders.file_of_owner(self._data, name, below=("pg_wal",)) as segment:
+            with folders.file_of_owner(self._data, name, below=(WAL,)) as segment:
                 copy.write_bytes(segment.read(2 * SIZE))
             self._store.push(copy)
         return name

@@ -63,6 +63,16 @@ def name_of(timeline: int, number: int) -> str:
     return f"{timeline:08X}{number // _PER_LOG:08X}{number % _PER_LOG:08X}"
 
 
+def on_later_timelines(name: str, newest: int) -> list[str]:
+    """Return the names of a segment on later timelines. [] for other files.
+
+    Each of them has what the segment has, up to the switch of timelines: the segment may not be finished.
+    """
+    if not SEGMENT.match(name):
+        return []
+    return [name_of(timeline, number_of(name)) for timeline in range(int(name[:8], 16) + 1, newest + 1)]
+
+
 def newest_timeline(names: Collection[str]) -> int:
     """Return the newest timeline in an archive."""
     return max((int(name[:8], 16) for name in names), default=1)

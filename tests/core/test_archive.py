@@ -181,6 +181,29 @@ def test_a_standby_keeps_a_segment_until_its_primary_has_archived_it(at_home: Pa
     assert standby.store.names() == {first.name, second.name}
 
 
+def test_a_standby_does_not_wait_for_the_unfinished_end_of_a_timeline_that_its_primary_has_left(at_home: Path) -> None:
+    standby = Standby(at_home)
+    last, next = (standby.receive(name_of(1, number)) for number in (4, 5))
+    (standby.data / "pg_wal" / "00000002.history").touch()
+    new = standby.data / name_of(2, 4)
+    new.write_bytes(b"all that it was, and more")
+    standby.store.push(new)
+    standby.archiver.step()
+    assert standby.given_up == {last.name}
+    assert next.name not in standby.given_up
+
+
+def test_a_standby_does_not_wait_for_what_was_written_before_the_archive_began(
+    at_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    standby = Standby(at_home)
+    first, second = (standby.receive(name_of(1, number)) for number in (1, 2))
+    monkeypatch.setattr(standby.store, "backups", lambda: [backup(name_of(2, 2)), backup(name_of(2, 7))])
+    standby.archiver.step()
+    assert standby.given_up == {first.name}
+    assert second.name not in standby.given_up
+
+
 def test_a_standby_whose_primary_cannot_archive_keeps_no_more_than_it_may(at_home: Path) -> None:
     standby = Standby(at_home, max_kept=2 * segments.SIZE)
     names = [standby.receive(name_of(1, number)).name for number in (1, 2, 3)]
