@@ -529,15 +529,18 @@ def test_no_writer_waits_a_second_for_a_revision_that_waits_for_a_reader(
     migrate.up(empty_database_url, "0004" if direction == "up" else "0005")
     session.execute("INSERT INTO users (username, email, password_hash) VALUES ('ana', 'a@b.c', '')")
     session.execute("INSERT INTO todos (user_id, title) SELECT id, 'x' FROM users, generate_series(1, 1000)")
+    session.execute("CREATE TABLE apart AS SELECT 1 AS id, now() AS updated_at")
     waits: list[float] = []
+    stalls: list[float] = []  # of a busy machine: no revision touches this table
     reads, ended = threading.Event(), threading.Event()
 
-    def write() -> None:
+    def write(table: str, waits: list[float]) -> None:
         with psycopg.connect(empty_database_url, autocommit=True) as writing:
             while not ended.is_set():
                 began = time.monotonic()
-                writing.execute("UPDATE todos SET updated_at = now() WHERE id % 100 = 1")
+                writing.execute(f"UPDATE {table} SET updated_at = now() WHERE id % 100 = 1".encode())
                 waits.append(time.monotonic() - began)
+                time.sleep(0.001)
 
     def read() -> None:
         with psycopg.connect(empty_database_url) as reading:
@@ -545,7 +548,8 @@ def test_no_writer_waits_a_second_for_a_revision_that_waits_for_a_reader(
             reads.set()
             ended.wait(3)
 
-    threads = [threading.Thread(target=each) for each in (write, read)]
+    writers = [threading.Thread(target=write, args=each) for each in (("todos", waits), ("apart", stalls))]
+    threads = [*writers, threading.Thread(target=read)]
     for thread in threads:
         thread.start()
     assert wait_until(lambda: reads.is_set() and len(waits) > 3, START_TIMEOUT)
@@ -558,7 +562,7 @@ def test_no_writer_waits_a_second_for_a_revision_that_waits_for_a_reader(
         ended.set()
         for thread in threads:
             thread.join()
-    assert max(waits) < BLOCKED_MAX
+    assert max(waits) < BLOCKED_MAX + max(stalls)
     assert max(waits) > 0.5, "the revision waited for the reader"
 
 
