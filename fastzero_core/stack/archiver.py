@@ -70,7 +70,7 @@ def _archived(database: ServiceSpec, state: str) -> ServiceSpec:
 def _archived_container(database: ServiceSpec, project: str) -> ServiceSpec:
     tmpfs = {path: options for path, options in database.tmpfs.items() if path != SOCKETS}
     sockets = Mount(volume_name(project, ARCHIVER), SOCKETS)
-    return replace(_archived(database, _state_inside(database.volume)), tmpfs=tmpfs, mounts=(sockets,))
+    return replace(_archived(database, state_inside(database.volume)), tmpfs=tmpfs, mounts=(sockets,))
 
 
 def _process(archive: Archive, data: str, state: str) -> ServiceSpec:
@@ -98,7 +98,7 @@ def _container(database: ServiceSpec, archive: Archive, project: str, image: str
     """Return the container that does the same. It runs as the server's account, without any privilege."""
     major = major_of(database.image)
     data = Mount(database.volume, data_mount(major), read_only=True)
-    made = _in_image(ARCHIVER, database.image, image, archive, data_folder(major), _state_inside(database.volume))
+    made = _in_image(ARCHIVER, database.image, image, archive, data_folder(major), state_inside(database.volume))
     return replace(
         made,
         volume=volume_name(project, ARCHIVER),
@@ -159,5 +159,6 @@ def _in_image(name: str, base: str, image: str, archive: Archive, data: str, sta
     )
 
 
-def _state_inside(volume: str) -> str:
+def state_inside(volume: str) -> str:
+    """Return the folder, common to a container with its data in `volume` and its archiver, of what is archived."""
     return f"{SOCKETS}/archive-{volume}"

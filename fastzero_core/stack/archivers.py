@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from ..archive.description import ARCHIVER, DATA, STATE
 from ..ha.configuration import names
+from .archiver import state_inside
 from .deployed import Deployment
-from .ha import STATE_OF_ARCHIVER, data_folder
+from .ha import data_folder
 from .spec import Mount, ServiceSpec, data_mount, volume_name
 
 
@@ -27,7 +28,7 @@ def of_servers(archiver: ServiceSpec, servers: tuple[ServiceSpec, ...], project:
             name=name,
             volume=volume_name(project, name),
             mounts=(Mount(server.volume, data_mount(server.major), read_only=True),),
-            variables={**archiver.variables, DATA: data_folder(server.major), STATE: STATE_OF_ARCHIVER},
+            variables={**archiver.variables, DATA: data_folder(server.major), STATE: state_inside(server.volume)},
         )
         for name, server in zip(names(ARCHIVER), servers, strict=True)
     )

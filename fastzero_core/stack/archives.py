@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..archive.description import CREDENTIALS, MAX_KEPT, Archive
-from ..errors import FastZeroError, InvalidInputError
+from ..errors import FastZeroError
 from ..files import write_atomically
 from ..project import Place
 from .archiving import archive_of, of_this_server, planned, refuse_folder, take, write_archive
@@ -114,11 +114,9 @@ class ArchivedStack(MovableStack):
     ) -> "RecoveryPlan":
         """Return what a recovery to a time needs, None for all that is archived. Changes nothing.
 
-        `archive` is by default the project's. Raises BackupNotFoundError, ArchiveIncompleteError, InvalidInputError for
-        a database with standbys: its archive is recovered into another project.
+        `archive` is by default the project's. Raises BackupNotFoundError, ArchiveIncompleteError.
         """
         with self.session() as session:
-            _refuse_standbys(session)
             archive = archive or archive_of(session)
             refuse_folder(session, archive)
             return planned(session, archive, time, credentials)
@@ -130,23 +128,7 @@ class ArchivedStack(MovableStack):
         VersionMismatchError for a base backup of another version than a new stack would have.
         """
         with self.session(timeout) as session:
-            _refuse_standbys(session)
             return Recovering(session, found).run()
-
-
-def _refuse_standbys(session: Session) -> None:
-    """Raise InvalidInputError if the database has standbys."""
-    record, name = session.record, session.project.name
-    if record is None or not record.members:
-        return
-    url = record.archive.url if record.archive else "URL"
-    raise InvalidInputError(
-        "a database with standbys is not recovered in place, but into another project, with one server",
-        field="to_time",
-        hint="Nothing was changed. Recover it, with --endpoint-url and --credentials-file if needed:"
-        f" fastzero db restore --to-time TIME --from {url} --from-project {name} -p NEW. Then restore what you need:"
-        f" fastzero db backup take ./FILE -p NEW, and fastzero db restore ./FILE -p {name}",
-    )
 
 
 def _enable(session: Session, archive: Archive, credentials: str | None) -> Archive:

@@ -14,7 +14,7 @@ from ..ha.configuration import API_PASSWORD, API_PORT, NODES, PEER_PORT, POSTGRE
 from ..ha.run_patroni import VARIABLE
 from ..postgres.roles import APP, REPLICATION_PASSWORD
 from ..project import DATABASE, ROLE, ROLES
-from .archiver import SOCKETS
+from .archiver import SOCKETS, state_inside
 from .built_in import DATABASE_SHARED_MEMORY, LOG_WITHOUT_VALUES, confinement
 from .spec import STOP_TIMEOUT, TMPFS, Mount, ServiceSpec, data_mount, major_of, volume_name
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 RECIPE = "ha"  # how its image is built
 PROGRAMS = "/opt/fastzero"  # in the image
 STATE = "/tmp/supervisor.json"  # noqa: S108 - in the container
-STATE_OF_ARCHIVER = f"{SOCKETS}/archive"  # in the folder that a server and its archiver have in common
 FAST_ENDS = 3  # ends of Patroni shortly after its start before the container ends too, and PostgreSQL with it
 STORE_MEMORY = 256 * 2**20  # bytes
 STORE_PIDS = 128
@@ -77,15 +76,18 @@ def members(
     stores = (Member(_store(settings, number, image), number, True) for number in numbers)
     servers = (Member(_server(settings, number, image, archived), number, False) for number in numbers)
     published = (*stores, *(_published(each, ports, api_ports) for each in servers))
-    return tuple(_at_place(each, settings.project, volume or volume_name(settings.project)) for each in published)
+    volume = volume or volume_name(settings.project)
+    return tuple(_at_place(each, settings.project, volume, archived) for each in published)
 
 
-def _at_place(member: Member, project: str, volume: str) -> Member:
-    """Return a member with its own volume at the place of the database that `volume` names."""
+def _at_place(member: Member, project: str, volume: str, archived: bool) -> Member:
+    """Return a member with its own volume at the place of the database that `volume` names, and what refers to it."""
     service, _, number = member.service.name.rpartition("-")
     which = volume.removeprefix(volume_name(project))
     own = f"{volume_name(project, service)}{which}-{number}"
-    return replace(member, service=replace(member.service, volume=own))
+    state = {STATE_VARIABLE: state_inside(own)} if archived and member.service.is_database else {}
+    variables = {**member.service.variables, **state}
+    return replace(member, service=replace(member.service, volume=own, variables=variables))
 
 
 def _published(member: Member, ports: Mapping[str, int], api_ports: Mapping[str, int]) -> Member:
@@ -123,7 +125,6 @@ def _server(settings: "Settings", number: int, image: str, archived: bool) -> Se
         mounts=(common,) if archived else (),
         variables={
             VARIABLE: configuration.as_text(document),
-            **({STATE_VARIABLE: STATE_OF_ARCHIVER} if archived else {}),
             "PGUSER": ROLE,  # this and the next are for psql, run in the container
             "PGDATABASE": DATABASE,
             **RESOLVER,

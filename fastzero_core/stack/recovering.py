@@ -1,4 +1,7 @@
-"""Recover the database of a stack from an archive: to a new place of its stack, or as a new stack."""
+"""Recover the database of a stack from an archive: to a new place of its stack, or as a new stack.
+
+A database with standbys is recovered to one server, which then moves to three as every database does.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import VersionMismatchError
 from ..events import Notice
 from ..project import Place, ProjectRecord
-from . import commands, decide, plan, steps
+from . import commands, decide, in_swarm, plan, steps
 from .actions import Action, Kind, Verb
 from .archivist import archivist_of, runtime_for
 from .decide import Flags
@@ -31,11 +34,16 @@ class Recovering:
 
     def run(self) -> Place | None:
         """Recover the database, and start the stack on it. Returns the old place, None without one."""
-        if self._session.record is None:
+        session = self._session
+        if session.record is None:
             self._create()
             return None
         left = self._replace()
-        start_at_new_place(self._session)
+        start_at_new_place(session)
+        if left.members:
+            from .resize import Resizing  # databases without standbys are recovered without it
+
+            Resizing(session, ha=True).run()
         return left
 
     def _create(self) -> None:
@@ -65,7 +73,10 @@ class Recovering:
         session = self._session
         before, left = session.known, place_left(session)
         place = self._new_place()
-        filling, after = replace(before, filling=place), before.moved(left, place, before.kept)
+        after = before.moved(left, place, before.kept)
+        if before.members:
+            after = in_swarm.with_one_server(replace(after, node=session.machine.node()), session.machine)
+        filling = replace(before, filling=place, node=after.node)
         if before.archive and before.archive.server != self._found.archive.server:
             after = replace(
                 after, archive=before.archive.of_next_server()
@@ -78,12 +89,22 @@ class Recovering:
             lambda action: self._perform(action, there.database, place),
             session.on_event,
         )
+        session.run([*self._stops(before), _write(filling, after, "the database is there, whole and checked")])
+        return left
+
+    def _stops(self, before: ProjectRecord) -> list[Action]:
+        """Return the actions that stop what serves the old place, and whatever uses it."""
+        session, cause = self._session, "its place changes"
         spec = session.whole_spec(before)
         # A node leaves the network of a swarm when it runs nothing in it, and the gateway could not start again.
+        if before.members:
+            from .resize import stopped
+
+            observed = session.observe(spec, before)
+            kept = [each for each in stopped(spec, observed) if each.name != GATEWAY]
+            return [action for each in kept for action in steps.stop(each, observed.service(each.name), cause)]
         names = [name for name in spec.names if name != GATEWAY]
-        stops = plan.plan_stop(spec, session.observe_quickly(spec, before), names, "its place changes")
-        session.run([*stops, _write(filling, after, "the database is there, whole and checked")])
-        return left
+        return plan.plan_stop(spec, session.observe_quickly(spec, before), names, cause)
 
     def _new_place(self) -> Place:
         """Return a new place in the project's runtime, for the version of PostgreSQL that wrote the archive."""

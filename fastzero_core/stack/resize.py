@@ -8,11 +8,13 @@ the record still has what was being filled, and the next command removes it.
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ..errors import ConflictError, InvalidInputError, PortTakenError
+from ..errors import InvalidInputError, PortTakenError
 from ..events import Notice
 from ..project import DATABASE, HOST, Place, ProjectRecord, ports_of_others
 from . import in_swarm, plan, ports, rolling, steps
 from .actions import Action, Kind, Verb
+from .archiver import archivers
+from .archiving import following
 from .copying import Copying, copy_database, write
 from .decide import Flags
 from .edge import gateway
@@ -25,6 +27,7 @@ from .plan import RecordChange
 from .pulling import plan_images
 from .relocate import PORTS_FROM, place_left, start_at_new_place
 from .runtime import PASSAGE
+from .sealing import finish
 from .session import PORT_RACES, Session
 from .spec import DATABASE_SERVICE, GATEWAY, PROXY, ServiceSpec, StackSpec
 
@@ -107,14 +110,16 @@ def stopped(old: StackSpec, observed: Observed) -> Sequence[ServiceSpec]:
     """Return the services that are stopped before the record is written, in their order. Pure.
 
     Whatever may write is first. The primary is the last of the servers, so that none takes over, and the gateway ends
-    after it, since the hold on writes goes through it. The proxy stays, and answers 503.
+    after it, since the hold on writes goes through it. Archivers are last, when the last segment is archived. The proxy
+    stays, and answers 503.
     """
     primary = observed.cluster.primary if observed.cluster else None
-    own = {GATEWAY, PROXY, *(each.name for each in old.members)}
+    ends = archivers(old)
+    own = {GATEWAY, PROXY, *(each.name for each in (*old.members, *ends))}
     writers = [each for each in (*old.extras, *old.processes) if each.name not in own]
     servers = sorted(old.servers, key=lambda each: primary is not None and each.name == primary.name)
     stores = [each for each in old.members if not each.is_database]
-    return [*reversed(writers), *servers, *(each for each in old.extras if each.name == GATEWAY), *stores]
+    return [*reversed(writers), *servers, *(each for each in old.extras if each.name == GATEWAY), *stores, *ends]
 
 
 def as_moved(old: StackSpec, observed: Observed, new: StackSpec, there: Observed) -> Observed:
@@ -140,7 +145,7 @@ def as_moved(old: StackSpec, observed: Observed, new: StackSpec, there: Observed
 
 def _left(old: StackSpec, observed: Observed) -> Iterator[Thing]:
     """Yield what served the database before, in the order of `SwarmRuntime.serving_at`."""
-    services = [*old.servers, *(each for each in old.members if not each.is_database)]
+    services = [*old.servers, *(each for each in old.members if not each.is_database), *archivers(old)]
     for each in services:
         yield Thing(Kind.SERVICE, steps.container_name(old.project, each.name), LEFT, each.name)
     names = {each.name for each in services}
@@ -184,11 +189,6 @@ class Resizing:
                 field="ha",
                 hint="Nothing was changed. Use a project in a swarm: fastzero up --runtime swarm --ha -p NAME",
             )
-        if record.archive:
-            raise ConflictError(
-                f"the database of project {session.project.name} is archived, and would begin another archive",
-                hint="Nothing was changed. End it first: fastzero db archive disable",
-            )
         if record.node in session.machine.nodes():
             session.performer.swarm().refuse_elsewhere("a database with one server belongs")
         self._after(record, session.place)
@@ -201,6 +201,9 @@ class Resizing:
         session = self._session
         self.refuse()
         session.ensure_up()
+        if archive := session.known.archive:
+            following(session, archive, "swarm")
+            finish(session, is_last=True)  # until now it can be recovered to any time, also once it has moved
         left = place_left(session)
         if left.others:
             session.on_event(Notice(f"only database {DATABASE} moves: left is the {left}"))
@@ -213,6 +216,8 @@ class Resizing:
         """Return the actions that `run` would perform now, with their causes. Raises as `refuse` does."""
         session = self._session
         self.refuse()
+        if archive := session.known.archive:
+            session.on_event(Notice(f"then {archive} ends, and the archive of the new database begins beside it"))
         _, images, first = session.planned(session.as_recorded(), Flags())
         before = session.known
         after = self._after(before, session.place)
@@ -224,7 +229,8 @@ class Resizing:
         moved = plan_resize(old, observed, new, there, self._passage(new, after), before, after)
         last_record = replace(after, leaving=None)
         change = RecordChange(after, last_record, "what a move left is gone")
-        last = plan.plan_up(new, as_moved(old, observed, new, there), head_of(new), change)
+        archived = session.spec(after)
+        last = plan.plan_up(archived, as_moved(old, observed, new, there), head_of(archived), change)
         return [*images, *first, *plan_images(new, there), *moved, *last]
 
     def _after(self, before: ProjectRecord, left: Place) -> ProjectRecord:
@@ -238,15 +244,16 @@ class Resizing:
         place = session.performer.swarm().new_place(left.image)
         if self._ha:
             place = replace(place, members=in_swarm.with_members(replace(before, members=()), machine).members)
-        after = replace(before.moved(left, place, before.kept), ports=kept_ports)
+        archive = before.archive and before.archive.of_next_server()
+        after = replace(before.moved(left, place, before.kept), ports=kept_ports, archive=archive)
         return in_swarm.with_members(after, machine) if self._ha else in_swarm.with_one_server(after, machine)
 
     def _looked_at(
         self, before: ProjectRecord, after: ProjectRecord
     ) -> tuple[StackSpec, StackSpec, Observed, Observed]:
-        """Return the stack before and after, and the current state of both."""
+        """Return the stack before and after, and the current state of both. The new one is not archived yet."""
         session = self._session
-        old, new = session.whole_spec(before), session.spec(after)
+        old, new = session.whole_spec(before), session.spec(replace(after, archive=None))
         there = session.observe_quickly(new, after)
         there = replace(there, missing_secrets=missing_secrets(new, session.project))
         return old, new, session.observe(old, before), there

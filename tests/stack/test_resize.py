@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fastzero_core import load_settings
+from fastzero_core.archive.description import Archive
 from fastzero_core.project import Place, ProjectRecord
 from fastzero_core.record import FORMAT, parse_record
 from fastzero_core.stack.actions import Action, Kind, Verb, inverse
@@ -42,12 +43,22 @@ THREE = Place("swarm", image="postgres:18", volume="fastzero-demo-database-ab12"
 MOVED = replace(ALONE.moved(LEFT, THREE, ()), ports=PORTS)
 ONE = Place("swarm", image="postgres:18", volume="fastzero-demo-database-cd34")
 BACK = MOVED.moved(MOVED.place, ONE, MOVED.kept)
+ARCHIVE = Archive("s3://bucket", "demo", system="1")
+ONE_OF_ONE, EACH = ["archiver"], ["archiver-1", "archiver-2", "archiver-3"]
 WAY_THERE, WAY_BACK = (ALONE, MOVED), (replace(MOVED, leaving=None), BACK)
 
 
 def spec_at(record: ProjectRecord, **changed: Any) -> StackSpec:
     settings = load_settings(project="demo", **changed)
-    one = stack_spec(settings, PORTS, app_image="fastzero-app:1", app=True, place=container_place(settings, record))
+    one = stack_spec(
+        settings,
+        PORTS,
+        app_image="fastzero-app:1",
+        app=True,
+        place=container_place(settings, record),
+        archive=record.archive,
+        archiver_image="fastzero-archiver:18-a",
+    )
     spec = deployed(one, settings, record, ha_image="fastzero-ha:18-a")
     documented = (
         replace(each, document=service_document("demo", each)) if each.deploy else each for each in spec.services
@@ -255,6 +266,31 @@ def test_then_the_old_servers_are_removed_with_their_network() -> None:
         "remove network fastzero-demo-stores",
     ]
     assert "update service fastzero-demo-app" in plan
+
+
+@pytest.mark.parametrize(("way", "old_ones", "new_ones"), [(WAY_THERE, ONE_OF_ONE, EACH), (WAY_BACK, EACH, ONE_OF_ONE)])
+def test_archivers_stop_last_and_those_of_the_new_servers_begin_after_the_move(
+    way: tuple[ProjectRecord, ProjectRecord], old_ones: list[str], new_ones: list[str]
+) -> None:
+    before, after = (replace(each, archive=ARCHIVE) for each in way)
+    old, new, archived = spec_at(before), spec_at(way[1]), spec_at(after)
+    halted = [each.name for each in stopped(old, running(old))]
+    assert halted[-len(old_ones) :] == old_ones
+
+    state = as_moved(old, running(old), new, seen_by(new, old))
+    plan = texts(plan_up(archived, state, "", RecordChange(after, replace(after, leaving=None))))
+    assert {f"remove service fastzero-demo-{name}" for name in old_ones} <= {*plan}
+    assert {f"create service fastzero-demo-{name}" for name in new_ones} <= {*plan}
+    assert {f"update service fastzero-demo-{each.name}" for each in archived.servers} <= {*plan}
+
+
+def test_what_servers_tell_their_archivers_is_of_their_own_volume() -> None:
+    spec = spec_at(replace(MOVED, archive=ARCHIVE))
+    archivers = [each for each in spec.services if each.name in EACH]
+
+    assert [each.variables["FASTZERO_ARCHIVE_STATE"] for each in (*spec.servers, *archivers)] == 2 * [
+        f"/var/run/postgresql/archive-{THREE.volume}-{number}" for number in (1, 2, 3)
+    ]
 
 
 def test_what_is_left_of_a_move_is_no_service_that_stays() -> None:

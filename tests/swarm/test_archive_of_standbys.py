@@ -1,17 +1,21 @@
 """The archive of a database with standbys: the primary archives, whichever it is."""
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from fastzero_core.polling import wait_until
 from tests.stack.s3 import S3
 
-from .archived import SOON, enable, last_archived, recover, switch, told, wait_until_archived
-from .conftest import deployed
+from .archived import SOON, enable, last_archived, now, recover, switch, told, wait_until_archived
+from .conftest import Deployed, deployed
 from .faults import World
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
+
+OF_STANDBYS = {f"archiver-{number}" for number in (1, 2, 3)}
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +35,7 @@ def archiver_of(world: World, server: str, replicas: int) -> None:
 
 
 def test_every_server_has_an_archiver_and_every_manager_knows_how_the_primary_s_is_doing(world: World) -> None:
-    archivers = {f"archiver-{number}" for number in (1, 2, 3)}
-    assert archivers <= world.project.status().keys()
+    assert archivers_of(world.project) == OF_STANDBYS
     for node in (1, 3):
         found = told(world.project, node)
         assert (found["state"], found["backups"] >= 1) == ("archiving", True)
@@ -65,26 +68,73 @@ def test_what_a_lost_primary_has_not_archived_its_successor_does(world: World) -
 
 def test_a_standby_gives_up_what_its_primary_has_archived(world: World) -> None:
     wait_until_archived(world.project, switch(world.project))
-    waiting = ("bash", "-c", "ls /var/lib/postgresql/cluster/pg_wal/archive_status | grep -c ready")
+    listing = ("bash", "-c", "ls /var/lib/postgresql/cluster/pg_wal/archive_status/ | grep ready || true")
 
-    def is_empty() -> bool:
+    def waiting() -> dict[str, list[str]]:
+        found = {}
         for name, each in world.servers().items():
             with world.container(name, world.node_of(name)) as container:
-                if each["role"] == "standby" and container.exec_run(waiting).output.strip() != b"0":
-                    return False
-        return True
+                if each["role"] == "standby":
+                    found[name] = container.exec_run(listing).output.decode().split()
+        return found
 
-    assert wait_until(is_empty, SOON, every=1)
+    assert wait_until(lambda: not any(waiting().values()), SOON, every=1), waiting()
 
 
 def test_it_is_recovered_into_a_project_with_one_server(world: World, s3: S3) -> None:
-    said = world.project.fastzero("db", "restore", "--to-time", "latest", "--yes", code=2)
-    assert f"--from-project {world.project.name}" in said
     for other in deployed("from-ha", world.project.home, world.project.folder):
         recover(other, world.project, s3)
         assert other.sql("SELECT count(*) FROM kept") == [[1000]]
         assert other.sql("SHOW synchronous_standby_names") == [[""]]
         other.sql("INSERT INTO kept VALUES (-1)")
+
+
+def test_it_is_recovered_in_place_and_has_standbys_again(world: World) -> None:
+    place = place_of(world.project)
+    time = now(world.project)
+    world.project.sql("DROP TABLE kept")
+    world.project.fastzero("db", "restore", "--to-time", time, "--yes")
+    world.wait_until_whole()
+    assert world.project.sql("SELECT count(*) FROM kept") == [[1000]]
+    assert place in [each["name"] for each in places(world.project) if not each["current"]]
+    assert archivers_of(world.project) == OF_STANDBYS
+    goes_on_with_its_archive(world.project)
+
+
+def test_its_archive_goes_on_when_it_moves_to_one_server_and_back(world: World) -> None:
+    world.project.fastzero("db", "move", "--no-ha")
+    assert archivers_of(world.project) == {"archiver"}
+    goes_on_with_its_archive(world.project)
+    world.project.sql("CREATE TABLE of_one AS SELECT 1")
+    time = now(world.project)
+    world.project.fastzero("db", "move", "--ha")
+    world.wait_until_whole()
+    assert archivers_of(world.project) == OF_STANDBYS
+    goes_on_with_its_archive(world.project)
+    world.project.sql("DROP TABLE of_one")
+    said = world.project.fastzero("db", "restore", "--to-time", time, "--yes")
+    assert "in the archive of a server before" in said
+    world.wait_until_whole()
+    assert world.project.sql("SELECT count(*) FROM of_one") == [[1]]
+    assert "nothing to do" in world.project.up("--ha", "--no-app")
+
+
+def places(project: Deployed) -> list[dict[str, Any]]:
+    return list(json.loads(project.fastzero("db", "place", "list", "-o", "json")))
+
+
+def place_of(project: Deployed) -> str:
+    return str(next(each["name"] for each in places(project) if each["current"]))
+
+
+def archivers_of(project: Deployed) -> set[str]:
+    return {name for name in project.status() if name.startswith("archiver")}
+
+
+def goes_on_with_its_archive(project: Deployed) -> None:
+    wait_until_archived(project, switch(project))
+    assert told(project)["state"] == "archiving"
+    assert "Archive verified" in project.fastzero("db", "archive", "verify")
 
 
 def test_disabled_the_archivers_are_gone(world: World, s3: S3) -> None:

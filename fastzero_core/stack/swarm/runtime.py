@@ -14,6 +14,7 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 
+from ...archive.description import ARCHIVER
 from ...errors import FastZeroError, InvalidInputError, UnavailableError, UnhealthyError
 from ...events import Listener
 from ...ha.configuration import SERVER, STORE
@@ -192,7 +193,8 @@ class SwarmRuntime(DockerRuntime):
 
     def serving_at(self, place: Place) -> list[Thing]:
         """Return what serves the database at a place: services, what they mount, and the network of the etcds."""
-        names = (*names_of(SERVER), *names_of(STORE)) if place.members else (DATABASE_SERVICE,)
+        of_members = (*names_of(SERVER), *names_of(STORE), *names_of(ARCHIVER))
+        names = of_members if place.members else (DATABASE_SERVICE, ARCHIVER)
         cause = "the database is at another place"
         with engine_errors():
             found = observe.find(self._client, self._project.name, self._owner())
