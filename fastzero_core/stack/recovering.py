@@ -41,10 +41,19 @@ class Recovering:
         left = self._replace()
         start_at_new_place(session)
         if left.members:
-            from .resize import Resizing  # databases without standbys are recovered without it
-
-            Resizing(session, ha=True).run()
+            self._add_standbys()
         return left
+
+    def _add_standbys(self) -> None:
+        """Move the recovered database to three servers."""
+        from .resize import Resizing  # databases without standbys are recovered without it
+
+        session = self._session
+        try:
+            Resizing(session, ha=True).run()
+        except BaseException:
+            session.on_event(Notice("the database is recovered, and has no standbys yet. Then: fastzero db move --ha"))
+            raise
 
     def _create(self) -> None:
         """Create the stack of a project that has none, with the recovered data instead of an empty database."""
