@@ -72,8 +72,9 @@ class Popen(subprocess.Popen[Any]):
     def _try_wait(self, flags: int) -> tuple[int, int]:
         if self._status is None:
             return super()._try_wait(flags)  # type: ignore[misc, no-any-return]
-        ended, _, _ = select.select([self._status], [], [], 0 if flags & os.WNOHANG else None)
-        if not ended:
+        ended = select.poll()  # select takes no file descriptors from 1024 on
+        ended.register(self._status, select.POLLIN)
+        if not ended.poll(0 if flags & os.WNOHANG else None):
             return 0, 0
         status = int(self._status.recv(32))
         self._status.close()
