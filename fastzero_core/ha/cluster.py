@@ -18,7 +18,7 @@ from .configuration import TIMES
 
 TIMEOUT = 2  # seconds for an answer
 BETWEEN = 0.2  # seconds between two looks at the state
-CANDIDATE = 60  # seconds for a standby to answer the primary that it can take over: until then that one serves
+CANDIDATE = 30  # seconds for a standby to answer the primary that it can take over: until then that one serves
 LONG_TIMEOUT = 60  # seconds for an operation
 PRIMARY, STANDBY = "primary", "standby"  # roles
 STREAMING = "streaming"  # the state of a standby that receives from the primary

@@ -12,6 +12,14 @@ from typing import Any, NoReturn
 
 VARIABLE = "FASTZERO_PATRONI"  # the configuration as JSON; Patroni reads those that begin with PATRONI_ itself
 FILE = "/tmp/patroni.json"  # noqa: S108 - in the container, whose root is read-only
+# Patroni would use the address of a name for ten minutes. A server that is replaced gets another one: until then it
+# could not be asked, and the others could not take over.
+PATRONI = """\
+from patroni.dcs.etcd import DnsCachingResolver
+DnsCachingResolver.__init__.__defaults__ = (5.0, 5.0)
+from patroni.__main__ import main
+main()
+"""
 
 
 def with_passwords(document: Any) -> Any:
@@ -33,7 +41,7 @@ def main() -> NoReturn:
     os.umask(0o077)
     document = with_passwords(json.loads(os.environ.pop(VARIABLE)))
     Path(FILE).write_text(json.dumps(document), encoding="utf-8")
-    os.execvp("patroni", ["patroni", FILE])  # noqa: S606
+    os.execvp("python3", ["python3", "-c", PATRONI, FILE])  # noqa: S606
 
 
 if __name__ == "__main__":
