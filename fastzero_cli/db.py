@@ -157,8 +157,8 @@ def restore(
     made for it, if the database's role may create one; then everything belongs to the owner of the database.
 
     With --to-time the database is recovered from its archive to a new place, its pages are checked, and it is put
-    into service; the place before is kept. --from restores a project that no longer exists, or with --from-project
-    another one, such as a database with standbys, into this project.
+    into service; the place before is kept. A database with standbys gets them back after that. --from restores a
+    project that no longer exists, or with --from-project another one into this project.
     """
     if undo:
         _undo(run, archive, yes)

@@ -16,8 +16,7 @@ from .spec import Mount, ServiceSpec, data_mount, volume_name
 def on_node(archiver: ServiceSpec, node: str, image: str) -> ServiceSpec:
     """Return the archiver of a server on a node, whose engine makes its volume.
 
-    It needs none of the project's networks. In these the next task may get an address that has just become free, which
-    the other nodes may then not find: https://github.com/moby/moby/issues/52661
+    It reaches the server by their common socket, and needs none of the project's networks.
     """
     sockets = Mount(archiver.volume, archiver.mount)
     mounts = (sockets, *archiver.mounts)

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from ..archive.segments import BaseBackup
     from ..archive.status import ArchiveStatus
 
-_TABLESPACES = "SELECT spcname FROM pg_catalog.pg_tablespace WHERE spcname !~ '^pg_' LIMIT 1"
-
 
 @dataclass(frozen=True)
 class Verified:
@@ -124,7 +122,8 @@ class ArchivedStack(MovableStack):
     def recover(self, found: "RecoveryPlan", *, timeout: float | None = None) -> Place | None:
         """Recover the database to a new place, and put it into service. Returns the place before, which is kept.
 
-        Without a stack, creates one, and returns None. Raises ArchiveIncompleteError, BackupMismatchError,
+        A database with standbys is recovered to one server, and then moves to three. Without a stack, creates one, and
+        returns None. Raises ArchiveIncompleteError, BackupMismatchError,
         VersionMismatchError for a base backup of another version than a new stack would have.
         """
         with self.session(timeout) as session:

@@ -86,13 +86,11 @@ class DeployedArchivist(ContainedArchivist):
         if self._is_here:
             return super()._inside(operation, **given)
         archiver = self._archiver
-        assert archiver.deploy is not None, "it runs in a swarm"
         service = replace(
             archiver,
             name=WORKER,
             command=(f"{MODULES}.worker", operation, json.dumps(given)),
             variables={**archiver.variables, DESCRIPTION: self._archive.as_text()},
-            deploy=replace(archiver.deploy, networks=()),
         )
         return self._run(service, {})
 

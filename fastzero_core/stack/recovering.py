@@ -13,6 +13,7 @@ from ..project import Place, ProjectRecord
 from . import commands, decide, in_swarm, plan, steps
 from .actions import Action, Kind, Verb
 from .archivist import archivist_of, runtime_for
+from .copying import write
 from .decide import Flags
 from .execute import execute
 from .pulling import plan_images
@@ -87,26 +88,27 @@ class Recovering:
             after = in_swarm.with_one_server(replace(after, node=session.machine.node()), session.machine)
         filling = replace(before, filling=place, node=after.node)
         if before.archive and before.archive.server != self._found.archive.server:
-            after = replace(
-                after, archive=before.archive.of_next_server()
-            )  # it is another server than the archived one
+            # It is another server than the archived one.
+            after = replace(after, archive=before.archive.of_next_server())
         there = session.spec(after)
         session.run(plan_images(there, session.observe_quickly(there, after)))
         made = steps.make_data(there.database, f"the database is recovered to the {place}")
         execute(
-            [_write(before, filling, f"{place} is not in service until it is filled"), made],
+            [write(before, filling, f"{place} is not in service until it is filled"), made],
             lambda action: self._perform(action, there.database, place),
             session.on_event,
         )
-        session.run([*self._stops(before), _write(filling, after, "the database is there, whole and checked")])
+        session.run([*self._stops(before), write(filling, after, "the database is there, whole and checked")])
         return left
 
     def _stops(self, before: ProjectRecord) -> list[Action]:
-        """Return the actions that stop what serves the old place, and whatever uses it."""
+        """Return the actions that stop what serves the old place, and whatever uses it, but not the gateway.
+
+        A node leaves the network of a swarm when it runs nothing in it, and the gateway could not start again.
+        """
         session, cause = self._session, "its place changes"
         spec = session.whole_spec(before)
-        # A node leaves the network of a swarm when it runs nothing in it, and the gateway could not start again.
-        if before.members:
+        if before.members:  # whose primary stops last
             from .resize import stopped
 
             observed = session.observe(spec, before)
@@ -135,7 +137,3 @@ class Recovering:
             archivist.recover(self._found, place)
             return
         self._session.performer.perform(action)
-
-
-def _write(before: ProjectRecord, after: ProjectRecord, cause: str) -> Action:
-    return Action(Verb.WRITE, Kind.RECORD, "project.json", cause, subject=(before, after))

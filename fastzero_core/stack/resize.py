@@ -181,7 +181,7 @@ class Resizing:
         return bool(self._session.known.members) is self._ha
 
     def refuse(self) -> None:
-        """Raise an error if the database cannot be moved: InvalidInputError, ConflictError, UnavailableError."""
+        """Raise an error if the database cannot be moved: InvalidInputError, UnavailableError."""
         session, record = self._session, self._session.known
         if record.runtime != "swarm":
             raise InvalidInputError(
