@@ -146,7 +146,9 @@ def connect_error(detail: str, *, lost: bool = False) -> errors.FastZeroError:
             return error_class(f"the database refused the connection: {detail}")
     if 'database "' in detail and "does not exist" in detail:
         return errors.DatabaseUnreachableError(detail)
-    if lost or "server closed the connection" in detail or "terminating connection" in detail:
+    # A server that closes while libpq connects says the same, after libpq's own words for that.
+    ended = "server closed the connection" in detail or "terminating connection" in detail
+    if lost or (ended and not detail.startswith("connection to server")):
         return errors.ConnectionLostError(f"the connection to the database was lost: {detail}")
     return errors.DatabaseUnreachableError(f"the database does not answer: {detail}")
 

@@ -4,10 +4,12 @@
 
 import os
 import socket
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from fastzero_core.postgres import database, driver_errors
 from fastzero_core.schema import migrate
 from fastzero_core.stack import probe
 from fastzero_core.todo_app.todos import Todos
+from tests.ports import any_free_port
 
 SECRET = "s3kr1t-never-shown"
 SQLSTATES = {
@@ -183,6 +186,22 @@ def test_a_host_that_never_answers_is_given_up_in_time(black_hole: int) -> None:
         FastZero(engine).__enter__()
     assert time.monotonic() - began < 4
     _tells_no_secret(raised.value)
+
+
+def test_a_server_that_closes_every_new_connection_is_unreachable() -> None:
+    def close_all() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                connection.recv(1024)  # without this, the connection is reset
+                connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=close_all, daemon=True).start()
+        port = listening.getsockname()[1]
+        error = _refused(f"postgresql://ana:{SECRET}@127.0.0.1:{port}/db", errors.DatabaseUnreachableError)
+        assert "server closed the connection" in error.message
+        listening.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.mark.parametrize(
@@ -426,6 +445,7 @@ def test_a_server_that_shuts_down_is_lost_at_first_and_then_unreachable(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FASTZERO_HOME", str(folder))
+    monkeypatch.setenv("DATABASE_PORT", str(any_free_port()))  # no other test's server takes it afterwards
     with Stack("ending").up(runtime="embedded") as stack:
         url = stack.database_url
         with pytest.raises(errors.ConnectionLostError), FastZero(url) as fz:
