@@ -23,7 +23,7 @@ from ..archive.description import (
     server_settings,
     state_folder,
 )
-from .spec import Mount, ServiceSpec, StackSpec, data_folder, data_mount, major_of, volume_name
+from .spec import GATEWAY, PROXY, Mount, ServiceSpec, StackSpec, data_folder, data_mount, major_of, volume_name
 
 RECIPE = "archiver"
 SOCKETS = "/var/run/postgresql"  # where the database's image has its socket
@@ -51,6 +51,12 @@ def with_archiver(database: ServiceSpec, archive: Archive, project: str, state: 
 def archivers(spec: StackSpec) -> tuple[ServiceSpec, ...]:
     """Return the archivers of a stack, in the order of its servers."""
     return tuple(each for each in spec.services if is_archiver(each.name))
+
+
+def described_extras(spec: StackSpec) -> tuple[ServiceSpec, ...]:
+    """Return the extra services that the application describes, without those of fastzero itself."""
+    others = (each for each in spec.extras if not each.is_member and not is_archiver(each.name))
+    return tuple(each for each in others if each.name not in (GATEWAY, PROXY))
 
 
 def is_archiver(name: str) -> bool:

@@ -248,7 +248,7 @@ def _leave_untrusted_out(session: Session) -> UntrustedFolderError | None:
         if session.record is None:
             described_in(Path.cwd(), to_run=True)
     except UntrustedFolderError as error:
-        session.application = None
+        session.described = None
         return error
     return None
 

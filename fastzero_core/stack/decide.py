@@ -79,6 +79,10 @@ class Machine:
     host: str = ""
     stand_in: bool = False
 
+    def running(self, runtime: str) -> "Machine":
+        """Return the same with the application as that runtime runs it."""
+        return replace(self, application=names.as_run_in(runtime, self.application))
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -100,6 +104,7 @@ def decide(record: ProjectRecord | None, settings: Settings, flags: Flags, machi
     """
     notices: list[str] = []
     after = record or _first(settings, flags, machine)
+    machine = machine.running(after.runtime)
     if record is None:
         where = f"{after.runtime} on {after.host}" if after.host else after.runtime
         notices.append(f"project {settings.project} runs {where}, and will from now on")
@@ -133,6 +138,7 @@ def as_recorded(record: ProjectRecord, settings: Settings, machine: Machine) -> 
 
 def spec_of(record: ProjectRecord, settings: Settings, machine: Machine) -> StackSpec:
     """Return the stack for a record and settings. A service without a port in the record gets its default port."""
+    machine = machine.running(record.runtime)
     numbers = {**names.default_ports(machine.application), **record.ports}
     own = machine.application
     built_in = bool(record.processes) and own is None

@@ -30,6 +30,21 @@ def one_service_each(application: "Application") -> "Application":
     return replace(application, processes=processes)
 
 
+def as_run_in(runtime: str, application: "Application | None") -> "Application | None":
+    """Return the application as that runtime runs it."""
+    return one_service_each(application) if application and runtime == "swarm" else application
+
+
+def in_other_runtime(names: tuple[str, ...], before: "Application", after: "Application") -> tuple[str, ...]:
+    """Return the services of the same processes. `before` and `after` are the application in both runtimes.
+
+    What has the same name in both stays first. A process that listens has one service in each, and keeps its ports.
+    """
+    old, new = service_names(before), service_names(after)
+    run = {old[name].name for name in names if name in old}
+    return (*(name for name in names if name not in old), *(name for name, each in new.items() if each.name in run))
+
+
 def process_names(settings: Settings, application: "Application | None", app: bool | None = None) -> tuple[str, ...]:
     """Return the services to run besides the database. `app` says whether the application's processes should run."""
     is_wanted = settings.app if app is None else app

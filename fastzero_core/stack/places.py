@@ -1,4 +1,6 @@
-"""Move the database of a stack to a newer PostgreSQL, to the other runtime, and back."""
+"""Move the database of a stack to a newer PostgreSQL, to another runtime, and back."""
+
+from typing import TYPE_CHECKING
 
 from ..errors import InvalidInputError
 from ..project import Place
@@ -11,6 +13,9 @@ from .servers import ReplicatedStack
 from .session import Session
 from .spec import major_of, with_major
 
+if TYPE_CHECKING:
+    from .resize import Resizing
+
 
 class MovableStack(ReplicatedStack):
     """A stack with the places of its database: the current one, and the kept ones that it was moved from."""
@@ -21,20 +26,25 @@ class MovableStack(ReplicatedStack):
         The content is dumped, restored and compared; during this it can be read but not written. Returns the old place.
         If the database already has that version, starts the stack as `up` does, and returns None. If the upgrade fails,
         the old place stays in service; if it is killed, the next `up` or `upgrade` starts the place in service again.
-        Raises InvalidInputError if the database does not run in containers, or for an older version.
+        A database with standbys is moved to one server of that version, which then moves to three. Raises
+        InvalidInputError if the database does not run in containers, or for an older version.
         """
         with self.session(timeout) as session:
             image = self._image_for(session, major)
-            if image is None:
-                session.ensure_up()
-                return None
-            return Relocation(session, "docker", image).run()
+            if image and not session.known.members:
+                return Relocation(session, session.known.runtime, image).run()
+            if image:
+                _resizing(session, ha=False, image=image).run()
+            if left := _place_with_standbys(session):
+                _restore_standbys(session)
+                return left
+            session.ensure_up()
+            return None
 
     def _image_for(self, session: Session, major: int) -> str | None:
         """Return the image of that version, None if the database already has it. Raises InvalidInputError."""
         runtime = session.known.runtime
-        _refuse_swarm(session)
-        if runtime != "docker":
+        if runtime == "embedded":
             raise InvalidInputError(
                 f"project {self.project.name} runs {runtime}: its PostgreSQL is the one that is installed",
                 field="to",
@@ -66,7 +76,7 @@ class MovableStack(ReplicatedStack):
         return place
 
     def move(self, runtime: str | None = None, *, ha: bool | None = None, timeout: float | None = None) -> Place | None:
-        """Move the project's database to the other runtime, as `upgrade` does. The old place is kept.
+        """Move the project's database to another runtime, as `upgrade` does. The old place is kept.
 
         With `ha` instead, move it within its swarm: to three servers with standbys, or to one if it is false. Returns
         the old place. If the database is there already, starts the stack as `up` does, and returns None. Raises
@@ -81,23 +91,18 @@ class MovableStack(ReplicatedStack):
             if decide.choose_runtime(self.settings, runtime, engine_answers) == session.known.runtime:
                 session.ensure_up()
                 return None
-            _refuse_swarm(session, runtime)
             return Relocation(session, runtime, self.settings.postgres_image).run()
 
     def plan_move(self, runtime: str | None = None, *, ha: bool) -> list[Action]:
         """Return the actions that `move` within a swarm would perform now, with their causes. Raises as `move` does."""
         session = self.look()
         _refuse_both(session, runtime)
-        from .resize import Resizing
-
-        resizing = Resizing(session, ha=ha)
+        resizing = _resizing(session, ha=ha)
         return commands.plan_up(session, Flags()) if resizing.is_done else resizing.planned()
 
     def _resize(self, session: Session, runtime: str | None, *, ha: bool) -> Place | None:
         _refuse_both(session, runtime)
-        from .resize import Resizing  # other moves do not need it
-
-        resizing = Resizing(session, ha=ha)
+        resizing = _resizing(session, ha=ha)
         if resizing.is_done:
             session.ensure_up()
             return None
@@ -142,11 +147,23 @@ def _refuse_both(session: Session, runtime: str | None) -> None:
         raise InvalidInputError("a move changes the runtime or the number of servers, not both", field="to")
 
 
-def _refuse_swarm(session: Session, runtime: str = "") -> None:
-    """Raise InvalidInputError if the database is in a swarm, or would be moved into one."""
-    if "swarm" in (session.known.runtime, runtime):
-        raise InvalidInputError(
-            "a database is not moved into a swarm or out of it, nor upgraded in it",
-            field="to",
-            hint="Restore a backup into another project: fastzero db backup, then fastzero db restore -p NAME",
-        )
+def _resizing(session: Session, *, ha: bool, image: str = "") -> "Resizing":
+    from .resize import Resizing  # other moves do not need it
+
+    return Resizing(session, ha=ha, image=image)
+
+
+def _place_with_standbys(session: Session) -> Place | None:
+    """Return the place before an upgrade that has not made the standbys of the new one yet, None without one."""
+    now, last = session.place, next(reversed(session.known.kept), None)
+    is_left = last is not None and last.members and not now.members and major_of(last.image) < major_of(now.image)
+    return last if is_left else None
+
+
+def _restore_standbys(session: Session) -> None:
+    """Give an upgraded database its standbys, and destroy the copy with one server that was between."""
+    from .resize import add_standbys  # other moves do not need it
+
+    alone = session.place
+    add_standbys(session, "upgraded")
+    relocate.discard(session, (alone,))

@@ -42,19 +42,10 @@ class Recovering:
         left = self._replace()
         start_at_new_place(session)
         if left.members:
-            self._add_standbys()
+            from .resize import add_standbys  # databases without standbys are recovered without it
+
+            add_standbys(session, "recovered")
         return left
-
-    def _add_standbys(self) -> None:
-        """Move the recovered database to three servers."""
-        from .resize import Resizing  # databases without standbys are recovered without it
-
-        session = self._session
-        try:
-            Resizing(session, ha=True).run()
-        except BaseException:
-            session.on_event(Notice("the database is recovered, and has no standbys yet. Then: fastzero db move --ha"))
-            raise
 
     def _create(self) -> None:
         """Create the stack of a project that has none, with the recovered data instead of an empty database."""

@@ -1,14 +1,14 @@
-"""Move a database to another place: to a newer PostgreSQL, or to the other runtime. One object per move.
+"""Move a database to another place: to a newer PostgreSQL, or to another runtime. One object per move.
 
 The content is dumped, restored at the new place and compared, while writes are held. One write of the record decides
 which of the two places is in service: the old server is stopped before it, and the new one is started after it. If a
-move is killed at any time, the next `up` starts the place that has everything.
+move is killed at any time, the next `up` starts the place that has everything. A new server in a swarm is filled as a
+container of this manager's engine, which is not part of the swarm.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ..archive.description import ARCHIVER
 from ..errors import (
     ConflictError,
     DatabaseLoginError,
@@ -24,6 +24,7 @@ from ..events import Notice
 from ..project import DATABASE, HOST, Place, ProjectRecord, ports_of_others
 from . import plan, ports, steps
 from .actions import Action, Kind, Verb
+from .archiver import described_extras
 from .archiving import begin, following
 from .commands import repair_password
 from .copying import Copying, copy_database, write
@@ -55,16 +56,19 @@ def plan_move(
     yield write(before, filling, f"{after.place} is not in service until it is filled")
     cause = f"the database moves to {after.place}"
     made = list(steps.create(old.project, moving, there, cause))
-    if moving.image and not there.network:
-        yield Action(Verb.CREATE, Kind.NETWORK, steps.network_name(old.project), cause)
+    network, makes_network = steps.network_name(old.project), moving.image and not there.network
+    if makes_network:
+        yield Action(Verb.CREATE, Kind.NETWORK, network, cause)
     yield from made
     yield Action(Verb.WAIT, Kind.SERVICE, moving.name, "a login answers a query", moving.name, subject=moving)
     yield Action(Verb.HOLD, Kind.WRITES, old.database.name, "nothing may be written that is not copied")
     yield Action(Verb.COPY, Kind.DATABASE, DATABASE, cause, moving.name, subject=moving)
     yield from _end(old.project, moving)
+    if makes_network and after.runtime == "swarm":
+        yield Action(Verb.REMOVE, Kind.NETWORK, network, "those of a swarm reach all its nodes")
     yield Action(Verb.CHECK, Kind.WRITES, old.database.name, "they must have been held until now")
     yield Action(Verb.STOP, Kind.SESSIONS, old.database.name, "sessions may not write once the hold ends")
-    yield from plan.plan_stop(old, observed, old.names, "its place changes")
+    yield from _stops(old, observed, before.runtime, after.runtime)
     yield write(filling, after, "the database is there, whole and compared")
 
 
@@ -83,29 +87,45 @@ def _end(project: str, moving: ServiceSpec) -> Iterator[Action]:
         yield Action(Verb.REMOVE, Kind.CONTAINER, name, "all is copied", moving.name)
 
 
+def _stops(old: StackSpec, observed: Observed, runtime: str, then: str) -> Iterator[Action]:
+    """Yield the actions that stop what serves the old place. It leaves the engine if its names are those of the new."""
+    cause = "its place changes"
+    if runtime == then == "swarm":
+        from .resize import stopped  # other moves do not need it
+
+        for service in stopped(old, observed):
+            yield from steps.stop(service, observed.service(service.name), cause)
+    elif "swarm" in (runtime, then):
+        yield from plan.plan_down(old, observed)
+    else:
+        yield from plan.plan_stop(old, observed, old.names, cause)
+
+
 class Relocation:
     """One move of a project's database to another place."""
 
     def __init__(self, session: Session, runtime: str, image: str) -> None:
         self._session = session
         self._runtime = session.performer.runtime(runtime)
+        self._filler = session.performer.runtime("docker" if runtime == "swarm" else runtime)
         self._image = image
         self._copying = Copying(session, self._copy)
 
     def run(self) -> Place:
         """Move the database, and start the stack at the new place. Returns the old place.
 
-        Raises VersionMismatchError for an image that is too old, ImageError, UnhealthyError, BackupMismatchError.
+        Raises VersionMismatchError for an image that is too old, ImageError, UnhealthyError, BackupMismatchError,
+        UnavailableError if the data is on another node than this manager.
         """
         session = self._session
+        refuse_other_node(session)
         session.ensure_up()
         self._refuse_older()
         before, left = session.known, place_left(session)
-        place = self._runtime.new_place(self._image)
-        after = replace(before.moved(left, place, before.kept), owner=before.owner or session.machine.new_owner())
+        after = self._after(before, left)
         if before.archive:
             finish(session, is_last=True)  # until now it can be recovered to any time, also once it has moved
-            after = replace(after, archive=following(session, before.archive, place.runtime))
+            after = replace(after, archive=following(session, before.archive, after.runtime))
         session.refuse_without_program(after)
         spec = session.spec(after)
         there = self._runtime.observe(spec, after)
@@ -113,23 +133,37 @@ class Relocation:
         session.run(plan_images(spec, there))
         if left.others:
             session.on_event(Notice(f"only database {DATABASE} moves: left is the {left}"))
-        names = ", ".join(extra.name for extra in spec.extras if extra.name != ARCHIVER)
-        if names and before.runtime != after.runtime:
+        names = ", ".join(extra.name for extra in described_extras(spec))
+        if names and before.runtime != after.runtime and "embedded" in (before.runtime, after.runtime):
             session.on_event(Notice(f"only the database moves: what {names} has written stays with {before.runtime}"))
         with self._copying.cleared_up():
             self._move(before, after, spec)
         start_at_new_place(session)
         return left
 
+    def _after(self, before: ProjectRecord, left: Place) -> ProjectRecord:
+        """Return the record with the database at a new place."""
+        session = self._session
+        place = self._runtime.new_place(self._image)
+        after = replace(before.moved(left, place, before.kept), owner=before.owner or session.machine.new_owner())
+        if place.runtime == left.runtime:
+            return after
+        if place.runtime == "swarm":
+            from .in_swarm import with_one_server  # other runtimes start faster without it
+
+            after = with_one_server(after, session.machine)
+        return replace(after, processes=session.services_in(place.runtime, before))
+
     def _refuse_older(self) -> None:
         """Raise VersionMismatchError for an image with an older PostgreSQL; emit a notice for a newer version."""
         from ..backup.server import server_major
 
         major = server_major(self._session.project.database_url())
-        target = major_of(self._image) if self._runtime.name == "docker" else self._embedded_major()
+        in_container = self._runtime.name != "embedded"
+        target = major_of(self._image) if in_container else self._embedded_major()
         if target > major:
             self._session.on_event(Notice(f"the move also upgrades the database: PostgreSQL {major} to {target}"))
-        if self._runtime.name == "docker" and target < major:
+        if in_container and target < major:
             raise VersionMismatchError(
                 f"the database is of PostgreSQL {major}, too new for image {self._image}",
                 hint=f"Nothing was changed. Set FASTZERO_POSTGRES_IMAGE=postgres:{major}",
@@ -146,7 +180,7 @@ class Relocation:
         taken = set(ports_of_others(session.project)) | set(before.ports.values())
         for _ in range(PORT_RACES):
             port = ports.next_free(HOST, PORTS_FROM, taken)
-            moving = self._moving(session.spec(replace(after, archive=None)), port)
+            moving = self._moving(replace(after, runtime=self._filler.name, archive=None), port)
             old = session.whole_spec(before)
             observed = session.runtime_of(before).observe(old, before)
             there = self._runtime.observe(spec, after)
@@ -160,12 +194,20 @@ class Relocation:
                 taken.add(port)
         raise PortTakenError("every port tried was taken before the database could have it", hint="Try again")
 
-    def _moving(self, spec: StackSpec, port: int) -> ServiceSpec:
+    def _moving(self, record: ProjectRecord, port: int) -> ServiceSpec:
+        """Return the server at the new place, as it is while it is filled."""
+        spec = self._session.spec(record)
         alone = StackSpec(spec.project, (replace(spec.database, name=MOVING, port=port),))
-        return self._runtime.completed(alone).database
+        return self._filler.completed(alone).database
 
     def _copy(self, moving: ServiceSpec) -> None:
-        copy_database(self._session, self._runtime.name, MOVING, moving.port)
+        copy_database(self._session, self._filler.name, MOVING, moving.port)
+
+
+def refuse_other_node(session: Session) -> None:
+    """Raise UnavailableError if the database of a project in a swarm belongs to another node than this manager."""
+    if session.known.runtime == "swarm" and session.known.node in session.machine.nodes():
+        session.performer.swarm().refuse_elsewhere("a database with one server belongs")
 
 
 def place_left(session: Session) -> Place:
@@ -226,7 +268,7 @@ def before_upgrade(session: Session) -> Place:
     """Return the place before the last upgrade. Raises InvalidInputError if the last move was not an upgrade."""
     now = session.place
     for last in session.known.kept[-1:]:
-        if now.runtime == last.runtime == "docker" and major_of(last.image) < major_of(now.image):
+        if now.runtime == last.runtime != "embedded" and major_of(last.image) < major_of(now.image):
             return last
     raise InvalidInputError("no upgrade to roll back", field="rollback")
 

@@ -25,7 +25,7 @@ from .observe import head_of, missing_secrets
 from .observed import DataState, Observed, ObservedService, ServiceState, Thing
 from .plan import RecordChange
 from .pulling import plan_images
-from .relocate import PORTS_FROM, place_left, start_at_new_place
+from .relocate import PORTS_FROM, place_left, refuse_other_node, start_at_new_place
 from .runtime import PASSAGE
 from .sealing import finish
 from .session import PORT_RACES, Session
@@ -168,11 +168,12 @@ def _all_running(spec: StackSpec, observed: Observed) -> Observed:
 
 
 class Resizing:
-    """One move of a project's database to three servers with `ha`, to one without."""
+    """One move of a project's database to three servers with `ha`, to one without; of another image if one is named."""
 
-    def __init__(self, session: Session, *, ha: bool) -> None:
+    def __init__(self, session: Session, *, ha: bool, image: str = "") -> None:
         self._session = session
         self._ha = ha
+        self._image = image
         self._copying = Copying(session, self._copy)
 
     @property
@@ -189,8 +190,7 @@ class Resizing:
                 field="ha",
                 hint="Nothing was changed. Use a project in a swarm: fastzero up --runtime swarm --ha -p NAME",
             )
-        if record.node in session.machine.nodes():
-            session.performer.swarm().refuse_elsewhere("a database with one server belongs")
+        refuse_other_node(session)
         self._after(record, session.place)
 
     def run(self) -> Place:
@@ -241,7 +241,7 @@ class Resizing:
             for name, port in before.ports.items()
             if name not in API_PORTS.values() or port not in session.refused_ports
         }
-        place = session.performer.swarm().new_place(left.image)
+        place = session.performer.swarm().new_place(self._image or left.image)
         if self._ha:
             place = replace(place, members=in_swarm.with_members(replace(before, members=()), machine).members)
         archive = before.archive and before.archive.of_next_server()
@@ -293,3 +293,12 @@ class Resizing:
     def _copy(self, new_database: ServiceSpec) -> None:
         """Copy the database with the programs of the single server, which is on this node and reaches the others."""
         copy_database(self._session, "swarm", DATABASE_SERVICE, new_database.port, has_standbys=self._ha)
+
+
+def add_standbys(session: Session, what: str) -> None:
+    """Move a database to three servers. `what` has been done to it before, and stays if this fails."""
+    try:
+        Resizing(session, ha=True).run()
+    except BaseException:
+        session.on_event(Notice(f"the database is {what}, and has no standbys yet. Then: fastzero db move --ha"))
+        raise

@@ -22,7 +22,7 @@ from .decide import Decision, Flags, Machine
 from .described import described_in, remembered
 from .execute import execute
 from .leftovers import with_leftovers
-from .names import one_service_each, process_names
+from .names import as_run_in, in_other_runtime, process_names
 from .observe import head_of, missing_secrets, observe
 from .observed import DataState, Observed, ServiceState, Thing
 from .perform import Performer, engine_answers
@@ -84,13 +84,21 @@ class Session:
             node=lambda: self.performer.swarm().node(),
             nodes=lambda: self.performer.swarm().all_nodes(),
             ha_image=partial(_image, "ha_image"),
-            application=self.application,
+            application=self.described,
             state=str(self.project.folder),
             host=self.performer.first_host,
         )
 
-    @cached_property
+    @property
     def application(self) -> "Application | None":
+        """The user's application as the project's runtime runs it; None for the built-in one.
+
+        Raises InvalidInputError for an invalid description.
+        """
+        return as_run_in(self.record.runtime if self.record else "", self.described)
+
+    @cached_property
+    def described(self) -> "Application | None":
         """The user's application in the record, or in the current folder without a record; None for the built-in one.
 
         Raises InvalidInputError for an invalid description.
@@ -100,8 +108,7 @@ class Session:
             return described_in(Path.cwd())
         if not record.application:
             return None
-        found = described_in(Path(record.application)) or remembered(record)
-        return one_service_each(found) if record.runtime == "swarm" else found
+        return described_in(Path(record.application)) or remembered(record)
 
     def require_trust(self) -> None:
         """Raise UntrustedFolderError if the description of the application has changed since the user trusted it."""
@@ -122,21 +129,21 @@ class Session:
                 f"the application of project {self.project.name} is not described in {record.application} any more",
                 hint="Restore its fastzero.toml, or change to the application's folder and run up there",
             )
-        return self.application
+        return self.described
 
     def _programs(self) -> str:
-        if self.application is None:
+        if self.described is None:
             return ""
         from .application import programs_of
 
-        return programs_of(self.application)
+        return programs_of(self.described)
 
     def _app_image(self) -> str:
-        if self.application:
+        if self.described:
             from .application import build_of
             from .docker.build import image_name
 
-            return image_name(self.project.name, build_of(self.application))
+            return image_name(self.project.name, build_of(self.described))
         from .docker.image import remembered_name
 
         return remembered_name(self.settings.python_image)
@@ -167,7 +174,13 @@ class Session:
     def whole_spec(self, record: ProjectRecord | None = None) -> StackSpec:
         """Return the specification with all services, also those that the record does not include."""
         record = record or self.known
-        return self.spec(replace(record, processes=process_names(self.settings, self.application, True)))
+        application = as_run_in(record.runtime, self.described)
+        return self.spec(replace(record, processes=process_names(self.settings, application, True)))
+
+    def services_in(self, runtime: str, record: ProjectRecord) -> tuple[str, ...]:
+        """Return the services that run the processes of a record in another runtime."""
+        here, there = (as_run_in(each, self.described) for each in (record.runtime, runtime))
+        return in_other_runtime(record.processes, here, there) if here and there else record.processes
 
     # -- observation -------------------------------------------------------------------------------------------
 
@@ -251,12 +264,9 @@ class Session:
         """Return the record and the stack that `up` should produce. Raises as `decide.decide` does."""
         if flags.host:
             self.performer.first_host = parse_host(flags.host)
-        self.application = self._application_to_run()
-        runtime = self.record.runtime if self.record else flags.runtime or self.settings.runtime
-        if self.application and runtime == "swarm":
-            self.application = one_service_each(self.application)
-        if self.application and not flags.after_migrate:
-            self.application = replace(self.application, after_migrate=None)
+        self.described = self._application_to_run()
+        if self.described and not flags.after_migrate:
+            self.described = replace(self.described, after_migrate=None)
         decision = decide.decide(self.record, self.settings, flags, self.machine)
         return replace(decision, spec=self.runtime_of(decision.record).completed(decision.spec))
 

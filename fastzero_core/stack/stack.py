@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ..archive.description import ARCHIVER
 from ..errors import FastZeroError, InvalidInputError
 from ..events import Listener, Notice, ignore
 from ..postgres.url import same_database, url_of, variables
@@ -14,12 +13,13 @@ from ..project import project_of, projects
 from ..settings import Settings, load_settings
 from . import commands, rotating
 from .actions import Action
+from .archiver import described_extras
 from .decide import Flags
 from .lines import LogLine
 from .observed import ServiceState
 from .runtime import Finding
 from .session import Session
-from .spec import DATABASE_SERVICE, GATEWAY, HEALTH, PROXY, READINESS, asked_ports
+from .spec import DATABASE_SERVICE, HEALTH, READINESS, asked_ports
 from .status import ServiceStatus, statuses
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 ROTATION_MARGIN = 60  # seconds, for processes that still sign with the old key, and for clocks that differ
 SHOWN = 5  # maximum number of changed files to name
-OWN_EXTRAS = (ARCHIVER, GATEWAY, PROXY)  # services of fastzero itself
 RESTING = (ServiceState.ABSENT, ServiceState.STOPPED)
 
 
@@ -350,7 +349,7 @@ class Stack:
 
         database = {"DATABASE_URL": url_of(self.database_url, require_auth=False), **variables(self.database_url)}
         record = self.project.record
-        services = [each for each in self.look().spec().extras if each.name not in OWN_EXTRAS] if record else []
+        services = described_extras(self.look().spec()) if record else ()
         return {**database, **address_variables(services)}
 
     @property

@@ -151,7 +151,7 @@ def test_a_project_of_this_machine_is_not_looked_for_on_another(
 
 @needs_sshd
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", [2, 4, 6, 8])
+@pytest.mark.parametrize("moment", range(1, 11))
 def test_a_line_that_breaks_leaves_what_the_next_up_understands(
     contained: Contained, server: Server, moment: int
 ) -> None:

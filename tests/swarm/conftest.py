@@ -80,15 +80,13 @@ def make() -> None:
     """Build the images and start the cluster, as far as they are not there."""
     import docker
 
-    from fastzero_core.stack.docker import archiver_image, ha_image, image
+    from fastzero_core.stack.docker import archiver_image, image
 
     base = "python:3.13-slim"
     name, client = image.image_name(base), docker.from_env()
     arguments = image.build_arguments(base)
     _build(client, name, fileobj=image.context_archive(), custom_context=True, buildargs=arguments)
-    servers = ha_image.image_name(f"{REGISTRY}/{POSTGRES}")
-    arguments = ha_image.build_arguments(POSTGRES)
-    _build(client, servers, fileobj=ha_image.context_archive(), custom_context=True, buildargs=arguments)
+    servers = servers_image(POSTGRES)
     archiver = archiver_image.image_name(f"{REGISTRY}/{POSTGRES}")
     arguments = dict(archiver_image.build_arguments(POSTGRES))
     _build(client, archiver, fileobj=archiver_image.context_archive(), custom_context=True, buildargs=arguments)
@@ -98,6 +96,17 @@ def make() -> None:
     cluster_program("up", "3")
     cluster_program("swarm")
     cluster_program("load", POSTGRES, base, name, PROXY, servers, archiver)
+
+
+def servers_image(base: str) -> str:
+    """Build the image of a database with standbys as far as it is not there. Returns its name."""
+    import docker
+
+    from fastzero_core.stack.docker import ha_image
+
+    name, arguments = ha_image.image_name(f"{REGISTRY}/{base}"), ha_image.build_arguments(base)
+    _build(docker.from_env(), name, fileobj=ha_image.context_archive(), custom_context=True, buildargs=arguments)
+    return name
 
 
 def _build(client: Any, name: str, **how: Any) -> None:

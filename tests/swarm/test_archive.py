@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def project(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+def project(s3: S3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:  # which needs it to be removed
     folder = tmp_path_factory.mktemp("archive")
     for each in deployed("archive", folder / "home", folder):
         each.up("--no-app")

@@ -25,13 +25,13 @@ from .engine import GONE
 class Found:
     """Everything on the engine that has a project's name.
 
-    `network` is the id of the project's network, "" if it does not exist. `more_networks` are the ids of further
-    networks of the same name, which an engine creates if a command is killed and the next one creates it as well.
-    `is_known` says that the project already had a record: things without an owner are from before owners were
-    recorded, and belong to it. `volume` is the volume that the database should be in. `volumes` are the labels of all
-    volumes with a database of the project, by name; `extra_volumes` those of volumes of extra services; `claims` those
-    of the volumes that record the owner of a project that was taken over. `taken` are the names of containers that have
-    a name of the project's, but do not belong to any project.
+    `network` is the id of the project's network, "" if it does not exist; `network_scope` is local, or swarm.
+    `more_networks` are the ids of further networks of the same name, which an engine creates if a command is killed
+    and the next one creates it as well. `is_known` says that the project already had a record: things without an
+    owner are from before owners were recorded, and belong to it. `volume` is the volume that the database should be
+    in. `volumes` are the labels of all volumes with a database of the project, by name; `extra_volumes` those of
+    volumes of extra services; `claims` those of the volumes that record the owner of a project that was taken over.
+    `taken` are the names of containers that have a name of the project's, but do not belong to any project.
     """
 
     project: str
@@ -40,6 +40,7 @@ class Found:
     containers: Sequence[Container]
     network: str
     network_labels: Mapping[str, str]
+    network_scope: str
     more_networks: Sequence[str]
     volume: str
     volume_labels: Mapping[str, str] | None
@@ -121,6 +122,7 @@ def find(client: docker.DockerClient, project: str, volume: str, owner: str, *, 
         containers=containers,
         network=network.get("Id", ""),
         network_labels=network.get("Labels") or {},
+        network_scope=network.get("Scope", ""),
         more_networks=[each["Id"] for each in more],
         volume=volume,
         volume_labels=data[volume] if volume in data else volume_labels(client, volume) if volume else None,

@@ -25,14 +25,16 @@ from ..lines import LogLine
 from ..observe import as_it_runs
 from ..observed import Estate, Observed, Thing
 from ..plan import refuse_foreign
-from ..runtime import Finding
-from ..spec import ServiceSpec, StackSpec, volume_name
+from ..runtime import PASSAGE, Finding
+from ..spec import GATEWAY, ServiceSpec, StackSpec, volume_name
 from ..steps import container_name, network_name
 from . import containers, exec, findings, images, logs, observe
 from .engine import GONE, connect, engine_errors
+from .observe import Found
 from .operations import Operations
 
 EVIDENCE_LINES = 20
+OF_SWARM = (GATEWAY, PASSAGE)  # the services of a swarm that are containers of an engine
 ALIVE = ("running", "created", "restarting")
 
 
@@ -114,12 +116,15 @@ class DockerRuntime:
     def serving(self) -> list[Thing]:
         with engine_errors():
             found = observe.find(self._client, self._project.name, "", self._owner())
-        if found.foreign:
-            return []
-        cause = "the project runs elsewhere"
-        things = [Thing(Kind.CONTAINER, str(each.name), cause) for each in found.containers]
-        network = Thing(Kind.NETWORK, network_name(self._project.name), cause)
-        return [*things, *([network] if found.has_network else [])]
+        return [] if found.foreign else self._on_engine(found)
+
+    def _on_engine(self, found: Found) -> list[Thing]:
+        """Return the containers and the network of this runtime: a swarm has others, with the same names."""
+        in_swarm, cause = self.name == "swarm", "the project runs elsewhere"
+        chosen = [each for each in found.containers if (each.labels[containers.SERVICE] in OF_SWARM) is in_swarm]
+        things = [Thing(Kind.CONTAINER, str(each.name), cause) for each in chosen]
+        has_network = found.has_network and (found.network_scope == "swarm") is in_swarm
+        return [*things, *([Thing(Kind.NETWORK, network_name(self._project.name), cause)] if has_network else [])]
 
     def extra_data(self) -> list[Thing]:
         with engine_errors():

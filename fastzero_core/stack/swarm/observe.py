@@ -41,6 +41,11 @@ class Found:
         return next((each for each in self.services if each.service["Spec"]["Name"] == wanted), None)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the services, as they are in the project."""
+        return tuple(_name(each) for each in self.services)
+
+    @property
     def foreign(self) -> tuple[str, ...]:
         """The services that have the project's name and belong to another home."""
         specs = [each.service["Spec"] for each in self.services]
@@ -128,6 +133,16 @@ def _thing(kind: Kind, found: Mapping[str, Any]) -> Thing:
 def mounted_things(found: Found) -> list[Thing]:
     """Return the secrets and configs of a project."""
     return [_thing(kind, each) for kind, each in found.mounts]
+
+
+def things(found: Found, names: Sequence[str], cause: str) -> list[Thing]:
+    """Return the named services, and then what they mount."""
+    services = [
+        Thing(Kind.SERVICE, str(progress.service["Spec"]["Name"]), cause, name)
+        for name in names
+        if (progress := found.service(name))
+    ]
+    return [*services, *(replace(each, cause=cause) for each in mounted_things(found) if each.service in names)]
 
 
 def _name(progress: Progress) -> str:

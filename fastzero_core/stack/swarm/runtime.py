@@ -191,6 +191,17 @@ class SwarmRuntime(DockerRuntime):
                 things.append(Thing(kind, each.volume, "a server or an etcd has its data in it", each.name, each))
         return things
 
+    def serving(self) -> list[Thing]:
+        with engine_errors():
+            here = on_engine.find(self._client, self._project.name, "", self._owner())
+            found = observe.find(self._client, self._project.name, self._owner())
+            further = observe.further_networks(self._client, self._project.name)
+        if here.foreign or found.foreign:
+            return []
+        cause = "the project runs elsewhere"
+        networks = (Thing(Kind.NETWORK, each, cause) for each in sorted(further))
+        return [*observe.things(found, found.names, cause), *self._on_engine(here), *networks]
+
     def serving_at(self, place: Place) -> list[Thing]:
         """Return what serves the database at a place: services, what they mount, and the network of the etcds."""
         of_members = (*names_of(SERVER), *names_of(STORE), *names_of(ARCHIVER))
@@ -199,17 +210,7 @@ class SwarmRuntime(DockerRuntime):
         with engine_errors():
             found = observe.find(self._client, self._project.name, self._owner())
             networks = observe.further_networks(self._client, self._project.name) if place.members else ()
-        services = [
-            Thing(Kind.SERVICE, str(progress.service["Spec"]["Name"]), cause, name)
-            for name in names
-            if (progress := found.service(name))
-        ]
-        mounts = [each for each in observe.mounted_things(found) if each.service in names]
-        return [
-            *services,
-            *(replace(each, cause=cause) for each in mounts),
-            *(Thing(Kind.NETWORK, name, cause) for name in sorted(networks)),
-        ]
+        return [*observe.things(found, names, cause), *(Thing(Kind.NETWORK, each, cause) for each in sorted(networks))]
 
     def refuse_elsewhere(self, what: str) -> None:
         """Raise UnavailableError if the node for the data of one server is not this manager. `what` begins the text."""

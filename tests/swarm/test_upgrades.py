@@ -1,0 +1,145 @@
+"""A database in a swarm moves to a newer PostgreSQL, into the swarm and out of it, with all that it has."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from .conftest import NODES, PATIENCE, PROGRAM, REGISTRY, Deployed, cluster_program, deployed, servers_image
+from .faults import World, load_on
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
+
+OLDER, NEWER = "postgres:17", "18"
+# Kill this process once it begins the named action.
+KILLED = """
+import os, signal, sys
+from fastzero_core import Stack
+from fastzero_core.events import ActionStarted
+def listen(event):
+    if isinstance(event, ActionStarted) and str(event.action).startswith(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+Stack(on_event=listen).move(sys.argv[1])
+"""
+
+
+@pytest.fixture(scope="module")
+def older(cluster: None) -> None:
+    cluster_program("load", OLDER, servers_image(OLDER))
+
+
+@pytest.fixture(params=[(), ("--ha",)], ids=["one server", "three servers"])
+def project(
+    older: None, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Deployed]:
+    folder = tmp_path_factory.mktemp("upgrades")
+    for made in deployed("upgrades", folder / "home", folder):
+        made.variables["FASTZERO_POSTGRES_IMAGE"] = f"{REGISTRY}/{OLDER}"
+        made.up(*request.param)
+        World(made).add_user()
+        yield made
+
+
+def version(project: Deployed) -> str:
+    [[found]] = project.sql("SHOW server_version")
+    return str(found).partition(".")[0]
+
+
+def titles(project: Deployed) -> list[str]:
+    return [str(title) for (title,) in project.sql("SELECT title FROM todos")]
+
+
+def places(project: Deployed) -> list[dict[str, Any]]:
+    return list(json.loads(project.fastzero("db", "place", "list", "-o", "json")))
+
+
+def test_it_is_upgraded_under_load_and_back(project: Deployed) -> None:
+    [before] = places(project)
+    with load_on(World(project)) as load:
+        project.fastzero("db", "upgrade", "--to", NEWER)
+        assert load.wait_for_writes(20)
+        told = load.ask("report")
+        verdict = load.compare(lambda: titles(project))
+    assert not any(verdict.values()), (verdict, told)
+    assert version(project) == NEWER
+    after, kept = places(project)
+    assert (after["servers"], kept) == (before["servers"], {**before, "current": False})
+    assert "nothing to do" in project.up()
+    assert "Nothing to do" in project.fastzero("db", "upgrade", "--to", NEWER)
+
+    project.fastzero("db", "upgrade", "--rollback", "--yes")
+    assert version(project) == "17"
+    assert titles(project) == []
+    assert len(places(project)) == 2
+
+
+@pytest.fixture(scope="module")
+def movable(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    folder = tmp_path_factory.mktemp("movable")
+    for made in deployed("movable", folder / "home", folder):
+        made.up()
+        World(made).add_user()
+        yield made
+
+
+def runtime(project: Deployed) -> str:
+    return str(places(project)[0]["runtime"])
+
+
+@pytest.mark.parametrize("other", ["docker", "embedded"])
+def test_it_moves_out_of_the_swarm_and_back(movable: Deployed, other: str) -> None:
+    movable.fastzero("todo", "add", f"before {other}", "-u", "ana")
+    before = titles(movable)
+    for to in (other, "swarm"):
+        movable.fastzero("db", "move", "--to", to)
+        assert (runtime(movable), titles(movable)) == (to, before)
+        assert "nothing to do" in movable.fastzero("up")
+        ours = ("--filter", f"label=fastzero.project={movable.name}", "--format", "{{.Name}}")
+        assert bool(movable.docker("service", "ls", *ours)) is (to == "swarm")
+        assert bool(movable.docker("container", "ls", *ours)) is (to != "embedded")
+    assert [json.loads(movable.get("/readyz", node))["status"] for node in NODES] == ["ok"] * len(NODES)
+
+
+@pytest.mark.parametrize(
+    ("to", "at", "then"),
+    [
+        ("docker", "copy database", "swarm"),
+        ("docker", "remove service", "swarm"),
+        ("docker", "create network", "docker"),
+        ("swarm", "copy database", "docker"),
+        ("swarm", "remove network", "docker"),
+        ("swarm", "create service", "swarm"),
+    ],
+)
+def test_the_next_up_settles_a_move_that_was_killed(movable: Deployed, to: str, at: str, then: str) -> None:
+    movable.fastzero("db", "move", "--to", "swarm" if to == "docker" else "docker")
+    movable.fastzero("todo", "add", f"before {at}", "-u", "ana")
+    before = titles(movable)
+    command = [PROGRAM, "in", "1", sys.executable, "-c", KILLED, to, at]
+    environment = movable.environment()
+    killed = subprocess.run(command, cwd=movable.folder, env=environment, capture_output=True, timeout=PATIENCE)
+    assert killed.returncode == -9, killed.stderr
+    movable.fastzero("up")
+    assert (runtime(movable), titles(movable)) == (then, before)
+    assert "nothing to do" in movable.fastzero("up")
+
+
+def test_a_database_with_standbys_moves_out_of_the_swarm(
+    cluster: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("leaves")
+    for project in deployed("leaves", folder / "home", folder):
+        project.up("--ha")
+        World(project).add_user()
+        project.fastzero("todo", "add", "kept", "-u", "ana")
+        project.fastzero("db", "move", "--to", "docker")
+        assert titles(project) == ["kept"]
+        assert "nothing to do" in project.fastzero("up")
+        assert not project.docker("service", "ls", "--format", "{{.Name}}", "--filter", f"name={project.name}")
+        [_, left] = places(project)
+        project.fastzero("db", "place", "use", left["name"], "--yes")
+        assert (titles(project), runtime(project)) == (["kept"], "swarm")
+        assert len(World(project).servers()) == 3
