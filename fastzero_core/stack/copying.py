@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import FastZeroError
 from ..events import Notice
+from ..ha.configuration import SERVER, names
 from ..postgres.roles import OWNER, SUPERUSER
 from ..project import Project, ProjectRecord
 from .actions import Action, Kind, Verb
@@ -83,7 +84,7 @@ def copy_database(session: Session, runtime: str, service: str, port: int, *, ha
     # Dump as the superuser: any role may own the objects.
     source, to = project.superuser_url(), project.url(SUPERUSER, port)
     archive = project.new_archive() / "database.dump"
-    old = with_schema(target_of(project, session.known.runtime, DATABASE_SERVICE, source, source), session)
+    old = with_schema(target_of(project, session.known.runtime, _old_service(session), source, source), session)
     manifest = dump.backup(old, archive, on_event=session.on_event)
     carry_roles(source, to, session.on_event)
     # The restore runs code of the dump, so it uses the owner's role unless other roles own objects too.
@@ -96,6 +97,13 @@ def copy_database(session: Session, runtime: str, service: str, port: int, *, ha
         _tell_of_system_settings(project, session)
     else:
         carry_system_settings(source, to, session.on_event)
+
+
+def _old_service(session: Session) -> str:
+    """Return the service whose programs dump the database: its own, as those of a newer version may not know all."""
+    if not session.known.members:
+        return DATABASE_SERVICE
+    return session.performer.swarm().server_here() or names(SERVER)[0]
 
 
 def _tell_of_system_settings(project: Project, session: Session) -> None:

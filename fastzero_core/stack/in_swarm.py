@@ -61,6 +61,11 @@ def with_one_server(record: ProjectRecord, machine: "Machine") -> ProjectRecord:
     return replace(record, members=(), node=record.node if is_there else machine.node())
 
 
+def with_servers(record: ProjectRecord, machine: "Machine") -> ProjectRecord:
+    """Return the record with the node of its database, or the nodes and ports of one with standbys."""
+    return with_members(record, machine) if record.members else with_one_server(record, machine)
+
+
 def refuse_standbys(settings: Settings, before: ProjectRecord | None, after: ProjectRecord, flags: "Flags") -> None:
     """Raise InvalidInputError if a project cannot have standbys, ConflictError if its database would have to move."""
     if flags.ha and after.runtime != "swarm":

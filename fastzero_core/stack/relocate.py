@@ -143,16 +143,9 @@ class Relocation:
 
     def _after(self, before: ProjectRecord, left: Place) -> ProjectRecord:
         """Return the record with the database at a new place."""
-        session = self._session
         place = self._runtime.new_place(self._image)
-        after = replace(before.moved(left, place, before.kept), owner=before.owner or session.machine.new_owner())
-        if place.runtime == left.runtime:
-            return after
-        if place.runtime == "swarm":
-            from .in_swarm import with_one_server  # other runtimes start faster without it
-
-            after = with_one_server(after, session.machine)
-        return replace(after, processes=session.services_in(place.runtime, before))
+        after = _moved(self._session, left, place, before.kept)
+        return replace(after, owner=before.owner or self._session.machine.new_owner())
 
     def _refuse_older(self) -> None:
         """Raise VersionMismatchError for an image with an older PostgreSQL; emit a notice for a newer version."""
@@ -202,6 +195,17 @@ class Relocation:
 
     def _copy(self, moving: ServiceSpec) -> None:
         copy_database(self._session, self._filler.name, MOVING, moving.port)
+
+
+def _moved(session: Session, left: Place, place: Place, kept: tuple[Place, ...]) -> ProjectRecord:
+    """Return the record with the database at another place, and with what its runtime needs besides."""
+    before = session.known
+    after = replace(before.moved(left, place, kept), processes=session.services_in(place.runtime, before))
+    if place.runtime != "swarm":
+        return after
+    from .in_swarm import with_servers  # other runtimes start faster without it
+
+    return with_servers(after, session.machine)
 
 
 def refuse_other_node(session: Session) -> None:
@@ -290,11 +294,7 @@ def use(session: Session, place: Place) -> Place:
     kept = tuple(each for each in before.kept if each != place)
     old = session.whole_spec(before)
     observed = session.observe_quickly(old, before)
-    after = before.moved(left, place, kept)
-    if after.members:
-        from .in_swarm import with_members  # other runtimes start faster without it
-
-        after = with_members(after, session.machine)
+    after = _moved(session, left, place, kept)
     if before.archive:
         finish(session, is_last=False)
         after = replace(after, archive=before.archive.of_next_server())

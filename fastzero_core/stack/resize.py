@@ -246,7 +246,7 @@ class Resizing:
             place = replace(place, members=in_swarm.with_members(replace(before, members=()), machine).members)
         archive = before.archive and before.archive.of_next_server()
         after = replace(before.moved(left, place, before.kept), ports=kept_ports, archive=archive)
-        return in_swarm.with_members(after, machine) if self._ha else in_swarm.with_one_server(after, machine)
+        return in_swarm.with_servers(after, machine)
 
     def _looked_at(
         self, before: ProjectRecord, after: ProjectRecord

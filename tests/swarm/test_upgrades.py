@@ -65,6 +65,7 @@ def test_it_is_upgraded_under_load_and_back(project: Deployed) -> None:
         verdict = load.compare(lambda: titles(project))
     assert not any(verdict.values()), (verdict, told)
     assert version(project) == NEWER
+    after_it = titles(project)
     after, kept = places(project)
     assert (after["servers"], kept) == (before["servers"], {**before, "current": False})
     assert "nothing to do" in project.up()
@@ -72,7 +73,7 @@ def test_it_is_upgraded_under_load_and_back(project: Deployed) -> None:
 
     project.fastzero("db", "upgrade", "--rollback", "--yes")
     assert version(project) == "17"
-    assert titles(project) == []
+    assert set(titles(project)) < set(after_it)
     assert len(places(project)) == 2
 
 
@@ -97,7 +98,7 @@ def test_it_moves_out_of_the_swarm_and_back(movable: Deployed, other: str) -> No
         movable.fastzero("db", "move", "--to", to)
         assert (runtime(movable), titles(movable)) == (to, before)
         assert "nothing to do" in movable.fastzero("up")
-        ours = ("--filter", f"label=fastzero.project={movable.name}", "--format", "{{.Name}}")
+        ours = ("--filter", f"label=fastzero.project={movable.name}", "--quiet")
         assert bool(movable.docker("service", "ls", *ours)) is (to == "swarm")
         assert bool(movable.docker("container", "ls", *ours)) is (to != "embedded")
     assert [json.loads(movable.get("/readyz", node))["status"] for node in NODES] == ["ok"] * len(NODES)
