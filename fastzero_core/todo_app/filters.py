@@ -9,12 +9,11 @@ from typing import Any, cast
 from ..errors import InvalidInputError
 from . import validate
 from .models import OPEN, Priority, TodoFilters, TodoSort, TodoState
-from .todo_statements import Conditions
+from .todo_statements import MOMENTS, Conditions
 
 PRIORITIES = (Priority.HIGH, Priority.MEDIUM, Priority.LOW, Priority.NONE)  # the first one is 1 in the database
 RANKS = {priority: rank for rank, priority in enumerate(PRIORITIES, 1)}
 
-_BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 _END = datetime(9999, 12, 31, tzinfo=UTC)  # infinity is later, so that what is not due is not before it
 _KNOWN = TodoFilters.__optional_keys__
 
@@ -51,14 +50,19 @@ def matching(
         title="title_part" in values,
         description="description_part" in values,
         tags=len(tags),
-        due="due_before" in values,
-        created="created_before" in values,
+        moments=tuple(name for name in MOMENTS if name in values),
     )
-    order = sort or (TodoSort.DUE if where.due else TodoSort.CREATED if where.created else TodoSort.ID)
+    order = sort or _order(where)
     by_index = by_state or order is not TodoSort.ID or where.priorities
     if "states" in given or by_index or given.get("overdue"):
         where = replace(where, states=_states(given))
     return Matching(where, values, order)
+
+
+def _order(where: Conditions) -> TodoSort:
+    """Return the order of a list that names none: by the moments that it is limited to."""
+    limited = {name.partition("_")[0] for name in where.moments}
+    return TodoSort.DUE if "due" in limited else TodoSort.CREATED if limited else TodoSort.ID
 
 
 def require_any(filters: Mapping[str, Any]) -> None:
@@ -104,15 +108,11 @@ def _pattern(text: str, field: str) -> str:
 
 
 def _moments(given: Mapping[str, Any], zone: tzinfo | None) -> dict[str, Any]:
-    """Return the ranges of moments, each with both ends."""
-    ranges: dict[str, Any] = {}
-    for name in ("due", "created"):
-        after, before = (_moment(given, f"{name}_{end}", zone) for end in ("after", "before"))
-        if name == "due" and given.get("overdue"):
-            before = min(before or _END, datetime.now(UTC))
-        if after or before:
-            ranges |= {f"{name}_after": after or _BEGINNING, f"{name}_before": before or _END}
-    return ranges
+    """Return the moments between which the others are. What is due after a moment is due before the end of time."""
+    found = {name: moment for name in MOMENTS if (moment := _moment(given, name, zone))}
+    if given.get("overdue"):
+        found["due_before"] = min(found.get("due_before", _END), datetime.now(UTC))
+    return {"due_before": _END, **found} if "due_after" in found else found
 
 
 def _moment(given: Mapping[str, Any], field: str, zone: tzinfo | None) -> datetime | None:

@@ -93,6 +93,12 @@ SORT_KEYS: dict[TodoSort, Callable[[Any], list[ColumnElement[Any]]]] = {
     TodoSort.PRIORITY: lambda columns: [columns.priority],
     TodoSort.POSITION: lambda columns: [position_key(columns)],
 }
+MOMENTS: dict[str, Callable[[Any, ColumnElement[Any]], ColumnElement[bool]]] = {
+    "due_after": lambda columns, moment: due_key(columns) > moment,
+    "due_before": lambda columns, moment: due_key(columns) < moment,
+    "created_after": lambda columns, moment: columns.created_at > moment,
+    "created_before": lambda columns, moment: columns.created_at < moment,
+}
 _BY_PRIORITY = (TodoSort.ID, TodoSort.PRIORITY)  # the orders in which an index continues with the priority
 # The columns of new todos, each with the type of its array. The tags of a todo are joined, since PostgreSQL has no
 # arrays of arrays of different lengths.
@@ -115,8 +121,8 @@ class Conditions:
     `states` and `priorities`, by their numbers, are those wanted, None means any: as few sets of them exist, they are a
     part of the shape. PostgreSQL does not know how many elements an array has that is a parameter, and would plan each
     run again. `tags` is how many the todo must have. The parameters are the patterns `text`, `title_part` and
-    `description_part`; `tag_0`, `tag_1` …; the moments `due_after`, `due_before`, `created_after` and
-    `created_before`, which are exclusive.
+    `description_part`; `tag_0`, `tag_1` …; and the `moments`, which are those of `MOMENTS` that limit the list, and are
+    exclusive. A range with an end that is never reached would be planned as a narrow one, and each run again.
     """
 
     states: tuple[str, ...] | None = None
@@ -125,8 +131,7 @@ class Conditions:
     title: bool = False
     description: bool = False
     tags: int = 0
-    due: bool = False
-    created: bool = False
+    moments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +160,7 @@ class Page:
     def follows_tag(self) -> bool:
         """Whether todos are read in the order of the index of tags. A list, text and times may have a better one."""
         where = self.where
-        has_others = where.text or where.title or where.description or where.due or where.created
+        has_others = where.text or where.title or where.description or where.moments
         return self._can_follow_tag and self.access.within == ALL and not has_others
 
     @property
@@ -237,11 +242,7 @@ def _filters(where: Conditions) -> list[ColumnElement[bool]]:
     if where.description:
         filters.append(_contains(todos.c.description, "description_part"))
     filters += [_has_tag(f"tag_{number}", where.states) for number in range(where.tags)]
-    if where.due:
-        filters += _between(due_key(todos.c), "due_after", "due_before")
-    if where.created:
-        filters += _between(todos.c.created_at, "created_after", "created_before")
-    return filters
+    return filters + [MOMENTS[name](todos.c, bindparam(name, type_=TIME)) for name in where.moments]
 
 
 def _one_of(where: Conditions) -> list[ColumnElement[bool]]:
@@ -284,10 +285,6 @@ def _with_tag(shape: Page) -> Select[Any]:
     if shape.until:
         rows = rows.where(id <= number("until_id"))
     return rows.order_by(id.desc() if shape.descending else id.asc())
-
-
-def _between(key: ColumnElement[Any], after: str, before: str) -> list[ColumnElement[bool]]:
-    return [key > bindparam(after, type_=TIME), key < bindparam(before, type_=TIME)]
 
 
 def _is_after(shape: Page) -> ColumnElement[bool]:
