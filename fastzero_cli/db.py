@@ -282,7 +282,7 @@ def move(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --ha or --no-ha: only say what is done.")] = False,
     timeout: Timeout = None,
 ) -> None:
-    """Move the project to the other runtime, or its database to another number of servers, with its data.
+    """Move the project to another runtime, or its database to another number of servers, with its data.
 
     As `db upgrade` does; the place before is kept.
     """

@@ -303,7 +303,7 @@ PasswordFile = Annotated[
 NoBackup = Annotated[bool, typer.Option("--no-backup", help="Skip the automatic backup.")]
 MoveTo = Annotated[
     str | None,
-    typer.Option("--to", metavar="RUNTIME", help="embedded | docker", autocompletion=complete_from(*RUNTIMES)),
+    typer.Option("--to", metavar="RUNTIME", help="embedded | docker | swarm", autocompletion=complete_from(*RUNTIMES)),
 ]
 MoveServers = Annotated[
     bool | None, typer.Option("--ha/--no-ha", show_default=False, help="In a swarm: to three servers, or back to one.")
