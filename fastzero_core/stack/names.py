@@ -3,6 +3,7 @@
 Without such an application nothing that reads or runs one is imported.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -35,14 +36,15 @@ def as_run_in(runtime: str, application: "Application | None") -> "Application |
     return one_service_each(application) if application and runtime == "swarm" else application
 
 
-def in_other_runtime(names: tuple[str, ...], before: "Application", after: "Application") -> tuple[str, ...]:
-    """Return the services of the same processes. `before` and `after` are the application in both runtimes.
+def of_same_processes(names: tuple[str, ...], application: "Application") -> tuple[str, ...]:
+    """Return the services of the processes that the named ones run, perhaps with other numbers, and the other names.
 
-    What has the same name in both stays first. A process that listens has one service in each, and keeps its ports.
+    A process that listens has one service in every runtime, and keeps its ports.
     """
-    old, new = service_names(before), service_names(after)
-    run = {old[name].name for name in names if name in old}
-    return (*(name for name in names if name not in old), *(name for name, each in new.items() if each.name in run))
+    processes = {each.name for each in application.processes}
+    run = {name if name in processes else re.sub(r"-\d+$", "", name): name for name in names}
+    others = (name for process, name in run.items() if process not in processes)
+    return (*others, *(name for name, each in service_names(application).items() if each.name in run))
 
 
 def process_names(settings: Settings, application: "Application | None", app: bool | None = None) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 A database with standbys is recovered to one server, which then moves to three as every database does.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from .execute import execute
 from .pulling import plan_images
 from .relocate import place_left, start_at_new_place
 from .session import Session
-from .spec import GATEWAY, ServiceSpec, asked_ports, major_of, with_major
+from .spec import ServiceSpec, asked_ports, major_of, with_major
 
 if TYPE_CHECKING:
     from ..archive.recovery import RecoveryPlan
@@ -92,21 +93,15 @@ class Recovering:
         session.run([*self._stops(before), write(filling, after, "the database is there, whole and checked")])
         return left
 
-    def _stops(self, before: ProjectRecord) -> list[Action]:
-        """Return the actions that stop what serves the old place, and whatever uses it, but not the gateway.
-
-        A node leaves the network of a swarm when it runs nothing in it, and the gateway could not start again.
-        """
+    def _stops(self, before: ProjectRecord) -> Iterable[Action]:
+        """Return the actions that stop what serves the old place, and whatever uses it."""
         session, cause = self._session, "its place changes"
         spec = session.whole_spec(before)
-        if before.members:  # whose primary stops last
-            from .resize import stopped
+        if before.runtime == "swarm":
+            from .resize import stops  # other databases are recovered without it
 
-            observed = session.observe(spec, before)
-            kept = [each for each in stopped(spec, observed) if each.name != GATEWAY]
-            return [action for each in kept for action in steps.stop(each, observed.service(each.name), cause)]
-        names = [name for name in spec.names if name != GATEWAY]
-        return plan.plan_stop(spec, session.observe_quickly(spec, before), names, cause)
+            return stops(spec, session.observe(spec, before), cause)
+        return plan.plan_stop(spec, session.observe_quickly(spec, before), spec.names, cause)
 
     def _new_place(self) -> Place:
         """Return a new place in the project's runtime, for the version of PostgreSQL that wrote the archive."""

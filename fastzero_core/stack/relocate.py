@@ -30,6 +30,7 @@ from .commands import repair_password
 from .copying import Copying, copy_database, write
 from .execute import execute
 from .leftovers import specs_of, tell_of_remaining
+from .names import as_run_in, of_same_processes
 from .observed import DataState, Observed
 from .pulling import plan_images
 from .runtime import MOVING
@@ -91,10 +92,9 @@ def _stops(old: StackSpec, observed: Observed, runtime: str, then: str) -> Itera
     """Yield the actions that stop what serves the old place. It leaves the engine if its names are those of the new."""
     cause = "its place changes"
     if runtime == then == "swarm":
-        from .resize import stopped  # other moves do not need it
+        from .resize import stops  # other moves do not need it
 
-        for service in stopped(old, observed):
-            yield from steps.stop(service, observed.service(service.name), cause)
+        yield from stops(old, observed, cause)
     elif "swarm" in (runtime, then):
         yield from plan.plan_down(old, observed)
     else:
@@ -123,10 +123,10 @@ class Relocation:
         self._refuse_older()
         before, left = session.known, place_left(session)
         after = self._after(before, left)
+        session.refuse_what_cannot_run(after)
         if before.archive:
             finish(session, is_last=True)  # until now it can be recovered to any time, also once it has moved
             after = replace(after, archive=following(session, before.archive, after.runtime))
-        session.refuse_without_program(after)
         spec = session.spec(after)
         there = self._runtime.observe(spec, after)
         plan.refuse_foreign(spec.project, there.foreign)
@@ -199,8 +199,9 @@ class Relocation:
 
 def _moved(session: Session, left: Place, place: Place, kept: tuple[Place, ...]) -> ProjectRecord:
     """Return the record with the database at another place, and with what its runtime needs besides."""
-    before = session.known
-    after = replace(before.moved(left, place, kept), processes=session.services_in(place.runtime, before))
+    before, application = session.known, as_run_in(place.runtime, session.described)
+    processes = of_same_processes(before.processes, application) if application else before.processes
+    after = replace(before.moved(left, place, kept), processes=processes)
     if place.runtime != "swarm":
         return after
     from .in_swarm import with_servers  # other runtimes start faster without it
@@ -294,7 +295,8 @@ def use(session: Session, place: Place) -> Place:
     kept = tuple(each for each in before.kept if each != place)
     old = session.whole_spec(before)
     observed = session.observe_quickly(old, before)
-    after = _moved(session, left, place, kept)
+    after = replace(_moved(session, left, place, kept), filling=before.filling)  # what a killed move left is removed
+    session.refuse_what_cannot_run(after)
     if before.archive:
         finish(session, is_last=False)
         after = replace(after, archive=before.archive.of_next_server())

@@ -122,6 +122,16 @@ def stopped(old: StackSpec, observed: Observed) -> Sequence[ServiceSpec]:
     return [*reversed(writers), *servers, *(each for each in old.extras if each.name == GATEWAY), *stores, *ends]
 
 
+def stops(old: StackSpec, observed: Observed, cause: str) -> Iterator[Action]:
+    """Yield the actions that stop what serves a place, if the next one is served by the services of the same names.
+
+    The gateway stays: a node leaves the network of a swarm when it runs nothing in it, and it could not start again.
+    """
+    for service in stopped(old, observed):
+        if service.name != GATEWAY:
+            yield from steps.stop(service, observed.service(service.name), cause)
+
+
 def as_moved(old: StackSpec, observed: Observed, new: StackSpec, there: Observed) -> Observed:
     """Return the state of the stack after a move, as far as it can be known before. Pure."""
     at_rest = {each.name for each in stopped(old, observed)}

@@ -22,7 +22,7 @@ from .decide import Decision, Flags, Machine
 from .described import described_in, remembered
 from .execute import execute
 from .leftovers import with_leftovers
-from .names import as_run_in, in_other_runtime, process_names
+from .names import as_run_in, process_names, service_names
 from .observe import head_of, missing_secrets, observe
 from .observed import DataState, Observed, ServiceState, Thing
 from .perform import Performer, engine_answers
@@ -177,11 +177,6 @@ class Session:
         application = as_run_in(record.runtime, self.described)
         return self.spec(replace(record, processes=process_names(self.settings, application, True)))
 
-    def services_in(self, runtime: str, record: ProjectRecord) -> tuple[str, ...]:
-        """Return the services that run the processes of a record in another runtime."""
-        here, there = (as_run_in(each, self.described) for each in (record.runtime, runtime))
-        return in_other_runtime(record.processes, here, there) if here and there else record.processes
-
     # -- observation -------------------------------------------------------------------------------------------
 
     def observe(self, spec: StackSpec, record: ProjectRecord, patience: float | None = None) -> Observed:
@@ -299,21 +294,34 @@ class Session:
     def _installs(self, decision: Decision, flags: Flags) -> list[Action]:
         """Return the action that installs the dependencies of an application in local processes, if it was requested.
 
-        Raises DependenciesMissingError if it was not and they are missing, or if the program of a service is not
-        installed; InvalidInputError for a service that needs Docker.
+        Raises as `refuse_what_cannot_run` does.
         """
         application = self.application
+        if application is None or not flags.install or not self._runs_processes_here(decision.record):
+            self.refuse_what_cannot_run(decision.record)
+            return []
         self.refuse_without_program(decision.record)
-        if application is None or decision.record.runtime != "embedded" or not decision.spec.processes:
-            return []
-        from .application import install_script, refuse_missing, refuse_without_python
+        from .application import install_script, refuse_without_python
 
-        if not flags.install:
-            refuse_missing(application)
-            return []
         refuse_without_python(application, self.on_event)
         command, root = install_script(application, self.project.home / "tools"), str(application.root)
         return [Action(Verb.INSTALL, Kind.DEPENDENCIES, root, "it was asked for", to=command)]
+
+    def refuse_what_cannot_run(self, record: ProjectRecord) -> None:
+        """Raise an error if a record runs a local process that lacks its program or its dependencies.
+
+        Raises DependenciesMissingError; InvalidInputError for a service that needs Docker.
+        """
+        self.refuse_without_program(record)
+        if self.described and self._runs_processes_here(record):
+            from .application import refuse_missing
+
+            refuse_missing(self.described)
+
+    def _runs_processes_here(self, record: ProjectRecord) -> bool:
+        """Return whether a record runs processes of the user's application as local ones."""
+        named = service_names(self.described) if self.described else {}
+        return record.runtime == "embedded" and not named.keys().isdisjoint(record.processes)
 
     def refuse_without_program(self, record: ProjectRecord) -> None:
         """Raise an error if a record runs a service as a local process that has no program on this machine.

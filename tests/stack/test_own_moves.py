@@ -1,6 +1,7 @@
 """The database of an application of the user's own moves with all that its schema has: to a newer PostgreSQL, to the
 other runtime and back, and through a backup."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import psycopg
 import pytest
 
 from fastzero_core import Stack, load_settings
+from fastzero_core.errors import DependenciesMissingError
 from tests.ports import any_free_port
 
 from .conftest import SOON, Contained, new_project
@@ -115,6 +117,18 @@ def test_it_moves_into_containers_and_back(up: Up) -> None:
     assert seen(stack) == whole("ana", "Bob", "Eva", "Ida")
     assert answer(stack)["prefix"].endswith(".venv")
     assert stack.plan() == []
+
+
+def test_it_stays_where_it_runs_if_it_cannot_run_at_the_other_place(up: Up, project: Contained) -> None:
+    stack = up(runtime="docker")
+    shutil.rmtree(project.home / "application" / ".venv")
+    before = [(each.service, each.pid) for each in stack.status()]
+
+    with pytest.raises(DependenciesMissingError):
+        stack.move("embedded")
+
+    assert [(each.service, each.pid) for each in stack.status()] == before
+    assert (seen(stack), stack.kept) == (whole("ana", "Bob"), ())
 
 
 def test_it_is_upgraded_and_its_backup_restored(up: Up) -> None:

@@ -551,6 +551,21 @@ def test_an_upgrade_that_was_killed_leaves_all_rows_in_service_and_can_be_run_ag
     assert len(volumes_of(contained)) == 2
 
 
+def test_the_use_of_another_place_removes_what_a_killed_move_has_begun_to_fill(
+    contained: Contained, old: Stack, run_python: RunPython
+) -> None:
+    left = old.upgrade(18)
+    assert left is not None
+    kill(run_python, contained.environment(postgres_image=OLD), "move", "embedded", "restore")
+    assert list(contained.home.glob("projects/*/data*"))
+
+    old.use_place(left.name)
+
+    assert not list(contained.home.glob("projects/*/data*"))
+    assert (major_of(old), users_of(old)) == (17, ["ana"])
+    assert old.plan() == []
+
+
 def test_after_a_killed_upgrade_up_needs_no_setting_and_leaves_nothing_of_it(
     contained: Contained, old: Stack, run_python: RunPython
 ) -> None:

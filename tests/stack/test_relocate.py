@@ -80,6 +80,28 @@ def test_out_of_containers_the_same_is_done_with_a_process() -> None:
     ]
 
 
+def test_a_container_leaves_its_names_to_a_swarm_before_the_record_is_written() -> None:
+    plan = texts(planned(replace(NEWER, runtime="swarm"), network=True))
+
+    assert plan[-6:] == [
+        "stop container fastzero-demo-app",
+        "remove container fastzero-demo-app",
+        "stop container fastzero-demo-database",
+        "remove container fastzero-demo-database",
+        "remove network fastzero-demo",
+        "write record project.json",
+    ]
+
+
+def test_the_network_of_a_server_that_is_filled_for_a_swarm_does_not_stay() -> None:
+    before = replace(BEFORE, runtime="embedded")
+    after = before.moved(LOCAL, replace(NEWER, runtime="swarm"), ())
+    plan = texts(list(plan_move(BOTH, Observed({}), moving_to(NEWER), Observed({}), before, after)))
+
+    begins, ends = plan.index("create network fastzero-demo"), plan.index("remove network fastzero-demo")
+    assert begins < plan.index(f"create container {NAME}") < plan.index(f"remove container {NAME}") < ends
+
+
 def test_until_the_last_write_the_record_says_that_the_old_place_serves() -> None:
     first, *_, last = [action for action in planned(NEWER, network=True) if action.kind is Kind.RECORD]
 

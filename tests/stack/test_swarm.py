@@ -16,7 +16,7 @@ from fastzero_core.stack import edge
 from fastzero_core.stack.actions import Action, Kind, Verb, inverse
 from fastzero_core.stack.built_in import stack_spec
 from fastzero_core.stack.deployment import deployed, trusting_proxy
-from fastzero_core.stack.names import one_service_each
+from fastzero_core.stack.names import of_same_processes, one_service_each
 from fastzero_core.stack.observed import DataState, Observed, ObservedService, ServiceState, Thing
 from fastzero_core.stack.plan import (
     RecordChange,
@@ -114,6 +114,17 @@ def test_one_service_runs_all_replicas_and_elsewhere_one_that_listens_runs_once(
     in_swarm = one_service_each(application)
     assert [(each.name, each.replicas, each.tasks) for each in in_swarm.processes] == [("web", 1, 3), ("w", 1, 2)]
     assert one_service_each(in_swarm) == in_swarm
+
+
+def test_the_same_processes_run_in_another_runtime_whatever_their_numbers_are_now(tmp_path: Path) -> None:
+    text = "[application.processes]\nweb = {command = 'x', port = 1}\nw = {command = 'y', replicas = 2}"
+    application = parse(text, tmp_path)
+    assert application
+    in_swarm = one_service_each(application)
+    assert of_same_processes(("redis", "web", "w-1", "w-2"), in_swarm) == ("redis", "web", "w")
+    assert of_same_processes(("redis", "web", "w"), application) == ("redis", "web", "w-1", "w-2")
+    assert of_same_processes(("web", "w-1", "w-2", "w-3"), application) == ("web", "w-1", "w-2")
+    assert of_same_processes(("redis",), application) == ("redis",)
 
 
 def test_processes_trust_the_proxy_alone_to_name_their_clients() -> None:

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.stack.s3 import S3
+
+from .archived import enable, told
 from .conftest import NODES, PATIENCE, PROGRAM, REGISTRY, Deployed, cluster_program, deployed, servers_image
 from .faults import World, load_on
 
@@ -126,6 +129,21 @@ def test_the_next_up_settles_a_move_that_was_killed(movable: Deployed, to: str, 
     movable.fastzero("up")
     assert (runtime(movable), titles(movable)) == (then, before)
     assert "nothing to do" in movable.fastzero("up")
+
+
+def test_an_archived_database_moves_out_of_the_swarm_and_leaves_nothing(
+    s3: S3, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("archived")
+    for project in deployed("archived", folder / "home", folder):
+        project.up("--no-app")
+        enable(project, s3)
+        project.fastzero("db", "move", "--to", "docker")
+        assert told(project)["state"] == "archiving"
+        assert "nothing to do" in project.fastzero("up", "--no-app")
+        project.fastzero("db", "archive", "disable", "--yes")
+        project.fastzero("down", "--volumes", "--yes", "--no-backup")
+        assert not project.docker("volume", "ls", "--quiet", "--filter", f"name={project.name}")
 
 
 def test_a_database_with_standbys_moves_out_of_the_swarm(

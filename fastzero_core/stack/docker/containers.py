@@ -18,6 +18,9 @@ PROJECT, SERVICE, HASH, SETTINGS, VERSION, OWNER, CLAIM, EXTRA = (
     f"fastzero.{name}"
     for name in ("project", "service", "config-hash", "settings", "version", "owner", "claim", "extra")
 )
+# The label of volumes that a task of a swarm makes on its node, with the project's name: those of a database with
+# standbys, and of archivers.
+MEMBER = "fastzero.member"
 SECRETS = "/run/secrets"
 VARIABLES = "variables"  # the file with the secrets of a process's environment
 # `docker inspect` shows a container's variables, so those that contain secrets are read from a file instead.

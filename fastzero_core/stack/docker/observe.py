@@ -17,7 +17,7 @@ from ..runtime import MOVING, PASSAGE, RELEASE
 from ..spec import DATABASE_SERVICE, ServiceSpec, StackSpec
 from ..steps import container_name, network_name
 from . import files, images
-from .containers import CLAIM, EXTRA, HASH, OWNER, PROJECT, SERVICE, SETTINGS
+from .containers import CLAIM, EXTRA, HASH, MEMBER, OWNER, PROJECT, SERVICE, SETTINGS
 from .engine import GONE
 
 
@@ -26,12 +26,13 @@ class Found:
     """Everything on the engine that has a project's name.
 
     `network` is the id of the project's network, "" if it does not exist; `network_scope` is local, or swarm.
-    `more_networks` are the ids of further networks of the same name, which an engine creates if a command is killed
-    and the next one creates it as well. `is_known` says that the project already had a record: things without an
-    owner are from before owners were recorded, and belong to it. `volume` is the volume that the database should be
-    in. `volumes` are the labels of all volumes with a database of the project, by name; `extra_volumes` those of
-    volumes of extra services; `claims` those of the volumes that record the owner of a project that was taken over.
-    `taken` are the names of containers that have a name of the project's, but do not belong to any project.
+    `more_networks` are the ids of further networks of the same name, which an engine creates if a command is killed and
+    the next one creates it as well. `is_known` says that the project already had a record: things without an owner are
+    from before owners were recorded, and belong to it. `volume` is the volume that the database should be in. `volumes`
+    are the labels of all volumes with a database of the project, by name; `extra_volumes` those of volumes of extra
+    services, and of those that tasks of a swarm made; `claims` those of the volumes that record the owner of a project
+    that was taken over. `taken` are the names of containers that have a name of the project's, but do not belong to any
+    project.
     """
 
     project: str
@@ -113,8 +114,8 @@ def find(client: docker.DockerClient, project: str, volume: str, owner: str, *, 
     labelled: dict[str, str | list[str] | bool] = {"label": [f"{PROJECT}={project}", SERVICE]}
     containers = list(client.containers.list(all=True, filters=labelled, ignore_removed=True))
     network, *more = _networks(client, project, containers) or [{}]
-    volumes = _volumes(client, project)
-    data = {name: labels for name, labels in volumes.items() if not {CLAIM, EXTRA} & labels.keys()}
+    volumes = {**_volumes(client, PROJECT, project), **_volumes(client, MEMBER, project)}
+    data = {name: labels for name, labels in volumes.items() if not {CLAIM, EXTRA, MEMBER} & labels.keys()}
     return Found(
         project=project,
         owner=owner,
@@ -127,7 +128,7 @@ def find(client: docker.DockerClient, project: str, volume: str, owner: str, *, 
         volume=volume,
         volume_labels=data[volume] if volume in data else volume_labels(client, volume) if volume else None,
         volumes=data,
-        extra_volumes={name: labels for name, labels in volumes.items() if EXTRA in labels},
+        extra_volumes={name: labels for name, labels in volumes.items() if {EXTRA, MEMBER} & labels.keys()},
         claims={name: labels for name, labels in volumes.items() if CLAIM in labels},
         taken=_taken(client, project, containers),
     )
@@ -156,9 +157,9 @@ def volume_labels(client: docker.DockerClient, name: str) -> Mapping[str, str] |
         return None
 
 
-def _volumes(client: docker.DockerClient, project: str) -> dict[str, Mapping[str, str]]:
-    """Return the labels of every volume of a project, by name."""
-    listed = client.api.volumes(filters={"label": f"{PROJECT}={project}"})["Volumes"] or []
+def _volumes(client: docker.DockerClient, label: str, project: str) -> dict[str, Mapping[str, str]]:
+    """Return the labels of every volume that has the project in one of them, by name."""
+    listed = client.api.volumes(filters={"label": f"{label}={project}"})["Volumes"] or []
     return {each["Name"]: each["Labels"] for each in listed}
 
 

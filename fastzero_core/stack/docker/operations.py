@@ -264,7 +264,7 @@ class Operations:
 
     def _remove_volume(self, name: str) -> None:
         labels = observe.volume_labels(self._client, name) or {}
-        if labels.get(containers.PROJECT) == self._project.name:
+        if self._project.name in (labels.get(containers.PROJECT), labels.get(containers.MEMBER)):
             self._client.api.remove_volume(name, force=True)
 
     def _remove_network(self, name: str) -> None:

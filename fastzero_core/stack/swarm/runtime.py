@@ -41,7 +41,7 @@ from .images import digest
 from .observe import Found
 from .operations import Operations as SwarmOperations
 from .progress import GIVEN_UP, Progress
-from .services import MEMBER, service_document
+from .services import service_document
 
 EVIDENCE_LINES = 20
 DEFAULT_NETWORKS = ("10.0.0.0/8",)  # unless the swarm was created with others
@@ -154,9 +154,6 @@ class SwarmRuntime(DockerRuntime):
                 return
             if (action.verb, action.kind) == (Verb.CREATE, Kind.VOLUME):
                 self.refuse_elsewhere(f"volume {action.name} is")
-            if (action.verb, action.kind) == (Verb.REMOVE, Kind.VOLUME) and action.name in self._of_members():
-                self._client.api.remove_volume(action.name, force=True)
-                return
         super().perform(action, timeout=timeout, on_event=on_event)
 
     def _create_network(self, name: str) -> None:
@@ -223,13 +220,9 @@ class SwarmRuntime(DockerRuntime):
 
     def _of_members(self) -> list[str]:
         """Return the volumes on this engine that a member of the database has its data in."""
-        listed = self._client.api.volumes(filters={"label": f"{MEMBER}={self._project.name}"})["Volumes"] or []
+        label = f"{containers.MEMBER}={self._project.name}"
+        listed = self._client.api.volumes(filters={"label": label})["Volumes"] or []
         return [str(each["Name"]) for each in listed]
-
-    def extra_data(self) -> list[Thing]:
-        with engine_errors():
-            members = self._of_members()
-        return [*super().extra_data(), *(Thing(Kind.VOLUME, name, "a member has its data in it") for name in members)]
 
     def remaining(self, spec: StackSpec) -> list[tuple[str, str]]:
         """Return the volumes that cannot be removed from here, each with its nodes."""

@@ -14,15 +14,12 @@ from typing import Any
 
 from ...project import Project
 from ..actions import Kind
-from ..docker.containers import SECOND, SECRETS, VARIABLES, document, secrets_inside
+from ..docker.containers import MEMBER, SECOND, SECRETS, VARIABLES, document, secrets_inside
 from ..spec import ServiceSpec
 from ..steps import container_name, network_name
 
 FILE, TASK = "fastzero.file", "fastzero.task"
 JOB = "job_"  # how the names of jobs begin, as no service of a user can; several may run at a time
-# The label of volumes that the engine of their node makes, with the project's name: those of a database with standbys,
-# and of archivers.
-MEMBER = "fastzero.member"
 INTERVAL = {True: 2, False: 3}  # seconds between two checks, of the database and of others
 TIMEOUT, RETRIES = 5, 5
 START = {True: 600, False: 60}  # seconds in which a failed check does not count: a recovery can take long
