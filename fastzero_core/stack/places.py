@@ -1,5 +1,6 @@
 """Move the database of a stack to a newer PostgreSQL, to another runtime, and back."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidInputError
@@ -27,13 +28,14 @@ class MovableStack(ReplicatedStack):
         If the database already has that version, starts the stack as `up` does, and returns None. If the upgrade fails,
         the old place stays in service; if it is killed, the next `up` or `upgrade` starts the place in service again.
         A database with standbys is moved to one server of that version, which then moves to three. Raises
-        InvalidInputError if the database does not run in containers, or for an older version.
+        InvalidInputError if the database does not run in containers, for an older version, or for too few nodes.
         """
         with self.session(timeout) as session:
             image = self._image_for(session, major)
             if image and not session.known.members:
                 return Relocation(session, session.known.runtime, image).run()
             if image:
+                _refuse_too_few_nodes(session)
                 _resizing(session, ha=False, image=image).run()
             if left := _place_with_standbys(session):
                 _restore_standbys(session)
@@ -151,6 +153,13 @@ def _resizing(session: Session, *, ha: bool, image: str = "") -> "Resizing":
     from .resize import Resizing  # other moves do not need it
 
     return Resizing(session, ha=ha, image=image)
+
+
+def _refuse_too_few_nodes(session: Session) -> None:
+    """Raise InvalidInputError if an upgraded database could not have its standbys again."""
+    from .in_swarm import with_members
+
+    with_members(replace(session.known, members=()), session.machine)
 
 
 def _place_with_standbys(session: Session) -> Place | None:
