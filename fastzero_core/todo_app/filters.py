@@ -1,7 +1,7 @@
 """Check the filters and changes that a caller gives, and turn them into the shapes and values of statements. Pure."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, tzinfo
 from typing import Any, cast
@@ -85,10 +85,19 @@ def _refuse_unknown(filters: Mapping[str, Any]) -> None:
 
 
 def _states(given: Mapping[str, Any]) -> tuple[str, ...]:
-    wanted = set(TodoState) if "states" not in given else {validate.state(state) for state in given["states"]}
+    if "states" not in given:
+        return _OPEN if given.get("overdue") else _EVERY_STATE
+    wanted = {validate.state(state) for state in given["states"]}
     if given.get("overdue"):
         wanted &= set(OPEN)
-    return tuple(sorted(state.value for state in wanted))
+    return _sorted(wanted)
+
+
+def _sorted(states: Iterable[TodoState]) -> tuple[str, ...]:
+    return tuple(sorted(state.value for state in states))
+
+
+_EVERY_STATE, _OPEN = _sorted(TodoState), _sorted(OPEN)
 
 
 def _priorities(given: Mapping[str, Any]) -> tuple[int, ...] | None:

@@ -4,7 +4,7 @@ Values are named parameters, of the condition of access (see `access`) in all st
 no connection and no values.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -274,17 +274,22 @@ def _with_tag(shape: Page) -> Select[Any]:
     """Return the todos that have the first of the tags, one after the other in the order of the index of tags.
 
     A plain EXISTS would be planned for a tag as frequent as the average: if the tag is rare, that reads the whole list.
+    If there is no other tag, the ids of the page are known before a todo is read, and PostgreSQL finds all in one scan.
     """
     where, id = shape.where, todo_tags.c.todo_id
-    others = [_has_tag(f"tag_{number}", where.states) for number in range(1, where.tags)]
-    todo = select(*FIELDS).where(*owned(shape.access), *others, todos.c.id == id, *_one_of(where))
-    one = todo.limit(literal_column("1")).lateral("todo")
-    rows = select(*one.c).select_from(todo_tags.join(one, true())).where(*_tagged("tag_0", where.states))
+    entries = select(id).where(*_tagged("tag_0", where.states))
     if shape.after:
-        rows = rows.where(id < number("last_id") if shape.descending else id > number("last_id"))
+        entries = entries.where(id < number("last_id") if shape.descending else id > number("last_id"))
     if shape.until:
-        rows = rows.where(id <= number("until_id"))
-    return rows.order_by(id.desc() if shape.descending else id.asc())
+        entries = entries.where(id <= number("until_id"))
+    entries = entries.order_by(*_directed([id], shape))
+    todo = select(*FIELDS).where(*owned(shape.access), *_one_of(where))
+    if where.tags == 1:
+        ids = func.array(entries.limit(_count("reach")).scalar_subquery(), type_=ARRAY(BigInteger))
+        return todo.where(todos.c.id == any_(ids)).order_by(*_ordering(todos.c, shape))
+    others = [_has_tag(f"tag_{number}", where.states) for number in range(1, where.tags)]
+    one = todo.where(*others, todos.c.id == id).limit(literal_column("1")).lateral("todo")
+    return entries.with_only_columns(*one.c).select_from(todo_tags.join(one, true()))
 
 
 def _is_after(shape: Page) -> ColumnElement[bool]:
@@ -317,7 +322,8 @@ def _in_states(rows: Select[Any], shape: Page) -> Select[Any]:
         rows, ranks = rows.where(*_one_of(replace(shape.where, states=None))), None
     keys = [key.label(f"key_{number}") for number, key in enumerate(SORT_KEYS[shape.order](todos.c))]
     columns = (todos.c.list_id if field is _LIST else field for field in FIELDS)
-    of_each = rows.with_only_columns(*columns, *keys).order_by(*_ordering(todos.c, shape)).limit(_count("reach"))
+    order = [*keys, todos.c.id]
+    of_each = rows.with_only_columns(*columns, *keys).order_by(*_directed(order, shape)).limit(_count("reach"))
     of_states = [of_each.where(todos.c.state == state, *_in_use(shape, state)) for state in map(_literal, states)]
     if ranks is None:
         read = of_states
@@ -326,8 +332,7 @@ def _in_states(rows: Select[Any], shape: Page) -> Select[Any]:
     merged = union_all(*read).subquery("page")
     list_name = _list_name(merged.c.user_id, merged.c.list_id)
     fields = (list_name if field is _LIST else merged.c[field.name] for field in FIELDS)
-    order = (*(merged.c[key.name] for key in keys), merged.c.id)
-    return select(*fields).order_by(*(key.desc() if shape.descending else key.asc() for key in order))
+    return select(*fields).order_by(*_directed((merged.c[key.name] for key in order), shape))
 
 
 def _in_use(shape: Page, state: Any) -> list[ColumnElement[bool]]:
@@ -347,8 +352,12 @@ def _literal(value: Any) -> ColumnElement[Any]:
 
 
 def _ordering(columns: Any, shape: Page) -> list[ColumnElement[Any]]:
-    keys = [*SORT_KEYS[shape.order](columns), columns.id]
-    return [key.desc() if shape.descending else key.asc() for key in keys]
+    return _directed([*SORT_KEYS[shape.order](columns), columns.id], shape)
+
+
+def _directed(keys: Iterable[ColumnElement[Any]], shape: Page) -> list[ColumnElement[Any]]:
+    # Ascending is the default. psycopg reads a statement of more than 4,096 characters again each time.
+    return [key.desc() if shape.descending else key for key in keys]
 
 
 def _array(name: str, kind: Any) -> BindParameter[Any]:

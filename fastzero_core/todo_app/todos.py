@@ -372,15 +372,12 @@ class Todos(OfOwner):
         """Return the shape of a page, and its values."""
         found = matching(filters, self._zone, sort=order, by_state=self._access.within == IN_LIST)
         limit, offset = validate.limit(limit), validate.offset(offset)
-        values = {**found.values, "page_size": limit}
+        values = {**found.values, "page_size": limit, "reach": limit + offset}
         if after is not None:
             values |= self._last(after, found.sort)
         if offset:
             values["skipped"] = offset
-        shape = Page(self._access, found.sort, descending, found.where, after is not None, offset > 0)
-        if shape.is_merged:
-            values["reach"] = limit + offset
-        return shape, values
+        return Page(self._access, found.sort, descending, found.where, after is not None, offset > 0), values
 
     def _last(self, after: Todo | int, order: TodoSort) -> dict[str, Any]:
         """Return the parameters of the todo after which a page starts."""

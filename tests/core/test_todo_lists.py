@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.sql import SQL, Literal
-from sqlalchemy import Connection, Engine, delete, insert
+from sqlalchemy import Connection, Engine, delete, insert, select
 
 from fastzero_core import FastZero, InvalidInputError, NewTodo, Priority, Todo, TodoSort, TodoState, User
 from fastzero_core.errors import TodoNotFoundError
@@ -317,6 +317,29 @@ def test_a_filtered_page_reads_no_more_than_a_page(
     for node in scans:
         assert node["Actual Rows"] * node["Actual Loops"] <= 5 * len(TodoState) + 2
         assert node.get("Rows Removed by Filter", 0) <= 5
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {},
+        {"due_before": EPOCH},
+        {"overdue": True},
+        {"created_after": EPOCH},
+        {"tags": ["rare"]},
+        {"priorities": ["low"]},
+    ],
+)
+def test_a_page_that_is_read_often_is_planned_once(
+    tagged: Todos, engine: Engine, statements: list[tuple[str, Any]], filters: dict[str, Any]
+) -> None:
+    with engine.connect() as connection:
+        owner = connection.execute(select(tables.todos.c.user_id).limit(1)).scalar_one()
+        for _ in range(12):  # psycopg prepares it at the sixth, and the server plans five for their values
+            Todos(connection, owner).list(**filters)
+        assert len(statements[-1][0]) <= 4096, "psycopg would read it each time"
+        query = "SELECT generic_plans FROM pg_prepared_statements ORDER BY prepare_time DESC LIMIT 1"
+        assert connection.exec_driver_sql(query).scalar_one() > 0
 
 
 @pytest.mark.parametrize("tag", ["rare", "common"])
