@@ -274,7 +274,7 @@ def _with_tag(shape: Page) -> Select[Any]:
     """Return the todos that have the first of the tags, one after the other in the order of the index of tags.
 
     A plain EXISTS would be planned for a tag as frequent as the average: if the tag is rare, that reads the whole list.
-    If there is no other tag, the ids of the page are known before a todo is read, and PostgreSQL finds all in one scan.
+    With one tag, the ids of the page are known before a todo is read, and PostgreSQL finds all of them in one scan.
     """
     where, id = shape.where, todo_tags.c.todo_id
     entries = select(id).where(*_tagged("tag_0", where.states))
