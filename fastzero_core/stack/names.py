@@ -41,10 +41,12 @@ def of_same_processes(names: tuple[str, ...], application: "Application") -> tup
 
     A process that listens has one service in every runtime, and keeps its ports.
     """
-    processes = {each.name for each in application.processes}
-    run = {name if name in processes else re.sub(r"-\d+$", "", name): name for name in names}
-    others = (name for process, name in run.items() if process not in processes)
-    return (*others, *(name for name, each in service_names(application).items() if each.name in run))
+    own = {each.name for each in application.processes}
+    extras = {each.name for each in application.services}
+    run = {name: name if name in own | extras else re.sub(r"-\d+$", "", name) for name in names}
+    others = (name for name, process in run.items() if process not in own)
+    wanted = set(run.values())
+    return (*others, *(name for name, each in service_names(application).items() if each.name in wanted))
 
 
 def process_names(settings: Settings, application: "Application | None", app: bool | None = None) -> tuple[str, ...]:

@@ -164,9 +164,11 @@ def _refuse_too_few_nodes(session: Session) -> None:
 
 def _place_with_standbys(session: Session) -> Place | None:
     """Return the place before an upgrade that has not made the standbys of the new one yet, None without one."""
-    now, last = session.place, next(reversed(session.known.kept), None)
-    is_left = last is not None and last.members and not now.members and major_of(last.image) < major_of(now.image)
-    return last if is_left else None
+    now = session.place
+    for last in session.known.kept[-1:]:
+        if last.members and now.runtime == last.runtime and not now.members:
+            return last if major_of(last.image) < major_of(now.image) else None
+    return None
 
 
 def _restore_standbys(session: Session) -> None:

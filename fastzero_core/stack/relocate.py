@@ -89,7 +89,10 @@ def _end(project: str, moving: ServiceSpec) -> Iterator[Action]:
 
 
 def _stops(old: StackSpec, observed: Observed, runtime: str, then: str) -> Iterator[Action]:
-    """Yield the actions that stop what serves the old place. It leaves the engine if its names are those of the new."""
+    """Yield the actions that stop what serves the old place.
+
+    Between a swarm and another runtime it is removed too: services and containers would have the same names.
+    """
     cause = "its place changes"
     if runtime == then == "swarm":
         from .resize import stops  # other moves do not need it

@@ -26,6 +26,7 @@ from fastzero_core.errors import (
     VersionMismatchError,
 )
 from fastzero_core.events import Event, Progress
+from fastzero_core.project import Place
 from fastzero_core.stack.embedded.process import Processes
 from fastzero_core.stack.observed import ServiceState
 
@@ -509,6 +510,18 @@ def test_another_database_than_the_stack_s_is_not_moved(
     refused = fastzero(contained, "db", "upgrade", "--to", "18", postgres_image=OLD)
 
     assert (refused.returncode, major_of(old)) == (2, 17)
+
+
+def test_standbys_that_were_left_in_a_swarm_are_not_made_again_elsewhere(contained: Contained) -> None:
+    stack = contained.stack().up()
+    record = stack.project.record
+    assert record is not None
+    with_standbys = Place("swarm", image=OLD, volume="left", members=("one", "two", "three"))
+    stack.project.save(replace(record, kept=(with_standbys,)))
+
+    assert stack.upgrade(18) is None
+
+    stack.project.save(record)
 
 
 # -- killed ----------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from fastzero_core import InvalidInputError, load_settings
+from fastzero_core.application.description import ExtraService
 from fastzero_core.application.reading import parse
 from fastzero_core.project import SECRETS, Project, ProjectRecord
 from fastzero_core.record import parse_record
@@ -125,6 +126,9 @@ def test_the_same_processes_run_in_another_runtime_whatever_their_numbers_are_no
     assert of_same_processes(("redis", "web", "w"), application) == ("redis", "web", "w-1", "w-2")
     assert of_same_processes(("web", "w-1", "w-2", "w-3"), application) == ("web", "w-1", "w-2")
     assert of_same_processes(("redis",), application) == ("redis",)
+    assert of_same_processes(("mq-1", "mq-2", "web"), application) == ("mq-1", "mq-2", "web")
+    with_extra = replace(application, services=(ExtraService("w-1", "image"),))
+    assert of_same_processes(("w-1", "web"), with_extra) == ("w-1", "web")
 
 
 def test_processes_trust_the_proxy_alone_to_name_their_clients() -> None:
