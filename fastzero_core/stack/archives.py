@@ -123,8 +123,8 @@ class ArchivedStack(MovableStack):
         """Recover the database to a new place, and put it into service. Returns the place before, which is kept.
 
         A database with standbys is recovered to one server, and then moves to three. Without a stack, creates one, and
-        returns None. Raises ArchiveIncompleteError, BackupMismatchError,
-        VersionMismatchError for a base backup of another version than a new stack would have.
+        returns None. Raises ArchiveIncompleteError, BackupMismatchError, VersionMismatchError for a base backup of
+        another version than a new stack would have.
         """
         with self.session(timeout) as session:
             return Recovering(session, found).run()

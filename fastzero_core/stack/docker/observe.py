@@ -114,8 +114,8 @@ def find(client: docker.DockerClient, project: str, volume: str, owner: str, *, 
     labelled: dict[str, str | list[str] | bool] = {"label": [f"{PROJECT}={project}", SERVICE]}
     containers = list(client.containers.list(all=True, filters=labelled, ignore_removed=True))
     network, *more = _networks(client, project, containers) or [{}]
-    volumes = {**_volumes(client, PROJECT, project), **_volumes(client, MEMBER, project)}
-    data = {name: labels for name, labels in volumes.items() if not {CLAIM, EXTRA, MEMBER} & labels.keys()}
+    found = {**volumes(client, PROJECT, project), **volumes(client, MEMBER, project)}
+    data = {name: labels for name, labels in found.items() if not {CLAIM, EXTRA, MEMBER} & labels.keys()}
     return Found(
         project=project,
         owner=owner,
@@ -128,8 +128,8 @@ def find(client: docker.DockerClient, project: str, volume: str, owner: str, *, 
         volume=volume,
         volume_labels=data[volume] if volume in data else volume_labels(client, volume) if volume else None,
         volumes=data,
-        extra_volumes={name: labels for name, labels in volumes.items() if {EXTRA, MEMBER} & labels.keys()},
-        claims={name: labels for name, labels in volumes.items() if CLAIM in labels},
+        extra_volumes={name: labels for name, labels in found.items() if {EXTRA, MEMBER} & labels.keys()},
+        claims={name: labels for name, labels in found.items() if CLAIM in labels},
         taken=_taken(client, project, containers),
     )
 
@@ -157,7 +157,7 @@ def volume_labels(client: docker.DockerClient, name: str) -> Mapping[str, str] |
         return None
 
 
-def _volumes(client: docker.DockerClient, label: str, project: str) -> dict[str, Mapping[str, str]]:
+def volumes(client: docker.DockerClient, label: str, project: str) -> dict[str, Mapping[str, str]]:
     """Return the labels of every volume that has the project in one of them, by name."""
     listed = client.api.volumes(filters={"label": f"{label}={project}"})["Volumes"] or []
     return {each["Name"]: each["Labels"] for each in listed}

@@ -116,11 +116,11 @@ class DockerRuntime:
     def serving(self) -> list[Thing]:
         with engine_errors():
             found = observe.find(self._client, self._project.name, "", self._owner())
-        return [] if found.foreign else self._on_engine(found)
+        return [] if found.foreign else self._on_engine(found, in_swarm=False)
 
-    def _on_engine(self, found: Found) -> list[Thing]:
-        """Return the containers and the network of this runtime: a swarm has others, with the same names."""
-        in_swarm, cause = self.name == "swarm", "the project runs elsewhere"
+    def _on_engine(self, found: Found, *, in_swarm: bool) -> list[Thing]:
+        """Return the containers and the network of the project in a swarm, or those of its stack of containers."""
+        cause = "the project runs elsewhere"
         chosen = [each for each in found.containers if (each.labels[containers.SERVICE] in OF_SWARM) is in_swarm]
         things = [Thing(Kind.CONTAINER, str(each.name), cause) for each in chosen]
         has_network = found.has_network and (found.network_scope == "swarm") is in_swarm

@@ -179,7 +179,8 @@ class SwarmRuntime(DockerRuntime):
     def remains_of(self, spec: StackSpec) -> list[Thing]:
         """Return the volumes of members that are on this engine, and the content of those on other running nodes."""
         with engine_errors():
-            here, nodes = self._of_members(), self.all_nodes()
+            here = on_engine.volumes(self._client, containers.MEMBER, self._project.name)
+            nodes = self.all_nodes()
         things = []
         for each in spec.members:
             assert each.deploy is not None, "it runs in a swarm"
@@ -197,7 +198,7 @@ class SwarmRuntime(DockerRuntime):
             return []
         cause = "the project runs elsewhere"
         networks = (Thing(Kind.NETWORK, each, cause) for each in sorted(further))
-        return [*observe.things(found, found.names, cause), *self._on_engine(here), *networks]
+        return [*observe.things(found, found.names, cause), *self._on_engine(here, in_swarm=True), *networks]
 
     def serving_at(self, place: Place) -> list[Thing]:
         """Return what serves the database at a place: services, what they mount, and the network of the etcds."""
@@ -217,12 +218,6 @@ class SwarmRuntime(DockerRuntime):
         home = places.node_of(self._client, record)
         name = f"{home.node} ({home.address})" if home else record.node
         raise UnavailableError(f"{what} on node {name}, not on this manager", hint=places.THERE)
-
-    def _of_members(self) -> list[str]:
-        """Return the volumes on this engine that a member of the database has its data in."""
-        label = f"{containers.MEMBER}={self._project.name}"
-        listed = self._client.api.volumes(filters={"label": label})["Volumes"] or []
-        return [str(each["Name"]) for each in listed]
 
     def remaining(self, spec: StackSpec) -> list[tuple[str, str]]:
         """Return the volumes that cannot be removed from here, each with its nodes."""
