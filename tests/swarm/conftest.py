@@ -6,6 +6,7 @@ than root. Workers share one cluster; the last one ends it, unless it was there 
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,15 @@ from fastzero_core import Stack
 with psycopg.connect(Stack().superuser_url, dbname="fastzero", autocommit=True) as connection:
     done = connection.execute(sys.argv[1].encode())
     json.dump(done.fetchall() if done.description else [], sys.stdout, default=str)
+"""
+KILLED = """
+import json, os, signal, sys
+from fastzero_core import Stack
+from fastzero_core.events import ActionStarted
+def listen(event):
+    if isinstance(event, ActionStarted) and str(event.action).startswith(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+Stack(on_event=listen).move(**json.loads(sys.argv[1]))
 """
 POSTGRES = "postgres:18"
 PROXY = "fastzero-test-caddy:2.11.7"
@@ -168,13 +178,30 @@ class Deployed:
         ports = ("--app-port", str(self.port), "--database-port", str(self.database_port))
         return self.fastzero("up", "--runtime", "swarm", *ports, *arguments, code=code)
 
+    def python(self, program: str, *arguments: str, code: int = 0) -> Any:
+        """Run a program on the first node; return what it prints as JSON."""
+        command = [PROGRAM, "in", "1", sys.executable, "-c", program, *arguments]
+        environment = self.environment()
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=PATIENCE
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return json.loads(done.stdout) if done.stdout else None
+
     def sql(self, statement: str) -> list[list[Any]]:
         """Return the rows of a statement that the superuser runs on the server which accepts writes."""
-        command = [PROGRAM, "in", "1", sys.executable, "-c", SQL, statement]
-        environment = self.environment()
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
-        assert done.returncode == 0, done.stderr
-        return list(json.loads(done.stdout))
+        return list(self.python(SQL, statement))
+
+    def kill_move(self, at: str, **where: Any) -> None:
+        """Begin a move of the database, and kill it when it begins the action whose text begins with `at`."""
+        self.python(KILLED, json.dumps(where), at, code=-signal.SIGKILL)
+
+    def places(self) -> list[dict[str, Any]]:
+        """Return the places of the database, the current one first."""
+        return list(json.loads(self.fastzero("db", "place", "list", "-o", "json")))
+
+    def titles(self) -> list[str]:
+        return [str(title) for (title,) in self.sql("SELECT title FROM todos")]
 
     def docker(self, *arguments: str, node: int = 1) -> list[str]:
         """Return the lines that the docker program prints about the swarm."""

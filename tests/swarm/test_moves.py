@@ -1,15 +1,12 @@
 """A database moves from one server to three in a swarm of three nodes, and back, with all that it has."""
 
-import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from .conftest import NODES, PATIENCE, PROGRAM, Deployed, deployed
+from .conftest import NODES, Deployed, deployed
 from .faults import World, load_on
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
@@ -25,16 +22,6 @@ ha = sys.argv[1] == "--ha"
 planned = [str(action) for action in stack.plan_move(ha=ha)]
 stack.move(ha=ha)
 json.dump([planned, done, [str(action) for action in stack.plan()]], sys.stdout)
-"""
-# Kill this process once it begins the named action.
-KILLED = """
-import os, signal, sys
-from fastzero_core import Stack
-from fastzero_core.events import ActionStarted
-def listen(event):
-    if isinstance(event, ActionStarted) and str(event.action).startswith(sys.argv[2]):
-        os.kill(os.getpid(), signal.SIGKILL)
-Stack(on_event=listen).move(ha=sys.argv[1] == "--ha")
 """
 SQL = """
 import json, sys
@@ -80,29 +67,9 @@ def project(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield made
 
 
-def in_node(project: Deployed, program: str, *arguments: str, code: int = 0) -> Any:
-    """Run a program on the first node; return what it prints as JSON."""
-    command = [PROGRAM, "in", "1", sys.executable, "-c", program, *arguments]
-    environment = project.environment()
-    done = subprocess.run(
-        command, cwd=project.folder, env=environment, capture_output=True, text=True, timeout=PATIENCE
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return json.loads(done.stdout) if done.stdout else None
-
-
 def sql(project: Deployed, *statements: str, url: str = "superuser_url") -> Any:
     """Run statements, and return the rows of the last one."""
-    return in_node(project, SQL, url, *statements)
-
-
-def titles(project: Deployed) -> list[str]:
-    return [title for (title,) in sql(project, "SELECT title FROM todos")]
-
-
-def places(project: Deployed) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(project.fastzero("db", "place", "list", "-o", "json"))
-    return found
+    return project.python(SQL, url, *statements)
 
 
 def have(project: Deployed, servers: str) -> None:
@@ -134,20 +101,20 @@ def test_it_moves_with_all_that_it_has_and_loses_no_acknowledged_write(
 ) -> None:
     have(project, first)
     sql(project, "DELETE FROM todos")  # the clients do not know other rows
-    seen, left = sql(project, SEEN), next(each for each in places(project) if each["current"])
+    seen, left = sql(project, SEEN), next(each for each in project.places() if each["current"])
 
     with load_on(World(project)) as load:
-        planned, done, rest = in_node(project, AS_PLANNED, then)
+        planned, done, rest = project.python(AS_PLANNED, then)
         assert load.wait_for_writes(20)
         told = load.ask("report")
-        verdict = load.compare(lambda: titles(project))
+        verdict = load.compare(lambda: project.titles())
 
     assert not any(verdict.values()), (verdict, told)
     assert without_hashes(done) == without_hashes(planned)
     assert rest == []
     assert sql(project, SEEN) == seen
     assert servers_of(project) == after
-    assert left["name"] in [each["name"] for each in places(project) if not each["current"]]
+    assert left["name"] in [each["name"] for each in project.places() if not each["current"]]
     assert project.get("/readyz")
     assert "Nothing to do" in project.fastzero("db", "move", then)
 
@@ -165,16 +132,16 @@ def test_it_moves_with_all_that_it_has_and_loses_no_acknowledged_write(
 def test_the_next_command_settles_a_move_that_was_killed(project: Deployed, first: str, then: str, at: str) -> None:
     have(project, first)
     project.fastzero("todo", "add", f"before {at}", "-u", "ana")
-    before, seen = places(project), sql(project, SEEN)
+    before, seen = project.places(), sql(project, SEEN)
 
-    in_node(project, KILLED, then, at, code=-9)
+    project.kill_move(at, ha=then == THREE)
     project.fastzero("up")
 
-    assert places(project) == before
+    assert project.places() == before
     assert servers_of(project) == (ALONE if first == ONE else WITH_STANDBYS)
     assert sql(project, SEEN) == seen
     project.fastzero("todo", "add", f"after {at}", "-u", "ana")
-    assert {f"before {at}", f"after {at}"} <= set(titles(project))
+    assert {f"before {at}", f"after {at}"} <= set(project.titles())
     assert "nothing to do" in project.up()
 
 
@@ -182,35 +149,35 @@ def test_a_move_that_is_killed_after_the_decision_is_completed(project: Deployed
     have(project, ONE)
     project.fastzero("todo", "add", "before", "-u", "ana")
 
-    in_node(project, KILLED, THREE, "remove service fastzero", code=-9)
+    project.kill_move("remove service fastzero", ha=True)
     project.fastzero("up")
 
     assert servers_of(project) == WITH_STANDBYS
-    assert "before" in titles(project)
+    assert "before" in project.titles()
 
 
 def test_a_kept_place_is_used_again_and_removed_on_all_nodes(project: Deployed) -> None:
     have(project, THREE)
-    place = next(each for each in places(project) if each["current"])
+    place = next(each for each in project.places() if each["current"])
     project.fastzero("todo", "add", "with three", "-u", "ana")
     have(project, ONE)
     project.fastzero("todo", "add", "with one", "-u", "ana")
-    one = next(each for each in places(project) if each["current"])
+    one = next(each for each in project.places() if each["current"])
 
     project.fastzero("db", "place", "use", place["name"], "--yes")
     assert place["servers"] == 3
     assert servers_of(project) == WITH_STANDBYS
-    assert "with three" in titles(project)
-    assert "with one" not in titles(project)
+    assert "with three" in project.titles()
+    assert "with one" not in project.titles()
 
     project.fastzero("db", "place", "use", one["name"], "--yes")
-    assert "with one" in titles(project)
+    assert "with one" in project.titles()
     told = project.fastzero("db", "place", "rm", place["name"], "--yes")
     volumes = {f"{place['name']}-{number}" for number in (1, 2, 3)}
     for number in range(2, len(NODES) + 1):
         assert f"{place['name']}-{number} on node{number} stays without its data" in told
     assert not volumes & set(project.docker("volume", "ls", "--format", "{{.Name}}"))
-    assert place["name"] not in [each["name"] for each in places(project)]
+    assert place["name"] not in [each["name"] for each in project.places()]
 
 
 def test_passwords_from_before_a_rotation_are_mended_with_standbys_too(project: Deployed) -> None:
@@ -218,7 +185,7 @@ def test_passwords_from_before_a_rotation_are_mended_with_standbys_too(project: 
     roles = [name for (name,) in sql(project, "SELECT rolname FROM pg_roles WHERE rolname IN ('postgres', 'fastzero')")]
     sql(project, *(f"ALTER ROLE {name} PASSWORD 'of before'" for name in sorted(roles)))
 
-    assert in_node(project, "from fastzero_core import Stack; print(str(Stack().repair_password()).lower())") is True
+    assert project.python("from fastzero_core import Stack; print(str(Stack().repair_password()).lower())") is True
 
     assert sql(project, "SELECT 1") == sql(project, "SELECT 1", url="database_url") == [[1]]
 

@@ -1,32 +1,19 @@
 """A database in a swarm moves to a newer PostgreSQL, into the swarm and out of it, with all that it has."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from tests.stack.s3 import S3
 
 from .archived import enable, told
-from .conftest import NODES, PATIENCE, PROGRAM, REGISTRY, Deployed, cluster_program, deployed, servers_image
+from .conftest import NODES, REGISTRY, Deployed, cluster_program, deployed, servers_image
 from .faults import World, load_on
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 OLDER, NEWER = "postgres:17", "18"
-# Kill this process once it begins the named action.
-KILLED = """
-import os, signal, sys
-from fastzero_core import Stack
-from fastzero_core.events import ActionStarted
-def listen(event):
-    if isinstance(event, ActionStarted) and str(event.action).startswith(sys.argv[2]):
-        os.kill(os.getpid(), signal.SIGKILL)
-Stack(on_event=listen).move(sys.argv[1])
-"""
 
 
 @pytest.fixture(scope="module")
@@ -51,33 +38,25 @@ def version(project: Deployed) -> str:
     return str(found).partition(".")[0]
 
 
-def titles(project: Deployed) -> list[str]:
-    return [str(title) for (title,) in project.sql("SELECT title FROM todos")]
-
-
-def places(project: Deployed) -> list[dict[str, Any]]:
-    return list(json.loads(project.fastzero("db", "place", "list", "-o", "json")))
-
-
 def test_it_is_upgraded_under_load_and_back(project: Deployed) -> None:
-    [before] = places(project)
+    [before] = project.places()
     with load_on(World(project)) as load:
         project.fastzero("db", "upgrade", "--to", NEWER)
         assert load.wait_for_writes(20)
         told = load.ask("report")
-        verdict = load.compare(lambda: titles(project))
+        verdict = load.compare(lambda: project.titles())
     assert not any(verdict.values()), (verdict, told)
     assert version(project) == NEWER
-    after_it = titles(project)
-    after, kept = places(project)
+    after_it = project.titles()
+    after, kept = project.places()
     assert (after["servers"], kept) == (before["servers"], {**before, "current": False})
     assert "nothing to do" in project.up()
     assert "Nothing to do" in project.fastzero("db", "upgrade", "--to", NEWER)
 
     project.fastzero("db", "upgrade", "--rollback", "--yes")
     assert version(project) == "17"
-    assert set(titles(project)) < set(after_it)
-    assert len(places(project)) == 2
+    assert set(project.titles()) < set(after_it)
+    assert len(project.places()) == 2
 
 
 @pytest.fixture(scope="module")
@@ -90,16 +69,16 @@ def movable(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def runtime(project: Deployed) -> str:
-    return str(places(project)[0]["runtime"])
+    return str(project.places()[0]["runtime"])
 
 
 @pytest.mark.parametrize("other", ["docker", "embedded"])
 def test_it_moves_out_of_the_swarm_and_back(movable: Deployed, other: str) -> None:
     movable.fastzero("todo", "add", f"before {other}", "-u", "ana")
-    before = titles(movable)
+    before = movable.titles()
     for to in (other, "swarm"):
         movable.fastzero("db", "move", "--to", to)
-        assert (runtime(movable), titles(movable)) == (to, before)
+        assert (runtime(movable), movable.titles()) == (to, before)
         assert "nothing to do" in movable.fastzero("up")
         ours = ("--filter", f"label=fastzero.project={movable.name}", "--quiet")
         assert bool(movable.docker("service", "ls", *ours)) is (to == "swarm")
@@ -121,13 +100,10 @@ def test_it_moves_out_of_the_swarm_and_back(movable: Deployed, other: str) -> No
 def test_the_next_up_settles_a_move_that_was_killed(movable: Deployed, to: str, at: str, then: str) -> None:
     movable.fastzero("db", "move", "--to", "swarm" if to == "docker" else "docker")
     movable.fastzero("todo", "add", f"before {at}", "-u", "ana")
-    before = titles(movable)
-    command = [PROGRAM, "in", "1", sys.executable, "-c", KILLED, to, at]
-    environment = movable.environment()
-    killed = subprocess.run(command, cwd=movable.folder, env=environment, capture_output=True, timeout=PATIENCE)
-    assert killed.returncode == -9, killed.stderr
+    before = movable.titles()
+    movable.kill_move(at, runtime=to)
     movable.fastzero("up")
-    assert (runtime(movable), titles(movable)) == (then, before)
+    assert (runtime(movable), movable.titles()) == (then, before)
     assert "nothing to do" in movable.fastzero("up")
 
 
@@ -155,10 +131,10 @@ def test_a_database_with_standbys_moves_out_of_the_swarm(
         World(project).add_user()
         project.fastzero("todo", "add", "kept", "-u", "ana")
         project.fastzero("db", "move", "--to", "docker")
-        assert titles(project) == ["kept"]
+        assert project.titles() == ["kept"]
         assert "nothing to do" in project.fastzero("up")
         assert not project.docker("service", "ls", "--format", "{{.Name}}", "--filter", f"name={project.name}")
-        [_, left] = places(project)
+        [_, left] = project.places()
         project.fastzero("db", "place", "use", left["name"], "--yes")
-        assert (titles(project), runtime(project)) == (["kept"], "swarm")
+        assert (project.titles(), runtime(project)) == (["kept"], "swarm")
         assert len(World(project).servers()) == 3
