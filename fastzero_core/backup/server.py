@@ -29,6 +29,7 @@ from ..errors import (
     InvalidInputError,
     LockedError,
 )
+from ..polling import wait_until
 from ..postgres import database
 from ..postgres.sql import literal, quote
 from . import content, properties, swap
@@ -38,6 +39,7 @@ MAINTENANCE = ("postgres", "template1")  # databases to connect to while the dat
 NAME_MAX = 63  # bytes
 _RESTORING, _BEFORE = "_restoring_", "_before_"
 STAMP = len("20260101t000000")
+PATIENCE = 5  # seconds; the server may notice the end of a command only after the next one has started
 SETTINGS = {**database.CATALOG_PATH, "lock_timeout": "10s", "TimeZone": "UTC"}
 
 
@@ -235,13 +237,16 @@ def open_server(url: str, *, exclusive: bool = True) -> Iterator[Server]:
     with _maintenance_session(parsed, name) as (engine, session):
         server = Server(engine, session, name)
         if exclusive:
-            key = {"key": f"fastzero replaces {name}"}
-            if not session.execute(text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))"), key).scalar_one():
+            if not wait_until(lambda: _lock(session, name), PATIENCE):
                 raise LockedError(f"another fastzero command is working on database {name}")
             server.drop_leftovers()
         yield server
-        if exclusive:  # the server may notice the end of the session only after the next command has started
-            session.execute(text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))"), key)
+
+
+def _lock(session: Connection, name: str) -> bool:
+    """Lock a database until the session ends. Returns False if another command has locked it."""
+    lock = text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))")
+    return bool(session.execute(lock, {"key": f"fastzero replaces {name}"}).scalar_one())
 
 
 def server_major(url: str) -> int:

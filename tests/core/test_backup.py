@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -535,6 +536,16 @@ def test_two_restores_of_a_database_do_not_meet(filled: Target, archive: Path) -
     dump.backup(filled, archive)
     with open_server(filled.url), pytest.raises(errors.LockedError):
         restore.restore(filled, archive)
+
+
+def test_a_restore_waits_for_a_command_that_is_just_ending(filled: Target, archive: Path) -> None:
+    dump.backup(filled, archive)
+    with ExitStack() as ending:
+        ending.enter_context(open_server(filled.url))
+        soon = threading.Timer(0.5, ending.close)
+        soon.start()
+        restore.restore(filled, archive)
+        soon.join()
 
 
 # -- revisions and versions ------------------------------------------------------------------------------------
