@@ -54,6 +54,14 @@ def parse_host(host: str) -> str:
     return host
 
 
+def beside(host: str, address: str) -> str:
+    """Return the host at another address, with the user, port and socket of the first: `ssh://deploy@10.0.0.2:2222`."""
+    parts = _parts(host)
+    user, at, _ = parts["target"].rpartition("@")
+    port = f":{parts['port']}" if parts["port"] else ""
+    return f"{SCHEME}{user}{at}{f'[{address}]' if ':' in address else address}{port}{parts['socket']}"
+
+
 def engine_address(host: str) -> str:
     """Return the address of the engine's socket, forwarded to this machine. Raises UnavailableError."""
     path = _folder() / f"{_name(host)}.engine"

@@ -2,14 +2,10 @@
 
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +22,6 @@ from fastzero_core.errors import (
     UnavailableError,
 )
 from fastzero_core.events import ActionStarted, Event, Progress
-from fastzero_core.polling import wait_until
 from fastzero_core.project import Project, ProjectRecord
 from fastzero_core.stack import names, ports
 from fastzero_core.stack.docker import sending
@@ -36,63 +31,17 @@ from tests.ports import any_free_port
 
 from .archived import archived, content, fill, now, run
 from .conftest import SOON, Contained, add_user, users_of
+from .ssh import SSHD, Server, make_keys, path_with_ssh
 
-SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
 needs_sshd = pytest.mark.skipif(SSHD is None, reason="sshd is not installed")
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("unclosed_sockets")]
-
-
-@dataclass
-class Server:
-    """An ssh server that can be cut off. `wrapper` is a folder with an `ssh` that trusts it."""
-
-    folder: Path
-    port: int
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def host(self) -> str:
-        return f"ssh://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        assert SSHD is not None
-        options = {
-            "Port": self.port,
-            "ListenAddress": "127.0.0.1",
-            "HostKey": self.folder / "host",
-            "AuthorizedKeysFile": self.folder / "key.pub",
-            "StrictModes": "no",
-            "PidFile": "none",
-            "PermitRootLogin": "yes",
-        }
-        arguments = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
-        self.process = subprocess.Popen([SSHD, "-D", "-f", "/dev/null", *arguments], stderr=subprocess.DEVNULL)
-        probe = ["ssh", "-p", str(self.port), "127.0.0.1", "true"]
-        assert wait_until(lambda: subprocess.run(probe, capture_output=True).returncode == 0, SOON)
-
-    def cut(self) -> None:
-        """End every connection, and refuse new ones."""
-        if self.process is None:
-            return
-        served = psutil.Process(self.process.pid).children(recursive=True)
-        for process in [psutil.Process(self.process.pid), *served]:
-            with suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGKILL)
-        self.process.wait()
-        self.process = None
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     folder = Path(tempfile.mkdtemp(dir=session_folder()))
-    for name in ("host", "key"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
-    program = folder / "bin" / "ssh"
-    program.parent.mkdir()
-    trusts = f"-F /dev/null -i {folder}/key -o UserKnownHostsFile={folder}/known -o StrictHostKeyChecking=accept-new"
-    program.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} {trusts} "$@"\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    make_keys(folder)
+    monkeypatch.setenv("PATH", path_with_ssh(folder))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     made = Server(folder, any_free_port())
     made.start()
@@ -249,6 +198,12 @@ def test_a_host_becomes_arguments_of_ssh(host: str, arguments: list[str]) -> Non
 
 def test_a_slash_at_the_end_names_no_socket() -> None:
     assert tunnel.engine_socket("ssh://example.com/") == tunnel.engine_socket("ssh://example.com")
+
+
+def test_another_node_is_reached_as_the_first_one_is() -> None:
+    assert tunnel.beside("ssh://example.com", "10.0.0.2") == "ssh://10.0.0.2"
+    assert tunnel.beside("ssh://ana@example.com:2222/run/x.sock", "10.0.0.2") == "ssh://ana@10.0.0.2:2222/run/x.sock"
+    assert tunnel.beside("ssh://ana@[fd00::1]", "fd00::2") == "ssh://ana@[fd00::2]"
 
 
 @needs_sshd

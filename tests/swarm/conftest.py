@@ -231,8 +231,8 @@ class Deployed:
         told |= json.loads(output)
 
 
-def deployed(name: str, home: Path, folder: Path) -> Iterator[Deployed]:
+def deployed(name: str, home: Path, folder: Path, used: type[Deployed] = Deployed) -> Iterator[Deployed]:
     # Workers share the cluster, and each may run tests of a module.
-    project = Deployed(f"fz-test-{name}-{uuid4().hex[:6]}", home, folder)
+    project = used(f"fz-test-{name}-{uuid4().hex[:6]}", home, folder)
     yield project
     project.fastzero("down", "--volumes", "--yes", "--no-backup")

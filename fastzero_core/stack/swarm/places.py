@@ -9,6 +9,7 @@ from docker.models.containers import Container
 
 from ...errors import FastZeroError, UnavailableError
 from ...project import ProjectRecord
+from ...tunnel import beside
 from ..deployed import NodeState
 from ..docker.engine import connect
 from ..runtime import Finding
@@ -40,7 +41,8 @@ def container_of(task: Mapping[str, Any]) -> str:
 def elsewhere(progress: Progress, tasks: Sequence[Mapping[str, Any]], host: str) -> Container:
     """Return the container of one of the tasks, on the engine of another node.
 
-    The node is reached as the manager is: over SSH, by the same user. Raises UnavailableError if none can be.
+    The node is reached as the manager is: over SSH, by the same user, at the same port. Raises UnavailableError if none
+    can be.
     """
     why = ""
     for task in tasks:
@@ -57,12 +59,6 @@ def elsewhere(progress: Progress, tasks: Sequence[Mapping[str, Any]], host: str)
         f"no task of this service runs on the engine that this command uses, but {where}{why}",
         hint=f"Run it with that node's engine, if it is a manager: DOCKER_HOST=ssh://USER@{nearest} fastzero exec …",
     )
-
-
-def beside(host: str, address: str) -> str:
-    """Return the host at another address, with the user of the first: `ssh://deploy@10.0.0.2`."""
-    user, at, _ = host.removeprefix("ssh://").rpartition("@")
-    return f"ssh://{user}{at}{address}"
 
 
 def address_of(node: Mapping[str, Any]) -> str:
