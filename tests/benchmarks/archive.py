@@ -3,18 +3,16 @@
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.util import find_spec
-from pathlib import Path
 
 import psycopg
 
-from fastzero_core import Stack, load_settings
+from fastzero_core import Stack
 from fastzero_core.archive.description import Archive
 from tests.stack.s3 import BUCKET, S3, s3_server
 
-from .ground import Ground, free_port
+from .ground import Ground, free_port, own_stack
 from .measure import Comparison, Samples, compare
 
 PROJECT = "archived"
@@ -27,7 +25,7 @@ CONTENT = "SELECT count(*), md5(string_agg(id || content, ',' ORDER BY id)) FROM
 def archive(ground: Ground, quick: bool) -> Iterator[Comparison]:
     folder = ground.folder / "archive"
     folder.mkdir()
-    with _stack(ground, "plain") as plain, _stack(ground, PROJECT) as archived:
+    with own_stack(ground, "plain") as plain, own_stack(ground, PROJECT) as archived:
         archived.enable_archive(folder.as_uri())
         yield compare(
             f"{BATCHES * ROWS:,} rows written, archived",
@@ -64,7 +62,7 @@ def _recovery(ground: Ground, s3: S3, rows: int) -> Comparison:
         Archive(f"s3://{BUCKET}/x", PROJECT, endpoint_url=s3.endpoint),
     )
     for where, credentials, samples in ((in_folder, None, result.reference), (in_bucket, file, result.measured)):
-        with _stack(ground, PROJECT) as stack:
+        with own_stack(ground, PROJECT) as stack:
             text = s3.credentials if credentials else None
             stack.enable_archive(where.url, endpoint_url=where.endpoint_url, credentials=text)
             before, moment = _filled(stack, rows)
@@ -90,14 +88,3 @@ def _filled(stack: Stack, rows: int) -> tuple[tuple[object, ...] | None, datetim
         time.sleep(1)
         connection.execute("DELETE FROM kept WHERE id % 2 = 0")
     return before, found[0].astimezone(UTC)
-
-
-@contextmanager
-def _stack(ground: Ground, project: str) -> Iterator[Stack]:
-    home = Path(ground.folder) / f"home-{project}"
-    settings = load_settings(project=project, home=home, database_port=free_port(), runtime="embedded", app=False)
-    stack = Stack(settings).up()
-    try:
-        yield stack
-    finally:
-        stack.down(volumes=True)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import psycopg
 from sqlalchemy import Engine
@@ -139,10 +139,12 @@ class Ground:
         """A user with ten thousand todos, in the database of the one who has very many."""
         return self._side("several", self.many.url, SEVERAL)
 
-    def database(self, name: LiteralString) -> str:
-        with psycopg.connect(self.stack.database_url, autocommit=True) as connection:
+    def database(self, name: LiteralString, stack: Stack | None = None) -> str:
+        """Create a database, in the project of the benchmarks or another one, and return its URL."""
+        server = (stack or self.stack).database_url
+        with psycopg.connect(server, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")
-        url = make_url(self.stack.database_url).set(database=name).render_as_string(hide_password=False)
+        url = make_url(server).set(database=name).render_as_string(hide_password=False)
         self.fastzero("migrate", "-q", DATABASE_URL=url)
         return url
 
@@ -177,6 +179,20 @@ def new_ground(many: int) -> Iterator[Ground]:
     finally:
         ground.end()
         shutil.rmtree(folder)
+
+
+@contextmanager
+def own_stack(ground: Ground, project: str, **settings: Any) -> Iterator[Stack]:
+    """A project with a home of its own for one block, without an app."""
+    home = ground.folder / f"home-{project}"
+    given = load_settings(
+        project=project, home=home, database_port=free_port(), runtime="embedded", app=False, **settings
+    )
+    stack = Stack(given).up()
+    try:
+        yield stack
+    finally:
+        stack.down(volumes=True)
 
 
 def free_port(*taken: int) -> int:
