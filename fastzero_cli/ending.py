@@ -61,9 +61,9 @@ def _places(
             places.append((service.service, service.address))
         elif service.address:
             name = "App" if service.service == APP else service.service
-            places.append((name, f"http://{service.address}"))
+            places.append((name, service.url))
             if not is_own:
-                places.append(("API docs", f"http://{service.address}/docs"))
+                places.append(("API docs", f"{service.url}/docs"))
     return sorted(places, key=lambda place: place[0] in ("Database", "psql"))
 
 

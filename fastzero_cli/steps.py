@@ -127,7 +127,7 @@ def _served(service: Any) -> tuple[str, ...]:
     address = f"{service.host}:{service.port}" if service.port else ""
     if service.is_database:
         return (f"PostgreSQL {_major(service)}", address)
-    return (address if service.is_extra else f"http://{address}",) if address else ()
+    return (service.url or address,) if address else ()
 
 
 def _major(service: Any) -> str:

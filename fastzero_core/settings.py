@@ -165,6 +165,11 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$",
         description="domain of the app in a swarm: the edge proxy serves it with TLS on ports 80 and 443",
     )
+    acme_directory: Annotated[str | None, Risk("It says who may answer for the domain")] = Field(
+        None,
+        pattern=r"^https://[A-Za-z0-9.-]+(:\d{1,5})?(/[A-Za-z0-9._~/-]*)?$",
+        description="URL of the ACME directory that certificates come from, if not from the proxy's own choice",
+    )
     database_memory: Free[int] = Field(
         4096, ge=0, description="memory limit of the database's container, in MiB; 0 for no limit"
     )

@@ -18,7 +18,7 @@ from .archiver import is_archiver
 from .archivers import of_servers, on_node
 from .deployed import Deployment
 from .docker.containers import FIRST_START, FIRST_START_FILE
-from .edge import gateway, proxy
+from .edge import at_domain, gateway, proxy
 from .ha import RESOLVER, Member, members, shared
 from .in_swarm import API_PORTS
 from .spec import (
@@ -89,6 +89,9 @@ def deployed(
         _extra(each, record.node) for each in spec.extras if not each.is_member and not is_archiver(each.name)
     )
     processes = tuple(_process(each, settings, tasks.get(each.name, 1)) for each in spec.processes)
+    if settings.domain:
+        web = WEB if spec.release else APP_SERVICE
+        processes = tuple(at_domain(each, settings.domain) if each.name == web else each for each in processes)
     release = _release(spec, processes, settings)
     return replace(
         spec,
@@ -98,7 +101,7 @@ def deployed(
             gateway(settings.python_image, (*spec.servers, *extras)),
             *extras,
             *processes,
-            *_proxy(spec, settings),
+            *_proxy(spec, settings, processes),
         ),
         release=release,
     )
@@ -199,12 +202,11 @@ def _release(spec: StackSpec, processes: tuple[ServiceSpec, ...], settings: Sett
     return Release(replace(processes[0], command=("migrate",)), (("migrate",),), head_revision(), locks=True)
 
 
-def _proxy(spec: StackSpec, settings: Settings) -> tuple[ServiceSpec, ...]:
-    if not any(each.container_port and each.port for each in spec.processes):
+def _proxy(spec: StackSpec, settings: Settings, processes: Sequence[ServiceSpec]) -> tuple[ServiceSpec, ...]:
+    if not any(each.container_port and each.port for each in processes):
         return ()
-    web = WEB if spec.release else APP_SERVICE
-    volume = volume_name(spec.project, PROXY)
-    return (proxy(settings.proxy_image, spec.processes, volume=volume, web=web, domain=settings.domain or ""),)
+    volume, directory = volume_name(spec.project, PROXY), settings.acme_directory or ""
+    return (proxy(settings.proxy_image, processes, volume=volume, acme_directory=directory),)
 
 
 def trusting_proxy(spec: StackSpec, networks: Sequence[str]) -> StackSpec:

@@ -135,7 +135,7 @@ def _services(stack: Stack) -> Iterator[Finding]:
         elif service.service in extras:
             yield Finding(service.service, "ok", f"it answers on {service.address}" if service.address else "it runs")
         else:
-            yield Finding(service.service, "ok", f"it is ready on http://{service.address}")
+            yield Finding(service.service, "ok", f"it is ready on {service.url}")
 
 
 def _archive(stack: Stack) -> Finding:

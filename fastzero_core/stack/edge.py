@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ..ha.configuration import API_PORT
+from ..project import HOST
 from .deployed import Deployment
 from .spec import GATEWAY, PROXY, TMPFS, ServiceSpec
 
@@ -134,16 +135,22 @@ def gateway(image: str, services: Iterable[ServiceSpec]) -> ServiceSpec:
     )
 
 
-def proxy(image: str, processes: Iterable[ServiceSpec], *, volume: str, web: str, domain: str = "") -> ServiceSpec:
+def at_domain(process: ServiceSpec, domain: str) -> ServiceSpec:
+    """Return a process that the proxy serves for a domain with TLS, and not on a port of its own."""
+    return replace(process, host=domain, port=HTTPS)
+
+
+def proxy(image: str, processes: Iterable[ServiceSpec], *, volume: str, acme_directory: str = "") -> ServiceSpec:
     """Return the edge proxy of the processes that listen, each on its own port of every node.
 
-    With `domain`, the process `web` is served for it with TLS, whose certificates are kept in `volume`.
+    Certificates of one that is `at_domain` are kept in `volume`. They come from `acme_directory`, without one from the
+    authorities that Caddy knows.
     """
     listening = [each for each in processes if each.container_port and each.port]
-    ports = {each.port: each.port for each in listening if not (domain and each.name == web)}
-    if domain:
-        ports |= {HTTP: HTTP, HTTPS: HTTPS}
-    sites = [_site(domain if domain and each.name == web else f":{each.port}", each) for each in listening]
+    with_tls = any(each.host != HOST for each in listening)
+    ports = {each.port: each.port for each in listening} | ({HTTP: HTTP} if with_tls else {})
+    certificates = "auto_https off" if not with_tls else f"acme_ca {acme_directory}" if acme_directory else ""
+    sites = [_site(f":{each.port}" if each.host == HOST else each.host, each) for each in listening]
     spec = ServiceSpec(
         name=PROXY,
         port=0,
@@ -153,17 +160,21 @@ def proxy(image: str, processes: Iterable[ServiceSpec], *, volume: str, web: str
         roles=(),
         read_only=True,
         capabilities=("NET_BIND_SERVICE",),
-        tmpfs={**TMPFS, "/config": "size=16m,mode=1777", **({} if domain else {CERTIFICATES: "size=16m,mode=1777"})},
+        tmpfs={
+            **TMPFS,
+            "/config": "size=16m,mode=1777",
+            **({} if with_tls else {CERTIFICATES: "size=16m,mode=1777"}),
+        },
         memory=MEMORY,
         pids=PIDS * 2,
         restart="always",
         deploy=Deployment(
             replicas=0,
             ports=ports,
-            files={CADDYFILE: "\n".join((GLOBAL % ("" if domain else "auto_https off"), *sites))},
+            files={CADDYFILE: "\n".join((GLOBAL % certificates, *sites))},
         ),
     )
-    return replace(spec, volume=volume, mount=CERTIFICATES) if domain else spec
+    return replace(spec, volume=volume, mount=CERTIFICATES) if with_tls else spec
 
 
 def _site(address: str, process: ServiceSpec) -> str:

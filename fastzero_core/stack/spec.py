@@ -137,6 +137,13 @@ class ServiceSpec:
         """The ports on `host`."""
         return frozenset({self.port, *self.more_ports.values()} - {0})
 
+    @property
+    def url(self) -> str:
+        """Where browsers reach it; "" for what does not listen, or is not a process of the application."""
+        if not self.port or self.is_database or self.is_extra:
+            return ""
+        return f"https://{self.host}" if self.host != HOST else f"http://{self.host}:{self.port}"
+
     def settings(self) -> dict[str, str]:
         """Return the settings that users can change, as flat text. The cause of a recreation names them."""
         made_of = {"image": self.image, "volume": self.volume, "command": shlex.join(self.command)}

@@ -9,11 +9,12 @@ from .spec import ServiceSpec, StackSpec
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """The status of one service."""
+    """The status of one service. `url` is "" if it is not a process of the application that listens."""
 
     service: str
     state: ServiceState
     address: str
+    url: str
     version: str
     revision: str | None
     pid: int | None
@@ -45,6 +46,7 @@ def _basic(wanted: ServiceSpec, service: ObservedService, observed: Observed) ->
         service=service.name,
         state=service.state,
         address=", ".join(f"{wanted.host}:{port}" for port in ports if port),
+        url=wanted.url,
         version=service.version,
         revision=observed.revision if wanted.is_database else None,
         pid=service.pid,

