@@ -15,6 +15,7 @@ from typing import Protocol
 
 from ..errors import (
     BinariesNotFoundError,
+    ConnectionLostError,
     DatabaseBusyError,
     DatabaseFullError,
     DatabasePrivilegeError,
@@ -43,6 +44,7 @@ _ERRORS_BY_MESSAGE: tuple[tuple[str, type[FastZeroError], str], ...] = (
     ("must be owner", DatabasePrivilegeError, "this role may not do that"),
     ("must be superuser", DatabasePrivilegeError, "this role may not do that"),
     ("lock timeout", DatabaseBusyError, "timed out waiting for a lock"),
+    ("server closed the connection unexpectedly", ConnectionLostError, "the connection to the database was lost"),
 )
 
 

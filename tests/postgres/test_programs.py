@@ -7,8 +7,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from fastzero_core.errors import ConnectionLostError
 from fastzero_core.postgres.database import create_engine
-from fastzero_core.postgres.programs import LocalPrograms, find_programs
+from fastzero_core.postgres.programs import LocalPrograms, find_programs, raise_if_failed
 from fastzero_core.postgres.sql import quote
 from fastzero_core.postgres.url import url_of
 
@@ -61,3 +62,14 @@ def test_the_options_of_a_url_reach_a_program_as_they_were_meant(
     assert programs.command("psql", [], "x")[1].endswith("/x?options=-c%20search_path%3Da%2Cb")
     assert programs.interact("psql", ["-XAtc", "SHOW search_path"], "postgres") == 0
     assert capfd.readouterr().out == "a,b\n"
+
+
+def test_a_server_that_ends_under_a_program_has_lost_its_connection() -> None:
+    said = """\
+pg_restore: error: COPY failed for table "todos": server closed the connection unexpectedly
+\tThis probably means the server terminated abnormally
+\tbefore or while processing the request.
+pg_restore: error: a worker process died unexpectedly
+"""
+    with pytest.raises(ConnectionLostError, match='COPY failed for table "todos"'):
+        raise_if_failed("pg_restore", 1, said)
