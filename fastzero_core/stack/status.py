@@ -14,12 +14,12 @@ class ServiceStatus:
     service: str
     state: ServiceState
     address: str
-    url: str
     version: str
     revision: str | None
     pid: int | None
     started_at: datetime | None
     detail: str
+    url: str
 
 
 def statuses(spec: StackSpec, observed: Observed) -> list[ServiceStatus]:
@@ -46,10 +46,10 @@ def _basic(wanted: ServiceSpec, service: ObservedService, observed: Observed) ->
         service=service.name,
         state=service.state,
         address=", ".join(f"{wanted.host}:{port}" for port in ports if port),
-        url=wanted.url,
         version=service.version,
         revision=observed.revision if wanted.is_database else None,
         pid=service.pid,
         started_at=service.started_at,
         detail=service.detail,
+        url=wanted.url,
     )

@@ -103,12 +103,12 @@ def _answer(fastzero: Run, *words: str) -> Any:
 
 
 FIELDS = {
-    "status": ["service", "state", "address", "url", "version", "revision", "pid", "started_at", "detail"],
+    "status": ["service", "state", "address", "version", "revision", "pid", "started_at", "detail", "url"],
     "ls": ["project", "runtime", "state", "address", "folder"],
     "config": ["name", "value", "source", "trusted"],
     "doctor": ["code", "result", "found", "remedy"],
     "version": ["fastzero", "python", "postgresql", "head"],
-    "restart": ["service", "state", "address", "url", "version", "revision", "pid", "started_at", "detail"],
+    "restart": ["service", "state", "address", "version", "revision", "pid", "started_at", "detail", "url"],
 }
 
 
