@@ -66,6 +66,23 @@ def test_what_a_lost_primary_has_not_archived_its_successor_does(world: World) -
     archiver_of(world, primary, 1)
 
 
+def test_it_is_archived_while_a_node_is_off(world: World) -> None:
+    name, node = world.primary_and_node()
+    if node == 1:  # commands use its engine
+        world.fastzero("db", "failover")
+        world.wait_until_whole()
+        name, node = world.primary_and_node()
+    world.power_off(node)
+    try:
+        world.wait_for_another_primary(name)
+        goes_on_with_its_archive(world.project)
+        assert f"archiver-{name[-1]}" in world.project.status()
+    finally:
+        world.power_on(node)
+    world.wait_until_whole()
+    goes_on_with_its_archive(world.project)
+
+
 def test_a_standby_gives_up_what_its_primary_has_archived(world: World) -> None:
     wait_until_archived(world.project, switch(world.project))
     listing = ("bash", "-c", "ls /var/lib/postgresql/cluster/pg_wal/archive_status/ | grep ready || true")
