@@ -228,7 +228,7 @@ def open_server(url: str, *, exclusive: bool = True) -> Iterator[Server]:
     """Connect to the server of a database for one block, in which no other command can replace that database.
 
     First drops what killed commands left. Without `exclusive` it neither locks nor drops: use that only for reading.
-    Raises LockedError.
+    Raises LockedError if another command works on it for PATIENCE seconds.
     """
     parsed = database.parse_url(url)
     name = parsed.database or parsed.username
