@@ -89,9 +89,8 @@ def deployed(
         _extra(each, record.node) for each in spec.extras if not each.is_member and not is_archiver(each.name)
     )
     processes = tuple(_process(each, settings, tasks.get(each.name, 1)) for each in spec.processes)
-    if settings.domain:
-        web = WEB if spec.release else APP_SERVICE
-        processes = tuple(at_domain(each, settings.domain) if each.name == web else each for each in processes)
+    if settings.domain and processes:
+        processes = _with_domain(processes, settings.domain, WEB if spec.release else APP_SERVICE)
     release = _release(spec, processes, settings)
     return replace(
         spec,
@@ -180,6 +179,17 @@ def _process(process: ServiceSpec, settings: Settings, tasks: int) -> ServiceSpe
         restart="no" if process.restart == "no" else "always",
         deploy=deploy,
     )
+
+
+def _with_domain(processes: tuple[ServiceSpec, ...], domain: str, web: str) -> tuple[ServiceSpec, ...]:
+    """Return the processes, of which `web` is served for the domain. Raises InvalidInputError if none is called so."""
+    if web not in (each.name for each in processes):
+        raise InvalidInputError(
+            f"no process of the application is called {web}, so none answers for {domain}",
+            field="domain",
+            hint=f"Call the process that serves it {web}",
+        )
+    return tuple(at_domain(each, domain) if each.name == web else each for each in processes)
 
 
 def _check(process: ServiceSpec) -> tuple[str, ...]:

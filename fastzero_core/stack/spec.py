@@ -139,7 +139,7 @@ class ServiceSpec:
 
     @property
     def url(self) -> str:
-        """Where browsers reach it; "" for what does not listen, or is not a process of the application."""
+        """Where browsers reach a process of the application, by TLS if `host` is a domain; "" if they cannot."""
         if not self.port or self.is_database or self.is_extra:
             return ""
         return f"https://{self.host}" if self.host != HOST else f"http://{self.host}:{self.port}"

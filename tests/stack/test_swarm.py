@@ -158,6 +158,16 @@ def test_with_a_domain_the_proxy_serves_it_with_tls_and_keeps_its_certificates()
     assert (proxy.volume, proxy.mount) == ("fastzero-demo-proxy", "/data")
 
 
+def test_a_domain_that_no_process_answers_for_is_refused() -> None:
+    settings = load_settings(project="demo", domain="shop.example.com")
+    built_in = stack_spec(settings, PORTS, app_image="fastzero-app:1", app=True)
+    worker = replace(built_in, services=(built_in.database, replace(built_in.service("app"), name="worker")))
+    with pytest.raises(InvalidInputError, match="no process of the application is called app"):
+        deployed(worker, settings, RECORD)
+    without = replace(built_in, services=(built_in.database,))
+    assert "proxy" not in deployed(without, settings, RECORD).names
+
+
 def test_a_record_of_a_swarm_is_of_a_format_that_older_versions_refuse() -> None:
     text = replace(RECORD, replicas={"app": 3}).as_text()
     assert '"format": 5' in text
