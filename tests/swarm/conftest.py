@@ -62,6 +62,12 @@ def cluster_program(*arguments: str) -> str:
     return done.stdout.strip()
 
 
+def curl(*arguments: str) -> str:
+    """Return what a client outside of the nodes is answered, "" if that is an error."""
+    command = [PROGRAM, "in", "lan", "curl", "-sf", "-m", "10", *arguments]
+    return subprocess.run(command, capture_output=True, text=True).stdout
+
+
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     if os.geteuid() != 0 or not Path(PROGRAM).is_file():
@@ -151,13 +157,22 @@ class Deployed:
 
     def fastzero(self, *arguments: str, node: int = 1, code: int = 0, text: str = "") -> str:
         """Run a command on a node; return its output, with what it tells a person."""
-        command = [PROGRAM, "in", str(node), sys.executable, "-m", "fastzero_cli", *arguments]
+        done = self._run("-m", "fastzero_cli", *arguments, node=node, code=code, text=text)
+        return done.stdout + done.stderr
+
+    def _run(self, *arguments: str, node: int, code: int, text: str = "") -> "subprocess.CompletedProcess[str]":
+        """Run Python on a node."""
+        command = [PROGRAM, "in", self.namespace(node), sys.executable, *arguments]
         environment = self.environment(node)
         done = subprocess.run(
             command, cwd=self.folder, env=environment, input=text, capture_output=True, text=True, timeout=PATIENCE
         )
         assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        return done
+
+    def namespace(self, node: int) -> str:
+        """Return where a command runs that uses the engine of a node."""
+        return str(node)
 
     def environment(self, node: int = 1) -> dict[str, str]:
         outer = {name: value for name, value in os.environ.items() if not name.startswith(("FASTZERO_", "XDG_"))}
@@ -180,12 +195,7 @@ class Deployed:
 
     def python(self, program: str, *arguments: str, code: int = 0) -> Any:
         """Run a program on the first node; return what it prints as JSON."""
-        command = [PROGRAM, "in", "1", sys.executable, "-c", program, *arguments]
-        environment = self.environment()
-        done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=PATIENCE
-        )
-        assert done.returncode == code, done.stdout + done.stderr
+        done = self._run("-c", program, *arguments, node=1, code=code)
         return json.loads(done.stdout) if done.stdout else None
 
     def sql(self, statement: str) -> list[list[Any]]:

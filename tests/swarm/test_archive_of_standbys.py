@@ -1,8 +1,6 @@
 """The archive of a database with standbys: the primary archives, whichever it is."""
 
-import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -113,7 +111,7 @@ def test_it_is_recovered_in_place_and_has_standbys_again(world: World) -> None:
     world.project.fastzero("db", "restore", "--to-time", time, "--yes")
     world.wait_until_whole()
     assert world.project.sql("SELECT count(*) FROM kept") == [[1000]]
-    assert place in [each["name"] for each in places(world.project) if not each["current"]]
+    assert place in [each["name"] for each in world.project.places() if not each["current"]]
     assert archivers_of(world.project) == OF_STANDBYS
     goes_on_with_its_archive(world.project)
 
@@ -136,12 +134,8 @@ def test_its_archive_goes_on_when_it_moves_to_one_server_and_back(world: World) 
     assert "nothing to do" in world.project.up("--ha", "--no-app")
 
 
-def places(project: Deployed) -> list[dict[str, Any]]:
-    return list(json.loads(project.fastzero("db", "place", "list", "-o", "json")))
-
-
 def place_of(project: Deployed) -> str:
-    return str(next(each["name"] for each in places(project) if each["current"]))
+    return str(next(each["name"] for each in project.places() if each["current"]))
 
 
 def archivers_of(project: Deployed) -> set[str]:

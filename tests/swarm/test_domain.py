@@ -1,6 +1,5 @@
 """A domain: a certificate by ACME, from an authority on a node, which asks port 80 or 443 of the domain for proof."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 
 from fastzero_core.polling import wait_until
 
-from .conftest import NODES, PROGRAM, PROXY, REGISTRY, Deployed, cluster_program, deployed
+from .conftest import NODES, PROXY, REGISTRY, Deployed, cluster_program, curl, deployed
 
 pytestmark = [pytest.mark.slow, pytest.mark.docker]
 
@@ -109,5 +108,4 @@ def serves(root: Path) -> bool:
 def answer(root: Path, url: str, what: str = "%{http_code} %{redirect_url}") -> str:
     """Return what curl tells of an answer to a client outside of the nodes, which trusts the authority."""
     resolved = [word for port in (80, 443) for word in ("--resolve", f"{DOMAIN}:{port}:{NODES[0]}")]
-    command = ["curl", "-s", "-m", "5", "-o", "/dev/null", "-w", what, "--cacert", str(root), *resolved, url]
-    return subprocess.run([PROGRAM, "in", "lan", *command], capture_output=True, text=True).stdout
+    return curl("-o", "/dev/null", "-w", what, "--cacert", str(root), *resolved, url)

@@ -1,14 +1,13 @@
 """The exported stack is deployed by `docker stack deploy`, finds the data, and gives it back."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from fastzero_core.polling import wait_until
 
-from .conftest import NODES, PROGRAM, Deployed, deployed
+from .conftest import NODES, Deployed, curl, deployed
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
@@ -42,19 +41,13 @@ def test_an_exported_stack_runs_without_fastzero_on_the_same_data(project: Deplo
 
 
 def is_ready(project: Deployed) -> bool:
-    return all(answer(f"http://{node}:{project.port}/readyz") for node in NODES)
+    return all(curl(f"http://{node}:{project.port}/readyz") for node in NODES)
 
 
 def titles(project: Deployed) -> list[str]:
     """Return the titles that the app answers."""
     here = f"http://{NODES[1]}:{project.port}"
-    login = answer(f"{here}/auth/token", "-d", f"username={USER}", "--data-urlencode", f"password={PASSWORD}")
+    login = curl(f"{here}/auth/token", "-d", f"username={USER}", "--data-urlencode", f"password={PASSWORD}")
     token = json.loads(login)["access_token"]
-    found = json.loads(answer(f"{here}/todos/", "-H", f"Authorization: Bearer {token}"))
+    found = json.loads(curl(f"{here}/todos/", "-H", f"Authorization: Bearer {token}"))
     return [each["title"] for each in found["todos"]]
-
-
-def answer(url: str, *options: str) -> str:
-    """Return what a client outside of the nodes is answered, "" if that is an error."""
-    command = [PROGRAM, "in", "lan", "curl", "-sf", "-m", "10", *options, url]
-    return subprocess.run(command, capture_output=True, text=True).stdout

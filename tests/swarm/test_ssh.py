@@ -1,7 +1,5 @@
 """A swarm of other machines: a manager is reached over SSH, and so is a node that runs what is asked for."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +7,7 @@ import pytest
 
 from tests.stack.ssh import SSHD, Server, make_keys, path_with_ssh
 
-from .conftest import NODES, PATIENCE, PROGRAM, Deployed, cluster_program, deployed
+from .conftest import NODES, PROGRAM, Deployed, cluster_program, deployed
 
 pytestmark = [
     pytest.mark.docker,
@@ -22,16 +20,13 @@ ENGINE = "/run/docker.sock"  # where ssh looks for the engine of a machine
 
 
 class FromOutside(Deployed):
-    """A project in the swarm, used from a machine that is no node."""
+    """A project in the swarm, used from a machine outside it."""
 
-    def fastzero(self, *arguments: str, node: int = 1, code: int = 0, text: str = "") -> str:
-        command = [PROGRAM, "in", "lan", sys.executable, "-m", "fastzero_cli", *arguments]
-        environment = {**self.environment(), "DOCKER_HOST": f"ssh://{NODES[node - 1]}:{PORT}"}
-        done = subprocess.run(
-            command, cwd=self.folder, env=environment, input=text, capture_output=True, text=True, timeout=PATIENCE
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout + done.stderr
+    def namespace(self, node: int) -> str:
+        return "lan"
+
+    def environment(self, node: int = 1) -> dict[str, str]:
+        return {**super().environment(node), "DOCKER_HOST": f"ssh://{NODES[node - 1]}:{PORT}"}
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +59,7 @@ def project(keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[De
         yield project
 
 
-def test_a_swarm_is_used_from_a_machine_that_is_no_node(project: Deployed) -> None:
+def test_a_swarm_is_used_from_a_machine_outside_it(project: Deployed) -> None:
     assert project.status()["app"]["nodes"] == "node2"
     project.fastzero("user", "add", "ana", "--email", "ana@example.com", "--password-stdin", text="correct horse")
     project.fastzero("todo", "add", "Write the report", "--user", "ana")
