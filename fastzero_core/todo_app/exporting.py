@@ -24,6 +24,7 @@ from .transfer.files import FIELDS
 FORMATS = export_statements.FORMATS  # whose lines PostgreSQL writes
 _READERS = 2  # connections besides
 _ENOUGH, _TOO_MUCH = 1_000_000, 4_000_000  # characters of a page
+_ENOUGH_AHEAD = 4_000_000  # of a page that another connection reads: with larger ones, fewer ends are looked for
 _HEADS = {"csv": ",".join(FIELDS) + "\n", "json": "[\n  ", "ndjson": ""}
 
 
@@ -78,7 +79,7 @@ class Exporting(OfOwner):
             return
         with self._beside() as others:
             if others:
-                yield from self._ahead(others, first.last, first.count * _ENOUGH // len(first.text) + 1)
+                yield from self._ahead(others, first.last, first.count * _ENOUGH_AHEAD // len(first.text) + 1)
             else:
                 yield from one_by_one(self.lines, _next_size(size, first), first.last)
 
@@ -119,6 +120,7 @@ class Exporting(OfOwner):
                     for _ in range(_READERS):
                         connection = stack.enter_context(connect(engine))
                         connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+                        connection.execute(export_statements.allocation())
                         others.append(Exporting(connection, self._asker, self._place, self._format, self._found))
             yield others
 
