@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from .access import number
 from .models import Role, TodoState
-from .tables import list_members, lists, todos, users
+from .tables import CHANNEL, SEPARATOR, list_members, lists, todo_watchers, todos, users
 
 EVERY, BY_ID, BY_NAME, BY_OWNER_AND_NAME = "every", "id", "name", "owner and name"
 _OWNER = literal_column(f"'{Role.OWNER}'", Text)
@@ -136,6 +136,15 @@ def unsharing(with_token: bool, by_name: bool) -> Any:
         .where(or_(own, managed), *_token_is_valid(with_token))
         .returning(users.c.id, users.c.username, list_members.c.role)
     )
+
+
+@cache
+def announcing() -> Any:
+    """Return a statement that tells the open windows of a list that its members have changed."""
+    owner, id = number("list_owner"), number("place_id")
+    is_watched = exists().where(todo_watchers.c.user_id == owner, todo_watchers.c.until > func.now())
+    separator = literal_column(f"'{SEPARATOR}'", Text)
+    return select(func.pg_notify(CHANNEL, func.concat(owner, separator, id))).where(is_watched)
 
 
 @cache

@@ -83,6 +83,8 @@ class Lists(OfOwner):
         if row is None:
             self._refuse_member(self._managed(found.id), member)
         id, former = row
+        if former:
+            self._announce(found)
         shared = next(each for each in self.members(found.id) if each.id == id)
         return replace(shared, former=former and Role(former))
 
@@ -116,7 +118,12 @@ class Lists(OfOwner):
         if row is None:
             self._managed(found.id)
             raise UserNotFoundError(f"user {user!r} is not a member of this list")
+        self._announce(found)
         return _member(row)
+
+    def _announce(self, found: ListInfo) -> None:
+        """Tell open windows: what a member may see and do has changed."""
+        self._on(found, list_statements.announcing())
 
     def _managed(self, key: ListKey) -> ListInfo:
         """Return a list of which the user is an owner. Raises ListNotFoundError, ListRoleError."""

@@ -253,7 +253,9 @@ todo_history = Table(
 )
 
 # The windows that show the todos of a user: changes are announced only while somebody watches, since PostgreSQL
-# commits the transactions that announce something one after the other.
+# commits the transactions that announce something one after the other. Each names the owner, or the owner and a list.
+CHANNEL = "fastzero_todos"
+SEPARATOR = "/"
 todo_watchers = Table(
     "todo_watchers",
     metadata,

@@ -108,6 +108,17 @@ def test_members_windows_are_told_of_this_list_alone(shared: Shared) -> None:
         until_changed(events)
 
 
+def test_members_windows_are_told_of_other_roles(shared: Shared) -> None:
+    shared.share("viewer")
+    browser, path = shared.browser(shared.bob), f"/lists/{shared.id}/members/{shared.bob.username}"
+    with window(shared.api.port, browser, f"?list={shared.id}") as events:
+        shared.share("editor")
+        until_changed(events)
+        shared.api.delete(path, shared.ana.token)
+        until_changed(events)
+    assert browser.get(f"/board?list={shared.id}").status == 404
+
+
 def test_the_owner_s_windows_are_told_of_what_a_member_changes(shared: Shared) -> None:
     shared.share("editor")
     with window(shared.api.port, shared.browser(shared.ana)) as events:
@@ -175,3 +186,17 @@ def test_a_viewer_reads_by_mouse_and_keyboard(chromium: Chromium, shared: Shared
     assert violations(page) == []
     shared.add("While bob reads", f"?list={shared.id}")
     expect(page.get_by_role("link", name="While bob reads")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_a_window_follows_its_user_s_role(chromium: Chromium, shared: Shared) -> None:
+    shared.share("viewer")
+    page = opened(chromium, shared, shared.bob)
+    add = page.get_by_role("button", name="Add")
+    expect(add).to_have_count(0)
+    shared.share("editor")
+    expect(add).to_be_visible()
+    shared.share("viewer")
+    expect(add).to_have_count(0)
+    shared.api.delete(f"/lists/{shared.id}/members/{shared.bob.username}", shared.ana.token)
+    expect(page.get_by_text("is not shared with you")).to_be_visible()

@@ -1,4 +1,4 @@
-"""Tell the open windows that todos have changed: server-sent events from LISTEN and NOTIFY.
+"""Tell the open windows that todos or roles have changed: server-sent events from LISTEN and NOTIFY.
 
 A window shows the todos of one owner, or of one list, and is told of those alone: the database names both. One
 connection per process listens, while a window is open. Only changes of owners who are watched are announced, as the
@@ -22,11 +22,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ....errors import BusyError, FastZeroError
 from ....postgres import database
 from ....postgres.driver_errors import translate
-from ...tables import todo_watchers, users
+from ...tables import CHANNEL, SEPARATOR, todo_watchers, users
 from ...todos import Todos
 
-CHANNEL = "fastzero_todos"
-SEPARATOR = "/"
 CHANGED = b"event: changed\ndata:\n\n"
 ALIVE = b":\n\n"  # keeps proxies from closing an idle connection
 PAUSE = 0.05  # seconds in which changes are told together

@@ -9,10 +9,11 @@ const focused = () => document.activeElement?.closest("#board li a");
 let dragged = null;
 let held = false; // whether a card is under a pressed button: it may be about to be dragged
 let saying = ""; // what to announce once a change is saved
+let role; // of the user in the list that is shown
 let position = null; // of the focused card, for when the board is replaced
 
 function ask(method, path, values = {}) {
-  if (method === "POST" && find("#board").hasAttribute("data-fixed")) return; // the user may only read this list
+  if (method === "POST" && find("#board").dataset.role === "viewer") return;
   const filters = Object.fromEntries(new FormData(find("#filters")));
   return htmx.ajax(method, path, { target: "#board", swap: "outerHTML", values: { ...filters, ...values } });
 }
@@ -51,7 +52,15 @@ function watch() {
   });
 }
 
-document.addEventListener("DOMContentLoaded", () => find("#board") && watch());
+document.addEventListener("DOMContentLoaded", () => {
+  role = find("#board")?.dataset.role;
+  if (find("#board")) watch();
+});
+
+// What the user may do is also around the board, which alone was replaced.
+document.addEventListener("htmx:afterSwap", () => {
+  if (find("#board") && find("#board").dataset.role !== role) location.reload();
+});
 
 // -- the dialog --
 
