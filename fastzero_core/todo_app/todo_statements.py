@@ -168,9 +168,14 @@ class Page:
         return self.where.tags > 0 and not self.where.priorities and self.order is TodoSort.ID
 
 
-def among(access: Access) -> list[ColumnElement[bool]]:
-    """Return the conditions for the todos whose ids are in `ids`."""
-    return [*owned(access), todos.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger)))]
+def among(access: Access, is_one: bool) -> list[ColumnElement[bool]]:
+    """Return the conditions for the todo `one_id`, or for those whose ids are in `ids`.
+
+    PostgreSQL expects ten ids in an array, and reads all entries of a user in another index if users have few todos on
+    average: one of them who has many would wait long for one todo.
+    """
+    ids = number("one_id") if is_one else any_(bindparam("ids", type_=ARRAY(BigInteger)))
+    return [*owned(access), todos.c.id == ids]
 
 
 def matching(access: Access, where: Conditions) -> list[ColumnElement[bool]]:
@@ -195,13 +200,14 @@ def insertion(access: Access) -> ReturningInsert[Any]:
 
 
 @cache
-def selection(access: Access) -> Select[Any]:
-    return select(*FIELDS).where(*among(access))
+def selection(access: Access, is_one: bool) -> Select[Any]:
+    return select(*FIELDS).where(*among(access, is_one))
 
 
 @cache
 def deletion(access: Access) -> Any:
-    return delete(todos).where(*among(access)).returning(*FIELDS)
+    """Return a statement that deletes the todo `one_id`."""
+    return delete(todos).where(*among(access, is_one=True)).returning(*FIELDS)
 
 
 @cache
@@ -214,7 +220,7 @@ def page(shape: Page) -> Select[Any]:
     if shape.follows_tag:
         rows = _with_tag(shape)
     else:
-        rows = select(*FIELDS).where(*owned(shape.access), *_filters(shape.where))
+        rows = select(*FIELDS).where(*owned(shape.access), *_filters(shape.where, shape.order))
         if shape.after:
             rows = rows.where(_is_after(shape))
         if shape.until:
@@ -228,12 +234,13 @@ def page(shape: Page) -> Select[Any]:
 
 
 def all_there(conditions: list[ColumnElement[bool]], count: int) -> ColumnElement[bool]:
-    """Return a condition that `count` rows match. It locks them, so that a bulk change is all or none."""
+    """Return a condition that `count` rows match. It locks them, so that a change of several is all or none."""
     locked = select(todos.c.id).where(*conditions).with_for_update().cte("locked")
     return select(func.count()).select_from(locked).scalar_subquery() == count
 
 
-def _filters(where: Conditions) -> list[ColumnElement[bool]]:
+def _filters(where: Conditions, order: TodoSort | None = None) -> list[ColumnElement[bool]]:
+    """Return the conditions that all todos must meet. `order` is that of a page."""
     filters = []
     if where.text:
         filters.append(or_(_contains(todos.c.title, "text"), _contains(todos.c.description, "text")))
@@ -242,7 +249,17 @@ def _filters(where: Conditions) -> list[ColumnElement[bool]]:
     if where.description:
         filters.append(_contains(todos.c.description, "description_part"))
     filters += [_has_tag(f"tag_{number}", where.states) for number in range(where.tags)]
-    return filters + [MOMENTS[name](todos.c, bindparam(name, type_=TIME)) for name in where.moments]
+    return filters + [MOMENTS[name](todos.c, _moment(name, order)) for name in where.moments]
+
+
+def _moment(name: str, order: TodoSort | None) -> Any:
+    """Return the parameter for a moment.
+
+    A page in its order is read from the same index in any case, but PostgreSQL would plan each run again if few todos
+    are before this moment. Of a query for it, the planner does not know the value.
+    """
+    moment = bindparam(name, type_=TIME)
+    return select(moment).scalar_subquery() if order and name.startswith(order) else moment
 
 
 def _one_of(where: Conditions) -> list[ColumnElement[bool]]:
@@ -274,7 +291,8 @@ def _with_tag(shape: Page) -> Select[Any]:
     """Return the todos that have the first of the tags, one after the other in the order of the index of tags.
 
     A plain EXISTS would be planned for a tag as frequent as the average: if the tag is rare, that reads the whole list.
-    With one tag, the ids of the page are known before a todo is read, and PostgreSQL finds all of them in one scan.
+    With one tag, the ids of the page are known before a todo is read. They are an array, whose length PostgreSQL takes
+    to be the same for each tag: it plans once. Each of these todos is read by itself, for the reason in `among`.
     """
     where, id = shape.where, todo_tags.c.todo_id
     entries = select(id).where(*_tagged("tag_0", where.states))
@@ -286,10 +304,17 @@ def _with_tag(shape: Page) -> Select[Any]:
     todo = select(*FIELDS).where(*owned(shape.access), *_one_of(where))
     if where.tags == 1:
         ids = func.array(entries.limit(_count("reach")).scalar_subquery(), type_=ARRAY(BigInteger))
-        return todo.where(todos.c.id == any_(ids)).order_by(*_ordering(todos.c, shape))
+        each = func.unnest(ids).table_valued(column("id", BigInteger), name="each").render_derived()
+        one = _one(todo.where(todos.c.id == each.c.id))
+        return select(*one.c).select_from(each.join(one, true())).order_by(*_directed([one.c.id], shape))
     others = [_has_tag(f"tag_{number}", where.states) for number in range(1, where.tags)]
-    one = todo.where(*others, todos.c.id == id).limit(literal_column("1")).lateral("todo")
+    one = _one(todo.where(*others, todos.c.id == id))
     return entries.with_only_columns(*one.c).select_from(todo_tags.join(one, true()))
+
+
+def _one(todo: Select[Any]) -> Any:
+    """Return a query for one todo as a part of another one. It runs for each row, however this would be planned."""
+    return todo.limit(literal_column("1")).lateral("todo")
 
 
 def _is_after(shape: Page) -> ColumnElement[bool]:
@@ -329,7 +354,7 @@ def _in_states(rows: Select[Any], shape: Page) -> Select[Any]:
         read = of_states
     else:
         read = [each.where(todos.c.priority == rank) for each in of_states for rank in map(_literal, ranks)]
-    merged = union_all(*read).subquery("page")
+    merged = union_all(*read).subquery("t")
     list_name = _list_name(merged.c.user_id, merged.c.list_id)
     fields = (list_name if field is _LIST else merged.c[field.name] for field in FIELDS)
     return select(*fields).order_by(*_directed((merged.c[key.name] for key in order), shape))

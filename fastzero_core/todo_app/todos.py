@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, tzinfo
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Unpack
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from ..errors import ConflictError, InvalidInputError, TodoNotFoundError, TodoNotTrashedError
 from . import validate
@@ -34,17 +34,7 @@ from .owner import OfOwner
 from .placing import placement
 from .tables import todos
 from .todo_rows import TodoRow, sort_keys, todo_of
-from .todo_statements import (
-    FIELDS,
-    Page,
-    all_there,
-    among,
-    counting,
-    deletion,
-    insertion,
-    page,
-    selection,
-)
+from .todo_statements import FIELDS, Page, all_there, among, counting, deletion, insertion, page, selection
 from .todo_statements import matching as conditions
 
 if TYPE_CHECKING:
@@ -59,6 +49,7 @@ _BATCH = 10_000
 # In the class, `list` is a method.
 TodoList = list[Todo]
 IdList = list[int]
+Clauses = list[ColumnElement[bool]]
 
 
 class Todos(OfOwner):
@@ -129,7 +120,8 @@ class Todos(OfOwner):
     def get_many(self, ids: Iterable[int]) -> TodoList:
         """Return the todos with these ids, in this order. Raises TodoNotFoundError with the missing ids."""
         wanted = validate.record_ids(ids)
-        return self._in_order(wanted, self._execute(selection(self._access), ids=wanted))
+        rows = self._execute(selection(self._access, len(wanted) == 1), **_given(wanted))
+        return self._in_order(wanted, rows)
 
     def list(
         self,
@@ -272,7 +264,7 @@ class Todos(OfOwner):
     def remove(self, id: int) -> Todo:
         """Permanently delete a todo, in any state. Raises TodoNotFoundError."""
         wanted = validate.record_ids([id])
-        return self._in_order(wanted, self._change(deletion(self._to_change), ids=wanted), changes=True)[0]
+        return self._in_order(wanted, self._change(deletion(self._to_change), **_given(wanted)), changes=True)[0]
 
     def purge(self, *ids: int) -> int:
         """Permanently delete todos in the trash, all or none; without ids, the whole trash. Return how many.
@@ -286,9 +278,8 @@ class Todos(OfOwner):
                 self._confirm(changes=True)
             return purged
         wanted = validate.record_ids(ids)
-        among_these = [*among(self._to_change), trashed]
-        statement = delete(todos).where(*among_these, all_there(among_these, len(wanted))).returning(todos.c.id)
-        purged = len(self._change(statement, ids=wanted).all())
+        these = self._each(wanted, trashed)
+        purged = len(self._change(delete(todos).where(*these).returning(todos.c.id), **_given(wanted)).all())
         if purged != len(wanted):
             self._confirm_change()
             self.require_trashed(*wanted)
@@ -349,15 +340,17 @@ class Todos(OfOwner):
         wanted = validate.record_ids(ids)
         if not wanted:
             raise InvalidInputError("no id given", field="id")
-        these = among(self._to_change)
-        statement = (
-            update(todos).where(*these, all_there(these, len(wanted))).values(**with_times(changes)).returning(*FIELDS)
-        )
-        rows = self._change(statement, ids=wanted).all()
+        statement = update(todos).where(*self._each(wanted)).values(**with_times(changes)).returning(*FIELDS)
+        rows = self._change(statement, **_given(wanted)).all()
         if rows or len(wanted) == 1:
             return self._in_order(wanted, rows, changes=True)
         self._confirm_change()
         return self.get_many(wanted)  # raises an error with the missing ids
+
+    def _each(self, ids: IdList, *more: ColumnElement[bool]) -> Clauses:
+        """Return the conditions for a change of todos, all or none."""
+        these = [*among(self._to_change, len(ids) == 1), *more]
+        return these if len(ids) == 1 else [*these, all_there(these, len(ids))]
 
     def _in_order(self, ids: IdList, rows: Iterable[TodoRow], *, changes: bool = False) -> TodoList:
         found = {row.id: todo_of(row) for row in rows}
@@ -385,6 +378,11 @@ class Todos(OfOwner):
             return {"last_id": after.id if isinstance(after, Todo) else validate.record_id(after, "after")}
         last = after if isinstance(after, Todo) else self.get(validate.record_id(after, "after"))
         return {"last_id": last.id} | {f"last_{number}": key for number, key in enumerate(sort_keys(last, order))}
+
+
+def _given(ids: IdList) -> dict[str, Any]:
+    """Return the parameters of `among`."""
+    return {"one_id": ids[0]} if len(ids) == 1 else {"ids": ids}
 
 
 def _batches(new: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

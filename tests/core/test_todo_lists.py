@@ -347,18 +347,56 @@ def test_a_page_that_is_read_often_is_planned_once(
 def test_a_page_with_a_tag_reads_no_more_with_one_plan_for_all_tags(
     tagged: Todos, other: psycopg.Connection, statements: list[tuple[str, Any]], tag: str, descending: bool
 ) -> None:
-    """After a few runs the server plans a prepared statement for no value in particular."""
     tagged.list(tags=[tag], limit=5, descending=descending)
-    text, values = statements[-1]
-    places = {name: f"${number}" for number, name in enumerate(values, 1)}
-    given = SQL(", ").join(map(Literal, values.values()))
-    other.execute("SET plan_cache_mode = force_generic_plan")
-    other.execute(f"PREPARE page AS {text % places}".encode())
-    other.execute("SET enable_seqscan = off")  # of so few todos
-    plan = _plan(other, (SQL("EXECUTE page({})").format(given).as_string(other), None))
-    scans = [node for node in plan if "Index Name" in node]
+    scans = [node for node in _plan_for_all(other, statements[-1]) if "Index Name" in node]
     assert "ix_todo_tags_tag" in [node["Index Name"] for node in scans]
     assert all(node["Actual Rows"] * node["Actual Loops"] <= 5 for node in scans)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda todos, id: todos.get(id),
+        lambda todos, id: todos.move(id, to="doing"),
+        lambda todos, id: todos.edit(id, title="Other"),
+        lambda todos, id: todos.remove(id),
+        lambda todos, _: todos.list(tags=["common"], limit=5),
+        lambda todos, _: todos.list(tags=["common"], states=["todo"], limit=5),
+    ],
+    ids=["get", "move", "edit", "remove", "tag", "tag and state"],
+)
+def test_a_user_with_many_todos_waits_for_none_of_them_among_users_with_few(
+    operation: Callable[[Todos, int], object],
+    tagged: Todos,
+    other: psycopg.Connection,
+    statements: list[tuple[str, Any]],
+) -> None:
+    other.execute(
+        "WITH few AS (INSERT INTO users (username, email, password_hash)"
+        " SELECT 'few' || n, n || '@few.example.com', '' FROM generate_series(1, 200) n RETURNING id)"
+        " INSERT INTO todos (user_id, title) SELECT id, 'Few' FROM few, generate_series(1, 2)"
+    )
+    other.execute("ANALYZE")
+    id = tagged.list(limit=1)[0].id
+    statements.clear()
+    operation(tagged, id)
+    tagged._connection.rollback()
+    [statement] = statements
+    plan = _plan_for_all(other, statement)
+    scans = [node for node in plan if "Scan" in node["Node Type"] and node.get("Relation Name") == "todos"]
+    assert scans
+    assert {node.get("Index Name") for node in scans} <= {"pk_todos", "ix_todos_state"}  # which find one todo
+
+
+def _plan_for_all(session: psycopg.Connection, statement: tuple[str, Any]) -> list[dict[str, Any]]:
+    """The nodes of the plan for no value in particular, which the server makes of a statement that is run often."""
+    text, values = statement
+    places = {name: f"${number}" for number, name in enumerate(values, 1)}
+    given = SQL(", ").join(map(Literal, values.values()))
+    session.execute("SET plan_cache_mode = force_generic_plan")
+    session.execute(f"PREPARE page AS {text % places}".encode())
+    session.execute("SET enable_seqscan = off")  # of so few todos
+    return _plan(session, (SQL("EXECUTE page({})").format(given).as_string(session), None))
 
 
 def test_title_and_description_are_matched_each_in_its_own(fz: FastZero, ana: User) -> None:
