@@ -22,6 +22,7 @@ from .archive import archive, recovery
 from .care import KIB_A_UNIT, PEAK_MEMORY, care
 from .containers import containers
 from .crowd import crowd
+from .filtered import filtered
 from .ground import Ground, Side, free_port
 from .measure import Comparison, Samples, compare
 from .transfer import transfer
@@ -270,6 +271,7 @@ BENCHMARKS: dict[str, Callable[[Ground, bool], Iterator[Comparison]]] = {
     "operations": operations,
     "million": million,
     "crowd": crowd,
+    "filtered": filtered,
     "lists": lists,
     "memory": memory,
     "transfer": transfer,

@@ -67,8 +67,8 @@ class Crowd:
 
 def crowd(ground: Ground, quick: bool) -> Iterator[Comparison]:
     with own_stack(ground, "crowd", postgres_settings={"shared_buffers": BUFFERS}) as stack:
-        few = _crowd(ground.database("few_users", stack), FEW)
-        many = _crowd(ground.database("many_users", stack), MANY // 10 if quick else MANY)
+        few = fill(ground.database("few_users", stack), FEW)
+        many = fill(ground.database("many_users", stack), MANY // 10 if quick else MANY)
         yield from _compared(few, many, 20 if quick else 200)
 
 
@@ -126,7 +126,7 @@ def _turn(among: Crowd, operation: Callable[[Todos], object]) -> Callable[[], ob
     return lambda: list(clients.map(client, range(CLIENTS)))
 
 
-def _crowd(url: str, users: int) -> Crowd:
+def fill(url: str, users: int) -> Crowd:
     began = time.monotonic()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SET maintenance_work_mem = '512MB'")

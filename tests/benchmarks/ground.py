@@ -112,32 +112,32 @@ class Ground:
     @cached_property
     def writer(self) -> Side:
         """The only user of the stack's own database."""
-        return self._side("writer", self.stack.database_url, FEW)
+        return self.side("writer", self.stack.database_url, FEW)
 
     @cached_property
     def few(self) -> Side:
         """A user with a hundred todos, in a database without any others."""
-        return self._side("few", self.database("few"), FEW)
+        return self.side("few", self.database("few"), FEW)
 
     @cached_property
     def many(self) -> Side:
         """A user with very many todos."""
-        return self._side("many", self.database("many"), self.many_count)
+        return self.side("many", self.database("many"), self.many_count)
 
     @cached_property
     def neighbour(self) -> Side:
         """A user with a hundred todos, in the database of the one who has very many."""
-        return self._side("neighbour", self.many.url, FEW)
+        return self.side("neighbour", self.many.url, FEW)
 
     @cached_property
     def ten(self) -> Side:
         """A user with ten todos, in the database of the one who has very many."""
-        return self._side("ten", self.many.url, RARE)
+        return self.side("ten", self.many.url, RARE)
 
     @cached_property
     def several(self) -> Side:
         """A user with ten thousand todos, in the database of the one who has very many."""
-        return self._side("several", self.many.url, SEVERAL)
+        return self.side("several", self.many.url, SEVERAL)
 
     def database(self, name: LiteralString, stack: Stack | None = None) -> str:
         """Create a database, in the project of the benchmarks or another one, and return its URL."""
@@ -148,7 +148,7 @@ class Ground:
         self.fastzero("migrate", "-q", DATABASE_URL=url)
         return url
 
-    def _side(self, name: str, url: str, count: int) -> Side:
+    def side(self, name: str, url: str, count: int) -> Side:
         with FastZero(url) as fz:
             user = fz.users.add(name, email=f"{name}@example.com", password="correct horse")
         began = time.monotonic()
