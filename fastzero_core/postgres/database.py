@@ -50,6 +50,9 @@ _AUTOCOMMIT: dict[str, Any] = {
     "pool_reset_on_return": None,
 }
 
+# The option of a statement that the driver does not prepare: the server plans each run for its values.
+UNPREPARED = "unprepared"
+
 SESSION_SETTINGS = {
     "TimeZone": "UTC",
     "DateStyle": "ISO",  # of times that PostgreSQL writes as text
@@ -92,8 +95,7 @@ def create_engine(
     pool: dict[str, Any] = _POOL if pooled else {"poolclass": NullPool}
     arguments = _connect_arguments(parsed, settings, connect_timeout)
     engine = sqlalchemy.create_engine(parsed, connect_args=arguments, use_native_hstore=False, **pool)
-    _replace_first_queries(engine)
-    _install_error_handlers(engine)
+    _install(engine)
     return engine
 
 
@@ -127,12 +129,19 @@ def create_async_engine(
         use_native_hstore=False,
         **options,
     )
-    _replace_first_queries(engine.sync_engine)
-    _install_error_handlers(engine.sync_engine)
+    _install(engine.sync_engine)
     event.listen(engine.sync_engine, "checkout", _replace_if_unusable)
     if read_passwords:
         event.listen(engine.sync_engine, "do_connect", partial(_log_in, read_passwords))
     return engine
+
+
+def _install(engine: Engine) -> None:
+    """Change what SQLAlchemy does by itself."""
+    _replace_first_queries(engine)
+    event.listen(engine, "handle_error", _translate_in_engine)
+    event.listen(engine, "before_execute", lambda connection, *_: refuse_if_lost(connection))
+    event.listen(engine, "do_execute", _execute_unprepared)
 
 
 def _replace_first_queries(engine: Engine) -> None:
@@ -218,9 +227,17 @@ def _connect_arguments(parsed: URL, settings: dict[str, str] | None, connect_tim
     return {**{name: value for name, value in arguments.items() if name not in parsed.query}, "options": options}
 
 
-def _install_error_handlers(engine: Engine) -> None:
-    event.listen(engine, "handle_error", _translate_in_engine)
-    event.listen(engine, "before_execute", lambda connection, *_: refuse_if_lost(connection))
+def _execute_unprepared(cursor: Any, statement: str, values: Any, context: Any) -> bool:
+    """Run a statement if it has the option UNPREPARED. Return whether it did."""
+    if not context.execution_options.get(UNPREPARED):
+        return False
+    driver = context.root_connection.connection.driver_connection
+    threshold, driver.prepare_threshold = driver.prepare_threshold, None
+    try:
+        cursor.execute(statement, values)
+    finally:
+        driver.prepare_threshold = threshold
+    return True
 
 
 def refuse_if_lost(connection: Connection) -> None:

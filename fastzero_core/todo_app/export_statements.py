@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from .filters import PRIORITIES
 from .import_statements import lasting_id
 from .models import INBOX
-from .todo_statements import Page, page
+from .todo_statements import Page, page, planned
 
 _DAY, _MOMENT = "YYYY-MM-DD", 'YYYY-MM-DD"T"HH24:MI:SS.US'
 
@@ -29,7 +29,7 @@ def lines(shape: Page, format: str, is_utc: bool) -> Select[Any]:
     """
     found = page(shape).subquery("page")
     text = func.string_agg(_LINES[format](found, is_utc), aggregate_order_by(_text(""), found.c.id))
-    return select(text, func.max(found.c.id), func.count()).select_from(found)
+    return planned(select(text, func.max(found.c.id), func.count()).select_from(found), shape.where)
 
 
 @cache
@@ -45,7 +45,7 @@ def allocation() -> Select[Any]:
 
 @cache
 def ids(shape: Page) -> Select[Any]:
-    return select(page(shape).subquery("page").c.id)
+    return planned(select(page(shape).subquery("page").c.id), shape.where)
 
 
 def _csv(found: Any, is_utc: bool) -> Any:

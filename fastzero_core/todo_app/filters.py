@@ -9,7 +9,8 @@ from typing import Any, cast
 from ..errors import InvalidInputError
 from . import validate
 from .models import OPEN, Priority, TodoFilters, TodoSort, TodoState
-from .todo_statements import MOMENTS, Conditions
+from .orders import MOMENTS
+from .todo_statements import Conditions
 
 PRIORITIES = (Priority.HIGH, Priority.MEDIUM, Priority.LOW, Priority.NONE)  # the first one is 1 in the database
 RANKS = {priority: rank for rank, priority in enumerate(PRIORITIES, 1)}

@@ -37,8 +37,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from .access import IN_LIST, Access, allowed, number
 from .models import TodoState
+from .orders import TIME
 from .tables import todos
-from .todo_statements import NOW, TIME
+from .todo_statements import NOW
 
 # `number` counts the todos of the file, and `line` is where one begins. `own_id` is the id in a lasting id.
 COLUMNS: dict[str, Any] = {

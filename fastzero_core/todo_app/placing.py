@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import BigInteger, Integer, Numeric, bindparam, case, cast, func, literal_column, select, update
 
 from .access import Access, owned
+from .orders import position_key
 from .tables import todos
-from .todo_statements import FIELDS, NOW, position_key
+from .todo_statements import FIELDS, NOW
 
 
 @cache

@@ -12,9 +12,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from . import due
 from .access import ALL, Access, allowed, number, owned
 from .models import OPEN, TodoState
+from .orders import TIME, due_key
 from .results import DayCount, TodoStats
 from .tables import todo_tags, todos
-from .todo_statements import TIME, due_key
 
 DAYS_MAX = 366
 TAGS_SHOWN = 50

@@ -6,7 +6,7 @@ from sqlalchemy import Row
 
 from .filters import PRIORITIES, RANKS
 from .models import INBOX, Priority, Todo, TodoSort, TodoState
-from .todo_statements import INFINITY
+from .orders import INFINITY
 
 TodoRow = Row[*tuple[Any, ...]]
 

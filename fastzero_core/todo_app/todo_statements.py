@@ -4,10 +4,10 @@ Values are named parameters, of the condition of access (see `access`) in all st
 no connection and no values.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -16,7 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     Date,
     DateTime,
-    Numeric,
+    Executable,
     Select,
     SmallInteger,
     Text,
@@ -39,8 +39,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.dml import ReturningInsert
 
+from ..postgres.database import UNPREPARED
 from .access import ALL, IN_LIST, Access, allowed, number, owned
 from .models import TodoSort, TodoState
+from .orders import MOMENTS, SORT_KEYS, TIME
 from .tables import lists, todo_tags, todos
 
 
@@ -71,34 +73,6 @@ FIELDS: tuple[ColumnElement[Any], ...] = (
 )
 # As a query of its own: Citus refuses functions that are not immutable inside of CASE.
 NOW = select(func.now()).scalar_subquery()
-TIME = DateTime(timezone=True)
-INFINITY = "infinity"
-
-
-def due_key(columns: Any) -> ColumnElement[Any]:
-    """Return when a todo is due; those that are not due come last. The same expression is in an index."""
-    return func.coalesce(columns.due_at, literal_column("'infinity'::timestamptz", TIME))
-
-
-def position_key(columns: Any) -> ColumnElement[Any]:
-    return func.coalesce(columns.position, cast(columns.id, Numeric))
-
-
-SORT_KEYS: dict[TodoSort, Callable[[Any], list[ColumnElement[Any]]]] = {
-    TodoSort.ID: lambda columns: [],
-    TodoSort.CREATED: lambda columns: [columns.created_at],
-    TodoSort.UPDATED: lambda columns: [columns.updated_at],
-    TodoSort.TITLE: lambda columns: [columns.title],
-    TodoSort.DUE: lambda columns: [due_key(columns), columns.priority],
-    TodoSort.PRIORITY: lambda columns: [columns.priority],
-    TodoSort.POSITION: lambda columns: [position_key(columns)],
-}
-MOMENTS: dict[str, Callable[[Any, ColumnElement[Any]], ColumnElement[bool]]] = {
-    "due_after": lambda columns, moment: due_key(columns) > moment,
-    "due_before": lambda columns, moment: due_key(columns) < moment,
-    "created_after": lambda columns, moment: columns.created_at > moment,
-    "created_before": lambda columns, moment: columns.created_at < moment,
-}
 _BY_PRIORITY = (TodoSort.ID, TodoSort.PRIORITY)  # the orders in which an index continues with the priority
 # The columns of new todos, each with the type of its array. The tags of a todo are joined, since PostgreSQL has no
 # arrays of arrays of different lengths.
@@ -112,6 +86,8 @@ NEW_FIELDS: dict[str, Any] = {
     "tags": Text,
 }
 TAG_SEPARATOR = ","
+
+Statement = TypeVar("Statement", bound=Executable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +108,10 @@ class Conditions:
     description: bool = False
     tags: int = 0
     moments: tuple[str, ...] = ()
+
+    @property
+    def has_text(self) -> bool:
+        return self.text or self.title or self.description
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +140,7 @@ class Page:
     def follows_tag(self) -> bool:
         """Whether todos are read in the order of the index of tags. A list, text and times may have a better one."""
         where = self.where
-        has_others = where.text or where.title or where.description or where.moments
-        return self._can_follow_tag and self.access.within == ALL and not has_others
+        return self._can_follow_tag and self.access.within == ALL and not (where.has_text or where.moments)
 
     @property
     def _can_follow_tag(self) -> bool:
@@ -176,6 +155,11 @@ def among(access: Access, is_one: bool) -> list[ColumnElement[bool]]:
     """
     ids = number("one_id") if is_one else any_(bindparam("ids", type_=ARRAY(BigInteger)))
     return [*owned(access), todos.c.id == ids]
+
+
+def planned(statement: Statement, where: Conditions) -> Statement:
+    """Return a statement with the conditions, which is planned for each text: a text may be rare or in all todos."""
+    return statement.execution_options(**{UNPREPARED: True}) if where.has_text else statement
 
 
 def matching(access: Access, where: Conditions) -> list[ColumnElement[bool]]:
@@ -212,7 +196,7 @@ def deletion(access: Access) -> Any:
 
 @cache
 def counting(access: Access, where: Conditions) -> Select[Any]:
-    return select(func.count()).select_from(todos).where(*matching(access, where))
+    return planned(select(func.count()).select_from(todos).where(*matching(access, where)), where)
 
 
 @cache
@@ -229,7 +213,7 @@ def page(shape: Page) -> Select[Any]:
             rows = _in_states(rows, shape)
         else:
             rows = rows.where(*_one_of(shape.where)).order_by(*_ordering(todos.c, shape))
-    rows = rows.limit(_count("page_size"))
+    rows = planned(rows.limit(_count("page_size")), shape.where)
     return rows.offset(_count("skipped")) if shape.offset else rows
 
 

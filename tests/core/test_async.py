@@ -111,6 +111,23 @@ def test_a_task_that_is_cancelled_by_somebody_else_is_cancelled(database_url: st
     assert run(database_url, cancelled)
 
 
+def test_a_statement_for_a_text_is_planned_each_time(database_url: str) -> None:
+    async def prepared() -> list[str]:
+        engine = database.create_async_engine(database_url, pool_size=1, autocommit=True)
+        fz = AsyncFastZero(engine)
+        user = await fz.run(add("ana"))
+        for _ in range(6):  # psycopg prepares a statement the sixth time
+            await fz.run(lambda fz: fz.todos(user).list(text="report"))
+            await fz.run(lambda fz: fz.todos(user).list())
+        async with engine.connect() as connection:
+            found = await connection.exec_driver_sql("SELECT statement FROM pg_prepared_statements")
+        await engine.dispose()
+        return [text for text in found.scalars() if "FROM todos" in text]
+
+    [statement] = asyncio.run(prepared())
+    assert "ILIKE" not in statement
+
+
 def test_autocommit_makes_every_statement_a_transaction(database_url: str) -> None:
     async def block() -> None:
         engine = database.create_async_engine(database_url, autocommit=True)

@@ -342,6 +342,30 @@ def test_a_page_that_is_read_often_is_planned_once(
         assert connection.exec_driver_sql(query).scalar_one() > 0
 
 
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda todos: todos.list(text="5"),
+        lambda todos: todos.list(title="5", sort="title"),
+        lambda todos: todos.list(description="5", states=["todo"]),
+        lambda todos: todos.count(text="5"),
+        lambda todos: "".join(todos.export("csv", text="5")),
+        lambda todos: todos.edit_matching({"priority": "high"}, text="5"),
+    ],
+    ids=["list", "sorted", "state", "count", "export", "edit"],
+)
+def test_a_statement_for_a_text_is_planned_each_time(
+    operation: Callable[[Todos], object], crowded: Todos, statements: list[tuple[str, Any]]
+) -> None:
+    """One plan for all texts would read the whole list for a rare one."""
+    statements.clear()
+    for _ in range(12):
+        operation(crowded)
+    assert len([text for text, _ in statements if "ILIKE" in text]) >= 12
+    query = "SELECT count(*) FROM pg_prepared_statements WHERE strpos(statement, 'ILIKE') > 0"
+    assert crowded._connection.exec_driver_sql(query).scalar_one() == 0
+
+
 @pytest.mark.parametrize("tag", ["rare", "common"])
 @pytest.mark.parametrize("descending", [False, True])
 def test_a_page_with_a_tag_reads_no_more_with_one_plan_for_all_tags(
