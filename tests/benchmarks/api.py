@@ -58,7 +58,7 @@ class App:
 
 
 @contextmanager
-def _own(ground: Ground, url: str) -> Iterator[App]:
+def own_app(ground: Ground, url: str) -> Iterator[App]:
     with _served(ground, url, [sys.executable, "-m", "fastzero_cli", "serve"], "/healthz") as app:
         yield app
 
@@ -91,7 +91,7 @@ def _served(ground: Ground, url: str, command: list[str], ready: str) -> Iterato
 
 def api(ground: Ground, quick: bool) -> Iterator[Comparison]:
     ten, several, many = ground.ten, ground.several, ground.many
-    with _own(ground, many.url) as own, _reference(ground, many.url) as reference:
+    with own_app(ground, many.url) as own, _reference(ground, many.url) as reference:
         measure = partial(_turns, runs=2 if quick else 7, seconds=1 if quick else 2)
         for side, limit in ((ten, 1 / 2.5), (several, 1 / 50)):
             name = f"GET /todos/?limit=10, {side.count:,} todos"
@@ -150,7 +150,7 @@ def _bulk(ground: Ground, own: App, runs: int) -> Comparison:
 
 def logins(ground: Ground, quick: bool) -> Iterator[Comparison]:
     """What 50 logins at once leave of everything else, and what a name that nobody has is told by the clock."""
-    with _own(ground, ground.many.url) as own:
+    with own_app(ground, ground.many.url) as own:
         yield _health_under_logins(own, ground.ten, runs=1 if quick else 5)
         yield _unknown_names(own, runs=20 if quick else 60)
 
@@ -186,7 +186,7 @@ def _unknown_names(own: App, runs: int) -> Comparison:
 def endurance(ground: Ground, quick: bool) -> Iterator[Comparison]:
     """Memory behind a million requests, and ten thousand connections that ask nothing."""
     count = 20_000 if quick else 1_000_000
-    with _own(ground, ground.many.url) as own:
+    with own_app(ground, ground.many.url) as own:
         request = own.list(ground.ten.user.username)
         early = _memory_behind(own, request, count // 10)
         late = _memory_behind(own, request, count - count // 10)

@@ -19,6 +19,7 @@ from fastzero_core.todo_app.todos import Todos
 
 from .api import api, endurance, logins
 from .archive import archive, recovery
+from .board import board, history
 from .care import KIB_A_UNIT, PEAK_MEMORY, care
 from .containers import containers
 from .crowd import crowd
@@ -273,6 +274,8 @@ BENCHMARKS: dict[str, Callable[[Ground, bool], Iterator[Comparison]]] = {
     "crowd": crowd,
     "filtered": filtered,
     "lists": lists,
+    "board": board,
+    "history": history,
     "memory": memory,
     "transfer": transfer,
     "care": care,
