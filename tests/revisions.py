@@ -11,6 +11,7 @@ MESSAGES = {
     "0008": "external ids",
     "0009": "lists",
     "0010": "calendars",
+    "0011": "cost of history",
 }
 REVISIONS = list(MESSAGES)
 HEAD = REVISIONS[-1]

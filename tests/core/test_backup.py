@@ -319,7 +319,7 @@ def test_a_plan_for_an_empty_database_fills_it_and_nothing_else(filled: Target, 
         restore.plan_restore(filled, archive, into_empty=True)
     tables, functions = (
         ", ".join(metadata.tables),
-        "keep_todo_tags, note_todos, exchange_todos, note_changes, exchange_changes",
+        "keep_todo_tags, note_todos, exchange_todos, note_changes, exchange_changes, record_changes",
     )
     execute(filled.url, f"DROP TABLE {tables}, alembic_version", f"DROP FUNCTION {functions}", "DROP EXTENSION pg_trgm")
     plan = restore.plan_restore(filled, archive, into_empty=True)
@@ -471,7 +471,7 @@ def test_such_a_role_restores_into_an_empty_database(humble: Target, filled: Tar
         restore.restore_into_empty(humble, archive)
     tables, functions = (
         ", ".join(metadata.tables),
-        "keep_todo_tags, note_todos, exchange_todos, note_changes, exchange_changes",
+        "keep_todo_tags, note_todos, exchange_todos, note_changes, exchange_changes, record_changes",
     )
     execute(filled.url, f"DROP TABLE {tables}, alembic_version", f"DROP FUNCTION {functions}", "DROP EXTENSION pg_trgm")
     restore.restore_into_empty(humble, archive)

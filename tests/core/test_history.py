@@ -1,6 +1,7 @@
 """Undo and redo: every change can be taken back, and what others changed since is never overwritten."""
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -287,3 +288,34 @@ def test_a_library_undoes_in_its_own_block(fz: FastZero, ana: User) -> None:
     fz.todos(ana).add("Second")
     assert [todo.title for todo in fz.todos(ana).list()] == ["Second"]
     assert len(fz.history(ana).log()) == 1
+
+
+def test_a_change_of_many_costs_as_much_in_a_session_that_changed_few(place: Place) -> None:
+    """PostgreSQL plans the statements of a function once per session: for few rows, if these come first."""
+    ids = [todo.id for todo in place.run(lambda todos: todos.add_many(NewTodo(f"Write {n}") for n in range(3000)))]
+
+    def of_all(todos: Todos, state: str) -> float:
+        began = time.perf_counter()
+        todos.move(*ids, to=state)
+        return time.perf_counter() - began
+
+    with FastZero(place.engine, autocommit=True) as fz:
+        fresh = min(of_all(fz.todos(place.ana), state) for state in ("doing", "todo"))
+    with FastZero(place.engine, autocommit=True) as fz:
+        todos = fz.todos(place.ana)
+        for state in ("doing", "todo") * 5:
+            todos.move(ids[0], to=state)
+        used = min(of_all(todos, state) for state in ("doing", "todo"))
+    assert used < 5 * fresh
+
+
+def test_a_todo_that_sql_gives_to_another_user_is_gone_from_the_first(place: Place, database_url: str) -> None:
+    with FastZero(place.engine) as fz:
+        bob = fz.users.add("bob", email="bob@example.com", password=PASSWORD)
+        todo = fz.todos(place.ana).add("Write")
+    with psycopg.connect(database_url, autocommit=True) as session:
+        session.execute("UPDATE todos SET user_id = %s WHERE id = %s", [bob.id, todo.id])
+    with FastZero(place.engine) as fz:
+        assert fz.todos(place.ana).list() == []
+        [entry] = fz.history(place.ana).log(limit=1)
+        assert entry.removed == 1
