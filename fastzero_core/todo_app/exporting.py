@@ -24,7 +24,8 @@ from .transfer.files import FIELDS
 FORMATS = export_statements.FORMATS  # whose lines PostgreSQL writes
 _READERS = 2  # connections besides
 _ENOUGH, _TOO_MUCH = 1_000_000, 4_000_000  # characters of a page
-_ENOUGH_AHEAD = 4_000_000  # of a page that another connection reads: with larger ones, fewer ends are looked for
+# Of what another connection reads, in some statements: with more, fewer ends are looked for.
+_ENOUGH_AHEAD, _TOO_MUCH_AHEAD, _PARTS = 4_000_000, 16_000_000, 4
 _HEADS = {"csv": ",".join(FIELDS) + "\n", "json": "[\n  ", "ndjson": ""}
 
 
@@ -88,15 +89,22 @@ class Exporting(OfOwner):
         free: SimpleQueue[Exporting] = SimpleQueue()
         for each in others:
             free.put(each)
-        reading: deque[Future[list[Lines]]] = deque()
+        reading: deque[tuple[Future[list[Lines]], int | None]] = deque()
         is_left = True
         with ThreadPoolExecutor(len(others)) as threads:
             while is_left or reading:
                 while is_left and len(reading) <= len(others):
                     end = self._end(after, size)
-                    reading.append(threads.submit(_read, free, after, end, size))
+                    reading.append((threads.submit(_read, free, after, end, size // _PARTS + 1), end))
                     is_left, after = end is not None, end
-                yield from reading.popleft().result()
+                part, until = reading.popleft()
+                found = part.result()
+                yield from found
+                length, count = sum(len(lines.text) for lines in found), sum(lines.count for lines in found)
+                if length > _TOO_MUCH_AHEAD:
+                    yield from one_by_one(partial(self.lines, until=until), found[-1].count, found[-1].last)
+                if count:
+                    size = count * _ENOUGH_AHEAD // length + 1
 
     def _end(self, after: int | None, size: int) -> int | None:
         """Return the id of the last todo of a page, None if fewer are left."""
@@ -135,10 +143,19 @@ def one_by_one(next_lines: NextLines, size: int, after: int | None = None) -> It
 
 
 def _read(free: "SimpleQueue[Exporting]", after: int | None, end: int | None, size: int) -> list[Lines]:
-    """Return the page that ends with a todo. Todos that an undo adds again may need a second one."""
+    """Return the lines up to a todo, or only the first ones, if they are longer than expected.
+
+    `size` is the number of todos of the first statement.
+    """
     source = free.get()
     try:
-        return [*one_by_one(partial(source.lines, until=end), size + 1, after)]
+        found, length = [], 0
+        for lines in one_by_one(partial(source.lines, until=end), size, after):
+            found.append(lines)
+            length += len(lines.text)
+            if length > _TOO_MUCH_AHEAD:
+                break
+        return found
     finally:
         free.put(source)
 

@@ -192,9 +192,17 @@ def test_an_export_does_not_depend_on_the_settings_of_the_session(
 
 @pytest.mark.parametrize("filters", [{}, {"states": ["todo", "doing"]}, {"tags": ["work"]}, {"text": "nothing"}])
 @pytest.mark.parametrize("format", EXACT)
+@pytest.mark.parametrize(("enough", "too_much"), [(1, 100_000), (3000, 100_000), (3000, 200)])
 def test_an_export_by_several_connections_is_the_same(
-    format: str, filters: Any, database_url: str, other: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+    format: str,
+    enough: int,
+    too_much: int,
+    filters: Any,
+    database_url: str,
+    other: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Pages are of one todo, of several, or longer than what one connection reads at once."""
     with FastZero(database_url) as fz:
         ana = fz.users.add("ana", email="ana@example.com", password="correct horse")
         states, tags = ("todo", "doing", "done"), ("work", "home")
@@ -204,7 +212,8 @@ def test_an_export_by_several_connections_is_the_same(
     with FastZero(database_url) as fz:
         expected = "".join(fz.todos(ana).export(format, **filters))
     monkeypatch.setattr("fastzero_core.todo_app.todos._PAGE", 2)
-    monkeypatch.setattr("fastzero_core.todo_app.exporting._ENOUGH", 1)
+    monkeypatch.setattr("fastzero_core.todo_app.exporting._ENOUGH_AHEAD", enough)
+    monkeypatch.setattr("fastzero_core.todo_app.exporting._TOO_MUCH_AHEAD", too_much)
     with FastZero(database_url, autocommit=True) as fz:
         parts = fz.todos(ana).export(format, **filters)
         found = [*islice(parts, 3)]
