@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from .filters import PRIORITIES
 from .import_statements import lasting_id
 from .models import INBOX
-from .todo_statements import Page, page, planned
+from .todo_statements import Page, page, unprepared
 
 _DAY, _MOMENT = "YYYY-MM-DD", 'YYYY-MM-DD"T"HH24:MI:SS.US'
 
@@ -29,12 +29,12 @@ def lines(shape: Page, format: str, is_utc: bool) -> Select[Any]:
     """
     found = page(shape).subquery("page")
     text = func.string_agg(_LINES[format](found, is_utc), aggregate_order_by(_text(""), found.c.id))
-    return planned(select(text, func.max(found.c.id), func.count()).select_from(found), shape.where)
+    return unprepared(select(text, func.max(found.c.id), func.count()).select_from(found), shape.where)
 
 
 @cache
 def allocation() -> Select[Any]:
-    """Return a query that allocates and frees 16 MB, more than a page needs.
+    """Return a query that allocates and frees 16 MB, more than usual pages need.
 
     After that, glibc keeps the memory of pages: until a process has freed a block of a size once, it returns such
     blocks to the system and asks for them again (mallopt(3), M_MMAP_THRESHOLD), in a third of the time of an export.
@@ -45,7 +45,7 @@ def allocation() -> Select[Any]:
 
 @cache
 def ids(shape: Page) -> Select[Any]:
-    return planned(select(page(shape).subquery("page").c.id), shape.where)
+    return unprepared(select(page(shape).subquery("page").c.id), shape.where)
 
 
 def _csv(found: Any, is_utc: bool) -> Any:

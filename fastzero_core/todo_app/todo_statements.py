@@ -157,8 +157,8 @@ def among(access: Access, is_one: bool) -> list[ColumnElement[bool]]:
     return [*owned(access), todos.c.id == ids]
 
 
-def planned(statement: Statement, where: Conditions) -> Statement:
-    """Return a statement with the conditions, which is planned for each text: a text may be rare or in all todos."""
+def unprepared(statement: Statement, where: Conditions) -> Statement:
+    """Return a statement with the conditions. With a text it is not prepared: a text may be rare, or in all todos."""
     return statement.execution_options(**{UNPREPARED: True}) if where.has_text else statement
 
 
@@ -196,7 +196,7 @@ def deletion(access: Access) -> Any:
 
 @cache
 def counting(access: Access, where: Conditions) -> Select[Any]:
-    return planned(select(func.count()).select_from(todos).where(*matching(access, where)), where)
+    return unprepared(select(func.count()).select_from(todos).where(*matching(access, where)), where)
 
 
 @cache
@@ -213,8 +213,9 @@ def page(shape: Page) -> Select[Any]:
             rows = _in_states(rows, shape)
         else:
             rows = rows.where(*_one_of(shape.where)).order_by(*_ordering(todos.c, shape))
-    rows = planned(rows.limit(_count("page_size")), shape.where)
-    return rows.offset(_count("skipped")) if shape.offset else rows
+    rows = unprepared(rows.limit(_count("page_size")), shape.where)
+    has_skipped = shape.follows_tag and shape.where.tags == 1
+    return rows.offset(_count("skipped")) if shape.offset and not has_skipped else rows
 
 
 def all_there(conditions: list[ColumnElement[bool]], count: int) -> ColumnElement[bool]:
@@ -239,8 +240,8 @@ def _filters(where: Conditions, order: TodoSort | None = None) -> list[ColumnEle
 def _moment(name: str, order: TodoSort | None) -> Any:
     """Return the parameter for a moment.
 
-    A page in its order is read from the same index in any case, but PostgreSQL would plan each run again if few todos
-    are before this moment. Of a query for it, the planner does not know the value.
+    A page that is sorted by this moment is read from the same index in any case, but PostgreSQL would plan each run
+    again if few todos are before it. Of a query for the moment, the planner does not know the value.
     """
     moment = bindparam(name, type_=TIME)
     return select(moment).scalar_subquery() if order and name.startswith(order) else moment
@@ -287,7 +288,9 @@ def _with_tag(shape: Page) -> Select[Any]:
     entries = entries.order_by(*_directed([id], shape))
     todo = select(*FIELDS).where(*owned(shape.access), *_one_of(where))
     if where.tags == 1:
-        ids = func.array(entries.limit(_count("reach")).scalar_subquery(), type_=ARRAY(BigInteger))
+        entries = entries.limit(_count("page_size"))
+        entries = entries.offset(_count("skipped")) if shape.offset else entries
+        ids = func.array(entries.scalar_subquery(), type_=ARRAY(BigInteger))
         each = func.unnest(ids).table_valued(column("id", BigInteger), name="each").render_derived()
         one = _one(todo.where(todos.c.id == each.c.id))
         return select(*one.c).select_from(each.join(one, true())).order_by(*_directed([one.c.id], shape))
@@ -338,7 +341,7 @@ def _in_states(rows: Select[Any], shape: Page) -> Select[Any]:
         read = of_states
     else:
         read = [each.where(todos.c.priority == rank) for each in of_states for rank in map(_literal, ranks)]
-    merged = union_all(*read).subquery("t")
+    merged = union_all(*read).subquery("t")  # a short name, for the reason in _directed
     list_name = _list_name(merged.c.user_id, merged.c.list_id)
     fields = (list_name if field is _LIST else merged.c[field.name] for field in FIELDS)
     return select(*fields).order_by(*_directed((merged.c[key.name] for key in order), shape))

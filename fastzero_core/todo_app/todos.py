@@ -34,7 +34,7 @@ from .owner import OfOwner
 from .placing import placement
 from .tables import todos
 from .todo_rows import TodoRow, sort_keys, todo_of
-from .todo_statements import FIELDS, Page, all_there, among, counting, deletion, insertion, page, planned, selection
+from .todo_statements import FIELDS, Page, all_there, among, counting, deletion, insertion, page, selection, unprepared
 from .todo_statements import matching as conditions
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ class Todos(OfOwner):
         statement = update(todos).where(*owned(access), todos.c.id.in_(select(locked.c.id)))
         if expected is not None:
             statement = statement.where(select(func.count()).select_from(locked).scalar_subquery() == expected)
-        statement = planned(statement.values(**with_times(values)), found.where)
+        statement = unprepared(statement.values(**with_times(values)), found.where)
         changed = self._change(statement, **found.values).rowcount
         if expected is not None and changed != expected:
             raise ConflictError(

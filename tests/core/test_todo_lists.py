@@ -432,13 +432,26 @@ def test_title_and_description_are_matched_each_in_its_own(fz: FastZero, ana: Us
     assert todos.list(title="friday", description="friday") == []
 
 
-@pytest.mark.parametrize("filters", [{}, {"states": ["todo"]}, {"sort": "title"}, {"text": "t"}, {"descending": True}])
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {},
+        {"states": ["todo"]},
+        {"sort": "title"},
+        {"text": "t"},
+        {"descending": True},
+        {"tags": ["even"]},
+        {"tags": ["even"], "descending": True},
+        {"tags": ["all", "even"]},
+    ],
+)
 def test_offset_skips_what_the_page_without_it_begins_with(filters: dict[str, Any], fz: FastZero, ana: User) -> None:
     todos = fz.todos(ana)
-    todos.add_many([NewTodo(f"t{number}") for number in range(10)])
+    todos.add_many([NewTodo(f"t{n}", tags=["all", "even"] if n % 2 == 0 else ["all"]) for n in range(20)])
     whole = todos.list(**filters)
     assert todos.list(offset=3, limit=4, **filters) == whole[3:7]
-    assert todos.list(offset=9, limit=4, **filters) == whole[9:]
+    assert todos.list(offset=3, limit=4, after=whole[1], **filters) == whole[5:9]
+    assert todos.list(offset=9, limit=20, **filters) == whole[9:]
 
 
 @pytest.mark.parametrize("offset", [-1, 10_001])
