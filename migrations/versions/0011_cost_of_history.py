@@ -3,9 +3,8 @@
 Changes are noted in less time. The rows before and after a change are joined by a full join: PostgreSQL plans the
 statements of a function once per session, and after some changes of single todos it had planned an inner one as nested
 loops, so that a change of 5,000 todos took seconds. What could be redone ends in the same statement, and rows are
-compared as a whole only if their times are equal. The function is a new one, beside that before, which processes of the
-version before still use, and so does this one's downgrade. A lock is held for milliseconds. All statements can be
-repeated.
+compared as a whole only if their times are equal. The function is a new one, beside that before, which the downgrade
+uses. A lock is held for milliseconds. All statements can be repeated.
 
 Revision ID: 0011
 Revises: 0010
@@ -18,7 +17,8 @@ down_revision: str | None = "0010"
 branch_labels: str | None = None
 depends_on: str | None = None
 
-# As in 0009, but for how it runs.
+# What is noted is the same as in 0009. `num_nulls` leaves a todo out that gets another key, as the inner join did, and
+# keeps the join a full one: a condition that is never true for NULL would make it an inner one again.
 NOTE = """
 CREATE OR REPLACE FUNCTION record_changes() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
@@ -77,7 +77,7 @@ BEGIN
         INSERT INTO todo_history (user_id, entry, todo_id, other, stamp, actor)
             SELECT user_id, number::bigint, id, to_jsonb(o), n.updated_at, nullif(member, user_id)
             FROM new_rows n FULL JOIN old_rows o USING (user_id, id)
-            WHERE o.updated_at IS DISTINCT FROM n.updated_at OR o IS DISTINCT FROM n
+            WHERE num_nulls(o.id, n.id) = 0 AND (o.updated_at IS DISTINCT FROM n.updated_at OR o IS DISTINCT FROM n)
             ON CONFLICT (user_id, entry, todo_id) DO UPDATE SET stamp = excluded.stamp;
     ELSE
         WITH ended AS (
