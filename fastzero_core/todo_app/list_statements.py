@@ -140,7 +140,7 @@ def unsharing(with_token: bool, by_name: bool) -> Any:
 
 @cache
 def announcing() -> Any:
-    """Return a statement that tells the open windows of a list that its members have changed."""
+    """Return a statement that tells the open windows of a list that what a user may see or do there has changed."""
     owner, id = number("list_owner"), number("place_id")
     is_watched = exists().where(todo_watchers.c.user_id == owner, todo_watchers.c.until > func.now())
     separator = literal_column(f"'{SEPARATOR}'", Text)

@@ -62,6 +62,7 @@ class Lists(OfOwner):
         gone, trashed = self._on(found, list_statements.removing(self._with_token)).one()
         if not gone:
             self.get(found.id)
+        self._announce(found)
         return int(trashed)
 
     def members(self, key: ListKey) -> Members:
@@ -83,7 +84,7 @@ class Lists(OfOwner):
         if row is None:
             self._refuse_member(self._managed(found.id), member)
         id, former = row
-        if former:
+        if former != new_role:
             self._announce(found)
         shared = next(each for each in self.members(found.id) if each.id == id)
         return replace(shared, former=former and Role(former))

@@ -52,14 +52,9 @@ class OfOwner:
         return self._scope.get("place_id")
 
     @property
-    def role(self) -> Role | None:
-        """The user's role in the list, if it is one."""
-        return self._place.role if isinstance(self._place, ListInfo) else None
-
-    @property
     def is_read_only(self) -> bool:
         """Whether the user is a viewer of the list."""
-        return self.role is Role.VIEWER
+        return isinstance(self._place, ListInfo) and self._place.role is Role.VIEWER
 
     @property
     def _with_token(self) -> bool:

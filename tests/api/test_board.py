@@ -100,7 +100,7 @@ def test_a_script_gets_the_board_after_a_change(browser: Browser) -> None:
     headers = {"HX_Request": "true", "X_CSRF_Token": browser.proof()}
     answer = browser.post("/board/todos", {"title": "From a script"}, **headers)
     assert answer.headers["hx-trigger"] == "saved"
-    assert answer.text.startswith('<div id="board" ')
+    assert answer.text.startswith('<div id="board">')
     assert "From a script" in answer.text
 
 

@@ -265,7 +265,7 @@ async def _changed(request: Request, caller: Caller, view: View) -> Response:
 
 
 def _read(fz: FastZero, caller: Caller, view: View) -> dict[str, Any]:
-    """Return the columns of the board, the user's role in its list, and whether the user may only read it."""
+    """Return the columns of the board, and whether the user may only read them."""
     todos = view.todos(fz, caller)
     columns = []
     for state in COLUMNS:
@@ -273,7 +273,7 @@ def _read(fz: FastZero, caller: Caller, view: View) -> dict[str, Any]:
         order = TodoSort.UPDATED if done else TodoSort.POSITION
         found = todos.list(**view.filters(state), sort=order, descending=done, limit=SHOWN + 1)
         columns.append(Column(state, found[:SHOWN], len(found) > SHOWN))
-    return {"columns": columns, "role": todos.role or "", "read_only": todos.is_read_only}
+    return {"columns": columns, "read_only": todos.is_read_only}
 
 
 def _todo(fz: FastZero, caller: Caller, view: View, id: int) -> tuple[Todo, bool, list[ListInfo]]:

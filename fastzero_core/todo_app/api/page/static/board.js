@@ -4,16 +4,17 @@
 const find = (selector, within = document) => within.querySelector(selector);
 const columns = () => [...document.querySelectorAll(".column")];
 const cards = (column) => [...column.querySelectorAll("li a")];
+const isFixed = () => find("#board").hasAttribute("data-fixed");
 const focused = () => document.activeElement?.closest("#board li a");
 
 let dragged = null;
 let held = false; // whether a card is under a pressed button: it may be about to be dragged
 let saying = ""; // what to announce once a change is saved
-let role; // of the user in the list that is shown
+let fixed; // whether the page was made for a user who may only read this list
 let position = null; // of the focused card, for when the board is replaced
 
 function ask(method, path, values = {}) {
-  if (method === "POST" && find("#board").dataset.role === "viewer") return;
+  if (method === "POST" && isFixed()) return;
   const filters = Object.fromEntries(new FormData(find("#filters")));
   return htmx.ajax(method, path, { target: "#board", swap: "outerHTML", values: { ...filters, ...values } });
 }
@@ -53,13 +54,14 @@ function watch() {
 }
 
 document.addEventListener("DOMContentLoaded", () => {
-  role = find("#board")?.dataset.role;
-  if (find("#board")) watch();
+  if (!find("#board")) return;
+  fixed = isFixed();
+  watch();
 });
 
-// What the user may do is also around the board, which alone was replaced.
+// The forms are around the board, which alone is replaced when the user gets another role.
 document.addEventListener("htmx:afterSwap", () => {
-  if (find("#board") && find("#board").dataset.role !== role) location.reload();
+  if (find("#board") && isFixed() !== fixed) location.reload();
 });
 
 // -- the dialog --
