@@ -25,7 +25,7 @@ FORMATS = export_statements.FORMATS  # whose lines PostgreSQL writes
 _READERS = 2  # connections besides
 _ENOUGH, _TOO_MUCH = 1_000_000, 4_000_000  # characters of a page
 # Of what another connection reads, in some statements: with more, fewer ends are looked for.
-_ENOUGH_AHEAD, _TOO_MUCH_AHEAD, _PARTS = 4_000_000, 16_000_000, 4
+_ENOUGH_AHEAD, _TOO_MUCH_AHEAD, _PARTS = 4_000_000, 16_000_000, 2
 _HEADS = {"csv": ",".join(FIELDS) + "\n", "json": "[\n  ", "ndjson": ""}
 
 
