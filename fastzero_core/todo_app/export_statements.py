@@ -59,14 +59,15 @@ def _csv(found: Any, is_utc: bool) -> Any:
         *(todo.state, ",", *_moment(todo.created_at, is_utc), ",", *_moment(todo.updated_at, is_utc), ","),
         *(cast(todo.user_id, Text), ",", _priority(todo), ",", due),
     )
-    completed = _joined(_with_t(*_moment(todo.completed_at, is_utc)), ",")
+    external_id = case((todo.external_id.is_(None), lasting_id(found)), else_=_joined(*_in_quotes(todo.external_id)))
     return _joined(
         *(cast(todo.id, Text), ",", *_in_quotes(todo.title), ","),
-        *(_unless(todo.description == _text(""), ",", *_in_quotes(todo.description), ","), plain),
-        *(_unless(todo.tags == _NO_TAGS, "[],", *_in_quotes(_tags(todo)), ","),),
-        *(_unless(todo.completed_at.is_(None), ",", completed),),
-        *(_unless(todo.list_name.is_(None), f"{INBOX},", *_in_quotes(todo.list_name), ","),),
-        *(case((todo.external_id.is_(None), lasting_id(found)), else_=_joined(*_in_quotes(todo.external_id))), "\n"),
+        _unless(todo.description == _text(""), ",", *_in_quotes(todo.description), ","),
+        plain,
+        _unless(todo.tags == _NO_TAGS, "[],", *_in_quotes(_tags(todo)), ","),
+        _unless(todo.completed_at.is_(None), ",", _with_t(*_moment(todo.completed_at, is_utc)), ","),
+        _unless(todo.list_name.is_(None), f"{INBOX},", *_in_quotes(todo.list_name), ","),
+        *(external_id, "\n"),
     )
 
 

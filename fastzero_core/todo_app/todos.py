@@ -350,8 +350,9 @@ class Todos(OfOwner):
 
     def _each(self, ids: IdList, *more: ColumnElement[bool]) -> Clauses:
         """Return the conditions for a change of todos, all or none."""
-        these = [*among(self._to_change, len(ids) == 1), *more]
-        return these if len(ids) == 1 else [*these, all_there(these, len(ids))]
+        is_one = len(ids) == 1
+        these = [*among(self._to_change, is_one), *more]
+        return these if is_one else [*these, all_there(these, len(ids))]
 
     def _in_order(self, ids: IdList, rows: Iterable[TodoRow], *, changes: bool = False) -> TodoList:
         found = {row.id: todo_of(row) for row in rows}

@@ -53,7 +53,7 @@ def _first_byte(app: App, browser: Browser, url: str, user: User, runs: int) -> 
 
 
 def _seen(app: App, browser: Browser, token: str, runs: int) -> Comparison:
-    """Add a todo over HTTP; the other window is told, and asks for its board."""
+    """Measure the time from a request that adds a todo until another window has its board."""
     result = Comparison("a todo is added, and another window shows it", "it is added", allowance=0.300)
     todo = {"title": "Seen elsewhere", "description": ""}
     with window(app.port, browser) as events:
